@@ -1,0 +1,1 @@
+"""The ``factory`` command: the shell around the core on the server itself."""

@@ -1,0 +1,65 @@
+"""Entry point: parse, load the configuration, call one subcommand, print."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
+from factory.outcome import SCHEMA, Exit, LockedError, Outcome, UsageError
+
+DEFAULT_CONFIGURATION = "/etc/aina-factory/factory.json"
+
+# Each name is a module of factory.commands that offers SUMMARY, add_arguments(parser)
+# and execute(arguments) -> Outcome. Modules are imported only when they are called:
+# several run every few minutes.
+COMMANDS = {
+    "reap": "delete worktrees whose work has landed",
+}
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """Return the parser; only the chosen subcommand is imported and filled in."""
+    parser = argparse.ArgumentParser(prog="factory", description="Operate this factory server.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        subparser.add_argument(
+            "--config",
+            default=DEFAULT_CONFIGURATION,
+            metavar="FILE",
+            help="configuration file (default: %(default)s)",
+        )
+        subparser.add_argument("--json", action="store_true", help="print one JSON document")
+        if name == chosen:
+            importlib.import_module(f"factory.commands.{name}").add_arguments(subparser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code."""
+    arguments_given = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in arguments_given if word in COMMANDS), None)
+    arguments = build_parser(chosen).parse_args(arguments_given)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s: %(message)s")
+    command = importlib.import_module(f"factory.commands.{arguments.command}")
+    try:
+        outcome: Outcome = command.execute(arguments)
+    except (UsageError, ConfigurationError) as error:
+        outcome = Outcome(Exit.USAGE, {"error": str(error)}, f"factory: {error}")
+    except LockedError as error:
+        outcome = Outcome(Exit.LOCKED, {"error": str(error)}, f"factory: {error}")
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, **outcome.document}, ensure_ascii=True))
+    if not arguments.json or outcome.exit is not Exit.DONE:
+        stream = sys.stdout if outcome.exit is Exit.DONE else sys.stderr
+        print(outcome.text, file=stream)
+    return int(outcome.exit)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
