@@ -1,0 +1,318 @@
+# shellcheck shell=bash
+# Set-up that the scripts share. Sourced, never run. Every ensure_* function is
+# idempotent, cheap when nothing is to do, and survives being killed half-way.
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=$ROOT/.venv
+CACHE=$ROOT/.cache
+LOGS=$CACHE/log
+SANDBOX_HOST=aina-factory-sandbox
+# Used by script/destroy.
+# shellcheck disable=SC2034
+SANDBOX_NETWORK=aina-factory
+SANDBOX_IMAGE=aina-factory/sandbox:trixie
+SANDBOX_SUITE=trixie
+
+cd "$ROOT"
+mkdir -p "$LOGS"
+
+fail() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# step TITLE COMMAND...: run with its output in a log, show that it is alive, say how long it took.
+step() {
+  local title=$1 started=$SECONDS log status=0 pid beat=0 last_beat=0
+  shift
+  log=$LOGS/$(tr -c 'a-z0-9\n' - <<<"${title,,}").log
+  "$@" >"$log" 2>&1 </dev/null &
+  pid=$!
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 0.2
+    beat=$((SECONDS - started))
+    if [[ -t 1 ]]; then
+      printf '\r  … %-52s %4d s  %.60s\e[K' "$title" "$beat" "$(tail -n 1 "$log" | tr -d '\r\e')"
+    elif ((beat - last_beat >= 30)); then
+      last_beat=$beat
+      printf '  … %-52s %4d s\n' "$title" "$beat"
+    fi
+  done
+  wait "$pid" || status=$?
+  [[ ! -t 1 ]] || printf '\r\e[K'
+  if ((status)); then
+    printf '  ✗ %-52s %4d s\n' "$title" $((SECONDS - started))
+    tail -n 40 "$log" >&2
+    fail "\"$title\" failed with status $status; the whole log is $log"
+  fi
+  printf '  ✓ %-52s %4d s\n' "$title" $((SECONDS - started))
+}
+
+# --- Python -----------------------------------------------------------------
+
+find_python() {
+  local candidate
+  for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
+    [[ -n $candidate ]] || continue
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      "$candidate" -c 'import sys; print(sys.executable)'
+      return
+    fi
+  done
+  fail "no Python 3.11 or newer was found; install one (Debian and Ubuntu: apt install python3" \
+    "python3-venv; macOS: brew install python) or name it: PYTHON=/path/to/python3 $0"
+}
+
+digest() { cat "$@" | cksum; }
+
+# build_venv PYTHON DIRECTORY: a virtual environment with exactly the locked packages.
+build_venv() {
+  local python=$1 venv=$2 site
+  rm -rf "$venv"
+  if ! "$python" -m venv "$venv"; then
+    rm -rf "$venv"
+    if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+      apt-get update -qq && apt-get install -qq -y python3-venv
+      "$python" -m venv "$venv"
+    else
+      fail "$python cannot make virtual environments; install its venv module" \
+        "(Debian and Ubuntu: apt install python3-venv)"
+    fi
+  fi
+  "$venv/bin/python" -m pip install --require-hashes --requirement "$ROOT/requirements.lock"
+  # The collection and the factory command run from the checkout.
+  site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  printf '%s\n' "$ROOT/collections" "$ROOT/host" >"$site/aina_factory.pth"
+  printf '#!%s\nimport sys\n\nfrom factory.__main__ import main\n\nsys.exit(main())\n' \
+    "$venv/bin/python" >"$venv/bin/factory"
+  chmod 0755 "$venv/bin/factory"
+}
+
+venv_stamp() { printf '%s %s %s' "$ROOT" "$1" "$(digest "$ROOT/requirements.lock")"; }
+
+# ensure_venv [PYTHON DIRECTORY]
+ensure_venv() {
+  local python=${1:-} venv=${2:-$VENV} stamp
+  [[ -n $python ]] || python=$(find_python)
+  stamp=$(venv_stamp "$python")
+  # The stamp is written last: an environment without it is not finished.
+  if [[ $(cat "$venv/stamp" 2>/dev/null) != "$stamp" ]]; then
+    step "virtual environment ${venv#"$ROOT/"}" build_venv "$python" "$venv"
+    printf '%s' "$stamp" >"$venv/stamp"
+  fi
+}
+
+use_venv() {
+  ensure_venv
+  export PATH=$VENV/bin:$PATH VIRTUAL_ENV=$VENV ANSIBLE_CONFIG=$ROOT/ansible.cfg
+  # ansible-core refuses to start without a UTF-8 locale.
+  export LC_ALL=${AINA_LOCALE:-C.UTF-8}
+}
+
+# --- Collections ------------------------------------------------------------
+
+install_collections() {
+  local target=$1 wheel
+  rm -rf "$target" "$CACHE/wheel"
+  if ansible-galaxy collection install --timeout 10 -r requirements.yml -p "$target"; then
+    return
+  fi
+  echo "Galaxy does not answer: taking the collections from the ansible package"
+  python -m pip download --no-deps --only-binary :all: --require-hashes \
+    --requirement collections.lock --dest "$CACHE/wheel"
+  wheel=$(echo "$CACHE"/wheel/ansible-*.whl)
+  rm -rf "$target"
+  python - "$wheel" "$target" <<'PYTHON'
+import sys
+import zipfile
+
+import yaml
+
+wheel, target = sys.argv[1:]
+with open("requirements.yml", encoding="utf-8") as file:
+    wanted = [entry["name"] for entry in yaml.safe_load(file)["collections"]]
+prefixes = tuple(f"ansible_collections/{name.replace('.', '/')}/" for name in wanted)
+with zipfile.ZipFile(wheel) as archive:
+    members = [name for name in archive.namelist() if name.startswith(prefixes)]
+    archive.extractall(target, members)
+PYTHON
+  rm -rf "$CACHE/wheel"
+}
+
+ensure_collections() {
+  local target=$VENV/collections stamp
+  stamp=$(digest requirements.yml collections.lock)
+  if [[ $(cat "$VENV/collections.stamp" 2>/dev/null) != "$stamp" ]]; then
+    step "collections" install_collections "$target"
+    printf '%s' "$stamp" >"$VENV/collections.stamp"
+  fi
+}
+
+# --- Container engine -------------------------------------------------------
+
+is_debian_family() { [[ -r /etc/os-release ]] && grep -qE '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release; }
+
+apt_install() {
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"
+}
+
+# Without systemd nobody has mounted what the engine needs.
+mount_cgroups() {
+  local controller
+  grep -q ' cgroup2\? ' /proc/mounts && [[ -n $(ls /sys/fs/cgroup 2>/dev/null) ]] && {
+    mountpoint -q /sys/fs/cgroup/systemd || [[ -e /sys/fs/cgroup/cgroup.controllers ]] || {
+      mkdir -p /sys/fs/cgroup/systemd
+      mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
+    }
+    return
+  }
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null && return
+  mount -t tmpfs -o mode=755 cgroup /sys/fs/cgroup
+  awk '!/^#/ && $4 == 1 { print $1 }' /proc/cgroups | while read -r controller; do
+    mkdir -p "/sys/fs/cgroup/$controller"
+    mount -t cgroup -o "$controller" cgroup "/sys/fs/cgroup/$controller" || rmdir "/sys/fs/cgroup/$controller"
+  done
+  mkdir -p /sys/fs/cgroup/systemd
+  mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
+}
+
+launch_dockerd() {
+  local pid log=$LOGS/dockerd.log second
+  pid=$(cat /var/run/docker.pid 2>/dev/null || true)
+  if [[ -n $pid && $(cat "/proc/$pid/comm" 2>/dev/null) != dockerd ]]; then
+    rm -f /var/run/docker.pid
+  fi
+  (
+    ulimit -n 1048576 2>/dev/null || true
+    exec setsid dockerd >"$log" 2>&1 </dev/null
+  ) &
+  for second in {1..60}; do
+    docker info >/dev/null 2>&1 && return
+    kill -0 $! 2>/dev/null || break
+    sleep 1
+  done
+  echo "dockerd did not answer within ${second} s:"
+  tail -n 20 "$log"
+  return 1
+}
+
+start_engine() {
+  if ! command -v dockerd >/dev/null || ! command -v docker >/dev/null; then
+    apt_install ca-certificates iptables docker.io
+    # Debian 13 has split the client off.
+    command -v docker >/dev/null || apt_install docker-cli
+  fi
+  if [[ -d /run/systemd/system ]]; then
+    systemctl enable --now docker
+    return
+  fi
+  mount_cgroups
+  launch_dockerd && return
+  if grep -qi iptables "$LOGS/dockerd.log" && command -v iptables-legacy >/dev/null; then
+    echo "trying again with the legacy iptables backend"
+    update-alternatives --set iptables /usr/sbin/iptables-legacy
+    update-alternatives --set ip6tables /usr/sbin/ip6tables-legacy
+    launch_dockerd
+  fi
+}
+
+ensure_engine() {
+  docker info >/dev/null 2>&1 && return
+  if [[ $(uname -s) != Linux ]]; then
+    fail "no Docker engine answers; start Docker Desktop, Colima or OrbStack and run this again"
+  fi
+  if [[ $(id -u) != 0 ]] || ! is_debian_family; then
+    fail "no Docker engine answers to $(id -un); install one (Debian and Ubuntu: sudo apt install" \
+      "docker.io), start it and make it reachable for you, or run this as root on a Debian-family system"
+  fi
+  step "container engine" start_engine
+  docker info >/dev/null 2>&1 || fail "the engine was started but does not answer; see $LOGS/dockerd.log"
+}
+
+# --- Sandbox image ----------------------------------------------------------
+
+# The archive that this machine's own apt uses, if it is a Debian.
+debian_mirror() {
+  grep -q '^ID=debian' /etc/os-release || return 0
+  apt-get indextargets --format "\$(ORIGIN)|\$(LABEL)|\$(REPO_URI)" 'Created-By: Packages' 2>/dev/null |
+    awk -F'|' '$1 == "Debian" && $2 == "Debian" { print $3; exit }'
+}
+
+bootstrap_base() {
+  local tar=$CACHE/$SANDBOX_SUITE.tar mirror
+  if [[ $(id -u) != 0 ]] || ! is_debian_family; then
+    echo "no registry has debian:$SANDBOX_SUITE, and building it needs root on a Debian-family system"
+    return 1
+  fi
+  command -v mmdebstrap >/dev/null || apt_install mmdebstrap debian-archive-keyring
+  mirror=$(debian_mirror)
+  mmdebstrap --variant=minbase \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' "$SANDBOX_SUITE" "$tar" ${mirror:+"$mirror"}
+  docker import "$tar" "aina-factory/debian:$SANDBOX_SUITE"
+  rm -f "$tar"
+}
+
+build_sandbox_image() {
+  local base=debian:$SANDBOX_SUITE
+  if ! timeout 300 docker pull "$base"; then
+    base=aina-factory/debian:$SANDBOX_SUITE
+    docker image inspect "$base" >/dev/null 2>&1 || bootstrap_base
+  fi
+  docker build --network host --build-arg "BASE_IMAGE=$base" \
+    --label "aina-factory.content=$1" --tag "$SANDBOX_IMAGE" images/sandbox
+}
+
+ensure_sandbox_image() {
+  local content
+  content=$(digest images/sandbox/* | cut -d' ' -f1)
+  if [[ $(docker image inspect --format '{{ index .Config.Labels "aina-factory.content" }}' \
+    "$SANDBOX_IMAGE" 2>/dev/null) != "$content" ]]; then
+    step "sandbox image" build_sandbox_image "$content"
+  fi
+}
+
+# --- Sandbox host -----------------------------------------------------------
+
+inventory_path() {
+  if [[ -d $ROOT/inventory/$1 ]]; then
+    printf '%s' "inventory/$1"
+  elif [[ -e $1 ]]; then
+    printf '%s' "$1"
+  else
+    fail "there is no inventory $1; under inventory/ are: $(cd "$ROOT/inventory" && echo *)"
+  fi
+}
+
+is_sandbox() { [[ $1 == inventory/sandbox ]]; }
+
+ensure_sandbox_host() {
+  step "sandbox host" ansible-playbook --inventory inventory/sandbox molecule/shared/create.yml
+}
+
+# The demo's real input: a bare origin and a checkout with 108 leftover worktrees.
+build_sandbox_repository() {
+  docker exec "$SANDBOX_HOST" rm -rf /opt/aina-factory-demo
+  docker exec "$SANDBOX_HOST" mkdir -p /opt/aina-factory-demo
+  docker cp tests/corpus "$SANDBOX_HOST:/opt/aina-factory-demo/corpus"
+  docker exec --user ali --workdir /opt/aina-factory-demo --env HOME=/home/ali "$SANDBOX_HOST" \
+    python3 -m corpus --target /srv/repos --worktrees 108
+}
+
+ensure_sandbox_repository() {
+  if ! docker exec "$SANDBOX_HOST" test -e /srv/repos/corpus.json; then
+    step "108 worktrees" build_sandbox_repository
+  fi
+}
+
+# show_on_hosts INVENTORY COMMAND...: what the command prints on every host.
+show_on_hosts() {
+  local inventory=$1
+  shift
+  printf '\n$ %s\n' "$*"
+  ansible factory --inventory "$inventory" --module-name ansible.builtin.command --args "$*" |
+    sed 's/ | CHANGED | rc=0 >>$/:/'
+}
