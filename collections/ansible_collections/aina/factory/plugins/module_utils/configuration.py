@@ -7,6 +7,7 @@ Each capability reads its own section (``janitor``, ``jobs``, ...) through a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -58,6 +59,29 @@ class Section:
         if allowed and value not in allowed:
             raise self._fail(key, value, f"be one of {', '.join(allowed)}")
         return value
+
+    def matching(
+        self, key: str, pattern: re.Pattern[str], rule: str, default: Any = _MISSING
+    ) -> str:
+        """Return a string that ``pattern`` matches; ``rule`` says in words what it asks for."""
+        value = self.text(key, default)
+        if not pattern.match(value):
+            raise self._fail(key, value, rule)
+        return value
+
+    def absolute_path(self, key: str, default: Any = _MISSING) -> str:
+        """Return an absolute path without a trailing slash."""
+        value = self.text(key, default)
+        if not value.startswith("/"):
+            raise self._fail(key, value, "be an absolute path")
+        return value.rstrip("/") or "/"
+
+    def absolute_paths(self, key: str, default: Any = _MISSING) -> list[str]:
+        """Return a list of absolute paths without trailing slashes."""
+        values = self.strings(key, default)
+        if not all(value.startswith("/") for value in values):
+            raise self._fail(key, values, "be a list of absolute paths")
+        return [value.rstrip("/") or "/" for value in values]
 
     def boolean(self, key: str, default: Any = _MISSING) -> bool:
         """Return a boolean."""

@@ -1,0 +1,62 @@
+"""The projects a factory server works on: section ``projects`` of the configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
+
+
+@dataclass(frozen=True)
+class Project:
+    """One repository and where it lives on the server.
+
+    ``repository`` is GitHub's owner/name; ``path`` is the checkout; ``worktree_roots``
+    are the directories under which its worktrees may lie.
+    """
+
+    name: str
+    repository: str
+    path: str
+    default_branch: str
+    worktree_roots: tuple[str, ...]
+
+
+def from_sections(sections: Iterable[Section]) -> tuple[Project, ...]:
+    """Return the projects in the order of their declaration.
+
+    Raises:
+        ConfigurationError: a value is wrong, or two projects share a name or a path.
+
+    """
+    projects = tuple(_project(section) for section in sections)
+    for attribute in ("name", "path"):
+        seen: set[str] = set()
+        for project in projects:
+            value = getattr(project, attribute)
+            if value in seen:
+                raise ConfigurationError(
+                    f"configuration.projects: {attribute} {value!r} is declared twice"
+                )
+            seen.add(value)
+    return projects
+
+
+def _project(section: Section) -> Project:
+    project = Project(
+        name=section.matching("name", _NAME, "be lower-case letters, digits and dashes"),
+        repository=section.matching("repository", _REPOSITORY, "be owner/name as on GitHub"),
+        path=section.absolute_path("path"),
+        default_branch=section.text("default_branch", "main"),
+        worktree_roots=tuple(section.absolute_paths("worktree_roots", ())),
+    )
+    section.done()
+    return project
