@@ -10,7 +10,7 @@ type: aggregate
 short_description: Say what changed and where the time went
 version_added: 0.1.0
 description:
-  - Ends a run with one screen. Every change (in check mode, every change that would be made) by host,
+  - Ends a run with one screen. Every change by host (in check mode every change that would be made),
     the number of module calls, and the slowest tasks.
 author: aina-factory contributors
 requirements:
@@ -175,6 +175,8 @@ class CallbackModule(CallbackBase):
         calls = ", ".join(
             f"{count} module calls on {host}" for host, count in sorted(self._module_calls.items())
         )
-        show(f"\n{total_seconds:.1f} s, {len(self._seconds)} tasks" + (f", {calls}" if calls else ""))
+        show(
+            f"\n{total_seconds:.1f} s, {len(self._seconds)} tasks" + (f", {calls}" if calls else "")
+        )
         for entry in slowest:
             show(f"{entry['seconds']:8.1f} s  {entry['task']}")
