@@ -10,7 +10,7 @@ type: aggregate
 short_description: Say what changed and where the time went
 version_added: 0.1.0
 description:
-  - Ends a run with one screen. Every change by host (in check mode every change that would be made),
+  - Ends a run with one screen. Every change by host (in check mode every change to come),
     the number of module calls, and the slowest tasks.
 author: aina-factory contributors
 requirements:
