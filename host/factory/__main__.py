@@ -19,6 +19,7 @@ DEFAULT_CONFIGURATION = "/etc/aina-factory/factory.json"
 # several run every few minutes.
 COMMANDS = {
     "reap": "delete worktrees whose work has landed",
+    "validate": "check the configuration files",
 }
 
 

@@ -31,6 +31,16 @@ def load(path: Path) -> Section:
     return Section(sections, "configuration")
 
 
+def load_fragment(path: Path) -> Section:
+    """Return the sections of one file alone.
+
+    Raises:
+        UsageError: the file is missing, unreadable or no JSON mapping.
+
+    """
+    return Section(_read(path), "configuration")
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         document = json.loads(file.read_bytes())

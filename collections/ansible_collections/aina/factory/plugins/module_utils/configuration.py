@@ -39,6 +39,10 @@ class Section:
         self._path = path
         self._read: set[str] = set()
 
+    def __contains__(self, key: str) -> bool:
+        """Whether the mapping has the key."""
+        return key in self._values
+
     def _take(self, key: str, default: Any) -> Any:
         self._read.add(key)
         if key in self._values and self._values[key] is not None:

@@ -1,0 +1,53 @@
+"""``factory validate``: judge configuration files before they are put in force."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from factory import configuration
+from factory.outcome import Exit, Outcome
+
+_CORE = "ansible_collections.aina.factory.plugins.module_utils"
+
+# Section name -> how the capability that owns it reads it.
+READERS: dict[str, Callable[[Section], Any]] = {
+    "projects": lambda whole: _core("projects").from_sections(whole.sections("projects")),
+}
+
+
+def _core(module: str) -> Any:
+    return importlib.import_module(f"{_CORE}.{module}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``factory validate``."""
+    parser.add_argument(
+        "--fragment",
+        metavar="FILE",
+        help="judge this one file alone instead of the configuration and its conf.d",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Read every section as its owner will.
+
+    Raises:
+        UsageError: a file is missing or no JSON object.
+        ConfigurationError: a value is wrong or a key is unknown.
+
+    """
+    whole = (
+        configuration.load_fragment(Path(arguments.fragment))
+        if arguments.fragment
+        else configuration.load(Path(arguments.config))
+    )
+    sections = [name for name in READERS if name in whole]
+    for name in sections:
+        READERS[name](whole)
+    whole.done()
+    return Outcome(Exit.DONE, {"sections": sections}, f"valid: {', '.join(sections)}")
