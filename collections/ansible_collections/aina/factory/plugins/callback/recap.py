@@ -47,6 +47,7 @@ options:
 import json
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ class CallbackModule(CallbackBase):
         """Start with nothing seen."""
         super().__init__()
         self._changes: list[dict[str, Any]] = []
-        self._seconds: Counter[str] = Counter()
+        self._seconds: dict[str, float] = {}
         self._module_calls: Counter[str] = Counter()
         self._started = time.monotonic()
         self._task_started = self._started
@@ -122,7 +123,8 @@ class CallbackModule(CallbackBase):
     def _end_task(self) -> None:
         now = time.monotonic()
         if self._task_name:
-            self._seconds[self._task_name] += now - self._task_started
+            earlier = self._seconds.get(self._task_name, 0.0)
+            self._seconds[self._task_name] = earlier + now - self._task_started
         self._task_started = now
         self._task_name = ""
 
@@ -141,13 +143,15 @@ class CallbackModule(CallbackBase):
         """Print the recap and write it when a file is asked for."""
         self._end_task()
         total_seconds = time.monotonic() - self._started
+        option: Callable[[str], Any] = self.get_option
+        ranked = sorted(self._seconds.items(), key=lambda item: -item[1])
         slowest = [
             {"task": task, "seconds": round(seconds, 2)}
-            for task, seconds in self._seconds.most_common(self.get_option("slowest_count"))
-            if seconds >= self.get_option("slow_seconds")
+            for task, seconds in ranked[: option("slowest_count")]
+            if seconds >= option("slow_seconds")
         ]
         self._print(total_seconds, slowest)
-        path = self.get_option("file")
+        path = option("file")
         if path:
             document = {
                 "check_mode": self._check_mode,

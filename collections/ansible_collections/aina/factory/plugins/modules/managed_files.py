@@ -1,0 +1,221 @@
+#!/usr/bin/python
+# Copyright: aina-factory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Many files and directories in one round trip."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: managed_files
+short_description: Bring many files and directories to a declared state in one round trip
+version_added: 0.1.0
+description:
+  - Writes files whose content comes from the control node, makes directories, empties directories of everything
+    that is not declared, and removes paths, all in one module call.
+  - Every file is written beside its target, validated, flushed to disk and renamed, so that a run that is killed
+    leaves either the old file or the new one in force.
+  - In check mode nothing is validated, since the validator may be what this very run would install.
+options:
+  directories:
+    description: Directories that exist afterwards. Their parents are made when missing.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Absolute path.
+        type: str
+        required: true
+      owner:
+        description: Name of the owning user.
+        type: str
+        default: root
+      group:
+        description: Name of the owning group.
+        type: str
+        default: root
+      mode:
+        description: Permissions as four octal digits.
+        type: str
+        default: "0755"
+      exclusive:
+        description: Whether everything in the directory that is not declared in this call is removed.
+        type: bool
+        default: false
+      exclude:
+        description: Names (globs) that an exclusive directory tolerates.
+        type: list
+        elements: str
+        default: []
+  files:
+    description: Regular files that exist afterwards with exactly the given content.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Absolute path.
+        type: str
+        required: true
+      content:
+        description: The whole content.
+        type: str
+        required: true
+      owner:
+        description: Name of the owning user.
+        type: str
+        default: root
+      group:
+        description: Name of the owning group.
+        type: str
+        default: root
+      mode:
+        description: Permissions as four octal digits.
+        type: str
+        default: "0644"
+      validate:
+        description: A command as a list of words, in which V(%s) stands for the candidate file. When it fails, the
+          file is not replaced.
+        type: list
+        elements: str
+        default: []
+      sensitive:
+        description: Whether the content is kept out of the diff.
+        type: bool
+        default: false
+  absent:
+    description: Absolute paths that do not exist afterwards. Directories go with their content.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    description: Can predict what it would change without changing it.
+    support: full
+  diff_mode:
+    description: Shows what has changed or would change, path by path.
+    support: full
+  idempotent:
+    description: A second run changes nothing.
+    support: full
+author:
+  - aina-factory contributors (@ainative-academy)
+"""
+
+EXAMPLES = r"""
+- name: Own a directory of settings
+  aina.factory.managed_files:
+    directories:
+      - path: /etc/example.d
+        exclusive: true
+    files:
+      - path: /etc/example.d/limits.json
+        content: "{{ example_limits | to_nice_json ~ '\n' }}"
+        validate: [/usr/bin/python3, -m, json.tool, "%s"]
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Paths that were changed, or in check mode would be, in the order of the plan.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/example.d, /etc/example.d/limits.json]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, managed_files
+
+
+def _attributes(item: dict[str, Any]) -> managed_files.Attributes:
+    try:
+        mode = int(item["mode"], 8)
+    except ValueError:
+        raise managed_files.ManagedFilesError(
+            f"{item['path']}: mode {item['mode']!r} must be four octal digits"
+        ) from None
+    return managed_files.Attributes(item["owner"], item["group"], mode)
+
+
+def _plan(parameters: dict[str, Any]) -> list[managed_files.Change]:
+    directories = [
+        managed_files.DirectorySpec(
+            item["path"], _attributes(item), item["exclusive"], tuple(item["exclude"])
+        )
+        for item in parameters["directories"]
+    ]
+    files = [
+        managed_files.FileSpec(
+            item["path"],
+            item["content"].encode("utf-8", "surrogateescape"),
+            _attributes(item),
+            tuple(item["validate"]),
+            item["sensitive"],
+        )
+        for item in parameters["files"]
+    ]
+    return managed_files.plan(directories, files, parameters["absent"])
+
+
+def main() -> None:
+    """Run the module."""
+    attributes = {
+        "path": {"type": "str", "required": True},
+        "owner": {"type": "str", "default": "root"},
+        "group": {"type": "str", "default": "root"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "directories": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    **attributes,
+                    "mode": {"type": "str", "default": "0755"},
+                    "exclusive": {"type": "bool", "default": False},
+                    "exclude": {"type": "list", "elements": "str", "default": []},
+                },
+            },
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    **attributes,
+                    "content": {"type": "str", "required": True},
+                    "mode": {"type": "str", "default": "0644"},
+                    "validate": {"type": "list", "elements": "str", "default": []},
+                    "sensitive": {"type": "bool", "default": False},
+                },
+            },
+            "absent": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        changes = _plan(module.params)
+        if not module.check_mode:
+            managed_files.apply(changes, ansible_effects.runner(module))
+    except managed_files.ManagedFilesError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(changes),
+        changed_paths=[change.path for change in changes],
+        diff=[
+            {
+                "before_header": change.path,
+                "after_header": f"{change.path} ({change.kind})",
+                "before": change.before,
+                "after": change.after,
+            }
+            for change in changes
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
