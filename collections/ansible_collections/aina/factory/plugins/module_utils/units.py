@@ -1,0 +1,190 @@
+"""Bring systemd units to a declared state, with what actually runs as the measure.
+
+A restart is owed when a configuration file changed after the unit had begun to start.
+That is read off the running system, so a run that was killed between writing the file
+and restarting the unit is completed by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+
+SHOW_SECONDS = 30.0
+ACTION_SECONDS = 300.0
+_PROPERTIES = (
+    "Id",
+    "Names",
+    "LoadState",
+    "ActiveState",
+    "UnitFileState",
+    "NeedDaemonReload",
+    "InactiveExitTimestampMonotonic",
+)
+_ENABLED = frozenset({"enabled", "enabled-runtime", "alias", "static", "generated", "indirect"})
+
+
+class UnitsError(Exception):
+    """systemd refused or does not know a unit; the message quotes it."""
+
+
+class Running(StrEnum):
+    """What a unit is to do now."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class UnitSpec:
+    """The declared state of one unit; ``None`` leaves an aspect as it is."""
+
+    name: str
+    enabled: bool | None
+    state: Running | None
+    restarted_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class UnitStatus:
+    """What systemd says of one unit; ``started_at`` in seconds since the epoch."""
+
+    exists: bool
+    active: bool
+    enabled: bool
+    needs_reload: bool
+    started_at: float | None
+
+
+@dataclass(frozen=True)
+class Action:
+    """One systemctl call of a plan, with the reason for it."""
+
+    verb: str
+    unit: str
+    why: str
+
+    def __str__(self) -> str:
+        """Return what is done and why, as a phrase."""
+        return f"{self.verb} {self.unit} ({self.why})".replace("  ", " ")
+
+
+def read(names: Sequence[str], run: Run, boot_time: float) -> dict[str, UnitStatus]:
+    """Ask systemd for all units at once.
+
+    ``boot_time`` is the wall-clock time, in seconds since the epoch, at which the
+    monotonic clock was zero.
+
+    Raises:
+        UnitsError: systemd does not answer.
+
+    """
+    if not names:
+        return {}
+    argv = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *names]
+    done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=SHOW_SECONDS)
+    if not done.ok:
+        raise UnitsError(f"systemctl show: {done.stderr.decode(errors='replace').strip()}")
+    blocks = done.stdout.decode(errors="replace").strip("\n").split("\n\n")
+    if len(blocks) != len(names):
+        raise UnitsError(f"systemctl show described {len(blocks)} units instead of {len(names)}")
+    return {
+        name: _parse(
+            dict(line.split("=", 1) for line in block.splitlines() if "=" in line), boot_time
+        )
+        for name, block in zip(names, blocks, strict=True)
+    }
+
+
+def _parse(values: Mapping[str, str], boot_time: float) -> UnitStatus:
+    active = values.get("ActiveState") in {"active", "activating", "reloading", "refreshing"}
+    microseconds = int(values.get("InactiveExitTimestampMonotonic") or 0)
+    return UnitStatus(
+        exists=values.get("LoadState") not in {"not-found", None},
+        active=active,
+        enabled=values.get("UnitFileState") in _ENABLED,
+        needs_reload=values.get("NeedDaemonReload") == "yes",
+        started_at=boot_time + microseconds / 1e6 if active and microseconds else None,
+    )
+
+
+def changed_at(path: str) -> float | None:
+    """Return when a path last changed, in seconds since the epoch; ``None`` when it is not there.
+
+    The inode's change time is taken: unlike the modification time it cannot be set, so a
+    file moved into place with an old date is still seen as changed.
+    """
+    try:
+        return Path(path).stat().st_ctime
+    except OSError:
+        return None
+
+
+def plan(
+    specs: Sequence[UnitSpec],
+    statuses: Mapping[str, UnitStatus],
+    changed_paths: Collection[str],
+    changed_at: Callable[[str], float | None],
+) -> list[Action]:
+    """Return the systemctl calls that lead to the declared state, in order.
+
+    ``changed_paths`` are files that this run has written, or in check mode would write.
+    """
+    actions: list[Action] = []
+    if any(status.needs_reload for status in statuses.values()):
+        actions.append(Action("daemon-reload", "", "unit files changed on disk"))
+    for spec in specs:
+        status = statuses[spec.name]
+        if spec.enabled is True and not status.enabled:
+            actions.append(Action("enable", spec.name, "it was not enabled"))
+        if spec.enabled is False and status.enabled and status.exists:
+            actions.append(Action("disable", spec.name, "it was enabled"))
+        if spec.state is Running.STOPPED and status.active:
+            actions.append(Action("stop", spec.name, "it was running"))
+        if spec.state is Running.STARTED:
+            actions += _plan_start(spec, status, changed_paths, changed_at)
+    return actions
+
+
+def _plan_start(
+    spec: UnitSpec,
+    status: UnitStatus,
+    changed_paths: Collection[str],
+    changed_at: Callable[[str], float | None],
+) -> list[Action]:
+    if not status.active:
+        return [Action("start", spec.name, "it was not running")]
+    for path in spec.restarted_by:
+        if path in changed_paths:
+            return [Action("restart", spec.name, f"{path} changed")]
+        changed = changed_at(path)
+        if changed is not None and status.started_at is not None and changed > status.started_at:
+            return [Action("restart", spec.name, f"it runs since before {path} changed")]
+    return []
+
+
+def apply(actions: Sequence[Action], run: Run) -> None:
+    """Carry the plan out.
+
+    Raises:
+        UnitsError: systemctl failed; its words and the unit's last log lines are quoted.
+
+    """
+    for action in actions:
+        argv = ["systemctl", action.verb, *(["--", action.unit] if action.unit else [])]
+        done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=ACTION_SECONDS)
+        if not done.ok:
+            words = done.stderr.decode(errors="replace").strip()
+            raise UnitsError(f"systemctl {action.verb} {action.unit}: {words}{_log(action, run)}")
+
+
+def _log(action: Action, run: Run) -> str:
+    if action.verb not in {"start", "restart"}:
+        return ""
+    argv = ["journalctl", "--no-pager", "--lines=15", "--output=cat", f"--unit={action.unit}"]
+    lines = run(argv, timeout_seconds=SHOW_SECONDS).stdout.decode(errors="replace").strip()
+    return f"\nits log ends with:\n{lines}" if lines else ""

@@ -1,0 +1,135 @@
+#!/usr/bin/python
+# Copyright: aina-factory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Many systemd units in one round trip."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: units
+short_description: Bring systemd units to a declared state in one round trip
+version_added: 0.1.0
+description:
+  - Enables, starts, stops and restarts units, and reloads systemd when unit files changed.
+  - A unit is restarted when one of its configuration files changed after it had begun to start. That is read off
+    the running system, so what a killed run left undone is done by the next run.
+options:
+  units:
+    description: The units.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Full name, with suffix.
+        type: str
+        required: true
+      enabled:
+        description: Whether it starts with the host. Left as it is when not given.
+        type: bool
+      state:
+        description: Whether it runs now. Left as it is when not given.
+        type: str
+        choices: [started, stopped]
+      restarted_by:
+        description: Files and directories whose change the running unit only notices by a restart.
+        type: list
+        elements: str
+        default: []
+  changed_paths:
+    description: Paths that this run has changed, or in check mode would change, so that check mode announces
+      the restart. Usually RV(aina.factory.managed_files#module:changed_paths).
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    description: Can predict what it would change without changing it.
+    support: full
+  diff_mode:
+    description: Shows what has changed or would change, unit by unit.
+    support: full
+  idempotent:
+    description: A second run changes nothing.
+    support: full
+author:
+  - aina-factory contributors (@ainative-academy)
+"""
+
+EXAMPLES = r"""
+- name: Run the journal under its limits
+  aina.factory.units:
+    units:
+      - name: systemd-journald.service
+        state: started
+        restarted_by: [/etc/systemd/journald.conf.d/limits.conf]
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, and why.
+  returned: always
+  type: list
+  elements: str
+  sample: ["restart systemd-journald.service (it runs since before /etc/systemd/journald.conf.d/limits.conf changed)"]
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, units
+
+
+def _specs(parameters: dict[str, Any]) -> list[units.UnitSpec]:
+    return [
+        units.UnitSpec(
+            name=item["name"],
+            enabled=item["enabled"],
+            state=units.Running(item["state"]) if item["state"] else None,
+            restarted_by=tuple(item["restarted_by"]),
+        )
+        for item in parameters["units"]
+    ]
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "units": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "enabled": {"type": "bool"},
+                    "state": {"type": "str", "choices": ["started", "stopped"]},
+                    "restarted_by": {"type": "list", "elements": "str", "default": []},
+                },
+            },
+            "changed_paths": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    run = ansible_effects.runner(module)
+    specs = _specs(module.params)
+    try:
+        statuses = units.read([spec.name for spec in specs], run, time.time() - time.monotonic())
+        actions = units.plan(specs, statuses, module.params["changed_paths"], units.changed_at)
+        if not module.check_mode:
+            units.apply(actions, run)
+    except (units.UnitsError, OSError, TimeoutError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=bool(actions),
+        actions=[str(action) for action in actions],
+        diff=[{"before": "", "after": "".join(f"{action}\n" for action in actions)}]
+        if actions
+        else [],
+    )
+
+
+if __name__ == "__main__":
+    main()
