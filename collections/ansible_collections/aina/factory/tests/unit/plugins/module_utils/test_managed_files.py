@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils import managed_files
+from ansible_collections.aina.factory.plugins.module_utils.managed_files import (
+    Attributes,
+    Change,
+    DirectorySpec,
+    FileSpec,
+    Kind,
+    ManagedFilesError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+MY_GROUP = grp.getgrgid(os.getgid()).gr_name
+DIRECTORY = Attributes(ME, MY_GROUP, 0o755)
+PLAIN = Attributes(ME, MY_GROUP, 0o644)
+
+
+def run_nothing(argv: Sequence[str | bytes], **_: Any) -> Completed:
+    pytest.fail(f"{argv} was not to be run")
+
+
+def converge(
+    directories: Sequence[DirectorySpec] = (),
+    files: Sequence[FileSpec] = (),
+    absent: Sequence[str] = (),
+    run: Any = run_nothing,
+) -> list[Change]:
+    changes = managed_files.plan(directories, files, absent)
+    managed_files.apply(changes, run)
+    return changes
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    directories = [DirectorySpec(f"{tmp_path}/d", DIRECTORY, exclusive=True)]
+    files = [FileSpec(f"{tmp_path}/d/sub/f", b"x\n", PLAIN)]
+
+    first = converge(directories, files)
+
+    assert [change.kind for change in first] == [Kind.CREATE_DIRECTORY, Kind.WRITE]
+    assert converge(directories, files) == []
+
+
+def test_the_plan_touches_nothing(tmp_path: Path) -> None:
+    managed_files.plan(
+        [DirectorySpec(f"{tmp_path}/d", Attributes("nobody-yet", "nobody-yet", 0o700))],
+        [FileSpec(f"{tmp_path}/d/f", b"x", PLAIN)],
+        [],
+    )
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exclusive_directory_loses_what_nobody_declared(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("keep")
+    owned = tmp_path / "owned"
+    (owned / "stale" / "deep").mkdir(parents=True)
+    (owned / "stale.json").write_text("{}")
+    (owned / "link").symlink_to(outside)
+    (owned / "cache.pyc").write_text("")
+
+    changes = converge(
+        [DirectorySpec(str(owned), DIRECTORY, exclusive=True, exclude=("*.pyc",))],
+        [FileSpec(f"{owned}/a/b/wanted", b"", PLAIN)],
+    )
+
+    removed = {Path(change.path).name for change in changes if change.kind is Kind.REMOVE}
+    assert removed == {"stale", "stale.json", "link"}
+    assert sorted(path.name for path in owned.iterdir()) == ["a", "cache.pyc"]
+    assert (outside / "precious").read_text() == "keep"
+
+
+def test_a_refused_file_never_replaces_a_good_one(tmp_path: Path) -> None:
+    target = tmp_path / "conf"
+    target.write_text("good")
+    spec = FileSpec(str(target), b"bad", PLAIN, validate=("checker", "%s"))
+
+    def refuse(argv: Sequence[str | bytes], **_: Any) -> Completed:
+        assert Path(os.fsdecode(argv[1])).read_text() == "bad"
+        return Completed(1, b"", f"{os.fsdecode(argv[1])}: line 1: nonsense".encode())
+
+    with pytest.raises(ManagedFilesError) as caught:
+        converge(files=[spec], run=refuse)
+
+    assert str(caught.value) == (
+        f"{target} was not replaced: checker refuses it: {target}: line 1: nonsense"
+    )
+    assert target.read_text() == "good"
+    assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+
+
+def test_a_missing_validator_is_no_agreement(tmp_path: Path) -> None:
+    def absent(argv: Sequence[str | bytes], **_: Any) -> Completed:
+        raise FileNotFoundError(argv[0])
+
+    with pytest.raises(ManagedFilesError, match="did not run"):
+        converge(files=[FileSpec(f"{tmp_path}/f", b"", PLAIN, ("checker", "%s"))], run=absent)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    spec = FileSpec(f"{tmp_path}/conf", b"x", PLAIN)
+    converge(files=[spec])
+    (tmp_path / ".conf.managed-tmp").write_text("half")
+
+    assert [change.kind for change in converge(files=[spec])] == [Kind.REMOVE]
+    assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+    assert converge(files=[spec]) == []
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    (tmp_path / "conf").symlink_to(victim)
+
+    converge(files=[FileSpec(f"{tmp_path}/conf", b"new", PLAIN)])
+
+    assert victim.read_text() == "untouched"
+    assert (tmp_path / "conf").read_text() == "new"
+    assert not (tmp_path / "conf").is_symlink()
+
+
+def test_a_wrong_mode_is_set_right_without_rewriting(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("x")
+    path.chmod(0o666)
+    inode = path.stat().st_ino
+
+    changes = converge(files=[FileSpec(str(path), b"x", PLAIN)])
+
+    assert [change.kind for change in changes] == [Kind.ATTRIBUTES]
+    assert (path.stat().st_ino, path.stat().st_mode & 0o777) == (inode, 0o644)
+
+
+def test_a_sensitive_content_never_shows(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("old-secret")
+    spec = FileSpec(f"{tmp_path}/token", b"new-secret", PLAIN, sensitive=True)
+
+    changes = managed_files.plan([], [spec], [])
+
+    assert "secret" not in changes[0].before + changes[0].after
+
+
+REFUSALS = [
+    (lambda root: ([], [FileSpec(f"{root}/dir", b"", PLAIN)], []), "is a directory; move it away"),
+    (lambda root: ([DirectorySpec(f"{root}/file", DIRECTORY)], [], []), "must be a directory"),
+    (lambda root: ([], [FileSpec("relative", b"", PLAIN)], []), "must be an absolute path"),
+    (lambda root: ([], [FileSpec(f"{root}/a", b"", PLAIN)] * 2, []), "declared twice"),
+    (lambda root: ([], [FileSpec(f"{root}/a/b", b"", PLAIN)], [f"{root}/a"]), "declared absent"),
+    (lambda root: ([], [], ["/"]), "declared absent"),
+    (
+        lambda root: (
+            [DirectorySpec(f"{root}/n", Attributes("no-such-user", None, 0o755))],
+            [],
+            [],
+        ),
+        "create the account first",
+    ),
+]
+
+
+@pytest.mark.parametrize(("declare", "message"), REFUSALS)
+def test_nonsense_is_refused_by_name(tmp_path: Path, declare: Any, message: str) -> None:
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ManagedFilesError, match=message):
+        converge(*declare(tmp_path))
