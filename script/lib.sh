@@ -8,12 +8,12 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$ROOT/.venv
 CACHE=$ROOT/.cache
 LOGS=$CACHE/log
-SANDBOX_HOST=aina-factory-sandbox
-# Used by script/destroy.
-# shellcheck disable=SC2034
-SANDBOX_NETWORK=aina-factory
-SANDBOX_IMAGE=aina-factory/sandbox:trixie
+# Everything that the sandbox leaves on the engine carries this name; another one gives a second sandbox.
+export AINA_SANDBOX_NAME=${AINA_SANDBOX_NAME:-aina-factory}
+SANDBOX_HOST=$AINA_SANDBOX_NAME-sandbox
 SANDBOX_SUITE=trixie
+SANDBOX_BASE_IMAGE=$AINA_SANDBOX_NAME/debian:$SANDBOX_SUITE
+SANDBOX_IMAGE=$AINA_SANDBOX_NAME/sandbox:$SANDBOX_SUITE
 
 cd "$ROOT"
 mkdir -p "$LOGS"
@@ -252,14 +252,14 @@ bootstrap_base() {
   mmdebstrap --variant=minbase \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' "$SANDBOX_SUITE" "$tar" ${mirror:+"$mirror"}
-  docker import "$tar" "aina-factory/debian:$SANDBOX_SUITE"
+  docker import "$tar" "$SANDBOX_BASE_IMAGE"
   rm -f "$tar"
 }
 
 build_sandbox_image() {
   local base=debian:$SANDBOX_SUITE
   if ! timeout 300 docker pull "$base"; then
-    base=aina-factory/debian:$SANDBOX_SUITE
+    base=$SANDBOX_BASE_IMAGE
     docker image inspect "$base" >/dev/null 2>&1 || bootstrap_base
   fi
   docker build --network host --build-arg "BASE_IMAGE=$base" \
