@@ -104,7 +104,7 @@ def units(files: Mapping[str, str], run: Run) -> list[str]:
     if fatal:
         listed = "; ".join(_describe(item, files) for item in fatal)
         raise ValidationError(f"{listed}; nothing was installed")
-    if not done.ok and not complaints:
+    if not done.ok and not done.stderr:
         raise ValidationError(
             f"systemd-analyze verify refuses the rendered units: {_words(done)}; nothing was "
             "installed"
@@ -116,7 +116,12 @@ def _complaints(stderr: str, files: Mapping[str, str]) -> list[_Complaint]:
     found: dict[_Complaint, None] = {}
     for text in stderr.splitlines():
         match = _LINE.fullmatch(text.strip())
-        if match is not None and match["unit"] in files:
+        # Our own programs come with the units, after this judgement.
+        if (
+            match is not None
+            and match["unit"] in files
+            and layout.LIBRARY_DIR not in match["words"]
+        ):
             line = int(match["line"]) if match["line"] else None
             found[_Complaint(match["unit"], line, match["words"])] = None
     return list(found)
