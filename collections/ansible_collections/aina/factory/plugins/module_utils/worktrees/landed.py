@@ -335,6 +335,17 @@ class _Lane:
     window: int  # how many commits of the chain are newer than the newest fork
     base: str | None  # the newest fork
     touched: set[bytes] = field(default_factory=set)
+    # Paths in which the lane as a whole differs from its newest fork.
+    net: set[bytes] = field(default_factory=set)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the lane's end shows all that its commits did.
+
+        Where commits cancel each other, in whole or for one path, what they held is
+        in no tree of the default branch: content alone then proves nothing.
+        """
+        return bool(self.window and self.touched) and self.touched <= self.net
 
 
 def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -> None:
@@ -342,12 +353,19 @@ def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -
     if not lanes or not history.chain:
         return
     touched = _touched_by_commit(history, lanes)
+    trees = history.trees
+    based = [lane for lane in lanes.values() if lane.base is not None]
+    history.read_trees(lane.base or "" for lane in based)
+    compared = history.compare((trees[lane.base or ""], trees[lane.head]) for lane in based)
     for lane in lanes.values():
         lane.touched = {path for commit in lane.own for path in touched[commit]}
+        changed = compared.get((trees.get(lane.base or "", ""), trees[lane.head]), [])
+        lane.net = {change.path for change in changed}
     events, chain_paths = _chain_events(history, max(lane.window for lane in lanes.values()))
     landed: dict[str, Evidence] = {}
-    _find_snapshots(history, lanes.values(), events, landed)
-    rest = [lane for lane in lanes.values() if lane.head not in landed]
+    comparable = [lane for lane in lanes.values() if lane.comparable]
+    _find_snapshots(history, comparable, events, landed)
+    rest = [lane for lane in comparable if lane.head not in landed]
     _find_replays(history, rest, events, chain_paths, landed)
     _cover_clean_merges(history, lanes, touched, landed)
     for head in heads:
@@ -429,21 +447,13 @@ def _chain_events(
 
 def _find_snapshots(
     history: _History,
-    lanes: Iterable[_Lane],
+    lanes: Sequence[_Lane],
     events: Mapping[bytes, list[tuple[int, State, State]]],
     landed: dict[str, Evidence],
 ) -> None:
-    candidates = [lane for lane in lanes if lane.window and lane.touched and lane.base]
     trees, tip = history.trees, history.trees[history.chain[0]]
-    compared = history.compare(
-        pair
-        for lane in candidates
-        for pair in ((tip, trees[lane.head]), (trees[lane.base or ""], trees[lane.head]))
-    )
-    for lane in candidates:
-        net = {change.path for change in compared[(trees[lane.base or ""], trees[lane.head])]}
-        if not net & lane.touched:
-            continue  # commits that cancel each other have not landed anywhere
+    compared = history.compare((tip, trees[lane.head]) for lane in lanes)
+    for lane in lanes:
         wanted = {
             change.path: change.new
             for change in compared[(tip, trees[lane.head])]

@@ -69,11 +69,12 @@ def _look_at(
                 )
         table = tables[namespace]
         if table is None:
-            result.unknown.append(_name(base, pid))
-            return
+            raise PermissionError
         covering = {_covering(path, table, wanted) for path in _paths_in_use(base)}
     except PermissionError:
-        result.unknown.append(_name(base, pid))
+        # Init works in the root directory; in a container it can have more rights than root.
+        if pid != "1":
+            result.unknown.append(_name(base, pid))
         return
     except (FileNotFoundError, ProcessLookupError):
         return  # it has ended
