@@ -237,6 +237,8 @@ def obstacles_of_files(git: Git, item: Listed, policy: Policy) -> list[Obstacle]
     """Return changes, untracked files and ignored files that are not disposable."""
     here = git.at(item.path)
     try:
+        # A worktree can have settings of its own, and includes that only it sees.
+        here.defuse()
         return [
             *_status_obstacles(here, policy),
             *_index_obstacles(here, item),
@@ -313,6 +315,7 @@ def _submodule_obstacles(git: Git, item: Listed, path: str) -> Iterator[Obstacle
         return
     inner = git.at(directory)
     try:
+        inner.defuse()
         if inner.output(
             "status", "--porcelain", "-z", "--untracked-files=all", "--ignored=matching"
         ):
