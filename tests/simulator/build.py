@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from simulator import checks, pulls
+from simulator import checks, pulls, runners
 from simulator.clock import Clock, parse_iso
 from simulator.gitstore import git_environment
 from simulator.model import (
@@ -208,6 +208,10 @@ def _repository(world: World, given: Document, where: str) -> None:
     repository.git.git("pack-refs", "--all")
     for release in given.get("releases", []):
         _release(world, repository, release)
+    for runner in given.get("runners", []):
+        runners.from_scenario(world, repository, runner)
+    for job in given.get("jobs", []):
+        runners.queue_job(world, repository, job)
 
 
 def _history(

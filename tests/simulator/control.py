@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from simulator import build, checks, pulls, scenario
+from simulator import build, checks, pulls, runners, scenario
 from simulator.faults import Fault
 from simulator.http import Answer, HttpError, Incoming
 from simulator.model import Json, Pull, Repository
@@ -212,3 +212,42 @@ def settings(simulator: Simulator, body: Json) -> Json:
         elif name != "repository":
             raise HttpError(422, f"{name} is no setting; known are: {', '.join(build.SETTINGS)}")
     return {}
+
+
+@command("POST", "/job")
+def queue(simulator: Simulator, body: Json) -> Json:
+    """Queue a job in ``repository``, written as in a scenario."""
+    found = repository_of(simulator, body)
+    given = {name: value for name, value in body.items() if name != "repository"}
+    scenario.check({"repositories": [{"name": found.full_name, "jobs": [given]}]}, "job")
+    job = runners.queue_job(simulator.world, found, given)
+    return {"id": job.id, "run_id": job.run.id}
+
+
+@command("GET", "/job")
+def show_job(simulator: Simulator, body: Json) -> Json:
+    """Return the state, times, runner and log of job ``id``."""
+    for run in repository_of(simulator, body).runs:
+        for job in run.jobs:
+            if str(job.id) == str(body["id"]):
+                return {
+                    "status": job.status,
+                    "conclusion": job.conclusion,
+                    "created_at": job.created_at,
+                    "started_at": job.started_at,
+                    "completed_at": job.completed_at,
+                    "runner": job.runner_name,
+                    "steps": job.steps,
+                    "log": job.log,
+                }
+    raise HttpError(404, f"no job {body['id']}")
+
+
+@command("POST", "/remove_runner")
+def remove_runner(simulator: Simulator, body: Json) -> Json:
+    """Remove the runner ``name`` at the server, busy or not, as GitHub does with idle ones."""
+    scope = repository_of(simulator, body).scope
+    found = [runner for runner in scope.runners.values() if runner.name == body["name"]]
+    for runner in found:
+        runners.remove(scope, runner, force=True)
+    return {"removed": len(found)}

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from simulator import build, control, githttp, scenario, tls
+from simulator import build, control, downloads, githttp, runner_service, scenario, tls
 from simulator.dispatch import Dispatcher
 from simulator.faults import Fault
 from simulator.graphql.execution import schema
@@ -139,6 +139,10 @@ class Simulator:
     def _answer(self, request: Incoming) -> Answer:
         if githttp.matches(request.path):
             return githttp.serve(self.world, request)
+        if request.path.startswith(runner_service.PREFIX):
+            return runner_service.serve(self.world, request)
+        if downloads.matches(request.path):
+            return downloads.serve(self.world, request)
         if request.path in GRAPHQL_PATHS:
             return self.dispatcher.graphql(request)
         request.path = request.path.removeprefix(REST_PREFIX).rstrip("/") or "/"

@@ -7,12 +7,13 @@ from importlib import import_module
 from simulator.rest import router
 from simulator.rest.router import ROUTES, Call, find
 
-PARTS = ("repositories", "branches", "pulls", "checks", "issues", "meta")
+PARTS = """repositories branches pulls checks issues releases runners actions apps
+meta""".split()
 
-# The order decides between ``commits/{ref...}`` and the longer paths below it:
-# a module that answers the longer ones is read first.
 for _part in PARTS:
     import_module(f"simulator.rest.{_part}")
-ROUTES.sort(key=lambda route: -len(route.template.split("/")))
+# Longer paths first, so that ``commits/{ref...}`` leaves ``commits/{ref...}/status`` alone;
+# fixed words before names, so that ``runners/{id}`` leaves ``runners/downloads`` alone.
+ROUTES.sort(key=lambda route: (-route.template.count("/"), route.template.count("{")))
 
 __all__ = ["ROUTES", "Call", "find", "router"]
