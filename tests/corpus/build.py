@@ -16,18 +16,17 @@ LABELS = "labels.json"
 
 
 def choose(count: int) -> list[Situation]:
-    """Return ``count`` situations: every one in turn, each time in its next variant."""
+    """Return ``count`` situations: each in turn, every time in its next variant."""
     by_name: dict[str, list[Situation]] = {}
     for one in every():
         by_name.setdefault(one.name, []).append(one)
     chosen: list[Situation] = []
     turn = 0
-    # First every variant once (in turns over the situations), then again from the start.
-    longest = max(len(variants) for variants in by_name.values())
     while len(chosen) < count:
         for variants in by_name.values():
-            if turn % longest < len(variants):
-                chosen.append(variants[turn % longest])
+            # Each at least twice, then the variants not yet seen, then all over again.
+            if turn < 2 or turn % len(every()) < len(variants):
+                chosen.append(variants[turn % len(variants)])
         turn += 1
     return chosen[:count]
 
@@ -47,7 +46,7 @@ def build(
     some names.
     """
     known = [one for one in every() if not only or one.name in only]
-    chosen = choose(len(every()) if worktrees is None else worktrees) if not only else known
+    chosen = known if only or worktrees is None else choose(worktrees)
     if only and worktrees is not None:
         chosen = [known[number % len(known)] for number in range(worktrees)]
     now = int(time.time())

@@ -35,16 +35,15 @@ HOLDERS = (
 class Inventory:
     """All that a directory holds.
 
-    ``files`` maps a path to the id that git would give the content; ``heads`` maps a
-    worktree's path to its commit; ``reflog`` are commits that only a reflog names.
+    ``files`` maps a path to the id that git would give the content. Commits that only a
+    reflog names do not count: the owner's policy lets them go.
     """
 
     commits: frozenset[str]
     blobs: frozenset[str]
     files: dict[str, str]
-    heads: dict[str, str]
     own: dict[str, frozenset[str]]
-    """Commits of nested repositories and private references, by the worktree's path."""
+    """What a worktree's HEAD and private references point to, by its path."""
     repositories: frozenset[str]
 
 
@@ -107,6 +106,15 @@ def _tips(git_directory: Path) -> set[str]:
     return tips - {"0" * 40}
 
 
+def _branch(common: Path, admin: Path) -> set[str]:
+    """Return what the branch points to that a worktree has checked out."""
+    head = admin / "HEAD"
+    name = os.fsdecode(head.read_bytes()).strip() if head.is_file() else ""
+    if not name.startswith("ref: "):
+        return set()
+    return {_git(common, "rev-parse", "--verify", "-q", name[5:]).decode().strip()} - {""}
+
+
 def _staged(common: Path, git_directory: Path) -> set[str]:
     index = git_directory / "index"
     if not index.is_file():
@@ -153,7 +161,6 @@ def take(root: Path, *, ignore: Iterable[Path] = ()) -> Inventory:
     files, repositories = _walk(root, frozenset(str(path) for path in ignore))
     commits: set[str] = set()
     blobs: set[str] = set()
-    heads: dict[str, str] = {}
     own: dict[str, frozenset[str]] = {}
     for common in repositories:
         administered = [path for path in (common / "worktrees").glob("*") if path.is_dir()]
@@ -165,18 +172,14 @@ def take(root: Path, *, ignore: Iterable[Path] = ()) -> Inventory:
         for admin in administered:
             blobs |= _staged(common, admin)
             name = _worktree_path(admin)
-            private, _ = reachable(common, _tips(admin))
-            head = _git(admin, "rev-parse", "--verify", "-q", "HEAD").decode().strip()
             if name:
-                own[name] = frozenset(private)
-                if head:
-                    heads[name] = head
+                own[name] = frozenset(_tips(admin) | _branch(common, admin))
         for module in {path.parent for path in modules if (path.parent / "objects").is_dir()}:
             found, others = reachable(module, _tips(module))
             commits |= found
             blobs |= others | _staged(module, module)
     names = frozenset(str(path) for path in repositories)
-    return Inventory(frozenset(commits), frozenset(blobs), files, heads, own, names)
+    return Inventory(frozenset(commits), frozenset(blobs), files, own, names)
 
 
 def _worktree_path(admin: Path) -> str | None:
@@ -227,8 +230,8 @@ def losses(
     for path, held in before.own.items():
         # The origin alone counts: a branch that is left behind here is no second copy.
         gone = os.path.lexists(path) is False and path not in after.own
-        if gone and held - commits:
-            result.unproven[path] = set(held - commits)
+        if gone and (here := reachable(repository, held)[0] - commits):
+            result.unproven[path] = here
     return result
 
 
