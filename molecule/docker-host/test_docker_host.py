@@ -279,3 +279,52 @@ def test_a_foreign_engine_is_adopted_and_not_replaced(host: Any) -> None:
     assert run.returncode == 0
     assert [what for what in run.changed if what.startswith("install ")] == []
     host.check_output("dpkg --purge docker-ce")
+
+
+# A signed repository of a vendor whose engine is, under other names, the distribution's.
+REPOSITORY = """
+set -e
+apt-get install --yes --quiet --no-install-recommends gnupg apt-utils >/dev/null
+mkdir -p /srv/apt && cd /srv/apt
+package() {
+  mkdir -p /tmp/$1/DEBIAN
+  printf 'Package: %s\\nVersion: 5:29.5.3\\nArchitecture: all\\nMaintainer: x <x@example.com>\\n' $1 \
+    >/tmp/$1/DEBIAN/control
+  printf 'Depends: %s\\nDescription: x\\n' $2 >>/tmp/$1/DEBIAN/control
+  dpkg-deb --build /tmp/$1 /srv/apt/$1.deb >/dev/null
+}
+package docker-ce docker.io
+package docker-ce-cli docker-cli
+package containerd.io containerd
+package docker-buildx-plugin docker-buildx
+apt-ftparchive packages . >Packages
+apt-ftparchive release . >Release
+export GNUPGHOME=/tmp/gnupg
+install -d -m 0700 $GNUPGHOME
+gpg --batch --quiet --passphrase '' --quick-generate-key x@example.com
+gpg --batch --quiet --yes --clearsign --output InRelease Release
+gpg --armor --export x@example.com
+"""
+
+
+def test_the_engine_of_a_signed_repository_is_installed_when_that_is_the_source(host: Any) -> None:
+    key = host.check_output("bash -c %s", REPOSITORY)
+    repository = {"url": "file:/srv/apt", "suite": "./", "key": key}
+
+    run = converge(
+        SCENARIO, docker_host_engine_source="repository", docker_host_repository=repository
+    )
+
+    assert run.returncode == 0, run.output
+    assert "install docker-ce" in run.changed
+    assert host.package("docker-ce").version == "5:29.5.3"
+    assert host.service("docker").is_running
+
+
+def test_a_repository_that_is_the_source_no_longer_is_forgotten(host: Any) -> None:
+    assert "file:/srv/apt" in host.check_output("apt-cache policy")
+
+    assert converge(SCENARIO).returncode == 0
+
+    assert "file:/srv/apt" not in host.check_output("apt-cache policy")
+    assert host.package("docker-ce").is_installed
