@@ -101,7 +101,12 @@ def test_a_squash_of_several_commits_has_landed(world: World) -> None:
 
 def test_a_squash_after_main_renamed_the_file_has_landed(world: World) -> None:
     world.edit("5", "five")
-    world.on_main(lambda: world.git("mv", "text", "words") or world.commit())
+
+    def rename() -> None:
+        world.git("mv", "text", "words")
+        world.commit()
+
+    world.on_main(rename)
 
     world.squash()
 
