@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import pwd
 import time
 from pathlib import Path
 
@@ -79,9 +79,9 @@ def make(factory: Factory, one: Situation) -> tuple[Lane, Label]:
         raise GitError(f"{one.name}: {one.variant}: {error}") from error
     done = result if isinstance(result, Made) else Made(result)
     lane = done.lane
-    if one.variant == "idle, with dependencies" or factory.shape.dependency_files > 1_000:
-        if lane.path.is_dir() and not lane.path.is_symlink():
-            factory.dependencies(lane)
+    wanted = one.variant == "idle, with dependencies" or factory.shape.dependency_files > 100
+    if wanted and lane.path.is_dir() and not lane.path.is_symlink():
+        factory.dependencies(lane)
     label = Label(
         path=done.path or str(lane.path),
         situation=one.name,
@@ -106,14 +106,9 @@ def _head(lane: Lane) -> str | None:
         return None
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a corpus with all its times; valid only at the path it was built at."""
-    shutil.copytree(source, target, symlinks=True, copy_function=shutil.copy2)
-
-
 def give_to(target: Path, user: str) -> None:
     """Make ``user`` the owner of everything."""
+    account = pwd.getpwnam(user)
     for folder, folders, files in os.walk(target):
-        for name in [*folders, *files]:
-            shutil.chown(os.path.join(folder, name), user, follow_symlinks=False)
-    shutil.chown(target, user)
+        for path in [Path(folder), *(Path(folder, name) for name in [*folders, *files])]:
+            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)

@@ -77,7 +77,14 @@ def _git(directory: Path, *arguments: str, stdin: bytes = b"", index: Path | Non
     if index:
         environment["GIT_INDEX_FILE"] = str(index)
     # Settings of the repository under judgement must neither run code nor hide anything.
-    safe = ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*"]
+    safe = [
+        "-c",
+        "core.fsmonitor=false",
+        "-c",
+        "core.hooksPath=/dev/null",
+        "-c",
+        "safe.directory=*",
+    ]
     return subprocess.run(
         ["git", *safe, *arguments], input=stdin, env=environment, capture_output=True, check=False
     ).stdout
@@ -86,7 +93,9 @@ def _git(directory: Path, *arguments: str, stdin: bytes = b"", index: Path | Non
 def reachable(git_directory: Path, tips: Iterable[str]) -> tuple[set[str], set[str]]:
     """Return the commits, and all other objects, that existing ``tips`` reach."""
     wanted = "\n".join(tips).encode()
-    checked = _git(git_directory, "cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=wanted)
+    checked = _git(
+        git_directory, "cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=wanted
+    )
     there = [line.split()[0] for line in checked.splitlines() if not line.endswith(b"missing")]
     listed = _git(git_directory, "rev-list", "--objects", "--stdin", stdin=b"\n".join(there))
     objects = {line.split(b" ", 1)[0].decode() for line in listed.splitlines()}
@@ -128,7 +137,7 @@ def blob_id(path: str | Path) -> str:
     """Return the id that git gives to this file's (or symbolic link's) content."""
     mode = os.lstat(path).st_mode
     if stat.S_ISLNK(mode):
-        content = os.fsencode(os.readlink(path))
+        content = os.fsencode(Path(path).readlink())
     elif stat.S_ISREG(mode):
         content = Path(path).read_bytes()
     else:
@@ -144,11 +153,11 @@ def _walk(root: Path, ignore: frozenset[str]) -> tuple[dict[str, str], list[Path
             repositories.append(Path(folder))
             folders.clear()
             continue
-        folders[:] = [name for name in folders if os.path.join(folder, name) not in ignore]
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        for name in [*names, *links]:
-            if name != ".git":
-                files[os.path.join(folder, name)] = blob_id(os.path.join(folder, name))
+        folders[:] = [name for name in folders if str(Path(folder, name)) not in ignore]
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        for path in (Path(folder, name) for name in [*names, *links]):
+            if path.name != ".git":
+                files[str(path)] = blob_id(path)
     return files, repositories
 
 
@@ -190,7 +199,9 @@ def _worktree_path(admin: Path) -> str | None:
     return os.fsdecode(written.removesuffix(b"\n").removesuffix(b"/.git"))
 
 
-def _held(origins: Iterable[Path], before: Path, landed: Iterable[str]) -> tuple[set[str], set[str]]:
+def _held(
+    origins: Iterable[Path], before: Path, landed: Iterable[str]
+) -> tuple[set[str], set[str]]:
     """Return the commits and the other objects that need no rescue."""
     commits: set[str] = set(landed)
     objects: set[str] = set()

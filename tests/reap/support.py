@@ -62,7 +62,9 @@ def reap(repository: Path, *options: str, **variables: str) -> Ran:
     try:
         document = json.loads(done.stdout)
     except ValueError:
-        raise AssertionError(f"exit {done.returncode}, no JSON: {done.stdout!r}\n{errors}") from None
+        raise AssertionError(
+            f"exit {done.returncode}, no JSON: {done.stdout!r}\n{errors}"
+        ) from None
     return Ran(done.returncode, document, errors)
 
 

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
 from corpus.build import build
 from corpus.judge import Score, judge, table
 from corpus.labels import Corpus
@@ -57,9 +56,7 @@ def reasons(score: Score, run: Ran) -> str:
 
 
 @pytest.mark.slow
-def test_every_situation_is_judged_rightly(
-    area: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_situation_is_judged_rightly(area: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus = build(area / "corpus", seed=1, style="squash")
 
     score, run = judged(corpus, capsys)

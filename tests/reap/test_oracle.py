@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from corpus import oracle
 from corpus.build import build
 from corpus.judge import inventory, origins

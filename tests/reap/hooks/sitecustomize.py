@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.symlink", "os.link")
 _state = {"seen": 0, "held": 0}
@@ -31,10 +32,9 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
     moved = os.fsencode(str(arguments[0])) if event == "os.rename" else b""
     if hold and b"agent-workspaces/" in moved and not _state["held"]:
         _state["held"] = 1
-        with open(f"{hold}.tmp", "w") as file:
-            file.write(str(arguments[0]))
+        Path(f"{hold}.tmp").write_text(str(arguments[0]))
         os.link(f"{hold}.tmp", hold)
-        while os.path.exists(hold):
+        while Path(hold).exists():
             time.sleep(0.005)
 
 
