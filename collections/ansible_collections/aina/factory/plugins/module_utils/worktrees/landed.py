@@ -114,11 +114,12 @@ def prove(
     remote_name: str,
     remote: Remote,
     heads: Iterable[str],
+    branches: Iterable[str],
     *,
     count_pushed: bool,
     merged_pull_requests: MergedPullRequests | None,
 ) -> Proofs:
-    """Find evidence for each of ``heads``.
+    """Find evidence for each of ``heads``, which may be on ``branches``.
 
     Nothing is written to the repository: fetched and computed objects go to a scratch
     directory.
@@ -129,7 +130,7 @@ def prove(
     """
     with git.scratch_objects(common_dir) as scratch:
         history = _History(git, scratch, common_dir)
-        history.ensure(remote_name, remote.tip)
+        history.ensure(remote_name, remote, branches if count_pushed else ())
         proofs = Proofs()
         asked = sorted(set(heads))
         present = history.present(asked)
@@ -196,21 +197,24 @@ class _History:
     def output(self, *words: str, stdin: bytes = b"") -> bytes:
         return self._git.output(*words, stdin=stdin, environment=self._scratch)
 
-    def ensure(self, remote_name: str, tip: str) -> None:
-        """Have the commit ``tip`` at hand, without moving any ref."""
-        if self.present([tip]):
-            return
-        self._git.output(
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--refmap=",
-            remote_name,
-            tip,
-            environment=self._scratch,
-            timeout_seconds=REMOTE_SECONDS,
-        )
+    def ensure(self, remote_name: str, remote: Remote, branches: Iterable[str]) -> None:
+        """Have the remote's default branch and ``branches`` at hand, without moving any ref."""
+        names = [f"refs/heads/{name}" for name in (remote.default_branch, *branches)]
+        wanted = {name: remote.refs[name] for name in names if name in remote.refs}
+        here = self.present(sorted(wanted.values()))
+        missing = sorted(name for name, oid in wanted.items() if oid not in here)
+        if missing:
+            self._git.output(
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--refmap=",
+                remote_name,
+                *missing,
+                environment=self._scratch,
+                timeout_seconds=REMOTE_SECONDS,
+            )
 
     def present(self, commits: Sequence[str]) -> set[str]:
         """Return those of ``commits`` that are commits of this repository."""
