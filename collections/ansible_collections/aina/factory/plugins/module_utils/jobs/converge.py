@@ -182,16 +182,7 @@ def _bring(
 
 
 def _units(jobs: model.Jobs, run: Run) -> dict[str, observe.Unit]:
-    names = [
-        name
-        for job in jobs.declared
-        for name in (
-            layout.timer(job.name),
-            layout.service(job.name),
-            f"factory-trigger-queue@{job.name}.service",
-            f"factory-trigger-replace@{job.name}.service",
-        )
-    ]
+    names = [unit(job.name) for job in jobs.declared for unit in (layout.timer, layout.service)]
     return observe.units(names, run)
 
 
