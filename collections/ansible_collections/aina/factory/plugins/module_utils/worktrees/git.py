@@ -25,6 +25,8 @@ _SETTINGS = (
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
     "fetch.prune=false",
+    # As a pack: unpacking would touch objects that the repository has already.
+    "fetch.unpackLimit=1",
     "maintenance.auto=false",
     "gc.auto=0",
     "protocol.ext.allow=never",
