@@ -197,7 +197,7 @@ def _look_at_files(
         seen = replace(seen, newest_mtime=max(seen.newest_mtime, activity))
         against = survey.obstacles_of_files(git, item, policy)
         if not against:
-            submodules = survey.submodule_paths(git, item)
+            submodules = survey.submodule_paths(git, item) if seen.repositories else []
             against = survey.obstacles_of_contents(item, seen, submodules)
         return seen, against
 
@@ -305,16 +305,6 @@ def _changes_since_plan(verdict: Verdict, git: Git, policy: Policy) -> str | Non
     if not against and Path(item.admin_dir or "", "locked").exists() and item.lock_reason is None:
         against = [("locked", "it was locked meanwhile")]
     if not against:
-        try:
-            head = git.at(item.path).output("rev-parse", "HEAD").decode().strip()
-            branch = git.at(item.path).call("symbolic-ref", "--quiet", "--short", "HEAD")
-        except GitError as error:
-            return str(error)
-        if (head, branch.stdout.decode(errors="surrogateescape").strip() or None) != (
-            item.head,
-            item.branch,
-        ):
-            return f"its HEAD moved to {head}"
         against = survey.obstacles_of_files(git, item, policy)
     return f"{against[0][0]}: {against[0][1]}" if against else None
 

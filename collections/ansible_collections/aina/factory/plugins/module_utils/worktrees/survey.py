@@ -250,22 +250,23 @@ def obstacles_of_files(git: Git, item: Listed, policy: Policy) -> list[Obstacle]
     """Return changes, untracked files and ignored files that are not disposable."""
     here = git.at(item.path)
     try:
-        # A worktree can have settings of its own, and includes that only it sees.
-        here.defuse()
+        if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
+            here.defuse()  # it can have settings that the repository does not show
         return [
-            *_status_obstacles(here, policy),
+            *_status_obstacles(here, item, policy),
             *_index_obstacles(here, item),
         ]
     except (GitError, OSError) as error:
         return [("status_failed", str(error))]
 
 
-def _status_obstacles(git: Git, policy: Policy) -> Iterator[Obstacle]:
+def _status_obstacles(git: Git, item: Listed, policy: Policy) -> Iterator[Obstacle]:
     entries = iter(
         fields(
             git.output(
                 "status",
                 "--porcelain=v2",
+                "--branch",
                 "-z",
                 "--untracked-files=all",
                 "--ignored=matching",
@@ -275,8 +276,14 @@ def _status_obstacles(git: Git, policy: Policy) -> Iterator[Obstacle]:
         )
     )
     reported: set[str] = set()
+    expected = {"branch.oid": item.head, "branch.head": item.branch or "(detached)"}
     for entry in entries:
         kind, _, rest = entry.partition(" ")
+        if kind == "#":
+            name, _, value = rest.partition(" ")
+            if expected.get(name, value) != value:
+                yield ("head_moved", f"{name} is {value} and was {expected[name]}")
+            continue
         reason = {"?": "untracked_files", "!": "ignored_files"}.get(kind, "uncommitted_changes")
         path = rest if kind in "?!" else rest.split(" ", 9 if kind == "u" else 7)[-1]
         if kind == "!" and (
