@@ -203,18 +203,21 @@ class _History:
         wanted = {name: remote.refs[name] for name in names if name in remote.refs}
         here = self.present(sorted(wanted.values()))
         missing = sorted(name for name, oid in wanted.items() if oid not in here)
-        if missing:
-            self._git.output(
-                "fetch",
-                "--quiet",
-                "--no-tags",
-                "--no-write-fetch-head",
-                "--refmap=",
-                remote_name,
-                *missing,
-                environment=self._scratch,
-                timeout_seconds=REMOTE_SECONDS,
-            )
+        if not missing:
+            return
+        options = ["--quiet", "--no-tags", "--no-write-fetch-head"]
+        try:
+            self._fetch(self._git, *options, "--refmap=", remote_name, *missing)
+        except GitError:
+            # Git refuses to fetch while one worktree's HEAD names a missing commit. An empty
+            # repository that borrows the objects has no such worktree.
+            url = self.output("remote", "get-url", remote_name).decode(errors="surrogateescape")
+            empty = f"{self._scratch['GIT_OBJECT_DIRECTORY']}/fetch.git"
+            self._git.output("init", "--quiet", "--bare", empty)
+            self._fetch(self._git.at(empty), *options, url.removesuffix("\n"), *missing)
+
+    def _fetch(self, git: Git, *words: str) -> None:
+        git.output("fetch", *words, environment=self._scratch, timeout_seconds=REMOTE_SECONDS)
 
     def present(self, commits: Sequence[str]) -> set[str]:
         """Return those of ``commits`` that are commits of this repository."""
