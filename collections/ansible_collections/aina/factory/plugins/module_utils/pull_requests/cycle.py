@@ -221,7 +221,9 @@ class Cycle:
         """Return whose full look told that it must wait: number -> what must change first."""
         return {
             number: item.fingerprint
-            for number, item in self.memory.remembered.items()
+            for number, item in sorted(
+                self.memory.remembered.items(), key=lambda pair: pair[1].examined_at
+            )
             if item.fingerprint and item.code not in ("green", "cap_reached", "behind_queue")
         }
 
