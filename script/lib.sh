@@ -57,7 +57,8 @@ find_python() {
   for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
     [[ -n $candidate ]] || continue
     if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-      "$candidate" -c 'import sys; print(sys.executable)'
+      # Not a link of the virtual environment that may be active: that one may be rebuilt.
+      "$candidate" -c 'import os, sys; print(os.path.realpath(sys.executable))'
       return
     fi
   done

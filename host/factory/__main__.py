@@ -18,7 +18,11 @@ DEFAULT_CONFIGURATION = "/etc/aina-factory/factory.json"
 # and execute(arguments) -> Outcome. Modules are imported only when they are called:
 # several run every few minutes.
 COMMANDS = {
+    "janitor": "let go of what the server may forget",
+    "jobs": "show declared against actual jobs",
+    "pause": "keep a job from running",
     "reap": "delete worktrees whose work has landed",
+    "resume": "end a runtime pause",
     "validate": "check the configuration files",
 }
 

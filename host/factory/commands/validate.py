@@ -16,7 +16,11 @@ _CORE = "ansible_collections.aina.factory.plugins.module_utils"
 
 # Section name -> how the capability that owns it reads it.
 READERS: dict[str, Callable[[Section], Any]] = {
+    "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
+    "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
+    "locks": lambda whole: whole.section("locks").absolute_path("directory"),
     "projects": lambda whole: _core("projects").from_sections(whole.sections("projects")),
+    "reap": lambda whole: _core("worktrees.model").policy_from_section(whole.section("reap")),
 }
 
 

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Ends a run with one screen. Every change by host (in check mode every change to come),
     the number of module calls, and the slowest tasks.
-author: aina-factory contributors
+author: aina-factory contributors (@ainative-academy)
 requirements:
   - enable in configuration
 options:

@@ -43,6 +43,28 @@ class Section:
         """Whether the mapping has the key."""
         return key in self._values
 
+    @property
+    def path(self) -> str:
+        """The dotted name that messages use."""
+        return self._path
+
+    def named(self, path: str) -> Section:
+        """Return the same mapping, unread, under a name that says more in messages."""
+        return Section(self._values, path)
+
+    def has(self, key: str) -> bool:
+        """Whether the key has a value; ``null`` is none."""
+        self._read.add(key)
+        return self._values.get(key) is not None
+
+    def value(self, key: str, default: Any = _MISSING) -> Any:
+        """Return a value of any type; its reader checks it and raises :meth:`error`."""
+        return self._take(key, default)
+
+    def error(self, key: str, value: object, rule: str) -> ConfigurationError:
+        """Return the error that ``value`` of ``key`` breaks ``rule`` ("be a date")."""
+        return self._fail(key, value, rule)
+
     def _take(self, key: str, default: Any) -> Any:
         self._read.add(key)
         if key in self._values and self._values[key] is not None:

@@ -45,7 +45,6 @@ class Run(Protocol):
         timeout_seconds: float | None = None,
     ) -> Completed:
         """Return how ``argv`` ended; ``environment`` is added to the caller's own."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,6 @@ class Fetch(Protocol):
 
     def __call__(self, request: Request, *, timeout_seconds: float = 30.0) -> Response:
         """Return the answer to ``request``."""
-        ...
 
 
 # Seconds since the epoch.

@@ -1,0 +1,1 @@
+"""What a server may forget, decided by declared limits and shown before it is done."""

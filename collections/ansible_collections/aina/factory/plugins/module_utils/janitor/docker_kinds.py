@@ -1,0 +1,166 @@
+"""Docker's leftovers, kind by kind.
+
+``docker system prune`` is of no use here: its age means something else for each kind and for
+each image store, it takes base images while no container runs, and it ignores labels for the
+build cache.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.aina.factory.plugins.module_utils.janitor.docker import (
+    CacheRecord,
+    Container,
+    Engine,
+    Image,
+    has_label,
+)
+from ansible_collections.aina.factory.plugins.module_utils.janitor.image_use import ImageUse
+from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
+    Candidate,
+    Limits,
+    Removal,
+)
+
+_ENDED = frozenset({"exited", "dead", "created"})
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How containers of lanes and images to keep are known."""
+
+    lane_labels: tuple[str, ...]
+    keep_labels: tuple[str, ...]
+    base_images: tuple[str, ...]
+
+
+@dataclass
+class LaneContainers:
+    """Stopped containers of lanes; containers without a lane's label are not looked at."""
+
+    limits: Limits
+    engine: Engine
+    marks: Marks
+    counted: Callable[[], bool]
+    name: str = field(default="docker_containers", init=False)
+
+    def inventory(self) -> Sequence[Candidate]:
+        """List the lanes' containers; see ``Kind``."""
+        return [
+            self._candidate(container)
+            for container in self.engine.containers()
+            if has_label(container.labels, self.marks.lane_labels)
+        ]
+
+    def _candidate(self, container: Container) -> Candidate:
+        held = "" if container.state in _ENDED else "running"
+        if has_label(container.labels, self.marks.keep_labels):
+            held = "labelled_keep"
+        return Candidate(
+            kind=self.name,
+            target=container.name,
+            bytes=container.bytes,
+            last_used=container.finished_at or container.started_at or container.created_at,
+            held_by=held,
+            counted=self.counted(),
+            handle=container,
+        )
+
+    def remove(self, candidate: Candidate) -> Removal:
+        """Remove the container; see ``Kind``."""
+        container = candidate.handle
+        if not isinstance(container, Container):
+            raise TypeError(f"{candidate.target} was not listed by {self.name}")
+        removal = self.engine.remove_container(container.id)
+        return Removal(True, candidate.bytes, "") if removal.removed else removal
+
+
+@dataclass
+class Images:
+    """Images, by their last use; those without a name apart, since they go first."""
+
+    limits: Limits
+    engine: Engine
+    marks: Marks
+    counted: Callable[[], bool]
+    dangling: bool
+    use: Callable[[], ImageUse]
+
+    @property
+    def name(self) -> str:
+        """See ``Kind``."""
+        return "docker_dangling_images" if self.dangling else "docker_images"
+
+    def inventory(self) -> Sequence[Candidate]:
+        """List the images; see ``Kind``."""
+        in_use = {container.image_id for container in self.engine.containers()}
+        use = self.use()
+        chosen = [
+            image for image in self.engine.images() if self.dangling != bool(image.references)
+        ]
+        return [self._candidate(image, in_use, use) for image in chosen]
+
+    def _candidate(self, image: Image, in_use: Collection[str], use: ImageUse) -> Candidate:
+        return Candidate(
+            kind=self.name,
+            target=image.references[0] if image.references else image.id,
+            bytes=image.bytes,
+            last_used=use.last_used(image.id),
+            held_by=self._held_by(image, in_use),
+            counted=self.counted(),
+            handle=image,
+        )
+
+    def _held_by(self, image: Image, in_use: Collection[str]) -> str:
+        if has_label(image.labels, self.marks.keep_labels):
+            return "labelled_keep"
+        if any(
+            fnmatch.fnmatchcase(reference, pattern)
+            for reference in image.references
+            for pattern in self.marks.base_images
+        ):
+            return "base_image"
+        return "in_use" if image.id in in_use else ""
+
+    def remove(self, candidate: Candidate) -> Removal:
+        """Remove the image; see ``Kind``."""
+        image = candidate.handle
+        if not isinstance(image, Image):
+            raise TypeError(f"{candidate.target} was not listed by {self.name}")
+        removal = self.engine.remove_image(image)
+        return Removal(True, candidate.bytes, "") if removal.removed else removal
+
+
+@dataclass
+class BuildCache:
+    """Records of the build cache by last use and total size.
+
+    The engine does not honour labels here. Records that an image shares free nothing.
+    """
+
+    limits: Limits
+    engine: Engine
+    counted: Callable[[], bool]
+    name: str = field(default="docker_build_cache", init=False)
+
+    def inventory(self) -> Sequence[Candidate]:
+        """List the records; see ``Kind``."""
+        return [self._candidate(record) for record in self.engine.build_cache()]
+
+    def _candidate(self, record: CacheRecord) -> Candidate:
+        held = "shared" if record.shared else ""
+        return Candidate(
+            kind=self.name,
+            target=record.id,
+            bytes=record.bytes,
+            last_used=record.last_used_at,
+            held_by="in_use" if record.in_use else held,
+            counted=self.counted(),
+        )
+
+    def remove(self, candidate: Candidate) -> Removal:
+        """Prune the record; see ``Kind``."""
+        return self.engine.remove_cache_record(candidate.target)

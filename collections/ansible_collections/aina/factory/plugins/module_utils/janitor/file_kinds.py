@@ -1,0 +1,164 @@
+"""Kinds made of files: agent sessions, runner leftovers, temporary files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.janitor import paths
+from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
+    Candidate,
+    Limits,
+    Removal,
+)
+from ansible_collections.aina.factory.plugins.module_utils.janitor.paths import Found
+from ansible_collections.aina.factory.plugins.module_utils.janitor.processes import (
+    OpenFiles,
+    Process,
+    is_open_elsewhere,
+)
+
+# Never an agent's login, configuration or instructions, wherever a pattern may reach.
+PROTECTED_NAMES = frozenset(
+    {"auth.json", "config.toml", "config.json", "AGENTS.md", "instructions.md", "master.key"}
+)
+Listing = Callable[[], Iterable[Found]]
+Holder = Callable[[Found], str]
+
+
+def open_holder(open_files: OpenFiles) -> Holder:
+    """Return a function that names why an entry must stay because of running processes."""
+
+    def held_by(found: Found) -> str:
+        if open_files.holds_any(found.inodes):
+            return "open"
+        if open_files.complete:
+            return ""
+        return {True: "open", False: "", None: "open_unknown"}[_open_by_lease(found)]
+
+    return held_by
+
+
+def _open_by_lease(found: Found) -> bool | None:
+    if found.is_directory:
+        return None
+    with paths.opened(found.root, found.parts[:-1]) as parent:
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(found.parts[-1], flags, dir_fd=parent)
+        except OSError:
+            return None
+    try:
+        return is_open_elsewhere(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class FileKind:
+    """Entries of one or several directories that go by age, total size and watermark."""
+
+    def __init__(
+        self,
+        name: str,
+        limits: Limits,
+        listing: Listing,
+        open_files: Callable[[], OpenFiles],
+        watched_device: int,
+        *,
+        busy: Callable[[], Holder] = lambda: lambda found: "",
+        prune_parents: bool = False,
+    ) -> None:
+        """Describe the kind; ``open_files`` and ``busy`` look at the processes anew each time."""
+        self.name = name
+        self.limits = limits
+        self._listing = listing
+        self._open_files = open_files
+        self._watched_device = watched_device
+        self._busy = busy
+        self._prune_parents = prune_parents
+
+    def inventory(self) -> Sequence[Candidate]:
+        """List the entries; see ``Kind``."""
+        found = list(self._listing())
+        held_by = self._holder()
+        return [self._candidate(item, held_by) for item in found]
+
+    def _holder(self) -> Holder:
+        busy, open_elsewhere = self._busy(), open_holder(self._open_files())
+        return lambda found: busy(found) or open_elsewhere(found)
+
+    def _candidate(self, found: Found, held_by: Holder) -> Candidate:
+        protected = found.parts[-1] in PROTECTED_NAMES
+        return Candidate(
+            kind=self.name,
+            target=found.path,
+            bytes=found.bytes,
+            last_used=found.last_used,
+            held_by="protected" if protected else held_by(found),
+            counted=found.device == self._watched_device,
+            handle=found,
+        )
+
+    def remove(self, candidate: Candidate) -> Removal:
+        """Remove the entry unless somebody opened or changed it since; see ``Kind``."""
+        found = candidate.handle
+        if not isinstance(found, Found):
+            raise TypeError(f"{candidate.target} was not listed by {self.name}")
+        reason = self._holder()(found)
+        if reason:
+            return Removal(False, 0, reason)
+        if not paths.remove(found):
+            return Removal(False, 0, "changed")
+        if self._prune_parents:
+            paths.remove_empty_parents(found)
+        return Removal(True, candidate.bytes, "")
+
+
+def codex_sessions(homes: Sequence[str]) -> list[Found]:
+    """List the session files of agent homes; nothing else of a home is ever looked at."""
+    found: list[Found] = []
+    for home in paths.expand_roots(homes):
+        for directory in ("sessions", "archived_sessions"):
+            if os.path.lexists(f"{home}/{directory}"):
+                found += paths.files(f"{home}/{directory}", ("rollout-*",), recursive=True)
+    return found
+
+
+def runner_leftovers(directories: Sequence[str]) -> list[Found]:
+    """List what is in ``_work/_temp`` and ``_diag`` of the runners."""
+    found: list[Found] = []
+    for root in paths.expand_roots(directories):
+        if os.path.lexists(f"{root}/_work/_temp"):
+            found += paths.entries(f"{root}/_work/_temp")
+        if os.path.lexists(f"{root}/_diag"):
+            found += paths.files(f"{root}/_diag", ("*.log",), recursive=True)
+    return found
+
+
+def job_holder(directories: Sequence[str], processes: Iterable[Process]) -> Holder:
+    """Return a function that holds what belongs to a runner that may have a job."""
+    roots = paths.expand_roots(directories)
+    workers = [process for process in processes if _is_worker(process)]
+    busy = {root for root in roots if any(_may_serve(w, root, roots) for w in workers)}
+
+    def held_by(found: Found) -> str:
+        return "job_running" if any(found.path.startswith(f"{root}/") for root in busy) else ""
+
+    return held_by
+
+
+def _is_worker(process: Process) -> bool:
+    programs = (process.executable, process.arguments[0])
+    return "Runner.Worker" in {process.name, *(Path(program).name for program in programs)}
+
+
+def _may_serve(worker: Process, root: str, roots: Sequence[str]) -> bool:
+    """Whether the job may be this runner's: only proof of another home clears it."""
+    homes = [home for home in roots if worker.executable.startswith(f"{home}/")]
+    return root in homes or not homes
+
+
+def temporary(roots: Sequence[str], globs: Sequence[str]) -> list[Found]:
+    """List the direct entries of declared directories of leftovers."""
+    return [item for root in paths.expand_roots(roots) for item in paths.entries(root, globs)]

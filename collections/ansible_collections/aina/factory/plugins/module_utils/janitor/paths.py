@@ -1,0 +1,229 @@
+"""Files under declared roots: list, measure and remove without ever leaving the root.
+
+Every directory is opened by descriptor without following symbolic links, other
+filesystems are not entered, and an entry is compared with what was listed before it goes.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.janitor.model import KindError, SkipError
+
+BLOCK_BYTES = 512
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class Found:
+    """An entry as it was listed: where it is, and what proves that it is still the same."""
+
+    root: str
+    parts: tuple[str, ...]
+    device: int
+    inode: int
+    changed_ns: int
+    is_directory: bool
+    bytes: int
+    last_used: float
+    inodes: frozenset[tuple[int, int]]
+
+    @property
+    def path(self) -> str:
+        """The absolute path, for people."""
+        return "/".join((self.root, *self.parts))
+
+
+def expand_roots(patterns: Iterable[str]) -> list[str]:
+    """Return the existing paths among ``patterns``, which may hold wildcards.
+
+    Raises:
+        SkipError: none exists.
+
+    """
+    roots: list[str] = []
+    for pattern in patterns:
+        matches = [pattern]
+        if glob.has_magic(pattern):
+            anchored = Path("/").glob(pattern.lstrip("/"))
+            matches = sorted(str(path) for path in anchored)
+        roots += [path for path in matches if os.path.lexists(path) and path not in roots]
+    if not roots:
+        raise SkipError("not_present")
+    return roots
+
+
+@contextmanager
+def opened(root: str, parts: Sequence[str] = ()) -> Iterator[int]:
+    """Open the directory ``parts`` below ``root`` as a descriptor.
+
+    Raises:
+        KindError: a component is a symbolic link, missing, or no directory.
+
+    """
+    descriptor = os.open("/", _DIRECTORY)
+    try:
+        for name in [*filter(None, root.split("/")), *parts]:
+            try:
+                below = os.open(name, _DIRECTORY, dir_fd=descriptor)
+            except OSError as error:
+                path = "/".join((root, *parts))
+                raise KindError(
+                    f"{path}: {name!r} cannot be opened as a directory ({error.strerror}); "
+                    "declare the real path, symbolic links are not followed"
+                ) from error
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def files(root: str, globs: Sequence[str], *, recursive: bool) -> list[Found]:
+    """Return the regular files below ``root`` whose name matches one of ``globs``."""
+    found: list[Found] = []
+    with opened(root) as descriptor:
+        device = os.fstat(descriptor).st_dev
+        for parts, status in _walk(descriptor, (), device, recursive=recursive):
+            if stat.S_ISREG(status.st_mode) and name_matches(parts[-1], globs):
+                found.append(_found(root, parts, status, [status]))
+    return found
+
+
+def entries(root: str, globs: Sequence[str] = ("*",)) -> list[Found]:
+    """Return the direct entries of ``root``, directories with all that is in them."""
+    found: list[Found] = []
+    with opened(root) as descriptor:
+        device = os.fstat(descriptor).st_dev
+        for parts, status in _walk(descriptor, (), device, recursive=False):
+            if not name_matches(parts[-1], globs):
+                continue
+            inside = [status]
+            if stat.S_ISDIR(status.st_mode):
+                with opened(root, parts) as below:
+                    inside += [item for _, item in _walk(below, parts, device, recursive=True)]
+            found.append(_found(root, parts, status, inside))
+    return found
+
+
+def name_matches(name: str, globs: Sequence[str]) -> bool:
+    """Whether the name matches one of the patterns."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in globs)
+
+
+def _walk(
+    descriptor: int, parts: tuple[str, ...], device: int, *, recursive: bool
+) -> Iterator[tuple[tuple[str, ...], os.stat_result]]:
+    with os.scandir(descriptor) as listing:
+        names = sorted(entry.name for entry in listing)
+    for name in names:
+        try:
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        # A mount point belongs to somebody else, and so does everything under it.
+        if status.st_dev != device:
+            continue
+        yield (*parts, name), status
+        if recursive and stat.S_ISDIR(status.st_mode):
+            try:
+                below = os.open(name, _DIRECTORY, dir_fd=descriptor)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            try:
+                yield from _walk(below, (*parts, name), device, recursive=True)
+            finally:
+                os.close(below)
+
+
+def _found(
+    root: str, parts: tuple[str, ...], status: os.stat_result, inside: Sequence[os.stat_result]
+) -> Found:
+    return Found(
+        root=root,
+        parts=parts,
+        device=status.st_dev,
+        inode=status.st_ino,
+        changed_ns=status.st_ctime_ns,
+        is_directory=stat.S_ISDIR(status.st_mode),
+        bytes=freed_bytes(inside),
+        # An unpacked archive brings old modification times; the change time is the kernel's.
+        last_used=max(max(item.st_mtime, item.st_ctime) for item in inside),
+        inodes=frozenset((item.st_dev, item.st_ino) for item in inside),
+    )
+
+
+def freed_bytes(inside: Iterable[os.stat_result]) -> int:
+    """Return the allocated bytes that go with these entries.
+
+    A file with several names frees its blocks only with its last name, and then once.
+    """
+    names: Counter[tuple[int, int]] = Counter()
+    total = 0
+    for item in inside:
+        key = (item.st_dev, item.st_ino)
+        names[key] += 1
+        links = 1 if stat.S_ISDIR(item.st_mode) else item.st_nlink
+        if names[key] == links:
+            total += item.st_blocks * BLOCK_BYTES
+    return total
+
+
+def unchanged(found: Found, descriptor: int) -> bool:
+    """Whether the entry in its opened parent is still what was listed."""
+    try:
+        status = os.stat(found.parts[-1], dir_fd=descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (status.st_dev, status.st_ino, status.st_ctime_ns) == (
+        found.device,
+        found.inode,
+        found.changed_ns,
+    )
+
+
+def remove(found: Found) -> bool:
+    """Remove the entry if it is still what was listed; return whether it went."""
+    with opened(found.root, found.parts[:-1]) as parent:
+        if not unchanged(found, parent):
+            return False
+        if found.is_directory:
+            _remove_directory(found.parts[-1], parent, found.device)
+        else:
+            os.unlink(found.parts[-1], dir_fd=parent)
+    return True
+
+
+def remove_empty_parents(found: Found) -> None:
+    """Remove the directories between the root and a removed entry that are now empty."""
+    for depth in range(len(found.parts) - 1, 0, -1):
+        with opened(found.root, found.parts[: depth - 1]) as parent:
+            try:
+                os.rmdir(found.parts[depth - 1], dir_fd=parent)
+            except OSError:
+                return
+
+
+def _remove_directory(name: str, parent: int, device: int) -> None:
+    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+    try:
+        if os.fstat(descriptor).st_dev != device:
+            raise KindError(f"{name!r} is a mount point; unmount it first")
+        with os.scandir(descriptor) as listing:
+            inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
+        for entry_name, is_directory in inside:
+            if is_directory:
+                _remove_directory(entry_name, descriptor, device)
+            else:
+                os.unlink(entry_name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    os.rmdir(name, dir_fd=parent)

@@ -1,0 +1,98 @@
+"""What running processes hold: open files, and programs at work. Read from /proc."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+FileKey = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Process:
+    """A running program; ``executable`` is empty when the kernel does not tell."""
+
+    pid: int
+    name: str
+    executable: str
+    arguments: tuple[str, ...]
+
+
+def running(proc: Path = Path("/proc")) -> Iterator[Process]:
+    """Yield the running programs; kernel threads, which have no arguments, are left out."""
+    for directory in _directories(proc):
+        try:
+            words = (directory / "cmdline").read_bytes().split(b"\0")[:-1]
+            name = os.fsdecode((directory / "comm").read_bytes().rstrip(b"\n"))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if words:
+            arguments = tuple(os.fsdecode(word) for word in words)
+            yield Process(int(directory.name), name, _link(directory / "exe"), arguments)
+
+
+def _directories(proc: Path) -> list[Path]:
+    return [path for path in proc.iterdir() if path.name.isdecimal()]
+
+
+def _link(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
+
+
+class OpenFiles:
+    """The files that processes hold open, or sit in."""
+
+    def __init__(self, proc: Path = Path("/proc")) -> None:
+        """Look at every process now."""
+        self._held: set[FileKey] = set()
+        self._complete = True
+        for directory in _directories(proc):
+            self._look_at(directory)
+
+    def _look_at(self, directory: Path) -> None:
+        try:
+            links = list((directory / "fd").iterdir())
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        except PermissionError:
+            self._complete = False
+            return
+        for link in [*links, directory / "cwd", directory / "exe"]:
+            try:
+                status = link.stat()
+            except PermissionError:
+                self._complete = False
+            except OSError:
+                continue
+            else:
+                self._held.add((status.st_dev, status.st_ino))
+
+    def holds_any(self, keys: frozenset[FileKey]) -> bool:
+        """Whether a process is known to hold one of the files."""
+        return not self._held.isdisjoint(keys)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every process could be looked at."""
+        return self._complete
+
+
+def is_open_elsewhere(descriptor: int) -> bool | None:
+    """Ask the kernel whether anybody else holds this regular file; ``None``: it cannot say.
+
+    A write lease is granted only on a file that nobody else has open.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False

@@ -1,0 +1,1 @@
+"""The server's scheduled jobs: declaration, rendering, plan, report."""

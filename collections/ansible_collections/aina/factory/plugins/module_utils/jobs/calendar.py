@@ -1,0 +1,249 @@
+"""Convert schedules between cron's five fields and systemd's OnCalendar.
+
+The two languages differ where it hurts: cron runs when the day of the month *or* the
+day of the week matches, systemd only when both do. Each conversion is exact or refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+CRON_MACROS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+CALENDAR_MACROS = {
+    "minutely": "*-*-* *:*:00",
+    "hourly": "*-*-* *:00:00",
+    "daily": "*-*-* 00:00:00",
+    "weekly": "Mon *-*-* 00:00:00",
+    "monthly": "*-*-01 00:00:00",
+    "quarterly": "*-01,04,07,10-01 00:00:00",
+    "semiannually": "*-01,07-01 00:00:00",
+    "yearly": "*-01-01 00:00:00",
+    "annually": "*-01-01 00:00:00",
+}
+
+
+class ScheduleError(ValueError):
+    """A schedule that cannot be read or not be expressed; says why."""
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    low: int
+    high: int
+
+    @property
+    def every(self) -> frozenset[int]:
+        return frozenset(range(self.low, self.high + 1))
+
+
+MINUTE = _Field("minute", 0, 59)
+HOUR = _Field("hour", 0, 23)
+DAY = _Field("day of month", 1, 31)
+MONTH = _Field("month", 1, 12)
+WEEKDAY = _Field("day of week", 0, 6)
+
+
+def is_cron(schedule: str) -> bool:
+    """Whether ``schedule`` is written in cron's language: five fields or an @ macro."""
+    return schedule.startswith("@") or len(schedule.split()) == 5
+
+
+def to_calendar(schedule: str) -> tuple[str, ...]:
+    """Return OnCalendar expressions for a schedule in either language.
+
+    Days of month and of week that are both restricted become two expressions, since
+    cron means "either".
+
+    Raises:
+        ScheduleError: a cron schedule that cannot be read.
+
+    """
+    if not is_cron(schedule):
+        return (schedule,)
+    fields = CRON_MACROS.get(schedule, schedule).split()
+    if len(fields) != 5:
+        raise ScheduleError(f"{schedule!r} is not one of {', '.join(CRON_MACROS)}")
+    minutes = _cron_field(fields[0], MINUTE)
+    hours = _cron_field(fields[1], HOUR)
+    days = _cron_field(fields[2], DAY)
+    months = _cron_field(fields[3], MONTH, MONTHS)
+    weekdays = _cron_weekdays(fields[4])
+    time = f"{_calendar_values(hours, HOUR)}:{_calendar_values(minutes, MINUTE)}:00"
+    month = _calendar_values(months, MONTH)
+    by_day = f"*-{month}-{_calendar_values(days, DAY)} {time}"
+    names = ",".join(WEEKDAYS[day] for day in sorted(weekdays, key=lambda day: (day - 1) % 7))
+    if weekdays == WEEKDAY.every:
+        return (by_day,)
+    # A field that starts with "*" is no restriction to cron, even as "*/2".
+    if fields[2].startswith("*") or fields[4].startswith("*"):
+        return (f"{names} {by_day}",)
+    return (by_day, f"{names} *-{month}-* {time}")
+
+
+def to_cron(schedule: str) -> str:
+    """Return cron's five fields for a schedule in either language.
+
+    Raises:
+        ScheduleError: cron cannot express it.
+
+    """
+    if is_cron(schedule):
+        to_calendar(schedule)
+        return CRON_MACROS.get(schedule, schedule)
+    weekdays, date, time = _calendar_parts(CALENDAR_MACROS.get(schedule.lower(), schedule))
+    year, month, day = date
+    if year != "*":
+        raise ScheduleError(f"cron knows no years; {schedule!r} names {year}")
+    if _calendar_field(time[2], MINUTE) != {0}:
+        raise ScheduleError(f"cron knows no seconds; {schedule!r} must run at second 00")
+    days = _calendar_field(day, DAY)
+    if days != DAY.every and weekdays != WEEKDAY.every:
+        raise ScheduleError(
+            f"cron cannot demand a day of the month and a day of the week at once, as {schedule!r} "
+            "does"
+        )
+    return " ".join(
+        (
+            _cron_values(_calendar_field(time[1], MINUTE), MINUTE),
+            _cron_values(_calendar_field(time[0], HOUR), HOUR),
+            _cron_values(days, DAY),
+            _cron_values(_calendar_field(month, MONTH), MONTH),
+            _cron_values(weekdays, WEEKDAY),
+        )
+    )
+
+
+def _cron_field(text: str, field: _Field, names: tuple[str, ...] = ()) -> frozenset[int]:
+    values: set[int] = set()
+    for item in text.split(","):
+        match = re.fullmatch(r"(\*|\w+)(?:-(\w+))?(?:/(\d+))?", item)
+        if match is None:
+            raise ScheduleError(f"{item!r} is no cron {field.name}")
+        first, last, step = match.groups()
+        if first == "*" and last is None:
+            low, high = field.low, field.high
+        else:
+            low = _cron_number(first, field, names)
+            high = low if last is None else _cron_number(last, field, names)
+            if step is not None and last is None:
+                raise ScheduleError(f"{item!r}: cron allows a step only after * or a range")
+        values |= _progression(low, high, step, item, field)
+    return frozenset(values)
+
+
+def _cron_weekdays(text: str) -> frozenset[int]:
+    both_sundays = _Field(WEEKDAY.name, 0, 7)
+    names = tuple(day.lower() for day in WEEKDAYS)
+    if text == "*":
+        return WEEKDAY.every
+    return frozenset(
+        value % 7
+        for item in text.split(",")
+        for value in _cron_field(item, WEEKDAY if item.startswith("*") else both_sundays, names)
+    )
+
+
+def _cron_number(text: str, field: _Field, names: tuple[str, ...]) -> int:
+    if text.lower() in names:
+        return names.index(text.lower()) + (1 if field.low == 1 else 0)
+    if not text.isdigit() or not field.low <= int(text) <= field.high:
+        raise ScheduleError(
+            f"{text!r} is no cron {field.name}; it must lie between {field.low} and {field.high}"
+        )
+    return int(text)
+
+
+def _progression(low: int, high: int, step: str | None, item: str, field: _Field) -> set[int]:
+    if low > high or step == "0" or (step is not None and int(step) == 0):
+        raise ScheduleError(f"{item!r} is no {field.name}: the range or its step is empty")
+    return set(range(low, high + 1, int(step or 1)))
+
+
+def _calendar_values(values: frozenset[int], field: _Field) -> str:
+    if values == field.every:
+        return "*"
+    ordered = sorted(values)
+    if len(ordered) > 2:
+        step = ordered[1] - ordered[0]
+        if ordered == list(range(ordered[0], field.high + 1, step)):
+            return f"{ordered[0]:02d}/{step}"
+        if ordered == list(range(ordered[0], ordered[-1] + 1)):
+            return f"{ordered[0]:02d}..{ordered[-1]:02d}"
+    return ",".join(f"{value:02d}" for value in ordered)
+
+
+def _cron_values(values: frozenset[int], field: _Field) -> str:
+    if values == field.every:
+        return "*"
+    ordered = sorted(values)
+    if len(ordered) > 2:
+        step = ordered[1] - ordered[0]
+        if ordered == list(range(field.low, field.high + 1, step)):
+            return f"*/{step}"
+        if ordered == list(range(ordered[0], ordered[-1] + 1)):
+            return f"{ordered[0]}-{ordered[-1]}"
+    return ",".join(str(value) for value in ordered)
+
+
+def _calendar_parts(
+    schedule: str,
+) -> tuple[frozenset[int], tuple[str, str, str], tuple[str, str, str]]:
+    words = schedule.split()
+    weekdays, date, time = WEEKDAY.every, ("*", "*", "*"), ("00", "00", "00")
+    if words and words[0][0].isalpha():
+        weekdays = _calendar_weekdays(words.pop(0).rstrip(","))
+    if words and ":" not in words[0]:
+        parts = words.pop(0).split("-")
+        if len(parts) not in (2, 3):
+            raise ScheduleError(f"{schedule!r} has a date that cron cannot express")
+        date = ("*", parts[0], parts[1]) if len(parts) == 2 else (parts[0], parts[1], parts[2])
+    if words:
+        parts = words.pop(0).split(":")
+        if len(parts) not in (2, 3):
+            raise ScheduleError(f"{schedule!r} has a time that cron cannot express")
+        time = (parts[0], parts[1], parts[2] if len(parts) == 3 else "00")
+    if words:
+        raise ScheduleError(f"{schedule!r}: {words[0]!r} is more than cron can express")
+    return weekdays, date, time
+
+
+def _calendar_weekdays(text: str) -> frozenset[int]:
+    short = [day.lower() for day in WEEKDAYS]
+    days: set[int] = set()
+    for item in text.lower().split(","):
+        ends = [end[:3] for end in item.split("..")]
+        if len(ends) > 2 or any(end not in short for end in ends):
+            raise ScheduleError(f"{item!r} is no day of the week")
+        first, last = short.index(ends[0]), short.index(ends[-1])
+        # systemd's week starts on Monday; Mon..Sun is the whole of it.
+        days |= {(first + offset) % 7 for offset in range((last - first) % 7 + 1)}
+    return frozenset(days)
+
+
+def _calendar_field(text: str, field: _Field) -> frozenset[int]:
+    values: set[int] = set()
+    for item in text.split(","):
+        match = re.fullmatch(r"(\*|\d+)(?:\.\.(\d+))?(?:/(\d+))?", item)
+        if match is None or (match[1] == "*" and match[2] is not None):
+            raise ScheduleError(f"{item!r} is a {field.name} that cron cannot express")
+        low = field.low if match[1] == "*" else int(match[1])
+        stepped = match[1] == "*" or match[3] is not None
+        high = int(match[2]) if match[2] is not None else (field.high if stepped else low)
+        if low < field.low or high > field.high:
+            raise ScheduleError(
+                f"{item!r} is no {field.name}; it must lie between {field.low} and {field.high}"
+            )
+        values |= _progression(low, high, match[3], item, field)
+    return frozenset(values)

@@ -1,0 +1,347 @@
+"""Bring a host's jobs to the declared state: observe, plan, validate, act."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pwd
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils import managed_files
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
+from ansible_collections.aina.factory.plugins.module_utils.jobs import (
+    cron,
+    foreign,
+    layout,
+    model,
+    observe,
+    plan,
+    render,
+    scripts,
+    validate,
+)
+from ansible_collections.aina.factory.plugins.module_utils.managed_files import (
+    Attributes,
+    DirectorySpec,
+    FileSpec,
+)
+from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+
+ACTION_SECONDS = 300.0
+LOCK_PATH = "/run/lock/factory-jobs.lock"
+_BACKUP_DIR = "/var/backups/aina-factory"
+_ROOT = Attributes("root", "root", 0o644)
+_ROOT_DIRECTORY = Attributes("root", "root", 0o755)
+_PROGRAM = Attributes("root", "root", 0o755)
+
+
+class ConvergeError(Exception):
+    """An action failed; the message quotes the tool and says what state that leaves."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The files of the declared state, for the backend of this host."""
+
+    directories: tuple[DirectorySpec, ...]
+    files: tuple[FileSpec, ...]
+    units: dict[str, str]  # below the unit directory
+
+    @property
+    def unit_paths(self) -> frozenset[str]:
+        """Absolute paths of all unit files and drop-ins."""
+        return frozenset(f"{layout.UNIT_DIR}/{name}" for name in self.units)
+
+
+@dataclass
+class Result:
+    """What was done, or in check mode would be."""
+
+    backend: str
+    changed: bool = False
+    diff: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
+    runtime_paused: list[dict[str, str | None]] = field(default_factory=list)
+    foreign: list[dict[str, str]] = field(default_factory=list)
+    replaced_lines: list[str] = field(default_factory=list)
+
+
+def converge(document: Mapping[str, Any], *, present: bool, check: bool, run: Run) -> Result:
+    """Bring the jobs of ``document`` (the ``jobs`` section) into force.
+
+    Raises:
+        ConfigurationError, ValidationError: the declaration is refused; nothing was changed.
+        ObservationError: the host's state could not be read; nothing was changed.
+        ConvergeError, ManagedFilesError: a step failed; the next run carries on.
+
+    """
+    section = Section(document, "jobs")
+    replacements = foreign.replacements(section)
+    jobs = model.from_section(section)
+    if not present:
+        jobs = model.Jobs((), jobs.resource_classes)
+    systemd = observe.systemd_is_running()
+    result = Result("systemd" if systemd else "cron")
+    wanted = _wanted(jobs, document, systemd) if present else Wanted((), (), {})
+    _check_users(jobs, result, check=check)
+    with _exclusive(check=check):
+        settled = _bring(jobs, wanted, result, systemd=systemd, check=check, run=run)
+        _report_foreign(jobs, settled, replacements, result, check=check, run=run)
+    return result
+
+
+def _wanted(jobs: model.Jobs, document: Mapping[str, Any], systemd: bool) -> Wanted:
+    units = render.units(jobs) if systemd else {}
+    programs = scripts.SYSTEMD if systemd else scripts.CRON
+    contents = {f"{layout.UNIT_DIR}/{name}": text for name, text in units.items()}
+    contents[layout.TMPFILES_PATH] = render.tmpfiles(jobs)
+    section = {key: document[key] for key in ("declared", "resource_classes")}
+    contents[layout.CONFIGURATION_PATH] = (
+        json.dumps({"jobs": section}, indent=2, ensure_ascii=False) + "\n"
+    )
+    for job in jobs.declared:
+        if job.paused is not None:
+            contents[f"{layout.PAUSED_DIR}/{job.name}"] = render.pause_document(
+                job.paused, "declared"
+            )
+    if not systemd:
+        contents[layout.CRON_PATH] = cron.crontab(jobs, observe.host_timezone())
+    files = [FileSpec(path, text.encode(), _ROOT) for path, text in contents.items()]
+    files += [
+        FileSpec(f"{layout.LIBRARY_DIR}/{name}", text.encode(), _PROGRAM)
+        for name, text in programs.items()
+    ]
+    directories = [
+        DirectorySpec(layout.PAUSED_DIR, _ROOT_DIRECTORY, exclusive=True),
+        DirectorySpec(layout.LIBRARY_DIR, _ROOT_DIRECTORY, exclusive=True),
+        DirectorySpec(layout.RUNTIME_PAUSED_DIR, _ROOT_DIRECTORY),
+        DirectorySpec(layout.RUNS_DIR, _ROOT_DIRECTORY),
+        DirectorySpec(layout.FAILURES_DIR, _ROOT_DIRECTORY),
+    ]
+    return Wanted(tuple(directories), tuple(files), units)
+
+
+def _check_users(jobs: model.Jobs, result: Result, *, check: bool) -> None:
+    for job in jobs.declared:
+        try:
+            pwd.getpwnam(job.user)
+        except KeyError:
+            message = f"jobs.{job.name}.user is {job.user!r}, which is no account of this host"
+            # In check mode the account may be what this very run would create.
+            if not check and job.is_active:
+                raise ConfigurationError(f"{message}; create it first") from None
+            result.warnings.append(message)
+
+
+def _bring(
+    jobs: model.Jobs, wanted: Wanted, result: Result, *, systemd: bool, check: bool, run: Run
+) -> list[model.Job]:
+    """Plan and act; return the jobs that are (or in check mode will be) in their state."""
+    paused = observe.pauses(layout.RUNTIME_PAUSED_DIR, "runtime")
+    _report_pauses(jobs, paused, result)
+    disk = observe.disk()
+    installed = plan.Installed(_units(jobs, run) if systemd else {}, disk, set(paused))
+    written = {
+        change.path
+        for change in managed_files.plan((), wanted.files, ())
+        if change.path in wanted.unit_paths
+    }
+    steps = plan.plan(jobs, installed, wanted.unit_paths, written)
+    if not systemd:
+        steps = plan.Plan((), (), steps.absent_paths, {}, {})
+        result.warnings += cron.unsupported(jobs)
+    changes = managed_files.plan(
+        wanted.directories, wanted.files, _absent(wanted, steps.absent_paths)
+    )
+    if written:
+        validate.schedules(jobs, run)
+        result.warnings += validate.units(wanted.units, run)
+    result.warnings += [
+        f"{path} was written by somebody else and changes a job; declare it or remove it"
+        for path in plan.foreign_drop_ins(disk, wanted.unit_paths)
+    ]
+    _describe(result, changes, steps)
+    if not check:
+        _act(steps.before_files, run)
+        managed_files.apply(changes, run)
+        _make_locks(jobs)
+        _act(steps.after_files, run)
+        if systemd and result.changed:
+            installed = plan.Installed(_units(jobs, run), disk, set(paused))
+            return [job for job in jobs.declared if plan.is_settled(job, installed)]
+    return list(jobs.declared)
+
+
+def _units(jobs: model.Jobs, run: Run) -> dict[str, observe.Unit]:
+    names = [
+        name
+        for job in jobs.declared
+        for name in (
+            layout.timer(job.name),
+            layout.service(job.name),
+            f"factory-trigger-queue@{job.name}.service",
+            f"factory-trigger-replace@{job.name}.service",
+        )
+    ]
+    return observe.units(names, run)
+
+
+def _absent(wanted: Wanted, removed: Sequence[str]) -> list[str]:
+    """Return every path of ours, for either backend, that is not wanted here."""
+    ours = {layout.CRON_PATH, layout.TMPFILES_PATH, layout.CONFIGURATION_PATH}
+    ours |= {
+        f"{layout.UNIT_DIR}/{name}" for name in render.units(model.Jobs((), model.DEFAULT_CLASSES))
+    }
+    if not wanted.directories:
+        ours |= {layout.PAUSED_DIR, layout.RUNTIME_PAUSED_DIR, layout.LIBRARY_DIR}
+    ours |= set(removed)
+    ours -= {item.path for item in wanted.files}
+    # A directory goes with its content: naming both would remove the content twice.
+    return sorted(path for path in ours if not any(path.startswith(f"{up}/") for up in ours))
+
+
+def _report_pauses(
+    jobs: model.Jobs, paused: Mapping[str, observe.PauseFile], result: Result
+) -> None:
+    for name, pause in paused.items():
+        result.runtime_paused.append(
+            {"name": name, "reason": pause.reason, "by": pause.by, "since": pause.since}
+        )
+        known = "" if jobs.get(name) else ", which is not declared"
+        result.warnings.append(
+            f"job {name}{known} is paused on the host since {pause.since} by {pause.by}: "
+            f"{pause.reason}; 'factory resume {name}' ends that"
+        )
+
+
+def _describe(result: Result, changes: Sequence[managed_files.Change], steps: plan.Plan) -> None:
+    result.diff += [
+        {
+            "before_header": change.path,
+            "after_header": f"{change.path} ({change.kind})",
+            "before": change.before,
+            "after": change.after,
+        }
+        for change in changes
+    ]
+    if steps.states_before:
+        result.diff.append(
+            {
+                "before_header": "timers",
+                "after_header": "timers",
+                "before": _state_lines(steps.states_before),
+                "after": _state_lines(steps.states_after),
+            }
+        )
+    result.actions += [
+        " ".join((action.verb, *action.units))
+        for action in (*steps.before_files, *steps.after_files)
+    ]
+    result.changed = bool(changes or result.actions)
+
+
+def _state_lines(states: Mapping[str, str]) -> str:
+    return "".join(f"{name}: {state}\n" for name, state in states.items())
+
+
+def _act(actions: Sequence[plan.Action], run: Run) -> None:
+    for action in actions:
+        option = [action.option] if action.option else []
+        argv = ["systemctl", *option, action.verb, *(["--"] if action.units else []), *action.units]
+        done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=ACTION_SECONDS)
+        # A unit that left memory by itself has nothing to be reset.
+        if not done.ok and action.verb != "reset-failed":
+            words = done.stderr.decode(errors="replace").strip()
+            raise ConvergeError(
+                f"{' '.join(argv)} ended with {done.returncode}: {words}; run again once that is "
+                "solved, the run carries on from here"
+            )
+
+
+def _make_locks(jobs: model.Jobs) -> None:
+    """Make the shared lock files now; tmpfiles.d makes them at boot."""
+    for lock in {lock for job in jobs.declared for lock in job.locks}:
+        path = Path(layout.lock_path(lock))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(exist_ok=True)
+        path.chmod(0o666)
+
+
+def _report_foreign(
+    jobs: model.Jobs,
+    settled: Sequence[model.Job],
+    replacements: Sequence[foreign.Replacement],
+    result: Result,
+    *,
+    check: bool,
+    run: Run,
+) -> None:
+    tables = foreign.crontabs()
+    for user in sorted({entry.user for entry in replacements}):
+        path = f"{foreign.CRONTABS_DIR}/{user}"
+        entries = [entry for entry in replacements if entry.user == user]
+        text = tables.get(path, "")
+        left, removed, refused = foreign.without_replaced(text, entries, settled, jobs)
+        result.warnings += [f"crontab of {user}: {reason}" for reason in refused]
+        if removed:
+            result.changed = True
+            result.replaced_lines += removed
+            result.diff.append(
+                {"before_header": path, "after_header": path, "before": text, "after": left}
+            )
+            tables[path] = left
+            if not check:
+                _replace_crontab(user, text, left, run)
+    duplicates = foreign.crontab_duplicates(jobs, tables)
+    if result.backend == "systemd":
+        duplicates += foreign.timer_duplicates(jobs, run)
+    for item in duplicates:
+        result.foreign.append({"job": item.job, "where": item.where, "what": item.what})
+        result.warnings.append(
+            f"job {item.job} may run twice: {item.where} also has {item.what!r}; remove it, or "
+            "name the line in factory_crons_replaces"
+        )
+
+
+def _replace_crontab(user: str, before: str, after: str, run: Run) -> None:
+    backup = Path(_BACKUP_DIR, f"crontab-{user}")
+    if not backup.exists():  # the oldest copy holds most; it is never overwritten
+        attributes = Attributes("root", "root", 0o600)
+        content = before.encode("utf-8", "surrogateescape")
+        managed_files.apply(
+            managed_files.plan((), [FileSpec(str(backup), content, attributes)], ()), run
+        )
+    done = run(
+        ["crontab", "-u", user, "-"],
+        stdin=after.encode("utf-8", "surrogateescape"),
+        timeout_seconds=ACTION_SECONDS,
+    )
+    if not done.ok:
+        words = done.stderr.decode(errors="replace").strip()
+        raise ConvergeError(f"crontab -u {user} - ended with {done.returncode}: {words}")
+
+
+@contextmanager
+def _exclusive(*, check: bool) -> Iterator[None]:
+    """Keep ``factory pause`` and a second converge out; a killed holder leaves no lock."""
+    if check:
+        yield
+        return
+    Path(LOCK_PATH).parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(LOCK_PATH, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(
+            descriptor, fcntl.LOCK_EX
+        )  # its holders end soon: each of their steps has a limit
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,40 @@
+"""Names and places of everything that the jobs consist of on a host."""
+
+from __future__ import annotations
+
+PREFIX = "factory-job-"
+UNIT_DIR = "/etc/systemd/system"
+PAUSED_DIR = "/etc/aina-factory/paused"  # declared pauses, owned by the converge
+RUNTIME_PAUSED_DIR = "/var/lib/aina-factory/paused"  # an operator's, owned by the command
+CONFIGURATION_PATH = "/etc/aina-factory/conf.d/jobs.json"
+LIBRARY_DIR = "/usr/local/lib/aina-factory-jobs"
+RUNS_DIR = "/var/lib/aina-factory/job-runs"
+FAILURES_DIR = "/var/lib/aina-factory/failures"
+TMPFILES_PATH = "/etc/tmpfiles.d/factory-jobs.conf"
+CRON_PATH = "/etc/cron.d/aina-factory"
+STAMP_DIR = "/var/lib/systemd/timers"
+SYSTEMD_MARK = "/run/systemd/system"  # exists exactly where PID 1 is systemd
+SKIPPED = 75  # sysexits' EX_TEMPFAIL: a lock was held, nothing was done
+
+
+def timer(name: str) -> str:
+    """Return the timer unit of the job ``name``."""
+    return f"{PREFIX}{name}.timer"
+
+
+def service(name: str) -> str:
+    """Return the service unit of the job ``name``."""
+    return f"{PREFIX}{name}.service"
+
+
+def lock_path(lock: str) -> str:
+    """Return the lock file of the shared lock ``lock``."""
+    return f"/run/lock/factory-{lock}.lock"
+
+
+def job_of(unit: str) -> str | None:
+    """Return the job a unit name belongs to, or ``None`` when it is not a job's unit."""
+    stem, _, suffix = unit.rpartition(".")
+    if suffix in ("timer", "service") and stem.startswith(PREFIX) and stem != PREFIX:
+        return stem.removeprefix(PREFIX)
+    return None

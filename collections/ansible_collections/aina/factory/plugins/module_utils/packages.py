@@ -1,0 +1,240 @@
+"""Install distribution packages, also where an earlier installation was cut off.
+
+A run that is killed inside dpkg leaves a state in which apt refuses everything, for
+ever. It is read first and repaired only when dpkg or apt says that it is there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+
+QUERY_SECONDS = 60.0
+APPLY_SECONDS = 1800.0
+LOCK_PATH = Path("/var/lib/dpkg/lock-frontend")
+_JOURNAL_DIR = Path("/var/lib/dpkg/updates")
+_LISTS_DIR = Path("/var/lib/apt/lists")
+_ENVIRONMENT = {
+    "LC_ALL": "C",
+    "DEBIAN_FRONTEND": "noninteractive",
+    # Ubuntu restarts services from an apt hook unless told to list them only.
+    "NEEDRESTART_MODE": "l",
+}
+# The administrator's version of a configuration file stays.
+_KEEP_CONFIGURATION = ("--force-confdef", "--force-confold")
+
+
+class PackagesError(Exception):
+    """apt or dpkg failed; the message quotes it and says what to do."""
+
+
+@dataclass(frozen=True)
+class PackagesSpec:
+    """Which packages are there afterwards.
+
+    ``optional`` are installed where the configured repositories have them.
+    When one of ``unless_installed`` is there, nothing is installed: it does the same job
+    and belongs to somebody else.
+    """
+
+    present: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    unless_installed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What dpkg and apt say.
+
+    ``candidates`` covers the optional packages that are missing; it is ``None`` as long as
+    apt has no lists to look into.
+    """
+
+    installed: Mapping[str, str]
+    interrupted: str
+    candidates: Collection[str] | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done; ``interrupted`` quotes dpkg when a repair comes first.
+
+    ``perhaps`` are optional packages of which nobody knows yet whether they can be had.
+    """
+
+    interrupted: str
+    install: tuple[str, ...]
+    perhaps: tuple[str, ...]
+    remove: tuple[str, ...]
+    adopted: str
+
+    @property
+    def actions(self) -> list[str]:
+        """Return one phrase per step."""
+        repair = ["finish the interrupted installation"] if self.interrupted else []
+        return [
+            *repair,
+            *(f"install {name}" for name in self.install),
+            *(f"install {name}, where it can be had" for name in self.perhaps),
+            *(f"remove {name}" for name in self.remove),
+        ]
+
+
+def read(spec: PackagesSpec, run: Run, lists_exist: bool) -> Situation:
+    """Ask dpkg for the packages and for traces of an interruption.
+
+    Raises:
+        PackagesError: dpkg itself does not work.
+
+    """
+    names = {*spec.present, *spec.optional, *spec.absent, *spec.unless_installed}
+    installed = _installed(sorted(names), run) if names else {}
+    missing = [name for name in spec.optional if name not in installed]
+    candidates = _candidates(missing, run) if lists_exist else None
+    return Situation(installed, interruption(run), candidates)
+
+
+def _installed(names: Sequence[str], run: Run) -> dict[str, str]:
+    form = "${Package}\t${db:Status-Status}\t${Version}\n"
+    done = _query(["dpkg-query", "--show", f"--showformat={form}", "--", *names], run)
+    # 1 means that some names are unknown to dpkg, which is what is being asked.
+    if done.returncode not in {0, 1}:
+        raise PackagesError(f"dpkg-query: {_words(done)}")
+    rows = [line.split("\t") for line in done.stdout.decode(errors="replace").splitlines()]
+    return {row[0]: row[2] for row in rows if len(row) == 3 and row[1] == "installed"}
+
+
+def interruption(run: Run) -> str:
+    """Return what dpkg says of packages that are neither installed nor absent, or ``""``."""
+    done = _query(["dpkg", "--audit"], run)
+    report = done.stdout.decode(errors="replace").strip()
+    if not report and not done.ok:
+        raise PackagesError(f"dpkg --audit: {_words(done)}")
+    if report or not _JOURNAL_DIR.is_dir():
+        return report
+    # apt refuses to work while this journal of dpkg has entries.
+    pending = [entry.name for entry in _JOURNAL_DIR.iterdir() if entry.name.isdigit()]
+    return "dpkg's journal holds unmerged entries" if pending else ""
+
+
+def _candidates(names: Sequence[str], run: Run) -> set[str]:
+    if not names:
+        return set()
+    done = _query(["apt-cache", "policy", *names], run)
+    blocks = re.split(r"^(?=\S)", done.stdout.decode(errors="replace"), flags=re.MULTILINE)
+    return {
+        block.split(":", 1)[0]
+        for block in blocks
+        if re.search(r"^  Candidate: (?!\(none\))", block, flags=re.MULTILINE)
+    }
+
+
+def plan(spec: PackagesSpec, situation: Situation) -> Plan:
+    """Return the steps that lead to the declared packages."""
+    adopted = next((name for name in spec.unless_installed if name in situation.installed), "")
+    missing = [name for name in spec.present if name not in situation.installed]
+    unknown = situation.candidates is None and bool(missing)
+    wanted = [name for name in spec.optional if name not in situation.installed]
+    if situation.candidates is not None:
+        missing += [name for name in wanted if name in situation.candidates]
+    return Plan(
+        interrupted=situation.interrupted,
+        install=() if adopted else tuple(missing),
+        perhaps=tuple(wanted) if unknown and not adopted else (),
+        remove=tuple(name for name in spec.absent if name in situation.installed),
+        adopted=f"{adopted} {situation.installed[adopted]}" if adopted else "",
+    )
+
+
+def apply(
+    plan_: Plan,
+    run: Run,
+    frontend_lock: AbstractContextManager[object],
+    lock_wait_seconds: int,
+    lists_are_stale: bool,
+) -> Plan:
+    """Carry the plan out and return it as it turned out.
+
+    ``frontend_lock`` holds dpkg's front-end lock (:data:`LOCK_PATH`) while entered.
+
+    Raises:
+        PackagesError: a step failed.
+        TimeoutError: another package manager held the lock for too long.
+
+    """
+    if plan_.interrupted:
+        _repair(run, frontend_lock, lock_wait_seconds)
+    names = list(plan_.install)
+    if names:
+        if lists_are_stale or set(names) - _candidates(names, run):
+            _apt(["update"], run, lock_wait_seconds)
+        available = _candidates(plan_.perhaps, run)
+        names += [name for name in plan_.perhaps if name in available]
+        _apt(["install", "--no-install-recommends", "--", *names], run, lock_wait_seconds)
+    if plan_.remove:
+        # Never purge: a package's purge may delete the data that it managed.
+        _apt(["remove", "--", *plan_.remove], run, lock_wait_seconds)
+    return replace(plan_, install=tuple(names), perhaps=())
+
+
+def _repair(run: Run, frontend_lock: AbstractContextManager[object], wait_seconds: int) -> None:
+    with frontend_lock:
+        # With the lock held, what looked interrupted may have been another run at work.
+        if not interruption(run):
+            return
+        run(
+            ["dpkg", *_KEEP_CONFIGURATION, "--configure", "--pending"],
+            environment={**_ENVIRONMENT, "DPKG_FRONTEND_LOCKED": "1"},
+            timeout_seconds=APPLY_SECONDS,
+        )
+    if interruption(run):
+        # Cut off while unpacking: only apt can fetch the archive again.
+        broken = _reinstallation_required(run)
+        if broken:
+            _apt(["update"], run, wait_seconds)
+            _apt(["install", "--reinstall", "--", *broken], run, wait_seconds)
+        _apt(["install", "--fix-broken"], run, wait_seconds)
+    left = interruption(run)
+    if left:
+        raise PackagesError(
+            "an interrupted installation could not be finished by 'dpkg --configure --pending' "
+            f"and 'apt-get install --fix-broken'; repair it by hand, then run again:\n{left}"
+        )
+
+
+def _reinstallation_required(run: Run) -> list[str]:
+    form = "${Package}\t${db:Status-Eflag}\t${db:Status-Status}\n"
+    done = _query(["dpkg-query", "--show", f"--showformat={form}"], run)
+    rows = [line.split("\t") for line in done.stdout.decode(errors="replace").splitlines()]
+    return sorted(
+        {row[0] for row in rows if row[1:2] == ["reinstreq"] or row[2:3] == ["half-installed"]}
+    )
+
+
+def _apt(words: Sequence[str], run: Run, lock_wait_seconds: int) -> None:
+    argv = ["apt-get", "--yes", "--quiet", f"--option=DPkg::Lock::Timeout={lock_wait_seconds}"]
+    argv += [f"--option=Dpkg::Options::={option}" for option in _KEEP_CONFIGURATION]
+    done = run([*argv, *words], environment=_ENVIRONMENT, timeout_seconds=APPLY_SECONDS)
+    if not done.ok:
+        raise PackagesError(f"apt-get {' '.join(words)}: {_words(done)}")
+
+
+def lists_age_seconds(now: float, lists_dir: Path = _LISTS_DIR) -> float | None:
+    """Return the age of the newest package list; ``None`` when there is none."""
+    times = [path.stat().st_mtime for path in lists_dir.glob("*_*") if path.is_file()]
+    return now - max(times) if times else None
+
+
+def _query(argv: Sequence[str], run: Run) -> Completed:
+    return run(argv, environment={"LC_ALL": "C"}, timeout_seconds=QUERY_SECONDS)
+
+
+def _words(done: Completed) -> str:
+    text = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
+    return "\n".join(text.splitlines()[-15:])

@@ -1,0 +1,53 @@
+"""Judge one worktree by its facts. Pure: the same facts give the same verdict.
+
+The reasons to keep, weightiest first: ``main_worktree``, ``missing_directory``,
+``not_a_directory``, ``broken_gitfile``, ``no_commit``, ``mount_point``,
+``paperclip_workspace``, ``contains_worktree``, ``locked``, ``locked_by_dead_process``,
+``operation_in_progress``, ``git_lock_file``, ``submodule``, ``process_inside``,
+``processes_unknown``, ``stash``, ``private_refs``, ``unknown``, ``not_landed``,
+``status_failed``, ``uncommitted_changes``, ``untracked_files``, ``ignored_files``,
+``hidden_changes``, ``nested_repository``, ``mount_inside``, ``unreadable``,
+``recently_active``, and after the plan ``changed_since_plan`` and ``failed``.
+
+The reasons to reap are the kinds of evidence: ``ancestor``, ``remote_ref``, ``snapshot``,
+``replay``, ``pull_request``.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
+    Facts,
+    Policy,
+    Verdict,
+)
+
+
+def decide(facts: Facts, policy: Policy, now: float) -> Verdict:
+    """Return the verdict on one worktree.
+
+    ``now`` is in seconds since the epoch. A worktree goes only when nothing speaks
+    against it, there is evidence for it, and its files have been looked at.
+    """
+    size = facts.contents.bytes if facts.contents is not None else None
+    if facts.obstacles:
+        reason, detail = facts.obstacles[0]
+        return Verdict(facts.listed, False, reason, detail, facts.evidence, size)
+    if facts.evidence is None:
+        detail = "nothing shows that its work is in the default branch or on the remote"
+        return Verdict(facts.listed, False, "not_landed", detail, None, size)
+    if facts.contents is None:
+        detail = "its files were not looked at"
+        return Verdict(facts.listed, False, "unknown", detail, facts.evidence, size)
+    idle_seconds = now - facts.contents.newest_mtime
+    if idle_seconds < policy.grace_seconds:
+        detail = f"last touched {_ago(idle_seconds)} ago; the grace period is {_ago(policy.grace_seconds)}"
+        return Verdict(facts.listed, False, "recently_active", detail, facts.evidence, size)
+    evidence = facts.evidence
+    return Verdict(facts.listed, True, evidence.kind, evidence.detail, evidence, size)
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,171 @@
+"""Git, called so that a hostile repository can neither run code nor blur an answer."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+
+LOCAL_SECONDS = 600.0
+REMOTE_SECONDS = 120.0
+
+_SETTINGS = (
+    "core.fsmonitor=false",
+    "core.hooksPath=/dev/null",
+    "core.untrackedCache=false",
+    "core.quotePath=false",
+    "core.preloadIndex=true",
+    "status.showUntrackedFiles=all",
+    "status.relativePaths=false",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=false",
+    "fetch.prune=false",
+    "maintenance.auto=false",
+    "gc.auto=0",
+    "protocol.ext.allow=never",
+    "log.showSignature=false",
+)
+_ENVIRONMENT = {
+    "LC_ALL": "C",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_PAGER": "cat",
+    "GIT_ASKPASS": "true",
+    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+}
+
+
+class GitError(Exception):
+    """Git failed; the message quotes it."""
+
+
+class Git:
+    """Git on one repository, as the repository's owner when the caller is root.
+
+    Root would otherwise be stopped by git's ownership check, and whoever can write the
+    repository's configuration could run programs as root.
+    """
+
+    def __init__(self, run: Run, directory: str) -> None:
+        """Bind to the working directory or git directory ``directory``."""
+        self._run = run
+        self.directory = directory
+        self._prefix, self._environment = _identity(directory)
+        self._overrides: tuple[str, ...] = ()
+
+    def at(self, directory: str) -> Git:
+        """Return the same git on another directory of the same repository."""
+        other = Git.__new__(Git)
+        other._run = self._run
+        other.directory = directory
+        other._prefix, other._environment = self._prefix, self._environment
+        other._overrides = self._overrides
+        return other
+
+    def defuse(self) -> None:
+        """Switch off every filter and merge driver that the configuration names."""
+        found = self.call("config", "-z", "--name-only", "--get-regexp", r"^(filter|merge)\..*\.")
+        names = {os.fsdecode(name) for name in found.stdout.split(b"\0") if name}
+        overrides = []
+        for name in sorted(names):
+            kind, key = name.split(".", 1)[0], name.rsplit(".", 1)[1]
+            if kind == "filter" and key in {"clean", "smudge", "process"}:
+                overrides.append(f"{name}=")
+            elif (kind, key) in {("filter", "required"), ("merge", "driver")}:
+                overrides.append(f"{name}=false")
+        self._overrides = tuple(overrides)
+
+    def call(
+        self,
+        *words: str,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout_seconds: float = LOCAL_SECONDS,
+    ) -> Completed:
+        """Run git to its end, whatever its exit status.
+
+        Raises:
+            GitError: git could not be started or did not end in time.
+
+        """
+        settings = [part for item in (*_SETTINGS, *self._overrides) for part in ("-c", item)]
+        argv = [*self._prefix, "git", *settings, "-C", self.directory, *words]
+        try:
+            return self._run(
+                argv,
+                stdin=stdin,
+                environment={**_ENVIRONMENT, **self._environment, **(environment or {})},
+                timeout_seconds=timeout_seconds,
+            )
+        except (OSError, TimeoutError) as error:
+            raise GitError(f"git {words[0]} in {self.directory}: {error}") from error
+
+    def output(
+        self,
+        *words: str,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout_seconds: float = LOCAL_SECONDS,
+    ) -> bytes:
+        """Return what git prints.
+
+        Raises:
+            GitError: git failed, could not be started or did not end in time.
+
+        """
+        done = self.call(
+            *words, stdin=stdin, environment=environment, timeout_seconds=timeout_seconds
+        )
+        if not done.ok:
+            words_of_git = done.stderr.decode(errors="replace").strip()
+            raise GitError(f"git {words[0]} in {self.directory}: {words_of_git or done.returncode}")
+        return done.stdout
+
+    @contextmanager
+    def scratch_objects(self, common_dir: str) -> Iterator[dict[str, str]]:
+        """Give an environment in which new objects go to a directory that is thrown away."""
+        with tempfile.TemporaryDirectory(prefix="factory-reap-") as directory:
+            if self._prefix:
+                status = Path(common_dir).stat()
+                os.chown(directory, status.st_uid, status.st_gid)
+            yield {
+                "GIT_OBJECT_DIRECTORY": directory,
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{_quoted(common_dir)}/objects"',
+            }
+
+
+def _quoted(path: str) -> str:
+    return path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _identity(directory: str) -> tuple[list[str], dict[str, str]]:
+    try:
+        status = Path(directory).stat()
+    except OSError:
+        return [], {}
+    if os.geteuid() != 0 or status.st_uid == 0:
+        return [], {}
+    try:
+        account = pwd.getpwuid(status.st_uid)
+        group, home = account.pw_gid, account.pw_dir
+        groups = ["--init-groups"]
+    except KeyError:  # files of a user who is gone
+        group, home, groups = status.st_gid, "/nonexistent", ["--clear-groups"]
+    prefix = ["setpriv", f"--reuid={status.st_uid}", f"--regid={group}", *groups, "--"]
+    return prefix, {"HOME": home, "XDG_CONFIG_HOME": f"{home}/.config"}
+
+
+def fields(output: bytes) -> list[str]:
+    """Split NUL-separated output; a path that is not UTF-8 keeps its bytes as surrogates."""
+    return [os.fsdecode(part) for part in output.split(b"\0") if part]
+
+
+def lines(words: Sequence[str]) -> bytes:
+    """Return standard input for a ``--stdin`` option."""
+    return "".join(f"{word}\n" for word in words).encode()

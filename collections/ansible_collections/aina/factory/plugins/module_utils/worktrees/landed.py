@@ -1,0 +1,548 @@
+"""Has the work of a commit landed? Answered by exact object ids only.
+
+A commit is *landed* when everything that its own commits (those that the default branch
+does not reach) did is in the default branch:
+
+``ancestor``
+    the default branch reaches the commit itself;
+``remote_ref``
+    a branch or pull request of the remote holds it (asked of the remote; a local
+    remote-tracking ref can be stale);
+``snapshot``
+    at some first-parent commit after the fork, every path that an own commit touched is
+    exactly as the lane left it: a squash, a rebase, a complete cherry-pick, a duplicate;
+``replay``
+    merging the lane into the parent of a default-branch commit gives exactly the tree of
+    that commit: the same where the default branch had moved under the lane's files;
+``pull_request``
+    GitHub says that a merged pull request contained this very commit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import (
+    REMOTE_SECONDS,
+    Git,
+    GitError,
+    lines,
+)
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Evidence
+
+# (mode, object id); mode 000000 is "not there".
+State = tuple[str, str]
+# Asked with the commits that git alone could not prove; answers (commit -> detail).
+MergedPullRequests = Callable[[Sequence[str]], Mapping[str, str]]
+
+
+class Changed(NamedTuple):
+    """One path that differs between two trees."""
+
+    path: bytes
+    old: State
+    new: State
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What the remote said just now: its default branch and its refs."""
+
+    default_branch: str
+    refs: Mapping[str, str]
+
+    @property
+    def tip(self) -> str:
+        """The commit of the default branch."""
+        return self.refs[f"refs/heads/{self.default_branch}"]
+
+    @property
+    def holding(self) -> dict[str, str]:
+        """Object id -> name of a ref that keeps it: branches and pull requests."""
+        return {
+            oid: name
+            for name, oid in self.refs.items()
+            if name.startswith("refs/heads/")
+            or (name.startswith("refs/pull/") and name.endswith("/head"))
+        }
+
+
+def ask_remote(git: Git, name: str, default_branch: str | None) -> Remote:
+    """List the remote's refs.
+
+    Raises:
+        GitError: the remote does not answer, or has no such default branch.
+
+    """
+    output = git.output("ls-remote", "--symref", name, timeout_seconds=REMOTE_SECONDS)
+    refs: dict[str, str] = {}
+    announced = None
+    for line in output.decode(errors="surrogateescape").splitlines():
+        value, _, ref = line.partition("\t")
+        if value.startswith("ref: refs/heads/") and ref == "HEAD":
+            announced = value.removeprefix("ref: refs/heads/")
+        elif ref.startswith("refs/"):
+            refs[ref] = value
+    branch = default_branch or announced
+    if branch is None:
+        raise GitError(f"remote {name} does not say which branch is its default; name it")
+    if f"refs/heads/{branch}" not in refs:
+        raise GitError(f"remote {name} has no branch {branch}")
+    return Remote(branch, refs)
+
+
+@dataclass
+class Proofs:
+    """What is known of each asked commit. A commit in neither mapping has not landed."""
+
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    # Commit -> why nothing can be said. Unknown is never landed.
+    unknown: dict[str, str] = field(default_factory=dict)
+
+
+def prove(
+    git: Git,
+    common_dir: str,
+    remote_name: str,
+    remote: Remote,
+    heads: Iterable[str],
+    *,
+    count_pushed: bool,
+    merged_pull_requests: MergedPullRequests | None,
+) -> Proofs:
+    """Find evidence for each of ``heads``.
+
+    Nothing is written to the repository: fetched and computed objects go to a scratch
+    directory.
+
+    Raises:
+        GitError: git failed on the repository as a whole.
+
+    """
+    with git.scratch_objects(common_dir) as scratch:
+        history = _History(git, scratch, common_dir)
+        history.ensure(remote_name, remote.tip)
+        proofs = Proofs()
+        asked = sorted(set(heads))
+        present = history.present(asked)
+        for head in set(asked) - present:
+            proofs.unknown[head] = "its commit is not in the repository"
+        history.read_own(sorted(present), remote.tip)
+        for head in present:
+            if head not in history.parents:
+                detail = f"the remote's {remote.default_branch} contains it"
+                proofs.evidence[head] = Evidence("ancestor", detail)
+        if count_pushed:
+            _prove_by_remote(history, remote, present, proofs)
+        open_heads = [head for head in sorted(present) if head not in proofs.evidence]
+        _prove_by_content(history, open_heads, proofs)
+        open_heads = [head for head in open_heads if head not in proofs.evidence]
+        if merged_pull_requests is not None and open_heads:
+            for head, detail in merged_pull_requests(open_heads).items():
+                proofs.evidence[head] = Evidence("pull_request", detail)
+                proofs.unknown.pop(head, None)
+        return proofs
+
+
+def _prove_by_remote(history: _History, remote: Remote, heads: set[str], proofs: Proofs) -> None:
+    holding = remote.holding
+    open_heads = sorted(heads - proofs.evidence.keys())
+    for head in open_heads:
+        if head in holding:
+            proofs.evidence[head] = Evidence(
+                "remote_ref", f"{holding[head]} of the remote is this commit"
+            )
+    open_heads = [head for head in open_heads if head not in proofs.evidence]
+    here = history.present(sorted(holding))
+    if not open_heads or not here:
+        return
+    missing = history.not_reached(open_heads, sorted(here))
+    for head in open_heads:
+        if head not in missing:
+            proofs.evidence[head] = Evidence(
+                "remote_ref", "a ref of the remote contains this commit"
+            )
+
+
+class _History:
+    """The commits between the lanes and the default branch, read in few git calls."""
+
+    def __init__(self, git: Git, scratch: Mapping[str, str], common_dir: str) -> None:
+        self._git = git
+        self._scratch = dict(scratch)
+        self._common_dir = common_dir
+        # Own commits of all lanes -> parents.
+        self.parents: dict[str, tuple[str, ...]] = {}
+        self.trees: dict[str, str] = {}
+        # First-parent commits of the default branch, newest first.
+        self.chain: list[str] = []
+        self.position: dict[str, int] = {}
+        self.boundaries: frozenset[str] = frozenset()
+
+    def output(self, *words: str, stdin: bytes = b"") -> bytes:
+        return self._git.output(*words, stdin=stdin, environment=self._scratch)
+
+    def ensure(self, remote_name: str, tip: str) -> None:
+        """Have the commit ``tip`` at hand, without moving any ref."""
+        if self.present([tip]):
+            return
+        self._git.output(
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--refmap=",
+            remote_name,
+            tip,
+            environment=self._scratch,
+            timeout_seconds=REMOTE_SECONDS,
+        )
+
+    def present(self, commits: Sequence[str]) -> set[str]:
+        """Return those of ``commits`` that are commits of this repository."""
+        output = self.output("cat-file", "--batch-check", stdin=lines(commits))
+        return {
+            line.split()[0]
+            for line in output.decode().splitlines()
+            if line.split()[1:2] == ["commit"]
+        }
+
+    def not_reached(self, heads: Sequence[str], tips: Sequence[str]) -> set[str]:
+        """Return the commits that ``heads`` reach and ``tips`` do not."""
+        stdin = lines([*heads, *(f"^{tip}" for tip in tips)])
+        return set(self.output("rev-list", "--stdin", stdin=stdin).decode().split())
+
+    def read_own(self, heads: Sequence[str], tip: str) -> None:
+        """Read the own commits of all lanes, and the default branch's first-parent chain."""
+        stdin = lines([*heads, f"^{tip}"])
+        output = self.output("log", "--format=%H %T %P", "--stdin", stdin=stdin).decode()
+        for line in output.splitlines():
+            commit, tree, *parents = line.split()
+            self.parents[commit] = tuple(parents)
+            self.trees[commit] = tree
+        if not self.parents:
+            return
+        shallow = os.path.join(self._common_dir, "shallow")  # noqa: PTH118 - may be not UTF-8
+        if os.path.exists(shallow):  # noqa: PTH110
+            with open(shallow, encoding="ascii") as file:  # noqa: PTH123
+                self.boundaries = frozenset(file.read().split())
+        output = self.output("log", "--first-parent", "--format=%H %T", tip).decode()
+        for line in output.splitlines():
+            commit, tree = line.split()
+            self.position[commit] = len(self.chain)
+            self.chain.append(commit)
+            self.trees[commit] = tree
+
+    def own(self, head: str) -> list[str]:
+        """Return the own commits of one lane, nearest first."""
+        seen: dict[str, None] = {}
+        pending = [head]
+        while pending:
+            commit = pending.pop()
+            if commit in seen or commit not in self.parents:
+                continue
+            seen[commit] = None
+            pending.extend(self.parents[commit])
+        return list(seen)
+
+    def forks(self, own: Sequence[str]) -> set[str]:
+        """Return the default branch's commits that a lane has grown from or merged in."""
+        members = set(own)
+        return {
+            parent for commit in own for parent in self.parents[commit] if parent not in members
+        }
+
+    def newer_than(self, commit: str) -> int:
+        """Return how many commits of the chain ``commit`` does not reach."""
+        if commit not in self.position:
+            tip = self.chain[0]
+            count = self.output("rev-list", "--count", "--first-parent", tip, f"^{commit}")
+            self.position[commit] = int(count)
+        return self.position[commit]
+
+    def read_trees(self, commits: Iterable[str]) -> None:
+        """Learn the trees of ``commits``."""
+        wanted = sorted(set(commits) - self.trees.keys())
+        if wanted:
+            stdin = lines(wanted)
+            output = self.output(
+                "log", "--no-walk=unsorted", "--format=%H %T", "--stdin", stdin=stdin
+            )
+            for line in output.decode().splitlines():
+                commit, tree = line.split()
+                self.trees[commit] = tree
+
+    def compare(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[Changed]]:
+        """Compare pairs of trees in one git call."""
+        wanted = sorted(set(pairs))
+        result: dict[tuple[str, str], list[Changed]] = {pair: [] for pair in wanted}
+        stdin = lines([f"{old} {new}" for old, new in wanted if old != new])
+        output = self.output(
+            "diff-tree", "--stdin", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", stdin=stdin
+        )
+        parts = iter(output.split(b"\0"))
+        current: list[Changed] = []
+        for part in parts:
+            # A pair's header ends in a newline; what belongs to it ends in NUL.
+            *headers, entry = part.split(b"\n")
+            for header in headers:
+                first, second = header.decode().split(" ")
+                current = result[(first, second)]
+            if entry:
+                old_mode, new_mode, old, new, _status = entry[1:].decode().split(" ")
+                current.append(Changed(next(parts), (old_mode, old), (new_mode, new)))
+        return result
+
+    def merge(self, pairs: Sequence[tuple[str, str]]) -> list[str | None]:
+        """Return the tree that merging each pair gives, or None where it conflicts."""
+        if not pairs:
+            return []
+        stdin = lines([f"{ours} {theirs}" for ours, theirs in pairs])
+        done = self._git.call(
+            "merge-tree",
+            "--write-tree",
+            "--stdin",
+            "-z",
+            "--no-messages",
+            "--allow-unrelated-histories",
+            stdin=stdin,
+            environment=self._scratch,
+        )
+        if not done.ok:  # git older than 2.39, or an object is missing: no evidence
+            return [None] * len(pairs)
+        results: list[str | None] = []
+        parts = iter(done.stdout.split(b"\0"))
+        for status in parts:
+            if not status.strip():
+                continue
+            tree = next(parts).decode()
+            results.append(tree if status.strip() == b"1" else None)
+            while next(parts, b""):
+                pass
+        return results if len(results) == len(pairs) else [None] * len(pairs)
+
+
+@dataclass
+class _Lane:
+    """One head whose content is compared with the default branch."""
+
+    head: str
+    own: list[str]
+    window: int  # how many commits of the chain are newer than the newest fork
+    base: str | None  # the newest fork
+    touched: set[bytes] = field(default_factory=set)
+    # Paths in which the lane as a whole differs from its newest fork.
+    net: set[bytes] = field(default_factory=set)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the lane's end shows all that its commits did.
+
+        Where commits cancel each other, in whole or for one path, what they held is
+        in no tree of the default branch: content alone then proves nothing.
+        """
+        return bool(self.window and self.touched) and self.touched <= self.net
+
+
+def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -> None:
+    lanes = _lanes(history, heads, proofs)
+    if not lanes or not history.chain:
+        return
+    touched = _touched_by_commit(history, lanes)
+    trees = history.trees
+    based = [lane for lane in lanes.values() if lane.base is not None]
+    history.read_trees(lane.base or "" for lane in based)
+    compared = history.compare((trees[lane.base or ""], trees[lane.head]) for lane in based)
+    for lane in lanes.values():
+        lane.touched = {path for commit in lane.own for path in touched[commit]}
+        changed = compared.get((trees.get(lane.base or "", ""), trees[lane.head]), [])
+        lane.net = {change.path for change in changed}
+    events, chain_paths = _chain_events(history, max(lane.window for lane in lanes.values()))
+    landed: dict[str, Evidence] = {}
+    comparable = [lane for lane in lanes.values() if lane.comparable]
+    _find_snapshots(history, comparable, events, landed)
+    rest = [lane for lane in comparable if lane.head not in landed]
+    _find_replays(history, rest, events, chain_paths, landed)
+    _cover_clean_merges(history, lanes, touched, landed)
+    for head in heads:
+        if head in landed:
+            proofs.evidence[head] = landed[head]
+
+
+def _lanes(history: _History, heads: Sequence[str], proofs: Proofs) -> dict[str, _Lane]:
+    """Return the lanes of ``heads``, and of every own parent that a merge at the tip joins."""
+    lanes: dict[str, _Lane] = {}
+    pending = list(heads)
+    while pending:
+        head = pending.pop()
+        if head in lanes or head not in history.parents:
+            continue
+        own = history.own(head)
+        if history.boundaries.intersection(own):
+            proofs.unknown[head] = "the clone is shallow and does not reach the fork point"
+            continue
+        forks = {fork: history.newer_than(fork) for fork in history.forks(own)}
+        base = min(forks, key=lambda fork: (forks[fork], fork), default=None)
+        window = forks[base] if base is not None else len(history.chain)
+        lanes[head] = _Lane(head, own, window, base)
+        if len(history.parents[head]) > 1:
+            pending.extend(history.parents[head])
+    return lanes
+
+
+def _touched_by_commit(history: _History, lanes: Mapping[str, _Lane]) -> dict[str, set[bytes]]:
+    commits = {commit for lane in lanes.values() for commit in lane.own}
+    history.read_trees(parent for commit in commits for parent in history.parents[commit])
+    empty = history.output("hash-object", "-t", "tree", "--stdin").decode().strip()
+    trees = history.trees
+    pairs = {
+        commit: [(trees[parent], trees[commit]) for parent in history.parents[commit]]
+        or [(empty, trees[commit])]
+        for commit in commits
+    }
+    compared = history.compare(pair for group in pairs.values() for pair in group)
+    paths = {
+        commit: [{change.path for change in compared[pair]} for pair in group]
+        for commit, group in pairs.items()
+    }
+    touched = {commit: groups[0] for commit, groups in paths.items() if len(groups) == 1}
+    for commit in commits - touched.keys():
+        touched[commit] = set.intersection(*paths[commit])
+    for commit in commits:
+        # A merge that takes back what the default branch did is work of its own.
+        for parent, differing in zip(history.parents[commit], paths[commit], strict=False):
+            if len(paths[commit]) > 1 and parent not in history.parents:
+                explained = {
+                    path
+                    for other in history.own(commit)
+                    if len(history.parents[other]) < 2
+                    for path in touched[other]
+                }
+                touched[commit] = touched[commit] | (differing - explained)
+    return touched
+
+
+def _chain_events(
+    history: _History, window: int
+) -> tuple[dict[bytes, list[tuple[int, State, State]]], list[set[bytes]]]:
+    """Return per path when the chain changed it, newest first, and the paths per commit."""
+    chain = history.chain[: window + 1]
+    trees = [history.trees[commit] for commit in chain]
+    if window >= len(history.chain):
+        trees.append(history.output("hash-object", "-t", "tree", "--stdin").decode().strip())
+    pairs = [(older, newer) for newer, older in itertools.pairwise(trees)]
+    compared = history.compare(pairs)
+    events: dict[bytes, list[tuple[int, State, State]]] = {}
+    paths: list[set[bytes]] = []
+    for index, pair in enumerate(pairs):
+        paths.append({change.path for change in compared[pair]})
+        for change in compared[pair]:
+            events.setdefault(change.path, []).append((index, change.old, change.new))
+    return events, paths
+
+
+def _find_snapshots(
+    history: _History,
+    lanes: Sequence[_Lane],
+    events: Mapping[bytes, list[tuple[int, State, State]]],
+    landed: dict[str, Evidence],
+) -> None:
+    trees, tip = history.trees, history.trees[history.chain[0]]
+    compared = history.compare((tip, trees[lane.head]) for lane in lanes)
+    for lane in lanes:
+        wanted = {
+            change.path: change.new
+            for change in compared[(tip, trees[lane.head])]
+            if change.path in lane.touched
+        }
+        index = _match(lane, wanted, events)
+        if index is not None:
+            commit = history.chain[index]
+            landed[lane.head] = Evidence("snapshot", f"{commit} has every path as the lane left it")
+
+
+def _match(
+    lane: _Lane,
+    wanted: dict[bytes, State],
+    events: Mapping[bytes, list[tuple[int, State, State]]],
+) -> int | None:
+    """Walk back from the tip; return the newest commit at which all touched paths match."""
+    differing = set(wanted)
+    if not differing:
+        return 0
+    steps = sorted(
+        (index, path, old, new)
+        for path in lane.touched
+        for index, old, new in events.get(path, ())
+        if index < lane.window
+    )
+    targets = dict(wanted)
+    for position, (index, path, old, new) in enumerate(steps):
+        # A path that does not differ at the tip is wanted as the tip has it.
+        target = targets.setdefault(path, new)
+        if old == target:
+            differing.discard(path)
+        else:
+            differing.add(path)
+        last_of_commit = position + 1 == len(steps) or steps[position + 1][0] != index
+        if last_of_commit and not differing and index + 1 < lane.window:
+            return index + 1
+    return None
+
+
+def _find_replays(
+    history: _History,
+    lanes: Sequence[_Lane],
+    events: Mapping[bytes, list[tuple[int, State, State]]],
+    chain_paths: Sequence[set[bytes]],
+    landed: dict[str, Evidence],
+) -> None:
+    questions: list[tuple[_Lane, int, int]] = []
+    for lane in lanes:
+        within = {
+            index
+            for path in lane.touched
+            for index, _, _ in events.get(path, ())
+            if index < lane.window and chain_paths[index] <= lane.touched
+        }
+        count = sum(len(history.parents[commit]) == 1 for commit in lane.own)
+        for index in sorted(within):
+            for length in {1, count} - {0}:
+                if index + length < len(history.chain) and index + length <= lane.window:
+                    stretch = range(index, index + length)
+                    if all(chain_paths[step] <= lane.touched for step in stretch):
+                        questions.append((lane, index, length))
+    pairs = [(history.chain[index + length], lane.head) for lane, index, length in questions]
+    answers = history.merge(pairs)
+    for (lane, index, length), tree in zip(questions, answers, strict=True):
+        commit = history.chain[index]
+        before = history.trees[history.chain[index + length]]
+        if tree == history.trees[commit] != before and lane.head not in landed:
+            detail = f"merging it into the parent of {commit} gives exactly that commit's tree"
+            landed[lane.head] = Evidence("replay", detail)
+
+
+def _cover_clean_merges(
+    history: _History,
+    lanes: Mapping[str, _Lane],
+    touched: Mapping[str, set[bytes]],
+    landed: dict[str, Evidence],
+) -> None:
+    """A merge commit that adds nothing of its own has landed when all that it joins has."""
+    progress = True
+    while progress:
+        progress = False
+        for head in lanes:
+            parents = history.parents[head]
+            if head in landed or len(parents) < 2 or touched[head]:
+                continue
+            own_parents = [parent for parent in parents if parent in history.parents]
+            if all(parent in landed for parent in own_parents):
+                landed[head] = Evidence(
+                    landed[own_parents[0]].kind, f"a clean merge of {own_parents[0]}, which landed"
+                )
+                progress = True

@@ -1,0 +1,195 @@
+"""The words of the reaper: policy, facts of a worktree, verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+
+# Names that a build makes again. A directory of such a name, or a file that matches, may be
+# deleted when git ignores it; anything else that git ignores keeps its worktree.
+DISPOSABLE = (
+    "node_modules",
+    ".pnpm-store",
+    "dist",
+    "build",
+    "out",
+    "target",
+    "coverage",
+    ".nyc_output",
+    ".next",
+    ".nuxt",
+    ".svelte-kit",
+    ".turbo",
+    ".cache",
+    ".parcel-cache",
+    ".vite",
+    ".eslintcache",
+    ".venv",
+    "venv",
+    "__pycache__",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".hypothesis",
+    ".tox",
+    "test-results",
+    "playwright-report",
+    "storybook-static",
+    "*.pyc",
+    "*.tsbuildinfo",
+    "*.egg-info",
+)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the operator allows.
+
+    ``grace_seconds`` is how long a worktree must have been untouched. ``reap_pushed`` lets
+    a commit that the remote holds count as safe. ``reap_dead_locks`` unlocks worktrees
+    whose lock names a process that no longer exists. ``trash_retention_seconds`` is how
+    long a reaped worktree can be had back, unless the file system is fuller than
+    ``trash_disk_used_percent``.
+    """
+
+    grace_seconds: float = 86400.0
+    reap_pushed: bool = True
+    reap_dead_locks: bool = False
+    disposable: tuple[str, ...] = DISPOSABLE
+    paperclip_roots: tuple[str, ...] = ()
+    trash_retention_seconds: float = 600.0
+    trash_disk_used_percent: float = 85.0
+
+
+def policy_from_section(section: Section) -> Policy:
+    """Read the section ``reap`` of the configuration.
+
+    Raises:
+        ConfigurationError: a value is wrong or a key is unknown.
+
+    """
+    default = Policy()
+    policy = Policy(
+        grace_seconds=section.number("grace_seconds", default.grace_seconds, minimum=0),
+        reap_pushed=section.boolean("reap_pushed", default.reap_pushed),
+        reap_dead_locks=section.boolean("reap_dead_locks", default.reap_dead_locks),
+        disposable=tuple(section.strings("disposable", default.disposable)),
+        paperclip_roots=tuple(section.absolute_paths("paperclip_roots", default.paperclip_roots)),
+        trash_retention_seconds=section.number(
+            "trash_retention_seconds", default.trash_retention_seconds, minimum=0
+        ),
+        trash_disk_used_percent=section.number(
+            "trash_disk_used_percent", default.trash_disk_used_percent, minimum=0, maximum=100
+        ),
+    )
+    section.done()
+    return policy
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One entry of ``git worktree list``. Paths are as git stores them, undecoded bytes."""
+
+    path: str
+    head: str | None
+    branch: str | None
+    is_main: bool
+    lock_reason: str | None
+    admin_dir: str | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Why a commit is safe: ``kind`` is ancestor, remote_ref, snapshot, replay or pull_request."""
+
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What one walk over a worktree's files found.
+
+    ``bytes`` is the allocated size that deleting it frees. ``newest_mtime`` is in seconds
+    since the epoch. ``repositories`` are paths of nested git repositories, ``mounts`` of
+    entries on another file system, ``unreadable`` of directories that could not be read.
+    """
+
+    bytes: int = 0
+    newest_mtime: float = 0.0
+    repositories: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is known of one worktree. ``obstacles`` are (reason, detail) in order of weight."""
+
+    listed: Listed
+    evidence: Evidence | None = None
+    obstacles: tuple[tuple[str, str], ...] = ()
+    contents: Contents | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision about one worktree; ``reason`` is a stable code."""
+
+    listed: Listed
+    reap: bool
+    reason: str
+    detail: str
+    evidence: Evidence | None
+    bytes: int | None
+    reaped: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON form. A path that is not UTF-8 keeps its bytes as surrogates."""
+        return {
+            "path": self.listed.path,
+            "branch": self.listed.branch,
+            "head": self.listed.head,
+            "verdict": "reap" if self.reap else "keep",
+            "reason": self.reason,
+            "detail": self.detail,
+            "evidence": None
+            if self.evidence is None
+            else {"kind": self.evidence.kind, "detail": self.evidence.detail},
+            "bytes": self.bytes,
+            "reaped": self.reaped,
+        }
+
+
+@dataclass
+class Report:
+    """What a reap of one repository found and did."""
+
+    repository: str
+    default_branch: str | None = None
+    verdicts: list[Verdict] = field(default_factory=list)
+    unknown_directories: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    trash_bytes: int = 0
+
+    @property
+    def changed(self) -> bool:
+        """Whether any worktree was reaped."""
+        return any(verdict.reaped for verdict in self.verdicts)
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "repository": self.repository,
+            "default_branch": self.default_branch,
+            "worktrees": [verdict.document() for verdict in self.verdicts],
+            "unknown_directories": self.unknown_directories,
+            "warnings": self.warnings,
+            "failures": self.failures,
+            "bytes_freed": sum(item.bytes or 0 for item in self.verdicts if item.reaped),
+            "bytes_reapable": sum(item.bytes or 0 for item in self.verdicts if item.reap),
+            "changed": self.changed,
+        }

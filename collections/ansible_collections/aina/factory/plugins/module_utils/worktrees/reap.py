@@ -1,0 +1,328 @@
+"""Plan a reap of one repository and carry exactly that plan out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.ports import Now, Run
+from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
+    landed,
+    processes,
+    survey,
+    trash,
+)
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.contents import walk
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.decide import decide
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git, GitError
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
+    Contents,
+    Facts,
+    Listed,
+    Policy,
+    Report,
+    Verdict,
+)
+
+Progress = Callable[[str, int, int], None]
+
+_WORKERS = max(4, 2 * (os.cpu_count() or 1))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One repository and what is known of it beforehand.
+
+    ``default_branch`` is asked of the remote when not given; ``worktree_roots`` are where
+    directories unknown to git are looked for.
+    """
+
+    repository: str
+    remote: str = "origin"
+    default_branch: str | None = None
+    worktree_roots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The effects: programs, clock, GitHub (``None``: not asked), and who is told of progress."""
+
+    run: Run
+    now: Now
+    merged_pull_requests: landed.MergedPullRequests | None = None
+    progress: Progress = lambda stage, done, total: None
+
+
+def plan(task: Task, policy: Policy, tools: Tools) -> Report:
+    """Return a verdict for every worktree; change nothing.
+
+    Raises:
+        GitError: the repository as a whole cannot be read.
+
+    """
+    common_dir = survey.common_directory(tools.run, task.repository)
+    git = Git(tools.run, task.repository)
+    git.defuse()
+    report = Report(task.repository)
+    items = survey.listed(git, common_dir)
+    obstacles = {
+        item.path: survey.obstacles_of_form(item, items, policy) or survey.obstacles_of_git(item)
+        for item in items
+    }
+    proofs = _prove(git, common_dir, task, policy, tools, items, report)
+    stashes = survey.stash_subjects(git)
+    occupants = _occupants(item for item in items if not obstacles[item.path])
+    for item in items:
+        if not obstacles[item.path]:
+            obstacles[item.path] = [
+                *_occupant_obstacles(item, occupants),
+                *survey.stash_obstacle(item, stashes),
+                *_proof_obstacles(item, proofs, report),
+            ]
+    contents, file_obstacles = _look_at_files(git, items, obstacles, proofs, policy, tools)
+    for item in items:
+        facts = Facts(
+            listed=item,
+            evidence=proofs.evidence.get(item.head or ""),
+            obstacles=(*obstacles[item.path], *file_obstacles.get(item.path, ())),
+            contents=contents.get(item.path),
+        )
+        report.verdicts.append(decide(facts, policy, tools.now()))
+    report.unknown_directories = _unknown_directories(task, items)
+    return report
+
+
+def _prove(
+    git: Git,
+    common_dir: str,
+    task: Task,
+    policy: Policy,
+    tools: Tools,
+    items: Sequence[Listed],
+    report: Report,
+) -> landed.Proofs:
+    heads = {item.head for item in items if item.head and not item.is_main}
+    private = {oid for item in items if item.admin_dir for oid in survey.private_commits(item)}
+    tools.progress("asking the remote", 0, 1)
+    try:
+        remote = landed.ask_remote(git, task.remote, task.default_branch)
+    except GitError as error:
+        report.warnings.append(f"the remote {task.remote} does not answer: {error}")
+        return landed.Proofs(unknown=dict.fromkeys(heads | private, "the remote does not answer"))
+    report.default_branch = remote.default_branch
+    tools.progress("looking for landed work", 0, 1)
+    return landed.prove(
+        git,
+        common_dir,
+        task.remote,
+        remote,
+        heads | private,
+        count_pushed=policy.reap_pushed,
+        merged_pull_requests=tools.merged_pull_requests,
+    )
+
+
+def _occupants(items: Iterable[Listed]) -> processes.Occupants:
+    return processes.find(os.path.realpath(item.path) for item in items)
+
+
+def _occupant_obstacles(item: Listed, occupants: processes.Occupants) -> list[survey.Obstacle]:
+    inside = occupants.inside.get(os.path.realpath(item.path))
+    if inside:
+        return [("process_inside", ", ".join(sorted(set(inside))))]
+    if occupants.unknown:
+        names = ", ".join(occupants.unknown[:3])
+        return [("processes_unknown", f"{names} cannot be inspected; run as root")]
+    return []
+
+
+def _proof_obstacles(item: Listed, proofs: landed.Proofs, report: Report) -> list[survey.Obstacle]:
+    for oid in survey.private_commits(item):
+        if oid not in proofs.evidence or proofs.evidence[oid].kind not in {
+            "ancestor",
+            "remote_ref",
+        }:
+            return [("private_refs", f"a ref of this worktree alone holds {oid}")]
+    if item.head in proofs.unknown:
+        reason = "remote_unreachable" if report.default_branch is None else "unknown"
+        return [(reason, proofs.unknown[item.head])]
+    return []
+
+
+def _look_at_files(
+    git: Git,
+    items: Sequence[Listed],
+    obstacles: dict[str, list[survey.Obstacle]],
+    proofs: landed.Proofs,
+    policy: Policy,
+    tools: Tools,
+) -> tuple[dict[str, Contents], dict[str, list[survey.Obstacle]]]:
+    candidates = {
+        item.path
+        for item in items
+        if not obstacles[item.path] and (item.head or "") in proofs.evidence
+    }
+    existing = [item for item in items if not item.is_main and Path(item.path).is_dir()]
+    contents: dict[str, Contents] = {}
+    found: dict[str, list[survey.Obstacle]] = {}
+
+    def look(item: Listed) -> tuple[Contents, list[survey.Obstacle]]:
+        seen = walk(item.path)
+        if item.path not in candidates:
+            return seen, []
+        activity = survey.last_activity(item)
+        seen = replace(seen, newest_mtime=max(seen.newest_mtime, activity))
+        against = survey.obstacles_of_files(git, item, policy)
+        if not against:
+            submodules = survey.submodule_paths(git, item)
+            against = survey.obstacles_of_contents(item, seen, submodules)
+        return seen, against
+
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        for number, (item, result) in enumerate(
+            zip(existing, workers.map(look, existing), strict=True)
+        ):
+            contents[item.path], found[item.path] = result
+            tools.progress("looking at files", number + 1, len(existing))
+    return contents, found
+
+
+def _unknown_directories(task: Task, items: Sequence[Listed]) -> list[str]:
+    known = {os.path.realpath(item.path) for item in items}
+    parents = {str(parent) for path in known for parent in Path(path).parents}
+    found = []
+    for root in task.worktree_roots:
+        try:
+            entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in entries:
+            real = os.path.realpath(entry.path)
+            if (
+                entry.is_dir(follow_symlinks=False)
+                and entry.name != trash.TREE_TRASH
+                and real not in known
+                and real not in parents
+            ):
+                found.append(entry.path)
+    return found
+
+
+def recover(task: Task, tools: Tools) -> list[str]:
+    """Put back what a killed reap left half moved; return the paths.
+
+    Raises:
+        GitError: the repository as a whole cannot be read.
+
+    """
+    common_dir = survey.common_directory(tools.run, task.repository)
+    items = survey.listed(Git(tools.run, task.repository), common_dir)
+    missing = [
+        (item.path, item.admin_dir)
+        for item in items
+        if item.admin_dir is not None and not os.path.lexists(item.path)
+    ]
+    return trash.restore_interrupted(missing)
+
+
+def carry_out(report: Report, task: Task, policy: Policy, tools: Tools) -> None:
+    """Reap what the plan says, after one more look at each worktree.
+
+    The report's verdicts are replaced by what became of them.
+
+    Raises:
+        GitError: the repository as a whole cannot be read.
+
+    """
+    common_dir = survey.common_directory(tools.run, task.repository)
+    git = Git(tools.run, task.repository)
+    git.defuse()
+    doomed = [verdict for verdict in report.verdicts if verdict.reap]
+    trash.make_ready((verdict.listed.path for verdict in doomed), common_dir)
+    done = 0
+    for index, verdict in enumerate(report.verdicts):
+        if verdict.reap:
+            report.verdicts[index] = _reap_one(verdict, git, common_dir, policy, tools, report)
+            done += 1
+            tools.progress("reaping", done, len(doomed))
+    _give_back_the_occupied(report, common_dir)
+
+
+def _reap_one(
+    verdict: Verdict, git: Git, common_dir: str, policy: Policy, tools: Tools, report: Report
+) -> Verdict:
+    item = verdict.listed
+    changed = _changes_since_plan(verdict, git, policy)
+    if changed is not None:
+        return replace(verdict, reap=False, reason="changed_since_plan", detail=changed)
+    try:
+        if item.branch is None and verdict.reason not in {"ancestor", "remote_ref"}:
+            # No branch keeps these commits, and the remote has them only under other ids.
+            git.output("update-ref", f"refs/reaped/{item.head}", item.head or "")
+        trash.move(item.path, item.admin_dir or "", common_dir, tools.now())
+    except (trash.TrashError, GitError) as error:
+        report.failures.append(str(error))
+        return replace(verdict, reap=False, reason="failed", detail=str(error))
+    return replace(verdict, reaped=True)
+
+
+def _changes_since_plan(verdict: Verdict, git: Git, policy: Policy) -> str | None:
+    """Return what speaks against the plan now; the processes are looked at last."""
+    item = verdict.listed
+    against = survey.obstacles_of_form(item, [], policy) or survey.obstacles_of_git(item)
+    if not against and Path(item.admin_dir or "", "locked").exists() and item.lock_reason is None:
+        against = [("locked", "it was locked meanwhile")]
+    if not against:
+        try:
+            head = git.at(item.path).output("rev-parse", "HEAD").decode().strip()
+            branch = git.at(item.path).call("symbolic-ref", "--quiet", "--short", "HEAD")
+        except GitError as error:
+            return str(error)
+        if (head, branch.stdout.decode(errors="surrogateescape").strip() or None) != (
+            item.head,
+            item.branch,
+        ):
+            return f"its HEAD moved to {head}"
+        against = survey.obstacles_of_files(git, item, policy)
+    if not against:
+        against = _occupant_obstacles(item, _occupants([item]))
+    return f"{against[0][0]}: {against[0][1]}" if against else None
+
+
+def _give_back_the_occupied(report: Report, common_dir: str) -> None:
+    """Undo for a process that went in between the last look and the rename."""
+    reaped = {verdict.listed.path for verdict in report.verdicts if verdict.reaped}
+    entries = {
+        os.path.realpath(entry.tree): entry
+        for entry in trash.entries(common_dir)
+        if entry.path in reaped and not entry.deleting
+    }
+    occupants = processes.find(entries)
+    for tree, inside in occupants.inside.items():
+        entry = entries[tree]
+        trash.put_back(entry, common_dir)
+        for index, verdict in enumerate(report.verdicts):
+            if verdict.listed.path == entry.path:
+                report.verdicts[index] = replace(
+                    verdict,
+                    reap=False,
+                    reaped=False,
+                    reason="changed_since_plan",
+                    detail=f"process_inside: {', '.join(inside)}",
+                )
+
+
+def due_before(task: Task, policy: Policy, tools: Tools) -> float:
+    """Return the time (seconds since the epoch) up to which reaped trees may be deleted now."""
+    for place in (task.repository, *task.worktree_roots):
+        try:
+            disk = os.statvfs(place)
+        except OSError:
+            continue
+        used = disk.f_blocks - disk.f_bfree
+        if 100 * used >= policy.trash_disk_used_percent * max(1, used + disk.f_bavail):
+            return tools.now()
+    return tools.now() - policy.trash_retention_seconds

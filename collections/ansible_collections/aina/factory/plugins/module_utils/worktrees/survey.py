@@ -1,0 +1,373 @@
+"""Collect the facts of every worktree: what could be lost, who is using it, since when."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import (
+    REMOTE_SECONDS,
+    Git,
+    GitError,
+    fields,
+    lines,
+)
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
+    Contents,
+    Listed,
+    Policy,
+)
+
+# Reason and detail of something that speaks against reaping.
+Obstacle = tuple[str, str]
+
+_OPERATIONS = {
+    "MERGE_HEAD": "a merge",
+    "MERGE_AUTOSTASH": "a merge with an autostash",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "BISECT_LOG": "a bisection",
+    "BISECT_START": "a bisection",
+    "rebase-merge": "a rebase",
+    "rebase-apply": "a rebase or an am",
+    "sequencer": "a sequence of picks",
+}
+_ACTIVITY_FILES = (
+    "HEAD",
+    "index",
+    "logs/HEAD",
+    "ORIG_HEAD",
+    "FETCH_HEAD",
+    "COMMIT_EDITMSG",
+    "gitdir",
+    "commondir",
+    ".",
+)
+_LOCK_PID = re.compile(r"\bpid[\s=:]+(\d+)", re.IGNORECASE)
+
+
+def common_directory(run: Run, repository: str) -> str:
+    """Return the git directory that all worktrees of ``repository`` share.
+
+    Raises:
+        GitError: it is no git repository, or git cannot read it.
+
+    """
+    git = Git(run, repository)
+    output = git.output("rev-parse", "--path-format=absolute", "--git-common-dir")
+    return os.path.realpath(os.fsdecode(output.removesuffix(b"\n")))
+
+
+def listed(git: Git, common_dir: str) -> list[Listed]:
+    """Return what git knows of, the main worktree first.
+
+    Raises:
+        GitError: git cannot list its worktrees.
+
+    """
+    admin_dirs = _admin_dirs(common_dir)
+    result: list[Listed] = []
+    entry: dict[str, str] = {}
+    output = git.output("worktree", "list", "--porcelain", "-z")
+    for attribute in output.split(b"\0"):
+        if attribute:
+            name, _, value = os.fsdecode(attribute).partition(" ")
+            entry[name] = value
+        elif entry:
+            path = entry["worktree"]
+            head = entry.get("HEAD")
+            result.append(
+                Listed(
+                    path=path,
+                    head=head if head and set(head) != {"0"} else None,
+                    branch=entry.get("branch", "").removeprefix("refs/heads/") or None,
+                    is_main=not result,
+                    lock_reason=entry.get("locked"),
+                    admin_dir=None if not result else admin_dirs.get(path),
+                )
+            )
+            entry = {}
+    return result
+
+
+def _admin_dirs(common_dir: str) -> dict[str, str]:
+    """Return worktree path -> git's own directory for it."""
+    found: dict[str, str] = {}
+    parent = f"{common_dir}/worktrees"
+    try:
+        names = [entry.name for entry in os.scandir(parent) if entry.is_dir()]
+    except FileNotFoundError:
+        return {}
+    for name in names:
+        try:
+            gitdir = os.fsdecode(Path(parent, name, "gitdir").read_bytes()).removesuffix("\n")
+        except OSError:
+            continue
+        if not gitdir.startswith("/"):  # worktree.useRelativePaths
+            gitdir = os.path.normpath(f"{parent}/{name}/{gitdir}")
+        found[gitdir.removesuffix("/.git")] = f"{parent}/{name}"
+    return found
+
+
+def obstacles_of_form(item: Listed, others: Sequence[Listed], policy: Policy) -> list[Obstacle]:
+    """Return what the directory entries alone tell, without asking git or reading files."""
+    if item.is_main:
+        return [("main_worktree", "it is the repository's main worktree")]
+    try:
+        status = Path(item.path).lstat()
+    except OSError as error:
+        detail = f"{error.strerror}; it was deleted, moved, or its disk is not mounted"
+        return [("missing_directory", detail)]
+    if not stat.S_ISDIR(status.st_mode):
+        return [("not_a_directory", "a link or a file stands in its place")]
+    found = _gitfile_obstacles(item)
+    found += _place_obstacles(item, others, policy, status)
+    if item.lock_reason is not None:
+        found.append(_lock_obstacle(item.lock_reason, policy))
+    return [obstacle for obstacle in found if obstacle[0]]
+
+
+def _gitfile_obstacles(item: Listed) -> list[Obstacle]:
+    if item.admin_dir is None:
+        return [("broken_gitfile", "git has no directory that points to it")]
+    try:
+        gitfile = Path(item.path, ".git")
+        if not stat.S_ISREG(gitfile.lstat().st_mode):
+            return [("broken_gitfile", ".git is not a regular file")]
+        target = os.fsdecode(gitfile.read_bytes()).removesuffix("\n").removeprefix("gitdir: ")
+    except OSError as error:
+        return [("broken_gitfile", f".git: {error.strerror}")]
+    if os.path.realpath(os.path.join(item.path, target)) != os.path.realpath(item.admin_dir):  # noqa: PTH118
+        return [("broken_gitfile", f".git points to {target}, git expects {item.admin_dir}")]
+    if item.head is None:
+        return [("no_commit", "its HEAD names no commit")]
+    return []
+
+
+def _place_obstacles(
+    item: Listed, others: Sequence[Listed], policy: Policy, status: os.stat_result
+) -> list[Obstacle]:
+    found: list[Obstacle] = []
+    real = os.path.realpath(item.path)
+    if Path(real).parent.stat().st_dev != status.st_dev:
+        found.append(("mount_point", "a file system is mounted on it"))
+    roots = policy.paperclip_roots
+    if "/.paperclip/" in real or any(real.startswith(f"{root}/") for root in roots):
+        found.append(("paperclip_workspace", "Paperclip owns it; archive it there"))
+    nested = next((other.path for other in others if other.path.startswith(item.path + "/")), None)
+    if nested is not None:
+        found.append(("contains_worktree", f"{nested} lies inside it"))
+    return found
+
+
+def _lock_obstacle(reason: str, policy: Policy) -> Obstacle:
+    words = _LOCK_PID.search(reason)
+    if words is None or Path(f"/proc/{words[1]}").exists():
+        return ("locked", reason or "without a reason")
+    if policy.reap_dead_locks:
+        return ("", "")
+    return ("locked_by_dead_process", f"{reason}: there is no process {words[1]}")
+
+
+def obstacles_of_git(item: Listed) -> list[Obstacle]:
+    """Return unfinished operations and locks in git's own directory of the worktree."""
+    admin = Path(item.admin_dir or "")
+    found: list[Obstacle] = []
+    for name, operation in _OPERATIONS.items():
+        if (admin / name).exists():
+            found.append(("operation_in_progress", f"{operation} is not finished"))
+    modules = list(admin.glob("modules/**/HEAD"))
+    initialised = [path for path in modules if _is_attached(path.parent)]
+    if len(initialised) < len(modules):
+        found.append(("submodule", f"{admin}/modules holds a repository that no submodule uses"))
+    locks = sorted(path.name for path in admin.glob("*.lock"))
+    if locks:
+        found.append(("git_lock_file", f"{', '.join(locks)} in {admin}"))
+    return found
+
+
+def _is_attached(module_dir: Path) -> bool:
+    """Whether a submodule's git directory has the work tree that it names."""
+    if not (module_dir / "objects").is_dir():
+        return True  # some other file called HEAD, such as a log
+    try:
+        config = (module_dir / "config").read_text(errors="surrogateescape")
+    except OSError:
+        return False
+    found = re.search(r"^\s*worktree = (.+)$", config, re.MULTILINE)
+    return found is not None and Path(module_dir, found[1], ".git").exists()
+
+
+def private_commits(item: Listed) -> list[str]:
+    """Return commits that only refs of this very worktree may hold."""
+    found = []
+    for path in Path(item.admin_dir or "", "refs").rglob("*"):
+        if path.is_file():
+            found.append(path.read_text(encoding="ascii", errors="replace").strip())
+    return [oid for oid in found if re.fullmatch(r"[0-9a-f]{40,64}", oid)]
+
+
+def stash_subjects(git: Git) -> list[str]:
+    """Return what the stash entries say of themselves, for instance ``WIP on topic: ...``.
+
+    Raises:
+        GitError: git cannot read the stash.
+
+    """
+    if not git.call("rev-parse", "--verify", "--quiet", "refs/stash").ok:
+        return []
+    return fields(git.output("log", "-g", "-z", "--format=%gs", "refs/stash"))
+
+
+def stash_obstacle(item: Listed, subjects: Sequence[str]) -> list[Obstacle]:
+    """Return the stash entry that was made on the worktree's branch."""
+    if item.branch is None:
+        return []
+    prefixes = (f"WIP on {item.branch}: ", f"On {item.branch}: ")
+    entry = next((subject for subject in subjects if subject.startswith(prefixes)), None)
+    return [] if entry is None else [("stash", f"a stash was made on its branch: {entry}")]
+
+
+def obstacles_of_files(git: Git, item: Listed, policy: Policy) -> list[Obstacle]:
+    """Return changes, untracked files and ignored files that are not disposable."""
+    here = git.at(item.path)
+    try:
+        # A worktree can have settings of its own, and includes that only it sees.
+        here.defuse()
+        return [
+            *_status_obstacles(here, policy),
+            *_index_obstacles(here, item),
+        ]
+    except (GitError, OSError) as error:
+        return [("status_failed", str(error))]
+
+
+def _status_obstacles(git: Git, policy: Policy) -> Iterator[Obstacle]:
+    entries = iter(
+        fields(
+            git.output(
+                "status",
+                "--porcelain=v2",
+                "-z",
+                "--untracked-files=all",
+                "--ignored=matching",
+                "--ignore-submodules=none",
+                "--no-renames",
+            )
+        )
+    )
+    reported: set[str] = set()
+    for entry in entries:
+        kind, _, rest = entry.partition(" ")
+        reason = {"?": "untracked_files", "!": "ignored_files"}.get(kind, "uncommitted_changes")
+        path = rest if kind in "?!" else rest.split(" ", 9 if kind == "u" else 7)[-1]
+        if kind == "!" and _disposable(path, policy):
+            continue
+        if reason not in reported:
+            reported.add(reason)
+            yield (reason, path)
+
+
+def _disposable(path: str, policy: Policy) -> bool:
+    return any(
+        fnmatch.fnmatchcase(part, pattern)
+        for part in path.rstrip("/").split("/")
+        for pattern in policy.disposable
+    )
+
+
+def _index_obstacles(git: Git, item: Listed) -> Iterator[Obstacle]:
+    """Look behind the flags that make ``git status`` look away, and at submodules."""
+    flagged: list[tuple[str, str]] = []
+    for entry in fields(git.output("ls-files", "-z", "-v", "--stage")):
+        head, _, path = entry.partition("\t")
+        tag, mode, oid, _stage = head.split(" ")
+        if mode == "160000":
+            yield from _submodule_obstacles(git, item, path)
+        elif (tag.islower() or tag == "S") and Path(item.path, path).is_symlink():
+            yield ("hidden_changes", f"{path} is flagged in the index and is a link")
+        elif (tag.islower() or tag == "S") and Path(item.path, path).exists():
+            flagged.append((path, oid))
+    if flagged:
+        if any("\n" in path for path, _ in flagged):
+            yield ("hidden_changes", "a flagged path holds a newline and cannot be compared")
+            return
+        names = [path for path, _ in flagged]
+        actual = git.output(
+            "hash-object", "--stdin-paths", stdin=os.fsencode("\n".join(names) + "\n")
+        )
+        for (path, oid), found in zip(flagged, actual.decode().split(), strict=True):
+            if oid != found:
+                yield ("hidden_changes", f"{path} differs, but a flag in the index hides it")
+                return
+
+
+def _submodule_obstacles(git: Git, item: Listed, path: str) -> Iterator[Obstacle]:
+    directory = f"{item.path}/{path}"
+    if not os.path.lexists(f"{directory}/.git"):
+        if Path(directory).is_dir() and any(Path(directory).iterdir()):
+            yield ("submodule", f"{path} is not initialised but holds files")
+        return
+    inner = git.at(directory)
+    try:
+        inner.defuse()
+        if inner.output(
+            "status", "--porcelain", "-z", "--untracked-files=all", "--ignored=matching"
+        ):
+            yield ("submodule", f"{path} has changes or files of its own")
+            return
+        if inner.call("rev-parse", "--verify", "--quiet", "refs/stash").ok:
+            yield ("submodule", f"{path} has a stash")
+            return
+        answer = inner.output("ls-remote", "origin", timeout_seconds=REMOTE_SECONDS).decode()
+        held = {line.split("\t")[0] for line in answer.splitlines()}
+        check = inner.output("cat-file", "--batch-check", stdin=lines(sorted(held))).decode()
+        here = [line.split()[0] for line in check.splitlines() if line.split()[1:2] == ["commit"]]
+        stdin = lines([f"^{oid}" for oid in here])
+        if inner.output("rev-list", "--all", "HEAD", "--stdin", "--max-count=1", stdin=stdin):
+            yield ("submodule", f"{path} has commits that its remote does not hold")
+    except GitError as error:
+        yield ("submodule", f"{path} cannot be judged: {error}")
+
+
+def obstacles_of_contents(
+    item: Listed, contents: Contents, submodules: Sequence[str]
+) -> list[Obstacle]:
+    """Return nested repositories, mounts and what could not be read."""
+    found: list[Obstacle] = []
+    known = {f"{item.path}/{path}" for path in submodules}
+    foreign = [path for path in contents.repositories if path not in known]
+    if foreign:
+        found.append(("nested_repository", foreign[0]))
+    if contents.mounts:
+        found.append(("mount_inside", contents.mounts[0]))
+    if contents.unreadable:
+        found.append(("unreadable", contents.unreadable[0]))
+    return found
+
+
+def submodule_paths(git: Git, item: Listed) -> list[str]:
+    """Return the paths of the submodules in the worktree's index.
+
+    Raises:
+        GitError: the index cannot be read.
+
+    """
+    entries = fields(git.at(item.path).output("ls-files", "-z", "--stage"))
+    return [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]
+
+
+def last_activity(item: Listed) -> float:
+    """Return when git last wrote its own files for the worktree, in seconds since the epoch."""
+    newest = 0.0
+    for name in _ACTIVITY_FILES:
+        try:
+            newest = max(newest, Path(item.admin_dir or "", name).stat().st_mtime)
+        except OSError:
+            continue
+    return newest

@@ -1,0 +1,227 @@
+"""Take a worktree away in constant time, give it back, or delete it for good.
+
+Two renames take a worktree away: its tree into ``.aina-factory-trash`` beside it, then
+git's directory for it into ``aina-factory-trash`` of the repository, both under one token.
+No journal is needed, and so a full disk does not matter: git's directory itself names the
+place that the tree came from. After a kill between the renames git still lists the
+worktree, and :func:`restore_interrupted` puts its tree back.
+
+An entry is renamed to ``<token>.deleting`` before its first file is unlinked, so that half
+a tree is never given back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+
+TREE_TRASH = ".aina-factory-trash"
+ADMIN_TRASH = "aina-factory-trash"
+_DELETING = ".deleting"
+_UNLINKERS = 2
+_UNLINK_SECONDS = 6 * 3600.0
+
+
+class TrashError(Exception):
+    """A worktree could not be moved; it is where it was. The message says why."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One reaped worktree; ``since`` is when it was reaped, in seconds since the epoch."""
+
+    token: str
+    path: str
+    tree: str
+    admin: str
+    since: float
+    deleting: bool
+
+
+def make_ready(paths: Iterable[str], common_dir: str) -> None:
+    """Make the trash directories, so that a later full disk cannot prevent a reap."""
+    wanted = [*sorted({f"{os.path.dirname(path)}/{TREE_TRASH}" for path in paths})]  # noqa: PTH120
+    for directory in [*wanted, f"{common_dir}/{ADMIN_TRASH}"]:
+        with contextlib.suppress(OSError):  # the rename will tell
+            _make_directory(directory)
+
+
+def _make_directory(directory: str) -> None:
+    path = Path(directory)
+    if path.is_dir() and not path.is_symlink():
+        return
+    path.mkdir(mode=0o700)
+    owner = path.parent.stat()
+    if os.geteuid() == 0:
+        os.chown(directory, owner.st_uid, owner.st_gid)
+
+
+def move(path: str, admin_dir: str, common_dir: str, now: float) -> str:
+    """Take the worktree at ``path`` away and return its token.
+
+    Raises:
+        TrashError: it could not be moved and is where it was.
+
+    """
+    token = f"{Path(admin_dir).name}.{int(now * 1000)}"
+    tree_trash = f"{os.path.dirname(path)}/{TREE_TRASH}"  # noqa: PTH120 - may be not UTF-8
+    admin_trash = f"{common_dir}/{ADMIN_TRASH}"
+    try:
+        for directory in (tree_trash, admin_trash):
+            _make_directory(directory)
+        with _writable(path):
+            os.rename(path, f"{tree_trash}/{token}")  # noqa: PTH104
+    except OSError as error:
+        raise TrashError(f"{path} cannot be moved to {tree_trash}: {error.strerror}") from error
+    try:
+        os.rename(admin_dir, f"{admin_trash}/{token}")  # noqa: PTH104
+    except OSError as error:
+        os.rename(f"{tree_trash}/{token}", path)  # noqa: PTH104
+        raise TrashError(
+            f"{admin_dir} cannot be moved to {admin_trash}: {error.strerror}"
+        ) from error
+    return token
+
+
+@contextlib.contextmanager
+def _writable(path: str) -> Iterator[None]:
+    """Moving a directory to another parent needs the right to write into it."""
+    mode = Path(path).stat().st_mode
+    if mode & 0o200 == 0 and os.geteuid() != 0:
+        Path(path).chmod(mode | 0o200)
+        try:
+            yield
+        except OSError:
+            Path(path).chmod(mode)
+            raise
+    else:
+        yield
+
+
+def entries(common_dir: str) -> list[Entry]:
+    """Return what is in the trash of a repository."""
+    found = []
+    try:
+        admins = sorted(Path(common_dir, ADMIN_TRASH).iterdir())
+    except OSError:
+        return []
+    for admin in admins:
+        token = admin.name.removesuffix(_DELETING)
+        try:
+            gitdir = os.fsdecode((admin / "gitdir").read_bytes()).removesuffix("\n")
+            since = int(token.rpartition(".")[2]) / 1000
+        except (OSError, ValueError):
+            continue
+        if not gitdir.startswith("/"):  # relative to where git's directory was
+            gitdir = os.path.normpath(f"{common_dir}/worktrees/{token.rpartition('.')[0]}/{gitdir}")
+        path = gitdir.removesuffix("/.git")
+        tree = f"{os.path.dirname(path)}/{TREE_TRASH}/{token}"  # noqa: PTH120
+        deleting = admin.name != token or os.path.lexists(tree + _DELETING)
+        found.append(Entry(token, path, tree, str(admin), since, deleting))
+    return found
+
+
+def restore_interrupted(missing: Sequence[tuple[str, str]]) -> list[str]:
+    """Put back trees whose worktree git still lists; return their paths.
+
+    ``missing`` are (path, git's directory) of worktrees whose directory is not there.
+    """
+    restored = []
+    for path, admin_dir in missing:
+        trash = Path(os.path.dirname(path), TREE_TRASH)  # noqa: PTH120
+        name = Path(admin_dir).name
+        candidates = [
+            entry
+            for entry in (trash.iterdir() if trash.is_dir() else ())
+            if entry.name.rpartition(".")[0] == name
+            and entry.name.rpartition(".")[2].isdigit()
+            and _belongs(entry, admin_dir)
+        ]
+        if len(candidates) == 1 and not os.path.lexists(path):
+            os.rename(candidates[0], path)  # noqa: PTH104
+            restored.append(path)
+    return restored
+
+
+def _belongs(tree: Path, admin_dir: str) -> bool:
+    try:
+        target = os.fsdecode((tree / ".git").read_bytes()).removesuffix("\n")
+    except OSError:
+        return False
+    return os.path.realpath(target.removeprefix("gitdir: ")) == os.path.realpath(admin_dir)
+
+
+def undo(path: str, common_dir: str) -> None:
+    """Give a reaped worktree back.
+
+    Raises:
+        TrashError: it is not in the trash any more, or something stands in its place.
+
+    """
+    path = os.path.normpath(path)
+    found = [entry for entry in entries(common_dir) if entry.path == path and not entry.deleting]
+    if not found:
+        raise TrashError(
+            f"{path} is not in the trash of {common_dir}; it was never reaped or is deleted"
+        )
+    entry = max(found, key=lambda item: item.since)
+    put_back(entry, common_dir)
+
+
+def put_back(entry: Entry, common_dir: str) -> None:
+    """Rename an entry to where it came from.
+
+    Raises:
+        TrashError: something stands in its place.
+
+    """
+    admin_dir = f"{common_dir}/worktrees/{entry.token.rpartition('.')[0]}"
+    for place in (entry.path, admin_dir):
+        if os.path.lexists(place):
+            raise TrashError(f"{place} exists again; move it away and undo again")
+    try:
+        Path(common_dir, "worktrees").mkdir(exist_ok=True)
+        os.rename(entry.admin, admin_dir)  # noqa: PTH104
+        # A kill here leaves what a kill in move() leaves; the next run finishes it.
+        os.rename(entry.tree, entry.path)  # noqa: PTH104
+    except OSError as error:
+        raise TrashError(f"{entry.path} could not be restored: {error.strerror}") from error
+
+
+def empty(common_dir: str, before: float, run: Run) -> list[str]:
+    """Delete what was reaped before ``before`` (seconds since the epoch); return problems.
+
+    Two unlinkers at idle priority: more of them only fight for the disk's journal.
+    """
+    due = [entry for entry in entries(common_dir) if entry.deleting or entry.since <= before]
+    with ThreadPoolExecutor(_UNLINKERS) as unlinkers:
+        problems = list(unlinkers.map(lambda entry: _delete(entry, run), due))
+    return [problem for problem in problems if problem]
+
+
+def _delete(entry: Entry, run: Run) -> str | None:
+    doomed = entry.tree + _DELETING
+    try:
+        if os.path.lexists(entry.tree):
+            os.rename(entry.tree, doomed)  # noqa: PTH104
+    except OSError as error:
+        return f"{entry.tree}: {error.strerror}"
+    if os.path.lexists(doomed):
+        idle = ["nice", "-n", "19", "ionice", "-c", "3"]
+        remove = [*idle, "rm", "-rf", "--one-file-system", "--", doomed]
+        done = run(remove, timeout_seconds=_UNLINK_SECONDS)
+        if not done.ok:  # directories without write permission
+            run(["chmod", "-R", "u+rwX", "--", doomed], timeout_seconds=_UNLINK_SECONDS)
+            done = run(remove, timeout_seconds=_UNLINK_SECONDS)
+        if not done.ok:
+            return f"{doomed}: {done.stderr.decode(errors='replace').strip()}"
+    # Git's directory goes last: it is what names the tree.
+    shutil.rmtree(entry.admin, ignore_errors=True)
+    return None

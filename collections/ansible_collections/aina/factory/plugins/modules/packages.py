@@ -1,0 +1,152 @@
+#!/usr/bin/python
+# Copyright: aina-factory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Distribution packages, with repair of an interrupted installation."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: packages
+short_description: Install distribution packages, also after an interrupted installation
+version_added: 0.1.0
+description:
+  - Installs packages by apt, without recommended ones, and keeps changed configuration files.
+  - When dpkg reports packages that an earlier run left half installed, they are finished first. Otherwise apt would
+    refuse to work until somebody repairs the host by hand.
+  - Waits for another package manager to release its lock.
+options:
+  present:
+    description: Packages that are installed afterwards.
+    type: list
+    elements: str
+    default: []
+  optional:
+    description: Packages that are installed afterwards where the configured repositories have them.
+    type: list
+    elements: str
+    default: []
+  absent:
+    description: Packages that are removed. Their data and configuration stay.
+    type: list
+    elements: str
+    default: []
+  unless_installed:
+    description: When one of these is installed, nothing is installed. RV(adopted) names it.
+    type: list
+    elements: str
+    default: []
+  lists_max_age_seconds:
+    description: Package lists older than this are fetched again before something is installed.
+    type: int
+    default: 86400
+  lock_wait_seconds:
+    description: How long to wait for another package manager.
+    type: int
+    default: 300
+attributes:
+  check_mode:
+    description: Can predict what it would change without changing it.
+    support: full
+  diff_mode:
+    description: Shows the packages that are or would be installed and removed.
+    support: full
+  idempotent:
+    description: A second run changes nothing.
+    support: full
+author:
+  - aina-factory contributors (@ainative-academy)
+"""
+
+EXAMPLES = r"""
+- name: Install an engine unless there is one
+  aina.factory.packages:
+    present: [docker.io]
+    optional: [docker-cli, docker-buildx]
+    unless_installed: [docker-ce]
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be.
+  returned: always
+  type: list
+  elements: str
+  sample: [install git]
+adopted:
+  description: Name and version of the package that made installing unnecessary, or an empty string.
+  returned: always
+  type: str
+  sample: docker-ce 5:29.5.3-1~ubuntu.24.04~noble
+interrupted:
+  description: What dpkg said of an interrupted installation, or an empty string.
+  returned: always
+  type: str
+"""
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, packages
+
+
+@contextmanager
+def _frontend_lock(wait_seconds: int) -> Iterator[None]:
+    """Hold the lock that package managers hold around their calls of dpkg."""
+    deadline = time.monotonic() + wait_seconds
+    with packages.LOCK_PATH.open("w") as stream:
+        while True:
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(
+                        f"another package manager held {packages.LOCK_PATH} for more than "
+                        f"{wait_seconds} s; see 'ps -C apt-get,dpkg,unattended-upgr'"
+                    ) from None
+                time.sleep(1)
+        yield
+
+
+def main() -> None:
+    """Run the module."""
+    names = {"type": "list", "elements": "str", "default": []}
+    module = AnsibleModule(
+        argument_spec={
+            "present": names,
+            "optional": names,
+            "absent": names,
+            "unless_installed": names,
+            "lists_max_age_seconds": {"type": "int", "default": 86400},
+            "lock_wait_seconds": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    keys = ("present", "optional", "absent", "unless_installed")
+    spec = packages.PackagesSpec(*(tuple(module.params[key]) for key in keys))
+    run = ansible_effects.runner(module)
+    wait_seconds = module.params["lock_wait_seconds"]
+    try:
+        age = packages.lists_age_seconds(time.time())
+        plan = packages.plan(spec, packages.read(spec, run, age is not None))
+        if plan.actions and not module.check_mode:
+            stale = age is None or age > module.params["lists_max_age_seconds"]
+            plan = packages.apply(plan, run, _frontend_lock(wait_seconds), wait_seconds, stale)
+    except (packages.PackagesError, OSError) as error:
+        module.fail_json(msg=str(error))
+    diff = {"before": "", "after": "".join(f"{action}\n" for action in plan.actions)}
+    module.exit_json(
+        changed=bool(plan.actions),
+        actions=plan.actions,
+        adopted=plan.adopted,
+        interrupted=plan.interrupted,
+        diff=[diff] if plan.actions else [],
+    )
+
+
+if __name__ == "__main__":
+    main()

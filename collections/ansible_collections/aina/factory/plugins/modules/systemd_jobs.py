@@ -1,0 +1,189 @@
+#!/usr/bin/python
+# Copyright: aina-factory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""All scheduled jobs of a host in one round trip."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: systemd_jobs
+short_description: Bring all scheduled jobs of a host to their declared state
+version_added: 0.1.0
+description:
+  - Installs every job as C(factory-job-NAME.service) and C(factory-job-NAME.timer). The prefix C(factory-job-) is
+    owned exclusively. Units of that prefix that are not declared are stopped, disabled and removed with their state.
+  - systemd judges all schedules and units together in a temporary directory before anything is installed.
+  - Compares the running state of the timers with the declared one, not only files, so that a run that was killed at
+    any point is completed by the next.
+  - An operator's pause (C(factory pause)) is kept and reported.
+  - Where PID 1 is not systemd, the same jobs become one owned file C(/etc/cron.d/aina-factory).
+options:
+  state:
+    description: With V(absent) everything of the prefix is removed, with slices, pauses, configuration and cron file.
+      Records of runs and failures stay.
+    type: str
+    choices: [present, absent]
+    default: present
+  jobs:
+    description: The complete list of jobs. The role C(factory_crons) documents every field.
+    type: list
+    elements: dict
+    default: []
+  resource_classes:
+    description: Weights and caps per resource class (V(light), V(normal), V(heavy)). What is left out keeps its
+      default.
+    type: dict
+    default: {}
+  replaces:
+    description: Lines of users' crontabs that declared jobs take the place of. A line is removed only when the timer
+      of its successor is in its declared state. The first state of each crontab is kept in
+      C(/var/backups/aina-factory).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      user:
+        description: Owner of the crontab.
+        type: str
+        required: true
+      matches:
+        description: Text that the line contains, also in a comment.
+        type: str
+        required: true
+      job:
+        description: Name of the successor. When left out, it is the job whose program the line calls.
+        type: str
+attributes:
+  check_mode:
+    description: Can predict what it would change without changing it.
+    support: full
+  diff_mode:
+    description: Shows what has changed or would change, per file, and the state of the timers.
+    support: full
+  idempotent:
+    description: A second run changes nothing.
+    support: full
+author:
+  - aina-factory contributors (@ainative-academy)
+"""
+
+EXAMPLES = r"""
+- name: Install the scheduled jobs
+  aina.factory.systemd_jobs:
+    jobs:
+      - name: report
+        description: Nightly report
+        schedule: "*-*-* 04:00"
+        command: [/usr/local/bin/report, --all]
+        user: www-data
+        timeout_seconds: 600
+      - name: sync
+        state: paused
+        paused: {reason: "provider is down", by: ali, since: "2026-06-30"}
+        schedule: "15 */2 * * *"
+        command: [/usr/local/bin/sync]
+"""
+
+RETURN = r"""
+backend:
+  description: What schedules the jobs on this host, C(systemd) or C(cron).
+  returned: always
+  type: str
+actions:
+  description: The C(systemctl) calls that were made, or in check mode would be.
+  returned: always
+  type: list
+  elements: str
+  sample: [daemon-reload, enable factory-job-report.timer, start factory-job-report.timer]
+runtime_paused:
+  description: Jobs that an operator has paused on the host.
+  returned: always
+  type: list
+  elements: dict
+foreign:
+  description: Timers and crontab lines of others that seem to run a declared job as well.
+  returned: always
+  type: list
+  elements: dict
+replaced_lines:
+  description: Crontab lines that were removed.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
+from ansible_collections.aina.factory.plugins.module_utils.jobs import converge
+from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import ObservationError
+from ansible_collections.aina.factory.plugins.module_utils.jobs.validate import ValidationError
+from ansible_collections.aina.factory.plugins.module_utils.managed_files import ManagedFilesError
+
+REFUSALS = (
+    ConfigurationError,
+    ValidationError,
+    ObservationError,
+    ManagedFilesError,
+    converge.ConvergeError,
+)
+
+
+def _document(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "declared": parameters["jobs"],
+        "resource_classes": parameters["resource_classes"],
+        "replaces": [
+            {key: value for key, value in entry.items() if value is not None}
+            for entry in parameters["replaces"]
+        ],
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "jobs": {"type": "list", "elements": "dict", "default": []},
+            "resource_classes": {"type": "dict", "default": {}},
+            "replaces": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "user": {"type": "str", "required": True},
+                    "matches": {"type": "str", "required": True},
+                    "job": {"type": "str"},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = converge.converge(
+            _document(module.params),
+            present=module.params["state"] == "present",
+            check=module.check_mode,
+            run=ansible_effects.runner(module),
+        )
+    except REFUSALS as error:
+        module.fail_json(msg=str(error))
+    for warning in result.warnings:
+        module.warn(warning)
+    module.exit_json(
+        changed=result.changed,
+        diff=result.diff,
+        backend=result.backend,
+        actions=result.actions,
+        runtime_paused=result.runtime_paused,
+        foreign=result.foreign,
+        replaced_lines=result.replaced_lines,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What the summary of every pytest run in this repository adds, and what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+UNIT_TESTS = "collections/ansible_collections/aina/factory/tests/unit/"
+OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    """Fail a run over everything in which a test file yields no test, before any is deselected."""
+    config = session.config
+    if config.args != config.getini("testpaths"):
+        return
+    collected = {item.path for item in items}
+    # Those of molecule run inside their scenario, one item each.
+    listing = ["git", "ls-files", "-z", "--", "*test_*.py", ":!molecule"]
+    listed = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        path = ROOT / name
+        if path.name.startswith("test_") and path.is_file() and path not in collected:
+            raise pytest.UsageError(f"no test was collected from {name}")
+
+
+def _stage(nodeid: str) -> str:
+    if nodeid.startswith(UNIT_TESTS):
+        return "unit"
+    return nodeid.removeprefix("tests/").split("/")[0]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say per stage what became of it and how long it took."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for outcome in OUTCOMES:
+        for entry in terminalreporter.stats.get(outcome, []):
+            if isinstance(entry, pytest.TestReport | pytest.CollectReport):
+                counts[_stage(entry.nodeid)][outcome] += 1
+    for entries in terminalreporter.stats.values():
+        for entry in entries:
+            if isinstance(entry, pytest.TestReport):
+                seconds[_stage(entry.nodeid)] += entry.duration
+    terminalreporter.section("stages")
+    for stage, count in sorted(counts.items()):
+        told = ", ".join(f"{count[outcome]} {outcome}" for outcome in OUTCOMES if count[outcome])
+        terminalreporter.line(f"{stage:<12} {seconds[stage]:7.1f} s  {told}")

@@ -1,0 +1,34 @@
+"""``factory jobs``: declared against actual jobs."""
+
+from __future__ import annotations
+
+import argparse
+
+from ansible_collections.aina.factory.plugins.module_utils.jobs import report
+from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import ObservationError
+from factory import effects, jobs
+from factory.outcome import Exit, Outcome
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare no further options."""
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Report every declared job and what of the jobs' prefix nobody declared.
+
+    Drift is in the report, not in the exit status; only a host that could not be asked
+    ends with 1, and then every actual value is unknown.
+    """
+    declared = jobs.declared(arguments.config)
+    error = None
+    try:
+        actual = jobs.actual(declared, effects.run)
+    except ObservationError as problem:
+        error = str(problem)
+        actual = report.Actual(None, {}, {}, {})
+    document = report.report(declared, actual, effects.now())
+    text = report.table(document)
+    if error is not None:
+        return Outcome(Exit.FAILED, {**document, "error": error}, f"{text}\nfactory: {error}")
+    return Outcome(Exit.DONE, document, text)

@@ -1,0 +1,309 @@
+"""``factory reap``: delete the worktrees whose work has landed, and say why the others stay."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils import projects
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
+    model,
+    reap,
+    survey,
+    trash,
+)
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
+from factory import configuration, effects, github, locks
+from factory.outcome import Exit, Outcome, UsageError
+from factory.text import printable, progress_bar, size
+
+# Taken by everything that makes or deletes worktrees on this server.
+HOST_LOCK = "factory-worktrees.lock"
+REPOSITORY_LOCK = "aina-factory-reap.lock"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``factory reap``."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--project", metavar="NAME", help="only this project of the configuration")
+    which.add_argument(
+        "--repository",
+        metavar="PATH",
+        help="the worktrees of this checkout; needs no configuration file",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    parser.add_argument(
+        "--grace-seconds",
+        type=float,
+        metavar="N",
+        help="keep worktrees touched within the last N seconds (default: 86400)",
+    )
+    parser.add_argument(
+        "--github",
+        choices=["none", "auto"],
+        default="auto",
+        help="ask GitHub for merged pull requests where a token is at hand (default), or never",
+    )
+    parser.add_argument(
+        "--default-branch", metavar="NAME", help="default: what the remote announces"
+    )
+    parser.add_argument(
+        "--disposable",
+        action="append",
+        metavar="GLOB",
+        help="one more name that ignored files and directories may have and still be deleted",
+    )
+    parser.add_argument(
+        "--no-reap-pushed",
+        action="store_true",
+        help="do not count a commit as safe merely because the remote holds it",
+    )
+    parser.add_argument(
+        "--reap-dead-locks",
+        action="store_true",
+        help="also reap locked worktrees whose lock names a process that is gone",
+    )
+    parser.add_argument("--undo", metavar="PATH", help="give a reaped worktree back")
+    parser.add_argument(
+        "--empty-trash", action="store_true", help="delete what was reaped now, and wait for it"
+    )
+    parser.add_argument("--wait-seconds", type=float, default=0.0, help=argparse.SUPPRESS)
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Reap, undo or empty the trash.
+
+    Raises:
+        UsageError: no such project or repository, or no configuration.
+        ConfigurationError: a value of the configuration is wrong.
+        LockedError: another reap is at work.
+
+    """
+    tasks, policy, whole = _tasks(arguments)
+    if arguments.undo:
+        return _undo(arguments.undo, tasks)
+    if arguments.empty_trash:
+        return _empty_trash(tasks, arguments.wait_seconds)
+    with _host_lock(whole, needed=not arguments.dry_run):
+        reports = [
+            _reap(task, repository, policy, arguments.github, dry_run=arguments.dry_run)
+            for task, repository in tasks
+        ]
+    if not arguments.dry_run:
+        for task, _ in tasks:
+            _empty_later(task, policy)
+    return _outcome(reports, arguments)
+
+
+def reap_all(whole: Section, *, dry_run: bool) -> Sequence[dict[str, Any]]:
+    """Reap all projects of a configuration and free their space before returning.
+
+    The caller holds the host's lock.
+
+    Raises:
+        GitError: a repository cannot be read.
+
+    """
+    policy = _policy(whole)
+    verdicts: list[dict[str, Any]] = []
+    for task, repository in _projects(whole, None):
+        report = _reap(task, repository, policy, "auto", dry_run=dry_run)
+        if report.failures:
+            raise GitError("; ".join(report.failures))
+        verdicts += [verdict.document() for verdict in report.verdicts]
+        if not dry_run:
+            common_dir = survey.common_directory(effects.run, task.repository)
+            trash.empty(common_dir, effects.now(), effects.run)
+    return verdicts
+
+
+def _tasks(
+    arguments: argparse.Namespace,
+) -> tuple[list[tuple[reap.Task, str | None]], model.Policy, Section | None]:
+    whole = None
+    if arguments.repository:
+        repository = os.path.abspath(arguments.repository)  # noqa: PTH100 - keeps links
+        if not Path(repository).is_dir():
+            raise UsageError(f"--repository {repository}: there is no such directory")
+        task = reap.Task(repository, default_branch=arguments.default_branch)
+        tasks: list[tuple[reap.Task, str | None]] = [(task, None)]
+        policy = model.Policy()
+    else:
+        whole = configuration.load(Path(arguments.config))
+        tasks, policy = _projects(whole, arguments.project), _policy(whole)
+    if arguments.grace_seconds is not None:
+        if not arguments.grace_seconds >= 0:
+            raise UsageError(
+                f"--grace-seconds is {arguments.grace_seconds:g}; it must be at least 0"
+            )
+        policy = replace(policy, grace_seconds=arguments.grace_seconds)
+    return (
+        tasks,
+        replace(
+            policy,
+            reap_pushed=policy.reap_pushed and not arguments.no_reap_pushed,
+            reap_dead_locks=policy.reap_dead_locks or arguments.reap_dead_locks,
+            disposable=(*policy.disposable, *(arguments.disposable or ())),
+        ),
+        whole,
+    )
+
+
+def _policy(whole: Section) -> model.Policy:
+    return model.policy_from_section(whole.section("reap", {}))
+
+
+def _projects(whole: Section, name: str | None) -> list[tuple[reap.Task, str | None]]:
+    found = projects.from_sections(whole.sections("projects", ()))
+    if name is not None and name not in {project.name for project in found}:
+        known = ", ".join(project.name for project in found) or "none"
+        raise UsageError(f"--project {name}: there is no such project; known are: {known}")
+    return [
+        (
+            reap.Task(
+                repository=project.path,
+                default_branch=project.default_branch,
+                worktree_roots=project.worktree_roots,
+            ),
+            project.repository,
+        )
+        for project in found
+        if name in {None, project.name}
+    ]
+
+
+@contextmanager
+def _host_lock(whole: Section | None, *, needed: bool) -> Iterator[None]:
+    if whole is None or not needed:
+        yield
+        return
+    directory = whole.section("locks", {}).absolute_path("directory", "/run/lock")
+    with locks.exclusive(Path(directory, HOST_LOCK)):
+        yield
+
+
+def _reap(
+    task: reap.Task, repository: str | None, policy: model.Policy, ask: str, *, dry_run: bool
+) -> model.Report:
+    bar = progress_bar(Path(task.repository).name)
+    tools = reap.Tools(effects.run, effects.now, progress=bar)
+    try:
+        common_dir = survey.common_directory(effects.run, task.repository)
+        if ask == "auto":
+            lookup = github.merged_pull_requests(common_dir, task.remote, repository)
+            tools = replace(tools, merged_pull_requests=lookup)
+        if dry_run:
+            return reap.plan(task, policy, tools)
+        with locks.exclusive(Path(common_dir, REPOSITORY_LOCK)):
+            reap.recover(task, tools)
+            report = reap.plan(task, policy, tools)
+            reap.carry_out(report, task, policy, tools)
+            return report
+    except (GitError, OSError) as error:
+        return model.Report(task.repository, failures=[str(error)])
+    finally:
+        bar("", 0, 0)
+
+
+def _empty_later(task: reap.Task, policy: model.Policy) -> None:
+    """Leave the unlinking to a process of its own, at idle priority.
+
+    Where systemd would end that process together with this one, the unlinking is done here.
+    """
+    with suppress(GitError):
+        common_dir = survey.common_directory(effects.run, task.repository)
+        waiting = trash.entries(common_dir)
+        if not waiting:
+            return
+        tools = reap.Tools(effects.run, effects.now)
+        due = reap.due_before(task, policy, tools)
+        wait_seconds = max(0.0, max(entry.since for entry in waiting) - due)
+        if "INVOCATION_ID" in os.environ:
+            trash.empty(common_dir, due, effects.run)
+            return
+        command = [sys.executable, sys.argv[0], "reap", "--empty-trash"]
+        subprocess.Popen(
+            [*command, f"--wait-seconds={wait_seconds:.0f}", f"--repository={task.repository}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+
+
+def _empty_trash(tasks: Sequence[tuple[reap.Task, str | None]], wait_seconds: float) -> Outcome:
+    time.sleep(wait_seconds)
+    before = effects.now() if not wait_seconds else effects.now() - wait_seconds + 1
+    problems = []
+    for task, _ in tasks:
+        try:
+            common_dir = survey.common_directory(effects.run, task.repository)
+            problems += trash.empty(common_dir, before, effects.run)
+        except GitError as error:
+            problems.append(str(error))
+    text = "\n".join(problems) or "the trash is empty"
+    return Outcome(Exit.FAILED if problems else Exit.DONE, {"failures": problems}, text)
+
+
+def _undo(path: str, tasks: Sequence[tuple[reap.Task, str | None]]) -> Outcome:
+    wanted = os.path.abspath(path)  # noqa: PTH100 - the directory is not there
+    problems = []
+    for task, _ in tasks:
+        try:
+            common_dir = survey.common_directory(effects.run, task.repository)
+            with locks.exclusive(Path(common_dir, REPOSITORY_LOCK)):
+                trash.undo(wanted, common_dir)
+        except (trash.TrashError, GitError) as error:
+            problems.append(str(error))
+        else:
+            return Outcome(Exit.DONE, {"restored": wanted}, f"{printable(wanted)} is back")
+    return Outcome(Exit.FAILED, {"failures": problems}, "\n".join(problems))
+
+
+def _outcome(reports: Sequence[model.Report], arguments: argparse.Namespace) -> Outcome:
+    documents = [report.document() for report in reports]
+    if arguments.repository:
+        document = documents[0]
+    else:
+        document = {
+            "repositories": documents,
+            "bytes_freed": sum(item["bytes_freed"] for item in documents),
+            "changed": any(report.changed for report in reports),
+        }
+    failed = any(report.failures for report in reports)
+    text = "\n\n".join(_table(report, dry_run=arguments.dry_run) for report in reports)
+    return Outcome(
+        Exit.FAILED if failed else Exit.DONE, document, text or "no projects are declared"
+    )
+
+
+def _table(report: model.Report, *, dry_run: bool) -> str:
+    rows = [f"{report.repository} (default branch: {report.default_branch or 'unknown'})"]
+    rows.append(f"  {'VERDICT':<7} {'REASON':<22} {'SIZE':>10}  WORKTREE")
+    order = sorted(report.verdicts, key=lambda item: (not item.reap, item.reason, item.listed.path))
+    for verdict in order:
+        if verdict.reason != "main_worktree":
+            amount = size(verdict.bytes) if verdict.bytes is not None else "?"
+            verb = "reap" if verdict.reap else "keep"
+            path = printable(verdict.listed.path)
+            rows.append(f"  {verb:<7} {verdict.reason:<22} {amount:>10}  {path}")
+            if not verdict.reap and verdict.reason != "not_landed":
+                rows.append(f"  {'':<41}  └ {printable(verdict.detail)[:100]}")
+    reaped = [item for item in report.verdicts if (item.reap if dry_run else item.reaped)]
+    freed = size(sum(item.bytes or 0 for item in reaped))
+    verb = "would be reaped" if dry_run else "reaped"
+    rows.append(f"  {len(reaped)} of {max(0, len(order) - 1)} worktrees {verb}, {freed}")
+    rows += [f"  unknown to git: {printable(path)}" for path in report.unknown_directories]
+    rows += [f"  warning: {warning}" for warning in report.warnings]
+    rows += [f"  failed: {failure}" for failure in report.failures]
+    return "\n".join(rows)

@@ -1,0 +1,294 @@
+"""Files that git does not hold, seen or unseen by ``git status``."""
+
+from __future__ import annotations
+
+import os
+
+from corpus.factory import Factory, Files, Lane
+from corpus.situations import Made, situation
+
+UNSAVED = "uncommitted work"
+PRECIOUS = "an ignored file that nothing rebuilds"
+REBUILDABLE = "only declared disposable files"
+
+
+def landed(factory: Factory) -> Lane:
+    """Return a lane whose commits are all in main."""
+    lane = factory.lane()
+    lane.work(1)
+    factory.land(lane)
+    return lane
+
+
+def _with(factory: Factory, files: Files) -> Made:
+    lane = landed(factory)
+    lane.write(files)
+    return Made(lane, list(files))
+
+
+def own_setting(lane: Lane, key: str, value: str) -> None:
+    """Set configuration of this worktree alone."""
+    lane.git("config", "extensions.worktreeConfig", "true")
+    lane.git("config", "--worktree", key, value)
+
+
+@situation("dirty", "modified", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    return Made(lane, _edit(lane, f"{lane.area}-text.ts"))
+
+
+def _edit(lane: Lane, name: str) -> list[str]:
+    lane.write({name: lane.unique()})
+    return [name]
+
+
+@situation("dirty", "modified in a fresh branch", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = factory.lane()
+    return Made(lane, _edit(lane, "README.md"))
+
+
+@situation("dirty", "staged", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    holds = _edit(lane, f"{lane.area}-staged.ts")
+    lane.git("add", "--all")
+    return Made(lane, holds)
+
+
+@situation("dirty", "staged only in the index", "keep", "the index holds the only copy")
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    holds = _edit(lane, f"{lane.area}-text.ts")
+    lane.git("add", "--all")
+    lane.git("restore", "--worktree", "--source=HEAD", "--", f"{lane.area}-text.ts")
+    return Made(lane, holds)
+
+
+@situation("dirty", "deleted", "keep", UNSAVED)
+def _(factory: Factory) -> Lane:
+    lane = landed(factory)
+    lane.write({"README.md": None})
+    return lane
+
+
+@situation("dirty", "intent to add", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    holds = _edit(lane, f"{lane.area}-intent.ts")
+    lane.git("add", "--intent-to-add", "--all")
+    return Made(lane, holds)
+
+
+@situation("untracked", "a file", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    return Made(lane, _edit(lane, "notes.md"))
+
+
+@situation("untracked", "deep in a new folder", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    return Made(lane, _edit(lane, "a/b/c/d/notes.md"))
+
+
+@situation("untracked", "a symbolic link", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    (lane.path / "pointer").symlink_to("../somewhere/else")
+    return Made(lane, ["pointer"])
+
+
+@situation("untracked", "hidden by status.showUntrackedFiles", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    own_setting(lane, "status.showUntrackedFiles", "no")
+    return Made(lane, _edit(lane, "notes.md"))
+
+
+@situation("untracked", "dependencies that no rule ignores", "keep", "untracked, not ignored")
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    return Made(lane, _edit(lane, "vendor/x.js"))
+
+
+@situation("hidden edit", "assume-unchanged", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    lane.git("update-index", "--assume-unchanged", f"{lane.area}-text.ts")
+    return Made(lane, _edit(lane, f"{lane.area}-text.ts"))
+
+
+@situation("hidden edit", "skip-worktree", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    lane.git("update-index", "--skip-worktree", f"{lane.area}-text.ts")
+    return Made(lane, _edit(lane, f"{lane.area}-text.ts"))
+
+
+@situation("ignored and precious", ".env", "keep", PRECIOUS)
+def _(factory: Factory) -> Made:
+    return _with(factory, {".env": "TOKEN=example\n"})
+
+
+@situation("ignored and precious", ".env in a folder", "keep", PRECIOUS)
+def _(factory: Factory) -> Made:
+    return _with(factory, {"src/service/.env": "TOKEN=example\n"})
+
+
+@situation("ignored and precious", "database", "keep", PRECIOUS)
+def _(factory: Factory) -> Made:
+    return _with(factory, {"data/lane.sqlite": b"SQLite format 3\0"})
+
+
+@situation("ignored and precious", "scratch folder", "keep", PRECIOUS)
+def _(factory: Factory) -> Made:
+    return _with(factory, {"scratch/plan.md": "the plan\n"})
+
+
+@situation("ignored and precious", "by the folder's own .gitignore", "keep", PRECIOUS)
+def _(factory: Factory) -> Made:
+    return _with(factory, {"notes/.gitignore": "*\n", "notes/plan.md": "the plan\n"})
+
+
+@situation("ignored and precious", "by info/exclude", "keep", PRECIOUS)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    exclude = factory.checkout / ".git" / "info" / "exclude"
+    exclude.parent.mkdir(exist_ok=True)
+    if "lane-notes.md" not in (exclude.read_text() if exclude.exists() else ""):
+        with exclude.open("a") as file:
+            file.write("lane-notes.md\n")
+    return Made(lane, _edit(lane, "lane-notes.md"))
+
+
+@situation("ignored and precious", "by core.excludesFile", "keep", PRECIOUS)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    excludes = factory.root / "excludes"
+    excludes.write_text("hidden.md\n")
+    own_setting(lane, "core.excludesFile", str(excludes))
+    return Made(lane, _edit(lane, "hidden.md"))
+
+
+@situation("ignored and precious", "beside disposable files", "keep", PRECIOUS)
+def _(factory: Factory) -> Made:
+    return _with(factory, {"node_modules/a/index.js": "x", "dist/a.js": "x", ".env": "TOKEN=x\n"})
+
+
+@situation("ignored and disposable", "dependencies and build output", "reap", REBUILDABLE)
+def _(factory: Factory) -> Lane:
+    lane = landed(factory)
+    lane.write({"dist/index.js": "x", ".next/cache/page.js": "x", "app.tsbuildinfo": "{}"})
+    lane.write({"src/__pycache__/module.cpython-311.pyc": b"\0"})
+    return lane
+
+
+@situation("ignored and disposable", "deep in packages", "reap", REBUILDABLE)
+def _(factory: Factory) -> Lane:
+    lane = landed(factory)
+    lane.write({"packages/web/node_modules/a/index.js": "x", "packages/web/dist/b.js": "y"})
+    return lane
+
+
+@situation("ignored and disposable", "links and pipes in it", "reap", REBUILDABLE)
+def _(factory: Factory) -> Lane:
+    lane = landed(factory)
+    folder = lane.path / "node_modules" / ".bin"
+    folder.mkdir(parents=True)
+    (folder / "outside").symlink_to(factory.outside)
+    (folder / "dangling").symlink_to("../missing")
+    (folder / "loop").symlink_to("..")
+    os.mkfifo(folder / "pipe")
+    return lane
+
+
+@situation("ignored and disposable", "hard links to a package store", "reap", REBUILDABLE)
+def _(factory: Factory) -> Lane:
+    lane = landed(factory)
+    store = factory.outside / "store" / lane.area
+    store.parent.mkdir(exist_ok=True)
+    store.write_text("package\n")
+    (lane.path / "node_modules").mkdir()
+    os.link(store, lane.path / "node_modules" / "index.js")
+    return lane
+
+
+@situation("ignored and disposable", "read-only folders", "reap", REBUILDABLE)
+def _(factory: Factory) -> Lane:
+    lane = landed(factory)
+    lane.write({"node_modules/locked/index.js": "x"})
+    (lane.path / "node_modules" / "locked").chmod(0o555)
+    return lane
+
+
+@situation("nested repository", "clone in dependencies", "keep", "the clone has its own commits")
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    return Made(lane, [_clone(factory, lane, "node_modules/linked")])
+
+
+@situation("nested repository", "clone in an ignored folder", "keep", "the clone's own commits")
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    return Made(lane, [_clone(factory, lane, ".cache/checkout")])
+
+
+@situation("nested repository", "bare clone in build output", "keep", "the clone's own commits")
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    inner = factory.root / "scratch-clone"
+    name = _clone(factory, lane, "scratch-clone", at=inner)
+    bare = lane.path / "dist" / "mirror.git"
+    factory.git(factory.root, "clone", "-q", "--bare", str(inner), str(bare))
+    factory.git(factory.root, "-C", str(inner), "status")
+    _remove(inner)
+    return Made(lane, ["dist/mirror.git", name])
+
+
+def _remove(path: os.PathLike[str]) -> None:
+    import shutil
+
+    shutil.rmtree(path)
+
+
+def _clone(factory: Factory, lane: Lane, name: str, at: os.PathLike[str] | None = None) -> str:
+    bare = factory.side_repository("library")
+    path = lane.path / name if at is None else at
+    factory.git(factory.root, "clone", "-q", str(bare), str(path))
+    clone = factory.root / path
+    (clone / "own.txt").write_text(lane.unique())
+    factory.git(clone, "add", "--all")
+    factory.git(clone, "commit", "-q", "-m", "Only in this clone")
+    return name
+
+
+@situation("nested worktree", "unlanded, in an ignored folder", "keep", "a worktree stands in it")
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    inner = factory.lane("inner", place=lane.path / "node_modules" / "worktrees")
+    inner.work(1)
+    return Made(lane, ["node_modules/worktrees/inner"])
+
+
+@situation("nested worktree", "unlanded, in plain sight", "keep", "a worktree stands in it")
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    inner = factory.lane("inner", place=lane.path)
+    inner.work(1)
+    return Made(lane, ["inner"])
+
+
+@situation("sparse", "clean", "reap", "landed; hidden files are in the commit")
+def _(factory: Factory) -> Lane:
+    lane = landed(factory)
+    lane.git("sparse-checkout", "set", "--cone", "docs")
+    return lane
+
+
+@situation("sparse", "with a file outside of the cone", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    lane.git("sparse-checkout", "set", "--cone", "docs")
+    return Made(lane, _edit(lane, "src/package0/module0.ts"))

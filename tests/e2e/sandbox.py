@@ -1,0 +1,187 @@
+"""A second sandbox beside the operator's, from a clean clone, as a newcomer makes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "aina-factory-e2e"
+HOST = f"{NAME}-sandbox"
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def docker(*words: str, check: bool = True) -> str:
+    """Return what a docker command prints."""
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        raise AssertionError(f"docker {' '.join(words)}: {done.stderr}")
+    return done.stdout.strip()
+
+
+def on_host(*words: str, check: bool = True) -> str:
+    """Return what a command prints on the sandbox host."""
+    return docker("exec", HOST, *words, check=check)
+
+
+def traces() -> list[str]:
+    """Return what an engine still holds of the sandbox."""
+    return [
+        *docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name={NAME}").splitlines(),
+        *docker("network", "ls", "--format", "{{.Name}}", "--filter", f"name={NAME}").splitlines(),
+        *docker("images", "--format", "{{.Repository}}:{{.Tag}}", f"{NAME}/*").splitlines(),
+    ]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A script that ended."""
+
+    returncode: int
+    output: str
+    seconds: float
+    recap: dict[str, Any]
+
+    @property
+    def changes(self) -> list[tuple[str, tuple[str, ...]]]:
+        """What changed, or in check mode would change: task and paths, in order."""
+        return [(item["task"], tuple(item["what"])) for item in self.recap["changes"]]
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A fresh clone of the repository and the sandbox that its scripts make."""
+
+    path: Path
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of somebody who has nothing of this project yet."""
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ANSIBLE_", "PYTEST_", "AINA_", "VIRTUAL_ENV", "PYTHONPATH"))
+        }
+        inherited["PATH"] = os.pathsep.join(
+            entry
+            for entry in inherited["PATH"].split(os.pathsep)
+            if not entry.startswith(str(ROOT / ".venv"))
+        )
+        return {
+            **inherited,
+            "AINA_SANDBOX_NAME": NAME,
+            "AINA_RECAP_FILE": str(self.path.parent / "recap.json"),
+        }
+
+    def run(self, *words: str, check: bool = True) -> Ran:
+        """Run one of the clone's scripts to its end."""
+        recap = self.path.parent / "recap.json"
+        recap.unlink(missing_ok=True)
+        started = time.monotonic()
+        done = subprocess.run(
+            [str(self.path / words[0]), *words[1:]],
+            env=self.environment(),
+            cwd=self.path.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        seconds = time.monotonic() - started
+        output = _ANSI.sub("", done.stdout)
+        print(output)
+        if check:
+            assert done.returncode == 0, f"{words[0]} ended with {done.returncode}:\n{output}"
+        return Ran(
+            done.returncode,
+            output,
+            seconds,
+            json.loads(recap.read_text()) if recap.exists() else {},
+        )
+
+    def kill_after_tasks(self, task_count: int) -> bool:
+        """Converge and SIGKILL everything once ``task_count`` tasks have begun.
+
+        Returns False when the run ended before that.
+        """
+        process = subprocess.Popen(
+            [str(self.path / "script/converge")],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        begun = 0
+        for line in process.stdout:
+            begun += line.startswith(("TASK [", "RUNNING HANDLER ["))
+            if begun >= task_count:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return True
+        process.wait()
+        return False
+
+
+def make_clone(target: Path) -> Clone:
+    """Clone what is committed, plus the uncommitted state of the working tree."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(target)], check=True)
+    changed = subprocess.run(
+        ["git", "ls-files", "-z", "--modified", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, changed.split("\0")):
+        source, copy = ROOT / name, target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.exists():
+            copy.write_bytes(source.read_bytes())
+            copy.chmod(source.stat().st_mode & 0o777)
+        else:
+            copy.unlink(missing_ok=True)
+    return Clone(target)
+
+
+# Everything declared: what must be equal after any history of runs. Times, identifiers made
+# at first start and the engine's own data are not part of the declaration.
+FINGERPRINT = r"""
+set -eu
+for directory in /etc/aina-factory /usr/local/lib/aina-factory /usr/local/bin /etc/docker \
+    /etc/systemd/system /etc/systemd/journald.conf.d /etc/sysctl.d /etc/cron.d /etc/apt/apt.conf.d; do
+  [ ! -e "$directory" ] || find "$directory" -not -name '*.pyc' -not -name __pycache__ \
+    -printf '%y %m %u:%g %p -> %l\n'
+done | LC_ALL=C sort
+find /etc/aina-factory /usr/local/lib/aina-factory /usr/local/bin /etc/docker /etc/systemd/system \
+  -type f -not -name '*.pyc' -exec sha256sum {} + | LC_ALL=C sort -k 2
+dpkg-query -W -f '${Package} ${Version} ${Status}\n'
+systemctl list-unit-files --no-legend --no-pager | LC_ALL=C sort
+systemctl list-units --all --no-legend --no-pager --plain --type=service,timer,socket \
+  'factory-*' 'docker*' 'containerd*' | awk '{print $1, $2, $3}' | LC_ALL=C sort
+getent passwd ali; id ali
+dpkg --audit
+"""
+
+
+def fingerprint() -> list[str]:
+    """Return the declared state of the host, line by line."""
+    return on_host("sh", "-c", FINGERPRINT).splitlines()
+
+
+def fingerprint_of_blank() -> list[str]:
+    """Return the files and packages of a host that has nothing of ours yet."""
+    script = "find / -xdev -not -path '/proc/*' -not -path '/tmp/*' -not -path '/run/*' -not -path '/var/log/*'"
+    files = on_host(
+        "sh", "-c", script + " -not -path '/root/.ansible*' -printf '%y %m %u:%g %s %p\\n' | sort"
+    )
+    return files.splitlines()

@@ -1,0 +1,84 @@
+"""The two commands of the README, run as a newcomer runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e import sandbox
+from e2e.sandbox import Clone
+
+pytestmark = [pytest.mark.slow, pytest.mark.engine]
+
+KILL_POINTS = 10
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    made = sandbox.make_clone(tmp_path_factory.mktemp("newcomer") / "aina-factory")
+    made.run("script/destroy")
+    yield made
+    made.run("script/destroy")
+
+
+@pytest.fixture(scope="module")
+def blank(clone: Clone) -> Clone:
+    """A blank host: set up, nothing converged."""
+    clone.run("script/setup", "host")
+    return clone
+
+
+def test_check_mode_on_a_blank_host_announces_what_converge_does(blank: Clone) -> None:
+    before = sandbox.fingerprint_of_blank()
+
+    planned = blank.run("script/plan")
+
+    assert planned.recap["check_mode"]
+    assert planned.changes, "a blank host needs changes"
+    assert sandbox.fingerprint_of_blank() == before, "check mode changed the host"
+    converged = blank.run("script/converge")
+    assert planned.changes == converged.changes
+
+
+def test_a_second_converge_changes_nothing_and_is_fast(blank: Clone) -> None:
+    before = sandbox.fingerprint()
+
+    again = blank.run("script/converge")
+
+    assert again.changes == []
+    assert sandbox.fingerprint() == before
+    assert again.seconds < 90
+
+
+def test_the_demo_shows_108_worktrees_and_a_verdict_for_each(blank: Clone) -> None:
+    document = json.loads(sandbox.on_host("factory", "reap", "--dry-run", "--json"))
+
+    (repository,) = document["repositories"]
+    leftover = [item for item in repository["worktrees"] if item["reason"] != "main_worktree"]
+    assert len(leftover) == 108
+    assert {item["verdict"] for item in leftover} == {"reap", "keep"}
+    assert not any(item["reaped"] for item in leftover)
+
+
+def test_a_converge_killed_at_ten_points_ends_in_the_same_state(blank: Clone) -> None:
+    wanted = sandbox.fingerprint()
+    total = blank.run("script/converge").recap["tasks"]
+    sandbox.docker("rm", "--force", "--volumes", sandbox.HOST)
+    points = [max(1, round(total * (step + 0.5) / KILL_POINTS)) for step in range(KILL_POINTS)]
+
+    killed = [blank.kill_after_tasks(point) for point in points]
+
+    assert all(killed), f"the run was over before task {points[killed.index(False)]}"
+    blank.run("script/converge")
+    assert blank.run("script/converge").changes == []
+    assert sandbox.fingerprint() == wanted
+
+
+def test_destroy_leaves_nothing(blank: Clone) -> None:
+    blank.run("script/destroy")
+
+    assert sandbox.traces() == []
+    leftovers = [path.name for path in Path(blank.path).iterdir() if path.name.startswith(".venv")]
+    assert leftovers == []

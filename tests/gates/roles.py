@@ -1,0 +1,207 @@
+"""Contracts of the roles and playbooks that no tool of the field checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gates.tree import files, report, require
+from gates.yaml_files import load, walk
+
+REQUIRED_FILES = (
+    "README.md",
+    "defaults/main.yml",
+    "meta/argument_specs.yml",
+    "meta/main.yml",
+    "tasks/main.yml",
+)
+README_MAX_LINES = 60
+PLAY_KEYS = {
+    *("name", "hosts", "become", "gather_facts", "gather_subset", "roles"),
+    *("any_errors_fatal", "serial", "strategy", "max_fail_percentage"),
+}
+IMPORT_KEYS = {"name", "ansible.builtin.import_playbook", "tags", "when"}
+TASK_IMPORTS = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
+MARKUP = re.compile(r"\b[BCIOVPRMUEL]+\(([^)]*)\)")
+
+
+def role_names(root: Path) -> list[str]:
+    """Return the names of the roles, a half-made one included."""
+    return sorted({path.parts[1] for path in require(files(root, "roles/*"), "role")})
+
+
+def _spec(root: Path, role: str) -> dict[str, Any]:
+    path = root / "roles" / role / "meta/argument_specs.yml"
+    if not path.is_file():
+        return {}
+    return load(path)["argument_specs"]["main"].get("options") or {}
+
+
+def _roles_of_scenarios(root: Path) -> set[str]:
+    names: set[str] = set()
+    for path in files(root, "molecule/*/converge.yml"):
+        for mapping in walk(load(root / path)):
+            for entry in mapping.get("roles") or []:
+                names.add(entry["role"] if isinstance(entry, dict) else entry)
+            for key in ("ansible.builtin.include_role", "ansible.builtin.import_role"):
+                if key in mapping:
+                    names.add(mapping[key]["name"])
+    return names
+
+
+def layout(root: Path) -> str:
+    """Every role has its files, a README of one screen, a state, and a molecule scenario."""
+
+    def problems() -> Iterator[str]:
+        tested = _roles_of_scenarios(root)
+        for role in role_names(root):
+            base = root / "roles" / role
+            for name in REQUIRED_FILES:
+                if not (base / name).is_file():
+                    yield f"roles/{role}/{name} is missing"
+            readme = base / "README.md"
+            if readme.is_file() and len(readme.read_text().splitlines()) > README_MAX_LINES:
+                yield f"roles/{role}/README.md is longer than {README_MAX_LINES} lines"
+            state = _spec(root, role).get(f"{role}_state", {})
+            if state.get("choices") != ["present", "absent"]:
+                yield f"roles/{role}: option {role}_state with choices [present, absent] is missing"
+            if role not in tested:
+                yield f"roles/{role}: no molecule/*/converge.yml uses it"
+
+    return report(problems())
+
+
+def _sentence(description: str | list[str]) -> str:
+    text = description if isinstance(description, str) else " ".join(description)
+    return MARKUP.sub(r"\1", " ".join(text.split()))
+
+
+def _comments(text: str) -> dict[str, str]:
+    """Return the comment right above each top-level key, as one line."""
+    found: dict[str, str] = {}
+    block: list[str] = []
+    for line in text.splitlines():
+        key = re.match(r"([A-Za-z_]\w*):", line)
+        if line.startswith("#"):
+            block.append(line.lstrip("# ").rstrip())
+            continue
+        if key:
+            found[key[1]] = MARKUP.sub(r"\1", " ".join(block))
+        block = []
+    return found
+
+
+def _interface_problems(root: Path, role: str) -> Iterator[str]:
+    spec_path = f"roles/{role}/meta/argument_specs.yml"
+    path = root / "roles" / role / "defaults/main.yml"
+    if not path.is_file():
+        return  # role-layout says so
+    spec, defaults, comments = _spec(root, role), load(path) or {}, _comments(path.read_text())
+    for name in sorted(defaults.keys() - spec.keys()):
+        yield f"{spec_path}: {name} of defaults/main.yml is missing"
+    for name, option in spec.items():
+        if not name.startswith(f"{role}_"):
+            yield f"{spec_path}: {name} must begin with {role}_"
+        if option.get("required"):
+            if name in defaults:
+                yield f"roles/{role}/defaults/main.yml: {name} is required, so it has no default"
+            continue
+        if name not in defaults:
+            yield f"roles/{role}/defaults/main.yml: {name} is missing (or make it required)"
+            continue
+        if "default" not in option or option["default"] != defaults[name]:
+            declared = option.get("default", "no default")
+            yield f"{spec_path}: {name} has {declared!r}, defaults/main.yml {defaults[name]!r}"
+        sentence = _sentence(option.get("description", ""))
+        if comments[name] != sentence:
+            yield (
+                f"roles/{role}/defaults/main.yml: above {name} stands\n    {comments[name]}\n"
+                f"  its description in the spec is\n    {sentence}"
+            )
+
+
+def interface(root: Path) -> str:
+    """The spec and the defaults of a role say the same: names, values, sentences."""
+    return report(line for role in role_names(root) for line in _interface_problems(root, role))
+
+
+def _code(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+
+
+def independence(root: Path) -> str:
+    """No role reads another role's variables: wiring is the inventory's."""
+
+    def problems() -> Iterator[str]:
+        roles = role_names(root)
+        public = {name: role for role in roles for name in _spec(root, role)}
+        for role in roles:
+            for path in files(root, f"roles/{role}/*.yml", f"roles/{role}/*.j2"):
+                for word in sorted(set(re.findall(r"\w+", _code((root / path).read_text())))):
+                    owners = [name for name in roles if word.startswith(f"__{name}_")]
+                    owner = public.get(word) or max(owners, key=len, default=role)
+                    if owner != role:
+                        yield f"{path}: {word} belongs to role {owner}"
+
+    return report(problems())
+
+
+def _unused(root: Path, role: str) -> Iterator[str]:
+    base = root / "roles" / role
+    own = [root / path for path in files(root, f"roles/{role}/*")]
+    sources = [path for path in own if path.suffix in {".yml", ".j2"}]
+    text = "\n".join(_code(path.read_text()) for path in sources)
+    mappings = [
+        inner
+        for path in sources
+        if path.suffix == ".yml" and path.parent.name in {"tasks", "handlers"}
+        for inner in walk(load(path))
+    ]
+    imported = {mapping[key] for mapping in mappings for key in TASK_IMPORTS if key in mapping}
+    imported = {name if isinstance(name, str) else name["file"] for name in imported}
+    notified: set[str] = set()
+    for mapping in mappings:
+        notify = mapping.get("notify") or []
+        notified.update([notify] if isinstance(notify, str) else notify)
+    for path in own:
+        relative = path.relative_to(base)
+        room, name = relative.parts[0], "/".join(relative.parts[1:])
+        if room == "tasks" and name != "main.yml" and name not in imported:
+            yield f"roles/{role}/{relative} is imported by no task"
+        if room in {"files", "templates"}:
+            # A directory may be named as a whole.
+            places = [name, *map(str, Path(name).parents)][:-1]
+            if not any(re.search(rf"(?<![\w.-]){re.escape(at)}(?![\w-])", text) for at in places):
+                yield f"roles/{role}/{relative} is mentioned nowhere in the role"
+        if room == "handlers":
+            for handler in load(path) or []:
+                if not notified & {handler.get("name"), handler.get("listen")}:
+                    yield f"roles/{role}/{relative}: no task notifies {handler.get('name')!r}"
+
+
+def unused_files(root: Path) -> str:
+    """Every tasks file, template, file and handler of a role is used."""
+    return report(line for role in role_names(root) for line in _unused(root, role))
+
+
+def _play_problems(path: Path, play: dict[str, Any]) -> Iterator[str]:
+    allowed = IMPORT_KEYS if "ansible.builtin.import_playbook" in play else PLAY_KEYS
+    for key in sorted(play.keys() - allowed):
+        yield f"{path}: a playbook is a list of roles or of playbooks; {key} has no place in it"
+    for entry in play.get("roles") or []:
+        role = entry["role"] if isinstance(entry, dict) else entry
+        tags = entry.get("tags") if isinstance(entry, dict) else None
+        if tags not in (role, [role]):
+            yield f"{path}: role {role} must carry its own name as its only tag"
+
+
+def playbooks(root: Path) -> str:
+    """Playbooks hold neither tasks nor variables, and every role runs alone by its tag."""
+    return report(
+        line
+        for path in require(files(root, "playbooks/*.yml"), "playbook")
+        for play in load(root / path)
+        for line in _play_problems(path, play)
+    )

@@ -1,0 +1,327 @@
+"""Every gate objects to a tree with the fault it is there for.
+
+A gate that cannot fail is worse than none. The trees hold the project's own
+settings and one planted fault; the report must name it, so that a gate that
+fails for another reason does not count.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from gates.registry import FAST, SLOW
+from gates.tree import COLLECTION, ROOT
+
+SETTINGS = (
+    *(".ansible-lint", ".gitignore", ".yamllint", "ansible.cfg", "pyproject.toml"),
+    *("requirements.lock", "requirements.yml", "collections.lock"),
+    *(f"{COLLECTION}/galaxy.yml", f"{COLLECTION}/meta/runtime.yml"),
+    *(f"{COLLECTION}/tests/config.yml", f"{COLLECTION}/changelogs/config.yaml"),
+    f"{COLLECTION}/changelogs/changelog.yaml",
+)
+CORE = f"{COLLECTION}/plugins/module_utils"
+MODULE = f"{COLLECTION}/plugins/modules/sample.py"
+DOCUMENTED = '''\
+#!/usr/bin/python
+# Copyright: aina-factory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sample
+short_description: Sample
+version_added: 0.1.0
+description: {description}
+options: {{}}
+author: aina-factory contributors (@ainative-academy)
+"""
+EXAMPLES = r"""
+- name: Sample
+  aina.factory.sample:
+"""
+RETURN = r""" # """
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main() -> None:
+    module = AnsibleModule({{}}, supports_check_mode=True)
+    {statement}
+
+
+if __name__ == "__main__":
+    main()
+'''
+SPEC = """\
+---
+argument_specs:
+  main:
+    short_description: Sample
+    description: Sample.
+    author: aina-factory contributors
+    options:
+      sample_limit_bytes:
+        description: How much is kept.
+        type: int
+        default: 10
+"""
+WORKFLOW = """\
+---
+name: sample
+on: pull_request
+permissions: {{}}
+jobs:
+  sample:
+    runs-on: ubuntu-24.04
+    steps:
+      - {step}
+"""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Files of a broken tree, and what the gate must say of them."""
+
+    files: dict[str, str]
+    said: str
+
+
+def interface_fault(defaults: str, said: str) -> Fault:
+    """A role whose defaults are not those of SPEC."""
+    where = "roles/sample"
+    files = {f"{where}/meta/argument_specs.yml": SPEC, f"{where}/defaults/main.yml": defaults}
+    return Fault(files, said)
+
+
+def core_fault(line: str, said: str) -> Fault:
+    """A core module with one line that it must not have."""
+    return Fault({f"{CORE}/sample.py": f'"""Sample."""\n\n{line}\n'}, said)
+
+
+FAULTS: dict[str, list[Fault]] = {
+    "ruff-check": [
+        Fault({"host/factory/sample.py": '"""Sample."""\n\nimport os\n'}, "F401"),
+        core_fault("import time\n\nSTARTED = time.time()", "TID251"),
+        core_fault("import datetime\n\nAT = datetime.datetime.now()", "TID251"),
+        core_fault("import urllib.request\n\nOPEN = urllib.request.urlopen", "TID251"),
+    ],
+    "ruff-format": [Fault({"host/factory/sample.py": "x  =  1\n"}, "x = 1")],
+    "mypy": [
+        Fault({"host/factory/sample.py": "def f(x):\n    return x\n"}, "no-untyped-def"),
+        Fault({"tests/sample/test_x.py": "def test_x() -> None:\n    len(1)\n"}, "arg-type"),
+    ],
+    "import-contract": [
+        core_fault("import subprocess", "module_utils.sample -> subprocess"),
+        core_fault("from http import client", "module_utils.sample -> http"),
+        core_fault("import ansible.release", "module_utils.sample -> ansible"),
+        core_fault("import factory", "module_utils.sample -> factory"),
+        Fault({"host/factory/sample.py": "import ansible.release\n"}, "factory.sample -> ansible"),
+    ],
+    "yamllint": [Fault({"playbooks/x.yml": "---\na: yes\n"}, "truthy")],
+    "ansible-lint": [
+        Fault(
+            {
+                "playbooks/x.yml": "---\n- name: Sample\n  hosts: all\n  tasks:\n"
+                "    - name: Sample\n      ansible.builtin.command:\n        cmd: id\n"
+            },
+            "no-changed-when",
+        )
+    ],
+    "shellcheck": [
+        Fault({"script/x": "#!/usr/bin/env bash\nrm $1\n"}, "SC2086"),
+        Fault({"deep/down/x": "#!/bin/sh\n[[ a = b ]]\n"}, "SC3010"),
+        Fault({"script/lib.sh": "# shellcheck shell=bash\necho $1\n"}, "SC2086"),
+    ],
+    "hadolint": [Fault({"images/x/Dockerfile": "FROM debian:latest\n"}, "DL3007")],
+    "zizmor": [
+        Fault(
+            {
+                ".github/workflows/x.yml": WORKFLOW.format(
+                    step='run: echo "${{ github.event.pull_request.title }}"'
+                )
+            },
+            "template-injection",
+        )
+    ],
+    "changelog": [
+        Fault({f"{COLLECTION}/changelogs/fragments/1.yml": "---\nfixes: none\n"}, "fixes")
+    ],
+    "role-layout": [
+        Fault({"roles/sample/tasks/main.yml": "---\n"}, "roles/sample/README.md is missing"),
+        Fault({"roles/sample/README.md": "x\n" * 61}, "longer than 60 lines"),
+        Fault({"roles/sample/tasks/main.yml": "---\n"}, "no molecule/*/converge.yml uses it"),
+    ],
+    "role-interface": [
+        interface_fault("---\n# How much is kept.\nsample_limit_bytes: 11\n", "11"),
+        interface_fault("---\n# How much goes.\nsample_limit_bytes: 10\n", "How much goes."),
+        interface_fault("---\n", "sample_limit_bytes is missing"),
+        interface_fault("---\n# How much is kept.\nsample_count: 10\n", "sample_count of"),
+    ],
+    "role-independence": [
+        Fault(
+            {
+                "roles/sample/meta/argument_specs.yml": SPEC,
+                "roles/other/tasks/main.yml": "---\n- when: sample_limit_bytes > 1\n",
+            },
+            "sample_limit_bytes belongs to role sample",
+        )
+    ],
+    "role-files-used": [
+        Fault({"roles/sample/tasks/assert.yml": "---\n"}, "tasks/assert.yml is imported"),
+        Fault({"roles/sample/templates/a.conf.j2": "x\n"}, "a.conf.j2 is mentioned nowhere"),
+        Fault({"roles/sample/files/d/a.conf": "x\n"}, "a.conf is mentioned nowhere"),
+        Fault({"roles/sample/handlers/main.yml": "---\n- name: Restart x\n"}, "Restart x"),
+    ],
+    "playbooks-are-lists": [
+        Fault({"playbooks/x.yml": "---\n- hosts: all\n  tasks: []\n"}, "tasks has no place"),
+        Fault({"playbooks/x.yml": "---\n- hosts: all\n  roles: [sample]\n"}, "only tag"),
+    ],
+    "lock": [
+        Fault({"requirements.lock": "ansible-core==2.19.14 \\\n    --hash=sha256:0\n"}, "missing"),
+        Fault({"requirements.lock": "ruff==0.17.6\n"}, "ruff==0.17.6 has no hash"),
+        Fault(
+            {
+                "pyproject.toml": '[project]\ndependencies = ["docker>=7"]\n'
+                "[dependency-groups]\ntest = []\n"
+            },
+            "docker>=7 must name one exact version",
+        ),
+    ],
+    "collections": [
+        Fault(
+            {
+                "requirements.yml": "---\ncollections:\n  - name: community.docker\n"
+                "    version: 0.0.1\n",
+                "playbooks/x.yml": "---\n- community.docker.docker_network:\n",
+            },
+            "community.docker 0.0.1, installed",
+        ),
+        Fault({"playbooks/x.yml": "---\n- community.sops.load_vars:\n"}, "community.sops is used"),
+    ],
+    "collections-wheel": [
+        Fault(
+            {
+                "requirements.yml": "---\ncollections:\n  - name: community.docker\n"
+                "    version: 0.0.1\n"
+            },
+            "community.docker 0.0.1, but the wheel carries",
+        )
+    ],
+    "actions": [
+        Fault(
+            {".github/workflows/x.yml": WORKFLOW.format(step="uses: actions/checkout@v7")},
+            "actions/checkout@v7 must be pinned",
+        ),
+        Fault(
+            {".github/workflows/x.yml": WORKFLOW.format(step=f"uses: actions/x@{'0' * 40}")},
+            "needs its version as a comment",
+        ),
+    ],
+    "links": [
+        Fault({"README.md": "[x](docs/x.md)\n"}, "docs/x.md leads to no file"),
+        Fault({"README.md": "# A b\n[ok](#a-b) [x](#c)\n"}, "#c leads to no heading"),
+    ],
+    "executable-bits": [
+        Fault({"script/x": "#!/usr/bin/env bash\n"}, "script/x begins with #! but"),
+    ],
+    "no-machine-traces": [
+        Fault({"README.md": f"see {ROOT}/x\n"}, "README.md:1: the path of this checkout"),
+        Fault({"README.md": "from pypi" + ".org\n"}, "the host of a package registry"),
+    ],
+    "module-index": [
+        Fault(
+            {
+                MODULE: DOCUMENTED.format(description="Sample.", statement="module.exit_json()"),
+                f"{COLLECTION}/README.md": "# Sample\n",
+            },
+            "| `aina.factory.sample` | module | Sample |",
+        )
+    ],
+    "antsibull-docs": [
+        Fault(
+            {
+                MODULE: DOCUMENTED.format(
+                    description="See O(missing).", statement="module.exit_json()"
+                )
+            },
+            "missing",
+        )
+    ],
+    **{
+        f"sanity-{core}": [
+            Fault(
+                {MODULE: DOCUMENTED.format(description="Sample.", statement="assert module")},
+                "no-assert",
+            )
+        ]
+        for core in ("2.19", "2.21")
+    },
+}
+
+
+# Fast enough for a look at the whole project, too slow for one fault each.
+HEAVY = {"ansible-lint", "mypy", *SLOW}
+
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if name in HEAVY else []
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A repository with the project's settings and nothing else."""
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    for name in SETTINGS:
+        target = tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target)
+    for package in ("host/factory", CORE):
+        (tmp_path / package).mkdir(parents=True, exist_ok=True)
+        (tmp_path / package / "__init__.py").touch()
+    return tmp_path
+
+
+def plant(tree: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def test_every_gate_has_a_fault() -> None:
+    assert FAULTS.keys() == FAST.keys() | SLOW.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        pytest.param(name, fault, id=f"{name}-{number}", marks=marks(name))
+        for name, faults in FAULTS.items()
+        for number, fault in enumerate(faults, start=1)
+    ],
+)
+def test_a_gate_objects_to_its_fault(name: str, fault: Fault, tree: Path) -> None:
+    plant(tree, fault.files)
+
+    report = {**FAST, **SLOW}[name](tree)
+
+    assert fault.said in report
+
+
+def test_an_executable_without_a_shebang_is_seen(tree: Path) -> None:
+    plant(tree, {"docs/x.md": "x\n"})
+    (tree / "docs/x.md").chmod(0o755)
+
+    assert "docs/x.md is executable" in FAST["executable-bits"](tree)
+
+
+def test_deleted_and_ignored_files_are_not_looked_at(tree: Path) -> None:
+    plant(tree, {"gone.md": "[x](missing.md)\n", ".cache/x.md": "[x](missing.md)\n", "a.md": "\n"})
+    subprocess.run(["git", "add", "gone.md"], cwd=tree, check=True)
+    (tree / "gone.md").unlink()
+
+    assert FAST["links"](tree) == ""

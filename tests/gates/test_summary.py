@@ -1,0 +1,72 @@
+"""A run over everything notices what did not run, and says what each stage took."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gates.tree import ROOT
+
+TEST = "def test_x() -> None:\n    assert {}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    shutil.copy2(ROOT / "conftest.py", tmp_path)
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\naddopts = --import-mode=importlib\ntestpaths = tests\n"
+    )
+    for stage in ("host", "reap"):
+        (tmp_path / "tests" / stage).mkdir(parents=True)
+        (tmp_path / "tests" / stage / "test_x.py").write_text(TEST.format(1))
+    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def run_pytest(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_summary_has_a_line_for_each_stage(project: Path) -> None:
+    (project / "tests/reap/test_x.py").write_text(TEST.format(0))
+
+    done = run_pytest(project)
+
+    assert done.returncode == 1
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "host 0.0 s 1 passed" in lines
+    assert "reap 0.0 s 1 failed" in lines
+
+
+def test_a_test_file_without_tests_fails_the_run(project: Path) -> None:
+    (project / "tests/reap/test_x.py").write_text("")
+
+    done = run_pytest(project)
+
+    assert done.returncode == 4
+    assert "no test was collected from tests/reap/test_x.py" in done.stderr
+
+
+def test_a_test_file_outside_of_the_collected_directories_fails_the_run(project: Path) -> None:
+    (project / "elsewhere").mkdir()
+    (project / "elsewhere/test_y.py").write_text(TEST.format(1))
+    subprocess.run(["git", "add", "."], cwd=project, check=True)
+
+    done = run_pytest(project)
+
+    assert done.returncode == 4
+    assert "elsewhere/test_y.py" in done.stderr
+
+
+def test_a_name_that_matches_nothing_fails_the_run(project: Path) -> None:
+    assert run_pytest(project, "-k", "nonsense").returncode == 5
