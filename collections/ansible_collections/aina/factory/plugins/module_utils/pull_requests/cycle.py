@@ -283,7 +283,9 @@ class Cycle:
 
     def _rival(self, order: list[str], numbers: list[int], index: int) -> int:
         for earlier in range(index):
-            if not self.world.git.merge(order[earlier], order[index]).clean:
+            merged = self.world.git.merge(order[earlier], order[index])
+            alone = self.world.git.merge(order[earlier], order[earlier])
+            if not merged.clean or merged.tree == alone.tree:
                 return numbers[earlier]
         return numbers[index - 1]
 
@@ -428,7 +430,8 @@ class Cycle:
             except MirrorError as error:
                 raise StopCycle("unverified", f"#{fate.number}: {error}") from error
         if problem:
-            self.remember(halted_since=self.world.now(), halted_reason=problem)
+            left = {key: value for key, value in self.memory.cleanups.items() if key != fate.number}
+            self.remember(halted_since=self.world.now(), halted_reason=problem, cleanups=left)
             self.record("halt", fate.number, problem)
             raise StopCycle("halted", problem, failed=True)
 

@@ -144,7 +144,7 @@ def _land(
     for pull in candidates:
         rival = snapshot.rivals.get(pull.number)
         if rival is not None:
-            detail = f"conflicts with #{rival}, which lands first"
+            detail = f"conflicts with or repeats #{rival}, which lands first"
             chosen[pull.number] = wait("conflict_with_queue", detail, Owner.AUTHOR)
         elif strict and merges:
             chosen[pull.number] = wait("behind_queue", "one lands at a time", Owner.MARSHAL)
@@ -191,7 +191,8 @@ def _board(
         if aboard.get(pull.number) == pull.head_oid:
             chosen[pull.number] = verdict[step.verb]
         elif pull.number in snapshot.rivals:
-            detail = f"conflicts with #{snapshot.rivals[pull.number]}, which lands first"
+            rival = snapshot.rivals[pull.number]
+            detail = f"conflicts with or repeats #{rival}, which lands first"
             chosen[pull.number] = wait("conflict_with_queue", detail, Owner.AUTHOR)
         elif trains.is_bad(policy, step.memory, member, now):
             detail = "the batch turned red with this one in it"

@@ -247,14 +247,15 @@ class Mirror:
         """Land ``heads`` one after the other in memory.
 
         Returns the (commit, tree) after each that merged cleanly, and the indexes of
-        those that conflict with what went before.
+        those that conflict with what went before or would add nothing to it.
         """
-        tip, landed, conflicting = base_oid, [], []
+        tip, tree, landed, conflicting = base_oid, self.tree(base_oid), [], []
         for index, head in enumerate(heads):
             merged = self.merge(tip, head)
-            if not merged.clean:
+            if not merged.clean or merged.tree == tree:
                 conflicting.append(index)
                 continue
+            tree = merged.tree
             parents = [tip, head] if method == "merge" else [tip]
             tip = self.commit(merged.tree, parents, f"Land {head}\n")
             landed.append((tip, merged.tree))
