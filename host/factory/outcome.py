@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError
+
+__all__ = ["SCHEMA", "Exit", "LockedError", "Outcome", "UsageError"]
+
 SCHEMA = 1
 
 
@@ -33,7 +37,3 @@ class Outcome:
 
 class UsageError(Exception):
     """Wrong usage or configuration: names what is wrong, where, and what to do."""
-
-
-class LockedError(Exception):
-    """Another run holds the lock; the message names the lock and its holder."""

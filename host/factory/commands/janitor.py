@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,10 @@ from ansible_collections.aina.factory.plugins.module_utils.janitor import sweep
 from ansible_collections.aina.factory.plugins.module_utils.janitor.docker import Engine
 from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk, Kind
 from factory import configuration, effects, janitor_kinds, locks
+from factory.commands import reap
 from factory.janitor_worktrees import Worktrees
 from factory.outcome import Exit, Outcome, UsageError
+from factory.text import printable, size
 
 LOCK = "factory-worktrees.lock"
 
@@ -77,17 +78,10 @@ def _kinds(
     device = Path(policy.disk_path).stat().st_dev
     found: list[Kind] = []
     if policy.worktrees:
-        found.append(Worktrees(lambda dry_run: _reap(whole, dry_run=dry_run)))
+        found.append(Worktrees(lambda dry_run: reap.reap_all(whole, dry_run=dry_run)))
     found += janitor_kinds.program_and_file_kinds(policy, lock_directory, device)
     if policy.docker.enabled:
         found += janitor_kinds.docker_kinds(policy.docker, engine, memory, device)
-    return found
-
-
-def _reap(whole: Section, *, dry_run: bool) -> Sequence[Mapping[str, Any]]:
-    from factory.commands import reap
-
-    found: Sequence[Mapping[str, Any]] = reap.reap_all(whole, dry_run=dry_run)
     return found
 
 
@@ -174,20 +168,3 @@ def _table(
         f"{verb} {total}"
     )
     return "\n".join(lines)
-
-
-def size(count: int) -> str:
-    """Return bytes for people, in binary units."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
-def printable(text: str) -> str:
-    """Return a file name that cannot move the cursor, whatever bytes it holds."""
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in text
-    )

@@ -28,7 +28,6 @@ from factory.text import printable, progress_bar, size
 
 # Taken by everything that makes or deletes worktrees on this server.
 HOST_LOCK = "factory-worktrees.lock"
-REPOSITORY_LOCK = "aina-factory-reap.lock"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -203,7 +202,7 @@ def _reap(
             tools = replace(tools, merged_pull_requests=lookup)
         if dry_run:
             return reap.plan(task, policy, tools)
-        with locks.exclusive(Path(common_dir, REPOSITORY_LOCK)):
+        with locks.exclusive(Path(common_dir, reap.LOCK)):
             reap.recover(task, tools)
             report = reap.plan(task, policy, tools)
             reap.carry_out(report, task, policy, tools)
@@ -261,7 +260,7 @@ def _undo(path: str, tasks: Sequence[tuple[reap.Task, str | None]]) -> Outcome:
     for task, _ in tasks:
         try:
             common_dir = survey.common_directory(effects.run, task.repository)
-            with locks.exclusive(Path(common_dir, REPOSITORY_LOCK)):
+            with locks.exclusive(Path(common_dir, reap.LOCK)):
                 trash.undo(wanted, common_dir)
         except (trash.TrashError, GitError) as error:
             problems.append(str(error))

@@ -59,8 +59,8 @@ def _resume(job: Job, pause: Path) -> str | None:
         pause.unlink()
         return None
     timer = layout.timer(job.name)
-    if not job.catch_up and Path(layout.STAMP_DIR, f"stamp-{timer}").exists():
-        effects.run(["systemctl", "clean", "--what=state", timer])
+    if not job.catch_up:
+        Path(layout.STAMP_DIR, f"stamp-{timer}").unlink(missing_ok=True)
     # Gone before the timer starts: a job that catches up may be due at that moment.
     pause.unlink()
     done = effects.run(["systemctl", "enable", "--now", timer])

@@ -160,12 +160,9 @@ def merge(current: Settings, wanted: Settings, record: Record) -> Merged:
             _delete(settings, path)
             if path in replaced:
                 _put(settings, path, replaced.pop(path))
-    overridden = [
-        path
-        for path, value in after.items()
-        if path not in record.owned and path in before and before[path] != value
-    ]
-    replaced.update((path, before[path]) for path in overridden)
+    # Also what already had our value: without us it is still to be there.
+    taken = [path for path in after if path not in record.owned and path in before]
+    replaced.update((path, before[path]) for path in taken)
     for path, value in after.items():
         _put(settings, path, copy.deepcopy(value))
     foreign = [path for path, _value in leaves(settings) if path not in after]
@@ -174,7 +171,7 @@ def merge(current: Settings, wanted: Settings, record: Record) -> Merged:
         tuple(sorted(after)),
         tuple(sorted(replaced.items())),
         tuple(sorted(map(".".join, foreign))),
-        tuple(sorted(".".join(path) for path in replaced)),
+        tuple(sorted(".".join(path) for path in replaced if replaced[path] != after.get(path))),
     )
 
 

@@ -133,6 +133,11 @@ def _plan_directory(item: DirectorySpec) -> Iterator[Change]:
             Kind.CREATE_DIRECTORY, item.path, "", f"directory, {described}\n", None, item.attributes
         )
         return
+    if stat.S_ISLNK(status.st_mode) and item.exclusive:
+        raise ManagedFilesError(
+            f"{item.path} is a link, and a directory that is emptied of everything undeclared must "
+            "not be one; replace it by a directory"
+        )
     if stat.S_ISLNK(status.st_mode) and Path(item.path).is_dir():
         status = Path(item.path).stat()  # an operator's link to another disk is honoured
     if not stat.S_ISDIR(status.st_mode):
@@ -207,20 +212,31 @@ def apply(changes: Iterable[Change], run: Run) -> None:
     """Carry the plan out, in its order.
 
     Raises:
-        ManagedFilesError: a validator refused a file (its words are quoted), or an owner
-            or group does not exist. What was refused is not in force.
+        ManagedFilesError: a validator refused a file (its words are quoted), an owner or
+            group does not exist, or the kernel refused (an immutable file, a full disk).
+            What was refused is not in force.
 
     """
     for change in changes:
-        if change.kind is Kind.REMOVE:
-            _remove(change.path)
-        elif change.kind is Kind.CREATE_DIRECTORY and change.attributes is not None:
-            Path(change.path).mkdir(parents=True, exist_ok=True)
-            _set_attributes(change.path, change.attributes)
-        elif change.kind is Kind.ATTRIBUTES and change.attributes is not None:
-            _set_attributes(change.path, change.attributes)
-        elif change.file is not None:
-            _write(change.file, run)
+        try:
+            _apply(change, run)
+        except OSError as error:
+            hint = "; is it immutable (lsattr)?" if isinstance(error, PermissionError) else ""
+            raise ManagedFilesError(
+                f"{change.path}: could not {change.kind}: {error.strerror}{hint}"
+            ) from error
+
+
+def _apply(change: Change, run: Run) -> None:
+    if change.kind is Kind.REMOVE:
+        _remove(change.path)
+    elif change.kind is Kind.CREATE_DIRECTORY and change.attributes is not None:
+        Path(change.path).mkdir(parents=True, exist_ok=True)
+        _set_attributes(change.path, change.attributes)
+    elif change.kind is Kind.ATTRIBUTES and change.attributes is not None:
+        _set_attributes(change.path, change.attributes)
+    elif change.file is not None:
+        _write(change.file, run)
 
 
 def _write(item: FileSpec, run: Run) -> None:
@@ -233,8 +249,9 @@ def _write(item: FileSpec, run: Run) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(item.content)
             stream.flush()
+            # By descriptor: in a user's directory the name may be another file by now.
+            _set_attributes(stream.fileno(), item.attributes, item.path)
             os.fsync(stream.fileno())
-        _set_attributes(str(candidate), item.attributes)
         if item.validate:
             _validate(item, str(candidate), run)
         candidate.replace(target)
@@ -261,14 +278,16 @@ def _validate(item: FileSpec, candidate: str, run: Run) -> None:
         raise ManagedFilesError(f"{item.path} was not replaced: {argv[0]} refuses it: {words}")
 
 
-def _set_attributes(path: str, wanted: Attributes) -> None:
+def _set_attributes(target: str | int, wanted: Attributes, path: str = "") -> None:
     try:
         user = pwd.getpwnam(wanted.owner).pw_uid if wanted.owner is not None else -1
         group = grp.getgrnam(wanted.group).gr_gid if wanted.group is not None else -1
     except KeyError as error:
-        raise ManagedFilesError(f"{path}: {error.args[0]}; create the account first") from None
-    os.chown(path, user, group)
-    Path(path).chmod(wanted.mode)
+        raise ManagedFilesError(
+            f"{path or target}: {error.args[0]}; create the account first"
+        ) from None
+    os.chown(target, user, group)
+    os.chmod(target, wanted.mode)  # noqa: PTH101 - a Path cannot hold a descriptor
 
 
 def _remove(path: str) -> None:

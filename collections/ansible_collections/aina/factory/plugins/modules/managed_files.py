@@ -80,7 +80,7 @@ options:
         elements: str
         default: []
       sensitive:
-        description: Whether the content is kept out of the diff.
+        description: Whether the content is kept out of the diff and of every log.
         type: bool
         default: false
   absent:
@@ -160,6 +160,21 @@ def _plan(parameters: dict[str, Any]) -> list[managed_files.Change]:
     return managed_files.plan(directories, files, parameters["absent"])
 
 
+def _hide_contents(module: AnsibleModule) -> dict[str, Any]:
+    """Limit the hiding of values to sensitive contents; return the parameters for display.
+
+    The option as a whole is declared secret, so that the host's log never sees a content.
+    That would also blank every diff.
+    """
+    files = module.params["files"]
+    module.no_log_values.clear()
+    module.no_log_values.update(
+        item["content"].strip() for item in files if item["sensitive"] and item["content"].strip()
+    )
+    shown = [{**item, "content": "(left out)"} for item in files]
+    return {"module_args": {**module.params, "files": shown}}
+
+
 def main() -> None:
     """Run the module."""
     attributes = {
@@ -184,6 +199,7 @@ def main() -> None:
                 "type": "list",
                 "elements": "dict",
                 "default": [],
+                "no_log": True,
                 "options": {
                     **attributes,
                     "content": {"type": "str", "required": True},
@@ -196,14 +212,16 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    invocation = _hide_contents(module)
     try:
         changes = _plan(module.params)
         if not module.check_mode:
             managed_files.apply(changes, ansible_effects.runner(module))
     except managed_files.ManagedFilesError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), invocation=invocation)
     module.exit_json(
         changed=bool(changes),
+        invocation=invocation,
         changed_paths=[change.path for change in changes],
         diff=[
             {

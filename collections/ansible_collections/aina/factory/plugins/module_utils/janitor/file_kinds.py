@@ -41,18 +41,14 @@ def open_holder(open_files: OpenFiles) -> Holder:
 
 
 def _open_by_lease(found: Found) -> bool | None:
-    if found.is_directory:
-        return None
-    with paths.opened(found.root, found.parts[:-1]) as parent:
-        try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(found.parts[-1], flags, dir_fd=parent)
-        except OSError:
-            return None
-    try:
-        return is_open_elsewhere(descriptor)
-    finally:
-        os.close(descriptor)
+    """Ask the kernel file by file; a process that merely sits in a directory goes unseen."""
+    unknown = False
+    for descriptor in paths.opened_files(found):
+        answer = None if descriptor is None else is_open_elsewhere(descriptor)
+        if answer:
+            return True
+        unknown = unknown or answer is None
+    return None if unknown else False
 
 
 class FileKind:

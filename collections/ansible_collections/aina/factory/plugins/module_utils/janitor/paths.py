@@ -177,6 +177,34 @@ def freed_bytes(inside: Iterable[os.stat_result]) -> int:
     return total
 
 
+def opened_files(found: Found) -> Iterator[int | None]:
+    """Yield every regular file of the entry, open for reading; ``None`` for one that cannot be."""
+    with opened(found.root, found.parts[:-1]) as parent:
+        status = os.stat(found.parts[-1], dir_fd=parent, follow_symlinks=False)
+        inside = [(found.parts, status)]
+    if found.is_directory:
+        with opened(found.root, found.parts) as below:
+            inside += list(_walk(below, found.parts, found.device, recursive=True))
+    for parts, status in inside:
+        if stat.S_ISREG(status.st_mode):
+            yield from _opened_file(found.root, parts)
+
+
+def _opened_file(root: str, parts: tuple[str, ...]) -> Iterator[int | None]:
+    with opened(root, parts[:-1]) as parent:
+        try:
+            descriptor = os.open(
+                parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent
+            )
+        except OSError:
+            yield None
+            return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def unchanged(found: Found, descriptor: int) -> bool:
     """Whether the entry in its opened parent is still what was listed."""
     try:

@@ -118,17 +118,30 @@ def plan(
     failed = {
         name for name in strangers if name in units and units[name].active_state == "failed"
     } | {name for name in stop if name in strangers and name.endswith(".service")}
-    loaded = {name for name in stale if name in units and units[name].is_loaded}
-    orphan_stamps = {f"{layout.STAMP_DIR}/stamp-{name}" for name in stale - loaded}
+    # The stamp is on disk and, for a timer that stays loaded, in memory too; "clean" drops both,
+    # but only once the new definition is loaded and says that there is a stamp.
+    remembered = {
+        layout.timer(job.name)
+        for job in jobs.declared
+        if job.catch_up and _loaded(units, layout.timer(job.name))
+    }
+    clean = {
+        name for name in start & remembered if name in changed or name not in installed.disk.stamps
+    }
     return Plan(
-        before_files=_actions(
-            ("stop", stop), ("clean", loaded, "--what=state"), ("disable", disable)
-        ),
+        before_files=_actions(("stop", stop), ("disable", disable)),
         after_files=(
             *([Action("daemon-reload")] if reload else []),
-            *_actions(("reset-failed", failed), ("enable", enable), ("start", start)),
+            *_actions(
+                ("reset-failed", failed),
+                ("clean", clean, "--what=state"),
+                ("enable", enable),
+                ("start", start),
+            ),
         ),
-        absent_paths=tuple(sorted(set(removed) | orphan_stamps)),
+        absent_paths=tuple(
+            sorted(set(removed) | {f"{layout.STAMP_DIR}/stamp-{name}" for name in stale})
+        ),
         **_states(units, running, resting, strangers),
     )
 
@@ -173,6 +186,10 @@ def _runs(units: Mapping[str, Unit], name: str) -> bool:
     return name in units and units[name].is_running
 
 
+def _loaded(units: Mapping[str, Unit], name: str) -> bool:
+    return name in units and units[name].is_loaded
+
+
 def _enabled(units: Mapping[str, Unit], name: str) -> bool:
     return name in units and units[name].is_enabled
 
@@ -199,8 +216,7 @@ def _states(
 ) -> dict[str, dict[str, str]]:
     before, after = {}, {}
     for name in sorted(running | resting | strangers):
-        known = name in units and units[name].is_loaded
-        if known or name in strangers:
+        if _loaded(units, name) or name in strangers:
             active = "active" if _runs(units, name) else "inactive"
             before[name] = f"{active}, {'enabled' if _enabled(units, name) else 'disabled'}"
         else:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -36,6 +37,9 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.model impor
 
 # (mode, object id); mode 000000 is "not there".
 State = tuple[str, str]
+_ABSENT = "000000"
+# So many of the newest commits are tried where the default branch renamed a lane's file.
+_RENAME_COMMITS = 200
 # Asked with the commits that git alone could not prove; answers (commit -> detail).
 MergedPullRequests = Callable[[Sequence[str]], Mapping[str, str]]
 
@@ -131,7 +135,9 @@ def prove(
         present = history.present(asked)
         for head in set(asked) - present:
             proofs.unknown[head] = "its commit is not in the repository"
-        history.read_own(sorted(present), remote.tip)
+        for head, problem in history.unreadable(sorted(present), remote.tip).items():
+            proofs.unknown[head] = problem
+            present.discard(head)
         for head in present:
             if head not in history.parents:
                 detail = f"the remote's {remote.default_branch} contains it"
@@ -139,7 +145,7 @@ def prove(
         if count_pushed:
             _prove_by_remote(history, remote, present, proofs)
         open_heads = [head for head in sorted(present) if head not in proofs.evidence]
-        _prove_by_content(history, open_heads, proofs)
+        _prove_each_by_content(history, open_heads, proofs)
         open_heads = [head for head in open_heads if head not in proofs.evidence]
         if merged_pull_requests is not None and open_heads:
             for head, detail in merged_pull_requests(open_heads).items():
@@ -177,6 +183,10 @@ class _History:
         self._common_dir = common_dir
         # Own commits of all lanes -> parents.
         self.parents: dict[str, tuple[str, ...]] = {}
+        # Own commits -> number; a child has a smaller one than its parents.
+        self.age: dict[str, int] = {}
+        # Own commits -> commits that their message claims to revert.
+        self.reverts: dict[str, set[str]] = {}
         self.trees: dict[str, str] = {}
         # First-parent commits of the default branch, newest first.
         self.chain: list[str] = []
@@ -216,16 +226,35 @@ class _History:
         stdin = lines([*heads, *(f"^{tip}" for tip in tips)])
         return set(self.output("rev-list", "--stdin", stdin=stdin).decode().split())
 
+    def unreadable(self, heads: Sequence[str], tip: str) -> dict[str, str]:
+        """Read the histories of ``heads``; return those that are damaged, and how."""
+        try:
+            self.read_own(heads, tip)
+        except GitError:
+            problems = {}
+            for head in heads:
+                try:
+                    self.output("rev-list", "--quiet", head, f"^{tip}")
+                except GitError as error:
+                    problems[head] = f"its history cannot be read: {error}"
+            self.read_own([head for head in heads if head not in problems], tip)
+            return problems
+        return {}
+
     def read_own(self, heads: Sequence[str], tip: str) -> None:
         """Read the own commits of all lanes, and the default branch's first-parent chain."""
         stdin = lines([*heads, f"^{tip}"])
-        output = self.output("log", "--format=%H %T %P", "--stdin", stdin=stdin).decode()
+        output = self.output(
+            "log", "--topo-order", "--format=%H %T %P", "--stdin", stdin=stdin
+        ).decode()
         for line in output.splitlines():
             commit, tree, *parents = line.split()
+            self.age[commit] = len(self.age)
             self.parents[commit] = tuple(parents)
             self.trees[commit] = tree
         if not self.parents:
             return
+        self._read_reverts(stdin)
         shallow = os.path.join(self._common_dir, "shallow")  # noqa: PTH118 - may be not UTF-8
         if os.path.exists(shallow):  # noqa: PTH110
             with open(shallow, encoding="ascii") as file:  # noqa: PTH123
@@ -236,6 +265,13 @@ class _History:
             self.position[commit] = len(self.chain)
             self.chain.append(commit)
             self.trees[commit] = tree
+
+    def _read_reverts(self, stdin: bytes) -> None:
+        words = ["--grep=This reverts commit", "--format=%x01%H%n%B", "--stdin"]
+        for entry in self.output("log", *words, stdin=stdin).split(b"\1")[1:]:
+            commit, _, message = entry.partition(b"\n")
+            named = re.findall(rb"This reverts commit ([0-9a-f]{40,64})", message)
+            self.reverts[commit.decode()] = {oid.decode() for oid in named}
 
     def own(self, head: str) -> list[str]:
         """Return the own commits of one lane, nearest first."""
@@ -335,24 +371,28 @@ class _Lane:
     window: int  # how many commits of the chain are newer than the newest fork
     base: str | None  # the newest fork
     touched: set[bytes] = field(default_factory=set)
-    # Paths in which the lane as a whole differs from its newest fork.
-    net: set[bytes] = field(default_factory=set)
+    # Whether the lane's end shows that all of its commits were made. Where some of them
+    # could be left out without a difference, content alone proves nothing.
+    comparable: bool = False
 
-    @property
-    def comparable(self) -> bool:
-        """Whether the lane's end shows all that its commits did.
 
-        Where commits cancel each other, in whole or for one path, what they held is
-        in no tree of the default branch: content alone then proves nothing.
-        """
-        return bool(self.window and self.touched) and self.touched <= self.net
+def _prove_each_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -> None:
+    try:
+        _prove_by_content(history, heads, proofs)
+    except GitError:  # an object of one lane is missing: the others can still be judged
+        for head in heads:
+            try:
+                _prove_by_content(history, [head], proofs)
+            except GitError as error:
+                proofs.unknown[head] = f"its objects cannot be read: {error}"
 
 
 def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -> None:
     lanes = _lanes(history, heads, proofs)
     if not lanes or not history.chain:
         return
-    touched = _touched_by_commit(history, lanes)
+    steps = _steps_by_commit(history, lanes)
+    touched = {commit: set(paths) for commit, paths in steps.items()}
     trees = history.trees
     based = [lane for lane in lanes.values() if lane.base is not None]
     history.read_trees(lane.base or "" for lane in based)
@@ -360,7 +400,8 @@ def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -
     for lane in lanes.values():
         lane.touched = {path for commit in lane.own for path in touched[commit]}
         changed = compared.get((trees.get(lane.base or "", ""), trees[lane.head]), [])
-        lane.net = {change.path for change in changed}
+        net = {change.path: change.new for change in changed}
+        lane.comparable = bool(lane.window) and _shows_all(history, lane.own, steps, net)
     events, chain_paths = _chain_events(history, max(lane.window for lane in lanes.values()))
     landed: dict[str, Evidence] = {}
     comparable = [lane for lane in lanes.values() if lane.comparable]
@@ -394,7 +435,74 @@ def _lanes(history: _History, heads: Sequence[str], proofs: Proofs) -> dict[str,
     return lanes
 
 
-def _touched_by_commit(history: _History, lanes: Mapping[str, _Lane]) -> dict[str, set[bytes]]:
+def _shows_all(
+    history: _History,
+    own: Sequence[str],
+    steps: Mapping[str, Mapping[bytes, tuple[State, State]]],
+    net: Mapping[bytes, State],
+) -> bool:
+    """Whether every commit is needed to get from the fork to the lane's end.
+
+    A path's states are a walk. Steps that lead back to an earlier state could be left out,
+    unless one of their commits is needed for something else. A commit of which all steps
+    could be left out (empty, or undone by a later one) is not seen at the end.
+    """
+    members = set(own)
+    if any(members & history.reverts.get(commit, set()) for commit in own):
+        return False  # it may undo a part of a file, which whole files do not show
+    walks: dict[bytes, list[tuple[str, State, State]]] = {}
+    for commit in sorted(own, key=history.age.__getitem__, reverse=True):
+        for path, (old, new) in steps[commit].items():
+            walks.setdefault(path, []).append((commit, old, new))
+    joins = any(len(members.intersection(history.parents[commit])) > 1 for commit in own)
+    if joins and not all(_is_one_line(walk, net.get(path)) for path, walk in walks.items()):
+        return False
+    loops = {path: _loops(walk, path in net) for path, walk in walks.items()}
+    needed: set[str] = set()
+    while True:
+        found = {
+            walk[position][0]
+            for path, walk in walks.items()
+            for position in _needed_steps(walk, loops[path], needed)
+        }
+        if found <= needed:
+            break
+        needed |= found
+    return all(commit in needed or len(history.parents[commit]) > 1 for commit in own)
+
+
+def _is_one_line(walk: Sequence[tuple[str, State, State]], end: State | None) -> bool:
+    """Whether each step starts where the one before ended, and the last one at the end."""
+    chained = all(before[2] == after[1] for before, after in itertools.pairwise(walk))
+    return chained and end in {None, walk[-1][2]}
+
+
+def _loops(walk: Sequence[tuple[str, State, State]], changed: bool) -> list[range]:
+    """Return the stretches of a walk that end in the state in which they began."""
+    ends: dict[State, list[int]] = {}
+    for position, (_, _, new) in enumerate(walk):
+        ends.setdefault(new, []).append(position)
+    found = [
+        range(first, last + 1)
+        for first, (_, old, _) in enumerate(walk)
+        for last in ends.get(old, ())
+        if last > first
+    ]
+    return found if changed else [*found, range(len(walk))]
+
+
+def _needed_steps(
+    walk: Sequence[tuple[str, State, State]], loops: Sequence[range], needed: set[str]
+) -> set[int]:
+    fixed = {position for position, (commit, _, _) in enumerate(walk) if commit in needed}
+    spare = {position for loop in loops if fixed.isdisjoint(loop) for position in loop}
+    return set(range(len(walk))) - spare
+
+
+def _steps_by_commit(
+    history: _History, lanes: Mapping[str, _Lane]
+) -> dict[str, dict[bytes, tuple[State, State]]]:
+    """Return per own commit the paths that it changed itself, with their states."""
     commits = {commit for lane in lanes.values() for commit in lane.own}
     history.read_trees(parent for commit in commits for parent in history.parents[commit])
     empty = history.output("hash-object", "-t", "tree", "--stdin").decode().strip()
@@ -423,7 +531,17 @@ def _touched_by_commit(history: _History, lanes: Mapping[str, _Lane]) -> dict[st
                     for path in touched[other]
                 }
                 touched[commit] = touched[commit] | (differing - explained)
-    return touched
+    states = {
+        commit: {
+            change.path: (change.old, change.new)
+            for pair in reversed(group)
+            for change in compared[pair]
+        }
+        for commit, group in pairs.items()
+    }
+    return {
+        commit: {path: states[commit][path] for path in paths} for commit, paths in touched.items()
+    }
 
 
 def _chain_events(
@@ -507,14 +625,29 @@ def _find_replays(
             index
             for path in lane.touched
             for index, _, _ in events.get(path, ())
-            if index < lane.window and chain_paths[index] <= lane.touched
+            if index < lane.window
         }
+        # Where the default branch renamed a file of the lane, what lands has other paths.
+        renamed = max(
+            (
+                index
+                for path in lane.touched
+                for index, _, new in events.get(path, ())
+                if index < lane.window and new[0] == _ABSENT
+            ),
+            default=0,
+        )
+        within |= set(range(min(renamed, _RENAME_COMMITS)))
         count = sum(len(history.parents[commit]) == 1 for commit in lane.own)
         for index in sorted(within):
             for length in {1, count} - {0}:
                 if index + length < len(history.chain) and index + length <= lane.window:
                     stretch = range(index, index + length)
-                    if all(chain_paths[step] <= lane.touched for step in stretch):
+                    if all(
+                        chain_paths[step] <= lane.touched
+                        or (step < renamed and len(chain_paths[step]) <= len(lane.touched))
+                        for step in stretch
+                    ):
                         questions.append((lane, index, length))
     pairs = [(history.chain[index + length], lane.head) for lane, index, length in questions]
     answers = history.merge(pairs)

@@ -27,6 +27,9 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.model impor
     Verdict,
 )
 
+# In the git directory that all worktrees share: one reap at a time.
+LOCK = "aina-factory-reap.lock"
+
 Progress = Callable[[str, int, int], None]
 
 _WORKERS = max(4, 2 * (os.cpu_count() or 1))

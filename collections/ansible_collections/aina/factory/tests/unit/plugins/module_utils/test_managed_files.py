@@ -178,3 +178,29 @@ def test_nonsense_is_refused_by_name(tmp_path: Path, declare: Any, message: str)
 
     with pytest.raises(ManagedFilesError, match=message):
         converge(*declare(tmp_path))
+
+
+def test_an_exclusive_directory_is_never_emptied_through_a_link(tmp_path: Path) -> None:
+    precious = tmp_path / "elsewhere" / "precious"
+    precious.parent.mkdir()
+    precious.write_text("x", encoding="utf-8")
+    (tmp_path / "d").symlink_to(precious.parent)
+
+    with pytest.raises(ManagedFilesError, match="is a link"):
+        converge([DirectorySpec(f"{tmp_path}/d", DIRECTORY, exclusive=True)])
+
+    assert precious.exists()
+
+
+def test_a_refusal_by_the_kernel_names_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path, _target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")  # what an immutable file answers
+
+    monkeypatch.setattr(Path, "replace", refuse)
+
+    with pytest.raises(ManagedFilesError, match=r"/f: could not write: .*; is it immutable"):
+        converge(files=[FileSpec(f"{tmp_path}/f", b"x", PLAIN)])
+
+    assert list(tmp_path.iterdir()) == []

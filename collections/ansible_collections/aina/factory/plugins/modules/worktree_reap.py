@@ -1,0 +1,198 @@
+#!/usr/bin/python
+# Copyright: aina-factory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reap the worktrees of one repository."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: worktree_reap
+short_description: Delete the worktrees of a repository whose work has landed
+version_added: 0.1.0
+description:
+  - Deletes worktrees of which it is proven that their work has landed in the remote's default branch or that the
+    remote holds it, that hold nothing else, and that nobody uses. Every other worktree stays, with a reason.
+  - Squash merges, rebases and cherry-picks count as landed by exact object ids, see RV(worktrees[].evidence).
+  - A deleted worktree lies in a trash directory beside its place for O(trash_retention_seconds) and can be had back
+    with C(factory reap --undo). Local branches are never deleted.
+  - Runs git as the owner of the repository.
+options:
+  repository:
+    description: The checkout whose worktrees are judged.
+    type: path
+    required: true
+  remote:
+    description: Name of the remote that is asked what has landed.
+    type: str
+    default: origin
+  default_branch:
+    description: The branch that work lands on. Asked of the remote when not given.
+    type: str
+  worktree_roots:
+    description: Directories in which directories that git does not know are reported.
+    type: list
+    elements: path
+    default: []
+  grace_seconds:
+    description: Worktrees that were touched within this time stay.
+    type: float
+    default: 86400
+  reap_pushed:
+    description: Whether a commit that the remote holds counts as safe although it has not landed.
+    type: bool
+    default: true
+  reap_dead_locks:
+    description: Whether a locked worktree can go when its lock names a process that is gone.
+    type: bool
+    default: false
+  disposable:
+    description: Further names (globs) that ignored files and directories may have and still be deleted.
+    type: list
+    elements: str
+    default: []
+  trash_retention_seconds:
+    description: How long a deleted worktree can be had back, unless the disk is nearly full.
+    type: float
+    default: 600
+attributes:
+  check_mode:
+    description: Can predict what it would change without changing it.
+    support: full
+  diff_mode:
+    description: Shows which worktrees go.
+    support: full
+  idempotent:
+    description: A second run changes nothing.
+    support: full
+author:
+  - aina-factory contributors (@ainative-academy)
+"""
+
+EXAMPLES = r"""
+- name: Delete landed worktrees
+  aina.factory.worktree_reap:
+    repository: /srv/repos/example
+    worktree_roots: [/home/agent/worktrees]
+"""
+
+RETURN = r"""
+worktrees:
+  description: Every worktree with its verdict.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Where it is, or was.
+      type: str
+    branch:
+      description: Its branch, if it has one.
+      type: str
+    head:
+      description: The commit it is at.
+      type: str
+    verdict:
+      description: V(reap) or V(keep).
+      type: str
+    reason:
+      description: Stable code of the reason.
+      type: str
+    detail:
+      description: The reason in words.
+      type: str
+    evidence:
+      description: What proves that its commits are safe, as kind and detail.
+      type: dict
+    bytes:
+      description: Allocated size in bytes.
+      type: int
+    reaped:
+      description: Whether it was deleted.
+      type: bool
+bytes_freed:
+  description: Allocated size of the deleted worktrees in bytes.
+  returned: always
+  type: int
+"""
+
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
+from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
+    model,
+    reap,
+    survey,
+    trash,
+)
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
+
+
+def _reap(module: AnsibleModule) -> model.Report:
+    parameters = module.params
+    default = model.Policy()
+    policy = model.Policy(
+        grace_seconds=parameters["grace_seconds"],
+        reap_pushed=parameters["reap_pushed"],
+        reap_dead_locks=parameters["reap_dead_locks"],
+        disposable=(*default.disposable, *parameters["disposable"]),
+        trash_retention_seconds=parameters["trash_retention_seconds"],
+    )
+    task = reap.Task(
+        repository=parameters["repository"],
+        remote=parameters["remote"],
+        default_branch=parameters["default_branch"],
+        worktree_roots=tuple(parameters["worktree_roots"]),
+    )
+    tools = reap.Tools(ansible_effects.runner(module), time.time)
+    if module.check_mode:
+        return reap.plan(task, policy, tools)
+    common_dir = survey.common_directory(tools.run, task.repository)
+    with exclusive(Path(common_dir, reap.LOCK)):
+        reap.recover(task, tools)
+        report = reap.plan(task, policy, tools)
+        reap.carry_out(report, task, policy, tools)
+        report.failures += trash.empty(common_dir, reap.due_before(task, policy, tools), tools.run)
+    return report
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "repository": {"type": "path", "required": True},
+            "remote": {"type": "str", "default": "origin"},
+            "default_branch": {"type": "str"},
+            "worktree_roots": {"type": "list", "elements": "path", "default": []},
+            "grace_seconds": {"type": "float", "default": 86400},
+            "reap_pushed": {"type": "bool", "default": True},
+            "reap_dead_locks": {"type": "bool", "default": False},
+            "disposable": {"type": "list", "elements": "str", "default": []},
+            "trash_retention_seconds": {"type": "float", "default": 600},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        report = _reap(module)
+    except (GitError, LockedError, OSError) as error:
+        module.fail_json(msg=str(error))
+    document = report.document()
+    going = [verdict for verdict in report.verdicts if verdict.reap]
+    before = "".join(f"{verdict.listed.path}\n" for verdict in report.verdicts)
+    after = "".join(f"{item.listed.path}\n" for item in report.verdicts if not item.reap)
+    for warning in [*report.warnings, *report.failures]:
+        module.warn(warning)
+    module.exit_json(
+        changed=bool(going) if module.check_mode else report.changed,
+        failed=bool(report.failures),
+        worktrees=document["worktrees"],
+        bytes_freed=document["bytes_freed"],
+        diff={"before": before, "after": after} if going else {},
+    )
+
+
+if __name__ == "__main__":
+    main()

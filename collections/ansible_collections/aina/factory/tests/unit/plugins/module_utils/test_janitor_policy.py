@@ -1,0 +1,38 @@
+"""The janitor's section of the configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
+from ansible_collections.aina.factory.plugins.module_utils.janitor.policy import from_section
+
+WRONG = [
+    ({"disk_used_low_percent": 80}, "disk_used_low_percent is 80"),
+    ({"disk_used_high_percent": 120}, "lie between 1 and 99"),
+    ({"logs": {"max_age_days": 1, "min_age_hours": 48}}, "min_age_hours"),
+    ({"logs": {"keep_mib": 60}}, "keep_mib is 60"),
+    ({"logs": {"max_agedays": 1}}, "max_agedays is not known"),
+    ({"docker": {"images": {"max_per_run": 0}}}, "docker.images.max_per_run"),
+    ({"package_stores": [{"path": "/s"}]}, r"package_stores\[0\].user is missing"),
+    ({"runner": {"roots": ["relative"]}}, "roots"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), WRONG)
+def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        from_section(Section(values, "janitor"))
+
+
+def test_every_key_has_a_default() -> None:
+    policy = from_section(Section({}, "janitor"))
+
+    assert policy.watermarks.low_percent < policy.watermarks.high_percent
+    assert policy.docker.images.max_age_seconds is None
+    assert policy.logs.limits.max_age_seconds == 14 * 86400

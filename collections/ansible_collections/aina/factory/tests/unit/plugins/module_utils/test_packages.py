@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils import packages
+from ansible_collections.aina.factory.plugins.module_utils.packages import (
+    PackagesError,
+    PackagesSpec,
+    Situation,
+)
+from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+
+ENGINE = PackagesSpec(
+    present=("docker.io",), optional=("docker-cli",), unless_installed=("docker-ce",)
+)
+
+
+class Host:
+    """Answers by the first two words of a command, one answer after another."""
+
+    def __init__(self, **answers: Sequence[str | tuple[int, str]]) -> None:
+        self.answers = {name: list(values) for name, values in answers.items()}
+        self.calls: list[list[str]] = []
+
+    def __call__(self, argv: Sequence[str | bytes], **_: Any) -> Completed:
+        words = [str(word) for word in argv]
+        self.calls.append(words)
+        kind = "audit" if "--audit" in words else words[0].replace("-", "_")
+        queue = self.answers.get(kind, [""])
+        answer = queue.pop(0) if len(queue) > 1 else queue[0]
+        code, text = answer if isinstance(answer, tuple) else (0, answer)
+        return Completed(code, text.encode(), text.encode() if code else b"")
+
+    def ran(self, program: str) -> list[list[str]]:
+        return [call for call in self.calls if call[0] == program]
+
+
+@pytest.fixture(autouse=True)
+def no_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    journal = tmp_path / "updates"
+    journal.mkdir()
+    monkeypatch.setattr(packages, "_JOURNAL_DIR", journal)
+    return journal
+
+
+def situation(
+    installed: Sequence[str] = (), candidates: Sequence[str] | None = (), interrupted: str = ""
+) -> Situation:
+    return Situation(dict.fromkeys(installed, "1.0"), interrupted, candidates)
+
+
+CASES: list[tuple[Situation, list[str]]] = [
+    (situation(), ["install docker.io"]),
+    (situation(candidates=["docker-cli"]), ["install docker.io", "install docker-cli"]),
+    (situation(candidates=None), ["install docker.io", "install docker-cli, where it can be had"]),
+    (situation(["docker.io"], ["docker-cli"]), ["install docker-cli"]),
+    (situation(["docker.io"], None), []),
+    (situation(["docker.io", "docker-cli"]), []),
+    (situation(["docker-ce"], ["docker-cli"]), []),
+    (situation(["docker-ce"], interrupted="x"), ["finish the interrupted installation"]),
+]
+
+
+@pytest.mark.parametrize(("found", "actions"), CASES)
+def test_the_plan_is_what_is_missing(found: Situation, actions: list[str]) -> None:
+    assert packages.plan(ENGINE, found).actions == actions
+
+
+def test_a_foreign_engine_is_named() -> None:
+    assert packages.plan(ENGINE, situation(["docker-ce"])).adopted == "docker-ce 1.0"
+
+
+def test_only_fully_installed_packages_count() -> None:
+    rows = "git\tinstalled\t1:2.47\ncurl\thalf-configured\t8\nnano\tconfig-files\t7\n"
+    host = Host(dpkg_query=[(1, rows)])
+
+    found = packages.read(PackagesSpec(("git", "curl", "nano", "vim")), host, lists_exist=True)
+
+    assert found.installed == {"git": "1:2.47"}
+
+
+def test_candidates_are_what_apt_can_fetch() -> None:
+    policy = (
+        "docker-cli:\n  Installed: (none)\n  Candidate: 26.1\n"
+        "docker-buildx:\n  Installed: (none)\n  Candidate: (none)\n"
+    )
+    spec = PackagesSpec(optional=("docker-cli", "docker-buildx", "unheard-of"))
+
+    found = packages.read(spec, Host(apt_cache=[policy]), lists_exist=True)
+
+    assert found.candidates == {"docker-cli"}
+
+
+def test_entries_in_the_journal_of_dpkg_are_an_interruption(no_journal: Path) -> None:
+    assert packages.interruption(Host()) == ""
+
+    (no_journal / "0001").touch()
+
+    assert packages.interruption(Host()) != ""
+
+
+def test_another_manager_at_work_is_not_repaired() -> None:
+    # The audit that planned the repair saw a half-finished installation; once the lock is
+    # held, it has been finished by whoever held the lock.
+    host = Host(audit=[""])
+    plan = packages.plan(PackagesSpec(), situation(interrupted="half-configured: x"))
+
+    packages.apply(plan, host, nullcontext(), 5, lists_are_stale=False)
+
+    assert host.ran("apt-get") == []
+    assert [call for call in host.ran("dpkg") if "--configure" in call] == []
+
+
+def test_what_dpkg_cannot_finish_is_fetched_again() -> None:
+    host = Host(
+        audit=["half-installed: x", "half-installed: x", ""],
+        dpkg_query=["x\treinstreq\thalf-installed\ny\tok\tinstalled\n"],
+    )
+    plan = packages.plan(PackagesSpec(), situation(interrupted="half-installed: x"))
+
+    packages.apply(plan, host, nullcontext(), 5, lists_are_stale=False)
+
+    assert [call[-1] for call in host.ran("apt-get")] == ["update", "x", "--fix-broken"]
+
+
+def test_an_installation_beyond_repair_quotes_dpkg() -> None:
+    host = Host(audit=["half-installed: x"])
+    plan = packages.plan(PackagesSpec(), situation(interrupted="half-installed: x"))
+
+    with pytest.raises(
+        PackagesError, match="repair it by hand, then run again:\nhalf-installed: x"
+    ):
+        packages.apply(plan, host, nullcontext(), 5, lists_are_stale=False)
+
+
+def test_fresh_lists_are_used_as_they_are() -> None:
+    host = Host(apt_cache=["docker.io:\n  Candidate: 26\n"])
+    plan = packages.plan(ENGINE, situation())
+
+    packages.apply(plan, host, nullcontext(), 5, lists_are_stale=False)
+
+    assert [call for call in host.ran("apt-get") if call[-1] == "update"] == []
+
+
+def test_a_package_that_no_list_knows_leads_to_fresh_lists() -> None:
+    host = Host()
+
+    packages.apply(
+        packages.plan(ENGINE, situation()), host, nullcontext(), 5, lists_are_stale=False
+    )
+
+    assert host.ran("apt-get")[0][-1] == "update"
+
+
+def test_a_failure_of_apt_is_quoted() -> None:
+    host = Host(apt_get=[(100, "E: Unable to locate package docker.io")])
+
+    with pytest.raises(PackagesError, match="Unable to locate package"):
+        packages.apply(
+            packages.plan(ENGINE, situation()), host, nullcontext(), 5, lists_are_stale=False
+        )
+
+
+def test_nothing_is_ever_purged() -> None:
+    host = Host()
+    spec = PackagesSpec(absent=("docker.io",))
+
+    packages.apply(
+        packages.plan(spec, situation(["docker.io"])), host, nullcontext(), 5, lists_are_stale=False
+    )
+
+    assert host.ran("apt-get")[0][-3:] == ["remove", "--", "docker.io"]

@@ -1,0 +1,48 @@
+"""What the behaviour tests of all scenarios share: converging again from within a test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished converge: exit status, everything it printed, and its recap."""
+
+    returncode: int
+    output: str
+    changed: list[str]
+    module_calls: int
+    seconds: float
+
+
+def converge(scenario: Path, *arguments: str, **variables: Any) -> Run:
+    """Converge the scenario's hosts once more with other variables."""
+    recap = scenario / f".recap-{os.getpid()}.json"
+    recap.unlink(missing_ok=True)
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": f"{PROJECT}/collections:{PROJECT}/.venv/collections",
+        "ANSIBLE_ROLES_PATH": str(PROJECT / "roles"),
+        "AINA_RECAP_FILE": str(recap),
+    }
+    argv = ["ansible-playbook", "--inventory", str(scenario / "inventory.yml")]
+    argv += [str(scenario / "converge.yml"), "--extra-vars", json.dumps(variables), *arguments]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    document: dict[str, Any] = {"changes": [], "module_calls": {}, "seconds": 0.0}
+    if recap.exists():
+        document = json.loads(recap.read_text(encoding="utf-8"))
+        recap.unlink()
+    changed = [
+        what for change in document["changes"] for what in change["what"] or [change["task"]]
+    ]
+    calls = sum(document["module_calls"].values())
+    return Run(done.returncode, done.stdout + done.stderr, changed, calls, document["seconds"])

@@ -1,0 +1,411 @@
+"""``factory janitor`` on real files and real processes."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory import effects
+from factory.__main__ import main
+
+DAY = 86400.0
+LOGS = {"max_age_days": 14, "max_file_mib": 1, "keep_mib": 0.1, "rotated_count": 2}
+
+
+class Server:
+    """A directory that stands for a server, with its configuration."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root = root
+        self.capsys = capsys
+        self.policy: dict[str, Any] = {
+            "worktrees": False,
+            "disk_path": str(root),
+            "disk_used_high_percent": 99,
+            "docker": {"enabled": False},
+            "image_use_path": str(root / "image-use.json"),
+        }
+
+    def write(self) -> str:
+        file = self.root / "factory.json"
+        locks = {"directory": str(self.root / "lock")}
+        file.write_text(json.dumps({"locks": locks, "janitor": self.policy}))
+        return str(file)
+
+    def run(self, *options: str) -> tuple[int, dict[str, Any]]:
+        self.capsys.readouterr()
+        code = main(["janitor", "--json", "--config", self.write(), *options])
+        return code, json.loads(self.capsys.readouterr().out)
+
+    def directory(self, name: str) -> Path:
+        path = self.root / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+@pytest.fixture
+def server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Server:
+    return Server(tmp_path, capsys)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let thirty-one days pass: the kernel's change times cannot be forged."""
+    monkeypatch.setattr(effects, "now", lambda: time.time() + 31 * DAY)
+
+
+WRITER = """
+import os, sys, time
+flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if sys.argv[2] == "append" else 0)
+log = os.open(sys.argv[1], flags, 0o640)
+os.write(log, b"x" * (3 << 20))
+print("ready", flush=True)
+for line in sys.stdin:
+    os.write(log, line.encode())
+    print("written", flush=True)
+"""
+
+
+@pytest.fixture(params=["append", "seek"])
+def writer(
+    request: pytest.FixtureRequest, server: Server
+) -> Iterator[tuple[str, Path, subprocess.Popen[str]]]:
+    log = server.directory("ops") / "codex-lane.log"
+    program = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(log), request.param],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert program.stdout is not None
+    program.stdout.readline()
+    yield request.param, log, program
+    program.communicate()
+
+
+def say(program: subprocess.Popen[str], text: str) -> None:
+    assert program.stdin is not None
+    assert program.stdout is not None
+    program.stdin.write(text)
+    program.stdin.flush()
+    program.stdout.readline()
+
+
+def test_a_large_log_that_a_process_writes_is_cut_and_written_on(
+    server: Server, writer: tuple[str, Path, subprocess.Popen[str]]
+) -> None:
+    mode, log, program = writer
+    server.policy["logs"] = {**LOGS, "roots": [str(log.parent)]}
+    inode = log.stat().st_ino
+    say(program, "the last line\n")
+
+    code, document = server.run()
+    say(program, "after the cut\n")
+
+    assert code == 0
+    assert log.stat().st_ino == inode
+    assert log.stat().st_blocks * 512 < 100_000
+    assert log.read_bytes().endswith(b"after the cut\n")
+    assert (log.stat().st_size < 100) == (mode == "append")
+    part = log.with_name("codex-lane.log.1")
+    assert part.read_bytes().endswith(b"x\nthe last line\n") or part.read_bytes().endswith(
+        b"xthe last line\n"
+    )
+    assert part.stat().st_mode & 0o777 == log.stat().st_mode & 0o777
+    assert document["kinds"]["logs"]["items"][0]["reason"] == "rotate"
+    assert document["kinds"]["logs"]["bytes_freed"] > 2 << 20
+
+
+def test_deleting_an_open_log_frees_nothing(
+    writer: tuple[str, Path, subprocess.Popen[str]],
+) -> None:
+    _, log, program = writer
+
+    subprocess.run(["find", str(log.parent), "-name", "codex-*.log", "-delete"], check=True)
+
+    held = [link.stat() for link in Path(f"/proc/{program.pid}/fd").iterdir()]
+    assert any(file.st_nlink == 0 and file.st_blocks * 512 >= 3 << 20 for file in held)
+
+
+@pytest.mark.usefixtures("later")
+def test_an_old_log_that_is_open_stays(
+    server: Server, writer: tuple[str, Path, subprocess.Popen[str]]
+) -> None:
+    _, log, _ = writer
+    (log.parent / "closed.log").write_text("old")
+    server.policy["logs"] = {**LOGS, "max_file_mib": 9, "roots": [str(log.parent)]}
+
+    _, document = server.run()
+
+    assert log.exists()
+    assert not (log.parent / "closed.log").exists()
+    assert document["kinds"]["logs"]["kept"] == {"open": 1}
+
+
+def test_earlier_parts_are_compressed_and_counted(server: Server) -> None:
+    log = server.directory("ops") / "a.log"
+    server.policy["logs"] = {**LOGS, "roots": [str(log.parent)]}
+
+    for number in range(4):
+        log.write_bytes(b"%d" % number * (2 << 20))
+        server.run()
+
+    assert sorted(path.name for path in log.parent.iterdir()) == ["a.log", "a.log.1", "a.log.2.gz"]
+    assert gzip.decompress((log.parent / "a.log.2.gz").read_bytes())[-1:] == b"2"
+    assert (log.parent / "a.log.1").read_bytes()[-1:] == b"3"
+
+
+def test_a_log_can_be_cut_on_a_full_disk(server: Server) -> None:
+    disk = server.directory("full")
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False
+    )
+    if done.returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        log = disk / "a.log"
+        with pytest.raises(OSError, match="No space"), log.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"y" * 65536)
+        server.policy["logs"] = {**LOGS, "roots": [str(disk)]}
+
+        code, document = server.run()
+
+        assert (code, document["kinds"]["logs"]["status"]) == (0, "done")
+        assert log.stat().st_size == 0
+        assert set((disk / "a.log.1").read_bytes()) == {ord("y")}
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.usefixtures("later")
+def test_only_old_sessions_go_and_never_a_login(server: Server) -> None:
+    home = server.directory("home/.codex")
+    day = server.directory("home/.codex/sessions/2026/01/02")
+    (day / "rollout-old.jsonl").write_text("{}")
+    (day / "auth.json").write_text("secret")
+    (home / "auth.json").write_text("secret")
+    (home / "config.toml").write_text("")
+    server.directory("home/.codex/sessions/2026/01/03")
+    held = home / "sessions/2026/01/03/rollout-open.jsonl"
+    server.policy["codex_sessions"] = {"roots": [str(server.root / "*/.codex")]}
+
+    with held.open("w"):
+        _, document = server.run()
+    report = document["kinds"]["codex_sessions"]
+    assert [item["target"] for item in report["items"]] == [f"{day}/rollout-old.jsonl"]
+    assert report["kept"] == {"open": 1}
+    assert (day / "auth.json").exists()
+    assert (home / "auth.json").exists()
+    assert held.exists()
+
+
+def test_recent_leftovers_stay(server: Server) -> None:
+    (server.directory("left") / "a").write_text("new")
+    server.policy["temporary"] = {"roots": [str(server.root / "left")], "max_age_days": 1}
+
+    _, document = server.run()
+
+    assert document["kinds"]["temporary"]["kept"] == {"recent": 1}
+
+
+@pytest.mark.usefixtures("later")
+def test_a_symbolic_link_is_removed_but_never_followed(server: Server) -> None:
+    precious = server.directory("precious")
+    (precious / "work").write_text("mine")
+    left = server.directory("left")
+    (left / "link").symlink_to(precious)
+    (left / "tree").mkdir()
+    (left / "tree/link").symlink_to(precious)
+    (server.root / "trap").symlink_to(precious)
+    server.policy["temporary"] = {"roots": [str(left)]}
+    server.policy["runner"] = {"roots": [str(server.root)]}
+    server.directory("_work")
+    (server.root / "_work/_temp").symlink_to(precious)
+
+    code, document = server.run()
+
+    assert (precious / "work").read_text() == "mine"
+    assert list(left.iterdir()) == []
+    assert code == 1
+    assert document["kinds"]["runner"]["status"] == "failed"
+    assert "symbolic links are not followed" in document["kinds"]["runner"]["detail"]
+    assert document["kinds"]["temporary"]["status"] == "done"
+
+
+@pytest.mark.usefixtures("later")
+def test_a_hard_linked_file_frees_its_bytes_once(server: Server) -> None:
+    left = server.directory("left")
+    for name in ("pair", "half"):
+        server.directory(f"left/{name}")
+        (left / name / "a").write_bytes(b"z" * 65536)
+    os.link(left / "pair/a", left / "pair/b")
+    os.link(left / "half/a", server.root / "outside")
+    server.policy["temporary"] = {"roots": [str(left)]}
+
+    _, document = server.run("--dry-run")
+
+    sizes = {Path(i["target"]).name: i["bytes"] for i in document["kinds"]["temporary"]["items"]}
+    assert 65536 <= sizes["pair"] < 2 * 65536
+    assert sizes["half"] < 65536
+
+
+@pytest.mark.usefixtures("later")
+def test_a_dry_run_tells_what_the_real_run_then_does(server: Server) -> None:
+    left = server.directory("left")
+    for number in range(6):
+        (left / f"f {number}\n").write_bytes(b"z" * 5000)
+    server.policy["temporary"] = {"roots": [str(left)], "max_per_run": 4}
+
+    _, dry = server.run("--dry-run")
+    assert len(list(left.iterdir())) == 6
+    _, real = server.run()
+
+    def targets(document: dict[str, Any]) -> list[tuple[str, int, str]]:
+        items = document["kinds"]["temporary"]["items"]
+        return [(item["target"], item["bytes"], item["reason"]) for item in items]
+
+    assert targets(dry) == targets(real)
+    assert dry["bytes_planned"] == real["bytes_freed"]
+    assert (dry["changed"], real["changed"]) == (False, True)
+    assert real["kinds"]["temporary"]["kept"] == {"run_limit": 2}
+    assert len(list(left.iterdir())) == 2
+
+
+@pytest.mark.usefixtures("later")
+def test_a_runner_with_a_job_is_left_alone(server: Server, tmp_path: Path) -> None:
+    temp = server.directory("runner/_work/_temp")
+    (temp / "script.sh").write_text("run me")
+    server.policy["runner"] = {"roots": [str(tmp_path / "runner")]}
+    worker = subprocess.Popen(["bash", "-c", "exec -a /x/bin/Runner.Worker sleep 60"])
+    try:
+        time.sleep(0.2)
+        _, busy = server.run()
+    finally:
+        worker.kill()
+        worker.wait()
+    assert busy["kinds"]["runner"]["kept"] == {"job_running": 1}
+
+    server.run()
+
+    assert list(temp.iterdir()) == []
+
+
+def test_two_runs_at_once_are_refused(server: Server) -> None:
+    lock = server.directory("lock") / "factory-worktrees.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code, document = server.run()
+
+    assert code == 75
+    assert str(lock) in document["error"]
+
+
+def test_an_engine_that_is_down_does_not_stop_the_others(server: Server) -> None:
+    (server.directory("ops") / "a.log").write_bytes(b"z" * (2 << 20))
+    server.policy["docker"] = {"socket_path": str(server.root / "no.sock")}
+    server.policy["logs"] = {**LOGS, "roots": [str(server.root / "ops")]}
+
+    code, document = server.run()
+
+    states = {name: kind["status"] for name, kind in document["kinds"].items()}
+    assert code == 1
+    assert {name for name, state in states.items() if state == "failed"} == {
+        "docker_containers",
+        "docker_dangling_images",
+        "docker_build_cache",
+        "docker_images",
+    }
+    assert document["kinds"]["logs"]["bytes_freed"] > 0
+
+
+def test_an_unknown_kind_is_refused(server: Server) -> None:
+    code, document = server.run("--only", "everything")
+
+    assert code == 2
+    assert "codex_sessions" in document["error"]
+
+
+PNPM = """#!/bin/sh
+case "$1" in
+  --version) echo 10.11.0 ;;
+  store) find "$4"/v10/files -type f -links 1 -delete; exit ${PRUNE_STATUS:-0} ;;
+esac
+"""
+
+
+@pytest.fixture
+def store(server: Server) -> Path:
+    files = server.directory("store/v10/files/00")
+    (files / "used").write_bytes(b"u" * 9000)
+    (files / "unused").write_bytes(b"n" * 9000)
+    os.link(files / "used", server.root / "installed")
+    program = server.root / "pnpm"
+    program.write_text(PNPM)
+    program.chmod(0o755)
+    path = server.root / "store"
+    user = os.environ.get("USER") or "root"
+    server.policy["package_stores"] = [{"path": str(path), "user": user, "command": [str(program)]}]
+    return files
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="switching users needs root")
+def test_a_package_store_loses_what_nothing_links_to(server: Server, store: Path) -> None:
+    _, dry = server.run("--dry-run")
+    code, real = server.run()
+
+    assert code == 0
+    assert [path.name for path in store.iterdir()] == ["used"]
+    assert dry["bytes_planned"] == real["bytes_freed"] > 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="switching users needs root")
+def test_a_pnpm_that_fails_is_reported(server: Server, store: Path) -> None:
+    (server.root / "pnpm").write_text(
+        "#!/bin/sh\n[ $1 = --version ] && exit 0\necho broken; exit 3\n"
+    )
+
+    code, document = server.run()
+
+    report = document["kinds"]["package_stores"]
+    assert (code, report["status"]) == (1, "failed")
+    assert "status 3: broken" in report["detail"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="switching users needs root")
+def test_a_missing_pnpm_is_said_to_be_missing(server: Server, store: Path) -> None:
+    (server.root / "pnpm").unlink()
+
+    code, document = server.run()
+
+    report = document["kinds"]["package_stores"]
+    assert (code, report["status"], report["detail"]) == (0, "skipped", "not_installed")
+    assert store.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="switching users needs root")
+def test_a_store_waits_for_a_running_installation(server: Server, store: Path) -> None:
+    install = subprocess.Popen(["bash", "-c", "exec -a pnpm sleep 60"])
+    install.kill()
+    install.wait()
+    script = server.root / "bin/pnpm"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\nread line\n")
+    script.chmod(0o755)
+    install = subprocess.Popen([str(script), "install"], stdin=subprocess.PIPE)
+    try:
+        time.sleep(0.2)
+        _, document = server.run()
+    finally:
+        install.communicate()
+
+    assert document["kinds"]["package_stores"]["kept"] == {"installation_running": 1}
+    assert (store / "unused").exists()

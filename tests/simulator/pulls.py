@@ -1,0 +1,558 @@
+"""Pull requests: opening, following pushes, mergeability, reviews, updating and merging."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from simulator import checks
+from simulator.gitstore import ConflictError, GitError, Identity
+from simulator.model import Account, Issue, Pull, Repository, Rule, Token
+from simulator.world import World
+
+CLOSING = re.compile(
+    r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+(?:(?P<repo>[\w.-]+/[\w.-]+))?#(?P<number>\d+)",
+    re.IGNORECASE,
+)
+METHODS = ("merge", "squash", "rebase")
+
+
+class RefusedError(Exception):
+    """GitHub would not do this now. ``status`` is the REST answer's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Keep both parts."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+def identity(account: Account) -> Identity:
+    """Return the name and address that a commit of this account carries."""
+    return Identity(account.name or account.login, account.email)
+
+
+# --- Life -------------------------------------------------------------------
+
+
+def open_pull(
+    world: World,
+    repository: Repository,
+    *,
+    author: Account,
+    title: str,
+    head: str,
+    base: str,
+    body: str = "",
+    draft: bool = False,
+    head_repository: Repository | None = None,
+    created_at: float | None = None,
+) -> Pull:
+    """Open a pull request; with ``created_at`` as history, whose refs the caller writes.
+
+    Raises:
+        RefusedError: a branch is missing, there is nothing to merge, or one is open already.
+
+    """
+    source = head_repository or repository
+    head_oid, base_oid = source.git.branch(head), repository.git.branch(base)
+    if head_oid is None or base_oid is None:
+        raise RefusedError(422, f"{'head' if head_oid is None else 'base'} invalid")
+    same = (p for p in repository.pulls if p.state == "OPEN" and (p.head, p.base) == (head, base))
+    if any(pull.head_repository == source.full_name for pull in same):
+        label = f"{source.owner.login}:{head}"
+        raise RefusedError(422, f"A pull request already exists for {label}.")
+    if source is not repository:
+        fetch_head(repository, source, head_oid)
+    if created_at is None and repository.git.compare(base_oid, head_oid)[0] == 0:
+        raise RefusedError(422, f"No commits between {base} and {head}")
+    moment = world.now() if created_at is None else created_at
+    number = repository.next_number
+    repository.next_number += 1
+    pull = Pull(
+        id=world.new_id(),
+        repository=repository,
+        number=number,
+        title=title,
+        body=body,
+        author=author,
+        created_at=moment,
+        updated_at=moment,
+        base=base,
+        head=head,
+        head_repository=source.full_name,
+        head_oid=head_oid,
+        base_oid=base_oid,
+        draft=draft,
+        visible_from=world.visible_from() if created_at is None else 0.0,
+    )
+    repository.issues[number] = pull
+    if created_at is None:
+        repository.git.update_ref(f"refs/pull/{number}/head", head_oid)
+    return pull
+
+
+def fetch_head(repository: Repository, source: Repository, oid: str) -> None:
+    """Bring a fork's commit into the repository, as GitHub's shared object store does."""
+    repository.git.git("fetch", "--quiet", str(source.git.path), oid)
+
+
+def close(world: World, issue: Issue, *, reason: str | None = None) -> None:
+    """Close an issue or pull request that is open."""
+    if issue.state == "OPEN":
+        issue.state, issue.closed_at, issue.state_reason = "CLOSED", world.now(), reason
+        issue.updated_at = world.now()
+
+
+def reopen(world: World, issue: Issue) -> None:
+    """Open a closed one again.
+
+    Raises:
+        RefusedError: it was merged, or its branches are gone.
+
+    """
+    if issue.state == "MERGED":
+        raise RefusedError(422, "Cannot reopen a merged pull request")
+    if isinstance(issue, Pull):
+        source = world.repository(issue.head_repository)
+        if source is None or source.git.branch(issue.head) is None:
+            raise RefusedError(422, f"The {issue.head} branch has been deleted.")
+        if issue.repository.git.branch(issue.base) is None:
+            raise RefusedError(422, f"The {issue.base} branch has been deleted.")
+    issue.state, issue.closed_at, issue.state_reason = "OPEN", None, None
+    issue.updated_at = world.now()
+
+
+def closing_issues(pull: Pull) -> list[Issue]:
+    """Return the issues that the text promises to close (only on the default branch)."""
+    if pull.base != pull.repository.default_branch:
+        return []
+    found = []
+    for match in CLOSING.finditer(f"{pull.title}\n{pull.body}"):
+        issue = pull.repository.issues.get(int(match["number"]))
+        elsewhere = match["repo"] and match["repo"].lower() != pull.repository.full_name.lower()
+        if issue and not isinstance(issue, Pull) and not elsewhere and issue not in found:
+            found.append(issue)
+    return found
+
+
+# --- Following the branches -------------------------------------------------
+
+
+def refs_changed(
+    world: World, repository: Repository, before: dict[str, str], pusher: Account | None = None
+) -> None:
+    """Do what GitHub does when branches were pushed, moved or deleted."""
+    after = repository.git.refs
+    names = (name for name in {**before, **after} if name.startswith("refs/heads/"))
+    for ref in sorted(name for name in names if before.get(name) != after.get(name)):
+        branch = ref.removeprefix("refs/heads/")
+        oid = after.get(ref)
+        if oid is None:
+            _branch_deleted(world, repository, branch)
+        else:
+            _branch_moved(world, repository, branch, oid)
+
+
+def _branch_deleted(world: World, repository: Repository, branch: str) -> None:
+    for pull in world.all_pulls():
+        if pull.head_repository == repository.full_name and pull.head == branch:
+            pull.head_deleted = True
+            close(world, pull)
+        # Deleting through git or the API closes dependants; only the repository's own
+        # setting retargets them.
+        elif pull.repository is repository and pull.base == branch:
+            close(world, pull)
+
+
+def _branch_moved(world: World, repository: Repository, branch: str, oid: str) -> None:
+    for pull in world.all_pulls():
+        if pull.state != "OPEN":
+            continue
+        if pull.head_repository == repository.full_name and pull.head == branch:
+            _head_moved(world, repository, pull, oid)
+        if pull.repository is repository and pull.base == branch:
+            _base_moved(world, pull, oid)
+    checks.start_ci(world, repository, branch, oid)
+
+
+def _head_moved(world: World, source: Repository, pull: Pull, oid: str) -> None:
+    if pull.cross_repository:
+        fetch_head(pull.repository, source, oid)
+    pull.head_oid, pull.head_deleted, pull.updated_at = oid, False, world.now()
+    pull.repository.git.update_ref(f"refs/pull/{pull.number}/head", oid)
+    if pull.cross_repository:
+        checks.start_ci(world, pull.repository, pull.head, oid)
+
+
+def _base_moved(world: World, pull: Pull, oid: str) -> None:
+    pull.base_oid = oid
+    # Whoever pushes a head into the base has merged the pull request.
+    if pull.head_oid == oid:
+        _mark_merged(world, pull, oid, None)
+
+
+# --- Mergeability -----------------------------------------------------------
+
+
+def live_base(pull: Pull) -> str:
+    """Return the base's tip while the pull request is open, else the one it ended on."""
+    if pull.state != "OPEN":
+        return pull.base_oid
+    return pull.repository.git.branch(pull.base) or pull.base_oid
+
+
+def probe(world: World, pulls: Iterable[Pull]) -> None:
+    """Start the computation of mergeability, as the first read of a pull request does."""
+    due: dict[str, tuple[Repository, list[tuple[str, str]]]] = {}
+    for pull in pulls:
+        pair = (live_base(pull), pull.head_oid)
+        if pull.probed != pair:
+            pull.probed, pull.probed_at = pair, world.now()
+        if _computed(world, pull):
+            due.setdefault(pull.repository.full_name, (pull.repository, []))[1].append(pair)
+    for repository, pairs in due.values():
+        repository.git.merged_trees(pairs)
+
+
+def _computed(world: World, pull: Pull) -> bool:
+    return world.now() >= pull.probed_at + pull.repository.merge_delay_seconds
+
+
+def mergeable(world: World, pull: Pull) -> str:
+    """Return MERGEABLE, CONFLICTING, or UNKNOWN while it is being computed."""
+    if pull.state != "OPEN":
+        return "UNKNOWN"
+    probe(world, [pull])
+    if not _computed(world, pull):
+        return "UNKNOWN"
+    pair = (live_base(pull), pull.head_oid)
+    tree = pull.repository.git.merged_trees([pair])[pair]
+    return "CONFLICTING" if tree is None else "MERGEABLE"
+
+
+def review_decision(pull: Pull) -> str | None:
+    """Return the outcome of the reviews; None where no rule asks for any."""
+    needed = max(
+        (r.required_approvals for r in checks.rules_for(pull.repository, pull.base)), default=0
+    )
+    latest = {r.author.login: r.state for r in pull.reviews if r.state != "COMMENTED"}
+    if "CHANGES_REQUESTED" in latest.values():
+        return "CHANGES_REQUESTED"
+    approvals = sum(state == "APPROVED" for state in latest.values())
+    if not needed:
+        return None
+    return "APPROVED" if approvals >= needed else "REVIEW_REQUIRED"
+
+
+def behind_by(pull: Pull) -> int:
+    """Return how many commits of the base the head does not have."""
+    return pull.repository.git.compare(live_base(pull), pull.head_oid)[1]
+
+
+def role_of(repository: Repository, token: Token) -> str | None:
+    """Return what a caller may do in a repository: read to admin, or None."""
+    if token.permissions is not None:
+        allowed = token.repositories
+        return "admin" if allowed is None or repository.full_name in allowed else None
+    login = token.account.login
+    if login == repository.owner.login:
+        return "admin"
+    role = repository.collaborators.get(login)
+    return role or (None if repository.private else "read")
+
+
+def binding_rules(pull: Pull, token: Token) -> list[Rule]:
+    """Return the rules that this caller cannot pass by."""
+    rules = checks.rules_for(pull.repository, pull.base)
+    admin = token.permissions is None and role_of(pull.repository, token) == "admin"
+    login = token.account.login
+    return [
+        rule
+        for rule in rules
+        if login not in rule.bypass
+        and not (admin and rule.kind == "protection" and not rule.enforce_admins)
+    ]
+
+
+def blockers(pull: Pull, rules: list[Rule]) -> list[str]:
+    """Return why the rules forbid the merge, in GitHub's words."""
+    found = []
+    names = list(dict.fromkeys(name for rule in rules for name in rule.required_checks))
+    missing = checks.unmet(pull.repository, pull.head_oid, names)
+    if len(missing) > 1:
+        verb = "expected" if all(s == "EXPECTED" for _, s in missing) else "failing"
+        found.append(f"{len(missing)} of {len(names)} required status checks are {verb}.")
+    elif missing:
+        name, state = missing[0]
+        words = {"EXPECTED": "expected", "PENDING": "in progress"}.get(state, "failing")
+        found.append(f'Required status check "{name}" is {words}.')
+    approvals = max((rule.required_approvals for rule in rules), default=0)
+    decision = review_decision(pull)
+    if approvals and decision == "CHANGES_REQUESTED":
+        found.append("Changes requested by a reviewer with write access.")
+    elif approvals and decision != "APPROVED":
+        plural = "approving review is" if approvals == 1 else "approving reviews are"
+        found.append(f"At least {approvals} {plural} required by reviewers with write access.")
+    if pull.unresolved_threads and any(rule.require_conversation_resolution for rule in rules):
+        found.append("A conversation must be resolved before this pull request can be merged.")
+    if any(rule.merge_queue for rule in rules):
+        found.append("Changes must be made through the merge queue")
+    return found
+
+
+def merge_state(world: World, pull: Pull, token: Token) -> str:
+    """Return mergeStateStatus as this caller sees it."""
+    answer = mergeable(world, pull)
+    if answer == "UNKNOWN":
+        return "UNKNOWN"
+    if answer == "CONFLICTING":
+        return "DIRTY"
+    if pull.draft:
+        return "DRAFT"
+    rules = checks.rules_for(pull.repository, pull.base)
+    visible = [rule for rule in rules if token.account.login not in rule.bypass]
+    if blockers(pull, [rule for rule in visible if not rule.merge_queue]):
+        return "BLOCKED"
+    if any(rule.strict for rule in rules) and behind_by(pull):
+        return "BEHIND"
+    found = checks.rollup(pull.repository, pull.head_oid)
+    return "UNSTABLE" if found and found.state != "SUCCESS" else "CLEAN"
+
+
+# --- Updating and merging ---------------------------------------------------
+
+
+def update_branch(
+    world: World, pull: Pull, actor: Account, expected: str | None, method: str = "MERGE"
+) -> None:
+    """Bring the base into the head; done later where the repository has a delay.
+
+    Raises:
+        RefusedError: the head has moved, or they conflict.
+
+    """
+    if expected and expected != pull.head_oid:
+        raise RefusedError(422, "expected head sha didn’t match current head ref.")  # noqa: RUF001
+    if not behind_by(pull):
+        raise RefusedError(422, "There are no new commits on the base branch.")
+    git, base = pull.repository.git, live_base(pull)
+    if git.merged_trees([(base, pull.head_oid)])[base, pull.head_oid] is None:
+        raise RefusedError(422, "merge conflict between base and head")
+    delay = pull.repository.update_branch_delay_seconds
+    if delay:
+        due = world.now() + delay
+        pull.repository.pending_updates.append((due, pull.number, method, actor.login))
+    else:
+        apply_update(world, pull, actor, method)
+
+
+def apply_update(world: World, pull: Pull, actor: Account, method: str) -> None:
+    """Move the head to the updated commit."""
+    source = world.repository(pull.head_repository)
+    if source is None or pull.state != "OPEN":
+        return
+    git, base = pull.repository.git, live_base(pull)
+    try:
+        if method == "REBASE":
+            new = git.rebase(base, pull.head_oid, world.now(), identity(actor))
+        else:
+            tree = git.merged_tree(base, pull.head_oid)
+            message = f"Merge branch '{pull.base}' into {pull.head}"
+            parents = [pull.head_oid, base]
+            new = git.commit_tree(tree, parents, message, identity(actor), world.now())
+    except ConflictError as error:
+        raise RefusedError(422, str(error)) from error
+    if source is not pull.repository:
+        fetch_head(source, pull.repository, new)
+    move_branch(world, source, pull.head, new, old=pull.head_oid)
+
+
+def settle(world: World, repository: Repository) -> None:
+    """Carry out the updates whose time has come."""
+    now = world.now()
+    due = [item for item in repository.pending_updates if item[0] <= now]
+    for item in due:
+        repository.pending_updates.remove(item)
+        pull = repository.issues[item[1]]
+        if isinstance(pull, Pull):
+            # GitHub, too, drops an update that has become impossible meanwhile.
+            try:
+                apply_update(world, pull, world.account(item[3]), item[2])
+            except (RefusedError, GitError):
+                continue
+
+
+def move_branch(
+    world: World, repository: Repository, branch: str, oid: str, old: str | None = None
+) -> None:
+    """Point a branch at a commit and let everything follow."""
+    before = dict(repository.git.refs)
+    repository.git.update_ref(f"refs/heads/{branch}", oid, old)
+    refs_changed(world, repository, before)
+
+
+def delete_branch(world: World, repository: Repository, branch: str) -> None:
+    """Delete a branch; pull requests on it and from it close."""
+    before = dict(repository.git.refs)
+    repository.git.delete_ref(f"refs/heads/{branch}")
+    refs_changed(world, repository, before)
+
+
+def merge(
+    world: World,
+    pull: Pull,
+    token: Token,
+    *,
+    method: str,
+    expected: str | None = None,
+    title: str | None = None,
+    message: str | None = None,
+) -> str:
+    """Merge a pull request and return the new commit on its base.
+
+    Raises:
+        RefusedError: with GitHub's status and words.
+
+    """
+    _refuse_merge(world, pull, token, method, expected)
+    git, base = pull.repository.git, live_base(pull)
+    try:
+        new = _merge_commit(world, pull, token.account, method, base, title, message)
+        git.update_ref(f"refs/heads/{pull.base}", new, base)
+    except ConflictError as error:
+        raise RefusedError(405, "Pull Request is not mergeable") from error
+    except GitError as error:
+        raise RefusedError(
+            405, "Base branch was modified. Review and try the merge again."
+        ) from error
+    _landed(world, pull, token.account, new, base)
+    return new
+
+
+def _refuse_merge(
+    world: World, pull: Pull, token: Token, method: str, expected: str | None
+) -> None:
+    repository = pull.repository
+    if pull.state == "MERGED":
+        raise RefusedError(405, "Pull Request is already merged")
+    if pull.state != "OPEN":
+        raise RefusedError(405, "Pull Request is closed")
+    if expected and expected != pull.head_oid:
+        raise RefusedError(409, "Head branch was modified. Review and try the merge again.")
+    if pull.draft:
+        raise RefusedError(405, "Pull Request is still a draft")
+    allowed = {
+        "merge": (repository.allow_merge_commit, "Merge commits are"),
+        "squash": (repository.allow_squash_merge, "Squash merges are"),
+        "rebase": (repository.allow_rebase_merge, "Rebase merges are"),
+    }
+    permitted, words = allowed[method]
+    if not permitted:
+        raise RefusedError(405, f"{words} not allowed on this repository.")
+    answer = mergeable(world, pull)
+    if answer == "CONFLICTING":
+        raise RefusedError(405, "Pull Request is not mergeable")
+    rules = binding_rules(pull, token)
+    found = blockers(pull, rules)
+    if found:
+        raise RefusedError(405, "\n".join(found))
+    if any(rule.strict for rule in rules) and behind_by(pull):
+        raise RefusedError(405, "The head branch is not up to date with the base branch.")
+
+
+def _merge_commit(
+    world: World,
+    pull: Pull,
+    actor: Account,
+    method: str,
+    base: str,
+    title: str | None,
+    message: str | None,
+) -> str:
+    git, now = pull.repository.git, world.now()
+    if method == "rebase":
+        return git.rebase(base, pull.head_oid, now)
+    tree = git.merged_tree(base, pull.head_oid)
+    if method == "squash":
+        parents, author = [base], identity(pull.author)
+        title = title or f"{pull.title} (#{pull.number})"
+        text = message if message is not None else _squash_body(pull, base)
+    else:
+        parents, author = [base, pull.head_oid], identity(actor)
+        owner = pull.head_repository.partition("/")[0]
+        title = title or f"Merge pull request #{pull.number} from {owner}/{pull.head}"
+        text = message if message is not None else pull.title
+    full = f"{title}\n\n{text}".rstrip() + "\n"
+    return git.commit_tree(tree, parents, full, author, now)
+
+
+def _squash_body(pull: Pull, base: str) -> str:
+    git = pull.repository.git
+    messages = [git.commit(oid)["message"] for oid in git.commits_between(base, pull.head_oid)]
+    return "\n\n".join(f"* {text}" for text in messages) if len(messages) > 1 else ""
+
+
+def _mark_merged(world: World, pull: Pull, oid: str, actor: Account | None) -> None:
+    now = world.now()
+    pull.state, pull.merge_commit, pull.merged_by = "MERGED", oid, actor
+    pull.merged_at = pull.closed_at = pull.updated_at = now
+    for issue in closing_issues(pull):
+        close(world, issue, reason="completed")
+
+
+def _landed(world: World, pull: Pull, actor: Account, new: str, base: str) -> None:
+    repository = pull.repository
+    ref = f"refs/heads/{pull.base}"
+    _mark_merged(world, pull, new, actor)
+    pull.base_oid = base
+    refs_changed(world, repository, {**repository.git.refs, ref: base}, actor)
+    if repository.delete_branch_on_merge and not pull.cross_repository:
+        for other in repository.pulls:
+            if other.state == "OPEN" and other.base == pull.head:
+                other.base = pull.base
+        if repository.git.branch(pull.head):
+            delete_branch(world, repository, pull.head)
+
+
+# --- The merge queue --------------------------------------------------------
+
+
+def enqueue(world: World, pull: Pull, token: Token, *, jump: bool = False) -> None:
+    """Put a pull request into its base's merge queue.
+
+    Raises:
+        RefusedError: there is no queue, or it is in it already.
+
+    """
+    rules = checks.rules_for(pull.repository, pull.base)
+    if not any(rule.merge_queue for rule in rules):
+        raise RefusedError(422, "The base branch does not have a merge queue")
+    if pull.number in pull.repository.queue:
+        raise RefusedError(422, "The pull request is already in the queue")
+    found = blockers(pull, [rule for rule in rules if not rule.merge_queue])
+    if pull.draft or found:
+        raise RefusedError(422, "; ".join(found) or "Pull request is a draft")
+    queue = pull.repository.queue
+    queue.insert(0 if jump else len(queue), pull.number)
+    pull.in_queue_since = world.now()
+
+
+def land_queue(world: World, repository: Repository, token: Token) -> list[int]:
+    """Merge what is queued and green, in order; what cannot land leaves the queue."""
+    landed = []
+    for number in list(repository.queue):
+        repository.queue.remove(number)
+        pull = repository.issues[number]
+        if not isinstance(pull, Pull) or pull.state != "OPEN":
+            continue
+        pull.in_queue_since = None
+        rules = [rule for rule in binding_rules(pull, token) if not rule.merge_queue]
+        if blockers(pull, rules) or mergeable(world, pull) != "MERGEABLE":
+            continue
+        base = live_base(pull)
+        new = _merge_commit(world, pull, pull.author, "squash", base, None, None)
+        repository.git.update_ref(f"refs/heads/{pull.base}", new, base)
+        _landed(world, pull, token.account, new, base)
+        landed.append(number)
+    return landed

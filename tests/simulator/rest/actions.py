@@ -1,0 +1,286 @@
+"""Workflows, runs, jobs, and the settings that decide who may start them."""
+
+from __future__ import annotations
+
+from simulator.clock import iso, optional_iso
+from simulator.http import Answer, HttpError
+from simulator.model import Job, Json, Run, Workflow
+from simulator.rest import shapes
+from simulator.rest.router import Call, route
+
+BASE = "/repos/{owner}/{repo}/actions"
+POLICIES = {
+    "first_time_contributors_new_to_github",
+    "first_time_contributors",
+    "all_external_contributors",
+}
+FORK_SWITCHES = (
+    "run_workflows_from_fork_pull_requests",
+    "send_write_tokens_to_workflows",
+    "send_secrets_and_variables",
+    "require_approval_for_fork_pr_workflows",
+)
+
+
+def _workflow(call: Call, found: Workflow) -> Json:
+    url = f"{shapes.repository_url(call.world, call.repository)}/actions/workflows/{found.id}"
+    web = f"{call.world.web_url}/{call.repository.full_name}"
+    when = iso(call.repository.created_at)
+    return {
+        "id": found.id,
+        "node_id": call.world.node_id(found),
+        "name": found.name,
+        "path": found.path,
+        "state": found.state,
+        "created_at": when,
+        "updated_at": when,
+        "url": url,
+        "html_url": f"{web}/blob/{call.repository.default_branch}/{found.path}",
+        "badge_url": f"{web}/workflows/{found.name}/badge.svg",
+    }
+
+
+@route("GET", f"{BASE}/workflows", "actions:read")
+def workflows(call: Call) -> Json:
+    """List workflows."""
+    found = list(call.repository.workflows.values())
+    shown = [_workflow(call, workflow) for workflow in call.page(found)]
+    return {"total_count": len(found), "workflows": shown}
+
+
+def _one_workflow(call: Call) -> Workflow:
+    wanted = call.params["workflow"]
+    for found in call.repository.workflows.values():
+        if wanted in {str(found.id), found.path, found.path.rpartition("/")[2]}:
+            return found
+    raise HttpError(404, "Not Found")
+
+
+@route("GET", f"{BASE}/workflows/{{workflow}}", "actions:read")
+def workflow(call: Call) -> Json:
+    """Show a workflow."""
+    return _workflow(call, _one_workflow(call))
+
+
+def _run(call: Call, found: Run) -> Json:
+    world, repository = call.world, call.repository
+    url = f"{shapes.repository_url(world, repository)}/actions/runs/{found.id}"
+    web = f"{world.web_url}/{repository.full_name}/actions/runs/{found.id}"
+    parts = repository.git.commit(found.head_oid)
+    person = {"name": parts["author_name"], "email": parts["author_email"]}
+    base = shapes.repository_url(world, repository)
+    return {
+        "id": found.id,
+        "name": found.workflow.name,
+        "node_id": world.node_id(found),
+        "head_branch": found.branch,
+        "head_sha": found.head_oid,
+        "path": found.workflow.path,
+        "display_title": parts["message"].splitlines()[0],
+        "run_number": found.number,
+        "run_attempt": found.attempt,
+        "event": found.event,
+        "status": found.status,
+        "conclusion": found.conclusion,
+        "workflow_id": found.workflow.id,
+        "check_suite_id": found.suite_id,
+        "url": url,
+        "html_url": web,
+        "pull_requests": [],
+        "created_at": iso(found.created_at),
+        "updated_at": iso(found.updated_at),
+        "run_started_at": iso(found.created_at),
+        "actor": shapes.user(world, found.actor),
+        "triggering_actor": shapes.user(world, found.actor),
+        "jobs_url": f"{url}/jobs",
+        "logs_url": f"{url}/logs",
+        "check_suite_url": f"{base}/check-suites/{found.suite_id}",
+        "artifacts_url": f"{url}/artifacts",
+        "cancel_url": f"{url}/cancel",
+        "rerun_url": f"{url}/rerun",
+        "previous_attempt_url": None,
+        "workflow_url": f"{base}/actions/workflows/{found.workflow.id}",
+        "head_commit": {
+            "id": found.head_oid,
+            "tree_id": parts["tree"],
+            "message": parts["message"],
+            "timestamp": iso(float(parts["committer_time"])),
+            "author": person,
+            "committer": person,
+        },
+        "repository": shapes.minimal_repository(world, repository),
+        "head_repository": shapes.minimal_repository(world, repository),
+    }
+
+
+def _runs(call: Call, found: list[Run]) -> Json:
+    found = sorted(found, key=lambda run: run.id, reverse=True)
+    wanted = call.query("status")
+    if wanted:
+        found = [run for run in found if wanted in {run.status, run.conclusion}]
+    for key, name in (("branch", "branch"), ("event", "event"), ("head_sha", "head_oid")):
+        if call.query(key):
+            found = [run for run in found if getattr(run, name) == call.query(key)]
+    shown = [_run(call, run) for run in call.page(found)]
+    return {"total_count": len(found), "workflow_runs": shown}
+
+
+@route("GET", f"{BASE}/runs", "actions:read")
+def runs(call: Call) -> Json:
+    """List runs, newest first."""
+    return _runs(call, call.repository.runs)
+
+
+@route("GET", f"{BASE}/workflows/{{workflow}}/runs", "actions:read")
+def workflow_runs(call: Call) -> Json:
+    """List one workflow's runs."""
+    wanted = _one_workflow(call)
+    return _runs(call, [run for run in call.repository.runs if run.workflow is wanted])
+
+
+def _one_run(call: Call) -> Run:
+    for found in call.repository.runs:
+        if str(found.id) == call.params["run"]:
+            return found
+    raise HttpError(404, "Not Found")
+
+
+@route("GET", f"{BASE}/runs/{{run}}", "actions:read")
+def run(call: Call) -> Json:
+    """Show a run."""
+    return _run(call, _one_run(call))
+
+
+@route("GET", f"{BASE}/runs/{{run}}/jobs", "actions:read")
+def jobs(call: Call) -> Json:
+    """List a run's jobs."""
+    found = _one_run(call).jobs
+    return {"total_count": len(found), "jobs": [_job(call, job) for job in call.page(found)]}
+
+
+@route("POST", f"{BASE}/runs/{{run}}/cancel", "actions:write", status=202)
+def cancel(call: Call) -> Json:
+    """Cancel what is still queued."""
+    for job in _one_run(call).jobs:
+        if job.status == "queued":
+            job.status, job.conclusion = "completed", "cancelled"
+            job.completed_at = call.world.now()
+    return {}
+
+
+def _one_job(call: Call) -> Job:
+    for found in call.repository.runs:
+        for job in found.jobs:
+            if str(job.id) == call.params["job"]:
+                return job
+    raise HttpError(404, "Not Found")
+
+
+@route("GET", f"{BASE}/jobs/{{job}}", "actions:read")
+def job(call: Call) -> Json:
+    """Show a job."""
+    return _job(call, _one_job(call))
+
+
+@route("GET", f"{BASE}/jobs/{{job}}/logs", "actions:read")
+def logs(call: Call) -> Answer:
+    """Return a job's log."""
+    return Answer(200, _one_job(call).log.encode(), {"Content-Type": "text/plain; charset=utf-8"})
+
+
+def _job(call: Call, found: Job) -> Json:
+    base = shapes.repository_url(call.world, call.repository)
+    url = f"{base}/actions/jobs/{found.id}"
+    check = found.check.id if found.check else found.id
+    return {
+        "id": found.id,
+        "run_id": found.run.id,
+        "run_url": f"{base}/actions/runs/{found.run.id}",
+        "run_attempt": found.run.attempt,
+        "node_id": f"J_{found.id}",
+        "head_sha": found.run.head_oid,
+        "head_branch": found.run.branch,
+        "workflow_name": found.run.workflow.name,
+        "url": url,
+        "html_url": f"{call.world.web_url}/{call.repository.full_name}/runs/{found.id}",
+        "status": found.status,
+        "conclusion": found.conclusion,
+        "created_at": iso(found.created_at),
+        "started_at": iso(found.started_at or found.created_at),
+        "completed_at": optional_iso(found.completed_at),
+        "name": found.name,
+        "steps": [
+            {
+                "name": step["name"],
+                "status": found.status,
+                "conclusion": step.get("conclusion"),
+                "number": number,
+            }
+            for number, step in enumerate(found.steps, 1)
+        ],
+        "check_run_url": f"{base}/check-runs/{check}",
+        "labels": found.labels,
+        "runner_id": found.runner.id if found.runner else None,
+        "runner_name": found.runner_name,
+        "runner_group_id": found.runner.group_id if found.runner else None,
+        "runner_group_name": "Default" if found.runner else None,
+    }
+
+
+@route("GET", f"{BASE}/permissions", "administration:read")
+def permissions(call: Call) -> Json:
+    """Say whether workflows may run."""
+    return {"enabled": True, "allowed_actions": "all", **call.repository.actions_permissions}
+
+
+@route("PUT", f"{BASE}/permissions", "administration:write")
+def set_permissions(call: Call) -> Answer:
+    """Say whether workflows may run."""
+    call.repository.actions_permissions = dict(call.body)
+    return Answer(204)
+
+
+@route("GET", f"{BASE}/permissions/workflow", "administration:read")
+def workflow_permissions(call: Call) -> Json:
+    """Show what a workflow's own token may do."""
+    defaults = {
+        "default_workflow_permissions": "read",
+        "can_approve_pull_request_reviews": False,
+    }
+    return {**defaults, **call.repository.workflow_permissions}
+
+
+@route("PUT", f"{BASE}/permissions/workflow", "administration:write")
+def set_workflow_permissions(call: Call) -> Answer:
+    """Set what a workflow's own token may do."""
+    call.repository.workflow_permissions.update(call.body)
+    return Answer(204)
+
+
+@route("GET", f"{BASE}/permissions/fork-pr-contributor-approval", "administration:read")
+def fork_approval(call: Call) -> Json:
+    """Show whose workflows wait for an approval."""
+    return {"approval_policy": call.repository.fork_approval_policy}
+
+
+@route("PUT", f"{BASE}/permissions/fork-pr-contributor-approval", "administration:write")
+def set_fork_approval(call: Call) -> Answer:
+    """Set whose workflows wait for an approval."""
+    policy = call.field("approval_policy", str, "Repository")
+    if policy not in POLICIES:
+        raise HttpError(422, f"Validation Failed: {policy} is no approval policy")
+    call.repository.fork_approval_policy = policy
+    return Answer(204)
+
+
+@route("GET", f"{BASE}/permissions/fork-pr-workflows-private-repos", "administration:read")
+def fork_workflows(call: Call) -> Json:
+    """Show what a fork's pull request may do in a private repository."""
+    return {**dict.fromkeys(FORK_SWITCHES, False), **call.repository.fork_workflows}
+
+
+@route("PUT", f"{BASE}/permissions/fork-pr-workflows-private-repos", "administration:write")
+def set_fork_workflows(call: Call) -> Answer:
+    """Set what a fork's pull request may do in a private repository."""
+    call.repository.fork_workflows.update(call.body)
+    return Answer(204)

@@ -1,0 +1,77 @@
+"""The service itself: its version, limits, and who is calling."""
+
+from __future__ import annotations
+
+from simulator.clock import iso
+from simulator.http import Answer, HttpError
+from simulator.limits import RESOURCES, Limits
+from simulator.model import Json
+from simulator.rest import shapes
+from simulator.rest.router import Call, route
+
+
+@route("GET", "/meta", authentication="none")
+def meta(call: Call) -> Json:
+    """Say that this is a GitHub of one's own, and which."""
+    return {"verifiable_password_authentication": False, "installed_version": "3.19.0"}
+
+
+@route("GET", "/", authentication="none")
+def root(call: Call) -> Answer:
+    """Answer with the scopes that ``gh auth status`` reads."""
+    headers = {}
+    if call.token is not None and call.token.permissions is None:
+        headers["X-OAuth-Scopes"] = "admin:org, repo, workflow"
+    base = shapes.api(call.world, "")
+    return Answer(200, {"current_user_url": f"{base}/user", "rate_limit_url": f"{base}/rate_limit"}, headers)
+
+
+@route("GET", "/rate_limit", authentication="free")
+def rate_limit(call: Call) -> Json:
+    """Show the buckets; asking costs nothing."""
+    limits: Limits = call.extra["limits"]
+    caller: str = call.extra["caller"]
+    now = call.world.now()
+    resources = {}
+    for name in RESOURCES:
+        bucket = limits.bucket(caller, name, now)
+        resources[name] = {
+            "limit": bucket.limit,
+            "used": bucket.used,
+            "remaining": bucket.remaining,
+            "reset": int(bucket.reset_at),
+        }
+    return {"resources": resources, "rate": resources["core"]}
+
+
+@route("GET", "/user")
+def current_user(call: Call) -> Json:
+    """Show the caller's own account."""
+    if call.viewer.permissions is not None:
+        raise HttpError(403, "Resource not accessible by integration")
+    return account(call, call.viewer.account.login)
+
+
+@route("GET", "/users/{login}")
+def any_user(call: Call) -> Json:
+    """Show an account."""
+    return account(call, call.params["login"])
+
+
+def account(call: Call, login: str) -> Json:
+    """Return ``public-user``."""
+    found = call.world.accounts.get(login.lower())
+    if found is None:
+        raise HttpError(404, "Not Found")
+    nothing = dict.fromkeys(("bio", "company", "email", "hireable", "location"))
+    zeros = dict.fromkeys(("followers", "following", "public_gists", "public_repos"), 0)
+    begun = iso(1_600_000_000)
+    return {
+        **shapes.user(call.world, found),
+        **nothing,
+        **zeros,
+        "name": found.name,
+        "blog": "",
+        "created_at": begun,
+        "updated_at": begun,
+    }

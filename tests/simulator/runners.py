@@ -1,0 +1,239 @@
+"""Self-hosted runners and the jobs queued for them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from simulator import checks
+from simulator.model import Job, Json, Repository, Run, Runner, RunnerScope, Workflow
+from simulator.world import World
+
+TOKEN_SECONDS = 3600.0
+SILENT_SECONDS = 60.0
+DEFAULT_LABELS = ("self-hosted", "Linux", "X64")
+
+
+class RunnerError(Exception):
+    """A runner request that is refused; ``status`` is the answer's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Keep both parts."""
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+def mint(world: World, scope: RunnerScope, purpose: str) -> tuple[str, float]:
+    """Return a registration or removal token and when it expires."""
+    value, expires = world.secret("A", 28), world.now() + TOKEN_SECONDS
+    scope.tokens[value] = (purpose, expires)
+    return value, expires
+
+
+def redeem(world: World, scope: RunnerScope, value: str, purpose: str) -> None:
+    """Take a one-hour token.
+
+    Raises:
+        RunnerError: it is unknown, for something else, or too old.
+
+    """
+    found = scope.tokens.get(value)
+    if found is None or found[0] != purpose or found[1] <= world.now():
+        raise RunnerError(404, f"the {purpose} token is unknown or has expired")
+
+
+def label_list(names: list[str], defaults: tuple[str, ...] = ()) -> list[Json]:
+    """Return labels as REST shows them; those of ``defaults`` are read-only."""
+    read_only = {name.lower() for name in defaults}
+    unique = {name.lower(): name for name in names}
+    return [
+        {"id": index, "name": name, "type": "read-only" if key in read_only else "custom"}
+        for index, (key, name) in enumerate(unique.items(), 1)
+    ]
+
+
+def add(
+    world: World,
+    scope: RunnerScope,
+    name: str,
+    labels: list[Json],
+    *,
+    group_id: int = 1,
+    ephemeral: bool = False,
+    os: str = "linux",
+    architecture: str = "X64",
+    version: str | None = None,
+) -> Runner:
+    """Register a runner.
+
+    Raises:
+        RunnerError: 409, the name is taken; 404, no such group.
+
+    """
+    if group_id not in scope.groups:
+        raise RunnerError(404, "Runner group not found")
+    if any(runner.name == name for runner in scope.runners.values()):
+        raise RunnerError(409, f"Already exists - A runner with the name {name} already exists.")
+    runner = Runner(
+        id=world.new_id(),
+        name=name,
+        os=os,
+        architecture=architecture,
+        labels=labels,
+        group_id=group_id,
+        ephemeral=ephemeral,
+        secret=world.secret("rs_"),
+        version=version,
+        visible_from=world.visible_from(),
+    )
+    scope.runners[runner.id] = runner
+    return runner
+
+
+def jit_config(world: World, scope: RunnerScope, runner: Runner, work_folder: str) -> str:
+    """Return the files of a just-in-time runner, packed as GitHub packs them."""
+    group = scope.groups[runner.group_id]
+    settings = {
+        "AgentId": runner.id,
+        "AgentName": runner.name,
+        "DisableUpdate": True,
+        "Ephemeral": True,
+        "PoolId": group.id,
+        "PoolName": group.name,
+        "ServerUrl": f"{world.web_url}/_services/runner",
+        "GitHubUrl": scope.url,
+        "WorkFolder": work_folder,
+    }
+    files = {
+        ".runner": settings,
+        ".credentials": {"scheme": "OAuth", "data": {"clientId": str(runner.id)}},
+        ".credentials_rsaparams": {"secret": runner.secret},
+    }
+    packed = {
+        name: base64.b64encode(json.dumps(content).encode()).decode()
+        for name, content in files.items()
+    }
+    return base64.b64encode(json.dumps(packed).encode()).decode()
+
+
+def status_of(world: World, runner: Runner) -> str:
+    """Return online or offline; a runner that stays silent is offline."""
+    silent = runner.last_seen and runner.last_seen < world.now() - SILENT_SECONDS
+    return "offline" if silent else runner.status
+
+
+def visible(world: World, scope: RunnerScope) -> list[Runner]:
+    """Return the runners that readers see by now."""
+    return [r for r in scope.runners.values() if r.visible_from <= world.now()]
+
+
+def remove(scope: RunnerScope, runner: Runner, *, force: bool = False) -> None:
+    """Delete a runner.
+
+    Raises:
+        RunnerError: 422, it is running a job.
+
+    """
+    if runner.job_id is not None and not force:
+        message = f"Runner {runner.name!r} is currently running a job and cannot be deleted."
+        raise RunnerError(422, f"Bad request - {message}")
+    scope.runners.pop(runner.id, None)
+
+
+# --- Jobs -------------------------------------------------------------------
+
+
+def workflow_of(world: World, repository: Repository, name: str) -> Workflow:
+    """Return a workflow, making it when it is new."""
+    if name not in repository.workflows:
+        path = f".github/workflows/{name.lower().replace(' ', '-')}.yml"
+        repository.workflows[name] = Workflow(world.new_id(), name, path)
+    return repository.workflows[name]
+
+
+def queue_job(world: World, repository: Repository, given: Json) -> Job:
+    """Queue a job; ``given`` as in a scenario."""
+    branch = given.get("branch", repository.default_branch)
+    oid = repository.git.branch(branch) or ""
+    workflow = workflow_of(world, repository, given.get("workflow", "ci"))
+    now, actor = world.now(), repository.owner
+    number = sum(run.workflow is workflow for run in repository.runs) + 1
+    run = Run(world.new_id(), workflow, number, branch, oid, "push", now, now, actor)
+    run.suite_id = world.new_id()
+    name = given.get("name", "build")
+    steps = [
+        {"name": s.get("name", s["run"].splitlines()[0]), "run": s["run"]} for s in given["steps"]
+    ]
+    job = Job(world.new_id(), run, name, given.get("labels", ["self-hosted"]), steps, now)
+    job.check = checks.add_check(
+        world, repository, oid, name, None, status="queued", workflow=workflow.name
+    )
+    job.check.run_id, job.check.suite_id = run.id, run.suite_id
+    run.jobs.append(job)
+    repository.runs.append(run)
+    return job
+
+
+def all_jobs(world: World, scope: RunnerScope) -> list[tuple[Repository, Job]]:
+    """Return the jobs that runners of a scope may take, oldest first."""
+    kind, _, owner = scope.name.partition("/")
+    found = []
+    for repository in world.repositories.values():
+        mine = repository.scope is scope
+        if mine or (kind == "orgs" and repository.owner.login.lower() == owner.lower()):
+            found += [(repository, job) for run in repository.runs for job in run.jobs]
+    return found
+
+
+def acquire(world: World, scope: RunnerScope, runner: Runner) -> tuple[Repository, Job] | None:
+    """Give an idle runner the oldest queued job whose labels it has."""
+    runner.status, runner.last_seen = "online", world.now()
+    if runner.job_id is not None:
+        return None
+    has = {label["name"].lower() for label in runner.labels}
+    for repository, job in all_jobs(world, scope):
+        if job.status == "queued" and {name.lower() for name in job.labels} <= has:
+            job.status, job.started_at = "in_progress", world.now()
+            job.runner, job.runner_name, runner.job_id = runner, runner.name, job.id
+            job.run.updated_at = world.now()
+            if job.check:
+                job.check.status, job.check.started_at = "in_progress", world.now()
+            return repository, job
+    return None
+
+
+def complete(world: World, scope: RunnerScope, runner: Runner, job: Job, given: Json) -> None:
+    """End a job with the runner's result; an ephemeral runner is gone then."""
+    job.status, job.conclusion = "completed", given.get("conclusion", "success")
+    job.completed_at, job.log = world.now(), given.get("log", "")
+    job.run.updated_at = world.now()
+    for step, result in zip(job.steps, given.get("steps", []), strict=False):
+        step.update(result)
+    if job.check:
+        checks.conclude(job.check, job.conclusion, world.now())
+    runner.job_id = None
+    if runner.ephemeral:
+        scope.runners.pop(runner.id, None)
+
+
+def from_scenario(world: World, repository: Repository, given: Json) -> Runner:
+    """Register a runner that a scenario describes."""
+    names = [*DEFAULT_LABELS, *given.get("labels", [])]
+    runner = add(
+        world,
+        repository.scope,
+        given["name"],
+        label_list(names, DEFAULT_LABELS),
+        ephemeral=given.get("ephemeral", False),
+        os=given.get("os", "linux"),
+        version=given.get("version", "2.330.0"),
+    )
+    runner.status = given.get("status", "online")
+    if given.get("busy"):
+        steps: list[Any] = [{"run": "sleep 3600"}]
+        job = queue_job(world, repository, {"steps": steps, "labels": [runner.name], "name": "busy"})
+        job.status, job.started_at, job.runner = "in_progress", world.now(), runner
+        job.runner_name, runner.job_id = runner.name, job.id
+    return runner
