@@ -103,12 +103,16 @@ class Report:
     requests_count: int = 0
     points_count: int = 0
     points_remaining: int = 0
+    # Writes that were sent; None in a dry run.
+    acted: int | None = None
 
     @property
     def changed(self) -> bool:
-        """Whether something was, or would be, changed at GitHub."""
+        """Whether something was, or in a dry run would be, changed at GitHub."""
+        if self.acted is not None:
+            return self.acted > 0
         acting = (Verb.MERGE, Verb.UPDATE, Verb.CLOSE_DUPLICATE)
-        return bool(self.results) or any(
+        return any(
             decision.verb in acting or decision.conflict_label
             for decision in self.decisions.values()
         )
@@ -121,6 +125,7 @@ class Report:
             "gate": self.gate,
             "stopped": self.stopped,
             "failed": self.failed,
+            "changed": self.changed,
             "warnings": self.warnings,
             "requests": self.requests_count,
             "points": self.points_count,
@@ -173,6 +178,7 @@ class Cycle:
         except ForgeError as error:
             self.record(note, number, f"failed: {error}")
             raise
+        self.report.acted = (self.report.acted or 0) + 1
         self.record(note, number, "done")
         return answer
 

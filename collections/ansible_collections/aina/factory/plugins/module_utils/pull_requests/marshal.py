@@ -39,7 +39,7 @@ def run(
     policy: Policy, repository: str, branch: str, memory: Memory, world: World, *, dry_run: bool
 ) -> Report:
     """Run one cycle, or with ``dry_run`` print what it would do: it reads and writes nothing."""
-    report = Report(repository, policy.mode)
+    report = Report(repository, policy.mode, acted=None if dry_run else 0)
     cycle = Cycle(policy, branch, memory, world, report, started_at=world.now())
     try:
         if dry_run:

@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
 from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Request, Run
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.settings import Login
-from factory.outcome import UsageError
 
 _PERMISSIONS = {
     "contents": "write",
@@ -34,7 +34,7 @@ def token_source(
     """Return what yields a valid token whenever it is called.
 
     Raises:
-        UsageError: there is no token to be had; says where it was looked for.
+        ConfigurationError: there is no token to be had; says where it was looked for.
 
     """
     if login.method == "token_file":
@@ -51,11 +51,13 @@ def _from_file(path: Path) -> str:
     try:
         mode, token = path.stat().st_mode, path.read_text().strip()
     except OSError as error:
-        raise UsageError(f"marshal.login.token_file {path}: {error.strerror}") from error
+        raise ConfigurationError(f"marshal.login.token_file {path}: {error.strerror}") from error
     if mode & 0o077:
-        raise UsageError(f"marshal.login.token_file {path} is open to others; chmod 0600 it")
+        raise ConfigurationError(
+            f"marshal.login.token_file {path} is open to others; chmod 0600 it"
+        )
     if not token:
-        raise UsageError(f"marshal.login.token_file {path} is empty")
+        raise ConfigurationError(f"marshal.login.token_file {path} is empty")
     return token
 
 
@@ -65,12 +67,14 @@ def _from_gh(run: Run, api_url: str) -> str:
     try:
         done = run(["gh", "auth", "token", "--hostname", host], timeout_seconds=30)
     except OSError as error:
-        raise UsageError(
+        raise ConfigurationError(
             f"gh cannot be started: {error}; install it or set marshal.login"
         ) from None
     token = done.stdout.decode().strip()
     if not done.ok or not token:
-        raise UsageError(f"gh has no token for {host}; run gh auth login, or set marshal.login")
+        raise ConfigurationError(
+            f"gh has no token for {host}; run gh auth login, or set marshal.login"
+        )
     return token
 
 
@@ -136,7 +140,7 @@ class _App:
         )
         if not done.ok:
             words = done.stderr.decode(errors="replace").strip()[-200:]
-            raise UsageError(f"marshal.login.app_key_file {key} cannot sign: {words}")
+            raise ConfigurationError(f"marshal.login.app_key_file {key} cannot sign: {words}")
         return (signed + b"." + _base64(done.stdout)).decode()
 
 

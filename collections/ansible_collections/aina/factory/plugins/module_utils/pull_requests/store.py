@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     audit,
     remembering,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
-from factory.outcome import UsageError
 
 
 class Store:
@@ -30,7 +30,7 @@ class Store:
         """Return the memory, an empty one when there is none.
 
         Raises:
-            UsageError: the file is damaged: nothing is merged on a guess.
+            ConfigurationError: the file is damaged: nothing is merged on a guess.
 
         """
         try:
@@ -38,7 +38,7 @@ class Store:
         except FileNotFoundError:
             return Memory()
         except ValueError as error:
-            raise UsageError(
+            raise ConfigurationError(
                 f"{self.memory_path}: {error}; look at it, then move it away to begin anew"
             ) from error
 
@@ -54,7 +54,7 @@ class Store:
         """Append one record; the chain goes on from what is on disk.
 
         Raises:
-            UsageError: the log was damaged.
+            ConfigurationError: the log was damaged.
 
         """
         self.audit_path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,9 @@ class Store:
         try:
             return audit.verify(whole.decode().splitlines())
         except ValueError as error:
-            raise UsageError(f"{self.audit_path}: {error}; move it away to begin anew") from error
+            raise ConfigurationError(
+                f"{self.audit_path}: {error}; move it away to begin anew"
+            ) from error
 
 
 def _replace(path: Path, document: dict[str, Any]) -> None:
