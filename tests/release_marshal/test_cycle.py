@@ -320,7 +320,17 @@ PULLS = st.lists(
 FAULTS = st.dictionaries(
     st.integers(0, 12),
     st.sampled_from(
-        ["crash_before", "crash_after", "error_before", "error_after", "limited", "moved", "base_modified", "not_mergeable", "forbidden"]
+        [
+            "crash_before",
+            "crash_after",
+            "error_before",
+            "error_after",
+            "limited",
+            "moved",
+            "base_modified",
+            "not_mergeable",
+            "forbidden",
+        ]
     ),
     max_size=3,
 )

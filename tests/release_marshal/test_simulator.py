@@ -20,7 +20,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import Transport
-from factory import effects, http
+from factory import effects, http, locks
 from factory.__main__ import main
 
 pytestmark = pytest.mark.slow
@@ -171,7 +171,7 @@ def test_every_kind_of_pull_request_has_its_reason(rig: Rig) -> None:
         d.number: (d.verb.value, d.reason.code, d.reason.owner.value)
         for d in report.decisions.values()
     }
-    found = {value for value in titles.values()}
+    found = set(titles.values())
     assert {
         ("merge", "green", "marshal"),
         ("wait", "check_failed", "author"),
@@ -285,3 +285,68 @@ def test_the_command_prints_who_must_act(
             check=False,
         )
         assert everything.stdout == ""
+
+
+def settings_file(tmp_path: Path, addresses: dict[str, Any], login: dict[str, Any]) -> str:
+    path = tmp_path / "factory.json"
+    marshal_section = {
+        "github_api_url": addresses["api_url"],
+        "ca_file": addresses["ca_file"],
+        "state_dir": str(tmp_path / "state"),
+        "login": login,
+        "projects": [{"name": "demo", "repository": NAME}],
+    }
+    path.write_text(json.dumps({"marshal": marshal_section}))
+    return str(path)
+
+
+def test_a_github_app_lands_pull_requests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    permissions = {
+        "contents": "write",
+        "pull_requests": "write",
+        "issues": "write",
+        "checks": "read",
+        "statuses": "read",
+        "metadata": "read",
+    }
+    app = {"slug": "marshal", "installed_on": "factory", "permissions": permissions}
+    with Simulator({**repository(1), "apps": [app]}) as simulator:
+        addresses = simulator.addresses()
+        (installed,) = addresses["apps"]
+        login = {
+            "method": "github_app",
+            "app_id": installed["id"],
+            "app_key_file": installed["private_key_file"],
+        }
+
+        code = main(["marshal", "--config", settings_file(tmp_path, addresses, login), "--json"])
+
+        captured = capsys.readouterr()
+        assert code == 0, captured
+        assert json.loads(captured.out)["projects"][0]["merged"] == [1]
+
+
+def test_a_second_run_at_once_says_who_holds_the_lock(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Simulator(repository(1)) as simulator:
+        addresses = simulator.addresses()
+        login = {"method": "token_file", "token_file": addresses["token_file"]}
+        path = settings_file(tmp_path, addresses, login)
+        with locks.exclusive(tmp_path / "state/demo/lock"):
+            assert main(["marshal", "--config", path, "--json"]) == 75
+        assert "lock" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_a_list_that_breaks_off_lands_nothing(tmp_path: Path) -> None:
+    with Simulator(repository(120)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        simulator.add_fault({"path": "*graphql", "skip": 1, "times": 4, "answer": {"status": 502}})
+
+        report = rig.cycle()
+
+        assert report.gate == "data_incomplete"
+        assert set(rig.states.values()) == {"OPEN"}
+        assert rig.simulator.dispatcher.counts()["writes"] == 0

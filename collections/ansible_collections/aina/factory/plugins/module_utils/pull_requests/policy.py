@@ -99,7 +99,6 @@ class Policy:
     cycle_budget_seconds: float = 540.0
     mergeability_budget_seconds: float = 60.0
     delete_branch: bool = True
-    conflict_lane: bool = False
     points_floor: int = 500
     duplicates: Duplicates = Duplicates()
     train: Train = Train()
@@ -123,7 +122,7 @@ class Policy:
             return tuple(section.strings(key, list(standard)))
 
         def minutes(key: str, seconds: float) -> float:
-            return section.number(key, seconds / 60, minimum=0) * 60
+            return float(section.number(key, seconds / 60, minimum=0)) * 60
 
         policy = Policy(
             mode=section.text("mode", default.mode, choices=MODES),
@@ -138,7 +137,7 @@ class Policy:
             check_finish_deadline_seconds=minutes(
                 "check_finish_deadline_minutes", default.check_finish_deadline_seconds
             ),
-            settle_seconds=section.number("settle_seconds", 0, minimum=0),
+            settle_seconds=float(section.number("settle_seconds", 0, minimum=0)),
             hold_labels=names("hold_labels", default.hold_labels),
             hold_issue_label=section.text("hold_issue_label", default.hold_issue_label),
             priority_labels=names("priority_labels", ()),
@@ -159,12 +158,11 @@ class Policy:
             max_merges_per_cycle=section.integer("max_merges_per_cycle", 10, minimum=0),
             max_updates_per_cycle=section.integer("max_updates_per_cycle", 1, minimum=0),
             examined_per_cycle=section.integer("examined_per_cycle", 30, minimum=1, maximum=100),
-            cycle_budget_seconds=section.number("cycle_budget_seconds", 540, minimum=1),
-            mergeability_budget_seconds=section.number(
-                "mergeability_budget_seconds", 60, minimum=0
+            cycle_budget_seconds=float(section.number("cycle_budget_seconds", 540, minimum=1)),
+            mergeability_budget_seconds=float(
+                section.number("mergeability_budget_seconds", 60, minimum=0)
             ),
             delete_branch=section.boolean("delete_branch", True),
-            conflict_lane=section.boolean("conflict_lane", False),
             points_floor=section.integer("points_floor", 500, minimum=0),
             duplicates=_duplicates(section.section("duplicates", {})),
             train=_train(section.section("train", {})),
@@ -177,7 +175,7 @@ def _duplicates(section: Section) -> Duplicates:
     duplicates = Duplicates(
         action=section.text("action", "off", choices=("off", "label", "close")),
         same_issue=section.boolean("same_issue", False),
-        grace_seconds=section.number("grace_hours", 24, minimum=0) * 3600,
+        grace_seconds=float(section.number("grace_hours", 24, minimum=0)) * 3600,
         label=section.text("label", "duplicate"),
         agents=tuple(section.strings("agents", [])),
         max_closes_per_cycle=section.integer("max_closes_per_cycle", 2, minimum=0),
@@ -190,8 +188,8 @@ def _train(section: Section) -> Train:
     train = Train(
         max_members=section.integer("max_members", 30, minimum=1, maximum=100),
         branch_prefix=section.text("branch_prefix", "train/"),
-        ci_timeout_seconds=section.number("ci_timeout_minutes", 120, minimum=1) * 60,
-        retry_seconds=section.number("retry_hours", 12, minimum=0) * 3600,
+        ci_timeout_seconds=float(section.number("ci_timeout_minutes", 120, minimum=1)) * 60,
+        retry_seconds=float(section.number("retry_hours", 12, minimum=0)) * 3600,
     )
     section.done()
     return train
