@@ -350,3 +350,16 @@ def test_a_list_that_breaks_off_lands_nothing(tmp_path: Path) -> None:
         assert report.gate == "data_incomplete"
         assert set(rig.states.values()) == {"OPEN"}
         assert rig.simulator.dispatcher.counts()["writes"] == 0
+
+
+def test_native_mode_enters_githubs_queue_once(tmp_path: Path) -> None:
+    rules = [{"branch": "main", "required_checks": ["ci"], "merge_queue": True}]
+    with Simulator(repository(2, rules=rules)) as simulator:
+        rig = Rig(simulator, tmp_path, policy(mode="native"))
+
+        first = rig.cycle()
+        second = rig.cycle()
+
+        assert first.results == {1: "enqueued", 2: "enqueued"}
+        assert {d.reason.code for d in second.decisions.values()} == {"in_merge_queue"}
+        assert second.results == {}
