@@ -47,6 +47,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for entry in entries:
             if isinstance(entry, pytest.TestReport):
                 seconds[_stage(entry.nodeid)] += entry.duration
+    if not counts:
+        return
     terminalreporter.section("stages")
     for stage, count in sorted(counts.items()):
         told = ", ".join(f"{count[outcome]} {outcome}" for outcome in OUTCOMES if count[outcome])

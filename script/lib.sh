@@ -294,17 +294,18 @@ ensure_sandbox_host() {
   step "sandbox host" ansible-playbook --inventory inventory/sandbox molecule/shared/create.yml
 }
 
-# The demo's real input: a bare origin and a checkout with 108 leftover worktrees.
+# The demo's real input: a bare origin and a checkout with 108 leftover worktrees. What the
+# generator writes last says that it is complete.
 build_sandbox_repository() {
-  docker exec "$SANDBOX_HOST" rm -rf /opt/aina-factory-demo
+  docker exec "$SANDBOX_HOST" rm -rf /opt/aina-factory-demo /srv/demo
   docker exec "$SANDBOX_HOST" mkdir -p /opt/aina-factory-demo
   docker cp tests/corpus "$SANDBOX_HOST:/opt/aina-factory-demo/corpus"
-  docker exec --user ali --workdir /opt/aina-factory-demo --env HOME=/home/ali "$SANDBOX_HOST" \
-    python3 -m corpus --target /srv/repos --worktrees 108
+  docker exec --workdir /opt/aina-factory-demo "$SANDBOX_HOST" \
+    python3 -m corpus --target /srv/demo --worktrees 108 --owner ali
 }
 
 ensure_sandbox_repository() {
-  if ! docker exec "$SANDBOX_HOST" test -e /srv/repos/corpus.json; then
+  if ! docker exec "$SANDBOX_HOST" test -e /srv/demo/labels.json; then
     step "108 worktrees" build_sandbox_repository
   fi
 }

@@ -279,3 +279,52 @@ def test_a_foreign_engine_is_adopted_and_not_replaced(host: Any) -> None:
     assert run.returncode == 0
     assert [what for what in run.changed if what.startswith("install ")] == []
     host.check_output("dpkg --purge docker-ce")
+
+
+# A signed repository of a vendor, with packages that are there by name only.
+REPOSITORY = """
+set -e
+apt-get install --yes --quiet --no-install-recommends gnupg apt-utils >/dev/null
+mkdir -p /srv/apt && cd /srv/apt
+package() {
+  mkdir -p /tmp/$1/DEBIAN
+  printf 'Package: %s\\nVersion: 5:29.5.3\\nArchitecture: all\\nMaintainer: x <x@example.com>\\nDescription: x\\n' $1 \
+    >/tmp/$1/DEBIAN/control
+  dpkg-deb --build /tmp/$1 /srv/apt/$1.deb >/dev/null
+}
+for name in docker-ce docker-ce-cli containerd.io docker-buildx-plugin; do package $name; done
+apt-ftparchive packages . >Packages
+apt-ftparchive release . >Release
+export GNUPGHOME=/tmp/gnupg
+install -d -m 0700 $GNUPGHOME
+gpg --batch --quiet --passphrase '' --quick-generate-key x@example.com
+gpg --batch --quiet --yes --clearsign --output InRelease Release
+gpg --armor --export x@example.com
+"""
+
+
+def test_a_signed_repository_is_the_source_when_declared(host: Any) -> None:
+    host.check_output("apt-get remove --yes --quiet 'docker*' containerd >/dev/null")
+    key = host.check_output("bash -c %s", REPOSITORY)
+    repository = {"url": "file:/srv/apt", "suite": "./", "key": key + "\n"}
+
+    run = converge(
+        SCENARIO, docker_host_engine_source="repository", docker_host_repository=repository
+    )
+
+    assert host.package("docker-ce").version == "5:29.5.3"
+    # These packages hold no engine, which is an error and not a settled host.
+    assert run.returncode != 0
+    assert "dockerd" in run.output
+    host.check_output(
+        "apt-get purge --yes --quiet 'docker-ce*' containerd.io docker-buildx-plugin >/dev/null"
+    )
+
+
+def test_a_repository_that_is_the_source_no_longer_is_forgotten(host: Any) -> None:
+    assert "file:/srv/apt" in host.check_output("apt-cache policy")
+
+    assert converge(SCENARIO).returncode == 0
+
+    assert "file:/srv/apt" not in host.check_output("apt-cache policy")
+    assert host.package("docker.io").is_installed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import pwd
 import time
 from pathlib import Path
 
@@ -16,18 +16,17 @@ LABELS = "labels.json"
 
 
 def choose(count: int) -> list[Situation]:
-    """Return ``count`` situations: every one in turn, each time in its next variant."""
+    """Return ``count`` situations: each in turn, every time in its next variant."""
     by_name: dict[str, list[Situation]] = {}
     for one in every():
         by_name.setdefault(one.name, []).append(one)
     chosen: list[Situation] = []
     turn = 0
-    # First every variant once (in turns over the situations), then again from the start.
-    longest = max(len(variants) for variants in by_name.values())
     while len(chosen) < count:
         for variants in by_name.values():
-            if turn % longest < len(variants):
-                chosen.append(variants[turn % longest])
+            # Each at least twice, then the variants not yet seen, then all over again.
+            if turn < 2 or turn % len(every()) < len(variants):
+                chosen.append(variants[turn % len(variants)])
         turn += 1
     return chosen[:count]
 
@@ -47,7 +46,7 @@ def build(
     some names.
     """
     known = [one for one in every() if not only or one.name in only]
-    chosen = choose(len(every()) if worktrees is None else worktrees) if not only else known
+    chosen = known if only or worktrees is None else choose(worktrees)
     if only and worktrees is not None:
         chosen = [known[number % len(known)] for number in range(worktrees)]
     now = int(time.time())
@@ -80,9 +79,9 @@ def make(factory: Factory, one: Situation) -> tuple[Lane, Label]:
         raise GitError(f"{one.name}: {one.variant}: {error}") from error
     done = result if isinstance(result, Made) else Made(result)
     lane = done.lane
-    if one.variant == "idle, with dependencies" or factory.shape.dependency_files > 1_000:
-        if lane.path.is_dir() and not lane.path.is_symlink():
-            factory.dependencies(lane)
+    wanted = one.variant == "idle, with dependencies" or factory.shape.dependency_files > 100
+    if wanted and lane.path.is_dir() and not lane.path.is_symlink():
+        factory.dependencies(lane)
     label = Label(
         path=done.path or str(lane.path),
         situation=one.name,
@@ -107,14 +106,9 @@ def _head(lane: Lane) -> str | None:
         return None
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a corpus with all its times; valid only at the path it was built at."""
-    shutil.copytree(source, target, symlinks=True, copy_function=shutil.copy2)
-
-
 def give_to(target: Path, user: str) -> None:
     """Make ``user`` the owner of everything."""
+    account = pwd.getpwnam(user)
     for folder, folders, files in os.walk(target):
-        for name in [*folders, *files]:
-            shutil.chown(os.path.join(folder, name), user, follow_symlinks=False)
-    shutil.chown(target, user)
+        for path in [Path(folder), *(Path(folder, name) for name in [*folders, *files])]:
+            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)

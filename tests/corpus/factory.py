@@ -111,9 +111,7 @@ def put(directory: Path, files: Files) -> None:
 class Factory:
     """The origin, the checkout, and the place where landings happen."""
 
-    def __init__(
-        self, root: Path, *, style: str, seed: int, shape: Shape, now: int
-    ) -> None:
+    def __init__(self, root: Path, *, style: str, seed: int, shape: Shape, now: int) -> None:
         """Create the repositories; ``now`` is the present, in seconds since the epoch."""
         self.root = root
         self.style = style
@@ -126,7 +124,7 @@ class Factory:
         self.workspaces = root / "agent-workspaces"
         self.outside = root / "outside"
         self.canary = root / "canary"
-        self._landing = root / "landing"
+        self.landing = root / "landing"
         self._numbers = iter(range(1, 1_000_000))
         self.pull_requests: list[dict[str, object]] = []
         self._damages: list[Callable[[], object]] = []
@@ -141,7 +139,7 @@ class Factory:
         first = self.git(self.origin, "commit-tree", "-m", "Start", tree)
         self.git(self.origin, "update-ref", "refs/heads/main", first)
         # Landings happen in a worktree of the origin: no objects need to travel.
-        self.git(self.origin, "worktree", "add", "-q", "--detach", str(self._landing), "main")
+        self.git(self.origin, "worktree", "add", "-q", "--detach", str(self.landing), "main")
         files: dict[str, str | bytes] = {
             ".gitignore": "node_modules/\ndist/\n.next/\n__pycache__/\n*.tsbuildinfo\n"
             ".env\n*.sqlite\n.cache/\nscratch/\n",
@@ -150,9 +148,9 @@ class Factory:
         }
         for number in range(self.shape.tracked_files):
             files[f"src/package{number // 50}/module{number}.ts"] = f"export const n = {number}\n"
-        put(self._landing, files)
-        self.git(self._landing, "add", "--all")
-        self.git(self._landing, "commit", "-q", "-m", "Begin")
+        put(self.landing, files)
+        self.git(self.landing, "add", "--all")
+        self.git(self.landing, "commit", "-q", "-m", "Begin")
         self._publish()
         self.git(self.root, "clone", "-q", str(self.origin), str(self.checkout))
 
@@ -191,14 +189,14 @@ class Factory:
         number = next(self._numbers)
         reference = f"refs/pull/{number}/head"
         lane.push(reference)
-        self.git(self._landing, "reset", "-q", "--hard", "refs/heads/main")
+        self.git(self.landing, "reset", "-q", "--hard", "refs/heads/main")
         self.pull_requests.append(
             {"number": number, "branch": lane.branch, "head": lane.head, "merged": True}
         )
         return reference
 
     def _publish(self, forget: str | None = None) -> None:
-        self.git(self._landing, "update-ref", "refs/heads/main", "HEAD")
+        self.git(self.landing, "update-ref", "refs/heads/main", "HEAD")
         if forget:
             self.git(self.origin, "update-ref", "-d", forget)
 
@@ -218,7 +216,7 @@ class Factory:
         self.tick()
         lane.landed += lane.git("rev-list", "HEAD", "--not", lane.base).split()
         reference = self._propose(lane)
-        git, at = self.git, self._landing
+        git, at = self.git, self.landing
         kind = style or self.style
         if kind == "squash":
             git(at, "merge", "-q", "--squash", reference)
@@ -244,27 +242,27 @@ class Factory:
         reference = self._propose(lane)
         self.pull_requests.pop()
         # Without an -x line and with a later date, the ids differ.
-        self.git(self._landing, "cherry-pick", *revisions)
+        self.git(self.landing, "cherry-pick", *revisions)
         self._publish(reference)
 
     def main(self, files: Files, message: str = "Edit main") -> None:
         """Let somebody else change main."""
         self.tick()
-        self.git(self._landing, "reset", "-q", "--hard", "refs/heads/main")
-        put(self._landing, files)
-        self.git(self._landing, "add", "--all")
-        self.git(self._landing, "commit", "-q", "-m", message)
+        self.git(self.landing, "reset", "-q", "--hard", "refs/heads/main")
+        put(self.landing, files)
+        self.git(self.landing, "add", "--all")
+        self.git(self.landing, "commit", "-q", "-m", message)
         self._publish()
 
     def revert_last(self) -> None:
         """Take the last landing back on main."""
         self.tick()
         options = ["-m", "1"] if " " in self._parents() else []
-        self.git(self._landing, "revert", "--no-edit", *options, "HEAD")
+        self.git(self.landing, "revert", "--no-edit", *options, "HEAD")
         self._publish()
 
     def _parents(self) -> str:
-        return self.git(self._landing, "log", "-1", "--format=%P")
+        return self.git(self.landing, "log", "-1", "--format=%P")
 
     def fetch(self) -> None:
         """Bring the checkout's view of main up to date."""
@@ -299,7 +297,7 @@ class Factory:
 
     def finish(self, made: list[tuple[Lane, Label]]) -> None:
         """Remove the scaffolding, break what shall be broken, set all times."""
-        self.git(self.origin, "worktree", "remove", "--force", str(self._landing))
+        self.git(self.origin, "worktree", "remove", "--force", str(self.landing))
         admins = admin_directories(self.checkout)
         for lane, _ in made:
             if lane.path.is_dir():
@@ -331,6 +329,6 @@ def touch(directory: Path, seconds: int) -> None:
     """Give everything below ``directory``, and itself, one time; never follow links."""
     for folder, folders, files in os.walk(directory, topdown=False):
         for name in [*folders, *files]:
-            os.utime(os.path.join(folder, name), (seconds, seconds), follow_symlinks=False)
+            os.utime(Path(folder, name), (seconds, seconds), follow_symlinks=False)
     if os.path.lexists(directory):
         os.utime(directory, (seconds, seconds), follow_symlinks=False)

@@ -64,7 +64,7 @@ def _sleep(
     program: Path | None = None,
     preload: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    with open(stdin or os.devnull, "rb") as source:
+    with Path(stdin or os.devnull).open("rb") as source:
         return subprocess.Popen(
             [program or "sleep", SLEEP_SECONDS],
             cwd=cwd or "/",

@@ -35,16 +35,15 @@ HOLDERS = (
 class Inventory:
     """All that a directory holds.
 
-    ``files`` maps a path to the id that git would give the content; ``heads`` maps a
-    worktree's path to its commit; ``reflog`` are commits that only a reflog names.
+    ``files`` maps a path to the id that git would give the content. Commits that only a
+    reflog names do not count: the owner's policy lets them go.
     """
 
     commits: frozenset[str]
     blobs: frozenset[str]
     files: dict[str, str]
-    heads: dict[str, str]
     own: dict[str, frozenset[str]]
-    """Commits of nested repositories and private references, by the worktree's path."""
+    """What a worktree's HEAD and private references point to, by its path."""
     repositories: frozenset[str]
 
 
@@ -78,7 +77,14 @@ def _git(directory: Path, *arguments: str, stdin: bytes = b"", index: Path | Non
     if index:
         environment["GIT_INDEX_FILE"] = str(index)
     # Settings of the repository under judgement must neither run code nor hide anything.
-    safe = ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*"]
+    safe = [
+        "-c",
+        "core.fsmonitor=false",
+        "-c",
+        "core.hooksPath=/dev/null",
+        "-c",
+        "safe.directory=*",
+    ]
     return subprocess.run(
         ["git", *safe, *arguments], input=stdin, env=environment, capture_output=True, check=False
     ).stdout
@@ -87,7 +93,9 @@ def _git(directory: Path, *arguments: str, stdin: bytes = b"", index: Path | Non
 def reachable(git_directory: Path, tips: Iterable[str]) -> tuple[set[str], set[str]]:
     """Return the commits, and all other objects, that existing ``tips`` reach."""
     wanted = "\n".join(tips).encode()
-    checked = _git(git_directory, "cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=wanted)
+    checked = _git(
+        git_directory, "cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=wanted
+    )
     there = [line.split()[0] for line in checked.splitlines() if not line.endswith(b"missing")]
     listed = _git(git_directory, "rev-list", "--objects", "--stdin", stdin=b"\n".join(there))
     objects = {line.split(b" ", 1)[0].decode() for line in listed.splitlines()}
@@ -107,6 +115,15 @@ def _tips(git_directory: Path) -> set[str]:
     return tips - {"0" * 40}
 
 
+def _branch(common: Path, admin: Path) -> set[str]:
+    """Return what the branch points to that a worktree has checked out."""
+    head = admin / "HEAD"
+    name = os.fsdecode(head.read_bytes()).strip() if head.is_file() else ""
+    if not name.startswith("ref: "):
+        return set()
+    return {_git(common, "rev-parse", "--verify", "-q", name[5:]).decode().strip()} - {""}
+
+
 def _staged(common: Path, git_directory: Path) -> set[str]:
     index = git_directory / "index"
     if not index.is_file():
@@ -120,7 +137,7 @@ def blob_id(path: str | Path) -> str:
     """Return the id that git gives to this file's (or symbolic link's) content."""
     mode = os.lstat(path).st_mode
     if stat.S_ISLNK(mode):
-        content = os.fsencode(os.readlink(path))
+        content = os.fsencode(Path(path).readlink())
     elif stat.S_ISREG(mode):
         content = Path(path).read_bytes()
     else:
@@ -136,11 +153,11 @@ def _walk(root: Path, ignore: frozenset[str]) -> tuple[dict[str, str], list[Path
             repositories.append(Path(folder))
             folders.clear()
             continue
-        folders[:] = [name for name in folders if os.path.join(folder, name) not in ignore]
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        for name in [*names, *links]:
-            if name != ".git":
-                files[os.path.join(folder, name)] = blob_id(os.path.join(folder, name))
+        folders[:] = [name for name in folders if str(Path(folder, name)) not in ignore]
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        for path in (Path(folder, name) for name in [*names, *links]):
+            if path.name != ".git":
+                files[str(path)] = blob_id(path)
     return files, repositories
 
 
@@ -153,7 +170,6 @@ def take(root: Path, *, ignore: Iterable[Path] = ()) -> Inventory:
     files, repositories = _walk(root, frozenset(str(path) for path in ignore))
     commits: set[str] = set()
     blobs: set[str] = set()
-    heads: dict[str, str] = {}
     own: dict[str, frozenset[str]] = {}
     for common in repositories:
         administered = [path for path in (common / "worktrees").glob("*") if path.is_dir()]
@@ -165,18 +181,14 @@ def take(root: Path, *, ignore: Iterable[Path] = ()) -> Inventory:
         for admin in administered:
             blobs |= _staged(common, admin)
             name = _worktree_path(admin)
-            private, _ = reachable(common, _tips(admin))
-            head = _git(admin, "rev-parse", "--verify", "-q", "HEAD").decode().strip()
             if name:
-                own[name] = frozenset(private)
-                if head:
-                    heads[name] = head
+                own[name] = frozenset(_tips(admin) | _branch(common, admin))
         for module in {path.parent for path in modules if (path.parent / "objects").is_dir()}:
             found, others = reachable(module, _tips(module))
             commits |= found
             blobs |= others | _staged(module, module)
     names = frozenset(str(path) for path in repositories)
-    return Inventory(frozenset(commits), frozenset(blobs), files, heads, own, names)
+    return Inventory(frozenset(commits), frozenset(blobs), files, own, names)
 
 
 def _worktree_path(admin: Path) -> str | None:
@@ -187,7 +199,9 @@ def _worktree_path(admin: Path) -> str | None:
     return os.fsdecode(written.removesuffix(b"\n").removesuffix(b"/.git"))
 
 
-def _held(origins: Iterable[Path], before: Path, landed: Iterable[str]) -> tuple[set[str], set[str]]:
+def _held(
+    origins: Iterable[Path], before: Path, landed: Iterable[str]
+) -> tuple[set[str], set[str]]:
     """Return the commits and the other objects that need no rescue."""
     commits: set[str] = set(landed)
     objects: set[str] = set()
@@ -227,8 +241,8 @@ def losses(
     for path, held in before.own.items():
         # The origin alone counts: a branch that is left behind here is no second copy.
         gone = os.path.lexists(path) is False and path not in after.own
-        if gone and held - commits:
-            result.unproven[path] = set(held - commits)
+        if gone and (here := reachable(repository, held)[0] - commits):
+            result.unproven[path] = here
     return result
 
 

@@ -24,9 +24,7 @@ def main() -> int:
     """Serve until a signal ends it."""
     parser = argparse.ArgumentParser(prog="simulator", description=__doc__)
     parser.add_argument("--scenario", default="empty", metavar="NAME", help="a name or a file")
-    parser.add_argument(
-        "--listen", type=_address, default=("127.0.0.1", 0), metavar="ADDRESS:PORT"
-    )
+    parser.add_argument("--listen", type=_address, default=("127.0.0.1", 0), metavar="ADDRESS:PORT")
     parser.add_argument(
         "--control", type=_address, default=("127.0.0.1", 0), metavar="ADDRESS:PORT"
     )

@@ -48,9 +48,22 @@ ALL_PERMISSIONS = {
     "statuses": "write",
     "workflows": "write",
 }
-SETTINGS = """private fork_of description default_branch allow_squash_merge allow_merge_commit
-allow_rebase_merge allow_auto_merge delete_branch_on_merge merge_delay_seconds
-update_branch_delay_seconds fork_approval_policy fork_workflows collaborators""".split()
+SETTINGS = [
+    "private",
+    "fork_of",
+    "description",
+    "default_branch",
+    "allow_squash_merge",
+    "allow_merge_commit",
+    "allow_rebase_merge",
+    "allow_auto_merge",
+    "delete_branch_on_merge",
+    "merge_delay_seconds",
+    "update_branch_delay_seconds",
+    "fork_approval_policy",
+    "fork_workflows",
+    "collaborators",
+]
 
 
 def moment(text: str | None, now: float, default: float) -> float:
@@ -330,7 +343,7 @@ def _pull(world: World, repository: Repository, given: Document, where: str) -> 
             world,
             repository,
             author=author,
-            title=given.get("title", given["head"]),
+            title=str(given.get("title", given["head"])),
             head=given["head"],
             base=given.get("base", repository.default_branch),
             body=given.get("body", ""),
@@ -374,7 +387,7 @@ def _release(world: World, repository: Repository, given: Document) -> None:
     release = Release(
         id=world.new_id(),
         tag=given["tag"],
-        name=given.get("name", given["tag"]),
+        name=str(given.get("name", given["tag"])),
         body=given.get("body", ""),
         created_at=when,
         author=repository.owner,

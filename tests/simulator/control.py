@@ -74,11 +74,11 @@ def clear_log(simulator: Simulator, _body: Json) -> Json:
 @command("POST", "/scenario")
 def load(simulator: Simulator, body: Json) -> Json:
     """Begin again with a scenario: ``name`` for a file, ``document`` for its content."""
-    if "document" in body:
-        document = scenario.check(body["document"], "document")
-    else:
-        document = scenario.load(body["name"])
-    simulator.load(document)
+    simulator.load(
+        scenario.check(body["document"], "document")
+        if "document" in body
+        else scenario.load(body["name"])
+    )
     return simulator.addresses()
 
 
@@ -154,9 +154,7 @@ def conclude(simulator: Simulator, body: Json) -> Json:
         raise HttpError(404, f"no commit {body['ref']}")
     now, name, wanted = simulator.world.now(), body["name"], body.get("conclusion")
     running = [
-        run
-        for run in found.checks.get(oid, [])
-        if run.name == name and run.status != "completed"
+        run for run in found.checks.get(oid, []) if run.name == name and run.status != "completed"
     ]
     if running and wanted:
         checks.conclude(running[-1], wanted, now)
@@ -187,7 +185,7 @@ def open_pull(simulator: Simulator, body: Json) -> Json:
         world,
         found,
         author=world.account(body.get("author", found.owner.login)),
-        title=body.get("title", body["head"]),
+        title=str(body.get("title", body["head"])),
         head=body["head"],
         base=body.get("base", found.default_branch),
         body=body.get("body", ""),

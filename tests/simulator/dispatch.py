@@ -7,10 +7,11 @@ import json
 import time
 from dataclasses import dataclass, field
 
-from simulator import auth, checks, faults, graphql, pulls, rest
+from simulator import auth, checks, faults, pulls, rest
 from simulator.clock import iso
 from simulator.faults import Disconnected, Fault
 from simulator.gitstore import GitError
+from simulator.graphql import Query, execute, parse_query
 from simulator.http import Answer, HttpError, Incoming
 from simulator.limits import Limits
 from simulator.model import Json, Token
@@ -57,7 +58,7 @@ class Dispatcher:
         """
         entry = self._entry(request, "graphql")
         try:
-            query = graphql.parse_query(request.json())
+            query = parse_query(request.json())
         except HttpError as error:
             return self._finish(entry, error.answer())
         entry["operation"] = query.root_fields
@@ -141,9 +142,7 @@ class Dispatcher:
         write = request.method in WRITES
         entry["points"], entry["write"] = 1, write
         self.limits.spend(caller, resource, 1, now)
-        wait = self.limits.secondary(
-            caller, resource, write=write, content=route.content, now=now
-        )
+        wait = self.limits.secondary(caller, resource, write=write, content=route.content, now=now)
         if wait is not None:
             raise HttpError(
                 403,
@@ -197,7 +196,7 @@ class Dispatcher:
 
     # --- GraphQL ------------------------------------------------------------
 
-    def _graphql(self, request: Incoming, query: graphql.Query, entry: Json) -> Answer:
+    def _graphql(self, request: Incoming, query: Query, entry: Json) -> Answer:
         try:
             token = auth.identify(self.world, request)
         except HttpError as error:
@@ -208,9 +207,9 @@ class Dispatcher:
         caller, now = token.bucket, self.world.now()
         entry["caller"] = caller
         if self.limits.exhausted(caller, "graphql", now):
-            error = {"type": "RATE_LIMITED", "message": f"API rate limit exceeded for {caller}."}
+            limited = {"type": "RATE_LIMITED", "message": f"API rate limit exceeded for {caller}."}
             headers = self.limits.headers(caller, "graphql", now)
-            return Answer(200, {"errors": [error]}, headers)
+            return Answer(200, {"errors": [limited]}, headers)
         entry["points"], entry["nodes"] = query.cost.points, query.cost.nodes
         self.limits.spend(caller, "graphql", query.cost.points, now)
         content = bool(CONTENT_MUTATIONS & set(query.root_fields))
@@ -224,10 +223,10 @@ class Dispatcher:
         for repository in self.world.repositories.values():
             checks.settle(self.world, repository)
             pulls.settle(self.world, repository)
-        body = graphql.execute(self.world, token, query, self._rate_limit(caller, query))
+        body = execute(self.world, token, query, self._rate_limit(caller, query))
         return Answer(200, body, self.limits.headers(caller, "graphql", now))
 
-    def _rate_limit(self, caller: str, query: graphql.Query) -> Json:
+    def _rate_limit(self, caller: str, query: Query) -> Json:
         bucket = self.limits.bucket(caller, "graphql", self.world.now())
         return {
             "cost": query.cost.points,

@@ -49,9 +49,7 @@ class Disconnected(Exception):  # noqa: N818 - an event, not an error of ours
     """The connection is to be cut without an answer."""
 
 
-def due(
-    faults: list[Fault], request: Incoming, root_fields: list[str], draw: float
-) -> list[Fault]:
+def due(faults: list[Fault], request: Incoming, root_fields: list[str], draw: float) -> list[Fault]:
     """Return the faults that strike this request, counting them."""
     found = []
     for fault in faults:

@@ -119,7 +119,12 @@ class GitStore:
 
     def resolve(self, revision: str) -> str | None:
         """Return the commit that a branch, tag, ref or (short) oid names."""
-        for ref in (revision, f"refs/heads/{revision}", f"refs/tags/{revision}", f"refs/{revision}"):
+        for ref in (
+            revision,
+            f"refs/heads/{revision}",
+            f"refs/tags/{revision}",
+            f"refs/{revision}",
+        ):
             if ref in self.refs:
                 return self.refs[ref]
         try:
@@ -176,7 +181,9 @@ class GitStore:
     def changes(self, base: str, head: str) -> list[FileChange]:
         """Return the files that differ between two commits, renames as delete and add."""
         if (base, head) not in self._changes:
-            raw = self.git("diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", base, head)
+            raw = self.git(
+                "diff-tree", "-r", "-z", "--raw", "--numstat", "--no-renames", base, head
+            )
             self._changes[base, head] = _parse_changes(raw)
         return self._changes[base, head]
 
@@ -290,7 +297,10 @@ class GitStore:
                 blob = self.git("hash-object", "-w", "--stdin", stdin=content.encode())
                 lines.append(f"100644 {blob}\t{path}\n")
             self.git(
-                "update-index", "--index-info", stdin="".join(lines).encode(), environment=environment
+                "update-index",
+                "--index-info",
+                stdin="".join(lines).encode(),
+                environment=environment,
             )
             tree = self.git("write-tree", environment=environment)
         return self.commit_tree(tree, [parent] if parent else [], message, author, moment, author)
@@ -350,6 +360,6 @@ def _parse_changes(raw: str) -> list[FileChange]:
         elif field:
             added, removed, path = field.split("\t", 2)
             letter, blob = letters[path]
-            counts = (0 if number == "-" else int(number) for number in (added, removed))
-            changes.append(FileChange(path, letter, *counts, blob=blob))
+            lines = [0 if number == "-" else int(number) for number in (added, removed)]
+            changes.append(FileChange(path, letter, lines[0], lines[1], blob))
     return changes

@@ -233,7 +233,9 @@ def from_scenario(world: World, repository: Repository, given: Json) -> Runner:
     runner.status = given.get("status", "online")
     if given.get("busy"):
         steps: list[Any] = [{"run": "sleep 3600"}]
-        job = queue_job(world, repository, {"steps": steps, "labels": [runner.name], "name": "busy"})
+        job = queue_job(
+            world, repository, {"steps": steps, "labels": [runner.name], "name": "busy"}
+        )
         job.status, job.started_at, job.runner = "in_progress", world.now(), runner
         job.runner_name, runner.job_id = runner.name, job.id
     return runner

@@ -46,7 +46,10 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def make(directory: Path, names: Iterable[str]) -> tuple[Path, ssl.SSLContext]:
     """Write ``ca.pem`` and return it with a server context for ``names``."""
-    authority, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority, server = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP256R1()),
+    )
     issuer = "GitHub simulator CA"
     key_id = x509.SubjectKeyIdentifier.from_public_key(authority.public_key())
     usage = {

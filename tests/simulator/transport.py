@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
             return
-        except Exception as error:  # noqa: BLE001 - a defect of ours must be seen, not hang a client
+        except Exception as error:  # A defect of ours must be seen, not hang a client.
             traceback.print_exc()
             answer = HttpError(500, f"defect in the simulator: {error!r}").answer()
         body = answer.encoded()

@@ -23,11 +23,12 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
 from factory import configuration, effects, github, locks
-from factory.outcome import Exit, Outcome, UsageError
+from factory.outcome import Exit, LockedError, Outcome, UsageError
 from factory.text import printable, progress_bar, size
 
 # Taken by everything that makes or deletes worktrees on this server.
 HOST_LOCK = "factory-worktrees.lock"
+UNLINKER_LOCK = "aina-factory-unlink.lock"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--empty-trash", action="store_true", help="delete what was reaped now, and wait for it"
     )
-    parser.add_argument("--wait-seconds", type=float, default=0.0, help=argparse.SUPPRESS)
+    # How the process that is left behind is started: sleeps until the trash may be emptied.
+    parser.add_argument("--when-due", type=float, metavar="SECONDS", help=argparse.SUPPRESS)
 
 
 def execute(arguments: argparse.Namespace) -> Outcome:
@@ -91,7 +93,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if arguments.undo:
         return _undo(arguments.undo, tasks)
     if arguments.empty_trash:
-        return _empty_trash(tasks, arguments.wait_seconds)
+        return _empty_trash(tasks, arguments.when_due)
     with _host_lock(whole, needed=not arguments.dry_run):
         reports = [
             _reap(task, repository, policy, arguments.github, dry_run=arguments.dry_run)
@@ -220,18 +222,16 @@ def _empty_later(task: reap.Task, policy: model.Policy) -> None:
     """
     with suppress(GitError):
         common_dir = survey.common_directory(effects.run, task.repository)
-        waiting = trash.entries(common_dir)
-        if not waiting:
+        if trash.oldest(common_dir) is None:
             return
-        tools = reap.Tools(effects.run, effects.now)
-        due = reap.due_before(task, policy, tools)
-        wait_seconds = max(0.0, max(entry.since for entry in waiting) - due)
+        due = reap.due_before(task, policy, reap.Tools(effects.run, effects.now))
+        retention_seconds = max(0.0, effects.now() - due)
         if "INVOCATION_ID" in os.environ:
             trash.empty(common_dir, due, effects.run)
             return
         command = [sys.executable, sys.argv[0], "reap", "--empty-trash"]
         subprocess.Popen(
-            [*command, f"--wait-seconds={wait_seconds:.0f}", f"--repository={task.repository}"],
+            [*command, f"--when-due={retention_seconds:.0f}", f"--repository={task.repository}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -240,18 +240,31 @@ def _empty_later(task: reap.Task, policy: model.Policy) -> None:
         )
 
 
-def _empty_trash(tasks: Sequence[tuple[reap.Task, str | None]], wait_seconds: float) -> Outcome:
-    time.sleep(wait_seconds)
-    before = effects.now() if not wait_seconds else effects.now() - wait_seconds + 1
-    problems = []
+def _empty_trash(
+    tasks: Sequence[tuple[reap.Task, str | None]], retention_seconds: float | None
+) -> Outcome:
+    problems: list[str] = []
     for task, _ in tasks:
         try:
             common_dir = survey.common_directory(effects.run, task.repository)
-            problems += trash.empty(common_dir, before, effects.run)
+            if retention_seconds is None:
+                problems += trash.empty(common_dir, effects.now(), effects.run)
+            else:
+                problems += _empty_when_due(common_dir, retention_seconds)
         except GitError as error:
             problems.append(str(error))
     text = "\n".join(problems) or "the trash is empty"
     return Outcome(Exit.FAILED if problems else Exit.DONE, {"failures": problems}, text)
+
+
+def _empty_when_due(common_dir: str, retention_seconds: float) -> list[str]:
+    """Wait for each entry's time; one such process per repository serves all reaps."""
+    problems: list[str] = []
+    with suppress(LockedError), locks.exclusive(Path(common_dir, UNLINKER_LOCK)):
+        while not problems and (since := trash.oldest(common_dir)) is not None:
+            time.sleep(max(0.0, since + retention_seconds - effects.now()))
+            problems = trash.empty(common_dir, effects.now() - retention_seconds, effects.run)
+    return problems
 
 
 def _undo(path: str, tasks: Sequence[tuple[reap.Task, str | None]]) -> Outcome:

@@ -133,7 +133,7 @@ def _(factory: Factory) -> Lane:
     lane = landed(factory)
     lane.commit({".gitattributes": "*.txt filter=evil\n", "some.txt": lane.unique()})
     factory.land(lane)
-    own_setting(lane, "filter.evil.clean", f"touch {factory.canary}; cat")
+    own_setting(lane, "filter.evil.clean", f"echo filter >>{factory.canary}; cat")
     return lane
 
 
@@ -141,7 +141,7 @@ def _(factory: Factory) -> Lane:
 def _(factory: Factory) -> Lane:
     lane = landed(factory)
     hook = factory.root / "monitor"
-    hook.write_text(f"#!/bin/sh\ntouch {factory.canary}\n")
+    hook.write_text(f"#!/bin/sh\necho monitor >>{factory.canary}\n")
     hook.chmod(0o755)
     own_setting(lane, "core.fsmonitor", str(hook))
     return lane
@@ -153,7 +153,7 @@ def _(factory: Factory) -> Lane:
     hooks = factory.root / "hooks"
     hooks.mkdir(exist_ok=True)
     for name in ("reference-transaction", "post-checkout", "post-index-change", "pre-auto-gc"):
-        (hooks / name).write_text(f"#!/bin/sh\ntouch {factory.canary}\n")
+        (hooks / name).write_text(f"#!/bin/sh\necho {name} $* >>{factory.canary}\n")
         (hooks / name).chmod(0o755)
     own_setting(lane, "core.hooksPath", str(hooks))
     return lane

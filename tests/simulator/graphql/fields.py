@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphql import GraphQLError, GraphQLResolveInfo
+from graphql import GraphQLError
+from graphql import GraphQLResolveInfo as ResolveInfo
 
 from simulator.model import (
     Account,
@@ -30,6 +31,7 @@ from simulator.model import (
 )
 from simulator.world import World
 
+GraphQLResolveInfo = ResolveInfo[Any]
 Resolver = Callable[..., Any]
 RESOLVERS: dict[tuple[str, str], Resolver] = {}
 

@@ -15,7 +15,7 @@ from simulator.graphql.queries import commit_of, ref_of, require
 from simulator.model import Comment, Issue, Label, Pull, Repository, Review
 from simulator.rest.issues import add_comment, add_issue, ensure_label
 
-Info = GraphQLResolveInfo
+Info = GraphQLResolveInfo[Any]
 Input = dict[str, Any]
 Mutation = Callable[[Info, Input], dict[str, Any]]
 EVENTS = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}
@@ -251,7 +251,7 @@ def create_label(info: Info, given: Input) -> dict[str, Any]:
     if given["name"].lower() in repository.labels:
         raise domain.RefusedError(422, "Name has already been taken")
     label = ensure_label(context(info).world, repository, given["name"], given["color"])
-    label.description = given.get("description")
+    label.description = given.get("description") or ""
     return {"label": label}
 
 

@@ -10,12 +10,12 @@ from simulator import checks
 from simulator.clock import iso, optional_iso
 from simulator.graphql.cost import fields_of
 from simulator.graphql.fields import Connection, connection, context, resolver
-from simulator.graphql.queries import Repository, commit_of, require, strictest
-from simulator.model import Account, CheckRun, Issue, Label, Pull, Review, Rule, Status
+from simulator.graphql.queries import commit_of, require, strictest
+from simulator.model import Account, CheckRun, Issue, Label, Pull, Repository, Review, Rule, Status
 from simulator.rest.branches import rule_entries
 from simulator.rest.shapes import association
 
-Info = GraphQLResolveInfo
+Info = GraphQLResolveInfo[Any]
 IDENTIFIED = """PullRequest Issue Repository Label IssueComment PullRequestReview CheckRun
 StatusContext Release ReleaseAsset BranchProtectionRule WorkflowRun Workflow App User Bot
 Organization"""
@@ -125,7 +125,7 @@ def branch_protection_rule(source: dict[str, Any], info: Info) -> Rule | None:
 def ref_rules(source: dict[str, Any], _info: Info, **page: Any) -> Connection:
     """List the rulesets' rules."""
     page.pop("orderBy", None)
-    found = [r for r in checks.rules_for(source["repository"], source["name"])]
+    found = checks.rules_for(source["repository"], source["name"])
     rows = [
         {"__typename": "RepositoryRule", "rule": rule, **entry}
         for rule in found
@@ -380,16 +380,18 @@ SUITE_FIELDS = {
     "conclusion": lambda c: c.conclusion.upper() if c.conclusion else None,
     "createdAt": lambda c: iso(c.started_at or 0),
     "app": lambda c: {"name": c.app.replace("-", " ").title(), "slug": c.app, "databaseId": 15368},
-    "workflowRun": lambda c: None
-    if c.workflow is None
-    else {
-        "__typename": "WorkflowRun",
-        "databaseId": c.run_id or c.suite_id,
-        "id": f"WFR_{c.suite_id}",
-        "event": "pull_request",
-        "runNumber": 1,
-        "workflow": {"name": c.workflow, "databaseId": 1, "id": f"W_{c.workflow}"},
-    },
+    "workflowRun": lambda c: (
+        None
+        if c.workflow is None
+        else {
+            "__typename": "WorkflowRun",
+            "databaseId": c.run_id or c.suite_id,
+            "id": f"WFR_{c.suite_id}",
+            "event": "pull_request",
+            "runNumber": 1,
+            "workflow": {"name": c.workflow, "databaseId": 1, "id": f"W_{c.workflow}"},
+        }
+    ),
 }
 for _name, _suite in SUITE_FIELDS.items():
     resolver(f"CheckSuite.{_name}")(lambda source, info, _suite=_suite, **_: _suite(source["run"]))
@@ -424,8 +426,8 @@ def is_required(
         pull = world.nodes.get(pullRequestId)
         return isinstance(pull, Pull) and checks.is_required(pull, source)
     for repository in world.repositories.values():
-        oids = {**repository.checks, **repository.statuses}
-        if any(source in oids[oid] for oid in oids):
+        reported: list[Any] = [*repository.checks.values(), *repository.statuses.values()]
+        if any(source in entries for entries in reported):
             found = repository.issues.get(pullRequestNumber or 0)
             return isinstance(found, Pull) and checks.is_required(found, source)
     return False

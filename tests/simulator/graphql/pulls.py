@@ -11,10 +11,9 @@ from simulator import pulls as domain
 from simulator.clock import iso, optional_iso
 from simulator.graphql.fields import Connection, connection, context, resolver
 from simulator.graphql.queries import commit_of, ref_of
-from simulator.model import Account, Pull, Repository
-from simulator.rest.issues import Issue
+from simulator.model import Account, Issue, Pull, Repository
 
-Info = GraphQLResolveInfo
+Info = GraphQLResolveInfo[Any]
 CHANGE_TYPES = {"A": "ADDED", "D": "DELETED", "M": "MODIFIED", "T": "CHANGED"}
 
 PULL_FIELDS = {

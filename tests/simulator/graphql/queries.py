@@ -13,7 +13,7 @@ from simulator.http import HttpError
 from simulator.model import Account, Issue, Pull, Repository, Rule
 from simulator.pulls import role_of
 
-Info = GraphQLResolveInfo
+Info = GraphQLResolveInfo[Any]
 ORDER_FIELDS = {"CREATED_AT": "created_at", "UPDATED_AT": "updated_at", "COMMENTS": "number"}
 
 
@@ -260,9 +260,7 @@ def pull_requests(
     return connection(_ordered(found, labels, orderBy), **page)
 
 
-def _ordered(
-    found: list[Any], labels: list[str] | None, order: dict[str, str] | None
-) -> list[Any]:
+def _ordered(found: list[Any], labels: list[str] | None, order: dict[str, str] | None) -> list[Any]:
     if labels:
         found = [i for i in found if any(label.name in labels for label in i.labels)]
     name = ORDER_FIELDS[(order or {}).get("field", "CREATED_AT")]

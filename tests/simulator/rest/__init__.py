@@ -7,8 +7,18 @@ from importlib import import_module
 from simulator.rest import router
 from simulator.rest.router import ROUTES, Call, find
 
-PARTS = """repositories branches pulls checks issues releases runners actions apps
-meta""".split()
+PARTS = [
+    "repositories",
+    "branches",
+    "pulls",
+    "checks",
+    "issues",
+    "releases",
+    "runners",
+    "actions",
+    "apps",
+    "meta",
+]
 
 for _part in PARTS:
     import_module(f"simulator.rest.{_part}")

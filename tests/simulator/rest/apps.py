@@ -87,9 +87,7 @@ def of_account(call: Call) -> Json:
     raise HttpError(404, "Not Found")
 
 
-@route(
-    "POST", "/app/installations/{number}/access_tokens", authentication="app", status=201
-)
+@route("POST", "/app/installations/{number}/access_tokens", authentication="app", status=201)
 def access_token(call: Call) -> Json:
     """Mint a token of one hour, narrowed to what the body names."""
     app = _app(call)

@@ -28,7 +28,10 @@ def _short(call: Call, repository: Repository, name: str, oid: str) -> Json:
     rules = checks.rules_for(repository, name)
     return {
         "name": name,
-        "commit": {"sha": oid, "url": f"{shapes.repository_url(call.world, repository)}/commits/{oid}"},
+        "commit": {
+            "sha": oid,
+            "url": f"{shapes.repository_url(call.world, repository)}/commits/{oid}",
+        },
         "protected": bool(rules),
         "protection": _protection(rules),
         "protection_url": f"{url}/protection",

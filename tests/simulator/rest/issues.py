@@ -107,7 +107,7 @@ def create_label(call: Call) -> Json:
         errors = [{"resource": "Label", "code": "already_exists", "field": "name"}]
         raise HttpError(422, "Validation Failed", errors=errors)
     label = ensure_label(call.world, call.repository, name, call.body.get("color") or "ededed")
-    label.description = call.body.get("description")
+    label.description = call.body.get("description") or ""
     return shapes.label(call.world, call.repository, label)
 
 

@@ -23,7 +23,9 @@ def root(call: Call) -> Answer:
     if call.token is not None and call.token.permissions is None:
         headers["X-OAuth-Scopes"] = "admin:org, repo, workflow"
     base = shapes.api(call.world, "")
-    return Answer(200, {"current_user_url": f"{base}/user", "rate_limit_url": f"{base}/rate_limit"}, headers)
+    return Answer(
+        200, {"current_user_url": f"{base}/user", "rate_limit_url": f"{base}/rate_limit"}, headers
+    )
 
 
 @route("GET", "/rate_limit", authentication="free")

@@ -144,9 +144,7 @@ def merge(call: Call) -> Json:
 def update_branch(call: Call) -> Json:
     """Merge the base into the head, later."""
     pull = call.pull()
-    pulls.update_branch(
-        call.world, pull, call.viewer.account, call.body.get("expected_head_sha")
-    )
+    pulls.update_branch(call.world, pull, call.viewer.account, call.body.get("expected_head_sha"))
     url = f"{shapes.repository_url(call.world, pull.repository)}/pulls/{pull.number}"
     return {"message": "Updating pull request branch.", "url": url}
 
@@ -184,5 +182,3 @@ def of_commit(call: Call) -> list[Json]:
     sha = call.params["sha"]
     found = [p for p in call.repository.pulls if sha in {p.head_oid, p.merge_commit}]
     return [shapes.pull_simple(call.world, pull, call.viewer) for pull in call.page(found)]
-
-

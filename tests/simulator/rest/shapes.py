@@ -23,10 +23,44 @@ from simulator.world import World
 USER_LINKS = (
     "followers following gists starred subscriptions organizations repos events received_events"
 )
-REPOSITORY_LINKS = """archive assignees blobs branches collaborators comments commits compare
-contents contributors deployments downloads events forks git/commits git/refs git/tags hooks
-issues/comments issues/events issues keys labels languages merges milestones notifications pulls
-releases stargazers statuses subscribers subscription tags teams git/trees""".split()
+REPOSITORY_LINKS = [
+    "archive",
+    "assignees",
+    "blobs",
+    "branches",
+    "collaborators",
+    "comments",
+    "commits",
+    "compare",
+    "contents",
+    "contributors",
+    "deployments",
+    "downloads",
+    "events",
+    "forks",
+    "git/commits",
+    "git/refs",
+    "git/tags",
+    "hooks",
+    "issues/comments",
+    "issues/events",
+    "issues",
+    "keys",
+    "labels",
+    "languages",
+    "merges",
+    "milestones",
+    "notifications",
+    "pulls",
+    "releases",
+    "stargazers",
+    "statuses",
+    "subscribers",
+    "subscription",
+    "tags",
+    "teams",
+    "git/trees",
+]
 RENAMED_LINKS = {
     "git/commits": "git_commits",
     "git/refs": "git_refs",
@@ -90,7 +124,7 @@ def repository(world: World, found: Repository, token: Token | None) -> Json:
     ranks = ["read", "triage", "write", "maintain", "admin"]
     names = ["pull", "triage", "push", "maintain", "admin"]
     rank = ranks.index(role or "read")
-    shown = {
+    return {
         **minimal_repository(world, found),
         "visibility": "private" if found.private else "public",
         "clone_url": f"{web}.git",
@@ -119,7 +153,6 @@ def repository(world: World, found: Repository, token: Token | None) -> Json:
         **dict.fromkeys(COUNTS, 0),
         **{name: getattr(found, name) for name in SETTINGS},
     }
-    return shown
 
 
 FEATURES = ("issues", "projects", "wiki", "pages", "discussions", "downloads")

@@ -6,8 +6,9 @@ that was killed before the bundle was rebuilt is completed by the next one.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 LINKS = Path("/etc/ssl/certs")
 UPDATE_SECONDS = 120.0
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
@@ -67,10 +69,17 @@ def check(certificates: Mapping[str, str]) -> None:
             )
 
 
-def plan(certificates: Mapping[str, str], bundle: str, dangling: Iterable[str]) -> Plan:
+def plan(
+    certificates: Mapping[str, str],
+    bundle: str,
+    hashed: Collection[str],
+    dangling: Iterable[str],
+) -> Plan:
     """Return what makes exactly ``certificates`` trusted besides the distribution's own.
 
-    ``bundle`` is the text of the bundle in force, ``dangling`` the links of removed ones.
+    ``bundle`` is the text of the bundle in force, ``hashed`` the files that the links by
+    subject lead to (OpenSSL reads those, other programs the bundle), ``dangling`` the links
+    of removed ones.
 
     Raises:
         TrustedCertificatesError: see :func:`check`.
@@ -95,15 +104,24 @@ def plan(certificates: Mapping[str, str], bundle: str, dangling: Iterable[str]) 
     missing = [
         name for name, text in certificates.items() if certificates_in(text)[0] not in trusted
     ]
+    missing += [name for name in certificates if f"{DIRECTORY}/{name}.crt" not in hashed]
     removed = [change.path for change in changes if change.kind is managed_files.Kind.REMOVE]
     if missing:
-        return Plan(changes, f"it lacks {', '.join(sorted(missing))}")
+        return Plan(changes, f"it lacks {', '.join(sorted(set(missing)))}")
     return Plan(changes, "it holds removed ones" if removed or list(dangling) else "")
 
 
 def read_bundle() -> str:
     """Return the bundle in force; empty where the package ca-certificates is not installed."""
     return BUNDLE.read_text(encoding="ascii", errors="replace") if BUNDLE.exists() else ""
+
+
+def hashed_files() -> set[str]:
+    """Return the files of ours that the links by subject lead to."""
+    if not LINKS.is_dir():
+        return set()
+    links = [path for path in LINKS.iterdir() if _HASHED.fullmatch(path.name)]
+    return {path for path in map(os.path.realpath, links) if path.startswith(f"{DIRECTORY}/")}
 
 
 def dangling_links() -> list[str]:

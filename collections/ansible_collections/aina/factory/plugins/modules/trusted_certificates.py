@@ -90,6 +90,7 @@ def main() -> None:
         plan = trusted_certificates.plan(
             certificates,
             trusted_certificates.read_bundle(),
+            trusted_certificates.hashed_files(),
             trusted_certificates.dangling_links(),
         )
         if not module.check_mode:

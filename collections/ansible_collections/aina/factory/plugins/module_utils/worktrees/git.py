@@ -95,6 +95,9 @@ class Git:
 
         """
         settings = [part for item in (*_SETTINGS, *self._overrides) for part in ("-c", item)]
+        if os.geteuid() == 0:
+            # Git runs as the owner of the settings; whose files a worktree holds is no danger.
+            settings += ["-c", "safe.directory=*"]
         argv = [*self._prefix, "git", *settings, "-C", self.directory, *words]
         try:
             return self._run(
@@ -130,7 +133,7 @@ class Git:
     @contextmanager
     def scratch_objects(self, common_dir: str) -> Iterator[dict[str, str]]:
         """Give an environment in which new objects go to a directory that is thrown away."""
-        with tempfile.TemporaryDirectory(prefix="factory-reap-") as directory:
+        with tempfile.TemporaryDirectory(prefix="factory-reap-", dir=_roomiest()) as directory:
             if self._prefix:
                 status = Path(common_dir).stat()
                 os.chown(directory, status.st_uid, status.st_gid)
@@ -138,6 +141,16 @@ class Git:
                 "GIT_OBJECT_DIRECTORY": directory,
                 "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{_quoted(common_dir)}/objects"',
             }
+
+
+def _roomiest() -> str:
+    """Return the directory for scratch files with most room: a full disk shall not matter."""
+    free = {}
+    for directory in (tempfile.gettempdir(), "/dev/shm"):  # noqa: S108 - a private directory in it
+        if os.access(directory, os.W_OK):
+            status = os.statvfs(directory)
+            free[directory] = status.f_bavail * status.f_frsize
+    return max(free, key=lambda directory: free[directory]) if free else tempfile.gettempdir()
 
 
 def _quoted(path: str) -> str:

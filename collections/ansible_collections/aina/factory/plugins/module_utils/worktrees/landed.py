@@ -114,11 +114,12 @@ def prove(
     remote_name: str,
     remote: Remote,
     heads: Iterable[str],
+    branches: Iterable[str],
     *,
     count_pushed: bool,
     merged_pull_requests: MergedPullRequests | None,
 ) -> Proofs:
-    """Find evidence for each of ``heads``.
+    """Find evidence for each of ``heads``, which may be on ``branches``.
 
     Nothing is written to the repository: fetched and computed objects go to a scratch
     directory.
@@ -129,7 +130,7 @@ def prove(
     """
     with git.scratch_objects(common_dir) as scratch:
         history = _History(git, scratch, common_dir)
-        history.ensure(remote_name, remote.tip)
+        history.ensure(remote_name, remote, branches if count_pushed else ())
         proofs = Proofs()
         asked = sorted(set(heads))
         present = history.present(asked)
@@ -196,21 +197,24 @@ class _History:
     def output(self, *words: str, stdin: bytes = b"") -> bytes:
         return self._git.output(*words, stdin=stdin, environment=self._scratch)
 
-    def ensure(self, remote_name: str, tip: str) -> None:
-        """Have the commit ``tip`` at hand, without moving any ref."""
-        if self.present([tip]):
-            return
-        self._git.output(
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--refmap=",
-            remote_name,
-            tip,
-            environment=self._scratch,
-            timeout_seconds=REMOTE_SECONDS,
-        )
+    def ensure(self, remote_name: str, remote: Remote, branches: Iterable[str]) -> None:
+        """Have the remote's default branch and ``branches`` at hand, without moving any ref."""
+        names = [f"refs/heads/{name}" for name in (remote.default_branch, *branches)]
+        wanted = {name: remote.refs[name] for name in names if name in remote.refs}
+        here = self.present(sorted(wanted.values()))
+        missing = sorted(name for name, oid in wanted.items() if oid not in here)
+        if missing:
+            self._git.output(
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--refmap=",
+                remote_name,
+                *missing,
+                environment=self._scratch,
+                timeout_seconds=REMOTE_SECONDS,
+            )
 
     def present(self, commits: Sequence[str]) -> set[str]:
         """Return those of ``commits`` that are commits of this repository."""
@@ -401,7 +405,12 @@ def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -
         lane.touched = {path for commit in lane.own for path in touched[commit]}
         changed = compared.get((trees.get(lane.base or "", ""), trees[lane.head]), [])
         net = {change.path: change.new for change in changed}
-        lane.comparable = bool(lane.window) and _shows_all(history, lane.own, steps, net)
+        lane.comparable = (
+            bool(lane.window and lane.touched)
+            # What a path held that ends as it began is in no tree of the default branch.
+            and lane.touched <= net.keys()
+            and _shows_all(history, lane.own, steps, net)
+        )
     events, chain_paths = _chain_events(history, max(lane.window for lane in lanes.values()))
     landed: dict[str, Evidence] = {}
     comparable = [lane for lane in lanes.values() if lane.comparable]
@@ -455,9 +464,9 @@ def _shows_all(
         for path, (old, new) in steps[commit].items():
             walks.setdefault(path, []).append((commit, old, new))
     joins = any(len(members.intersection(history.parents[commit])) > 1 for commit in own)
-    if joins and not all(_is_one_line(walk, net.get(path)) for path, walk in walks.items()):
+    if joins and not all(_is_one_line(walk, net[path]) for path, walk in walks.items()):
         return False
-    loops = {path: _loops(walk, path in net) for path, walk in walks.items()}
+    loops = {path: _loops(walk) for path, walk in walks.items()}
     needed: set[str] = set()
     while True:
         found = {
@@ -471,24 +480,23 @@ def _shows_all(
     return all(commit in needed or len(history.parents[commit]) > 1 for commit in own)
 
 
-def _is_one_line(walk: Sequence[tuple[str, State, State]], end: State | None) -> bool:
+def _is_one_line(walk: Sequence[tuple[str, State, State]], end: State) -> bool:
     """Whether each step starts where the one before ended, and the last one at the end."""
     chained = all(before[2] == after[1] for before, after in itertools.pairwise(walk))
-    return chained and end in {None, walk[-1][2]}
+    return chained and walk[-1][2] == end
 
 
-def _loops(walk: Sequence[tuple[str, State, State]], changed: bool) -> list[range]:
+def _loops(walk: Sequence[tuple[str, State, State]]) -> list[range]:
     """Return the stretches of a walk that end in the state in which they began."""
     ends: dict[State, list[int]] = {}
     for position, (_, _, new) in enumerate(walk):
         ends.setdefault(new, []).append(position)
-    found = [
+    return [
         range(first, last + 1)
         for first, (_, old, _) in enumerate(walk)
         for last in ends.get(old, ())
         if last > first
     ]
-    return found if changed else [*found, range(len(walk))]
 
 
 def _needed_steps(

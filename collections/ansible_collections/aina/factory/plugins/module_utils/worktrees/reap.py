@@ -33,6 +33,9 @@ LOCK = "aina-factory-reap.lock"
 Progress = Callable[[str, int, int], None]
 
 _WORKERS = max(4, 2 * (os.cpu_count() or 1))
+# Worktrees that share one last look at the processes; the looks at their files, taken just
+# before, are then no older than the time that so many take.
+_GROUP = 8
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def _prove(
         task.remote,
         remote,
         heads | private,
+        {item.branch for item in items if item.branch},
         count_pushed=policy.reap_pushed,
         merged_pull_requests=tools.merged_pull_requests,
     )
@@ -243,22 +247,56 @@ def carry_out(report: Report, task: Task, policy: Policy, tools: Tools) -> None:
     common_dir = survey.common_directory(tools.run, task.repository)
     git = Git(tools.run, task.repository)
     git.defuse()
-    doomed = [verdict for verdict in report.verdicts if verdict.reap]
-    trash.make_ready((verdict.listed.path for verdict in doomed), common_dir)
-    done = 0
-    for index, verdict in enumerate(report.verdicts):
-        if verdict.reap:
-            report.verdicts[index] = _reap_one(verdict, git, common_dir, policy, tools, report)
-            done += 1
-            tools.progress("reaping", done, len(doomed))
+    doomed = [index for index, verdict in enumerate(report.verdicts) if verdict.reap]
+    places = {report.verdicts[index].listed.path for index in doomed}
+    trash.make_ready(
+        {*map(_parent, places), *filter(os.path.isdir, task.worktree_roots)}, common_dir
+    )
+    for start in range(0, len(doomed), _GROUP):
+        group = doomed[start : start + _GROUP]
+        for index, verdict in zip(
+            group, _reap_group(report, group, git, common_dir, policy, tools), strict=True
+        ):
+            report.verdicts[index] = verdict
+        tools.progress("reaping", min(start + _GROUP, len(doomed)), len(doomed))
     _give_back_the_occupied(report, common_dir)
 
 
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _reap_group(
+    report: Report,
+    group: Sequence[int],
+    git: Git,
+    common_dir: str,
+    policy: Policy,
+    tools: Tools,
+) -> list[Verdict]:
+    """Look at some worktrees once more, all at a time, then at the processes, then move."""
+    verdicts = [report.verdicts[index] for index in group]
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        changes = list(workers.map(lambda item: _changes_since_plan(item, git, policy), verdicts))
+    occupants = _occupants(verdict.listed for verdict in verdicts)
+    return [
+        _reap_one(verdict, changed, occupants, git, common_dir, tools, report)
+        for verdict, changed in zip(verdicts, changes, strict=True)
+    ]
+
+
 def _reap_one(
-    verdict: Verdict, git: Git, common_dir: str, policy: Policy, tools: Tools, report: Report
+    verdict: Verdict,
+    changed: str | None,
+    occupants: processes.Occupants,
+    git: Git,
+    common_dir: str,
+    tools: Tools,
+    report: Report,
 ) -> Verdict:
     item = verdict.listed
-    changed = _changes_since_plan(verdict, git, policy)
+    for reason, detail in _occupant_obstacles(item, occupants):
+        changed = changed or f"{reason}: {detail}"
     if changed is not None:
         return replace(verdict, reap=False, reason="changed_since_plan", detail=changed)
     try:
@@ -273,7 +311,7 @@ def _reap_one(
 
 
 def _changes_since_plan(verdict: Verdict, git: Git, policy: Policy) -> str | None:
-    """Return what speaks against the plan now; the processes are looked at last."""
+    """Return what speaks against the plan now, processes apart."""
     item = verdict.listed
     against = survey.obstacles_of_form(item, [], policy) or survey.obstacles_of_git(item)
     if not against and Path(item.admin_dir or "", "locked").exists() and item.lock_reason is None:
@@ -290,8 +328,6 @@ def _changes_since_plan(verdict: Verdict, git: Git, policy: Policy) -> str | Non
         ):
             return f"its HEAD moved to {head}"
         against = survey.obstacles_of_files(git, item, policy)
-    if not against:
-        against = _occupant_obstacles(item, _occupants([item]))
     return f"{against[0][0]}: {against[0][1]}" if against else None
 
 

@@ -266,17 +266,20 @@ def _status_obstacles(git: Git, policy: Policy) -> Iterator[Obstacle]:
         kind, _, rest = entry.partition(" ")
         reason = {"?": "untracked_files", "!": "ignored_files"}.get(kind, "uncommitted_changes")
         path = rest if kind in "?!" else rest.split(" ", 9 if kind == "u" else 7)[-1]
-        if kind == "!" and _disposable(path, policy):
+        if kind == "!" and _disposable(git.directory, path, policy):
             continue
         if reason not in reported:
             reported.add(reason)
             yield (reason, path)
 
 
-def _disposable(path: str, policy: Policy) -> bool:
+def _disposable(root: str, path: str, policy: Policy) -> bool:
+    *folders, last = path.rstrip("/").split("/")
+    is_folder = path.endswith("/") or Path(root, path).is_symlink()
+    names = [f"{folder}/" for folder in folders] + [f"{last}/" if is_folder else last]
     return any(
-        fnmatch.fnmatchcase(part, pattern)
-        for part in path.rstrip("/").split("/")
+        fnmatch.fnmatchcase(name if pattern.endswith("/") else name.rstrip("/"), pattern)
+        for name in names
         for pattern in policy.disposable
     )
 

@@ -45,9 +45,9 @@ class Entry:
     deleting: bool
 
 
-def make_ready(paths: Iterable[str], common_dir: str) -> None:
-    """Make the trash directories, so that a later full disk cannot prevent a reap."""
-    wanted = [*sorted({f"{os.path.dirname(path)}/{TREE_TRASH}" for path in paths})]  # noqa: PTH120
+def make_ready(parents: Iterable[str], common_dir: str) -> None:
+    """Make the trash directories in ``parents``, so that a full disk cannot prevent a reap."""
+    wanted = sorted(f"{parent}/{TREE_TRASH}" for parent in parents)
     for directory in [*wanted, f"{common_dir}/{ADMIN_TRASH}"]:
         with contextlib.suppress(OSError):  # the rename will tell
             _make_directory(directory)
@@ -59,8 +59,12 @@ def _make_directory(directory: str) -> None:
         return
     path.mkdir(mode=0o700)
     owner = path.parent.stat()
+    ignore = path / ".gitignore"
+    with contextlib.suppress(OSError):  # a courtesy where the lanes lie inside a checkout
+        ignore.write_text("*\n", encoding="ascii")
     if os.geteuid() == 0:
-        os.chown(directory, owner.st_uid, owner.st_gid)
+        for made in filter(os.path.exists, (path, ignore)):
+            os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def move(path: str, admin_dir: str, common_dir: str, now: float) -> str:
@@ -183,6 +187,9 @@ def put_back(entry: Entry, common_dir: str) -> None:
 
     """
     admin_dir = f"{common_dir}/worktrees/{entry.token.rpartition('.')[0]}"
+    branch = Path(entry.admin, "HEAD").read_text(errors="surrogateescape").strip()
+    if branch.startswith("ref: ") and branch in _heads(common_dir):
+        raise TrashError(f"{entry.path} was on {branch[5:]}, which is checked out elsewhere now")
     for place in (entry.path, admin_dir):
         if os.path.lexists(place):
             raise TrashError(f"{place} exists again; move it away and undo again")
@@ -193,6 +200,17 @@ def put_back(entry: Entry, common_dir: str) -> None:
         os.rename(entry.tree, entry.path)  # noqa: PTH104
     except OSError as error:
         raise TrashError(f"{entry.path} could not be restored: {error.strerror}") from error
+
+
+def _heads(common_dir: str) -> set[str]:
+    """Return what the HEAD files of all worktrees say."""
+    files = [Path(common_dir, "HEAD"), *Path(common_dir, "worktrees").glob("*/HEAD")]
+    return {file.read_text(errors="surrogateescape").strip() for file in files if file.is_file()}
+
+
+def oldest(common_dir: str) -> float | None:
+    """Return when the oldest entry was reaped, in seconds since the epoch."""
+    return min((entry.since for entry in entries(common_dir)), default=None)
 
 
 def empty(common_dir: str, before: float, run: Run) -> list[str]:

@@ -73,10 +73,18 @@ def test_the_bundle_is_judged_by_the_certificate_and_not_by_its_line_breaks(
     monkeypatch.setattr(trusted_certificates, "DIRECTORY", f"{tmp_path}/ours")
     rewrapped = FIRST.replace("QUJD\nREVG", "QUJDREVG")
 
-    assert trusted_certificates.plan({"a": FIRST}, SECOND + rewrapped, []).rebuild == ""
-    assert trusted_certificates.plan({"a": FIRST}, SECOND, []).rebuild == "it lacks a"
-    assert trusted_certificates.plan({}, SECOND, ["/etc/ssl/certs/a.pem"]).rebuild != ""
-    assert trusted_certificates.plan({}, SECOND, []).actions == []
+    linked = [f"{tmp_path}/ours/a.crt"]
+
+    def rebuild(
+        certificates: dict[str, str], bundle: str, hashed: list[str], *dangling: str
+    ) -> str:
+        return trusted_certificates.plan(certificates, bundle, hashed, dangling).rebuild
+
+    assert rebuild({"a": FIRST}, SECOND + rewrapped, linked) == ""
+    assert rebuild({"a": FIRST}, SECOND, linked) == "it lacks a"
+    assert rebuild({"a": FIRST}, SECOND + rewrapped, []) == "it lacks a"
+    assert rebuild({}, SECOND, [], "/etc/ssl/certs/a.pem") != ""
+    assert trusted_certificates.plan({}, SECOND, [], []).actions == []
 
 
 def test_nobody_is_taken_out_of_a_group() -> None:

@@ -1,0 +1,189 @@
+"""What counts as landed, on small real repositories."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils.worktrees import landed
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git
+from factory import effects
+
+IDENTITY = {
+    f"GIT_{role}_{part}": f"{part.lower()}@example.com"
+    for role in ("AUTHOR", "COMMITTER")
+    for part in ("NAME", "EMAIL")
+}
+
+
+class World:
+    """An origin and a clone with one lane, ``lane``, which is checked out."""
+
+    def __init__(self, root: Path) -> None:
+        self.clone = root / "clone"
+        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", root / "o.git"], check=True)
+        subprocess.run(["git", "clone", "-q", root / "o.git", self.clone], check=True)
+        self.git("checkout", "-q", "-B", "main")
+        self.commit(text="".join(f"{number}\n" for number in range(30)))
+        self.publish()
+        self.git("checkout", "-q", "-b", "lane")
+
+    def git(self, *words: str) -> str:
+        done = subprocess.run(
+            ["git", *words],
+            cwd=self.clone,
+            env={**os.environ, **IDENTITY},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, **files: str) -> None:
+        for name, content in files.items():
+            (self.clone / name).write_text(content)
+        self.git("add", "--all")
+        self.git("commit", "-q", "-m", "Work")
+
+    def edit(self, old: str, new: str) -> None:
+        content = (self.clone / "text").read_text()
+        self.commit(text=content.replace(f"\n{old}\n", f"\n{new}\n"))
+
+    def publish(self) -> None:
+        self.git("push", "-q", "origin", "HEAD:main")
+
+    def squash(self) -> None:
+        self.git("checkout", "-q", "--detach", "origin/main")
+        self.git("merge", "-q", "--squash", "lane")
+        self.git("commit", "-q", "-m", "Land")
+        self.publish()
+        self.git("checkout", "-q", "lane")
+
+    def on_main(self, act: Callable[[], object]) -> None:
+        self.git("checkout", "-q", "--detach", "origin/main")
+        act()
+        self.publish()
+        self.git("checkout", "-q", "lane")
+
+    def evidence(self) -> str | None:
+        git = Git(effects.run, str(self.clone))
+        head = self.git("rev-parse", "lane")
+        proofs = landed.prove(
+            git,
+            str(self.clone / ".git"),
+            "origin",
+            landed.ask_remote(git, "origin", None),
+            [head],
+            count_pushed=True,
+            merged_pull_requests=None,
+        )
+        found = proofs.evidence.get(head)
+        return found.kind if found else None
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_a_squash_of_several_commits_has_landed(world: World) -> None:
+    world.edit("5", "five")
+    world.edit("7", "seven")
+
+    world.squash()
+
+    assert world.evidence() == "snapshot"
+
+
+def test_a_squash_after_main_renamed_the_file_has_landed(world: World) -> None:
+    world.edit("5", "five")
+
+    def rename() -> None:
+        world.git("mv", "text", "words")
+        world.commit()
+
+    world.on_main(rename)
+
+    world.squash()
+
+    assert world.evidence() == "replay"
+
+
+def test_an_empty_commit_after_the_landing_is_not_landed(world: World) -> None:
+    world.edit("5", "five")
+    world.squash()
+
+    world.git("commit", "-q", "--allow-empty", "-m", "Findings")
+
+    assert world.evidence() is None
+
+
+def test_a_later_commit_and_its_revert_are_not_landed(world: World) -> None:
+    world.edit("5", "five")
+    world.squash()
+
+    world.edit("7", "seven")
+    world.edit("seven", "7")
+
+    assert world.evidence() is None
+
+
+def test_a_reverted_part_of_a_file_is_not_landed(world: World) -> None:
+    world.edit("1", "one")
+    world.edit("28", "twenty-eight")
+    world.git("revert", "--no-edit", "HEAD~1")
+
+    world.on_main(lambda: world.git("cherry-pick", "lane~1"))
+
+    assert world.evidence() is None
+
+
+def test_a_file_that_came_and_went_is_not_landed(world: World) -> None:
+    world.commit(research="findings", fix="content")
+    (world.clone / "research").unlink()
+    world.commit()
+
+    world.on_main(lambda: world.commit(fix="content"))
+
+    assert world.evidence() is None
+
+
+def test_a_stale_tracking_branch_proves_nothing(world: World) -> None:
+    world.edit("5", "five")
+    world.git("push", "-q", "origin", "lane")
+    assert world.evidence() == "remote_ref"
+
+    world.git("push", "-q", "origin", ":lane")
+    world.git("update-ref", "refs/remotes/origin/lane", "lane")
+
+    assert world.evidence() is None
+
+
+def test_one_damaged_history_is_unknown_and_spares_the_others(world: World) -> None:
+    world.edit("5", "five")
+    good = world.git("rev-parse", "HEAD")
+    world.squash()
+    world.git("checkout", "-q", "-b", "broken", "origin/main")
+    world.commit(a="1")
+    lost = world.git("rev-parse", "HEAD")
+    world.commit(b="2")
+    broken = world.git("rev-parse", "HEAD")
+    (world.clone / ".git" / "objects" / lost[:2] / lost[2:]).unlink()
+    git = Git(effects.run, str(world.clone))
+
+    proofs = landed.prove(
+        git,
+        str(world.clone / ".git"),
+        "origin",
+        landed.ask_remote(git, "origin", None),
+        [good, broken],
+        count_pushed=True,
+        merged_pull_requests=None,
+    )
+
+    assert set(proofs.evidence) == {good}
+    assert set(proofs.unknown) == {broken}
