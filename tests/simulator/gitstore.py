@@ -39,6 +39,16 @@ class FileChange:
     blob: str
 
 
+CONFIGURATION = """\
+[http]
+\treceivepack = true
+[uploadpack]
+\tallowAnySHA1InWant = true
+[receive]
+\tautogc = false
+[gc]
+\tauto = 0
+"""
 WEB = Identity("GitHub", "noreply@github.com")
 
 
@@ -55,15 +65,10 @@ class GitStore:
         self._commits: dict[str, dict[str, str]] = {}
         if not (path / "HEAD").exists():
             path.mkdir(parents=True, exist_ok=True)
-            self.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
-            for key, value in (
-                ("http.receivepack", "true"),
-                ("uploadpack.allowAnySHA1InWant", "true"),
-                ("receive.autogc", "false"),
-                ("gc.auto", "0"),
-                ("core.logAllRefUpdates", "false"),
-            ):
-                self.git("config", key, value)
+            # No template: sample hooks are files to write and to remove again.
+            self.git("init", "--quiet", "--bare", "--template=", "--initial-branch=main", ".")
+            with (path / "config").open("a", encoding="utf-8") as file:
+                file.write(CONFIGURATION)
         self.refs: dict[str, str] = {}
         self.reload()
 
@@ -220,6 +225,14 @@ class GitStore:
             for pair, tree in zip(missing, _parse_merge_trees(output), strict=True):
                 self._merged_trees[pair] = tree
         return {pair: self._merged_trees[pair] for pair in wanted}
+
+    def merged_tree_or_none(
+        self, pair: tuple[str, str], ahead: Iterable[tuple[str, str]]
+    ) -> str | None:
+        """Return one merge's tree, or None; what is not known is found out with ``ahead``."""
+        if pair not in self._merged_trees:
+            self.merged_trees([pair, *ahead])
+        return self._merged_trees[pair]
 
     def merged_tree(self, base: str, head: str) -> str:
         """Return the tree of one merge.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from simulator import checks
 from simulator.gitstore import ConflictError, GitError, Identity
@@ -15,6 +14,7 @@ CLOSING = re.compile(
     re.IGNORECASE,
 )
 METHODS = ("merge", "squash", "rebase")
+READ_AHEAD = 31
 
 
 class RefusedError(Exception):
@@ -202,17 +202,23 @@ def live_base(pull: Pull) -> str:
     return pull.repository.git.branch(pull.base) or pull.base_oid
 
 
-def probe(world: World, pulls: Iterable[Pull]) -> None:
+def _probe(world: World, pull: Pull) -> tuple[str, str]:
     """Start the computation of mergeability, as the first read of a pull request does."""
-    due: dict[str, tuple[Repository, list[tuple[str, str]]]] = {}
-    for pull in pulls:
-        pair = (live_base(pull), pull.head_oid)
-        if pull.probed != pair:
-            pull.probed, pull.probed_at = pair, world.now()
-        if _computed(world, pull):
-            due.setdefault(pull.repository.full_name, (pull.repository, []))[1].append(pair)
-    for repository, pairs in due.values():
-        repository.git.merged_trees(pairs)
+    pair = (live_base(pull), pull.head_oid)
+    if pull.probed != pair:
+        pull.probed, pull.probed_at = pair, world.now()
+    return pair
+
+
+def _merged_tree(pull: Pull, pair: tuple[str, str]) -> str | None:
+    """Merge on paper, the next few open pull requests in the same run of git.
+
+    Readers come in pages; one process per pull request would be most of the time.
+    """
+    base, number = pair[0], pull.number
+    later = (p for p in pull.repository.pulls if p.state == "OPEN" and p.number > number)
+    ahead = [(base, other.head_oid) for other in later if other.base == pull.base]
+    return pull.repository.git.merged_tree_or_none(pair, ahead[:READ_AHEAD])
 
 
 def _computed(world: World, pull: Pull) -> bool:
@@ -223,11 +229,10 @@ def mergeable(world: World, pull: Pull) -> str:
     """Return MERGEABLE, CONFLICTING, or UNKNOWN while it is being computed."""
     if pull.state != "OPEN":
         return "UNKNOWN"
-    probe(world, [pull])
+    pair = _probe(world, pull)
     if not _computed(world, pull):
         return "UNKNOWN"
-    pair = (live_base(pull), pull.head_oid)
-    tree = pull.repository.git.merged_trees([pair])[pair]
+    tree = _merged_tree(pull, pair)
     return "CONFLICTING" if tree is None else "MERGEABLE"
 
 

@@ -74,6 +74,8 @@ class Simulator:
         build.fill(world, document)
         for repository in world.repositories.values():
             repository.collaborators.setdefault(owner.login, "admin")
+        if hasattr(self, "world"):
+            shutil.rmtree(self.world.directory, ignore_errors=True)
         self.world = world
         self.dispatcher = Dispatcher(world, Limits(enforce, limits))
         for given in document.get("faults", []):

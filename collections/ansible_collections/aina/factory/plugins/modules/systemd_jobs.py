@@ -79,8 +79,8 @@ EXAMPLES = r"""
         timeout_seconds: 600
       - name: sync
         state: paused
-        paused: {reason: "provider is down", by: ali, since: "2026-06-30"}
-        schedule: "15 */2 * * *"
+        paused: {reason: provider is down, by: ali, since: "2026-06-30"}
+        schedule: 15 */2 * * *
         command: [/usr/local/bin/sync]
 """
 

@@ -78,6 +78,7 @@ class World:
             "origin",
             landed.ask_remote(git, "origin", None),
             [head],
+            [],
             count_pushed=True,
             merged_pull_requests=None,
         )
@@ -181,6 +182,7 @@ def test_one_damaged_history_is_unknown_and_spares_the_others(world: World) -> N
         "origin",
         landed.ask_remote(git, "origin", None),
         [good, broken],
+        [],
         count_pushed=True,
         merged_pull_requests=None,
     )
