@@ -11,6 +11,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests import 
     parsing,
     queries,
     remembering,
+    rules,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import order_key
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
@@ -57,10 +58,10 @@ class GithubForge:
     def look(self, policy: Policy, branch: str, wanted: Mapping[int, str]) -> Snapshot:
         """Return all open pull requests, the most deserving ones in full."""
         snapshot = self._list(policy, branch)
-        rules = snapshot.branch
+        asked = snapshot.branch
         self._wants = {
-            "threads": rules.conversation_resolution,
-            "reviews": bool(policy.required_approvals or rules.required_approvals),
+            "threads": asked.conversation_resolution,
+            "reviews": bool(policy.required_approvals or asked.required_approvals),
             "issues": policy.duplicates.same_issue,
         }
         chosen = _deserving(policy, snapshot, wanted)
@@ -150,7 +151,31 @@ class GithubForge:
                 return {**self._in_full(pulls[:middle]), **self._in_full(pulls[middle:])}
             return {pulls[0].number: replace(pulls[0], unreadable=f"could not be read: {error}")}
         found = {node["number"]: node for node in nodes if node}
-        return {pull.number: self._joined(pull, found.get(pull.number)) for pull in pulls}
+        joined = {pull.number: self._joined(pull, found.get(pull.number)) for pull in pulls}
+        return self._with_labellings(joined)
+
+    def _with_labellings(self, pulls: dict[int, PullRequest]) -> dict[int, PullRequest]:
+        """Add who approved guarded paths; where that cannot be read, nobody did."""
+        asked = {n: pull for n, pull in pulls.items() if rules.touches_guarded(self._policy, pull)}
+        asked = {n: pull for n, pull in asked.items() if self._policy.guarded_label in pull.labels}
+        if not asked:
+            return pulls
+        variables = {"ids": [pull.id for pull in asked.values()]}
+        try:
+            nodes = self._transport.graphql(queries.LABELLINGS, variables)["nodes"]
+            told = {
+                node["number"]: parsing.labelling(node, self._policy.guarded_label)
+                for node in nodes
+                if node
+            }
+        except (UncertainError, PartialError, *_MALFORMED):
+            return pulls
+        return {
+            number: replace(pull, detail=replace(pull.detail, guarded_by=told[number]))
+            if pull.detail is not None and number in told
+            else pull
+            for number, pull in pulls.items()
+        }
 
     def _joined(self, pull: PullRequest, node: Mapping[str, Any] | None) -> PullRequest:
         if node is None or node.get("headRefOid") != pull.head_oid:
@@ -191,14 +216,16 @@ class GithubForge:
         }
         found = self._transport.graphql(queries.reread(len(numbers)), variables)["repository"]
         try:
-            pulls: dict[int, PullRequest | None] = {}
+            pulls: dict[int, PullRequest | None] = dict.fromkeys(numbers)
+            fresh: dict[int, PullRequest] = {}
             for index, number in enumerate(numbers):
                 node = found[f"p{index}"]
-                is_open = node is not None and node["state"] == "OPEN"
-                pulls[number] = self._joined(parsing.thin(node), node) if is_open else None
-            return parsing.branch(found["ref"]), pulls
+                if node is not None and node["state"] == "OPEN":
+                    fresh[number] = self._joined(parsing.thin(node), node)
+            base = parsing.branch(found["ref"])
         except _MALFORMED as error:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
+        return base, {**pulls, **self._with_labellings(fresh)}
 
     def fate(self, number: int) -> Fate:
         """Return what became of a pull request, and who depends on its branch."""

@@ -12,6 +12,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Checks,
     CheckState,
     Detail,
+    Labelling,
     Mergeable,
     PullRequest,
 )
@@ -127,6 +128,19 @@ def detail(node: Mapping[str, Any]) -> Detail:
         approvals_complete=len(reviews["nodes"]) == reviews["totalCount"],
         head_committed_at=moment(commit.get("committedDate")),
     )
+
+
+def labelling(node: Mapping[str, Any], label: str) -> Labelling:
+    """Read who put ``label`` on last; nobody when the timeline does not tell."""
+    actors = [
+        item["actor"]
+        for item in node["timelineItems"]["nodes"]
+        if item and item["__typename"] == "LabeledEvent" and item["label"]["name"] == label
+    ]
+    actor = actors[-1] if actors else None
+    if actor is None:
+        return Labelling()
+    return Labelling(actor["login"], by_person=actor["__typename"] == "User")
 
 
 def branch(node: Mapping[str, Any]) -> Branch:

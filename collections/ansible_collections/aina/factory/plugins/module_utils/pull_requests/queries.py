@@ -116,6 +116,24 @@ query MoreContexts($id: ID!, $after: String!) {{
 }}
 """
 
+# Asked only for those that carry the label in question.
+LABELLINGS = """
+query Labellings($ids: [ID!]!) {
+  rateLimit { cost remaining resetAt }
+  nodes(ids: $ids) {
+    ... on PullRequest {
+      number
+      timelineItems(last: 100, itemTypes: [LABELED_EVENT, UNLABELED_EVENT]) {
+        nodes {
+          __typename
+          ... on LabeledEvent { label { name } actor { login __typename } }
+        }
+      }
+    }
+  }
+}
+"""
+
 FATE = """
 query Fate($owner: String!, $name: String!, $number: Int!) {
   rateLimit { cost remaining resetAt }

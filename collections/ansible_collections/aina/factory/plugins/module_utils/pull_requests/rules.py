@@ -14,6 +14,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons
     wait,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    Labelling,
     Mergeable,
     PullRequest,
     Snapshot,
@@ -134,17 +135,38 @@ def examined(_policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float
 
 
 def guarded(policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float) -> Verdict | None:
-    """Changes of guarded paths need a person's label."""
-    detail = pull.detail
-    if detail is None or not policy.guarded_paths or policy.guarded_label in pull.labels:
+    """Changes of guarded paths need a label that a person put on, not the author and no agent."""
+    if not touches_guarded(policy, pull) or pull.detail is None or _approved(policy, pull):
         return None
-    touched = [path for path in detail.paths if matches(policy.guarded_paths, path)]
-    if touched:
-        named = ", ".join(touched[:5])
-        return wait("guarded_path", f"{named}: needs label {policy.guarded_label}", Owner.REVIEWER)
-    if not detail.paths_complete:
+    touched = [path for path in pull.detail.paths if matches(policy.guarded_paths, path)]
+    if not touched:
         return wait("data_incomplete", "not all changed paths could be read", Owner.MARSHAL)
-    return None
+    named = ", ".join(touched[:5])
+    label = policy.guarded_label
+    if label not in pull.labels:
+        return wait("guarded_path", f"{named}: needs label {label}", Owner.REVIEWER)
+    giver = pull.detail.guarded_by.actor or "nobody known"
+    detail = f"{named}: {label} was given by {giver}, not by another person"
+    return wait("guarded_path", detail, Owner.REVIEWER)
+
+
+def touches_guarded(policy: Policy, pull: PullRequest) -> bool:
+    """Whether guarded paths are changed, or may be: a list that was cut counts."""
+    detail = pull.detail
+    if detail is None or not policy.guarded_paths:
+        return False
+    return not detail.paths_complete or any(
+        matches(policy.guarded_paths, path) for path in detail.paths
+    )
+
+
+def _approved(policy: Policy, pull: PullRequest) -> bool:
+    giver = pull.detail.guarded_by if pull.detail is not None else Labelling()
+    return (
+        policy.guarded_label in pull.labels
+        and giver.by_person
+        and giver.actor not in ("", pull.author, *policy.duplicates.agents)
+    )
 
 
 def matches(patterns: tuple[str, ...], path: str) -> bool:

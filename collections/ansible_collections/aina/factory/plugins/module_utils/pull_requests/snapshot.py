@@ -47,6 +47,14 @@ class Checks:
 
 
 @dataclass(frozen=True)
+class Labelling:
+    """Who put a label on; ``actor`` is empty when nobody can say."""
+
+    actor: str = ""
+    by_person: bool = False
+
+
+@dataclass(frozen=True)
 class Detail:
     """What only the full query tells of a pull request."""
 
@@ -59,6 +67,8 @@ class Detail:
     approvals: int = 0
     approvals_complete: bool = True
     head_committed_at: float = 0.0
+    # Who gave the guarded label; looked up only where it matters.
+    guarded_by: Labelling = Labelling()
 
 
 @dataclass(frozen=True)

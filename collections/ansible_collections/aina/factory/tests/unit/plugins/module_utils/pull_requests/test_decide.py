@@ -7,6 +7,7 @@ import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import decide
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
+    Duplicates,
     Freeze,
     Policy,
 )
@@ -17,6 +18,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     CheckState,
     Detail,
     Evidence,
+    Labelling,
     Memory,
     Mergeable,
     PullRequest,
@@ -25,7 +27,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
 )
 
 NOW = 1_700_000_000.0
-POLICY = Policy(required_checks=("ci",))
+POLICY = Policy(required_checks=("ci",), duplicates=Duplicates(agents=("helper",)))
 GREEN = Detail(
     Checks((Check("ci", CheckState.SUCCESS, "a", NOW - 100),)),
     ("src/a",),
@@ -64,6 +66,12 @@ def ci(state: CheckState, started_at: float = NOW - 100, source: str = "a") -> C
     return Check("ci", state, source, started_at)
 
 
+def labelled(actor: str, by_person: bool) -> dict[str, Any]:
+    paths = (".github/workflows/ci.yml",)
+    detail = replace(GREEN, paths=paths, guarded_by=Labelling(actor, by_person))
+    return {"detail": detail, "labels": frozenset({"approved-by-human"})}
+
+
 OWN = [
     ({}, "merge", "green", "marshal"),
     ({"is_draft": True}, "skip", "draft", "author"),
@@ -94,6 +102,12 @@ OWN = [
         "guarded_path",
         "reviewer",
     ),
+    (labelled("ali", True), "merge", "green", "marshal"),
+    (labelled("agent", True), "wait", "guarded_path", "reviewer"),
+    (labelled("helper", True), "wait", "guarded_path", "reviewer"),
+    (labelled("fixer[bot]", False), "wait", "guarded_path", "reviewer"),
+    (labelled("", False), "wait", "guarded_path", "reviewer"),
+    ({**labelled("ali", True), "labels": frozenset()}, "wait", "guarded_path", "reviewer"),
     ({"detail": replace(GREEN, paths_complete=False)}, "wait", "data_incomplete", "marshal"),
     ({"evidence": None}, "wait", "evidence_missing", "marshal"),
     ({"evidence": replace(EVIDENCE, head_oid="old")}, "wait", "evidence_missing", "marshal"),
