@@ -6,7 +6,8 @@ truth and not from what the marshal believes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +96,10 @@ class Repository:
     red_mains: int = 0
     bad_content: str = "bad"
     between: Callable[[Repository], None] | None = None
+    # So many reads after a merge still show what was before.
+    stale_fates: int = 0
+    # Called around every request: where another marshal may come in between.
+    pause: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         """Let every pull request start from the first commit."""
@@ -238,6 +243,7 @@ class Forge:
         )
 
     def look(self, policy: Policy, branch: str, wanted: Mapping[int, str]) -> Snapshot:
+        self.repository.pause()
         pulls = [p for p in self.repository.pulls.values() if p.state == "OPEN"]
         return Snapshot(
             "o/r",
@@ -249,6 +255,7 @@ class Forge:
     def reread(
         self, branch: str, numbers: Sequence[int]
     ) -> tuple[Branch, Mapping[int, PullRequest | None]]:
+        self.repository.pause()
         if self.repository.between is not None:
             self.repository.between(self.repository)
         found = {number: self.repository.pulls[number] for number in numbers}
@@ -258,7 +265,12 @@ class Forge:
         }
 
     def fate(self, number: int) -> Fate:
+        self.repository.pause()
         pull = self.repository.pulls[number]
+        state = pull.state
+        if state == "MERGED" and self.repository.stale_fates:
+            self.repository.stale_fates -= 1
+            state = "OPEN"
         dependants = tuple(
             (other.number, "")
             for other in self.repository.pulls.values()
@@ -266,7 +278,7 @@ class Forge:
         )
         return Fate(
             number,
-            pull.state,
+            state,
             pull.merged_head or pull.head,
             f"b{number}",
             pull.head if pull.branch_there else "",
@@ -281,6 +293,7 @@ class Forge:
         )
 
     def commit_checks(self, oid: str) -> Checks:
+        self.repository.pause()
         if oid not in self.repository.branches.values():
             return Checks()
         red = self.repository.red(self.repository.trees[oid])
@@ -289,6 +302,7 @@ class Forge:
 
     def _write(self, name: str, action: Callable[[], Any]) -> Any:
         repository = self.repository
+        repository.pause()
         index = len(repository.writes)
         repository.writes.append(name)
         fault = repository.faults.get(index, "")
@@ -307,6 +321,7 @@ class Forge:
         if fault == "forbidden":
             raise RefusedError("Resource not accessible", 403)
         answer = action()
+        repository.pause()
         if fault == "crash_after":
             raise Crash
         if fault == "error_after":
@@ -438,3 +453,51 @@ class Runner:
 def independent(count: int, **changes: Any) -> dict[int, Pull]:
     """Return pull requests that touch a file each."""
     return {n: Pull(n, {f"file{n}": f"v{n}"}, **changes) for n in range(1, count + 1)}
+
+
+class Turns:
+    """Two runs at once, one at a time: ``schedule`` says before every request who goes on."""
+
+    def __init__(self, schedule: Iterable[int]) -> None:
+        self._schedule: Iterator[int] = iter(schedule)
+        self._gates = [threading.Semaphore(0), threading.Semaphore(0)]
+        self._alive = [True, True]
+        self._errors: list[BaseException] = []
+        self._me = threading.local()
+
+    def pause(self) -> None:
+        """Hand over, if it is the other one's turn."""
+        me = self._me.__dict__.get("index")
+        if me is None:
+            return
+        chosen = next(self._schedule, me)
+        if chosen != me and self._alive[chosen]:
+            self._gates[chosen].release()
+            self._gates[me].acquire()
+
+    def run(self, *works: Callable[[], object]) -> None:
+        """Carry out both works; raise what either raised."""
+        threads = [
+            threading.Thread(target=self._work, args=(index, work), daemon=True)
+            for index, work in enumerate(works)
+        ]
+        for thread in threads:
+            thread.start()
+        self._gates[0].release()
+        for thread in threads:
+            thread.join(60)
+        if self._errors:
+            raise self._errors[0]
+        if any(thread.is_alive() for thread in threads):
+            raise AssertionError("the two runs wait for each other")
+
+    def _work(self, index: int, work: Callable[[], object]) -> None:
+        self._me.index = index
+        self._gates[index].acquire()
+        try:
+            work()
+        except BaseException as error:
+            self._errors.append(error)
+        finally:
+            self._alive[index] = False
+            self._gates[1 - index].release()

@@ -103,6 +103,8 @@ class Report:
     requests_count: int = 0
     points_count: int = 0
     points_remaining: int = 0
+    # Whether the last look found something to write.
+    intends: bool = False
     # Writes that were sent; None in a dry run.
     acted: int | None = None
 
@@ -111,11 +113,7 @@ class Report:
         """Whether something was, or in a dry run would be, changed at GitHub."""
         if self.acted is not None:
             return self.acted > 0
-        acting = (Verb.MERGE, Verb.UPDATE, Verb.CLOSE_DUPLICATE)
-        return any(
-            decision.verb in acting or decision.conflict_label
-            for decision in self.decisions.values()
-        )
+        return self.intends
 
     def document(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -217,6 +215,7 @@ class Cycle:
         snapshot, plan = self._without_rivals(snapshot)
         self.snapshot = snapshot
         self.report.gate = plan.gate.code if plan.gate else ""
+        self.report.intends = bool(self.memory.cleanups) or plan.acts
         open_now = {decision.number: decision for decision in plan.decisions}
         kept = {n: d for n, d in self.report.decisions.items() if n in self.report.results}
         self.report.decisions = {**kept, **open_now}

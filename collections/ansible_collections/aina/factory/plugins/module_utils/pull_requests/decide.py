@@ -37,6 +37,13 @@ class Decision:
     reason: Reason
     duplicate: duplicates.Duplicate | None = None
     conflict_label: str = ""
+    marks_duplicate: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """Whether carrying it out writes anything."""
+        acting = self.verb in (Verb.MERGE, Verb.UPDATE, Verb.CLOSE_DUPLICATE)
+        return acting or bool(self.conflict_label) or self.marks_duplicate
 
     def document(self) -> dict[str, object]:
         """Return the JSON form."""
@@ -58,6 +65,14 @@ class Plan:
     gate: Reason | None
     main_red_since: float
     train: trains.Step | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether carrying it out writes anything."""
+        if self.gate is not None:
+            return False
+        boards = self.train is not None and self.train.verb in ("start", "land")
+        return boards or any(decision.acts for decision in self.decisions)
 
     def of(self, number: int) -> Decision | None:
         """Return the decision about ``number``."""
@@ -229,4 +244,9 @@ def _decision(
         replace(verdict.reason, since=since),
         twins.get(pull.number),
         change if policy.conflict_label and snapshot.complete else "",
+        # A missing label on one that was a duplicate before is a veto.
+        verdict.verb is Verb.WAIT
+        and verdict.reason.code == "duplicate"
+        and policy.duplicates.label not in pull.labels
+        and not same,
     )
