@@ -151,6 +151,28 @@ ensure_collections() {
   fi
 }
 
+# --- What the simulator is measured against ----------------------------------
+
+install_schemas() {
+  if ! command -v npm >/dev/null; then
+    if [[ $(id -u) != 0 ]] || ! is_debian_family; then
+      echo "npm is needed for GitHub's published schemas (Debian and Ubuntu: apt install npm; macOS: brew install node)"
+      return 1
+    fi
+    apt_install npm
+  fi
+  PYTHONPATH=tests python -m simulator.published
+}
+
+ensure_schemas() {
+  local stamp
+  stamp=$(digest tests/simulator/published.py)
+  if [[ $(cat "$CACHE/github-schemas/stamp" 2>/dev/null) != "$stamp" ]]; then
+    step "GitHub's published schemas" install_schemas
+    printf '%s' "$stamp" >"$CACHE/github-schemas/stamp"
+  fi
+}
+
 # --- Container engine -------------------------------------------------------
 
 is_debian_family() { [[ -r /etc/os-release ]] && grep -qE '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release; }

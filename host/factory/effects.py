@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from ansible_collections.aina.factory.plugins.module_utils.ports import (
+    Completed,
+    Fetch,
+    Request,
+    Response,
+)
 
 
 def run(
@@ -37,3 +42,54 @@ def run(
 def now() -> float:
     """Seconds since the epoch."""
     return time.time()
+
+
+def https_fetch(ca_file: str | None = None) -> Fetch:
+    """Return a ``Fetch`` for ``https`` addresses; see ``ports.Fetch``.
+
+    ``ca_file`` names certificates that are trusted beside the system's. A proxy is taken
+    from the environment. A redirect is an answer like any other: whoever follows it must
+    decide whether the new place may see the request's credentials.
+
+    Raises:
+        OSError: ``ca_file`` cannot be read or holds no certificate.
+
+    """
+    import http.client  # slow to load, and few subcommands speak HTTP
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: object) -> None:
+            return None
+
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), Stay)
+
+    def fetch(request: Request, *, timeout_seconds: float = 30.0) -> Response:
+        sent = urllib.request.Request(  # noqa: S310 - the scheme is checked right below
+            request.url, request.body, dict(request.headers), method=request.method
+        )
+        if sent.type != "https":
+            raise OSError(f"{request.url} is not an https address")
+        try:
+            with opener.open(sent, timeout=timeout_seconds) as answer:
+                return _response(answer.status, answer.headers.items(), answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return _response(error.code, error.headers.items(), error.read())
+        except urllib.error.URLError as error:
+            raise OSError(f"{sent.host}: {error.reason}") from error
+        except (http.client.HTTPException, ValueError) as error:
+            # A value error quotes the header that it dislikes, which may be the secret one.
+            raise OSError(f"{sent.host}: {type(error).__name__}") from None
+
+    return fetch
+
+
+def _response(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Response:
+    return Response(status, {name.lower(): value for name, value in headers}, body)

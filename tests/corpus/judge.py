@@ -81,9 +81,17 @@ def inventory(corpus: Corpus) -> oracle.Inventory:
     return oracle.take(Path(corpus.root), ignore=ignored)
 
 
-def judge(name: str, corpus: Corpus, act: Callable[[Corpus], object]) -> Score:
-    """Let ``act`` reap the corpus among its live processes, and score what it did."""
-    before = inventory(corpus)
+def judge(
+    name: str,
+    corpus: Corpus,
+    act: Callable[[Corpus], object],
+    before: oracle.Inventory | None = None,
+) -> Score:
+    """Let ``act`` reap the corpus among its live processes, and score what it did.
+
+    ``before`` spares the first inventory when the corpus is a copy of one that was taken.
+    """
+    before = before or inventory(corpus)
     assert not Path(corpus.canary).exists(), "taking the inventory ran the repository's code"
     with live(corpus):
         act(corpus)

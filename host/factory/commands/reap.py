@@ -90,13 +90,14 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     tasks, policy, whole = _tasks(arguments)
+    hub = _github(whole) if arguments.github == "auto" else None
     if arguments.undo:
         return _undo(arguments.undo, tasks)
     if arguments.empty_trash:
         return _empty_trash(tasks, arguments.when_due)
     with _host_lock(whole, needed=not arguments.dry_run):
         reports = [
-            _reap(task, repository, policy, arguments.github, dry_run=arguments.dry_run)
+            _reap(task, repository, policy, hub, dry_run=arguments.dry_run)
             for task, repository in tasks
         ]
     if not arguments.dry_run:
@@ -114,10 +115,10 @@ def reap_all(whole: Section, *, dry_run: bool) -> Sequence[dict[str, Any]]:
         GitError: a repository cannot be read.
 
     """
-    policy = _policy(whole)
+    policy, hub = _policy(whole), _github(whole)
     verdicts: list[dict[str, Any]] = []
     for task, repository in _projects(whole, None):
-        report = _reap(task, repository, policy, "auto", dry_run=dry_run)
+        report = _reap(task, repository, policy, hub, dry_run=dry_run)
         if report.failures:
             raise GitError("; ".join(report.failures))
         verdicts += [verdict.document() for verdict in report.verdicts]
@@ -163,6 +164,10 @@ def _policy(whole: Section) -> model.Policy:
     return model.policy_from_section(whole.section("reap", {}))
 
 
+def _github(whole: Section | None) -> github.Settings:
+    return github.from_section((whole or Section({}, "configuration")).section("github", {}))
+
+
 def _projects(whole: Section, name: str | None) -> list[tuple[reap.Task, str | None]]:
     found = projects.from_sections(whole.sections("projects", ()))
     if name is not None and name not in {project.name for project in found}:
@@ -193,14 +198,19 @@ def _host_lock(whole: Section | None, *, needed: bool) -> Iterator[None]:
 
 
 def _reap(
-    task: reap.Task, repository: str | None, policy: model.Policy, ask: str, *, dry_run: bool
+    task: reap.Task,
+    repository: str | None,
+    policy: model.Policy,
+    hub: github.Settings | None,
+    *,
+    dry_run: bool,
 ) -> model.Report:
     bar = progress_bar(Path(task.repository).name)
     tools = reap.Tools(effects.run, effects.now, progress=bar)
     try:
         common_dir = survey.common_directory(effects.run, task.repository)
-        if ask == "auto":
-            lookup = github.merged_pull_requests(common_dir, task.remote, repository)
+        if hub is not None:
+            lookup = github.merged_pull_requests(common_dir, task.remote, repository, hub)
             tools = replace(tools, merged_pull_requests=lookup)
         if dry_run:
             return reap.plan(task, policy, tools)

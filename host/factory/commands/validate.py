@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from factory import configuration
+from factory import configuration, github
 from factory.outcome import Exit, Outcome
 
 _CORE = "ansible_collections.aina.factory.plugins.module_utils"
 
 # Section name -> how the capability that owns it reads it.
 READERS: dict[str, Callable[[Section], Any]] = {
+    "github": lambda whole: github.from_section(whole.section("github")),
     "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
     "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),

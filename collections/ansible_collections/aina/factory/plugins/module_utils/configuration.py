@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any, TypeVar
 
 _MISSING = object()
@@ -126,7 +127,7 @@ class Section:
     ) -> float:
         """Return a number within the given bounds."""
         value = self._take(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
             raise self._fail(key, value, "be a number")
         if minimum is not None and maximum is not None and not minimum <= value <= maximum:
             raise self._fail(key, value, f"lie between {minimum:g} and {maximum:g}")

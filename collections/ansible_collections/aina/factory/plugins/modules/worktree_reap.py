@@ -50,10 +50,19 @@ options:
     type: list
     elements: str
     default: []
+  paperclip_roots:
+    description: Directories whose worktrees belong to Paperclip and stay.
+    type: list
+    elements: path
+    default: []
   trash_retention_seconds:
-    description: How long a deleted worktree can be had back, unless the disk is nearly full.
+    description: How long a deleted worktree can be had back.
     type: float
     default: 600
+  trash_disk_used_percent:
+    description: A file system that is fuller than this gets the space back at once.
+    type: float
+    default: 85
 attributes:
   check_mode:
     description: Can predict what it would change without changing it.
@@ -121,6 +130,10 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
 from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     model,
@@ -130,17 +143,21 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
 
+_POLICY = (
+    "grace_seconds",
+    "reap_pushed",
+    "reap_dead_locks",
+    "paperclip_roots",
+    "trash_retention_seconds",
+    "trash_disk_used_percent",
+)
+
 
 def _reap(module: AnsibleModule) -> model.Report:
     parameters = module.params
-    default = model.Policy()
-    policy = model.Policy(
-        grace_seconds=parameters["grace_seconds"],
-        reap_pushed=parameters["reap_pushed"],
-        reap_dead_locks=parameters["reap_dead_locks"],
-        disposable=(*default.disposable, *parameters["disposable"]),
-        trash_retention_seconds=parameters["trash_retention_seconds"],
-    )
+    given = {key: parameters[key] for key in _POLICY}
+    given["disposable"] = [*model.DISPOSABLE, *parameters["disposable"]]
+    policy = model.policy_from_section(Section(given, "worktree_reap"))
     task = reap.Task(
         repository=parameters["repository"],
         remote=parameters["remote"],
@@ -171,13 +188,15 @@ def main() -> None:
             "reap_pushed": {"type": "bool", "default": True},
             "reap_dead_locks": {"type": "bool", "default": False},
             "disposable": {"type": "list", "elements": "str", "default": []},
+            "paperclip_roots": {"type": "list", "elements": "path", "default": []},
             "trash_retention_seconds": {"type": "float", "default": 600},
+            "trash_disk_used_percent": {"type": "float", "default": 85},
         },
         supports_check_mode=True,
     )
     try:
         report = _reap(module)
-    except (GitError, LockedError, OSError) as error:
+    except (ConfigurationError, GitError, LockedError, OSError) as error:
         module.fail_json(msg=str(error))
     document = report.document()
     going = [verdict for verdict in report.verdicts if verdict.reap]

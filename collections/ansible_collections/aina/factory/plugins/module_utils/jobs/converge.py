@@ -182,16 +182,7 @@ def _bring(
 
 
 def _units(jobs: model.Jobs, run: Run) -> dict[str, observe.Unit]:
-    names = [
-        name
-        for job in jobs.declared
-        for name in (
-            layout.timer(job.name),
-            layout.service(job.name),
-            f"factory-trigger-queue@{job.name}.service",
-            f"factory-trigger-replace@{job.name}.service",
-        )
-    ]
+    names = [unit(job.name) for job in jobs.declared for unit in (layout.timer, layout.service)]
     return observe.units(names, run)
 
 
@@ -289,7 +280,7 @@ def _report_foreign(
     for user in sorted({entry.user for entry in replacements}):
         path = f"{foreign.CRONTABS_DIR}/{user}"
         entries = [entry for entry in replacements if entry.user == user]
-        text = tables.get(path, "")
+        text = _user_crontab(user, run) if path in tables else ""
         left, removed, refused = foreign.without_replaced(text, entries, settled, jobs)
         result.warnings += [f"crontab of {user}: {reason}" for reason in refused]
         if removed:
@@ -310,6 +301,15 @@ def _report_foreign(
             f"job {item.job} may run twice: {item.where} also has {item.what!r}; remove it, or "
             "name the line in factory_crons_replaces"
         )
+
+
+def _user_crontab(user: str, run: Run) -> str:
+    """Return the crontab as its owner wrote it: the stored file has a header of cron's own."""
+    done = run(["crontab", "-u", user, "-l"], timeout_seconds=ACTION_SECONDS)
+    if not done.ok:
+        words = done.stderr.decode(errors="replace").strip()
+        raise ConvergeError(f"crontab -u {user} -l ended with {done.returncode}: {words}")
+    return done.stdout.decode("utf-8", "surrogateescape")
 
 
 def _replace_crontab(user: str, before: str, after: str, run: Run) -> None:

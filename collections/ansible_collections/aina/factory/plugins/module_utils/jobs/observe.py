@@ -20,6 +20,9 @@ PROPERTIES = (
     "ExecMainStatus,ConditionResult"
 )
 
+# Units in memory that may be ours though nobody names them.
+_PATTERNS = (f"{layout.PREFIX}*", "factory-trigger-*", "factory-jobs*.slice")
+
 
 class ObservationError(Exception):
     """The host's state could not be read; nothing may be concluded from it."""
@@ -59,14 +62,14 @@ class Unit:
 
 
 def units(names: Iterable[str], run: Run) -> dict[str, Unit]:
-    """Return the named units and every one in memory with the jobs' prefix, in one call.
+    """Return the named units and every one in memory that may be the jobs', in one call.
 
     Raises:
         ObservationError: ``systemctl`` could not be run or did not answer.
 
     """
     argv = ["systemctl", "show", "--timestamp=unix", f"--property={PROPERTIES}"]
-    argv += ["--", *sorted(set(names)), f"{layout.PREFIX}*"]
+    argv += ["--", *sorted(set(names)), *_PATTERNS]
     try:
         done = run(argv, environment={"LC_ALL": "C", "TZ": "UTC"}, timeout_seconds=QUERY_SECONDS)
     except (OSError, TimeoutError) as error:

@@ -105,7 +105,15 @@ def plan(
     removed = undeclared_paths(installed.disk, wanted_paths)
 
     stop = {name for name in strangers | resting | changed if _runs(units, name)}
-    stop |= {trigger for timer in resting | changed for trigger in _triggers(units, timer)}
+    stop |= {
+        trigger for timer in resting | changed | strangers for trigger in _triggers(units, timer)
+    }
+    # An active slice outlives its file.
+    stop |= {
+        name
+        for name, unit in units.items()
+        if name.endswith(".slice") and unit.is_running and _path(name) not in wanted_paths
+    }
     start = {name for name in running if name in stop or not _runs(units, name)}
     stale = _stale(jobs, installed, start, changed, strangers)
     disable = {name for name in strangers | resting if _enabled(units, name)}

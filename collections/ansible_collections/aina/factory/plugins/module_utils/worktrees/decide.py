@@ -4,8 +4,8 @@ The reasons to keep, weightiest first: ``main_worktree``, ``missing_directory``,
 ``not_a_directory``, ``broken_gitfile``, ``no_commit``, ``mount_point``,
 ``paperclip_workspace``, ``contains_worktree``, ``locked``, ``locked_by_dead_process``,
 ``operation_in_progress``, ``git_lock_file``, ``submodule``, ``process_inside``,
-``processes_unknown``, ``stash``, ``private_refs``, ``unknown``, ``not_landed``,
-``status_failed``, ``uncommitted_changes``, ``untracked_files``, ``ignored_files``,
+``processes_unknown``, ``stash``, ``private_refs``, ``remote_unreachable``, ``unknown``,
+``not_landed``, ``status_failed``, ``uncommitted_changes``, ``untracked_files``, ``ignored_files``,
 ``hidden_changes``, ``nested_repository``, ``mount_inside``, ``unreadable``,
 ``recently_active``, and after the plan ``changed_since_plan`` and ``failed``.
 
@@ -39,7 +39,7 @@ def decide(facts: Facts, policy: Policy, now: float) -> Verdict:
         detail = "its files were not looked at"
         return Verdict(facts.listed, False, "unknown", detail, facts.evidence, size)
     idle_seconds = now - facts.contents.newest_mtime
-    if idle_seconds < policy.grace_seconds:
+    if not idle_seconds >= policy.grace_seconds:  # a grace that is no number keeps it, too
         detail = f"last touched {_ago(idle_seconds)} ago; the grace period is {_ago(policy.grace_seconds)}"
         return Verdict(facts.listed, False, "recently_active", detail, facts.evidence, size)
     evidence = facts.evidence

@@ -33,9 +33,6 @@ LOCK = "aina-factory-reap.lock"
 Progress = Callable[[str, int, int], None]
 
 _WORKERS = max(4, 2 * (os.cpu_count() or 1))
-# Worktrees that share one last look at the processes; the looks at their files, taken just
-# before, are then no older than the time that so many take.
-_GROUP = 8
 
 
 @dataclass(frozen=True)
@@ -252,13 +249,10 @@ def carry_out(report: Report, task: Task, policy: Policy, tools: Tools) -> None:
     trash.make_ready(
         {*map(_parent, places), *filter(os.path.isdir, task.worktree_roots)}, common_dir
     )
-    for start in range(0, len(doomed), _GROUP):
-        group = doomed[start : start + _GROUP]
-        for index, verdict in zip(
-            group, _reap_group(report, group, git, common_dir, policy, tools), strict=True
-        ):
-            report.verdicts[index] = verdict
-        tools.progress("reaping", min(start + _GROUP, len(doomed)), len(doomed))
+    for number, index in enumerate(doomed):
+        verdict = report.verdicts[index]
+        report.verdicts[index] = _reap_one(verdict, git, common_dir, policy, tools, report)
+        tools.progress("reaping", number + 1, len(doomed))
     _give_back_the_occupied(report, common_dir)
 
 
@@ -266,34 +260,12 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _reap_group(
-    report: Report,
-    group: Sequence[int],
-    git: Git,
-    common_dir: str,
-    policy: Policy,
-    tools: Tools,
-) -> list[Verdict]:
-    """Look at some worktrees once more, all at a time, then at the processes, then move."""
-    verdicts = [report.verdicts[index] for index in group]
-    with ThreadPoolExecutor(_WORKERS) as workers:
-        changes = list(workers.map(lambda item: _changes_since_plan(item, git, policy), verdicts))
-    occupants = _occupants(verdict.listed for verdict in verdicts)
-    return [
-        _reap_one(verdict, changed, occupants, git, common_dir, tools, report)
-        for verdict, changed in zip(verdicts, changes, strict=True)
-    ]
-
-
 def _reap_one(
-    verdict: Verdict,
-    changed: str | None,
-    occupants: processes.Occupants,
-    git: Git,
-    common_dir: str,
-    tools: Tools,
-    report: Report,
+    verdict: Verdict, git: Git, common_dir: str, policy: Policy, tools: Tools, report: Report
 ) -> Verdict:
+    """Look once more, right before the rename: at the files, and last at the processes."""
+    changed = _changes_since_plan(verdict, git, policy)
+    occupants = _occupants([verdict.listed])
     item = verdict.listed
     for reason, detail in _occupant_obstacles(item, occupants):
         changed = changed or f"{reason}: {detail}"

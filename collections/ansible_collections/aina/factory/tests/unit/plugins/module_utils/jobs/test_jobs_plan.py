@@ -151,3 +151,18 @@ def test_a_stamp_fires_only_for_an_unchanged_job_that_catches_up() -> None:
     assert rescheduled.absent_paths == (f"{layout.STAMP_DIR}/stamp-{TIMER}",)
     assert f"clean {TIMER}" in verbs(rescheduled.after_files)
     assert forgetful.absent_paths == (f"{layout.STAMP_DIR}/stamp-{TIMER}",)
+
+
+def test_a_slice_and_a_waiting_trigger_go_with_the_last_job() -> None:
+    nothing = model.Jobs((), {})
+    waiting = unit("factory-trigger-queue@tick.service", "activating", "static")
+    slices = unit("factory-jobs-light.slice", enabled="")
+
+    done = plan.plan(
+        nothing,
+        plan.Installed({item.name: item for item in (*SETTLED, waiting, slices)}, EMPTY, set()),
+        frozenset(),
+        set(),
+    )
+
+    assert verbs(done.before_files)[0] == f"stop {TIMER} {slices.name} {waiting.name}"

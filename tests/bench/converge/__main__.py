@@ -1,0 +1,158 @@
+"""Time a converge that changes nothing beside pyinfra and a shell script."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+HERE = Path(__file__).resolve().parent
+PYINFRA = "pyinfra==3.10.0"
+HOST = f"{os.environ.get('AINA_SANDBOX_NAME') or 'aina-factory'}-sandbox"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run: seconds on the clock, seconds of CPU of the control node."""
+
+    wall_seconds: float
+    cpu_seconds: float
+
+
+def timed(argv: list[str], environment: dict[str, str] | None = None) -> tuple[Sample, str]:
+    """Run a command; anything but success ends the bench."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.monotonic()
+    done = subprocess.run(
+        argv,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    wall = time.monotonic() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(argv)} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Sample(wall, cpu), done.stdout + done.stderr
+
+
+def pyinfra_program() -> str:
+    """Return pyinfra's path, installing it when missing."""
+    directory = ROOT / ".cache" / "pyinfra"
+    program = directory / "bin" / "pyinfra"
+    if not program.exists():
+        venv.create(directory, with_pip=True)
+        subprocess.run([directory / "bin" / "pip", "install", "--quiet", PYINFRA], check=True)
+    return str(program)
+
+
+def declared_files(directory: Path) -> Path:
+    """Copy from the host every file that the site run owns, for the others to compare with."""
+    listing = (
+        "find /usr/local/lib/aina-factory /etc/aina-factory -type f -not -name '*.pyc'; "
+        "ls /usr/local/bin/factory /etc/docker/daemon.json /etc/systemd/system/factory-* "
+        "/etc/systemd/journald.conf.d/* /etc/apt/apt.conf.d/*aina* 2>/dev/null"
+    )
+    names = subprocess.run(
+        ["docker", "exec", HOST, "sh", "-c", listing], capture_output=True, text=True, check=True
+    ).stdout.split()
+    tar = subprocess.run(
+        ["docker", "exec", HOST, "tar", "-C", "/", "-cf", "-", *(name[1:] for name in names)],
+        capture_output=True,
+        check=True,
+    ).stdout
+    subprocess.run(["tar", "-C", str(directory), "-xf", "-"], input=tar, check=True)
+    (directory / "names.json").write_text(json.dumps(names))
+    return directory
+
+
+def main() -> int:
+    """Run the rounds, print the table, judge the goals."""
+    parser = argparse.ArgumentParser(prog="python -m bench.converge", description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = measure(Path(scratch), arguments.runs)
+    print("| no-change run | wall, median | CPU of the control node | beside the shell script |")
+    print("|---|---:|---:|---:|")
+    floor = rows["shell script"]["wall_seconds"]
+    for name, row in rows.items():
+        print(
+            f"| {name} | {row['wall_seconds']:.2f} s | {row['cpu_seconds']:.2f} s"
+            f" | {row['wall_seconds'] / floor:.1f} x |"
+        )
+    site = rows["site.yml"]
+    print(f"\nsite.yml: {site['tasks']} tasks, {site['module_calls']} module calls")
+    if arguments.output:
+        arguments.output.write_text(json.dumps(rows, indent=1) + "\n")
+    met = (
+        site["wall_seconds"] < rows["pyinfra"]["wall_seconds"]
+        and site["wall_seconds"] <= 12 * floor
+    )
+    print(
+        "goals met" if met else "goals NOT met: faster than pyinfra, at most 12 x the shell script"
+    )
+    return 0 if met else 1
+
+
+def measure(scratch: Path, runs: int) -> dict[str, dict[str, Any]]:
+    """Return medians per way."""
+    recap = scratch / "recap.json"
+    files = declared_files(scratch)
+    subprocess.run(["docker", "cp", f"{files}/.", f"{HOST}:/opt/bench-files"], check=True)
+    subprocess.run(["docker", "cp", str(HERE / "second.sh"), f"{HOST}:/opt/second.sh"], check=True)
+    ways: dict[str, tuple[list[str], dict[str, str]]] = {
+        "site.yml": (
+            [
+                str(ROOT / ".venv/bin/ansible-playbook"),
+                "--inventory",
+                "inventory/sandbox",
+                "playbooks/site.yml",
+            ],
+            {"AINA_RECAP_FILE": str(recap), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        ),
+        "pyinfra": (
+            [pyinfra_program(), "-y", f"@docker/{HOST}", str(HERE / "deploy.py")],
+            {"BENCH_FILES": str(files)},
+        ),
+        "shell script": (["docker", "exec", HOST, "sh", "/opt/second.sh"], {}),
+    }
+    samples: dict[str, list[Sample]] = {name: [] for name in ways}
+    for number in range(runs + 1):
+        for name, (argv, environment) in ways.items():
+            sample, _ = timed(argv, environment)
+            if number:  # the first round warms caches and settles what differs
+                samples[name].append(sample)
+    rows: dict[str, dict[str, Any]] = {
+        name: {
+            "wall_seconds": statistics.median(sample.wall_seconds for sample in taken),
+            "cpu_seconds": statistics.median(sample.cpu_seconds for sample in taken),
+        }
+        for name, taken in samples.items()
+    }
+    document = json.loads(recap.read_text())
+    if document["changes"]:
+        sys.exit(f"site.yml was not a no-change run: {document['changes']}")
+    rows["site.yml"]["tasks"] = document["tasks"]
+    rows["site.yml"]["module_calls"] = sum(document["module_calls"].values())
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())
