@@ -62,7 +62,7 @@ def _from_file(path: Path) -> str:
 
 
 def _from_gh(run: Run, api_url: str) -> str:
-    host = urlsplit(api_url).hostname or ""
+    host = urlsplit(api_url).netloc.rpartition("@")[2]
     host = "github.com" if host == "api.github.com" else host
     try:
         done = run(["gh", "auth", "token", "--hostname", host], timeout_seconds=30)
