@@ -19,6 +19,26 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
+def playbook(
+    tmp_path: Path, tasks: list[dict[str, Any]], variables: dict[str, Any]
+) -> subprocess.CompletedProcess[str]:
+    path = tmp_path / "play.yml"
+    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}
+    path.write_text(yaml.safe_dump([play]))
+    return subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", "-c", "local", "--diff", str(path)],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def play(tmp_path: Path, arguments: dict[str, Any], checks: list[bool]) -> list[dict[str, Any]]:
     """Run the module once per entry of ``checks`` (check mode or not); return the results."""
     answers = tmp_path / "answers.json"
@@ -36,22 +56,7 @@ def play(tmp_path: Path, arguments: dict[str, Any], checks: list[bool]) -> list[
     content = f"{{{{ [{', '.join(names)}] | to_json }}}}"
     copy = {"content": content, "dest": str(answers), "mode": "0600"}
     tasks.append({"name": "Keep the answers", "ansible.builtin.copy": copy})
-    playbook = tmp_path / "play.yml"
-    playbook.write_text(
-        yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
-    )
-    done = subprocess.run(
-        ["ansible-playbook", "-i", "localhost,", "-c", "local", "--diff", str(playbook)],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = playbook(tmp_path, tasks, {})
     assert done.returncode == 0, done.stdout + done.stderr
     found: list[dict[str, Any]] = json.loads(answers.read_text())
     return found
@@ -103,3 +108,45 @@ def test_a_wrong_policy_and_a_lost_connection_say_so_and_land_nothing(tmp_path: 
         found = simulator.world.repository(NAME)
         assert found is not None
         assert {pull.state for pull in found.pulls} == {"OPEN"}
+
+
+def test_the_operators_cycle_lands_what_the_inventory_declares(tmp_path: Path) -> None:
+    with Simulator(repository(1)) as simulator:
+        addresses = simulator.addresses()
+        variables = {
+            "ansible_become": False,
+            "release_marshal_user": "root",
+            "release_marshal_github_api_url": addresses["api_url"],
+            "release_marshal_ca_path": addresses["ca_file"],
+            "release_marshal_state_dir": str(tmp_path / "state"),
+            "release_marshal_login_method": "token_file",
+            "release_marshal_token_path": addresses["token_file"],
+            # As the one list of projects has it, other roles' keys and all.
+            "release_marshal_projects": [
+                {
+                    "name": "demo",
+                    "repository": NAME,
+                    "path": "/srv/repos/demo",
+                    "default_branch": "main",
+                    "toolchain": {"node": "22"},
+                    "runner": {"mode": "ephemeral", "slots": 2},
+                    "merge": {
+                        "mode": "fast",
+                        "method": "squash",
+                        "required_checks": ["ci"],
+                        "hold_labels": ["hold"],
+                        "max_merges_per_cycle": 10,
+                    },
+                },
+                {"name": "other", "repository": "factory/other", "path": "/srv/repos/other"},
+            ],
+        }
+        role = {"name": "release_marshal", "tasks_from": "merge"}
+        tasks = [{"name": "Merge", "ansible.builtin.include_role": role}]
+
+        done = playbook(tmp_path, tasks, variables)
+
+        assert done.returncode == 0, done.stdout + done.stderr
+        report = json.loads((tmp_path / "state/demo/report.json").read_text())
+        assert report["merged"] == [1]
+        assert [path.name for path in (tmp_path / "state").iterdir()] == ["demo"]
