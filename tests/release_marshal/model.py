@@ -98,6 +98,8 @@ class Repository:
     between: Callable[[Repository], None] | None = None
     # So many reads after a merge still show what was before.
     stale_fates: int = 0
+    # What the limit says after each look and reread; then plenty.
+    points_remaining: list[int] = field(default_factory=list)
     # Called around every request: where another marshal may come in between.
     pause: Callable[[], None] = lambda: None
 
@@ -204,6 +206,8 @@ class Forge:
 
     def _branch(self) -> Branch:
         repository = self.repository
+        told = repository.points_remaining
+        self.meter.points_remaining = told.pop(0) if told else 5000
         oid = repository.main[-1]
         checks = Checks((Check("ci", repository.main_check, "app", repository.now_seconds),))
         return Branch("main", oid, checks, required_checks=repository.required)
@@ -419,6 +423,7 @@ class Runner:
     repository: Repository
     memory: Memory = field(default_factory=Memory)
     records: list[dict[str, Any]] = field(default_factory=list)
+    started: list[list[str]] = field(default_factory=list)
 
     def cycle(self, *, dry_run: bool = False) -> Report:
         world = World(
@@ -428,6 +433,7 @@ class Runner:
             self.repository.sleep,
             self._save,
             self.records.append,
+            self._start,
         )
         return marshal.run(
             self.repository.policy, "o/r", "main", self.memory, world, dry_run=dry_run
@@ -435,6 +441,10 @@ class Runner:
 
     def _save(self, memory: Memory) -> None:
         self.memory = memory
+
+    def _start(self, argv: Sequence[str]) -> str:
+        self.started.append(list(argv))
+        return ""
 
     def until_quiet(self, cycles: int = 40) -> None:
         """Run cycles until one writes nothing."""

@@ -3,12 +3,14 @@ from __future__ import annotations
 import itertools
 import os
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
+    ConflictLane,
     Duplicates,
     Policy,
 )
@@ -59,6 +61,94 @@ def test_an_older_conflicting_rival_lands_and_the_younger_is_told() -> None:
     assert landed(repository) == [1]
     assert pulls[2].labels == {"conflict"}
     assert len(pulls[2].comments) == 1
+
+
+LANE = ConflictLane(("lane", "run"), tries=2, max_per_day=1)
+
+
+def conflicting(**policy: object) -> Repository:
+    """Return one that landed and one that conflicts with it from then on."""
+    pulls = {n: Pull(n, {"same": f"v{n}"}) for n in (1, 2)}
+    settings: dict[str, Any] = {"conflict_lane": LANE, **policy}
+    repository = Repository(pulls, replace(POLICY, **settings))
+    Runner(repository).cycle()
+    return repository
+
+
+def test_a_lasting_conflict_is_sent_to_a_lane_once_a_day() -> None:
+    repository = conflicting()
+    runner = Runner(repository)
+    asked = []
+    for _ in range(40):
+        planned = runner.cycle(dry_run=True)
+        done = runner.cycle()
+        assert planned.changed == done.changed
+        asked.append(len(runner.started))
+        repository.now_seconds += 3600
+
+    assert runner.started == [["lane", "run", "o/r", "2"]] * 2
+    assert asked[:3] == [0, 1, 1]  # the second look is the second try
+    assert asked.index(2) - asked.index(1) == 24
+
+
+def test_a_new_head_has_its_tries_anew_but_the_day_counts_on() -> None:
+    repository = conflicting()
+    runner = Runner(repository)
+    runner.cycle()
+    runner.cycle()
+    assert len(runner.started) == 1
+    for _ in range(5):
+        repository.pulls[2].version += 1
+        runner.cycle()
+        runner.cycle()
+        repository.now_seconds += 600
+
+    assert len(runner.started) == 1
+
+
+@pytest.mark.parametrize("lane", [ConflictLane(), replace(LANE, max_per_day=0)])
+def test_without_a_command_or_a_days_share_no_lane_is_asked(lane: ConflictLane) -> None:
+    runner = Runner(conflicting(conflict_lane=lane))
+    for _ in range(5):
+        runner.cycle()
+    assert runner.started == []
+
+
+def test_a_persons_conflict_is_theirs() -> None:
+    repository = conflicting()
+    repository.pulls[2].author = "ali"
+    runner = Runner(repository)
+    for _ in range(5):
+        runner.cycle()
+    assert runner.started == []
+
+
+def test_a_cycle_out_of_time_says_where_the_next_goes_on() -> None:
+    repository = Repository(independent(5), replace(POLICY, cycle_budget_seconds=2.5))
+    runner = Runner(repository)
+
+    first = runner.cycle()
+
+    count = len(landed(repository))
+    assert 0 < count < 5
+    assert first.stopped == f"time: the next cycle continues with #{count + 1}"
+    assert not first.failed
+    for _ in range(5):
+        runner.cycle()
+    assert landed(repository) == [1, 2, 3, 4, 5]
+
+
+def test_a_cycle_out_of_points_stops_and_says_where_it_goes_on() -> None:
+    repository = Repository(independent(3), replace(POLICY, points_floor=500))
+    repository.points_remaining = [5000, 5000, 400]
+    runner = Runner(repository)
+
+    first = runner.cycle()
+
+    assert landed(repository) == [1]
+    assert first.stopped == "budget: a later cycle continues with #2"
+    repository.points_remaining = []
+    assert runner.cycle().results == {2: "merged", 3: "merged"}
 
 
 def test_the_conflict_label_goes_when_the_conflict_does() -> None:

@@ -141,3 +141,45 @@ def test_a_gh_client_without_login_is_a_usage_error_that_names_the_host(
         error = json.loads(capsys.readouterr().out)["error"]
         assert f"gh has no token for {addresses['host']}" in error
         assert "gh auth login" in error
+
+
+LANE = """#!/bin/sh
+printf '%s\\n' "$*" >> "$(dirname "$0")/asked"
+exit "$(cat "$(dirname "$0")/status" 2>/dev/null || echo 0)"
+"""
+
+
+def test_the_configured_command_is_asked_to_resolve_a_conflict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = tmp_path / "lane"
+    command.write_text(LANE)
+    command.chmod(0o755)
+    with Simulator("small") as simulator:
+        addresses = simulator.addresses()
+        login = {"method": "token_file", "token_file": addresses["token_file"]}
+        path = settings_file(tmp_path, addresses, login)
+        document = json.loads(Path(path).read_text())
+        document["marshal"]["projects"][0]["merge"] = {
+            "conflict_lane": {"command": [str(command), "run"], "tries": 1, "max_per_day": 2},
+            "duplicates": {"agents": ["ali"]},
+        }
+        Path(path).write_text(json.dumps(document))
+
+        assert main(["marshal", "--config", path, "--json", "--dry-run"]) == 0
+        assert not (tmp_path / "asked").exists()
+        (tmp_path / "status").write_text("3")
+        results = []
+        for _ in range(3):
+            capsys.readouterr()
+            assert main(["marshal", "--config", path, "--json"]) == 0
+            (project,) = json.loads(capsys.readouterr().out)["projects"]
+            rows = project["pull_requests"]
+            found = [p for p in rows if p["reason"]["code"] == "conflict"]
+            results.append([(p["number"], p["result"]) for p in found])
+            (tmp_path / "status").write_text("0")
+
+        (number,) = [number for number, _result in results[0]]
+        assert (tmp_path / "asked").read_text().splitlines() == [f"run {NAME} {number}"] * 2
+        assert "lane ended with 3" in results[0][0][1]
+        assert results[1:] == [[(number, "lane_asked")], [(number, "")]]

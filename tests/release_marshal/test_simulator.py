@@ -71,6 +71,7 @@ class Rig:
             self.simulator.world.clock.advance,
             self._save,
             self.records.append,
+            lambda _argv: "no lanes here",
         )
         return marshal.run(self.policy, NAME, "main", self.memory, world, dry_run=dry_run)
 

@@ -15,10 +15,15 @@ from typing import Any
 from release_marshal.test_simulator import NAME, Rig, policy, repository
 from simulator import Simulator
 
+CI_SECONDS = 60
+# Of a thousand a cycle lands as many as of thirty; the reading is what grows.
+MOST_MERGES = 100
+
 
 def measure(count: int, act: Callable[[Simulator, Path], None]) -> dict[str, Any]:
     """Run ``act`` on a fresh repository; say what it landed, sent and took."""
-    document = repository(count, merge_delay_seconds=3)
+    ci = [{"name": "ci", "delay_seconds": CI_SECONDS}]
+    document = repository(count, merge_delay_seconds=3, ci=ci)
     with Simulator(document) as simulator, tempfile.TemporaryDirectory() as directory:
         # A look some minutes ago has let GitHub compute everything once.
         Rig(simulator, Path(directory) / "warm", policy()).cycle(dry_run=True)
@@ -41,9 +46,16 @@ def ours(mode: str, count: int) -> Callable[[Simulator, Path], None]:
     """Return one cycle of the marshal."""
 
     def act(simulator: Simulator, directory: Path) -> None:
-        Rig(simulator, directory, policy(mode=mode, max_merges_per_cycle=count)).cycle()
+        most = count if count <= MOST_MERGES else 30
+        wanted = policy(mode=mode, max_merges_per_cycle=most, pending_main_blocks=False)
+        Rig(simulator, directory, wanted).cycle()
 
     return act
+
+
+def look(simulator: Simulator, directory: Path) -> None:
+    """Look once and change nothing."""
+    Rig(simulator, directory, policy()).cycle(dry_run=True)
 
 
 def loop(simulator: Simulator, _directory: Path) -> None:
@@ -78,8 +90,15 @@ def loop(simulator: Simulator, _directory: Path) -> None:
 def main() -> int:
     """Print one JSON line per contestant."""
     for count in [int(word) for word in sys.argv[1:]] or [30]:
-        for name, act in (("marshal fast", ours("fast", count)), ("shell loop", loop)):
-            print(json.dumps({"pull_requests": count, "who": name, **measure(count, act)}))
+        contestants = {
+            "marshal, look": look,
+            "marshal, fast": ours("fast", count),
+            "marshal, train": ours("train", count),
+            "shell loop": loop,
+        }
+        for name, act in contestants.items():
+            row = {"pull_requests": count, "who": name, **measure(count, act)}
+            print(json.dumps(row), flush=True)
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.setting
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.store import Store
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import Transport
+
+# The command starts a lane and returns; it does not wait for the agent's work.
+_LANE_START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def cycle(
         sleep=effects.sleep,
         save=store.save,
         audit=store.audit,
+        start=lambda argv: _start(effects.run, argv),
     )
     memory = store.load()
     if resume and memory.halted_since:
@@ -85,6 +89,15 @@ def cycle(
     if not dry_run:
         store.report(document)
     return document
+
+
+def _start(run: Run, argv: Sequence[str]) -> str:
+    try:
+        done = run(list(argv), timeout_seconds=_LANE_START_SECONDS)
+    except (OSError, TimeoutError) as error:
+        return f"no lane: {error}"
+    words = done.stderr.decode(errors="replace").strip()[-200:]
+    return "" if done.ok else f"no lane: {argv[0]} ended with {done.returncode}: {words}"
 
 
 def _git_environment(settings: Settings, token: str) -> dict[str, str]:

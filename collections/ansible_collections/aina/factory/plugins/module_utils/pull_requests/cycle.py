@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -78,7 +78,10 @@ class StopCycle(Exception):  # noqa: N818  (not an error: the cycle ends early a
 
 @dataclass
 class World:
-    """The effects of one cycle. ``save`` keeps the memory; ``audit`` appends one record."""
+    """The effects of one cycle. ``save`` keeps the memory; ``audit`` appends one record.
+
+    ``start`` runs the command that starts a lane and returns why it could not, or "".
+    """
 
     forge: Forge
     git: Git
@@ -86,6 +89,7 @@ class World:
     sleep: Callable[[float], None]
     save: Callable[[Memory], None]
     audit: Callable[[dict[str, Any]], None]
+    start: Callable[[Sequence[str]], str]
 
 
 @dataclass

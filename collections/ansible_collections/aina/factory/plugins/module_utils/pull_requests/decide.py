@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
+    conflict_lanes,
     duplicates,
     gates,
     rules,
@@ -38,12 +39,14 @@ class Decision:
     duplicate: duplicates.Duplicate | None = None
     conflict_label: str = ""
     marks_duplicate: bool = False
+    asks_lane: bool = False
 
     @property
     def acts(self) -> bool:
         """Whether carrying it out writes anything."""
         acting = self.verb in (Verb.MERGE, Verb.UPDATE, Verb.CLOSE_DUPLICATE)
-        return acting or bool(self.conflict_label) or self.marks_duplicate
+        marking = bool(self.conflict_label) or self.marks_duplicate
+        return acting or marking or self.asks_lane
 
     def document(self) -> dict[str, object]:
         """Return the JSON form."""
@@ -249,4 +252,7 @@ def _decision(
         and verdict.reason.code == "duplicate"
         and policy.duplicates.label not in pull.labels
         and not same,
+        conflicting
+        and snapshot.complete
+        and conflict_lanes.due(policy, pull, snapshot.memory.conflicts.get(pull.number), now),
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
+    conflict_lanes,
     remembering,
     trains,
 )
@@ -70,6 +71,7 @@ def _carry_out(cycle: Cycle) -> None:
         return
     for decision in plan.decisions:
         _mark(cycle, decision)
+    _ask_lanes(cycle, plan)
     for decision in plan.chosen(Verb.CLOSE_DUPLICATE):
         cycle.report.results[decision.number] = _close(cycle, decision)
     for decision in plan.chosen(Verb.UPDATE):
@@ -78,7 +80,12 @@ def _carry_out(cycle: Cycle) -> None:
         _drive(cycle, plan)
         return
     for decision in plan.chosen(Verb.MERGE):
-        cycle.report.results[decision.number] = cycle.land(decision)
+        if cycle.left_seconds() <= 0:
+            raise StopCycle("time", f"the next cycle continues with #{decision.number}")
+        result = cycle.land(decision)
+        cycle.report.results[decision.number] = result
+        if result == "budget":
+            raise StopCycle("budget", f"a later cycle continues with #{decision.number}")
 
 
 def _plan(cycle: Cycle) -> Plan:
@@ -140,6 +147,28 @@ def _mark(cycle: Cycle, decision: Decision) -> None:
                 "Take the label off or mark this a draft to object; after it was closed, "
                 f"`gh pr reopen {number}` brings it back.",
             )
+
+
+def _ask_lanes(cycle: Cycle, plan: Plan) -> None:
+    """Have lanes resolve what keeps conflicting; asked is kept first, so a crash never repeats."""
+    now, before = cycle.world.now(), cycle.memory.conflicts
+    conflicting = [d for d in plan.decisions if d.reason.code == "conflict"]
+    still = {
+        decision.number: conflict_lanes.seen(decision.head_oid, before.get(decision.number), now)
+        for decision in conflicting
+    }
+    gone = {number: found for number, found in before.items() if number not in still}
+    cycle.remember(conflicts={**conflict_lanes.settled(gone, now), **still})
+    for decision in conflicting:
+        if decision.asks_lane:
+            found = still[decision.number]
+            asked = replace(found, asked_at=(*found.asked_at, now))
+            cycle.remember(conflicts={**cycle.memory.conflicts, decision.number: asked})
+            argv = [*cycle.policy.conflict_lane.command, cycle.report.repository]
+            problem = cycle.world.start([*argv, str(decision.number)])
+            cycle.report.acted = (cycle.report.acted or 0) + 1
+            cycle.report.results[decision.number] = problem or "lane_asked"
+            cycle.record("conflict_lane", decision.number, problem or "asked")
 
 
 def _pull_labels(cycle: Cycle, number: int) -> frozenset[str]:

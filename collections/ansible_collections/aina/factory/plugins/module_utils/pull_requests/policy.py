@@ -54,6 +54,19 @@ class Duplicates:
 
 
 @dataclass(frozen=True)
+class ConflictLane:
+    """Who is asked to resolve an agent's conflict: ``command`` REPOSITORY NUMBER.
+
+    The command starts a lane and returns; it is asked once the same head conflicted in
+    ``tries`` cycles, at most ``max_per_day`` times a pull request.
+    """
+
+    command: tuple[str, ...] = ()
+    tries: int = 2
+    max_per_day: int = 1
+
+
+@dataclass(frozen=True)
 class Train:
     """The batch branch of mode ``train``."""
 
@@ -102,6 +115,7 @@ class Policy:
     points_floor: int = 500
     duplicates: Duplicates = Duplicates()
     train: Train = Train()
+    conflict_lane: ConflictLane = ConflictLane()
 
     def digest(self) -> str:
         """Return a short stable name of this very policy, for the audit log."""
@@ -166,6 +180,7 @@ class Policy:
             points_floor=section.integer("points_floor", 500, minimum=0),
             duplicates=_duplicates(section.section("duplicates", {})),
             train=_train(section.section("train", {})),
+            conflict_lane=_conflict_lane(section.section("conflict_lane", {})),
         )
         section.done()
         return policy
@@ -193,6 +208,16 @@ def _train(section: Section) -> Train:
     )
     section.done()
     return train
+
+
+def _conflict_lane(section: Section) -> ConflictLane:
+    lane = ConflictLane(
+        command=tuple(section.strings("command", [])),
+        tries=section.integer("tries", 2, minimum=1),
+        max_per_day=section.integer("max_per_day", 1, minimum=0, maximum=24),
+    )
+    section.done()
+    return lane
 
 
 def _freeze(section: Section) -> Freeze:

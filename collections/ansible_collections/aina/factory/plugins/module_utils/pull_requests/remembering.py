@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import Plan
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    Conflict,
     Memory,
     PullRequest,
     Remembered,
@@ -49,6 +50,14 @@ def from_document(document: Mapping[str, Any]) -> Memory:
             },
             cleanups={int(key): (pair[0], pair[1]) for key, pair in document["cleanups"].items()},
             train=_train(document["train"]),
+            conflicts={
+                int(number): Conflict(
+                    str(item["head_oid"]),
+                    int(item["looks_count"]),
+                    tuple(float(moment) for moment in item["asked_at"]),
+                )
+                for number, item in document.get("conflicts", {}).items()
+            },
             landed_count=int(document["landed_count"]),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:

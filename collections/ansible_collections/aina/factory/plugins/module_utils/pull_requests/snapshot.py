@@ -170,6 +170,15 @@ class TrainMemory:
 
 
 @dataclass(frozen=True)
+class Conflict:
+    """A head that kept conflicting: in how many cycles, and when a lane was asked to resolve it."""
+
+    head_oid: str
+    looks_count: int = 0
+    asked_at: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Memory:
     """What a project's marshal remembers from one cycle to the next."""
 
@@ -180,6 +189,7 @@ class Memory:
     refused: Mapping[int, tuple[str, str, float]] = field(default_factory=dict)
     cleanups: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     train: TrainMemory = TrainMemory()
+    conflicts: Mapping[int, Conflict] = field(default_factory=dict)
     landed_count: int = 0
 
 

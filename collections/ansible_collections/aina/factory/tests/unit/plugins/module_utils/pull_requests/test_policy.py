@@ -15,6 +15,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests import 
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    Conflict,
     Memory,
     Remembered,
     TrainMemory,
@@ -36,6 +37,8 @@ def test_the_empty_mapping_is_the_default() -> None:
     [
         ({"mode": "quick"}, "merge.mode is 'quick'"),
         ({"max_merges_per_cycle": -1}, "must be at least 0"),
+        ({"conflict_lane": {"command": "lane run"}}, "merge.conflict_lane.command is 'lane run'"),
+        ({"conflict_lane": {"tries": 0}}, "merge.conflict_lane.tries is 0"),
         ({"hold_label": "x"}, "merge.hold_label is not known"),
         ({"freezes": [{"reason": "r", "start": "soon", "end": "later"}]}, "'soon' is neither"),
         (
@@ -85,6 +88,7 @@ def test_the_memory_survives_its_file() -> None:
     import json
 
     memory = Memory(
+        conflicts={4: Conflict("abc", 2, (5.0, 6.5))},
         remembered={1: Remembered("draft", 1.0, "f", 2.0)},
         refused={2: ("h", "t", 3.0)},
         cleanups={3: ("ref", "h")},
