@@ -21,8 +21,9 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
 )
 from release_marshal.model import Crash, Pull, Repository, Runner, Turns, independent
 
-# Many where time does not matter, few for a look in between.
-EXAMPLES = int(os.environ.get("MARSHAL_EXAMPLES") or (2000 if os.environ.get("CI") else 150))
+# Few in the fast set, many in the slow one.
+FEW = 100
+MANY = int(os.environ.get("MARSHAL_EXAMPLES") or 2000)
 POLICY = Policy(required_checks=("ci",), max_merges_per_cycle=30, guarded_paths=())
 
 
@@ -396,9 +397,7 @@ def states(repository: Repository) -> object:
     return [(p.number, p.state, p.base, p.branch_there, sorted(p.labels)) for p in pulls]
 
 
-@settings(max_examples=EXAMPLES // 10, deadline=None)
-@given(st.sampled_from(sorted(SCENARIOS)), st.lists(st.integers(0, 1), max_size=80))
-def test_two_marshals_at_once_do_no_harm(name: str, schedule: list[int]) -> None:
+def run_two_at_once(name: str, schedule: list[int]) -> None:
     undisturbed, repository = SCENARIOS[name](), SCENARIOS[name]()
     Runner(undisturbed).until_quiet()
     first, second = Runner(repository), Runner(repository)
@@ -414,6 +413,22 @@ def test_two_marshals_at_once_do_no_harm(name: str, schedule: list[int]) -> None
     assert sum(pull.state == "MERGED" for pull in repository.pulls.values()) == len(
         repository.main[1:]
     )
+
+
+SCHEDULES = st.lists(st.integers(0, 1), max_size=80)
+
+
+@settings(max_examples=FEW // 4, deadline=None)
+@given(st.sampled_from(sorted(SCENARIOS)), SCHEDULES)
+def test_two_marshals_at_once_do_no_harm(name: str, schedule: list[int]) -> None:
+    run_two_at_once(name, schedule)
+
+
+@pytest.mark.slow
+@settings(max_examples=MANY // 4, deadline=None)
+@given(st.sampled_from(sorted(SCENARIOS)), SCHEDULES)
+def test_two_marshals_mixed_in_many_ways_do_no_harm(name: str, schedule: list[int]) -> None:
+    run_two_at_once(name, schedule)
 
 
 STATES = st.sampled_from([*CheckState, None])
@@ -455,8 +470,9 @@ FAULTS = st.dictionaries(
 )
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
-@given(
+Row = tuple[str, str, CheckState | None, set[str], bool, str]
+Case = tuple[list[Row], dict[int, str], str, str, CheckState, bool, float]
+CASES = st.tuples(
     PULLS,
     FAULTS,
     st.sampled_from(["fast", "strict", "train"]),
@@ -465,15 +481,10 @@ FAULTS = st.dictionaries(
     st.booleans(),
     st.sampled_from([0.0, 3.0]),
 )
-def test_whatever_happens_the_promises_hold(
-    rows: list[tuple[str, str, CheckState | None, set[str], bool, str]],
-    faults: dict[int, str],
-    mode: str,
-    duplicates: str,
-    main: CheckState,
-    held: bool,
-    lazy: float,
-) -> None:
+
+
+def keep_promises(case: Case) -> None:
+    rows, faults, mode, duplicates, main, held, lazy = case
     # What must never happen is asserted by the model at every merge, close and delete.
     pulls = {
         n: Pull(n, {path: value}, check, set(labels), draft, author)
@@ -499,6 +510,19 @@ def test_whatever_happens_the_promises_hold(
 
     assert end_state(repository) == at_rest
     assert repository.writes[writes:] == []
+
+
+@settings(max_examples=FEW, deadline=None)
+@given(CASES)
+def test_whatever_happens_the_promises_hold(case: Case) -> None:
+    keep_promises(case)
+
+
+@pytest.mark.slow
+@settings(max_examples=MANY, deadline=None)
+@given(CASES)
+def test_whatever_happens_many_times_the_promises_hold(case: Case) -> None:
+    keep_promises(case)
 
 
 @pytest.mark.parametrize("mode", ["fast", "strict", "train"])
