@@ -14,6 +14,7 @@ sys.path.insert(0, str(SCENARIO.parent / "shared"))
 from behaviour import converge  # noqa: E402 - lives beside the scenarios, in no package
 
 DAEMON_JSON = "/etc/docker/daemon.json"
+NOTE = "/var/lib/aina-factory/docker-daemon.json"
 PENDING = "/var/lib/aina-factory/docker-restart-pending.json"
 
 
@@ -152,11 +153,15 @@ def test_a_restart_that_a_killed_run_owes_is_made_up_for(host: Any) -> None:
 
 
 def test_a_lost_note_leads_to_one_restart_and_not_to_silence(host: Any) -> None:
-    host.check_output("rm /var/lib/aina-factory/docker-daemon.json")
+    host.check_output(f"rm {NOTE}")
     edit(host, **{"default-shm-size": "97m"})
 
     assert any(what.startswith("restart the engine") for what in converge(SCENARIO).changed)
     assert converge(SCENARIO).changed == []
+
+    # Whose the keys are is lost with the note: start over with a file that is entirely ours.
+    host.check_output(f"rm {NOTE} {DAEMON_JSON} && systemctl restart docker")
+    assert converge(SCENARIO).returncode == 0
 
 
 def test_a_container_survives_a_converge_without_change(host: Any, container: str) -> None:

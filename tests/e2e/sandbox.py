@@ -50,9 +50,15 @@ class Ran:
     recap: dict[str, Any]
 
     @property
-    def changes(self) -> list[tuple[str, tuple[str, ...]]]:
-        """What changed, or in check mode would change: task and paths, in order."""
-        return [(item["task"], tuple(item["what"])) for item in self.recap["changes"]]
+    def changes(self) -> list[str]:
+        """The tasks that changed something, or in check mode would, in order."""
+        return [item["task"] for item in self.recap["changes"]]
+
+    @property
+    def changed_paths(self) -> set[str]:
+        """The files and directories that changed, or in check mode would."""
+        phrases = {phrase for item in self.recap["changes"] for phrase in item["what"]}
+        return {phrase for phrase in phrases if phrase.startswith("/")}
 
 
 @dataclass(frozen=True)

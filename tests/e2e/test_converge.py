@@ -40,6 +40,7 @@ def test_check_mode_on_a_blank_host_announces_what_converge_does(blank: Clone) -
     assert sandbox.fingerprint_of_blank() == before, "check mode changed the host"
     converged = blank.run("script/converge")
     assert planned.changes == converged.changes
+    assert planned.changed_paths == converged.changed_paths
 
 
 def test_a_second_converge_changes_nothing_and_is_fast(blank: Clone) -> None:

@@ -24,6 +24,9 @@ PLAY_KEYS = {
 }
 IMPORT_KEYS = {"name", "ansible.builtin.import_playbook", "tags", "when"}
 TASK_IMPORTS = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
+# Modules that leave nothing behind which a state could describe.
+ACTIONS = {"aina.factory.worktree_reap"}
+MODULE_NAME = re.compile(r"\w+\.\w+\.\w+\Z")
 MARKUP = re.compile(r"\b[BCIOVPRMUEL]+\(([^)]*)\)")
 
 
@@ -51,8 +54,19 @@ def _roles_of_scenarios(root: Path) -> set[str]:
     return names
 
 
+def _only_acts(root: Path, role: str) -> bool:
+    """Whether nothing that the role does stays on the host, so that nothing can be taken back."""
+    tasks = [
+        mapping
+        for path in files(root, f"roles/{role}/tasks/*.yml", f"roles/{role}/handlers/*.yml")
+        for mapping in walk(load(root / path))
+    ]
+    used = {key for task in tasks for key in task if MODULE_NAME.match(key)}
+    return bool(used & ACTIONS) and used <= {*ACTIONS, *TASK_IMPORTS, "ansible.builtin.assert"}
+
+
 def layout(root: Path) -> str:
-    """Every role has its files, a README of one screen, a state, and a molecule scenario."""
+    """Every role has its files, a README of one screen, a state if it leaves one, and a molecule scenario."""
 
     def problems() -> Iterator[str]:
         tested = _roles_of_scenarios(root)
@@ -65,7 +79,10 @@ def layout(root: Path) -> str:
             if readme.is_file() and len(readme.read_text().splitlines()) > README_MAX_LINES:
                 yield f"roles/{role}/README.md is longer than {README_MAX_LINES} lines"
             state = _spec(root, role).get(f"{role}_state", {})
-            if state.get("choices") != ["present", "absent"]:
+            if _only_acts(root, role):
+                if state:
+                    yield f"roles/{role}: {role}_state means nothing, for the role leaves nothing"
+            elif state.get("choices") != ["present", "absent"]:
                 yield f"roles/{role}: option {role}_state with choices [present, absent] is missing"
             if role not in tested:
                 yield f"roles/{role}: no molecule/*/converge.yml uses it"

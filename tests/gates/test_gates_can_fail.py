@@ -154,6 +154,23 @@ FAULTS: dict[str, list[Fault]] = {
         Fault({"roles/sample/tasks/main.yml": "---\n"}, "roles/sample/README.md is missing"),
         Fault({"roles/sample/README.md": "x\n" * 61}, "longer than 60 lines"),
         Fault({"roles/sample/tasks/main.yml": "---\n"}, "no molecule/*/converge.yml uses it"),
+        Fault({"roles/sample/tasks/main.yml": "---\n"}, "option sample_state with choices"),
+        Fault(
+            {
+                "roles/sample/tasks/main.yml": "---\n- aina.factory.worktree_reap: {}\n"
+                "- ansible.builtin.copy: {}\n"
+            },
+            "option sample_state with choices",
+        ),
+        Fault(
+            {
+                "roles/sample/tasks/main.yml": "---\n- aina.factory.worktree_reap: {}\n",
+                "roles/sample/meta/argument_specs.yml": SPEC.replace(
+                    "sample_limit_bytes", "sample_state"
+                ),
+            },
+            "sample_state means nothing",
+        ),
     ],
     "role-interface": [
         interface_fault("---\n# How much is kept.\nsample_limit_bytes: 11\n", "11"),

@@ -21,6 +21,7 @@ from pathlib import Path
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 
 VALIDATION_SECONDS = 120.0
+_NEW_FILE_LINES = 40
 _LEFTOVER_SUFFIX = ".managed-tmp"
 
 
@@ -152,7 +153,7 @@ def _plan_file(item: FileSpec) -> Iterator[Change]:
     if status is not None and stat.S_ISDIR(status.st_mode):
         raise ManagedFilesError(f"{item.path} must be a file but is a directory; move it away")
     if status is None:
-        yield Change(Kind.WRITE, item.path, "", _show(item, item.content), item, item.attributes)
+        yield Change(Kind.WRITE, item.path, "", _show_new(item), item, item.attributes)
     elif not stat.S_ISREG(status.st_mode):
         before = f"not a regular file: {_describe_type(item.path, status)}\n"
         yield Change(
@@ -326,6 +327,14 @@ def _show(item: FileSpec, content: bytes) -> str:
     if item.sensitive:
         return "(sensitive)\n"
     return content.decode(errors="replace")
+
+
+def _show_new(item: FileSpec) -> str:
+    """A long file that was not there is named, not printed: a diff is read for what differs."""
+    count = item.content.count(b"\n")
+    if count > _NEW_FILE_LINES and not item.sensitive:
+        return f"(new file of {count} lines)\n"
+    return _show(item, item.content)
 
 
 def _describe(attributes: Attributes) -> str:

@@ -16,6 +16,7 @@ description:
   - A deleted worktree lies in a trash directory beside its place for O(trash_retention_seconds) and can be had back
     with C(factory reap --undo). Local branches are never deleted.
   - Runs git as the owner of the repository.
+  - In check mode a repository that does not exist is a warning, since an earlier task may be about to make it.
 options:
   repository:
     description: The checkout whose worktrees are judged.
@@ -63,6 +64,11 @@ options:
     description: A file system that is fuller than this gets the space back at once.
     type: float
     default: 85
+  lock_path:
+    description:
+      - A lock file that whatever makes or deletes worktrees on the host takes; the module fails while it is held.
+      - One reap at a time per repository is seen to in any case.
+    type: path
 attributes:
   check_mode:
     description: Can predict what it would change without changing it.
@@ -118,13 +124,19 @@ worktrees:
     reaped:
       description: Whether it was deleted.
       type: bool
+changed_paths:
+  description: The worktrees that were deleted, or would be in check mode.
+  returned: always
+  type: list
+  elements: str
 bytes_freed:
-  description: Allocated size of the deleted worktrees in bytes.
+  description: Allocated size of the deleted worktrees in bytes; in check mode what deleting would free.
   returned: always
   type: int
 """
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -165,10 +177,15 @@ def _reap(module: AnsibleModule) -> model.Report:
         worktree_roots=tuple(parameters["worktree_roots"]),
     )
     tools = reap.Tools(ansible_effects.runner(module), time.time)
+    if module.check_mode and not Path(task.repository).exists():
+        return model.Report(task.repository, warnings=[f"{task.repository} does not exist yet"])
     if module.check_mode:
         return reap.plan(task, policy, tools)
     common_dir = survey.common_directory(tools.run, task.repository)
-    with exclusive(Path(common_dir, reap.LOCK)):
+    with ExitStack() as locks:
+        if parameters["lock_path"] is not None:
+            locks.enter_context(exclusive(Path(parameters["lock_path"])))
+        locks.enter_context(exclusive(Path(common_dir, reap.LOCK)))
         reap.recover(task, tools)
         report = reap.plan(task, policy, tools)
         reap.carry_out(report, task, policy, tools)
@@ -191,6 +208,7 @@ def main() -> None:
             "paperclip_roots": {"type": "list", "elements": "path", "default": []},
             "trash_retention_seconds": {"type": "float", "default": 600},
             "trash_disk_used_percent": {"type": "float", "default": 85},
+            "lock_path": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -199,16 +217,17 @@ def main() -> None:
     except (ConfigurationError, GitError, LockedError, OSError) as error:
         module.fail_json(msg=str(error))
     document = report.document()
-    going = [verdict for verdict in report.verdicts if verdict.reap]
+    going = [item for item in report.verdicts if (module.check_mode and item.reap) or item.reaped]
     before = "".join(f"{verdict.listed.path}\n" for verdict in report.verdicts)
-    after = "".join(f"{item.listed.path}\n" for item in report.verdicts if not item.reap)
+    after = "".join(f"{item.listed.path}\n" for item in report.verdicts if item not in going)
     for warning in [*report.warnings, *report.failures]:
         module.warn(warning)
     module.exit_json(
-        changed=bool(going) if module.check_mode else report.changed,
+        changed=bool(going),
+        changed_paths=[item.listed.path for item in going],
         failed=bool(report.failures),
         worktrees=document["worktrees"],
-        bytes_freed=document["bytes_freed"],
+        bytes_freed=sum(item.bytes or 0 for item in going),
         diff={"before": before, "after": after} if going else {},
     )
 

@@ -25,6 +25,8 @@ _SETTINGS = (
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
     "fetch.prune=false",
+    # As a pack: unpacking would touch objects that the repository has already.
+    "fetch.unpackLimit=1",
     "maintenance.auto=false",
     "gc.auto=0",
     "protocol.ext.allow=never",
@@ -58,6 +60,8 @@ class Git:
         self.directory = directory
         self._prefix, self._environment = _identity(directory)
         self._overrides: tuple[str, ...] = ()
+        # Whether settings are included from elsewhere, perhaps for some worktrees only.
+        self.includes = False
 
     def at(self, directory: str) -> Git:
         """Return the same git on another directory of the same repository."""
@@ -66,12 +70,15 @@ class Git:
         other.directory = directory
         other._prefix, other._environment = self._prefix, self._environment
         other._overrides = self._overrides
+        other.includes = self.includes
         return other
 
     def defuse(self) -> None:
         """Switch off every filter and merge driver that the configuration names."""
-        found = self.call("config", "-z", "--name-only", "--get-regexp", r"^(filter|merge)\..*\.")
+        pattern = r"^(filter\..*|merge\..*|include|includeif\..*)\."
+        found = self.call("config", "-z", "--name-only", "--get-regexp", pattern)
         names = {os.fsdecode(name) for name in found.stdout.split(b"\0") if name}
+        self.includes = any(name.startswith("include") for name in names)
         overrides = []
         for name in sorted(names):
             kind, key = name.split(".", 1)[0], name.rsplit(".", 1)[1]

@@ -75,7 +75,8 @@ def plan(task: Task, policy: Policy, tools: Tools) -> Report:
         item.path: survey.obstacles_of_form(item, items, policy) or survey.obstacles_of_git(item)
         for item in items
     }
-    proofs = _prove(git, common_dir, task, policy, tools, items, report)
+    private = _private_commits(git, [item for item in items if not obstacles[item.path]], obstacles)
+    proofs = _prove(git, common_dir, task, policy, tools, items, private, report)
     stashes = survey.stash_subjects(git)
     occupants = _occupants(item for item in items if not obstacles[item.path])
     for item in items:
@@ -83,7 +84,7 @@ def plan(task: Task, policy: Policy, tools: Tools) -> Report:
             obstacles[item.path] = [
                 *_occupant_obstacles(item, occupants),
                 *survey.stash_obstacle(item, stashes),
-                *_proof_obstacles(item, proofs, report),
+                *_proof_obstacles(item, private[item.path], proofs, report),
             ]
     contents, file_obstacles = _look_at_files(git, items, obstacles, proofs, policy, tools)
     for item in items:
@@ -98,6 +99,18 @@ def plan(task: Task, policy: Policy, tools: Tools) -> Report:
     return report
 
 
+def _private_commits(
+    git: Git, items: Sequence[Listed], obstacles: dict[str, list[survey.Obstacle]]
+) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for item in items:
+        try:
+            found[item.path] = survey.private_commits(git, item)
+        except (GitError, OSError) as error:
+            obstacles[item.path].append(("unknown", f"its own refs cannot be read: {error}"))
+    return found
+
+
 def _prove(
     git: Git,
     common_dir: str,
@@ -105,10 +118,11 @@ def _prove(
     policy: Policy,
     tools: Tools,
     items: Sequence[Listed],
+    private_commits: dict[str, list[str]],
     report: Report,
 ) -> landed.Proofs:
     heads = {item.head for item in items if item.head and not item.is_main}
-    private = {oid for item in items if item.admin_dir for oid in survey.private_commits(item)}
+    private = {oid for commits in private_commits.values() for oid in commits}
     tools.progress("asking the remote", 0, 1)
     try:
         remote = landed.ask_remote(git, task.remote, task.default_branch)
@@ -143,8 +157,10 @@ def _occupant_obstacles(item: Listed, occupants: processes.Occupants) -> list[su
     return []
 
 
-def _proof_obstacles(item: Listed, proofs: landed.Proofs, report: Report) -> list[survey.Obstacle]:
-    for oid in survey.private_commits(item):
+def _proof_obstacles(
+    item: Listed, private: Sequence[str], proofs: landed.Proofs, report: Report
+) -> list[survey.Obstacle]:
+    for oid in private:
         if oid not in proofs.evidence or proofs.evidence[oid].kind not in {
             "ancestor",
             "remote_ref",
@@ -181,7 +197,7 @@ def _look_at_files(
         seen = replace(seen, newest_mtime=max(seen.newest_mtime, activity))
         against = survey.obstacles_of_files(git, item, policy)
         if not against:
-            submodules = survey.submodule_paths(git, item)
+            submodules = survey.submodule_paths(git, item) if seen.repositories else []
             against = survey.obstacles_of_contents(item, seen, submodules)
         return seen, against
 
@@ -289,16 +305,6 @@ def _changes_since_plan(verdict: Verdict, git: Git, policy: Policy) -> str | Non
     if not against and Path(item.admin_dir or "", "locked").exists() and item.lock_reason is None:
         against = [("locked", "it was locked meanwhile")]
     if not against:
-        try:
-            head = git.at(item.path).output("rev-parse", "HEAD").decode().strip()
-            branch = git.at(item.path).call("symbolic-ref", "--quiet", "--short", "HEAD")
-        except GitError as error:
-            return str(error)
-        if (head, branch.stdout.decode(errors="surrogateescape").strip() or None) != (
-            item.head,
-            item.branch,
-        ):
-            return f"its HEAD moved to {head}"
         against = survey.obstacles_of_files(git, item, policy)
     return f"{against[0][0]}: {against[0][1]}" if against else None
 

@@ -22,6 +22,7 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.model impor
     Listed,
     Policy,
 )
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.trash import TREE_TRASH
 
 # Reason and detail of something that speaks against reaping.
 Obstacle = tuple[str, str]
@@ -37,10 +38,13 @@ _OPERATIONS = {
     "rebase-apply": "a rebase or an am",
     "sequencer": "a sequence of picks",
 }
+# What git calls the refs that every worktree has for itself.
+_PRIVATE_REFS = ("refs/worktree", "refs/bisect", "refs/rewritten")
 _ACTIVITY_FILES = (
     "HEAD",
     "index",
     "logs/HEAD",
+    "reftable",
     "ORIG_HEAD",
     "FETCH_HEAD",
     "COMMIT_EDITMSG",
@@ -203,8 +207,17 @@ def _is_attached(module_dir: Path) -> bool:
     return found is not None and Path(module_dir, found[1], ".git").exists()
 
 
-def private_commits(item: Listed) -> list[str]:
-    """Return commits that only refs of this very worktree may hold."""
+def private_commits(git: Git, item: Listed) -> list[str]:
+    """Return commits that only refs of this very worktree may hold.
+
+    Raises:
+        GitError: git cannot list the refs of a worktree that keeps them in tables.
+        OSError: a ref cannot be read.
+
+    """
+    if Path(item.admin_dir or "", "reftable").is_dir():
+        output = git.at(item.path).output("for-each-ref", "--format=%(objectname)", *_PRIVATE_REFS)
+        return output.decode().split()
     found = []
     for path in Path(item.admin_dir or "", "refs").rglob("*"):
         if path.is_file():
@@ -237,22 +250,23 @@ def obstacles_of_files(git: Git, item: Listed, policy: Policy) -> list[Obstacle]
     """Return changes, untracked files and ignored files that are not disposable."""
     here = git.at(item.path)
     try:
-        # A worktree can have settings of its own, and includes that only it sees.
-        here.defuse()
+        if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
+            here.defuse()  # it can have settings that the repository does not show
         return [
-            *_status_obstacles(here, policy),
+            *_status_obstacles(here, item, policy),
             *_index_obstacles(here, item),
         ]
     except (GitError, OSError) as error:
         return [("status_failed", str(error))]
 
 
-def _status_obstacles(git: Git, policy: Policy) -> Iterator[Obstacle]:
+def _status_obstacles(git: Git, item: Listed, policy: Policy) -> Iterator[Obstacle]:
     entries = iter(
         fields(
             git.output(
                 "status",
                 "--porcelain=v2",
+                "--branch",
                 "-z",
                 "--untracked-files=all",
                 "--ignored=matching",
@@ -262,11 +276,19 @@ def _status_obstacles(git: Git, policy: Policy) -> Iterator[Obstacle]:
         )
     )
     reported: set[str] = set()
+    expected = {"branch.oid": item.head, "branch.head": item.branch or "(detached)"}
     for entry in entries:
         kind, _, rest = entry.partition(" ")
+        if kind == "#":
+            name, _, value = rest.partition(" ")
+            if expected.get(name, value) != value:
+                yield ("head_moved", f"{name} is {value} and was {expected[name]}")
+            continue
         reason = {"?": "untracked_files", "!": "ignored_files"}.get(kind, "uncommitted_changes")
         path = rest if kind in "?!" else rest.split(" ", 9 if kind == "u" else 7)[-1]
-        if kind == "!" and _disposable(git.directory, path, policy):
+        if kind == "!" and (
+            _disposable(git.directory, path, policy) or _empty_trash(f"{git.directory}/{path}")
+        ):
             continue
         if reason not in reported:
             reported.add(reason)
@@ -282,6 +304,22 @@ def _disposable(root: str, path: str, policy: Policy) -> bool:
         for name in names
         for pattern in policy.disposable
     )
+
+
+def _empty_trash(path: str) -> bool:
+    """Whether nothing is there but the empty trash of worktrees that lay inside this one."""
+    marker = f"{TREE_TRASH}/.gitignore"
+    if not path.endswith("/"):
+        return path.endswith(f"/{marker}")
+    for directory, folders, files in os.walk(path, onerror=_refuse):
+        links = [name for name in folders if Path(directory, name).is_symlink()]
+        if links or any(not f"/{directory}/{name}".endswith(f"/{marker}") for name in files):
+            return False
+    return True
+
+
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 def _index_obstacles(git: Git, item: Listed) -> Iterator[Obstacle]:

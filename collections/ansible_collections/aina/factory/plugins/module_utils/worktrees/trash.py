@@ -188,7 +188,9 @@ def put_back(entry: Entry, common_dir: str) -> None:
     """
     admin_dir = f"{common_dir}/worktrees/{entry.token.rpartition('.')[0]}"
     branch = Path(entry.admin, "HEAD").read_text(errors="surrogateescape").strip()
-    if branch.startswith("ref: ") and branch in _heads(common_dir):
+    # Where refs are kept in tables, HEAD says this and git alone knows the branch.
+    tables = branch == "ref: refs/heads/.invalid"
+    if branch.startswith("ref: ") and not tables and branch in _heads(common_dir):
         raise TrashError(f"{entry.path} was on {branch[5:]}, which is checked out elsewhere now")
     for place in (entry.path, admin_dir):
         if os.path.lexists(place):

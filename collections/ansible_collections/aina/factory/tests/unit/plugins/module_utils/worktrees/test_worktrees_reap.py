@@ -1,0 +1,256 @@
+"""Plans on small real repositories: worktrees in worktrees, and refs kept in tables."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
+    processes,
+    reap,
+    survey,
+    trash,
+)
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
+    Policy,
+    Report,
+    Verdict,
+)
+from factory import effects
+
+IDENTITY = {
+    f"GIT_{role}_{part}": f"{part.lower()}@example.com"
+    for role in ("AUTHOR", "COMMITTER")
+    for part in ("NAME", "EMAIL")
+}
+POLICY = Policy(grace_seconds=0)
+
+
+class World:
+    """An origin and a checkout; lanes begin where the default branch is."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.checkout = root / "checkout"
+        self.task = reap.Task(str(self.checkout))
+        origin = root / "origin.git"
+        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", origin], check=True)
+        subprocess.run(["git", "clone", "-q", origin, self.checkout], check=True)
+        self.git("checkout", "-q", "-B", "main")
+        self.git("commit", "-q", "--allow-empty", "-m", "Begin")
+        self.git("push", "-q", "origin", "main")
+
+    def git(self, *words: str | Path, at: Path | None = None) -> str:
+        done = subprocess.run(
+            ["git", "-C", at or self.checkout, *words],
+            env={**os.environ, **IDENTITY},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def lane(self, path: Path) -> Path:
+        self.git("worktree", "add", "-q", "-b", path.name, path)
+        return path
+
+    def plan(self, run: Any = effects.run) -> dict[str, Verdict]:
+        report = reap.plan(self.task, POLICY, reap.Tools(run, effects.now))
+        return by_name(report)
+
+    def reap(self) -> dict[str, Verdict]:
+        tools = reap.Tools(effects.run, effects.now)
+        reap.recover(self.task, tools)
+        report = reap.plan(self.task, POLICY, tools)
+        reap.carry_out(report, self.task, POLICY, tools)
+        assert report.failures == []
+        return by_name(report)
+
+
+def by_name(report: Report) -> dict[str, Verdict]:
+    return {Path(verdict.listed.path).name: verdict for verdict in report.verdicts}
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    # Other processes of the machine are not the subject here.
+    monkeypatch.setattr(processes, "find", lambda *_: processes.Occupants())
+    return World(tmp_path.resolve())
+
+
+@pytest.mark.parametrize("pattern", ["lanes/\n", "lanes/inner\n"])
+def test_an_outer_worktree_follows_when_the_trash_of_the_inner_is_empty(
+    pattern: str, world: World
+) -> None:
+    outer = world.lane(world.root / "outer")
+    with Path(world.checkout, ".git/info/exclude").open("a") as file:
+        file.write(pattern)
+    inner = world.lane(outer / "lanes/inner")
+
+    first = world.reap()
+    assert first["inner"].reaped
+    assert (first["outer"].reap, first["outer"].reason) == (False, "contains_worktree")
+    # The inner one can be had back, so its place has to stay.
+    second = world.reap()
+    assert second["outer"].reason in {"ignored_files", "nested_repository"}
+    assert not second["outer"].reap
+    trash.undo(str(inner), f"{world.checkout}/.git")
+    assert world.reap()["inner"].reaped
+
+    assert trash.empty(f"{world.checkout}/.git", effects.now(), effects.run) == []
+    assert world.reap()["outer"].reaped
+    assert not outer.exists()
+
+
+def test_a_trash_that_holds_a_tree_of_another_repository_keeps_the_outer(world: World) -> None:
+    outer = world.lane(world.root / "outer")
+    other = outer / trash.TREE_TRASH / "other.1"
+    other.mkdir(parents=True)
+    (outer / trash.TREE_TRASH / ".gitignore").write_text("*\n")
+    (other / ".git").write_text("gitdir: /another/repository/.git/worktrees/other\n")
+
+    verdict = world.plan()["outer"]
+
+    assert (verdict.reap, verdict.reason) == (False, "ignored_files")
+
+
+@pytest.mark.parametrize("what", ["file", "link", "folder"])
+def test_anything_else_in_an_ignored_folder_keeps_the_outer(what: str, world: World) -> None:
+    outer = world.lane(world.root / "outer")
+    with Path(world.checkout, ".git/info/exclude").open("a") as file:
+        file.write("lanes/\n")
+    place = outer / "lanes" / trash.TREE_TRASH
+    place.mkdir(parents=True)
+    (place / ".gitignore").write_text("*\n")
+    assert world.plan()["outer"].reap
+    if what == "file":
+        (place / "notes.md").write_text("mine")
+    elif what == "link":
+        (place.parent / "elsewhere").symlink_to("/")
+    else:
+        (place / "deep").mkdir()
+        (place / "deep/.gitignore").write_text("*.o")
+
+    verdict = world.plan()["outer"]
+
+    assert (verdict.reap, verdict.reason) == (False, "ignored_files")
+
+
+def private(world: World, lane: Path) -> str:
+    """Give the worktree a ref of its own to a commit that nothing else holds."""
+    tree = world.git("rev-parse", "HEAD^{tree}")
+    commit = world.git("commit-tree", "-m", "Kept", "-p", "HEAD", tree)
+    world.git("update-ref", "refs/worktree/mine", commit, at=lane)
+    return commit
+
+
+def test_a_ref_of_its_own_keeps_it(world: World) -> None:
+    lane = world.lane(world.root / "lane")
+    assert world.plan()["lane"].reap
+
+    commit = private(world, lane)
+
+    verdict = world.plan()["lane"]
+    assert (verdict.reap, verdict.reason) == (False, "private_refs")
+    assert commit in verdict.detail
+    world.git("update-ref", "refs/worktree/mine", "HEAD", at=lane)
+    assert world.plan()["lane"].reap
+
+
+Answer = Callable[[Sequence[str | bytes]], Completed | None]
+
+
+def instead(answer: Answer) -> Any:
+    """Return a ``Run`` that answers some calls itself."""
+
+    def run(
+        argv: Sequence[str | bytes],
+        *,
+        cwd: str | bytes | None = None,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Completed:
+        return answer(argv) or effects.run(
+            argv, cwd=cwd, stdin=stdin, environment=environment, timeout_seconds=timeout_seconds
+        )
+
+    return run
+
+
+def in_tables(world: World, lane: Path) -> None:
+    """Make it look as if git kept this worktree's refs in tables; files of refs it has none."""
+    (world.checkout / ".git/worktrees" / lane.name / "reftable").mkdir()
+
+
+def test_refs_in_tables_are_asked_of_git(world: World) -> None:
+    lane = world.lane(world.root / "lane")
+    in_tables(world, lane)
+    assert world.plan()["lane"].reap
+
+    commit = private(world, lane)
+    # Had git kept it in a table, there would be no such file.
+    held = world.checkout / ".git/worktrees/lane/refs/worktree/mine"
+    answer = f"{held.read_text().strip()}\n".encode()
+    held.unlink()
+
+    def tables(argv: Sequence[str | bytes]) -> Completed | None:
+        return Completed(0, answer, b"") if "refs/worktree" in argv else None
+
+    verdict = world.plan(instead(tables))["lane"]
+    assert (verdict.reap, verdict.reason) == (False, "private_refs")
+    assert commit in verdict.detail
+
+
+def test_a_worktree_whose_own_refs_cannot_be_read_stays_and_others_go(world: World) -> None:
+    blind, other = world.lane(world.root / "blind"), world.lane(world.root / "other")
+    in_tables(world, blind)
+
+    def broken(argv: Sequence[str | bytes]) -> Completed | None:
+        return Completed(128, b"", b"fatal: bad table") if "refs/worktree" in argv else None
+
+    verdicts = world.plan(instead(broken))
+    assert (verdicts["blind"].reap, verdicts["blind"].reason) == (False, "unknown")
+    assert "bad table" in verdicts["blind"].detail
+    assert verdicts[other.name].reap
+
+
+def test_real_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = subprocess.run(
+        ["git", "init", "-q", "--ref-format=reftable", tmp_path / "probe"],
+        check=False,
+        capture_output=True,
+    )
+    if made.returncode:
+        pytest.skip("this git knows no reftable")
+    monkeypatch.setenv("GIT_DEFAULT_REF_FORMAT", "reftable")
+    monkeypatch.setattr(processes, "find", lambda *_: processes.Occupants())
+    world = World(tmp_path.resolve())
+    lane = world.lane(world.root / "lane")
+    assert world.plan()["lane"].reap
+    commit = private(world, lane)
+
+    common_dir = f"{world.checkout}/.git"
+    items = survey.listed(Git(effects.run, str(world.checkout)), common_dir)
+    assert survey.private_commits(Git(effects.run, str(world.checkout)), items[1]) == [commit]
+    assert world.plan()["lane"].reason == "private_refs"
+    world.git("update-ref", "-d", "refs/worktree/mine", at=lane)
+    assert world.reap()["lane"].reaped
+    trash.undo(str(lane), common_dir)
+    assert world.git("symbolic-ref", "--short", "HEAD", at=lane) == "lane"
+
+
+def test_a_remote_that_does_not_answer_keeps_all(world: World) -> None:
+    world.lane(world.root / "lane")
+    (world.root / "origin.git").rename(world.root / "moved.git")
+
+    verdict = world.plan()["lane"]
+
+    assert (verdict.reap, verdict.reason) == (False, "remote_unreachable")
