@@ -7,7 +7,7 @@ truth and not from what the marshal believes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -246,7 +246,9 @@ class Forge:
             detail=Detail(Checks(check), tuple(pull.changes), head_committed_at=START - 9_000),
         )
 
-    def look(self, policy: Policy, branch: str, wanted: Mapping[int, str]) -> Snapshot:
+    def look(
+        self, policy: Policy, branch: str, wanted: Mapping[int, str], always: Collection[int]
+    ) -> Snapshot:
         self.repository.pause()
         pulls = [p for p in self.repository.pulls.values() if p.state == "OPEN"]
         return Snapshot(

@@ -164,6 +164,21 @@ def test_a_train_of_thirty_with_two_bad_lands_the_rest(rig: Rig) -> None:
     assert rig.memory.train.runs_count <= 12
 
 
+def test_a_train_smaller_than_the_queue_is_not_forgotten_while_it_is_tested(
+    tmp_path: Path,
+) -> None:
+    document = repository(12, ci=[{"name": "ci", "delay_seconds": 60}])
+    wanted = policy(mode="train", examined_per_cycle=5, cycle_budget_seconds=3600)
+    with Simulator(document) as simulator:
+        rig = Rig(simulator, tmp_path, wanted)
+
+        report = rig.cycle()
+
+        assert not report.stopped, report.stopped
+        assert set(rig.states.values()) == {"MERGED"}
+        assert rig.memory.train.runs_count <= 3
+
+
 @pytest.mark.parametrize("rig", [("small", policy())], indirect=True)
 def test_every_kind_of_pull_request_has_its_reason(rig: Rig) -> None:
     report = rig.cycle(dry_run=True)

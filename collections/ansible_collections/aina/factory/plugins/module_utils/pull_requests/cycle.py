@@ -44,6 +44,13 @@ WRITE_INTERVAL_SECONDS = 1.0
 _POLL_SECONDS = (1.0, 2.0, 4.0, 8.0)
 _TRANSIENT_SECONDS = (4.0, 8.0)
 _CAPPED_WAIT_SECONDS = 120.0
+# Reasons of those that are ready themselves: they do not go to the end of the line.
+_READY = frozenset(
+    {
+        *("green", "cap_reached", "behind_queue"),
+        *("train_starting", "train_testing", "train_green", "train_next"),
+    }
+)
 Answer = TypeVar("Answer")
 
 
@@ -210,7 +217,11 @@ class Cycle:
 
     def look(self) -> Plan:
         """Read everything once and decide."""
-        snapshot = self.world.forge.look(self.policy, self.branch, self._ranks())
+        # Who is under test must be seen in full, or the batch would seem to have changed.
+        train = self.memory.train
+        aboard = train.run.members if train.run is not None else ()
+        always = {number for number, _head in (*aboard, *train.suspects)}
+        snapshot = self.world.forge.look(self.policy, self.branch, self._ranks(), always)
         snapshot = replace(snapshot, memory=self.memory)
         snapshot = self._with_evidence(snapshot)
         run = self.memory.train.run
@@ -233,7 +244,7 @@ class Cycle:
             for number, item in sorted(
                 self.memory.remembered.items(), key=lambda pair: pair[1].examined_at
             )
-            if item.fingerprint and item.code not in ("green", "cap_reached", "behind_queue")
+            if item.fingerprint and item.code not in _READY
         }
 
     def _with_evidence(self, snapshot: Snapshot) -> Snapshot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,8 +88,13 @@ class Forge(Protocol):
 
     meter: Meter
 
-    def look(self, policy: Policy, branch: str, wanted: Mapping[int, str]) -> Snapshot:
-        """Return all open pull requests; ``wanted`` ranks what deserves the full look."""
+    def look(
+        self, policy: Policy, branch: str, wanted: Mapping[int, str], always: Collection[int]
+    ) -> Snapshot:
+        """Return all open pull requests.
+
+        ``wanted`` ranks what deserves the full look; those in ``always`` get it first.
+        """
         ...
 
     def reread(

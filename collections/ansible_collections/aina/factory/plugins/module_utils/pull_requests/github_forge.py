@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -55,7 +55,9 @@ class GithubForge:
 
     # -- reading ------------------------------------------------------------------
 
-    def look(self, policy: Policy, branch: str, wanted: Mapping[int, str]) -> Snapshot:
+    def look(
+        self, policy: Policy, branch: str, wanted: Mapping[int, str], always: Collection[int]
+    ) -> Snapshot:
         """Return all open pull requests, the most deserving ones in full."""
         snapshot = self._list(policy, branch)
         asked = snapshot.branch
@@ -64,7 +66,7 @@ class GithubForge:
             "reviews": bool(policy.required_approvals or asked.required_approvals),
             "issues": policy.duplicates.same_issue,
         }
-        chosen = _deserving(policy, snapshot, wanted)
+        chosen = _deserving(policy, snapshot, wanted, always)
         full = self._in_full(chosen)
         pulls = tuple(full.get(pull.number, pull) for pull in snapshot.pulls)
         return replace(snapshot, pulls=pulls, points_remaining=self.meter.points_remaining)
@@ -339,7 +341,9 @@ class GithubForge:
                 raise
 
 
-def _deserving(policy: Policy, snapshot: Snapshot, wanted: Mapping[int, str]) -> list[PullRequest]:
+def _deserving(
+    policy: Policy, snapshot: Snapshot, wanted: Mapping[int, str], always: Collection[int]
+) -> list[PullRequest]:
     """Choose whom to read in full: who may land first, then who has waited unseen.
 
     ``wanted`` maps a number to the fingerprint under which it was last found waiting, the
@@ -357,10 +361,10 @@ def _deserving(policy: Policy, snapshot: Snapshot, wanted: Mapping[int, str]) ->
 
     turns = {number: turn for turn, number in enumerate(wanted, 1)}
 
-    def key(pull: PullRequest) -> tuple[int, bool, tuple[int, float, int]]:
+    def key(pull: PullRequest) -> tuple[bool, int, bool, tuple[int, float, int]]:
         unchanged = wanted.get(pull.number) == remembering.fingerprint(pull)
         turn = turns[pull.number] if unchanged else 0
-        return (turn, pull.rollup != "SUCCESS", order_key(policy, pull))
+        return (pull.number not in always, turn, pull.rollup != "SUCCESS", order_key(policy, pull))
 
     first = sorted(hopeful, key=key)[: policy.examined_per_cycle]
     rest = policy.examined_per_cycle - len(first)
