@@ -44,33 +44,46 @@ def find(directories: Iterable[str], proc: str = PROC) -> Occupants:
     wanted = {_located(path, own_table): path for path in directories}
     if not wanted:
         return result
-    tables: dict[str, list[_Mount] | None] = {}
+    tables: dict[str, _Table | None] = {}
     for entry in os.scandir(proc):
         if entry.name.isdigit():
             _look_at(entry.name, proc, wanted, tables, result)
     return result
 
 
+@dataclass
+class _Table:
+    """The mounts that some processes see, and what has been found out about their paths."""
+
+    mounts: list[_Mount]
+    covering: dict[str, str | None] = field(default_factory=dict)
+
+
 def _look_at(
     pid: str,
     proc: str,
     wanted: dict[tuple[str, str], str],
-    tables: dict[str, list[_Mount] | None],
+    tables: dict[str, _Table | None],
     result: Occupants,
 ) -> None:
     base = f"{proc}/{pid}"
     try:
         namespace = os.readlink(f"{base}/ns/mnt")  # noqa: PTH115 - speed
         if namespace not in tables:
-            tables[namespace] = _mounts(f"{base}/mountinfo")
-            for directory in _mounted_elsewhere(tables[namespace] or [], wanted):
+            mounts = _mounts(f"{base}/mountinfo")
+            tables[namespace] = None if mounts is None else _Table(mounts)
+            for directory in _mounted_elsewhere(mounts or [], wanted):
                 result.inside.setdefault(directory, []).append(
                     f"a mount seen by {_name(base, pid)}"
                 )
         table = tables[namespace]
         if table is None:
             raise PermissionError
-        covering = {_covering(path, table, wanted) for path in _paths_in_use(base)}
+        covering = set()
+        for path in _paths_in_use(base):  # libraries recur in nearly every process
+            if path not in table.covering:
+                table.covering[path] = _covering(path, table.mounts, wanted)
+            covering.add(table.covering[path])
     except PermissionError:
         # Init works in the root directory; in a container it can have more rights than root.
         if pid != "1":

@@ -1,0 +1,227 @@
+"""The Ansible module, run by ``ansible-playbook`` on this machine against real worktrees."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+# Git that writes down how it was called.
+RECORDER = """#!/bin/sh
+(printf '%s\\t' "$@"; echo) >>{log}
+exec {git} "$@"
+"""
+IDENTITY = {
+    f"GIT_{role}_{part}": f"{part.lower()}@example.com"
+    for role in ("AUTHOR", "COMMITTER")
+    for part in ("NAME", "EMAIL")
+}
+# What only reads. A fetch brings objects into a directory that is thrown away, and moves no ref.
+READS = {
+    *("cat-file", "config", "diff-tree", "fetch", "hash-object", "log", "ls-files", "ls-remote"),
+    *("merge-tree", "rev-list", "rev-parse", "status", "symbolic-ref", "worktree list"),
+}
+
+
+class Machine:
+    """A checkout with worktrees, and ansible-playbook with a git that is listened to."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.checkout = root / "checkout"
+        self.log = root / "git.log"
+        real = shutil.which("git")
+        assert real is not None
+        (root / "bin").mkdir()
+        (root / "bin/git").write_text(RECORDER.format(log=self.log, git=real))
+        (root / "bin/git").chmod(0o755)
+        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", root / "o.git"], check=True)
+        subprocess.run(["git", "clone", "-q", root / "o.git", self.checkout], check=True)
+        self.git("checkout", "-q", "-B", "main")
+        self.commit(self.checkout, "Begin")
+        self.git("push", "-q", "origin", "main")
+        self.landed, self.dirty = root / "lanes/landed", root / "lanes/dirty"
+        self.squashed = root / "lanes/squashed detached"
+        self.git("worktree", "add", "-q", "-b", "landed", self.landed)
+        self.git("worktree", "add", "-q", "-b", "dirty", self.dirty)
+        self.git("worktree", "add", "-q", "--detach", self.squashed)
+        (self.dirty / "notes").write_text("mine")
+        for name in ("one", "two"):
+            (self.squashed / name).write_text(name)
+            self.commit(self.squashed, name)
+        self.git("merge", "--quiet", "--squash", self.git("rev-parse", "HEAD", at=self.squashed))
+        self.commit(self.checkout, "Squash")
+        self.git("push", "-q", "origin", "main")
+
+    def git(self, *words: str | Path, at: Path | None = None) -> str:
+        done = subprocess.run(
+            ["git", "-C", at or self.checkout, *words],
+            env={**os.environ, **IDENTITY},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, at: Path, message: str) -> None:
+        self.git("add", "--all", at=at)
+        self.git("commit", "-q", "--allow-empty", "-m", message, at=at)
+
+    def state(self) -> dict[str, Any]:
+        """Return every path with what a writer would change, and every ref."""
+        paths = {
+            str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino)
+            for path in [*self.root.rglob("*")]
+            if self.root / "ansible" not in [path, *path.parents] and path != self.log
+            and path != self.root
+        }  # fmt: skip
+        return {"paths": paths, "refs": self.git("for-each-ref")}
+
+    def reap(self, *options: str, **parameters: Any) -> dict[str, Any]:
+        """Run the module once; return its result."""
+        self.log.write_text("")
+        arguments = {
+            "repository": str(self.checkout), "grace_seconds": 0,
+            "worktree_roots": [str(self.root / "lanes")], **parameters,
+        }  # fmt: skip
+        place = self.root / "ansible"
+        place.mkdir(exist_ok=True)
+        reap = {
+            "name": "Reap", "aina.factory.worktree_reap": arguments,
+            "register": "result", "ignore_errors": True,
+        }  # fmt: skip
+        keep = {
+            "name": "Keep the result", "check_mode": False,
+            "ansible.builtin.copy": {"content": "{{ result | to_json }}", "dest": f"{place}/result"},
+        }  # fmt: skip
+        tasks = [reap, keep]
+        play = {"name": "Reap", "hosts": "localhost", "gather_facts": False, "tasks": tasks}
+        (place / "play.yml").write_text(json.dumps([play]))
+        done = subprocess.run(
+            [
+                Path(sys.executable).with_name("ansible-playbook"), "--inventory", "localhost,",
+                "--connection", "local", "-e", f"ansible_python_interpreter={sys.executable}",
+                place / "play.yml", *options,
+            ],
+            env={
+                **os.environ,
+                "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}",
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/collections",
+                "ANSIBLE_HOME": str(place),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        result: dict[str, Any] = json.loads((place / "result").read_text())
+        return result
+
+    def git_commands(self) -> set[str]:
+        """Return which of git's commands the last run has called."""
+        called = set()
+        for line in self.log.read_text().splitlines():
+            words = line.split("\t")
+            name, option = words[words.index("-C") + 2 :][:2]
+            called.add(f"{name} {option}" if name == "worktree" or option == "-w" else name)
+        return called
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return Machine(tmp_path_factory.mktemp("untouched").resolve())
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path.resolve())
+
+
+def judged(result: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {
+        Path(item["path"]).name: (item["verdict"], item["reason"]) for item in result["worktrees"]
+    }
+
+
+def test_check_equals_real_and_a_second_run_changes_nothing(machine: Machine) -> None:
+    before = machine.state()
+    foretold = machine.reap("--check", "--diff")
+
+    assert {"status", "worktree list", "diff-tree"} <= machine.git_commands() <= READS
+    assert machine.state() == before
+    assert foretold["changed"] is True
+    assert judged(foretold) == {
+        "checkout": ("keep", "main_worktree"),
+        "dirty": ("keep", "untracked_files"),
+        "landed": ("reap", "ancestor"),
+        "squashed detached": ("reap", "snapshot"),
+    }
+
+    head = machine.git("rev-parse", "HEAD", at=machine.squashed)
+    real = machine.reap("--diff")
+
+    assert machine.git_commands() - READS == {"update-ref"}
+    for key in ("changed", "changed_paths", "diff", "bytes_freed"):
+        assert real[key] == foretold[key], key
+    assert judged(real) == judged(foretold)
+    assert sorted(real["changed_paths"]) == sorted(map(str, (machine.landed, machine.squashed)))
+    assert real["bytes_freed"] > 0
+    assert not machine.landed.exists()
+    assert not machine.squashed.exists()
+    assert (machine.dirty / "notes").read_text() == "mine"
+    assert machine.git("rev-parse", f"refs/reaped/{head}") == head
+
+    settled = machine.state()
+    again = machine.reap("--diff")
+
+    assert (again["changed"], again["changed_paths"], again["diff"]) == (False, [], {})
+    refs, paths = machine.state()["refs"], machine.state()["paths"]
+    assert refs == settled["refs"]
+    assert set(paths) == set(settled["paths"])
+
+
+def test_what_is_due_is_unlinked_before_the_module_returns(machine: Machine) -> None:
+    machine.reap(trash_retention_seconds=0)
+
+    trash = machine.root / "lanes/.aina-factory-trash"
+    assert [path.name for path in trash.iterdir()] == [".gitignore"]
+    assert machine.git("worktree", "list").count("\n") == 1
+
+
+# parameters, what the failure says
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"grace_seconds": "nan"}, "worktree_reap.grace_seconds is nan; it must be a number"),
+    ({"grace_seconds": -1}, "worktree_reap.grace_seconds is -1.0; it must be at least 0"),
+    ({"trash_disk_used_percent": 101}, "trash_disk_used_percent is 101.0; it must lie between"),
+    ({"paperclip_roots": ["relative"]}, "it must be a list of absolute paths"),
+    ({"repository": "/nonexistent"}, "/nonexistent"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "message"), WRONG)
+def test_what_it_refuses_it_names(
+    parameters: dict[str, Any], message: str, untouched: Machine
+) -> None:
+    result = untouched.reap(**parameters)
+
+    assert result["failed"] is True
+    assert message in result["msg"]
+    assert untouched.landed.exists()
+
+
+def test_a_missing_checkout_is_foretold_as_nothing_to_do(untouched: Machine) -> None:
+    result = untouched.reap("--check", repository="/nonexistent")
+
+    assert result["changed"] is False
+    assert "failed" not in result or result["failed"] is False
+    assert any("/nonexistent does not exist yet" in warning for warning in result["warnings"])
