@@ -20,6 +20,7 @@ DEFAULT_CONFIGURATION = "/etc/aina-factory/factory.json"
 COMMANDS = {
     "janitor": "let go of what the server may forget",
     "jobs": "show declared against actual jobs",
+    "marshal": "land what is green, oldest first",
     "pause": "keep a job from running",
     "reap": "delete worktrees whose work has landed",
     "resume": "end a runtime pause",

@@ -27,7 +27,7 @@ from simulator.model import (
     Rule,
     Status,
 )
-from simulator.rest.issues import add_issue, ensure_label
+from simulator.rest.issues import add_issue, ensure_label, relabel
 from simulator.scenario import ScenarioError
 from simulator.world import World, digest
 
@@ -316,6 +316,12 @@ def _check(world: World, repository: Repository, oid: str, given: Document) -> N
         run.ends_with = given.get("ends_with", "success")
 
 
+def _label(world: World, issue: Any, given: Document) -> None:
+    labels = [ensure_label(world, issue.repository, name) for name in given.get("labels", [])]
+    actor = world.account(given["labelled_by"]) if "labelled_by" in given else issue.author
+    relabel(world, issue, labels, actor)
+
+
 def _comments(world: World, issue: Any, given: Document) -> None:
     for entry in given.get("comments", []):
         author, when = world.account(entry["author"]), issue.created_at
@@ -326,7 +332,7 @@ def _issue(world: World, repository: Repository, given: Document) -> None:
     author = world.account(given.get("author", repository.owner.login))
     issue = add_issue(world, repository, author, given["title"], given.get("body", ""))
     issue.created_at = issue.updated_at = moment(given.get("created_at"), world.now(), world.now())
-    issue.labels = [ensure_label(world, repository, name) for name in given.get("labels", [])]
+    _label(world, issue, given)
     _comments(world, issue, given)
     if given.get("state") == "closed":
         pulls.close(world, issue, reason="completed")
@@ -357,7 +363,7 @@ def _pull(world: World, repository: Repository, given: Document, where: str) -> 
 
 
 def _dress(world: World, repository: Repository, pull: Pull, given: Document) -> None:
-    pull.labels = [ensure_label(world, repository, name) for name in given.get("labels", [])]
+    _label(world, pull, given)
     pull.unresolved_threads = given.get("unresolved_threads", 0)
     for entry in given.get("reviews", []):
         author = world.account(entry["author"])

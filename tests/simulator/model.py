@@ -80,6 +80,17 @@ class Label:
 
 
 @dataclass
+class LabelEvent:
+    """A label that was put on (``LabeledEvent``) or taken off (``UnlabeledEvent``), and by whom."""
+
+    id: int
+    kind: str
+    actor: Account
+    label: Label
+    created_at: float
+
+
+@dataclass
 class Comment:
     """A comment on an issue or a pull request."""
 
@@ -119,6 +130,7 @@ class Issue:
     state_reason: str | None = None
     closed_at: float | None = None
     labels: list[Label] = field(default_factory=list)
+    label_events: list[LabelEvent] = field(default_factory=list)
     assignees: list[Account] = field(default_factory=list)
     comments: list[Comment] = field(default_factory=list)
     locked: bool = False

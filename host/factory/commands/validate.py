@@ -20,6 +20,7 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
     "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),
+    "marshal": lambda whole: _core("pull_requests.settings").from_section(whole.section("marshal")),
     "projects": lambda whole: _core("projects").from_sections(whole.sections("projects")),
     "reap": lambda whole: _core("worktrees.model").policy_from_section(whole.section("reap")),
 }

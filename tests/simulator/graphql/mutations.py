@@ -13,7 +13,7 @@ from simulator.gitstore import ConflictError, GitError
 from simulator.graphql.fields import ApiError, context, resolver
 from simulator.graphql.queries import commit_of, ref_of, require
 from simulator.model import Comment, Issue, Label, Pull, Repository, Review
-from simulator.rest.issues import add_comment, add_issue, ensure_label
+from simulator.rest.issues import add_comment, add_issue, ensure_label, relabel
 
 Info = GraphQLResolveInfo[Any]
 Input = dict[str, Any]
@@ -228,7 +228,8 @@ def add_labels(info: Info, given: Input) -> dict[str, Any]:
     """Add labels."""
     issue = _issue(info, given["labelableId"])
     labels = [_find(info, entry, Label) for entry in given["labelIds"]]
-    issue.labels += [label for label in labels if label not in issue.labels]
+    new = [label for label in labels if label not in issue.labels]
+    relabel(context(info).world, issue, issue.labels + new, context(info).token.account)
     issue.updated_at = context(info).world.now()
     return {"labelable": issue}
 
@@ -238,7 +239,8 @@ def remove_labels(info: Info, given: Input) -> dict[str, Any]:
     """Take labels off."""
     issue = _issue(info, given["labelableId"])
     labels = [_find(info, entry, Label) for entry in given["labelIds"]]
-    issue.labels = [label for label in issue.labels if label not in labels]
+    kept = [label for label in issue.labels if label not in labels]
+    relabel(context(info).world, issue, kept, context(info).token.account)
     issue.updated_at = context(info).world.now()
     return {"labelable": issue}
 
@@ -263,7 +265,8 @@ def create_issue(info: Info, given: Input) -> dict[str, Any]:
     actor = context(info).token.account
     body = given.get("body") or ""
     issue = add_issue(context(info).world, repository, actor, given["title"], body)
-    issue.labels = [_find(info, entry, Label) for entry in given.get("labelIds") or []]
+    labels = [_find(info, entry, Label) for entry in given.get("labelIds") or []]
+    relabel(context(info).world, issue, labels, actor)
     return {"issue": issue}
 
 

@@ -9,7 +9,7 @@ from graphql import GraphQLResolveInfo
 from simulator import checks
 from simulator.clock import iso, optional_iso
 from simulator.graphql.cost import fields_of
-from simulator.graphql.fields import Connection, connection, context, resolver
+from simulator.graphql.fields import Connection, connection, context, resolver, snake
 from simulator.graphql.queries import commit_of, require, strictest
 from simulator.model import Account, CheckRun, Issue, Label, Pull, Repository, Review, Rule, Status
 from simulator.rest.branches import rule_entries
@@ -502,12 +502,32 @@ def issue_comments(source: Issue, _info: Info, **page: Any) -> Connection:
     "PullRequest.projectItems",
     "Issue.projectCards",
     "PullRequest.projectCards",
-    "Issue.timelineItems",
-    "PullRequest.timelineItems",
 )
 def no_items(_source: Issue, _info: Info, **page: Any) -> Connection:
     """Say that there are none."""
     return connection([], first=page.get("first"))
+
+
+@resolver("Issue.timelineItems", "PullRequest.timelineItems")
+def timeline(
+    source: Issue,
+    _info: Info,
+    itemTypes: list[str] | None = None,  # noqa: N803
+    **page: Any,
+) -> Connection:
+    """List when labels came and went; of other events the simulator keeps none."""
+    rows = [
+        {
+            "__typename": event.kind,
+            "id": f"LE_{event.id}",
+            "actor": event.actor,
+            "createdAt": iso(event.created_at),
+            "label": event.label,
+        }
+        for event in source.label_events
+        if not itemTypes or snake(event.kind).upper() in itemTypes
+    ]
+    return connection(rows, page.get("first"), last=page.get("last"))
 
 
 COMMENT_FIELDS = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from simulator import pulls
 from simulator.http import Answer, HttpError
-from simulator.model import Account, Comment, Issue, Json, Label, Repository
+from simulator.model import Account, Comment, Issue, Json, Label, LabelEvent, Repository
 from simulator.rest import shapes
 from simulator.rest.router import Call, route
 from simulator.world import World
@@ -30,6 +30,16 @@ def ensure_label(world: World, repository: Repository, name: str, color: str = "
     if key not in repository.labels:
         repository.labels[key] = Label(world.new_id(), name, color)
     return repository.labels[key]
+
+
+def relabel(world: World, issue: Issue, labels: list[Label], actor: Account) -> None:
+    """Give an issue these labels, and its timeline an event for every difference."""
+    gone = [("UnlabeledEvent", label) for label in issue.labels if label not in labels]
+    new = [("LabeledEvent", label) for label in labels if label not in issue.labels]
+    issue.label_events += [
+        LabelEvent(world.new_id(), kind, actor, label, world.now()) for kind, label in gone + new
+    ]
+    issue.labels = labels
 
 
 def add_comment(world: World, issue: Issue, author: Account, body: str) -> Comment:
@@ -67,7 +77,7 @@ def create(call: Call) -> Json:
     """Open an issue."""
     title, body = call.field("title", str, "Issue"), call.body.get("body") or ""
     issue = add_issue(call.world, call.repository, call.viewer.account, title, body)
-    issue.labels = _labels(call, call.body.get("labels") or [])
+    relabel(call.world, issue, _labels(call, call.body.get("labels") or []), call.viewer.account)
     return shapes.issue(call.world, issue)
 
 
@@ -78,7 +88,7 @@ def change(call: Call) -> Json:
     issue.title = body.get("title") or issue.title
     issue.body = body["body"] or "" if "body" in body else issue.body
     if "labels" in body:
-        issue.labels = _labels(call, body["labels"])
+        relabel(call.world, issue, _labels(call, body["labels"]), call.viewer.account)
     if body.get("state") == "closed":
         pulls.close(call.world, issue, reason=body.get("state_reason") or "completed")
     elif body.get("state") == "open":
@@ -136,7 +146,8 @@ def add_labels(call: Call) -> list[Json]:
     issue = call.issue()
     wanted: Any = call.body
     names = wanted if isinstance(wanted, list) else wanted.get("labels", [])
-    issue.labels += [label for label in _labels(call, names) if label not in issue.labels]
+    new = [label for label in _labels(call, names) if label not in issue.labels]
+    relabel(call.world, issue, issue.labels + new, call.viewer.account)
     issue.updated_at = call.world.now()
     return _shown(call, issue)
 
@@ -145,7 +156,7 @@ def add_labels(call: Call) -> list[Json]:
 def set_labels(call: Call) -> list[Json]:
     """Replace an issue's labels."""
     issue = call.issue()
-    issue.labels = _labels(call, call.body.get("labels", []))
+    relabel(call.world, issue, _labels(call, call.body.get("labels", [])), call.viewer.account)
     issue.updated_at = call.world.now()
     return _shown(call, issue)
 
@@ -156,7 +167,8 @@ def remove_label(call: Call) -> list[Json]:
     issue, name = call.issue(), call.params["name"].lower()
     if all(label.name.lower() != name for label in issue.labels):
         raise HttpError(404, "Label does not exist")
-    issue.labels = [label for label in issue.labels if label.name.lower() != name]
+    kept = [label for label in issue.labels if label.name.lower() != name]
+    relabel(call.world, issue, kept, call.viewer.account)
     issue.updated_at = call.world.now()
     return _shown(call, issue)
 

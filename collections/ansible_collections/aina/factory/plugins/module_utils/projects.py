@@ -14,6 +14,9 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
 
+# What else the one list of projects says: each is read by its own capability alone.
+_OTHERS = ("lanes", "merge", "runner", "toolchain")
+
 
 @dataclass(frozen=True)
 class Project:
@@ -58,5 +61,7 @@ def _project(section: Section) -> Project:
         default_branch=section.text("default_branch", "main"),
         worktree_roots=tuple(section.absolute_paths("worktree_roots", ())),
     )
+    for key in _OTHERS:
+        section.section(key, {})
     section.done()
     return project

@@ -23,7 +23,19 @@ def test_a_project_has_the_documented_defaults() -> None:
     assert read(GOOD) == (projects.Project("aina", "owner/aina", "/srv/repos/aina", "main", ()),)
 
 
+def test_what_other_capabilities_read_of_a_project_is_theirs() -> None:
+    entry = {
+        **GOOD,
+        "toolchain": {"node": "22", "pnpm": "10.11.0"},
+        "runner": {"mode": "ephemeral", "slots": 2},
+        "merge": {"mode": "fast", "required_checks": ["ci"]},
+        "lanes": {"concurrency": 4},
+    }
+    assert read(entry) == read(GOOD)
+
+
 WRONG = [
+    ({"merge": ["fast"]}, r"projects\[0\]\.merge is \['fast'\]; it must be a mapping"),
     ({"name": "Aina"}, r"configuration\.projects\[0\]\.name is 'Aina'; it must be lower-case"),
     ({"name": "../x"}, r"projects\[0\]\.name"),
     ({"repository": "aina"}, r"projects\[0\]\.repository is 'aina'; it must be owner/name"),

@@ -1,0 +1,113 @@
+"""Put the pieces of one project together over the caller's effects."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Run
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import login, marshal
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import World
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.github_forge import (
+    GithubForge,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import Mirror
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.settings import (
+    MergeProject,
+    Settings,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.store import Store
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import Transport
+
+# The command starts a lane and returns; it does not wait for the agent's work.
+_LANE_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What the caller supplies."""
+
+    run: Run
+    fetch: Fetch
+    now: Now
+    sleep: Callable[[float], None]
+
+
+def cycle(
+    settings: Settings,
+    project: MergeProject,
+    effects: Effects,
+    *,
+    dry_run: bool,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Run one cycle of a project whose lock the caller holds; return its document.
+
+    Raises:
+        ConfigurationError: there is no token, or what was remembered is damaged.
+
+    """
+    store = Store(Path(settings.state_dir) / project.name)
+    token = login.token_source(
+        settings.login,
+        settings.api_url,
+        project.repository,
+        run=effects.run,
+        fetch=effects.fetch,
+        now=effects.now,
+    )
+    transport = Transport(effects.fetch, settings.api_url, token, effects.now)
+    world = World(
+        forge=GithubForge(transport, project.repository, project.policy),
+        git=Mirror(
+            effects.run,
+            store.directory / "mirror.git",
+            f"{settings.git_url}/{project.repository}.git",
+            _git_environment(settings, token()),
+        ),
+        now=effects.now,
+        sleep=effects.sleep,
+        save=store.save,
+        audit=store.audit,
+        start=lambda argv: _start(effects.run, argv),
+    )
+    memory = store.load()
+    if resume and memory.halted_since:
+        memory = replace(memory, halted_since=0.0, halted_reason="")
+    report = marshal.run(
+        project.policy,
+        project.repository,
+        project.default_branch,
+        memory,
+        world,
+        dry_run=dry_run,
+    )
+    document = {"project": project.name, "time": effects.now(), **report.document()}
+    if not dry_run:
+        store.report(document)
+    return document
+
+
+def _start(run: Run, argv: Sequence[str]) -> str:
+    try:
+        done = run(list(argv), timeout_seconds=_LANE_START_SECONDS)
+    except (OSError, TimeoutError) as error:
+        return f"no lane: {error}"
+    words = done.stderr.decode(errors="replace").strip()[-200:]
+    return "" if done.ok else f"no lane: {argv[0]} ended with {done.returncode}: {words}"
+
+
+def _git_environment(settings: Settings, token: str) -> dict[str, str]:
+    """Return what git needs to log in: by environment, never by argument or file."""
+    pair = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+    environment = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"http.{settings.git_url}/.extraHeader",
+        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {pair}",
+    }
+    if settings.ca_file:
+        environment["GIT_SSL_CAINFO"] = settings.ca_file
+    return environment

@@ -1,0 +1,484 @@
+"""One cycle: look, decide, act, verify. Every write is guarded by a fresh read just before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+from ansible_collections.aina.factory.plugins.module_utils.ports import Now
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
+    gates,
+    rules,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import (
+    Decision,
+    Plan,
+    decide,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
+    Fate,
+    Forge,
+    ForgeError,
+    LimitedError,
+    MovedError,
+    NotMergeableError,
+    RefusedError,
+    UncertainError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
+    Merged,
+    MirrorError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Verb
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    Evidence,
+    Memory,
+    Mergeable,
+    PullRequest,
+    Snapshot,
+)
+
+WRITE_INTERVAL_SECONDS = 1.0
+_POLL_SECONDS = (1.0, 2.0, 4.0, 8.0)
+_TRANSIENT_SECONDS = (4.0, 8.0)
+_CAPPED_WAIT_SECONDS = 120.0
+# Reasons of those that are ready themselves: they do not go to the end of the line.
+_READY = frozenset(
+    {
+        *("green", "cap_reached", "behind_queue"),
+        *("train_starting", "train_testing", "train_green", "train_next"),
+    }
+)
+Answer = TypeVar("Answer")
+
+
+class Git(Protocol):
+    """What a cycle asks of git; see ``mirror.Mirror``."""
+
+    def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None: ...  # noqa: D102
+    def evidence(  # noqa: D102
+        self, base_oid: str, head_oid: str, window_days: int, *, patch: bool
+    ) -> Evidence: ...
+    def missing(self, oids: Any) -> set[str]: ...  # noqa: D102
+    def merge(self, ours: str, theirs: str) -> Merged: ...  # noqa: D102
+    def tree(self, commit: str) -> str: ...  # noqa: D102
+    def landed_tree(self, method: str, merge_oid: str, base_oid: str, head_oid: str) -> str: ...  # noqa: D102
+    def last_change(self, base_oid: str, head_oid: str, paths: Any) -> str: ...  # noqa: D102
+    def stack(  # noqa: D102
+        self, base_oid: str, heads: Any, method: str
+    ) -> tuple[list[tuple[str, str]], list[int]]: ...
+    def push(self, oid: str, branch: str) -> None: ...  # noqa: D102
+
+
+class StopCycle(Exception):  # noqa: N818  (not an error: the cycle ends early and says why)
+    """The rest of the cycle is left for the next one."""
+
+    def __init__(self, code: str, detail: str, *, failed: bool = False) -> None:
+        """Keep a stable code and the words."""
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.failed = failed
+
+
+@dataclass
+class World:
+    """The effects of one cycle. ``save`` keeps the memory; ``audit`` appends one record.
+
+    ``start`` runs the command that starts a lane and returns why it could not, or "".
+    """
+
+    forge: Forge
+    git: Git
+    now: Now
+    sleep: Callable[[float], None]
+    save: Callable[[Memory], None]
+    audit: Callable[[dict[str, Any]], None]
+    start: Callable[[Sequence[str]], str]
+
+
+@dataclass
+class Report:
+    """What a cycle planned and did; the command, the module and the page show this."""
+
+    repository: str
+    mode: str
+    decisions: dict[int, Decision] = field(default_factory=dict)
+    results: dict[int, str] = field(default_factory=dict)
+    gate: str = ""
+    stopped: str = ""
+    failed: bool = False
+    warnings: list[str] = field(default_factory=list)
+    requests_count: int = 0
+    points_count: int = 0
+    points_remaining: int = 0
+    # Whether the last look found something to write.
+    intends: bool = False
+    # Writes that were sent; None in a dry run.
+    acted: int | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether something was, or in a dry run would be, changed at GitHub."""
+        if self.acted is not None:
+            return self.acted > 0
+        return self.intends
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "repository": self.repository,
+            "mode": self.mode,
+            "gate": self.gate,
+            "stopped": self.stopped,
+            "failed": self.failed,
+            "changed": self.changed,
+            "warnings": self.warnings,
+            "requests": self.requests_count,
+            "points": self.points_count,
+            "points_remaining": self.points_remaining,
+            "merged": sorted(n for n, result in self.results.items() if result == "merged"),
+            "pull_requests": [
+                {**decision.document(), "result": self.results.get(number, "")}
+                for number, decision in self.decisions.items()
+            ],
+        }
+
+
+@dataclass
+class Cycle:
+    """The state of one running cycle."""
+
+    policy: Policy
+    branch: str
+    memory: Memory
+    world: World
+    report: Report
+    started_at: float = 0.0
+    last_write_at: float = 0.0
+    snapshot: Snapshot | None = None
+
+    # -- time -------------------------------------------------------------------
+
+    def left_seconds(self) -> float:
+        """Return what is left of the cycle's time."""
+        return self.policy.cycle_budget_seconds - (self.world.now() - self.started_at)
+
+    def pause(self, seconds: float) -> bool:
+        """Sleep if the budget allows it; False when it does not."""
+        if seconds > self.left_seconds():
+            return False
+        self.world.sleep(seconds)
+        return True
+
+    def write(self, action: Callable[[], Answer], note: str, number: int = 0) -> Answer:
+        """Carry out one write, at least a second after the one before."""
+        since = self.world.now() - self.last_write_at
+        if since < WRITE_INTERVAL_SECONDS:
+            self.world.sleep(WRITE_INTERVAL_SECONDS - since)
+        self.last_write_at = self.world.now()
+        try:
+            answer = action()
+        except LimitedError as error:
+            self.record(note, number, f"limited: {error}")
+            raise
+        except ForgeError as error:
+            self.record(note, number, f"failed: {error}")
+            raise
+        self.report.acted = (self.report.acted or 0) + 1
+        self.record(note, number, "done")
+        return answer
+
+    def record(self, event: str, number: int, result: str, **more: Any) -> None:
+        """Append to the audit log."""
+        meter = self.world.forge.meter
+        self.world.audit(
+            {
+                "time": self.world.now(),
+                "repository": self.report.repository,
+                "policy": self.policy.digest(),
+                "event": event,
+                "number": number,
+                "result": result,
+                "requests": meter.requests_count,
+                "points": meter.points_count,
+                **more,
+            }
+        )
+
+    def remember(self, **changes: Any) -> None:
+        """Change the memory and keep it at once."""
+        self.memory = replace(self.memory, **changes)
+        self.world.save(self.memory)
+
+    # -- looking ----------------------------------------------------------------
+
+    def look(self) -> Plan:
+        """Read everything once and decide."""
+        # Who is under test must be seen in full, or the batch would seem to have changed.
+        train = self.memory.train
+        aboard = train.run.members if train.run is not None else ()
+        always = {number for number, _head in (*aboard, *train.suspects)}
+        snapshot = self.world.forge.look(self.policy, self.branch, self._ranks(), always)
+        snapshot = replace(snapshot, memory=self.memory)
+        snapshot = self._with_evidence(snapshot)
+        run = self.memory.train.run
+        if self.policy.mode == "train" and run is not None and not run.landing:
+            snapshot = replace(snapshot, train_checks=self.world.forge.commit_checks(run.tip_oid))
+        snapshot, plan = self._without_rivals(snapshot)
+        self.snapshot = snapshot
+        self.report.gate = plan.gate.code if plan.gate else ""
+        self.report.intends = bool(self.memory.cleanups) or plan.acts
+        open_now = {decision.number: decision for decision in plan.decisions}
+        kept = {n: d for n, d in self.report.decisions.items() if n in self.report.results}
+        self.report.decisions = {**kept, **open_now}
+        self.report.warnings = _warnings(snapshot)
+        return plan
+
+    def _ranks(self) -> dict[int, str]:
+        """Return whose full look told that it must wait: number -> what must change first."""
+        return {
+            number: item.fingerprint
+            for number, item in sorted(
+                self.memory.remembered.items(), key=lambda pair: pair[1].examined_at
+            )
+            if item.fingerprint and item.code not in _READY
+        }
+
+    def _with_evidence(self, snapshot: Snapshot) -> Snapshot:
+        pulls = [pull for pull in snapshot.pulls if self._worth_evidence(snapshot, pull)]
+        heads = {pull.number: pull.head_oid for pull in pulls}
+        try:
+            self.world.git.refresh(snapshot.branch.name, snapshot.branch.oid, heads)
+            absent = self.world.git.missing({*heads.values(), snapshot.branch.oid})
+            if snapshot.branch.oid in absent:
+                raise MirrorError(f"the head of {snapshot.branch.name} could not be fetched")
+            found = {
+                pull.number: self._evidence(snapshot.branch.oid, pull)
+                for pull in pulls
+                if pull.head_oid not in absent
+            }
+        except MirrorError as error:
+            return replace(snapshot, evidence_error=str(error))
+        return replace(
+            snapshot,
+            pulls=tuple(replace(p, evidence=found.get(p.number)) for p in snapshot.pulls),
+        )
+
+    def _worth_evidence(self, snapshot: Snapshot, pull: PullRequest) -> bool:
+        return pull.detail is not None and pull.base_ref == snapshot.branch.name
+
+    def _evidence(self, base_oid: str, pull: PullRequest) -> Evidence:
+        return self.world.git.evidence(
+            base_oid,
+            pull.head_oid,
+            self.policy.stale_revert_window_days,
+            patch=self.policy.duplicates.action != "off",
+        )
+
+    def _without_rivals(self, snapshot: Snapshot) -> tuple[Snapshot, Plan]:
+        """Decide; hold back who would conflict with an older one that lands first."""
+        plan = decide(self.policy, snapshot, self.world.now())
+        for _ in range(len(snapshot.pulls)):
+            numbers = [decision.number for decision in plan.chosen(Verb.MERGE)]
+            if plan.train is not None:
+                numbers = [number for number, _head in plan.train.members]
+            heads = {pull.number: pull.head_oid for pull in snapshot.pulls}
+            order = [heads[number] for number in numbers if number in heads]
+            try:
+                conflicting = self.world.git.stack(snapshot.branch.oid, order, "squash")[1]
+                rivals = {
+                    numbers[index]: self._rival(order, numbers, index) for index in conflicting
+                }
+            except MirrorError as error:
+                snapshot = replace(snapshot, evidence_error=str(error))
+                return snapshot, decide(self.policy, snapshot, self.world.now())
+            if not rivals:
+                break
+            snapshot = replace(snapshot, rivals={**snapshot.rivals, **rivals})
+            plan = decide(self.policy, snapshot, self.world.now())
+        return snapshot, plan
+
+    def _rival(self, order: list[str], numbers: list[int], index: int) -> int:
+        for earlier in range(index):
+            merged = self.world.git.merge(order[earlier], order[index])
+            alone = self.world.git.merge(order[earlier], order[earlier])
+            if not merged.clean or merged.tree == alone.tree:
+                return numbers[earlier]
+        return numbers[index - 1]
+
+    # -- one pull request --------------------------------------------------------
+
+    def reread(self, number: int) -> tuple[Snapshot, PullRequest | None]:
+        """Read the branch and one pull request afresh, with git's evidence for both."""
+        if self.snapshot is None:
+            raise StopCycle("internal", "nothing was looked at yet", failed=True)
+        branch, pulls = self.world.forge.reread(self.branch, [number])
+        fresh = pulls.get(number)
+        others = tuple(pull for pull in self.snapshot.pulls if pull.number != number)
+        snapshot = replace(
+            self.snapshot,
+            branch=branch,
+            pulls=others if fresh is None else (*others, fresh),
+            memory=self.memory,
+            rivals={},
+            points_remaining=self.world.forge.meter.points_remaining,
+        )
+        if fresh is None:
+            return snapshot, None
+        alone = self._with_evidence(replace(snapshot, pulls=(fresh,)))
+        fresh = alone.pulls[0]
+        snapshot = replace(snapshot, pulls=(*others, fresh), evidence_error=alone.evidence_error)
+        return snapshot, fresh
+
+    def objection(self, snapshot: Snapshot, pull: PullRequest) -> str:
+        """Return why the freshly read pull request may not land now, "" when it may."""
+        now = self.world.now()
+        verdict = (
+            rules.own_verdict(self.policy, snapshot, pull, now)
+            or gates.closed(self.policy, snapshot, now)
+            or gates.main_blocks(self.policy, snapshot, pull, now)
+        )
+        if verdict is not None:
+            if verdict.reason.code == "main_red":
+                since = gates.main_red_since(self.policy, snapshot, now)
+                self.remember(main_red_since=since)
+            return verdict.reason.code
+        strict = self.policy.mode == "strict" or snapshot.branch.strict
+        behind = pull.evidence.behind_count if pull.evidence is not None else 1
+        return "behind" if strict and self.policy.mode != "train" and behind else ""
+
+    def land(self, decision: Decision, expected_tree: str = "") -> str:
+        """Merge exactly the judged head, or return the code of what kept it from landing."""
+        waited, polls, transients, attempts = 0.0, 0, 0, 0
+        while True:
+            snapshot, pull = self.reread(decision.number)
+            if pull is None:
+                return "merged" if attempts and self.finish(decision.number) else "gone"
+            if pull.head_oid != decision.head_oid:
+                return "head_moved"
+            if expected_tree and self.world.git.tree(snapshot.branch.oid) != expected_tree:
+                return "base_moved"
+            problem = self.objection(snapshot, pull)
+            if problem:
+                return problem
+            if pull.mergeable is Mergeable.UNKNOWN:
+                delay = _POLL_SECONDS[min(polls, len(_POLL_SECONDS) - 1)]
+                waited, polls = waited + delay, polls + 1
+                if waited > self.policy.mergeability_budget_seconds or not self.pause(delay):
+                    return "mergeability_unknown"
+                continue
+            if self.policy.mode == "native":
+                self._enqueue(pull)
+                return "enqueued"
+            attempts += 1
+            try:
+                self._merge(pull)
+            except MovedError:
+                return "head_moved"
+            except NotMergeableError as error:
+                if error.transient and transients < len(_TRANSIENT_SECONDS):
+                    transients += 1
+                    if self.pause(_TRANSIENT_SECONDS[transients - 1]):
+                        continue
+                return self._refuse(pull, str(error))
+            except UncertainError:
+                if attempts > 3 or not self.pause(2.0 * attempts):
+                    return "unanswered"
+                continue
+            except LimitedError as error:
+                if attempts > 3:
+                    raise StopCycle("limited", str(error)) from error
+                self._wait_out(error)
+                continue
+            except RefusedError as error:
+                if error.status in (401, 403):
+                    raise StopCycle("forbidden", str(error), failed=True) from error
+                return self._refuse(pull, str(error))
+            return "merged" if self.finish(pull.number) else "unverified"
+
+    def _wait_out(self, error: LimitedError) -> None:
+        wait_seconds = error.retry_after_seconds
+        if wait_seconds > _CAPPED_WAIT_SECONDS or not self.pause(wait_seconds):
+            raise StopCycle("limited", str(error)) from error
+
+    def _refuse(self, pull: PullRequest, text: str) -> str:
+        entry = (pull.head_oid, text, self.world.now())
+        self.remember(refused={**self.memory.refused, pull.number: entry})
+        return "refused_by_github"
+
+    def _enqueue(self, pull: PullRequest) -> None:
+        self.write(lambda: self.world.forge.enqueue(pull), "enqueue", pull.number)
+
+    def _merge(self, pull: PullRequest) -> None:
+        # Kept before the merge: a run that dies right after it still verifies and tidies up.
+        ref = "" if pull.is_fork else pull.head_ref
+        self.remember(cleanups={**self.memory.cleanups, pull.number: (ref, pull.head_oid)})
+        self.write(lambda: self.world.forge.merge(pull, self.policy.method), "merge", pull.number)
+
+    # -- afterwards ---------------------------------------------------------------
+
+    def finish(self, number: int) -> bool:
+        """Verify what landed, move dependants, delete the branch; False when nothing landed."""
+        fate = self.world.forge.fate(number)
+        if fate.state == "OPEN":
+            return False
+        if fate.state == "MERGED":
+            self._verify(fate, self.memory.cleanups[number][1])
+            self._tidy(fate, self.memory.cleanups[number][1])
+        left = {key: value for key, value in self.memory.cleanups.items() if key != number}
+        landed = self.memory.landed_count + (fate.state == "MERGED")
+        self.remember(cleanups=left, landed_count=landed)
+        return fate.state == "MERGED"
+
+    def _verify(self, fate: Fate, judged_head: str) -> None:
+        problem = ""
+        if fate.head_oid != judged_head:
+            problem = f"#{fate.number} landed at {fate.head_oid}, judged was {judged_head}"
+        elif not fate.merge_oid:
+            raise StopCycle("unverified", f"#{fate.number}: GitHub names no merge commit yet")
+        else:
+            try:
+                self.world.git.refresh(self.branch, fate.merge_oid, {fate.number: judged_head})
+                expected = self.world.git.landed_tree(
+                    self.policy.method, fate.merge_oid, fate.merge_oid + "^1", judged_head
+                )
+                if self.world.git.tree(fate.merge_oid) != expected:
+                    problem = f"#{fate.number} landed as {fate.merge_oid}, not as what was judged"
+            except MirrorError as error:
+                raise StopCycle("unverified", f"#{fate.number}: {error}") from error
+        if problem:
+            left = {key: value for key, value in self.memory.cleanups.items() if key != fate.number}
+            self.remember(halted_since=self.world.now(), halted_reason=problem, cleanups=left)
+            self.record("halt", fate.number, problem)
+            raise StopCycle("halted", problem, failed=True)
+
+    def _retarget(self, number: int) -> None:
+        forge = self.world.forge
+        self.write(lambda: forge.retarget(number, self.branch), "retarget", number)
+
+    def _tidy(self, fate: Fate, judged_head: str) -> None:
+        if self.snapshot is not None and self.snapshot.deletes_branch_on_merge:
+            return
+        for number, _title in fate.dependants:
+            self._retarget(number)
+        deletable = (
+            self.policy.delete_branch
+            and not fate.is_fork
+            and not fate.head_protected
+            and fate.dependants_complete
+            and fate.head_ref != self.branch
+            and fate.head_ref_oid == judged_head
+        )
+        if deletable:
+            self.write(
+                lambda: self.world.forge.delete_branch(fate.head_ref), "delete_branch", fate.number
+            )
+
+
+def _warnings(snapshot: Snapshot) -> list[str]:
+    if any(pull.can_bypass for pull in snapshot.pulls):
+        return ["the token could bypass branch rules; use a GitHub App without bypass rights"]
+    return []

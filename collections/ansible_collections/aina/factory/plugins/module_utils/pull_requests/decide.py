@@ -1,0 +1,258 @@
+"""The heart: one look in, exactly one decision with one reason per pull request out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
+    conflict_lanes,
+    duplicates,
+    gates,
+    rules,
+    trains,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
+    Owner,
+    Reason,
+    Verb,
+    Verdict,
+    wait,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    PullRequest,
+    Snapshot,
+)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What happens to one pull request; ``head_oid`` is the head that was judged."""
+
+    number: int
+    title: str
+    author: str
+    head_oid: str
+    verb: Verb
+    reason: Reason
+    duplicate: duplicates.Duplicate | None = None
+    conflict_label: str = ""
+    marks_duplicate: bool = False
+    asks_lane: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """Whether carrying it out writes anything."""
+        acting = self.verb in (Verb.MERGE, Verb.UPDATE, Verb.CLOSE_DUPLICATE)
+        marking = bool(self.conflict_label) or self.marks_duplicate
+        return acting or marking or self.asks_lane
+
+    def document(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "number": self.number,
+            "title": self.title,
+            "author": self.author,
+            "head": self.head_oid,
+            "decision": self.verb.value,
+            "reason": self.reason.document(),
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A cycle's intention. ``decisions`` are in landing order, one per open pull request."""
+
+    decisions: tuple[Decision, ...]
+    gate: Reason | None
+    main_red_since: float
+    train: trains.Step | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether carrying it out writes anything."""
+        if self.gate is not None:
+            return False
+        boards = self.train is not None and self.train.verb in ("start", "land")
+        return boards or any(decision.acts for decision in self.decisions)
+
+    def of(self, number: int) -> Decision | None:
+        """Return the decision about ``number``."""
+        return next((item for item in self.decisions if item.number == number), None)
+
+    def chosen(self, verb: Verb) -> tuple[Decision, ...]:
+        """Return the decisions with this verb, in landing order."""
+        return tuple(item for item in self.decisions if item.verb is verb)
+
+
+def order_key(policy: Policy, pull: PullRequest) -> tuple[int, float, int]:
+    """Landing order: priority labels in their declared order, then age, then number."""
+    ranks = [rank for rank, label in enumerate(policy.priority_labels) if label in pull.labels]
+    return (min(ranks, default=len(policy.priority_labels)), pull.created_at, pull.number)
+
+
+def decide(policy: Policy, snapshot: Snapshot, now: float) -> Plan:
+    """Return the plan for one look. Pure: the same arguments give the same plan."""
+    pulls = sorted(snapshot.pulls, key=lambda pull: order_key(policy, pull))
+    verdicts = {pull.number: rules.own_verdict(policy, snapshot, pull, now) for pull in pulls}
+    ready = {number: verdict is None for number, verdict in verdicts.items()}
+    twins = duplicates.find(policy, snapshot, ready, now)
+    gate = gates.closed(policy, snapshot, now)
+    chosen: dict[int, Verdict] = {}
+    closes = 0
+    for pull in pulls:
+        own = verdicts[pull.number]
+        if pull.number in twins and gate is None:
+            verdict = _duplicate(policy, snapshot, pull, twins[pull.number], closes, now)
+            closes += verdict.verb is Verb.CLOSE_DUPLICATE
+            chosen[pull.number] = verdict
+        elif own is not None:
+            chosen[pull.number] = own
+        elif gate is not None:
+            chosen[pull.number] = gate
+        elif (red := gates.main_blocks(policy, snapshot, pull, now)) is not None:
+            chosen[pull.number] = red
+    candidates = [pull for pull in pulls if pull.number not in chosen]
+    step = _land(policy, snapshot, candidates, chosen, now)
+    return Plan(
+        tuple(_decision(policy, snapshot, pull, chosen[pull.number], twins, now) for pull in pulls),
+        gate.reason if gate else None,
+        gates.main_red_since(policy, snapshot, now),
+        step,
+    )
+
+
+def _duplicate(
+    policy: Policy,
+    snapshot: Snapshot,
+    pull: PullRequest,
+    twin: duplicates.Duplicate,
+    closes: int,
+    now: float,
+) -> Verdict:
+    keeper = f"#{twin.keeper}" if twin.keeper else "the base branch"
+    detail = f"{twin.proof}: {keeper} carries the change"
+    # Marked and left alone for the whole grace period; taking the label off is a veto.
+    before = snapshot.memory.remembered.get(pull.number)
+    due = (
+        policy.duplicates.label in pull.labels
+        and before is not None
+        and before.code == "duplicate"
+        and now - before.since >= policy.duplicates.grace_seconds
+    )
+    if policy.duplicates.action != "close" or not due:
+        return wait("duplicate", detail, Owner.AUTHOR)
+    if closes >= policy.duplicates.max_closes_per_cycle:
+        return wait("duplicate", f"{detail}; closes in a later cycle", Owner.MARSHAL)
+    return Verdict(Verb.CLOSE_DUPLICATE, Reason("duplicate", detail, Owner.MARSHAL))
+
+
+def _land(
+    policy: Policy,
+    snapshot: Snapshot,
+    candidates: list[PullRequest],
+    chosen: dict[int, Verdict],
+    now: float,
+) -> trains.Step | None:
+    if policy.mode == "train":
+        return _board(policy, snapshot, candidates, chosen, now)
+    strict = policy.mode == "strict" or (policy.mode == "fast" and snapshot.branch.strict)
+    merges = updates = 0
+    for pull in candidates:
+        rival = snapshot.rivals.get(pull.number)
+        if rival is not None:
+            detail = f"conflicts with or repeats #{rival}, which lands first"
+            chosen[pull.number] = wait("conflict_with_queue", detail, Owner.AUTHOR)
+        elif strict and merges:
+            chosen[pull.number] = wait("behind_queue", "one lands at a time", Owner.MARSHAL)
+        elif strict and pull.evidence is not None and pull.evidence.behind_count:
+            updates += 1
+            chosen[pull.number] = _behind(policy, pull.evidence.behind_count, updates)
+        elif merges >= policy.max_merges_per_cycle:
+            detail = f"{policy.max_merges_per_cycle} land per cycle"
+            chosen[pull.number] = wait("cap_reached", detail, Owner.MARSHAL)
+        else:
+            merges += 1
+            chosen[pull.number] = Verdict(Verb.MERGE, Reason("green", "ready", Owner.MARSHAL))
+    return None
+
+
+def _behind(policy: Policy, behind_count: int, updates: int) -> Verdict:
+    detail = f"{behind_count} commits behind"
+    if updates <= policy.max_updates_per_cycle:
+        return Verdict(Verb.UPDATE, Reason("behind", detail, Owner.MARSHAL))
+    return wait("behind_queue", f"{detail}; only the head of the queue is updated", Owner.MARSHAL)
+
+
+def _board(
+    policy: Policy,
+    snapshot: Snapshot,
+    candidates: list[PullRequest],
+    chosen: dict[int, Verdict],
+    now: float,
+) -> trains.Step:
+    memory = snapshot.memory.train
+    ready = tuple(
+        (pull.number, pull.head_oid) for pull in candidates if pull.number not in snapshot.rivals
+    )
+    step = trains.next_step(policy, snapshot.branch, ready, memory, snapshot.train_checks, now)
+    aboard = dict(step.members)
+    verdict = {
+        "land": Verdict(Verb.MERGE, Reason("train_green", "its batch is green", Owner.MARSHAL)),
+        "start": wait("train_starting", "joins the batch under test", Owner.MARSHAL),
+        "wait": wait("train_testing", f"its batch is under test: {step.detail}", Owner.CI),
+        "stuck": wait("train_stuck", step.detail, Owner.ADMIN),
+    }
+    for pull in candidates:
+        member = (pull.number, pull.head_oid)
+        if aboard.get(pull.number) == pull.head_oid:
+            chosen[pull.number] = verdict[step.verb]
+        elif pull.number in snapshot.rivals:
+            rival = snapshot.rivals[pull.number]
+            detail = f"conflicts with or repeats #{rival}, which lands first"
+            chosen[pull.number] = wait("conflict_with_queue", detail, Owner.AUTHOR)
+        elif trains.is_bad(policy, step.memory, member, now):
+            detail = "the batch turned red with this one in it"
+            chosen[pull.number] = wait("train_failed", detail, Owner.AUTHOR)
+        else:
+            chosen[pull.number] = wait("train_next", "waits for the next batch", Owner.MARSHAL)
+    return step
+
+
+def _decision(
+    policy: Policy,
+    snapshot: Snapshot,
+    pull: PullRequest,
+    verdict: Verdict,
+    twins: Mapping[int, duplicates.Duplicate],
+    now: float,
+) -> Decision:
+    before = snapshot.memory.remembered.get(pull.number)
+    same = before is not None and before.code == verdict.reason.code
+    since = before.since if before is not None and same else now
+    conflicting = verdict.reason.code == "conflict"
+    labelled = policy.conflict_label in pull.labels
+    # A conflict that nobody can see (data missing) must not take the label off.
+    known = pull.evidence is not None and pull.evidence.clean
+    change = "add" if conflicting and not labelled else ""
+    if labelled and not conflicting and known:
+        change = "remove"
+    return Decision(
+        pull.number,
+        pull.title,
+        pull.author,
+        pull.head_oid,
+        verdict.verb,
+        replace(verdict.reason, since=since),
+        twins.get(pull.number),
+        change if policy.conflict_label and snapshot.complete else "",
+        # A missing label on one that was a duplicate before is a veto.
+        verdict.verb is Verb.WAIT
+        and verdict.reason.code == "duplicate"
+        and policy.duplicates.label not in pull.labels
+        and not same,
+        conflicting
+        and snapshot.complete
+        and conflict_lanes.due(policy, pull, snapshot.memory.conflicts.get(pull.number), now),
+    )

@@ -1,0 +1,148 @@
+"""What a cycle asks of GitHub, and how GitHub may fail: the seam between deciding and HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    Branch,
+    Checks,
+    PullRequest,
+    Snapshot,
+)
+
+
+class ForgeError(Exception):
+    """GitHub did not do what it was asked; the message quotes it."""
+
+
+class MovedError(ForgeError):
+    """The head is not the expected one (409)."""
+
+
+class NotMergeableError(ForgeError):
+    """GitHub refuses this merge (405); ``transient`` when the base moved meanwhile."""
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        """Keep GitHub's words."""
+        super().__init__(message)
+        self.transient = transient
+
+
+class RefusedError(ForgeError):
+    """The request is wrong or forbidden (401, 403, 404, 422)."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        """Keep GitHub's words and the status."""
+        super().__init__(message)
+        self.status = status
+
+
+class UncertainError(ForgeError):
+    """No answer or a 5xx: the request may or may not have been carried out."""
+
+
+class LimitedError(ForgeError):
+    """A rate limit; try again after ``retry_after_seconds``."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        """Keep GitHub's words and the wait."""
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of one pull request, whatever its state."""
+
+    number: int
+    state: str
+    head_oid: str
+    head_ref: str
+    head_ref_oid: str
+    head_ref_id: str
+    head_protected: bool
+    is_fork: bool
+    base_ref: str
+    merge_oid: str
+    dependants: tuple[tuple[int, str], ...]
+    dependants_complete: bool
+    comments: tuple[str, ...] = ()
+
+
+@dataclass
+class Meter:
+    """Requests and points spent, and what GitHub says is left."""
+
+    requests_count: int = 0
+    points_count: int = 0
+    writes_count: int = 0
+    points_remaining: int = 5000
+
+
+class Forge(Protocol):
+    """Everything a cycle does over the network but git. Raises ``ForgeError`` only."""
+
+    meter: Meter
+
+    def look(
+        self, policy: Policy, branch: str, wanted: Mapping[int, str], always: Collection[int]
+    ) -> Snapshot:
+        """Return all open pull requests.
+
+        ``wanted`` ranks what deserves the full look; those in ``always`` get it first.
+        """
+        ...
+
+    def reread(
+        self, branch: str, numbers: Sequence[int]
+    ) -> tuple[Branch, Mapping[int, PullRequest | None]]:
+        """Return the branch and these pull requests in full; None for one not open."""
+        ...
+
+    def fate(self, number: int) -> Fate:
+        """Return what became of a pull request."""
+        ...
+
+    def commit_checks(self, oid: str) -> Checks:
+        """Return the checks of one commit."""
+        ...
+
+    def merge(self, pull: PullRequest, method: str) -> str:
+        """Merge exactly ``pull.head_oid``; return the merge commit's oid."""
+        ...
+
+    def enqueue(self, pull: PullRequest) -> None:
+        """Put exactly ``pull.head_oid`` into GitHub's merge queue."""
+        ...
+
+    def update_branch(self, pull: PullRequest) -> None:
+        """Merge the base branch into the head, if it still is the judged one."""
+        ...
+
+    def add_label(self, number: int, label: str) -> None:
+        """Add a label; it is created when missing."""
+        ...
+
+    def remove_label(self, number: int, label: str) -> None:
+        """Remove a label; a missing one is fine."""
+        ...
+
+    def comment(self, number: int, body: str) -> None:
+        """Add a comment."""
+        ...
+
+    def close(self, number: int) -> None:
+        """Close a pull request."""
+        ...
+
+    def retarget(self, number: int, base: str) -> None:
+        """Change the base branch of a pull request."""
+        ...
+
+    def delete_branch(self, ref: str) -> None:
+        """Delete a branch; a missing one is fine."""
+        ...

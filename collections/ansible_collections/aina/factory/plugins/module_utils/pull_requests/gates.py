@@ -1,0 +1,78 @@
+"""What stops a whole repository: incomplete reading, halt, hold, freeze, red main, budget."""
+
+from __future__ import annotations
+
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import checks
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
+    Owner,
+    Verdict,
+    wait,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    CheckState,
+    PullRequest,
+    Snapshot,
+)
+
+
+def main_state(policy: Policy, snapshot: Snapshot) -> str:
+    """Return "red", "green" or "pending" for the head of the base branch.
+
+    A branch on which no required check ever reports is "pending": nobody said that it
+    is green, and nobody that it is red.
+    """
+    required = checks.required_names(policy, snapshot.branch)
+    found = [
+        check for check in checks.latest(snapshot.branch.checks.items) if check.name in required
+    ]
+    if any(
+        check.state is not CheckState.PENDING and not checks.passes(policy, check)
+        for check in found
+    ):
+        return "red"
+    reported = {check.name for check in found if check.state is not CheckState.PENDING}
+    complete = snapshot.branch.checks.complete
+    return "green" if required and reported == set(required) and complete else "pending"
+
+
+def main_red_since(policy: Policy, snapshot: Snapshot, now: float) -> float:
+    """Return since when main is red, 0 when it is not; red sticks until green is proven."""
+    state = main_state(policy, snapshot)
+    if state == "red":
+        return snapshot.memory.main_red_since or now
+    return snapshot.memory.main_red_since if state == "pending" else 0.0
+
+
+def closed(policy: Policy, snapshot: Snapshot, now: float) -> Verdict | None:
+    """Return what stops every pull request of the repository, or None."""
+    if snapshot.archived:
+        return wait("archived", "the repository is archived", Owner.ADMIN)
+    if not snapshot.complete:
+        detail = snapshot.incomplete_reason or "not all open pull requests could be read"
+        return wait("data_incomplete", detail, Owner.MARSHAL)
+    if snapshot.memory.halted_since:
+        return wait("halted", snapshot.memory.halted_reason, Owner.ADMIN)
+    if snapshot.hold_issues:
+        return wait("repository_hold", ", ".join(snapshot.hold_issues), Owner.ADMIN)
+    for freeze in policy.freezes:
+        if freeze.covers(now):
+            return wait("freeze", freeze.reason, Owner.ADMIN)
+    if snapshot.points_remaining < policy.points_floor:
+        left = f"{snapshot.points_remaining} points left, the floor is {policy.points_floor}"
+        return wait("budget", left, Owner.MARSHAL)
+    return None
+
+
+def main_blocks(
+    policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float
+) -> Verdict | None:
+    """Red main stops everything but repairs; pending main where the policy says so."""
+    if pull.labels & set(policy.repair_labels):
+        return None
+    since = main_red_since(policy, snapshot, now)
+    if policy.red_main_blocks and since:
+        return wait("main_red", f"{snapshot.branch.name} is red", Owner.ADMIN)
+    if policy.pending_main_blocks and main_state(policy, snapshot) == "pending":
+        return wait("main_pending", f"{snapshot.branch.name} is not green yet", Owner.CI)
+    return None

@@ -1,0 +1,372 @@
+"""The ``Forge`` over GitHub: a thin list of everything, then a full look at the first few."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
+    parsing,
+    queries,
+    remembering,
+    rules,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import order_key
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
+    Fate,
+    ForgeError,
+    MovedError,
+    NotMergeableError,
+    RefusedError,
+    UncertainError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    Branch,
+    Checks,
+    Mergeable,
+    PullRequest,
+    Snapshot,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import (
+    PartialError,
+    Transport,
+)
+
+_PAGE_SIZES = (100, 50, 25, 10)
+_TRANSIENT = "Base branch was modified"
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+
+
+class GithubForge:
+    """One repository at GitHub."""
+
+    def __init__(self, transport: Transport, repository: str, policy: Policy) -> None:
+        """Keep the connection; ``repository`` is owner/name."""
+        self._transport = transport
+        self.repository = repository
+        self.meter = transport.meter
+        self._owner, self._name = repository.split("/")
+        self._policy = policy
+        self._rest = f"/repos/{quote(self._owner)}/{quote(self._name)}"
+        self._wants = {"threads": False, "reviews": False, "issues": False}
+
+    # -- reading ------------------------------------------------------------------
+
+    def look(
+        self, policy: Policy, branch: str, wanted: Mapping[int, str], always: Collection[int]
+    ) -> Snapshot:
+        """Return all open pull requests, the most deserving ones in full."""
+        snapshot = self._list(policy, branch)
+        asked = snapshot.branch
+        self._wants = {
+            "threads": asked.conversation_resolution,
+            "reviews": bool(policy.required_approvals or asked.required_approvals),
+            "issues": policy.duplicates.same_issue,
+        }
+        chosen = _deserving(policy, snapshot, wanted, always)
+        full = self._in_full(chosen)
+        pulls = tuple(full.get(pull.number, pull) for pull in snapshot.pulls)
+        return replace(snapshot, pulls=pulls, points_remaining=self.meter.points_remaining)
+
+    def _list(self, policy: Policy, branch: str) -> Snapshot:
+        pulls: dict[int, PullRequest] = {}
+        head: dict[str, Any] | None = None
+        cursor, size, problem = None, 0, ""
+        while True:
+            variables = {
+                "owner": self._owner,
+                "name": self._name,
+                "branch": f"refs/heads/{branch}",
+                "hold": [policy.hold_issue_label] if policy.hold_issue_label else None,
+                "first": _PAGE_SIZES[size],
+                "after": cursor,
+                "head": head is None,
+            }
+            try:
+                found = self._transport.graphql(queries.LIST, variables)["repository"]
+                page = found["pullRequests"]
+                rows = [parsing.thin(node) for node in page["nodes"]]
+            except (UncertainError, *_MALFORMED) as error:
+                if size + 1 < len(_PAGE_SIZES):
+                    size += 1
+                    continue
+                if head is None:
+                    raise UncertainError(f"the list could not be read: {error}") from error
+                problem = f"the list ends after {len(pulls)}: {error}"
+                break
+            except PartialError as error:
+                if size + 1 < len(_PAGE_SIZES):
+                    size += 1
+                    continue
+                if head is None:
+                    raise
+                problem = f"the list ends after {len(pulls)}: {error}"
+                break
+            head = head or found
+            pulls.update((row.number, row) for row in rows)
+            if not page["pageInfo"]["hasNextPage"]:
+                if len(pulls) < page["totalCount"]:
+                    problem = f"{len(pulls)} of {page['totalCount']} were listed"
+                break
+            cursor = page["pageInfo"]["endCursor"]
+        return self._snapshot(head, policy, branch, pulls, problem)
+
+    def _snapshot(
+        self,
+        head: dict[str, Any],
+        policy: Policy,
+        branch: str,
+        pulls: dict[int, PullRequest],
+        problem: str,
+    ) -> Snapshot:
+        if head["ref"] is None:
+            raise RefusedError(f"{self.repository} has no branch {branch}")
+        try:
+            base = parsing.branch(head["ref"])
+            holds = head["holds"]["nodes"] if policy.hold_issue_label else []
+            return Snapshot(
+                repository=self.repository,
+                branch=base,
+                pulls=tuple(pulls.values()),
+                complete=not problem,
+                incomplete_reason=problem,
+                hold_issues=tuple(f"#{item['number']} {item['title']}" for item in holds),
+                deletes_branch_on_merge=head["deleteBranchOnMerge"],
+                archived=head["isArchived"],
+            )
+        except _MALFORMED as error:
+            raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
+
+    def _in_full(self, pulls: Sequence[PullRequest]) -> dict[int, PullRequest]:
+        """Read pulls in full; one that cannot be read says so in ``unreadable``."""
+        if not pulls:
+            return {}
+        variables = {"ids": [pull.id for pull in pulls], **self._wants}
+        try:
+            nodes = self._transport.graphql(queries.FULL, variables)["nodes"]
+        except (UncertainError, PartialError, *_MALFORMED) as error:
+            if len(pulls) > 1:
+                middle = len(pulls) // 2
+                return {**self._in_full(pulls[:middle]), **self._in_full(pulls[middle:])}
+            return {pulls[0].number: replace(pulls[0], unreadable=f"could not be read: {error}")}
+        found = {node["number"]: node for node in nodes if node}
+        joined = {pull.number: self._joined(pull, found.get(pull.number)) for pull in pulls}
+        return self._with_labellings(joined)
+
+    def _with_labellings(self, pulls: dict[int, PullRequest]) -> dict[int, PullRequest]:
+        """Add who approved guarded paths; where that cannot be read, nobody did."""
+        asked = {n: pull for n, pull in pulls.items() if rules.touches_guarded(self._policy, pull)}
+        asked = {n: pull for n, pull in asked.items() if self._policy.guarded_label in pull.labels}
+        if not asked:
+            return pulls
+        variables = {"ids": [pull.id for pull in asked.values()]}
+        try:
+            nodes = self._transport.graphql(queries.LABELLINGS, variables)["nodes"]
+            told = {
+                node["number"]: parsing.labelling(node, self._policy.guarded_label)
+                for node in nodes
+                if node
+            }
+        except (UncertainError, PartialError, *_MALFORMED):
+            return pulls
+        return {
+            number: replace(pull, detail=replace(pull.detail, guarded_by=told[number]))
+            if pull.detail is not None and number in told
+            else pull
+            for number, pull in pulls.items()
+        }
+
+    def _joined(self, pull: PullRequest, node: Mapping[str, Any] | None) -> PullRequest:
+        if node is None or node.get("headRefOid") != pull.head_oid:
+            return replace(pull, unreadable="its head moved while it was read")
+        try:
+            detail = parsing.detail(node)
+        except _MALFORMED as error:
+            return replace(pull, unreadable=f"unexpected answer: {error!r}")
+        page = (node["checked"] or {}).get("contexts") or {}
+        if detail.checks.items and (page.get("pageInfo") or {}).get("hasNextPage"):
+            detail = replace(detail, checks=self._all_checks(pull, detail.checks, page))
+        return replace(pull, detail=detail)
+
+    def _all_checks(self, pull: PullRequest, first: Checks, page: Mapping[str, Any]) -> Checks:
+        items = list(first.items)
+        try:
+            while page["pageInfo"]["hasNextPage"]:
+                variables = {"id": pull.id, "after": page["pageInfo"]["endCursor"]}
+                node = self._transport.graphql(queries.MORE_CONTEXTS, variables)["node"]
+                if node["headRefOid"] != pull.head_oid:
+                    return Checks(tuple(items), complete=False)
+                page = node["checked"]["contexts"]
+                items += [parsing.check(found) for found in page["nodes"]]
+        except (UncertainError, PartialError, *_MALFORMED):
+            return Checks(tuple(items), complete=False)
+        return Checks(tuple(items), complete=len(items) == page["totalCount"])
+
+    def reread(
+        self, branch: str, numbers: Sequence[int]
+    ) -> tuple[Branch, Mapping[int, PullRequest | None]]:
+        """Return the branch and these pull requests in full; None for one not open."""
+        variables = {
+            "owner": self._owner,
+            "name": self._name,
+            "branch": f"refs/heads/{branch}",
+            **self._wants,
+            **{f"n{index}": number for index, number in enumerate(numbers)},
+        }
+        found = self._transport.graphql(queries.reread(len(numbers)), variables)["repository"]
+        try:
+            pulls: dict[int, PullRequest | None] = dict.fromkeys(numbers)
+            fresh: dict[int, PullRequest] = {}
+            for index, number in enumerate(numbers):
+                node = found[f"p{index}"]
+                if node is not None and node["state"] == "OPEN":
+                    fresh[number] = self._joined(parsing.thin(node), node)
+            base = parsing.branch(found["ref"])
+        except _MALFORMED as error:
+            raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
+        return base, {**pulls, **self._with_labellings(fresh)}
+
+    def fate(self, number: int) -> Fate:
+        """Return what became of a pull request, and who depends on its branch."""
+        names = {"owner": self._owner, "name": self._name}
+        found = self._transport.graphql(queries.FATE, {**names, "number": number})
+        try:
+            node = found["repository"]["pullRequest"]
+            dependants: Mapping[str, Any] = {"nodes": [], "totalCount": 0}
+            if node["state"] == "MERGED" and not node["isCrossRepository"]:
+                variables = {**names, "base": node["headRefName"]}
+                answer = self._transport.graphql(queries.DEPENDANTS, variables)
+                dependants = answer["repository"]["pullRequests"]
+            ref = node["headRef"] or {"id": "", "target": {"oid": ""}, "refUpdateRule": None}
+            return Fate(
+                number=number,
+                state=node["state"],
+                head_oid=node["headRefOid"],
+                head_ref=node["headRefName"],
+                head_ref_oid=ref["target"]["oid"],
+                head_ref_id=ref["id"],
+                head_protected=ref["refUpdateRule"] is not None,
+                is_fork=node["isCrossRepository"],
+                base_ref=node["baseRefName"],
+                merge_oid=(node["mergeCommit"] or {}).get("oid", ""),
+                dependants=tuple((item["number"], item["title"]) for item in dependants["nodes"]),
+                dependants_complete=len(dependants["nodes"]) == dependants["totalCount"],
+                comments=tuple(item["body"] for item in node["comments"]["nodes"]),
+            )
+        except _MALFORMED as error:
+            raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
+
+    def commit_checks(self, oid: str) -> Checks:
+        """Return the checks of one commit, every page."""
+        items: list[Any] = []
+        cursor = None
+        while True:
+            variables = {"owner": self._owner, "name": self._name, "oid": oid, "after": cursor}
+            found = self._transport.graphql(queries.COMMIT, variables)["repository"]["object"]
+            if found is None or found.get("statusCheckRollup") is None:
+                return Checks()
+            page = found["statusCheckRollup"]["contexts"]
+            items += [parsing.check(node) for node in page["nodes"]]
+            if not page["pageInfo"]["hasNextPage"]:
+                return Checks(tuple(items), complete=len(items) == page["totalCount"])
+            cursor = page["pageInfo"]["endCursor"]
+
+    # -- writing ------------------------------------------------------------------
+
+    def _write(self, method: str, path: str, body: Any = None) -> Any:
+        self.meter.writes_count += 1
+        return self._transport.rest(method, f"{self._rest}{path}", body)
+
+    def merge(self, pull: PullRequest, method: str) -> str:
+        """Merge exactly the judged head."""
+        body = {"sha": pull.head_oid, "merge_method": method}
+        if method != "rebase":
+            body["commit_title"] = f"{pull.title} (#{pull.number})"
+        try:
+            answer = self._write("PUT", f"/pulls/{pull.number}/merge", body)
+        except RefusedError as error:
+            if error.status == 409:
+                raise MovedError(str(error)) from error
+            if error.status == 405:
+                raise NotMergeableError(str(error), transient=_TRANSIENT in str(error)) from error
+            raise
+        return str((answer or {}).get("sha", ""))
+
+    def enqueue(self, pull: PullRequest) -> None:
+        """Put exactly the judged head into GitHub's merge queue."""
+        self.meter.writes_count += 1
+        variables = {"id": pull.id, "head": pull.head_oid}
+        try:
+            self._transport.graphql(queries.ENQUEUE, variables)
+        except PartialError as error:
+            raise NotMergeableError(str(error)) from error
+
+    def update_branch(self, pull: PullRequest) -> None:
+        """Merge the base into the head, if it still is the judged one."""
+        body = {"expected_head_sha": pull.head_oid}
+        self._write("PUT", f"/pulls/{pull.number}/update-branch", body)
+
+    def add_label(self, number: int, label: str) -> None:
+        """Add a label; GitHub creates a missing one."""
+        self._write("POST", f"/issues/{number}/labels", {"labels": [label]})
+
+    def remove_label(self, number: int, label: str) -> None:
+        """Remove a label; a missing one is fine."""
+        self._gone_is_fine("DELETE", f"/issues/{number}/labels/{quote(label, safe='')}")
+
+    def comment(self, number: int, body: str) -> None:
+        """Add a comment."""
+        self._write("POST", f"/issues/{number}/comments", {"body": body})
+
+    def close(self, number: int) -> None:
+        """Close a pull request."""
+        self._write("PATCH", f"/pulls/{number}", {"state": "closed"})
+
+    def retarget(self, number: int, base: str) -> None:
+        """Change the base branch of a pull request."""
+        self._write("PATCH", f"/pulls/{number}", {"base": base})
+
+    def delete_branch(self, ref: str) -> None:
+        """Delete a branch; a missing one is fine."""
+        self._gone_is_fine("DELETE", f"/git/refs/heads/{quote(ref)}")
+
+    def _gone_is_fine(self, method: str, path: str) -> None:
+        try:
+            self._write(method, path)
+        except RefusedError as error:
+            if error.status not in (404, 422):
+                raise
+
+
+def _deserving(
+    policy: Policy, snapshot: Snapshot, wanted: Mapping[int, str], always: Collection[int]
+) -> list[PullRequest]:
+    """Choose whom to read in full: who may land first, then who has waited unseen.
+
+    ``wanted`` maps a number to the fingerprint under which it was last found waiting, the
+    longest unseen first: as long as nothing about it changed it goes to the end, so that thirty waiting ones
+    never hide the one behind them.
+    """
+    hopeful = [
+        pull
+        for pull in snapshot.pulls
+        if pull.base_ref == snapshot.branch.name
+        and not pull.is_draft
+        and not pull.labels & set(policy.hold_labels)
+        and pull.mergeable is not Mergeable.CONFLICTING
+    ]
+
+    turns = {number: turn for turn, number in enumerate(wanted, 1)}
+
+    def key(pull: PullRequest) -> tuple[bool, int, bool, tuple[int, float, int]]:
+        unchanged = wanted.get(pull.number) == remembering.fingerprint(pull)
+        turn = turns[pull.number] if unchanged else 0
+        return (pull.number not in always, turn, pull.rollup != "SUCCESS", order_key(policy, pull))
+
+    first = sorted(hopeful, key=key)[: policy.examined_per_cycle]
+    rest = policy.examined_per_cycle - len(first)
+    conflicting = [p for p in snapshot.pulls if p.mergeable is Mergeable.CONFLICTING]
+    return first + sorted(conflicting, key=lambda pull: pull.number)[:rest]

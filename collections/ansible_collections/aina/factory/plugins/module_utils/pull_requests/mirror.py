@@ -1,0 +1,269 @@
+"""What git knows of the heads: merges tried in memory, patches, reverts, the train's commits.
+
+A bare copy of the base branch and of the heads under judgement. Nothing is checked
+out; a merge is tried by ``git merge-tree``, so a verdict costs no working tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    Evidence,
+)
+
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "Release Marshal",
+    "GIT_AUTHOR_EMAIL": "release-marshal@example.com",
+    "GIT_COMMITTER_NAME": "Release Marshal",
+    "GIT_COMMITTER_EMAIL": "release-marshal@example.com",
+    # A fixed date: the same members on the same base are the same commit, so that a
+    # push repeated after a crash changes nothing.
+    "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
+    "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z",
+}
+_QUIET = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+_ZERO = "0" * 40
+
+
+class MirrorError(Exception):
+    """Git failed; the message says at what, and quotes it."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merge tried in memory."""
+
+    clean: bool
+    tree: str
+    conflict_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class History:
+    """What landed lately: for every path the blobs it had before, and what was added."""
+
+    old_blobs: Mapping[bytes, frozenset[str]]
+    added: frozenset[bytes]
+
+
+@dataclass
+class Mirror:
+    """The bare copy at ``directory``; ``environment`` carries what git needs to log in."""
+
+    run: Run
+    directory: Path
+    url: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    timeout_seconds: float = 300.0
+    _history: dict[tuple[str, int], History] = field(default_factory=dict)
+
+    def _git(self, *arguments: str, stdin: bytes = b"") -> Completed:
+        try:
+            return self.run(
+                ["git", f"--git-dir={self.directory}", *arguments],
+                stdin=stdin,
+                environment={**_QUIET, **_IDENTITY, **self.environment},
+                timeout_seconds=self.timeout_seconds,
+            )
+        except (OSError, TimeoutError) as error:
+            raise MirrorError(f"git {arguments[0]}: {error}") from error
+
+    def _out(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        done = self._git(*arguments, stdin=stdin)
+        if not done.ok:
+            words = done.stderr.decode(errors="replace").strip()[-500:]
+            raise MirrorError(f"git {arguments[0]} ended with {done.returncode}: {words}")
+        return done.stdout
+
+    def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None:
+        """Fetch the base branch and those heads that are not here yet.
+
+        Raises:
+            MirrorError: git could not fetch.
+
+        """
+        if not (self.directory / "HEAD").exists():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._out("init", "--bare", "--quiet")
+        absent = self.missing({branch_oid, *heads.values()})
+        if not absent:
+            return
+        wanted = [
+            f"+refs/pull/{number}/head:refs/pull/{number}"
+            for number in sorted(heads)
+            if heads[number] in absent
+        ]
+        main = [f"+refs/heads/{branch}:refs/heads/{branch}"]
+        refspecs = "\n".join([*main, *wanted, ""]).encode()
+        done = self._git("fetch", "--quiet", "--no-tags", "--stdin", self.url, stdin=refspecs)
+        if not done.ok and wanted:
+            # One vanished head must not hide the others.
+            self._out("fetch", "--quiet", "--no-tags", self.url, *main)
+            for refspec in wanted:
+                self._git("fetch", "--quiet", "--no-tags", self.url, refspec)
+        elif not done.ok:
+            self._out("fetch", "--quiet", "--no-tags", self.url, *main)
+
+    def missing(self, oids: Iterable[str]) -> set[str]:
+        """Return those commits that are not here."""
+        asked = sorted(oids)
+        lines = self._out("cat-file", "--batch-check", stdin="\n".join([*asked, ""]).encode())
+        answers = lines.decode().splitlines()
+        return {oid for oid, line in zip(asked, answers, strict=True) if line.endswith("missing")}
+
+    def tree(self, commit: str) -> str:
+        """Return the tree of a commit."""
+        return self._out("rev-parse", "--verify", f"{commit}^{{tree}}").decode().strip()
+
+    def parents(self, commit: str) -> list[str]:
+        """Return the parents of a commit."""
+        return self._out("rev-list", "--parents", "-n1", commit).decode().split()[1:]
+
+    def merge(self, ours: str, theirs: str) -> Merged:
+        """Try to merge two commits in memory."""
+        done = self._git(
+            "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs
+        )
+        if done.returncode not in (0, 1):
+            words = done.stderr.decode(errors="replace").strip()[-500:]
+            raise MirrorError(f"git merge-tree of {ours} and {theirs}: {words}")
+        tree, *paths = done.stdout.decode(errors="replace").rstrip("\0").split("\0")
+        return Merged(done.returncode == 0, tree, tuple(path for path in paths if path))
+
+    def commit(self, tree: str, parents: Sequence[str], message: str) -> str:
+        """Write a commit and return its oid; the same arguments give the same oid."""
+        flags = [word for parent in parents for word in ("-p", parent)]
+        return self._out("commit-tree", tree, *flags, stdin=message.encode()).decode().strip()
+
+    def push(self, oid: str, branch: str) -> None:
+        """Let ``branch`` of the remote be ``oid``."""
+        self._out("push", "--quiet", self.url, f"+{oid}:refs/heads/{branch}")
+
+    def evidence(self, base_oid: str, head_oid: str, window_days: int, *, patch: bool) -> Evidence:
+        """Return what git says of ``head_oid`` against ``base_oid``."""
+        behind = int(self._out("rev-list", "--count", f"{head_oid}..{base_oid}"))
+        merged = self.merge(base_oid, head_oid)
+        if not merged.clean:
+            return Evidence(base_oid, head_oid, behind, merged.conflict_paths, clean=False)
+        changes = self._changes(self.tree(base_oid), merged.tree)
+        return Evidence(
+            base_oid,
+            head_oid,
+            behind,
+            result_tree=merged.tree,
+            empty=not changes,
+            patch_id=self._patch_id(base_oid, head_oid) if patch and changes else "",
+            reverted_paths=self._reverted(base_oid, changes, window_days),
+        )
+
+    def _changes(self, before: str, after: str) -> dict[bytes, str]:
+        raw = self._out("diff-tree", "-r", "-z", "--no-renames", "--raw", before, after)
+        return dict(_pairs(raw))
+
+    def _patch_id(self, base_oid: str, head_oid: str) -> str:
+        fork = self._out("merge-base", base_oid, head_oid).decode().strip()
+        patch = self._out(
+            "diff-tree", "-p", "-r", "--no-renames", "--full-index", "--binary", fork, head_oid
+        )
+        return self._out("patch-id", "--stable", stdin=patch).decode().split(" ")[0].strip()
+
+    def _reverted(
+        self, base_oid: str, changes: Mapping[bytes, str], window_days: int
+    ) -> tuple[str, ...]:
+        history = self.history(base_oid, window_days)
+        return tuple(
+            sorted(
+                path.decode(errors="replace")
+                for path, blob in changes.items()
+                if (blob == _ZERO and path in history.added)
+                or (blob != _ZERO and blob in history.old_blobs.get(path, ()))
+            )
+        )
+
+    def history(self, base_oid: str, window_days: int) -> History:
+        """Return what landed on the base branch within the window, by path."""
+        key = (base_oid, window_days)
+        if key not in self._history:
+            self._history[key] = self._read_history(base_oid, window_days)
+        return self._history[key]
+
+    def _read_history(self, base_oid: str, window_days: int) -> History:
+        newest = int(self._out("show", "-s", "--format=%ct", base_oid))
+        raw = self._out(
+            "log",
+            "--first-parent",
+            "--diff-merges=first-parent",
+            "--raw",
+            "-r",
+            "-z",
+            "--no-abbrev",
+            "--no-renames",
+            "--format=",
+            f"--since={newest - window_days * 86400}",
+            base_oid,
+        )
+        old: dict[bytes, set[str]] = {}
+        added: set[bytes] = set()
+        for path, before in _pairs(raw, before=True):
+            if before == _ZERO:
+                added.add(path)
+            else:
+                old.setdefault(path, set()).add(before)
+        return History({path: frozenset(blobs) for path, blobs in old.items()}, frozenset(added))
+
+    def last_change(self, base_oid: str, head_oid: str, paths: Sequence[str]) -> str:
+        """Return the subject of the newest landed commit that touched ``paths``, or ""."""
+        subject = self._out(
+            "log", "--first-parent", "-n1", "--format=%s", f"{head_oid}..{base_oid}", "--", *paths
+        )
+        return subject.decode(errors="replace").strip()
+
+    def landed_tree(self, method: str, merge_oid: str, base_oid: str, head_oid: str) -> str:
+        """Return the tree that landing ``head_oid`` should have given ``merge_oid``.
+
+        The parent is asked of the landed commit itself, so that the answer is right
+        even when somebody else landed in between.
+        """
+        parent = f"{merge_oid}^1"
+        if method == "rebase":
+            count = int(self._out("rev-list", "--count", f"{base_oid}..{head_oid}"))
+            parent = f"{merge_oid}~{count}"
+        before = self._out("rev-parse", "--verify", parent).decode().strip()
+        merged = self.merge(before, head_oid)
+        return merged.tree if merged.clean else ""
+
+    def stack(
+        self, base_oid: str, heads: Sequence[str], method: str
+    ) -> tuple[list[tuple[str, str]], list[int]]:
+        """Land ``heads`` one after the other in memory.
+
+        Returns the (commit, tree) after each that merged cleanly, and the indexes of
+        those that conflict with what went before or would add nothing to it.
+        """
+        tip, tree, landed, conflicting = base_oid, self.tree(base_oid), [], []
+        for index, head in enumerate(heads):
+            merged = self.merge(tip, head)
+            if not merged.clean or merged.tree == tree:
+                conflicting.append(index)
+                continue
+            tree = merged.tree
+            parents = [tip, head] if method == "merge" else [tip]
+            tip = self.commit(merged.tree, parents, f"Land {head}\n")
+            landed.append((tip, merged.tree))
+        return landed, conflicting
+
+
+def _pairs(raw: bytes, *, before: bool = False) -> Iterable[tuple[bytes, str]]:
+    fields = [field for field in raw.split(b"\0") if field]
+    for meta, path in zip(fields[::2], fields[1::2], strict=True):
+        words = meta.lstrip(b"\n").decode().split()
+        yield path, words[2 if before else 3]

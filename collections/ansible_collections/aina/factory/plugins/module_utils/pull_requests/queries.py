@@ -1,0 +1,201 @@
+"""The GraphQL documents. Points follow from the number of nested connections: see the budget."""
+
+from __future__ import annotations
+
+_CONTEXTS = """
+  totalCount
+  pageInfo { hasNextPage endCursor }
+  nodes {
+    __typename
+    ... on CheckRun {
+      name status conclusion startedAt
+      checkSuite { app { slug } workflowRun { workflow { name } } }
+    }
+    ... on StatusContext { context state createdAt }
+  }
+"""
+
+# One nested connection only: a page of a hundred then costs one point.
+_THIN = """
+fragment thin on PullRequest {
+  id number title state createdAt isDraft isCrossRepository isInMergeQueue
+  viewerCanMergeAsAdmin headRefOid headRefName baseRefName mergeable mergeStateStatus
+  reviewDecision additions deletions changedFiles
+  author { login __typename }
+  labels(first: 20) { totalCount nodes { name } }
+  rollup: statusCheckRollup { state }
+}
+"""
+
+# An alias of its own: GitHub's summary is wrong when the contexts are selected beside it.
+_FULL = f"""
+fragment full on PullRequest {{
+  id number headRefOid
+  checked: statusCheckRollup {{
+    commit {{ oid committedDate }}
+    contexts(first: 100) {{ {_CONTEXTS} }}
+  }}
+  files(first: 100) {{ totalCount nodes {{ path }} }}
+  reviewThreads(first: 100) @include(if: $threads) {{ totalCount nodes {{ isResolved }} }}
+  latestOpinionatedReviews(first: 50, writersOnly: true) @include(if: $reviews) {{
+    totalCount nodes {{ state }}
+  }}
+  closingIssuesReferences(first: 5) @include(if: $issues) {{
+    totalCount nodes {{ number repository {{ nameWithOwner }} }}
+  }}
+}}
+"""
+
+_BRANCH = f"""
+fragment branch on Ref {{
+  name
+  target {{
+    oid
+    ... on Commit {{ statusCheckRollup {{ contexts(first: 100) {{ {_CONTEXTS} }} }} }}
+  }}
+  refUpdateRule {{
+    requiredStatusCheckContexts requiredApprovingReviewCount requiresConversationResolution
+  }}
+  rules(first: 30) {{
+    totalCount
+    nodes {{
+      type
+      parameters {{
+        __typename
+        ... on RequiredStatusChecksParameters {{
+          strictRequiredStatusChecksPolicy requiredStatusChecks {{ context }}
+        }}
+        ... on PullRequestParameters {{
+          requiredApprovingReviewCount requiredReviewThreadResolution
+        }}
+      }}
+    }}
+  }}
+}}
+"""
+
+LIST = f"""
+query List($owner: String!, $name: String!, $branch: String!, $hold: [String!],
+           $first: Int!, $after: String, $head: Boolean!) {{
+  rateLimit {{ cost remaining resetAt }}
+  repository(owner: $owner, name: $name) {{
+    isArchived @include(if: $head)
+    deleteBranchOnMerge @include(if: $head)
+    holds: issues(first: 5, states: OPEN, labels: $hold) @include(if: $head) {{
+      nodes {{ number title }}
+    }}
+    ref(qualifiedName: $branch) @include(if: $head) {{ ...branch }}
+    pullRequests(first: $first, after: $after, states: OPEN,
+                 orderBy: {{field: CREATED_AT, direction: ASC}}) {{
+      totalCount
+      pageInfo {{ hasNextPage endCursor }}
+      nodes {{ ...thin }}
+    }}
+  }}
+}}
+{_THIN}{_BRANCH}
+"""
+
+FULL = f"""
+query Full($ids: [ID!]!, $threads: Boolean!, $reviews: Boolean!, $issues: Boolean!) {{
+  rateLimit {{ cost remaining resetAt }}
+  nodes(ids: $ids) {{ ... on PullRequest {{ ...full }} }}
+}}
+{_FULL}
+"""
+
+MORE_CONTEXTS = f"""
+query MoreContexts($id: ID!, $after: String!) {{
+  rateLimit {{ cost remaining resetAt }}
+  node(id: $id) {{
+    ... on PullRequest {{
+      headRefOid
+      checked: statusCheckRollup {{ contexts(first: 100, after: $after) {{ {_CONTEXTS} }} }}
+    }}
+  }}
+}}
+"""
+
+# Asked only for those that carry the label in question.
+LABELLINGS = """
+query Labellings($ids: [ID!]!) {
+  rateLimit { cost remaining resetAt }
+  nodes(ids: $ids) {
+    ... on PullRequest {
+      number
+      timelineItems(last: 100, itemTypes: [LABELED_EVENT, UNLABELED_EVENT]) {
+        nodes {
+          __typename
+          ... on LabeledEvent { label { name } actor { login __typename } }
+        }
+      }
+    }
+  }
+}
+"""
+
+FATE = """
+query Fate($owner: String!, $name: String!, $number: Int!) {
+  rateLimit { cost remaining resetAt }
+  repository(owner: $owner, name: $name) {
+    pullRequest(number: $number) {
+      state isCrossRepository headRefOid headRefName baseRefName
+      mergeCommit { oid }
+      headRef { id target { oid } refUpdateRule { requiredApprovingReviewCount } }
+      comments(last: 50) { nodes { body } }
+    }
+  }
+}
+"""
+
+DEPENDANTS = """
+query Dependants($owner: String!, $name: String!, $base: String!) {
+  rateLimit { cost remaining resetAt }
+  repository(owner: $owner, name: $name) {
+    pullRequests(first: 50, states: OPEN, baseRefName: $base) {
+      totalCount nodes { number title }
+    }
+  }
+}
+"""
+
+COMMIT = f"""
+query Commit($owner: String!, $name: String!, $oid: GitObjectID!, $after: String) {{
+  rateLimit {{ cost remaining resetAt }}
+  repository(owner: $owner, name: $name) {{
+    object(oid: $oid) {{
+      ... on Commit {{
+        statusCheckRollup {{ contexts(first: 100, after: $after) {{ {_CONTEXTS} }} }}
+      }}
+    }}
+  }}
+}}
+"""
+
+ENQUEUE = """
+mutation Enqueue($id: ID!, $head: GitObjectID!) {
+  enqueuePullRequest(input: {pullRequestId: $id, expectedHeadOid: $head}) {
+    mergeQueueEntry { id }
+  }
+}
+"""
+
+
+def reread(count: int) -> str:
+    """Return the query that reads the branch and ``count`` pull requests by number."""
+    numbers = ", ".join(f"$n{index}: Int!" for index in range(count))
+    aliases = "\n".join(
+        f"    p{index}: pullRequest(number: $n{index}) {{ ...thin ...full }}"
+        for index in range(count)
+    )
+    return f"""
+query Reread($owner: String!, $name: String!, $branch: String!, $threads: Boolean!,
+             $reviews: Boolean!, $issues: Boolean!, {numbers}) {{
+  rateLimit {{ cost remaining resetAt }}
+  repository(owner: $owner, name: $name) {{
+    ref(qualifiedName: $branch) {{ ...branch }}
+{aliases}
+  }}
+}}
+{_THIN}{_FULL}{_BRANCH}
+"""

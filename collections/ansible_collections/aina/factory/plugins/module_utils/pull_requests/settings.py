@@ -1,0 +1,113 @@
+"""Section ``marshal`` of the configuration: which repositories, how to log in, where to remember."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
+_URL = re.compile(r"https?://[^\s/]+(/[^\s]*)?\Z")
+LOGINS = ("token_file", "github_app", "gh")
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to get a token: from a file, as a GitHub App, or from the ``gh`` client."""
+
+    method: str = "gh"
+    token_file: str = ""
+    app_id: int = 0
+    app_key_file: str = ""
+
+
+@dataclass(frozen=True)
+class MergeProject:
+    """One repository under the marshal."""
+
+    name: str
+    repository: str
+    default_branch: str
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole section."""
+
+    api_url: str
+    git_url: str
+    ca_file: str
+    state_dir: str
+    login: Login
+    projects: tuple[MergeProject, ...]
+
+
+def from_section(section: Section) -> Settings:
+    """Read the section.
+
+    Raises:
+        ConfigurationError: a value is wrong, a key unknown, or a name declared twice.
+
+    """
+    api_url = section.matching(
+        "github_api_url", _URL, "be an http(s) URL", "https://api.github.com"
+    )
+    git_url = section.text("github_git_url", "") or git_url_of(api_url)
+    settings = Settings(
+        api_url=api_url.rstrip("/"),
+        git_url=git_url.rstrip("/"),
+        ca_file=section.text("ca_file", ""),
+        state_dir=section.absolute_path("state_dir", "/var/lib/aina-factory/marshal"),
+        login=_login(section.section("login", {})),
+        projects=tuple(_project(item) for item in section.sections("projects", [])),
+    )
+    section.done()
+    for attribute in ("name", "repository"):
+        values = [getattr(project, attribute) for project in settings.projects]
+        twice = sorted({value for value in values if values.count(value) > 1})
+        if twice:
+            raise ConfigurationError(
+                f"marshal.projects: {attribute} {twice[0]!r} is declared twice"
+            )
+    return settings
+
+
+def git_url_of(api_url: str) -> str:
+    """Return where git finds repositories, given the REST address."""
+    base = api_url.rstrip("/")
+    if base == "https://api.github.com":
+        return "https://github.com"
+    return base.removesuffix("/api/v3")
+
+
+def _login(section: Section) -> Login:
+    login = Login(
+        method=section.text("method", "gh", choices=LOGINS),
+        token_file=section.text("token_file", ""),
+        app_id=section.integer("app_id", 0, minimum=0),
+        app_key_file=section.text("app_key_file", ""),
+    )
+    section.done()
+    if login.method == "token_file" and not login.token_file:
+        raise ConfigurationError("marshal.login.token_file is missing")
+    if login.method == "github_app" and not (login.app_id and login.app_key_file):
+        raise ConfigurationError("marshal.login needs app_id and app_key_file for github_app")
+    return login
+
+
+def _project(section: Section) -> MergeProject:
+    project = MergeProject(
+        name=section.matching("name", _NAME, "be lower-case letters, digits and dashes"),
+        repository=section.matching("repository", _REPOSITORY, "be owner/name as on GitHub"),
+        default_branch=section.text("default_branch", "main"),
+        policy=Policy.from_section(section.section("merge", {})),
+    )
+    section.done()
+    return project

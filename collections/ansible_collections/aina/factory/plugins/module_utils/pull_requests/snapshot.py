@@ -1,0 +1,213 @@
+"""What one look at a repository saw: plain values, nothing fetched on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class CheckState(StrEnum):
+    """A check's outcome, run or status alike. UNKNOWN is a value this code does not know."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    PENDING = "pending"
+    NEUTRAL = "neutral"
+    SKIPPED = "skipped"
+    ACTION_REQUIRED = "action_required"
+    UNKNOWN = "unknown"
+
+
+class Mergeable(StrEnum):
+    """GitHub's own opinion; UNKNOWN is "still computing", UNREADABLE a value not known here."""
+
+    MERGEABLE = "MERGEABLE"
+    CONFLICTING = "CONFLICTING"
+    UNKNOWN = "UNKNOWN"
+    UNREADABLE = "UNREADABLE"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check run or commit status. Times are seconds since the epoch, 0 when absent."""
+
+    name: str
+    state: CheckState
+    source: str = ""
+    started_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checks:
+    """All checks of one commit; ``complete`` is false when a page was missing."""
+
+    items: tuple[Check, ...] = ()
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Who put a label on; ``actor`` is empty when nobody can say."""
+
+    actor: str = ""
+    by_person: bool = False
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What only the full query tells of a pull request."""
+
+    checks: Checks = Checks()
+    paths: tuple[str, ...] = ()
+    paths_complete: bool = True
+    closing_issues: tuple[str, ...] = ()
+    unresolved_threads: int = 0
+    threads_complete: bool = True
+    approvals: int = 0
+    approvals_complete: bool = True
+    head_committed_at: float = 0.0
+    # Who gave the guarded label; looked up only where it matters.
+    guarded_by: Labelling = Labelling()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What git itself says of a head against the base branch (see ``mirror``)."""
+
+    base_oid: str
+    head_oid: str
+    behind_count: int = 0
+    conflict_paths: tuple[str, ...] = ()
+    clean: bool = True
+    result_tree: str = ""
+    empty: bool = False
+    patch_id: str = ""
+    reverted_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """An open pull request. ``detail`` and ``evidence`` are absent when not looked at."""
+
+    number: int
+    id: str
+    title: str
+    author: str
+    author_is_bot: bool
+    created_at: float
+    is_draft: bool
+    is_fork: bool
+    head_oid: str
+    head_ref: str
+    base_ref: str
+    mergeable: Mergeable
+    merge_state: str
+    review_decision: str
+    labels: frozenset[str]
+    labels_complete: bool = True
+    rollup: str = ""
+    changed_files_count: int = 0
+    additions_count: int = 0
+    deletions_count: int = 0
+    in_merge_queue: bool = False
+    can_bypass: bool = False
+    unreadable: str = ""
+    detail: Detail | None = None
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The base branch: its head, that head's checks, and the rules that protect it."""
+
+    name: str
+    oid: str
+    checks: Checks = Checks()
+    required_checks: tuple[str, ...] = ()
+    required_approvals: int = 0
+    conversation_resolution: bool = False
+    strict: bool = False
+    rules_known: bool = True
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What an earlier cycle said of a pull request."""
+
+    code: str
+    since: float
+    fingerprint: str = ""
+    examined_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainRun:
+    """A batch under test: members are (number, head oid) oldest first."""
+
+    members: tuple[tuple[int, str], ...]
+    base_oid: str
+    tip_oid: str
+    trees: tuple[str, ...]
+    branch: str
+    started_at: float
+    landing: bool = False
+
+
+@dataclass(frozen=True)
+class TrainMemory:
+    """What the train knows between cycles.
+
+    ``suspects`` is the smallest group known to be red; ``bad`` maps a number to the
+    head that was found red and when.
+    """
+
+    run: TrainRun | None = None
+    suspects: tuple[tuple[int, str], ...] = ()
+    bad: Mapping[int, tuple[str, float]] = field(default_factory=dict)
+    runs_count: int = 0
+    bads_in_search: int = 0
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A head that kept conflicting: in how many cycles, and when a lane was asked to resolve it."""
+
+    head_oid: str
+    looks_count: int = 0
+    asked_at: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a project's marshal remembers from one cycle to the next."""
+
+    remembered: Mapping[int, Remembered] = field(default_factory=dict)
+    main_red_since: float = 0.0
+    halted_since: float = 0.0
+    halted_reason: str = ""
+    refused: Mapping[int, tuple[str, str, float]] = field(default_factory=dict)
+    cleanups: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    train: TrainMemory = TrainMemory()
+    conflicts: Mapping[int, Conflict] = field(default_factory=dict)
+    landed_count: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One look. ``complete`` is false when an open pull request may be missing."""
+
+    repository: str
+    branch: Branch
+    pulls: tuple[PullRequest, ...]
+    complete: bool = True
+    incomplete_reason: str = ""
+    hold_issues: tuple[str, ...] = ()
+    deletes_branch_on_merge: bool = False
+    archived: bool = False
+    points_remaining: int = 5000
+    evidence_error: str = ""
+    # Pull requests that conflict with an older one landing first in the same plan.
+    rivals: Mapping[int, int] = field(default_factory=dict)
+    memory: Memory = Memory()
+    train_checks: Checks = Checks()

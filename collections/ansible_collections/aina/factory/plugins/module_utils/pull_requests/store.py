@@ -1,0 +1,93 @@
+"""What a project's marshal keeps on disk: memory, audit log, the last report."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
+    audit,
+    remembering,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
+
+
+class Store:
+    """The directory of one project."""
+
+    def __init__(self, directory: Path) -> None:
+        """Keep the paths; nothing is read or made yet."""
+        self.directory = directory
+        self.memory_path = directory / "memory.json"
+        self.audit_path = directory / "audit.jsonl"
+        self.report_path = directory / "report.json"
+        self._last_hash = ""
+
+    def load(self) -> Memory:
+        """Return the memory, an empty one when there is none.
+
+        Raises:
+            ConfigurationError: the file is damaged: nothing is merged on a guess.
+
+        """
+        try:
+            return remembering.from_document(json.loads(self.memory_path.read_bytes()))
+        except FileNotFoundError:
+            return Memory()
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{self.memory_path}: {error}; look at it, then move it away to begin anew"
+            ) from error
+
+    def save(self, memory: Memory) -> None:
+        """Replace the memory atomically."""
+        _replace(self.memory_path, remembering.to_document(memory))
+
+    def report(self, document: dict[str, Any]) -> None:
+        """Replace the last report atomically; the status page reads it."""
+        _replace(self.report_path, {"schema": 1, **document})
+
+    def audit(self, record: dict[str, Any]) -> None:
+        """Append one record; the chain goes on from what is on disk.
+
+        Raises:
+            ConfigurationError: the log was damaged.
+
+        """
+        self.audit_path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._last_hash:
+            self._last_hash = self._resume()
+        text, self._last_hash = audit.line(record, self._last_hash)
+        with self.audit_path.open("a") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _resume(self) -> str:
+        try:
+            content = self.audit_path.read_bytes()
+        except FileNotFoundError:
+            return audit.GENESIS
+        # A run that was killed while writing leaves half a line: it never was a record.
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) != len(content):
+            os.truncate(self.audit_path, len(whole))
+        try:
+            return audit.verify(whole.decode().splitlines())
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{self.audit_path}: {error}; move it away to begin anew"
+            ) from error
+
+
+def _replace(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    with fresh.open("w") as file:
+        json.dump(document, file, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

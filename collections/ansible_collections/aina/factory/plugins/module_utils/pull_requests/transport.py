@@ -1,0 +1,159 @@
+"""GitHub over the ``Fetch`` port: REST and GraphQL, limits and failures as typed errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.ports import (
+    Fetch,
+    Now,
+    Request,
+    Response,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
+    ForgeError,
+    LimitedError,
+    Meter,
+    RefusedError,
+    UncertainError,
+)
+
+# Without Retry-After or a reset time GitHub asks for at least a minute.
+_LIMIT_SECONDS = 60.0
+
+
+class PartialError(ForgeError):
+    """GraphQL answered with errors; ``data`` is what came nevertheless."""
+
+    def __init__(self, message: str, data: dict[str, Any] | None) -> None:
+        """Keep GitHub's words and the data."""
+        super().__init__(message)
+        self.data = data
+
+
+def graphql_url(api_url: str) -> str:
+    """Return the GraphQL address that belongs to a REST address (GHES differs)."""
+    base = api_url.rstrip("/")
+    return f"{base.removesuffix('/v3')}/graphql" if base.endswith("/api/v3") else f"{base}/graphql"
+
+
+@dataclass
+class Transport:
+    """Sends requests; ``token`` is asked for every one, since installation tokens expire."""
+
+    fetch: Fetch
+    api_url: str
+    token: Callable[[], str]
+    now: Now
+    meter: Meter = field(default_factory=Meter)
+    timeout_seconds: float = 30.0
+
+    def _send(self, method: str, url: str, body: Any) -> Response:
+        headers = {
+            "Authorization": f"Bearer {self.token()}",
+            "Accept": "application/vnd.github+json",
+            "Content-Type": "application/json",
+            "User-Agent": "aina-factory",
+            # Later versions drop fields that verification needs.
+            "X-GitHub-Api-Version": "2022-11-28",
+        }
+        data = None if body is None else json.dumps(body).encode()
+        self.meter.requests_count += 1
+        try:
+            return self.fetch(
+                Request(method, url, headers, data), timeout_seconds=self.timeout_seconds
+            )
+        except OSError as error:
+            raise UncertainError(f"{method} {url}: no answer: {error}") from error
+
+    def rest(self, method: str, path: str, body: Any = None) -> Any:
+        """Send one REST request and return the JSON answer (None when it is empty)."""
+        response = self._send(method, f"{self.api_url.rstrip('/')}{path}", body)
+        self._judge_limits(response)
+        what = f"{method} {path}: {response.status}"
+        if response.status >= 500:
+            raise UncertainError(f"{what} {_words(response)}")
+        if response.status >= 400:
+            raise RefusedError(f"{what} {_words(response)}", response.status)
+        if not response.body:
+            return None
+        try:
+            return json.loads(response.body)
+        except ValueError as error:
+            raise UncertainError(f"{what}: the answer is not JSON") from error
+
+    def graphql(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Send one GraphQL query and return its data.
+
+        Raises:
+            PartialError: there are errors beside the data.
+            LimitedError: the limit is used up, also when said with status 200.
+
+        """
+        body = {"query": query, "variables": dict(variables)}
+        response = self._send("POST", graphql_url(self.api_url), body)
+        self._judge_limits(response)
+        if response.status >= 500:
+            raise UncertainError(f"GraphQL: {response.status} {_words(response)}")
+        if response.status >= 400:
+            raise RefusedError(f"GraphQL: {response.status} {_words(response)}", response.status)
+        try:
+            document = json.loads(response.body)
+        except ValueError as error:
+            raise UncertainError("GraphQL: the answer is not JSON") from error
+        if not isinstance(document, dict):
+            raise UncertainError("GraphQL: the answer is not an object")
+        data = document.get("data")
+        self._count_points(data)
+        errors = document.get("errors")
+        if errors:
+            self._judge_errors(errors, response, data)
+        if not isinstance(data, dict):
+            raise UncertainError("GraphQL: the answer has no data")
+        return data
+
+    def _count_points(self, data: Any) -> None:
+        limit = data.get("rateLimit") if isinstance(data, dict) else None
+        if isinstance(limit, dict):
+            self.meter.points_count += int(limit.get("cost") or 0)
+            self.meter.points_remaining = int(limit.get("remaining") or 0)
+
+    def _judge_errors(self, errors: Any, response: Response, data: Any) -> None:
+        listed = errors if isinstance(errors, list) else [errors]
+        kinds = {item.get("type") for item in listed if isinstance(item, dict)}
+        words = "; ".join(
+            str(item.get("message")) if isinstance(item, dict) else str(item) for item in listed[:3]
+        )
+        if "RATE_LIMITED" in kinds or "rate limit" in words.lower():
+            raise LimitedError(words, self._retry_after(response))
+        raise PartialError(words, data if isinstance(data, dict) else None)
+
+    def _judge_limits(self, response: Response) -> None:
+        if response.status not in (403, 429):
+            return
+        words = _words(response)
+        exhausted = response.headers.get("x-ratelimit-remaining") == "0"
+        said = "rate limit" in words.lower() or "abuse" in words.lower()
+        if response.status == 429 or exhausted or said or "retry-after" in response.headers:
+            raise LimitedError(words, self._retry_after(response))
+
+    def _retry_after(self, response: Response) -> float:
+        try:
+            if "retry-after" in response.headers:
+                return max(0.0, float(response.headers["retry-after"]))
+            if response.headers.get("x-ratelimit-remaining") == "0":
+                return max(1.0, float(response.headers["x-ratelimit-reset"]) - self.now())
+        except (KeyError, ValueError):
+            pass
+        return _LIMIT_SECONDS
+
+
+def _words(response: Response) -> str:
+    try:
+        document = json.loads(response.body)
+        return str(document["message"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return response.body[:200].decode(errors="replace")

@@ -1,0 +1,233 @@
+#!/usr/bin/python
+# Copyright: aina-factory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Run one merge cycle of a repository."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pull_request_merge
+short_description: Land the green pull requests of a repository, oldest first
+version_added: 0.1.0
+description:
+  - Runs one cycle of the release marshal. Every open pull request gets exactly one decision with one typed reason.
+  - A pull request lands only when every required check is green on the very head that is merged. What could not be
+    read counts as not ready. Branch rules are never bypassed.
+  - Needs git on the host, and openssl for a GitHub App.
+options:
+  project:
+    description: Name under which the memory and the audit log are kept.
+    type: str
+    required: true
+  repository:
+    description: Owner and name of the repository at GitHub.
+    type: str
+    required: true
+  default_branch:
+    description: The branch that pull requests land on.
+    type: str
+    default: main
+  policy:
+    description: The merge policy, with the keys of C(merge) in a project.
+    type: dict
+    default: {}
+  github_api_url:
+    description: Where GitHub's REST API answers.
+    type: str
+    default: https://api.github.com
+  github_git_url:
+    description: Where git finds the repositories. Derived from O(github_api_url) when not given.
+    type: str
+  ca_path:
+    description: Certificate authorities to trust instead of the system's.
+    type: path
+  state_dir:
+    description: Directory of the memory, the audit log and the copy of the repository.
+    type: path
+    default: /var/lib/aina-factory/marshal
+  login:
+    description:
+      - How to get a token. C(method) is V(token_file), V(github_app) or V(gh); with V(token_file) comes C(token_file),
+        with V(github_app) come C(app_id) and C(app_key_file). These are paths, never tokens.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: Can predict what it would change without changing it.
+    support: full
+  diff_mode:
+    description: Shows which pull requests land, are updated or are closed.
+    support: full
+  idempotent:
+    description: A second run right after the first changes nothing.
+    support: full
+author:
+  - aina-factory contributors (@ainative-academy)
+"""
+
+EXAMPLES = r"""
+- name: Land what is green
+  aina.factory.pull_request_merge:
+    project: demo
+    repository: example/demo
+    policy:
+      mode: fast
+      required_checks: [ci]
+    login:
+      method: token_file
+      token_file: /etc/aina-factory/marshal.token
+"""
+
+RETURN = r"""
+pull_requests:
+  description: Every open pull request with its decision and reason.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    number:
+      description: Its number.
+      type: int
+    title:
+      description: Its title.
+      type: str
+    author:
+      description: Who opened it.
+      type: str
+    head:
+      description: The commit that was judged.
+      type: str
+    decision:
+      description: V(merge), V(wait), V(update), V(skip) or V(close_duplicate).
+      type: str
+    reason:
+      description: Stable code, words, who must act, and since when.
+      type: dict
+    result:
+      description: What came of the decision; empty when nothing was tried.
+      type: str
+requests:
+  description: Requests sent to GitHub.
+  returned: always
+  type: int
+points:
+  description: GraphQL points spent.
+  returned: always
+  type: int
+"""
+
+import time
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
+
+from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
+from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
+from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Request, Response
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import assembly, settings
+
+ACTING = {"merge": "merged", "update": "updated", "close_duplicate": "closed"}
+
+
+def _fetcher(ca_path: str) -> Fetch:
+    """Return the ``Fetch`` port over Ansible's own HTTP client; redirects are not followed."""
+
+    def fetch(request: Request, *, timeout_seconds: float = 30.0) -> Response:
+        try:
+            answer = open_url(
+                request.url,
+                data=request.body,
+                headers=dict(request.headers),
+                method=request.method,
+                timeout=timeout_seconds,
+                ca_path=ca_path or None,
+                follow_redirects="no",
+            )
+        except urllib.error.HTTPError as error:
+            answer = error
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status, headers, answer.read())
+
+    return fetch
+
+
+def _settings(parameters: dict[str, Any]) -> settings.Settings:
+    project = {
+        "name": parameters["project"],
+        "repository": parameters["repository"],
+        "default_branch": parameters["default_branch"],
+        "merge": parameters["policy"],
+    }
+    section = {
+        "github_api_url": parameters["github_api_url"],
+        "github_git_url": parameters["github_git_url"] or "",
+        "ca_file": parameters["ca_path"] or "",
+        "state_dir": parameters["state_dir"],
+        "login": parameters["login"],
+        "projects": [project],
+    }
+    return settings.from_section(Section(section, "pull_request_merge"))
+
+
+def _cycle(module: AnsibleModule) -> dict[str, Any]:
+    chosen = _settings(module.params)
+    ports = assembly.Effects(
+        ansible_effects.runner(module),
+        _fetcher(chosen.ca_file),
+        time.time,
+        time.sleep,
+    )
+    project = chosen.projects[0]
+    with exclusive(Path(chosen.state_dir) / project.name / "lock"):
+        return assembly.cycle(chosen, project, ports, dry_run=module.check_mode)
+
+
+def _difference(document: dict[str, Any]) -> dict[str, dict[str, str]]:
+    acting = [item for item in document["pull_requests"] if item["decision"] in ACTING]
+    return {
+        "before": {f"#{item['number']}": "open" for item in acting},
+        "after": {f"#{item['number']}": ACTING[item["decision"]] for item in acting},
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "project": {"type": "str", "required": True},
+            "repository": {"type": "str", "required": True},
+            "default_branch": {"type": "str", "default": "main"},
+            "policy": {"type": "dict", "default": {}},
+            "github_api_url": {"type": "str", "default": "https://api.github.com"},
+            "github_git_url": {"type": "str"},
+            "ca_path": {"type": "path"},
+            "state_dir": {"type": "path", "default": "/var/lib/aina-factory/marshal"},
+            "login": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        document = _cycle(module)
+    except (ConfigurationError, LockedError) as error:
+        module.fail_json(msg=str(error))
+    if document["failed"]:
+        module.fail_json(msg=document["stopped"], pull_requests=document["pull_requests"])
+    module.exit_json(
+        changed=document["changed"],
+        diff=_difference(document),
+        stopped=document["stopped"],
+        pull_requests=document["pull_requests"],
+        requests=document["requests"],
+        points=document["points"],
+    )
+
+
+if __name__ == "__main__":
+    main()

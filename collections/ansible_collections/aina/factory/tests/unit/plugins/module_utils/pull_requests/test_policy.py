@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
+    audit,
+    remembering,
+    settings,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    Conflict,
+    Memory,
+    Remembered,
+    TrainMemory,
+    TrainRun,
+)
+
+
+def policy(**values: object) -> Policy:
+    return Policy.from_section(Section(values, "merge"))
+
+
+def test_the_empty_mapping_is_the_default() -> None:
+    assert policy() == Policy()
+    assert policy().digest() == Policy().digest() != policy(mode="train").digest()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"mode": "quick"}, "merge.mode is 'quick'"),
+        ({"max_merges_per_cycle": -1}, "must be at least 0"),
+        ({"conflict_lane": {"command": "lane run"}}, "merge.conflict_lane.command is 'lane run'"),
+        ({"conflict_lane": {"tries": 0}}, "merge.conflict_lane.tries is 0"),
+        ({"hold_label": "x"}, "merge.hold_label is not known"),
+        ({"freezes": [{"reason": "r", "start": "soon", "end": "later"}]}, "'soon' is neither"),
+        (
+            {
+                "freezes": [
+                    {"reason": "r", "start": "2026-12-24T12:00:00", "end": "2026-12-27T12:00:00Z"}
+                ]
+            },
+            "lacks its time zone",
+        ),
+    ],
+)
+def test_a_wrong_value_is_named(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        policy(**values)
+
+
+@pytest.mark.parametrize(
+    ("moment", "frozen"),
+    [
+        ("2026-11-27T15:59", False),  # a Friday
+        ("2026-11-27T16:00", True),
+        ("2026-11-29T12:00", True),
+        ("2026-11-30T07:59", True),
+        ("2026-11-30T08:00", False),
+    ],
+)
+def test_a_weekly_freeze_wraps_over_the_weekend(moment: str, frozen: bool) -> None:
+    (window,) = policy(freezes=[{"reason": "r", "start": "Fri 16:00", "end": "Mon 08:00"}]).freezes
+
+    assert window.covers(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()) is frozen
+
+
+def test_two_projects_of_one_repository_are_refused() -> None:
+    projects = [{"name": name, "repository": "o/r"} for name in ("a", "b")]
+
+    with pytest.raises(ConfigurationError, match="'o/r' is declared twice"):
+        settings.from_section(Section({"projects": projects}, "marshal"))
+
+
+def test_enterprise_servers_have_their_own_git_address() -> None:
+    assert settings.git_url_of("https://api.github.com") == "https://github.com"
+    assert settings.git_url_of("https://git.example.com/api/v3") == "https://git.example.com"
+
+
+def test_the_memory_survives_its_file() -> None:
+    import json
+
+    memory = Memory(
+        conflicts={4: Conflict("abc", 2, (5.0, 6.5))},
+        remembered={1: Remembered("draft", 1.0, "f", 2.0)},
+        refused={2: ("h", "t", 3.0)},
+        cleanups={3: ("ref", "h")},
+        train=TrainMemory(
+            TrainRun(((1, "h"),), "b", "t", ("x",), "train/t", 4.0, True),
+            ((1, "h"),),
+            {5: ("h", 6.0)},
+        ),
+    )
+
+    assert (
+        remembering.from_document(json.loads(json.dumps(remembering.to_document(memory)))) == memory
+    )
+
+
+@pytest.mark.parametrize("document", [{}, {"schema": 2}, {"schema": 1, "remembered": []}])
+def test_a_damaged_memory_is_refused(document: dict[str, object]) -> None:
+    with pytest.raises(remembering.MemoryFormatError):
+        remembering.from_document(document)
+
+
+def test_every_change_of_the_audit_log_shows() -> None:
+    lines, previous = [], audit.GENESIS
+    for number in range(3):
+        text, previous = audit.line({"number": number}, previous)
+        lines.append(text)
+
+    assert audit.verify(lines) == previous
+    for damaged in (
+        lines[1:],
+        [lines[0], lines[2]],
+        [lines[0].replace("0", "1", 1), *lines[1:]],
+        ["x"],
+    ):
+        with pytest.raises(ValueError, match="line"):
+            audit.verify(damaged)

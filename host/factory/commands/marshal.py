@@ -1,0 +1,71 @@
+"""``factory marshal``: one merge cycle per project."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
+    assembly,
+    settings,
+    table,
+)
+from factory import configuration, effects, http, locks
+from factory.outcome import Exit, LockedError, Outcome, UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``factory marshal``."""
+    parser.add_argument("--project", metavar="NAME", help="only this project")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what a run would do; change nothing"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="let a halted project go on, after somebody looked at what had landed",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Run one cycle for every project, or for one.
+
+    Raises:
+        UsageError: the configuration, the login or the project's name is wrong.
+        LockedError: every project is locked by another run.
+
+    """
+    section = configuration.load(Path(arguments.config)).section("marshal")
+    chosen = settings.from_section(section)
+    projects = [p for p in chosen.projects if arguments.project in (None, p.name)]
+    if arguments.project and not projects:
+        known = ", ".join(project.name for project in chosen.projects) or "none"
+        raise UsageError(f"no project {arguments.project!r} under marshal.projects; known: {known}")
+    documents: list[dict[str, Any]] = []
+    locked: list[str] = []
+    for project in projects:
+        try:
+            documents.append(_cycle(chosen, project, arguments))
+        except LockedError as error:
+            locked.append(str(error))
+    if locked and not documents:
+        raise LockedError("; ".join(locked))
+    failed = any(document["failed"] for document in documents)
+    text = "\n\n".join(table.render(document, effects.now()) for document in documents)
+    return Outcome(
+        Exit.FAILED if failed else Exit.DONE,
+        {"dry_run": arguments.dry_run, "projects": documents, "locked": locked},
+        text or "no project under marshal.projects",
+    )
+
+
+def _cycle(
+    chosen: settings.Settings, project: settings.MergeProject, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    ports = assembly.Effects(effects.run, http.fetcher(chosen.ca_file), effects.now, time.sleep)
+    with locks.exclusive(Path(chosen.state_dir) / project.name / "lock"):
+        return assembly.cycle(
+            chosen, project, ports, dry_run=arguments.dry_run, resume=arguments.resume
+        )

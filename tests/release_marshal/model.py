@@ -1,0 +1,515 @@
+"""A repository in memory: true merges of small trees, guarded writes, failures on demand.
+
+It is the oracle too: ``merge`` itself checks what must never happen, from its own ground
+truth and not from what the marshal believes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
+    Fate,
+    LimitedError,
+    Meter,
+    MovedError,
+    NotMergeableError,
+    RefusedError,
+    UncertainError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
+    Merged,
+    MirrorError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    Branch,
+    Check,
+    Checks,
+    CheckState,
+    Detail,
+    Evidence,
+    Memory,
+    Mergeable,
+    PullRequest,
+    Snapshot,
+)
+
+START = 1_700_000_000.0
+Tree = tuple[tuple[str, str], ...]
+
+
+class Crash(BaseException):
+    """The process was killed here."""
+
+
+@dataclass
+class Pull:
+    """The ground truth about one pull request."""
+
+    number: int
+    changes: dict[str, str]
+    check: CheckState | None = CheckState.SUCCESS
+    labels: set[str] = field(default_factory=set)
+    draft: bool = False
+    author: str = "agent[bot]"
+    base: str = "main"
+    state: str = "OPEN"
+    version: int = 1
+    computed_base: str = ""
+    ready_at: float = 0.0
+    merged_head: str = ""
+    merge_oid: str = ""
+    comments: list[str] = field(default_factory=list)
+    branch_there: bool = True
+    fork_tree: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def head(self) -> str:
+        """The head's oid."""
+        return f"h{self.number}.{self.version}"
+
+
+@dataclass
+class Repository:
+    """Commits are names of trees; main is a list of commits."""
+
+    pulls: dict[int, Pull]
+    policy: Policy
+    lazy_seconds: float = 0.0
+    required: tuple[str, ...] = ("ci",)
+    now_seconds: float = START
+    trees: dict[str, dict[str, str]] = field(default_factory=lambda: {"c0": {"readme": "0"}})
+    parents: dict[str, list[str]] = field(default_factory=lambda: {"c0": []})
+    main: list[str] = field(default_factory=lambda: ["c0"])
+    branches: dict[str, str] = field(default_factory=dict)
+    main_check: CheckState = CheckState.SUCCESS
+    hold: tuple[str, ...] = ()
+    writes: list[str] = field(default_factory=list)
+    faults: dict[int, str] = field(default_factory=dict)
+    ci_runs: set[str] = field(default_factory=set)
+    red_mains: int = 0
+    bad_content: str = "bad"
+    between: Callable[[Repository], None] | None = None
+    # So many reads after a merge still show what was before.
+    stale_fates: int = 0
+    # What the limit says after each look and reread; then plenty.
+    points_remaining: list[int] = field(default_factory=list)
+    # Called around every request: where another marshal may come in between.
+    pause: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        """Let every pull request start from the first commit."""
+        for pull in self.pulls.values():
+            pull.fork_tree = dict(self.trees["c0"])
+
+    # -- effects ------------------------------------------------------------------
+
+    def now(self) -> float:
+        return self.now_seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.now_seconds += seconds
+
+    def red(self, tree: Mapping[str, str]) -> bool:
+        return any(self.bad_content in value for value in tree.values())
+
+
+class Git:
+    """What ``Mirror`` does, over the trees in memory."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+
+    def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None:
+        return None
+
+    def missing(self, oids: Iterable[str]) -> set[str]:
+        return {oid for oid in oids if oid not in self.repository.trees and not self._pull(oid)}
+
+    def _pull(self, head: str) -> Pull | None:
+        return next((p for p in self.repository.pulls.values() if p.head == head), None)
+
+    def merge(self, ours: str, theirs: str) -> Merged:
+        pull = self._pull(theirs)
+        if pull is None:
+            raise MirrorError(f"no commit {theirs}")
+        ours_pull = self._pull(ours)
+        tree = dict(self.repository.trees["c0"] if ours_pull else self.repository.trees[ours])
+        if ours_pull:
+            tree.update(ours_pull.changes)
+        clashes = [
+            path
+            for path, value in pull.changes.items()
+            if tree.get(path) != pull.fork_tree.get(path) and tree.get(path) != value
+        ]
+        if clashes:
+            return Merged(False, "", tuple(clashes))
+        return Merged(True, repr(sorted({**tree, **pull.changes}.items())))
+
+    def tree(self, commit: str) -> str:
+        return repr(sorted(self.repository.trees[commit].items()))
+
+    def landed_tree(self, method: str, merge_oid: str, base_oid: str, head_oid: str) -> str:
+        return self.merge(self.repository.parents[merge_oid][0], head_oid).tree
+
+    def last_change(self, base_oid: str, head_oid: str, paths: Sequence[str]) -> str:
+        return "something (#1)"
+
+    def evidence(self, base_oid: str, head_oid: str, window_days: int, *, patch: bool) -> Evidence:
+        merged = self.merge(base_oid, head_oid)
+        pull = self._pull(head_oid)
+        behind = 0 if pull and pull.fork_tree == self.repository.trees[base_oid] else 1
+        return Evidence(
+            base_oid,
+            head_oid,
+            behind,
+            merged.conflict_paths,
+            merged.clean,
+            merged.tree,
+            merged.tree == self.tree(base_oid),
+            repr(sorted(pull.changes.items())) if pull and patch else "",
+        )
+
+    def stack(
+        self, base_oid: str, heads: Sequence[str], method: str
+    ) -> tuple[list[tuple[str, str]], list[int]]:
+        tip, tree, landed, conflicting = base_oid, self.tree(base_oid), [], []
+        for index, head in enumerate(heads):
+            merged = self.merge(tip, head)
+            if not merged.clean or merged.tree == tree:
+                conflicting.append(index)
+                continue
+            tree = merged.tree
+            tip = f"t({tip}+{head})"
+            self.repository.trees[tip] = dict(eval(merged.tree))  # noqa: S307
+            landed.append((tip, merged.tree))
+        return landed, conflicting
+
+    def push(self, oid: str, branch: str) -> None:
+        self.repository.branches[branch] = oid
+        self.repository.ci_runs.add(oid)
+
+
+class Forge:
+    """What ``GithubForge`` does, with a failure at any write."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self.meter = Meter()
+        self.seen: set[tuple[int, str]] = set()
+
+    def _branch(self) -> Branch:
+        repository = self.repository
+        told = repository.points_remaining
+        self.meter.points_remaining = told.pop(0) if told else 5000
+        oid = repository.main[-1]
+        checks = Checks((Check("ci", repository.main_check, "app", repository.now_seconds),))
+        return Branch("main", oid, checks, required_checks=repository.required)
+
+    def _seen(self, pull: Pull) -> PullRequest:
+        repository = self.repository
+        base = repository.main[-1]
+        if pull.computed_base != base:
+            pull.computed_base, pull.ready_at = (
+                base,
+                repository.now_seconds + repository.lazy_seconds,
+            )
+        clean = Git(repository).merge(base, pull.head).clean
+        state = Mergeable.MERGEABLE if clean else Mergeable.CONFLICTING
+        if repository.now_seconds < pull.ready_at:
+            state = Mergeable.UNKNOWN
+        check = () if pull.check is None else (Check("ci", pull.check, "app", START - 60),)
+        self.seen.add((pull.number, pull.head))
+        return PullRequest(
+            number=pull.number,
+            id=str(pull.number),
+            title=f"Change {pull.number}",
+            author=pull.author,
+            author_is_bot=pull.author.endswith("[bot]"),
+            created_at=START - 10_000 + pull.number,
+            is_draft=pull.draft,
+            is_fork=False,
+            head_oid=pull.head,
+            head_ref=f"b{pull.number}",
+            base_ref=pull.base,
+            mergeable=state,
+            merge_state="CLEAN" if state is Mergeable.MERGEABLE else "UNKNOWN",
+            review_decision="",
+            labels=frozenset(pull.labels),
+            rollup="SUCCESS",
+            detail=Detail(Checks(check), tuple(pull.changes), head_committed_at=START - 9_000),
+        )
+
+    def look(
+        self, policy: Policy, branch: str, wanted: Mapping[int, str], always: Collection[int]
+    ) -> Snapshot:
+        self.repository.pause()
+        pulls = [p for p in self.repository.pulls.values() if p.state == "OPEN"]
+        return Snapshot(
+            "o/r",
+            self._branch(),
+            tuple(self._seen(pull) for pull in pulls),
+            hold_issues=self.repository.hold,
+        )
+
+    def reread(
+        self, branch: str, numbers: Sequence[int]
+    ) -> tuple[Branch, Mapping[int, PullRequest | None]]:
+        self.repository.pause()
+        if self.repository.between is not None:
+            self.repository.between(self.repository)
+        found = {number: self.repository.pulls[number] for number in numbers}
+        return self._branch(), {
+            number: self._seen(pull) if pull.state == "OPEN" else None
+            for number, pull in found.items()
+        }
+
+    def fate(self, number: int) -> Fate:
+        self.repository.pause()
+        pull = self.repository.pulls[number]
+        state = pull.state
+        if state == "MERGED" and self.repository.stale_fates:
+            self.repository.stale_fates -= 1
+            state = "OPEN"
+        dependants = tuple(
+            (other.number, "")
+            for other in self.repository.pulls.values()
+            if other.state == "OPEN" and other.base == f"b{number}"
+        )
+        return Fate(
+            number,
+            state,
+            pull.merged_head or pull.head,
+            f"b{number}",
+            pull.head if pull.branch_there else "",
+            "ref",
+            False,
+            False,
+            pull.base,
+            pull.merge_oid,
+            dependants,
+            True,
+            tuple(pull.comments),
+        )
+
+    def commit_checks(self, oid: str) -> Checks:
+        self.repository.pause()
+        if oid not in self.repository.branches.values():
+            return Checks()
+        red = self.repository.red(self.repository.trees[oid])
+        state = CheckState.FAILURE if red else CheckState.SUCCESS
+        return Checks((Check("ci", state, "app", self.repository.now_seconds),))
+
+    def _write(self, name: str, action: Callable[[], Any]) -> Any:
+        repository = self.repository
+        repository.pause()
+        index = len(repository.writes)
+        repository.writes.append(name)
+        fault = repository.faults.get(index, "")
+        if fault == "crash_before":
+            raise Crash
+        if fault == "error_before":
+            raise UncertainError("502")
+        if fault == "limited":
+            raise LimitedError("secondary rate limit", 5.0)
+        if fault == "moved" and name.startswith("merge"):
+            raise MovedError("409")
+        if fault == "base_modified" and name.startswith("merge"):
+            raise NotMergeableError("Base branch was modified", transient=True)
+        if fault == "not_mergeable" and name.startswith("merge"):
+            raise NotMergeableError("Required status check is expected")
+        if fault == "forbidden":
+            raise RefusedError("Resource not accessible", 403)
+        answer = action()
+        repository.pause()
+        if fault == "crash_after":
+            raise Crash
+        if fault == "error_after":
+            raise UncertainError("502")
+        return answer
+
+    def merge(self, pull: PullRequest, method: str) -> str:
+        return str(self._write(f"merge {pull.number}", lambda: self._merge(pull)))
+
+    def _merge(self, judged: PullRequest) -> str:
+        repository, pull = self.repository, self.repository.pulls[judged.number]
+        if judged.head_oid != pull.head:
+            raise MovedError("Head branch was modified")
+        if pull.state != "OPEN":
+            raise NotMergeableError("Pull Request is not mergeable")
+        merged = Git(repository).merge(repository.main[-1], pull.head)
+        if not merged.clean:
+            raise NotMergeableError("Pull Request is not mergeable")
+        # The promises, judged by the ground truth.
+        assert (pull.number, pull.head) in self.seen, "landed unseen"
+        passing = {CheckState.SUCCESS, CheckState.NEUTRAL, CheckState.SKIPPED}
+        assert pull.check in passing, "landed without a green required check"
+        assert not pull.labels & set(repository.policy.hold_labels), "landed against a hold"
+        assert not pull.draft, "landed a draft"
+        assert not repository.hold, "landed against the repository's hold"
+        assert repository.main_check is not CheckState.FAILURE, "landed on red"
+        assert pull.base == "main", "landed into another branch"
+        oid = f"c{len(repository.main)}"
+        repository.trees[oid] = dict(eval(merged.tree))  # noqa: S307
+        repository.parents[oid] = [repository.main[-1]]
+        repository.main.append(oid)
+        repository.red_mains += repository.red(repository.trees[oid])
+        pull.state, pull.merged_head, pull.merge_oid = "MERGED", pull.head, oid
+        return oid
+
+    def enqueue(self, pull: PullRequest) -> None:
+        self._write(f"enqueue {pull.number}", lambda: None)
+
+    def update_branch(self, pull: PullRequest) -> None:
+        def act() -> None:
+            mine = self.repository.pulls[pull.number]
+            mine.fork_tree = dict(self.repository.trees[self.repository.main[-1]])
+            mine.version += 1
+
+        self._write(f"update {pull.number}", act)
+
+    def add_label(self, number: int, label: str) -> None:
+        labels = self.repository.pulls[number].labels
+        self._write(f"label {number} {label}", lambda: labels.add(label))
+
+    def remove_label(self, number: int, label: str) -> None:
+        labels = self.repository.pulls[number].labels
+        self._write(f"unlabel {number} {label}", lambda: labels.discard(label))
+
+    def comment(self, number: int, body: str) -> None:
+        comments = self.repository.pulls[number].comments
+        self._write(f"comment {number}", lambda: comments.append(body))
+
+    def close(self, number: int) -> None:
+        def act() -> None:
+            repository, pull = self.repository, self.repository.pulls[number]
+            carried = [
+                other
+                for other in repository.pulls.values()
+                if other is not pull and other.changes == pull.changes and other.state != "CLOSED"
+            ]
+            tree = repository.trees[repository.main[-1]]
+            landed = all(tree.get(path) == value for path, value in pull.changes.items())
+            assert carried or landed, "closed the last carrier of a change"
+            assert pull.author.endswith("[bot]"), "closed a person's pull request"
+            pull.state = "CLOSED"
+
+        self._write(f"close {number}", act)
+
+    def retarget(self, number: int, base: str) -> None:
+        self._write(
+            f"retarget {number}", lambda: setattr(self.repository.pulls[number], "base", base)
+        )
+
+    def delete_branch(self, ref: str) -> None:
+        def act() -> None:
+            self.repository.branches.pop(ref, None)
+            for other in self.repository.pulls.values():
+                if f"b{other.number}" == ref:
+                    other.branch_there = False
+                assert not (other.base == ref and other.state == "OPEN"), "closed a dependant"
+
+        self._write(f"delete {ref}", act)
+
+
+@dataclass
+class Runner:
+    """Runs cycles with one memory, through crashes."""
+
+    repository: Repository
+    memory: Memory = field(default_factory=Memory)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    started: list[list[str]] = field(default_factory=list)
+
+    def cycle(self, *, dry_run: bool = False) -> Report:
+        world = World(
+            Forge(self.repository),
+            Git(self.repository),
+            self.repository.now,
+            self.repository.sleep,
+            self._save,
+            self.records.append,
+            self._start,
+        )
+        return marshal.run(
+            self.repository.policy, "o/r", "main", self.memory, world, dry_run=dry_run
+        )
+
+    def _save(self, memory: Memory) -> None:
+        self.memory = memory
+
+    def _start(self, argv: Sequence[str]) -> str:
+        self.started.append(list(argv))
+        return ""
+
+    def until_quiet(self, cycles: int = 40) -> None:
+        """Run cycles until one writes nothing."""
+        for _ in range(cycles):
+            before = len(self.repository.writes)
+            try:
+                self.cycle()
+            except Crash:
+                continue
+            if len(self.repository.writes) == before:
+                return
+            self.repository.now_seconds += 600
+        raise AssertionError("never came to rest")
+
+
+def independent(count: int, **changes: Any) -> dict[int, Pull]:
+    """Return pull requests that touch a file each."""
+    return {n: Pull(n, {f"file{n}": f"v{n}"}, **changes) for n in range(1, count + 1)}
+
+
+class Turns:
+    """Two runs at once, one at a time: ``schedule`` says before every request who goes on."""
+
+    def __init__(self, schedule: Iterable[int]) -> None:
+        self._schedule: Iterator[int] = iter(schedule)
+        self._gates = [threading.Semaphore(0), threading.Semaphore(0)]
+        self._alive = [True, True]
+        self._errors: list[BaseException] = []
+        self._me = threading.local()
+
+    def pause(self) -> None:
+        """Hand over, if it is the other one's turn."""
+        me = self._me.__dict__.get("index")
+        if me is None:
+            return
+        chosen = next(self._schedule, me)
+        if chosen != me and self._alive[chosen]:
+            self._gates[chosen].release()
+            self._gates[me].acquire()
+
+    def run(self, *works: Callable[[], object]) -> None:
+        """Carry out both works; raise what either raised."""
+        threads = [
+            threading.Thread(target=self._work, args=(index, work), daemon=True)
+            for index, work in enumerate(works)
+        ]
+        for thread in threads:
+            thread.start()
+        self._gates[0].release()
+        for thread in threads:
+            thread.join(60)
+        if self._errors:
+            raise self._errors[0]
+        if any(thread.is_alive() for thread in threads):
+            raise AssertionError("the two runs wait for each other")
+
+    def _work(self, index: int, work: Callable[[], object]) -> None:
+        self._me.index = index
+        self._gates[index].acquire()
+        try:
+            work()
+        except BaseException as error:
+            self._errors.append(error)
+        finally:
+            self._alive[index] = False
+            self._gates[1 - index].release()

@@ -1,0 +1,613 @@
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
+    ConflictLane,
+    Duplicates,
+    Policy,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Verb
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    CheckState,
+    Memory,
+)
+from release_marshal.model import Crash, Pull, Repository, Runner, Turns, independent
+
+# Few in the fast set, many in the slow one.
+FEW = 100
+MANY = int(os.environ.get("MARSHAL_EXAMPLES") or 2000)
+POLICY = Policy(required_checks=("ci",), max_merges_per_cycle=30, guarded_paths=())
+
+
+def landed(repository: Repository) -> list[int]:
+    by_oid = {pull.merge_oid: pull.number for pull in repository.pulls.values() if pull.merge_oid}
+    return [by_oid[oid] for oid in repository.main[1:]]
+
+
+def end_state(repository: Repository) -> object:
+    return [
+        (p.number, p.state, p.base, p.branch_there, sorted(p.labels), len(p.comments))
+        for p in repository.pulls.values()
+    ], sorted(repository.trees[repository.main[-1]].items())
+
+
+def test_thirty_green_ones_with_lazy_mergeability_land_in_one_cycle_oldest_first() -> None:
+    repository = Repository(independent(30), POLICY, lazy_seconds=3)
+
+    report = Runner(repository).cycle()
+
+    assert landed(repository) == list(range(1, 31))
+    assert not report.stopped
+    assert repository.now_seconds - 1_700_000_000 < 540
+
+
+def test_an_older_conflicting_rival_lands_and_the_younger_is_told() -> None:
+    pulls = {n: Pull(n, {"same": f"v{n}"}) for n in (1, 2)}
+    repository = Repository(pulls, POLICY)
+    runner = Runner(repository)
+
+    first = runner.cycle(dry_run=True)
+    assert first.decisions[2].reason.code == "conflict_with_queue"
+    runner.cycle()
+    runner.cycle()
+
+    assert landed(repository) == [1]
+    assert pulls[2].labels == {"conflict"}
+    assert len(pulls[2].comments) == 1
+
+
+LANE = ConflictLane(("lane", "run"), tries=2, max_per_day=1)
+
+
+def conflicting(**policy: object) -> Repository:
+    """Return one that landed and one that conflicts with it from then on."""
+    pulls = {n: Pull(n, {"same": f"v{n}"}) for n in (1, 2)}
+    settings: dict[str, Any] = {"conflict_lane": LANE, **policy}
+    repository = Repository(pulls, replace(POLICY, **settings))
+    Runner(repository).cycle()
+    return repository
+
+
+def test_a_lasting_conflict_is_sent_to_a_lane_once_a_day() -> None:
+    repository = conflicting()
+    runner = Runner(repository)
+    asked = []
+    for _ in range(40):
+        planned = runner.cycle(dry_run=True)
+        done = runner.cycle()
+        assert planned.changed == done.changed
+        asked.append(len(runner.started))
+        repository.now_seconds += 3600
+
+    assert runner.started == [["lane", "run", "o/r", "2"]] * 2
+    assert asked[:3] == [0, 1, 1]  # the second look is the second try
+    assert asked.index(2) - asked.index(1) == 24
+
+
+def test_a_new_head_has_its_tries_anew_but_the_day_counts_on() -> None:
+    repository = conflicting()
+    runner = Runner(repository)
+    runner.cycle()
+    runner.cycle()
+    assert len(runner.started) == 1
+    for _ in range(5):
+        repository.pulls[2].version += 1
+        runner.cycle()
+        runner.cycle()
+        repository.now_seconds += 600
+
+    assert len(runner.started) == 1
+
+
+@pytest.mark.parametrize("lane", [ConflictLane(), replace(LANE, max_per_day=0)])
+def test_without_a_command_or_a_days_share_no_lane_is_asked(lane: ConflictLane) -> None:
+    runner = Runner(conflicting(conflict_lane=lane))
+    for _ in range(5):
+        runner.cycle()
+    assert runner.started == []
+
+
+def test_a_persons_conflict_is_theirs() -> None:
+    repository = conflicting()
+    repository.pulls[2].author = "ali"
+    runner = Runner(repository)
+    for _ in range(5):
+        runner.cycle()
+    assert runner.started == []
+
+
+def test_a_cycle_out_of_time_says_where_the_next_goes_on() -> None:
+    repository = Repository(independent(5), replace(POLICY, cycle_budget_seconds=2.5))
+    runner = Runner(repository)
+
+    first = runner.cycle()
+
+    count = len(landed(repository))
+    assert 0 < count < 5
+    assert first.stopped == f"time: the next cycle continues with #{count + 1}"
+    assert not first.failed
+    for _ in range(5):
+        runner.cycle()
+    assert landed(repository) == [1, 2, 3, 4, 5]
+
+
+def test_a_cycle_out_of_points_stops_and_says_where_it_goes_on() -> None:
+    repository = Repository(independent(3), replace(POLICY, points_floor=500))
+    repository.points_remaining = [5000, 5000, 400]
+    runner = Runner(repository)
+
+    first = runner.cycle()
+
+    assert landed(repository) == [1]
+    assert first.stopped == "budget: a later cycle continues with #2"
+    repository.points_remaining = []
+    assert runner.cycle().results == {2: "merged", 3: "merged"}
+
+
+def test_the_conflict_label_goes_when_the_conflict_does() -> None:
+    pulls = independent(1)
+    pulls[1].labels = {"conflict"}
+    pulls[1].check = CheckState.PENDING
+    repository = Repository(pulls, POLICY)
+
+    Runner(repository).until_quiet()
+
+    assert pulls[1].labels == set()
+
+
+def test_a_head_pushed_between_look_and_merge_does_not_land() -> None:
+    repository = Repository(independent(1), POLICY)
+
+    def push(found: Repository) -> None:
+        found.pulls[1].version += 1
+
+    repository.between = push
+    report = Runner(repository).cycle()
+
+    assert landed(repository) == []
+    assert report.results == {1: "head_moved"}
+
+
+def test_a_hold_put_on_between_look_and_merge_is_respected() -> None:
+    repository = Repository(independent(2), POLICY)
+    repository.between = lambda found: found.pulls[2].labels.add("hold")
+
+    report = Runner(repository).cycle()
+
+    assert landed(repository) == [1]
+    assert report.results[2] == "hold_label"
+
+
+def test_main_turning_red_between_two_merges_stops_the_second() -> None:
+    repository = Repository(independent(2), POLICY)
+
+    def redden(found: Repository) -> None:
+        if len(found.main) > 1:
+            found.main_check = CheckState.FAILURE
+
+    repository.between = redden
+    runner = Runner(repository)
+    runner.cycle()
+    assert landed(repository) == [1]
+
+    # Pending is not green: the gate sticks until main is proven.
+    repository.main_check = CheckState.PENDING
+    repository.between = None
+    runner.cycle()
+    assert landed(repository) == [1]
+    repository.main_check = CheckState.SUCCESS
+    runner.cycle()
+    assert landed(repository) == [1, 2]
+
+
+def test_dependants_are_retargeted_before_the_branch_goes() -> None:
+    pulls = independent(2)
+    pulls[2].base = "b1"
+    repository = Repository(pulls, POLICY)
+
+    Runner(repository).until_quiet()
+
+    assert landed(repository) == [1, 2]
+    assert repository.writes.index("retarget 2") < repository.writes.index("delete b1")
+
+
+def test_what_landed_differently_halts_the_project() -> None:
+    repository = Repository(independent(2), POLICY)
+    runner = Runner(repository)
+    genuine = repository.trees
+
+    class Lying(dict[str, dict[str, str]]):
+        def __setitem__(self, key: str, value: dict[str, str]) -> None:
+            super().__setitem__(key, {**value, "smuggled": "x"} if key == "c1" else value)
+
+    repository.trees = Lying(genuine)
+    report = runner.cycle()
+
+    assert report.failed
+    assert landed(repository) == [1]
+    assert runner.memory.halted_since
+    assert runner.cycle().gate == "halted"
+    assert landed(repository) == [1]
+
+
+@pytest.mark.parametrize("action", ["label", "close"])
+def test_duplicates_are_marked_then_closed_after_the_grace(action: str) -> None:
+    pulls = {n: Pull(n, {"same": "v"}, CheckState.PENDING) for n in (1, 2)}
+    pulls[3] = Pull(3, {"same": "v"}, CheckState.PENDING, author="ali")
+    policy = replace(POLICY, duplicates=Duplicates(action, grace_seconds=3600))
+    repository = Repository(pulls, policy)
+    runner = Runner(repository)
+
+    runner.until_quiet(4)
+    assert [p.state for p in pulls.values()] == ["OPEN"] * 3
+    assert all(len(pulls[n].comments) == 1 for n in (1, 2))
+    repository.now_seconds += 7200
+    runner.until_quiet()
+
+    closed = [n for n, p in pulls.items() if p.state == "CLOSED"]
+    assert closed == ([1, 2] if action == "close" else [])
+    assert "gh pr reopen 1" in pulls[1].comments[0]
+
+
+def test_taking_the_label_off_vetoes_the_close() -> None:
+    pulls = {n: Pull(n, {"same": "v"}, CheckState.PENDING) for n in (1, 2)}
+    policy = replace(POLICY, duplicates=Duplicates("close", grace_seconds=3600))
+    repository = Repository(pulls, policy)
+    runner = Runner(repository)
+    runner.until_quiet(4)
+
+    pulls[2].labels.clear()
+    repository.now_seconds += 7200
+    runner.until_quiet()
+
+    assert pulls[2].state == "OPEN"
+
+
+def test_strict_updates_the_head_of_the_queue_only_and_lands_it_later() -> None:
+    repository = Repository(independent(3), replace(POLICY, mode="strict"))
+    runner = Runner(repository)
+
+    for _ in range(3):
+        runner.cycle()
+        repository.now_seconds += 600
+
+    assert repository.writes[:4] == ["merge 1", "delete b1", "update 2", "merge 2"]
+
+
+TRAIN = replace(POLICY, mode="train", cycle_budget_seconds=3000)
+
+
+@pytest.mark.parametrize("bad", [(), (1,), (30,), (1, 2), (1, 30), (29, 30), (15, 16), (7, 22)])
+def test_a_train_of_thirty_lands_every_good_one_in_at_most_twelve_runs(
+    bad: tuple[int, ...],
+) -> None:
+    pulls = independent(30)
+    for number in bad:
+        pulls[number].changes = {f"file{number}": "bad"}
+    repository = Repository(pulls, TRAIN)
+
+    Runner(repository).until_quiet()
+
+    assert sorted(landed(repository)) == [n for n in pulls if n not in bad]
+    assert repository.red_mains == 0
+    assert len(repository.ci_runs) <= 12
+    assert repository.branches == {}
+
+
+def test_no_pair_of_bad_ones_needs_more_than_twelve_runs() -> None:
+    from ansible_collections.aina.factory.plugins.module_utils.pull_requests import trains
+
+    def runs(bad: set[int]) -> int:
+        left, known, found, count = list(range(30)), 0, 0, 0
+        while left:
+            size = known // 2 if known else trains.batch_size(len(left), found)
+            count += 1
+            if set(left[:size]) & bad:
+                known = size
+            else:
+                left, known = left[size:], max(0, known - size)
+            if known == 1:
+                left, known, found = left[1:], 0, found + 1
+        return count
+
+    assert max(runs(set(pair)) for pair in itertools.combinations(range(30), 2)) == 12
+
+
+@pytest.mark.parametrize(
+    ("fault", "result"),
+    [
+        ("moved", "head_moved"),
+        ("base_modified", "merged"),
+        ("not_mergeable", "refused_by_github"),
+        ("error_before", "merged"),
+        ("error_after", "merged"),
+        ("limited", "merged"),
+    ],
+)
+def test_each_fault_of_a_merge_has_its_answer(fault: str, result: str) -> None:
+    repository = Repository(independent(2), POLICY, faults={0: fault})
+
+    report = Runner(repository).cycle()
+
+    assert report.results[1] == result
+    assert report.results[2] == "merged"
+    assert landed(repository).count(1) == (result == "merged")
+
+
+def test_a_forbidden_merge_stops_the_repository() -> None:
+    repository = Repository(independent(2), POLICY, faults={0: "forbidden"})
+
+    report = Runner(repository).cycle()
+
+    assert report.failed
+    assert landed(repository) == []
+    assert report.stopped.startswith("forbidden")
+
+
+SCENARIOS = {
+    "fast": lambda: Repository({**independent(3), 4: Pull(4, {"file1": "other"})}, POLICY),
+    "stacked": lambda: Repository(
+        {1: Pull(1, {"a": "1"}), 2: Pull(2, {"b": "2"}, base="b1")}, POLICY
+    ),
+    "train": lambda: Repository({**independent(4), 5: Pull(5, {"x": "bad"})}, TRAIN),
+    "strict": lambda: Repository(independent(3), replace(POLICY, mode="strict")),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+@pytest.mark.parametrize("moment", ["crash_before", "crash_after", "error_before", "error_after"])
+def test_a_crash_or_error_at_every_single_write_ends_like_none(name: str, moment: str) -> None:
+    undisturbed = SCENARIOS[name]()
+    Runner(undisturbed).until_quiet()
+
+    for index in range(len(undisturbed.writes)):
+        repository = SCENARIOS[name]()
+        repository.faults = {index: moment}
+        Runner(repository).until_quiet()
+        assert end_state(repository) == end_state(undisturbed), f"{moment} at write {index}"
+
+
+def test_two_marshals_step_by_step_really_mix() -> None:
+    repository = Repository(independent(3), POLICY)
+    turns, writers = Turns([1, 0] * 40), []
+    repository.pause = turns.pause
+    runners = [Runner(repository), Runner(repository)]
+
+    def cycle(index: int) -> None:
+        report = runners[index].cycle()
+        writers.append((index, report.acted))
+
+    turns.run(lambda: cycle(0), lambda: cycle(1))
+
+    assert sorted(landed(repository)) == [1, 2, 3]
+    assert all(acted for _index, acted in writers), "one of them did all the work"
+
+
+def states(repository: Repository) -> object:
+    """Return the end without the comments: two may say the same at once."""
+    pulls = repository.pulls.values()
+    return [(p.number, p.state, p.base, p.branch_there, sorted(p.labels)) for p in pulls]
+
+
+def run_two_at_once(name: str, schedule: list[int]) -> None:
+    undisturbed, repository = SCENARIOS[name](), SCENARIOS[name]()
+    Runner(undisturbed).until_quiet()
+    first, second = Runner(repository), Runner(repository)
+    turns = Turns(schedule)
+    repository.pause = turns.pause
+
+    turns.run(first.cycle, second.cycle)
+    first.until_quiet()
+    second.until_quiet()
+
+    assert states(repository) == states(undisturbed)
+    assert all(len(pull.comments) <= 2 for pull in repository.pulls.values())
+    assert sum(pull.state == "MERGED" for pull in repository.pulls.values()) == len(
+        repository.main[1:]
+    )
+
+
+SCHEDULES = st.lists(st.integers(0, 1), max_size=80)
+
+
+@settings(max_examples=FEW // 4, deadline=None)
+@given(st.sampled_from(sorted(SCENARIOS)), SCHEDULES)
+def test_two_marshals_at_once_do_no_harm(name: str, schedule: list[int]) -> None:
+    run_two_at_once(name, schedule)
+
+
+@pytest.mark.slow
+@settings(max_examples=MANY // 4, deadline=None)
+@given(st.sampled_from(sorted(SCENARIOS)), SCHEDULES)
+def test_two_marshals_mixed_in_many_ways_do_no_harm(name: str, schedule: list[int]) -> None:
+    run_two_at_once(name, schedule)
+
+
+STATES = st.sampled_from([*CheckState, None])
+PULLS = st.lists(
+    st.builds(
+        lambda path, value, check, labels, draft, author: (
+            path,
+            value,
+            check,
+            labels,
+            draft,
+            author,
+        ),
+        st.sampled_from("abcd"),
+        st.sampled_from(["1", "2", "bad"]),
+        st.one_of(st.just(CheckState.SUCCESS), STATES),
+        st.sets(st.sampled_from(["hold", "repair", "conflict"]), max_size=1),
+        st.sampled_from([False, False, False, True]),
+        st.sampled_from(["agent[bot]", "ali"]),
+    ),
+    max_size=6,
+)
+FAULTS = st.dictionaries(
+    st.integers(0, 12),
+    st.sampled_from(
+        [
+            "crash_before",
+            "crash_after",
+            "error_before",
+            "error_after",
+            "limited",
+            "moved",
+            "base_modified",
+            "not_mergeable",
+            "forbidden",
+        ]
+    ),
+    max_size=3,
+)
+
+
+Row = tuple[str, str, CheckState | None, set[str], bool, str]
+Case = tuple[list[Row], dict[int, str], str, str, CheckState, bool, float]
+CASES = st.tuples(
+    PULLS,
+    FAULTS,
+    st.sampled_from(["fast", "strict", "train"]),
+    st.sampled_from(["off", "label", "close"]),
+    st.sampled_from([CheckState.SUCCESS, CheckState.PENDING, CheckState.FAILURE]),
+    st.booleans(),
+    st.sampled_from([0.0, 3.0]),
+)
+
+
+def keep_promises(case: Case) -> None:
+    rows, faults, mode, duplicates, main, held, lazy = case
+    # What must never happen is asserted by the model at every merge, close and delete.
+    pulls = {
+        n: Pull(n, {path: value}, check, set(labels), draft, author)
+        for n, (path, value, check, labels, draft, author) in enumerate(rows, 1)
+    }
+    policy = replace(
+        POLICY,
+        mode=mode,
+        duplicates=Duplicates(duplicates, grace_seconds=600),
+        red_main_blocks=True,
+    )
+    hold = ("#9 hold",) if held else ()
+    repository = Repository(pulls, policy, lazy, main_check=main, hold=hold, faults=faults)
+    if main is CheckState.FAILURE:
+        for pull in pulls.values():
+            pull.labels.discard("repair")
+    runner = Runner(repository)
+
+    runner.until_quiet(60)
+    at_rest = end_state(repository)
+    writes = len(repository.writes)
+    runner.cycle()
+
+    assert end_state(repository) == at_rest
+    assert repository.writes[writes:] == []
+
+
+@settings(max_examples=FEW, deadline=None)
+@given(CASES)
+def test_whatever_happens_the_promises_hold(case: Case) -> None:
+    keep_promises(case)
+
+
+@pytest.mark.slow
+@settings(max_examples=MANY, deadline=None)
+@given(CASES)
+def test_whatever_happens_many_times_the_promises_hold(case: Case) -> None:
+    keep_promises(case)
+
+
+@pytest.mark.parametrize("mode", ["fast", "strict", "train"])
+@settings(max_examples=60, deadline=None)
+@given(PULLS, st.sampled_from(["off", "label", "close"]))
+def test_a_dry_run_tells_what_the_real_run_does(
+    mode: str,
+    rows: list[tuple[str, str, CheckState | None, set[str], bool, str]],
+    duplicates: str,
+) -> None:
+    pulls = {
+        n: Pull(n, {path: value}, check, set(labels), draft, author)
+        for n, (path, value, check, labels, draft, author) in enumerate(rows, 1)
+    }
+    policy = replace(POLICY, mode=mode, duplicates=Duplicates(duplicates, grace_seconds=600))
+    repository = Repository(pulls, policy)
+    runner = Runner(repository)
+
+    planned = runner.cycle(dry_run=True)
+    assert repository.writes == []
+    assert runner.memory == Memory()
+    done = runner.cycle()
+
+    assert set(planned.decisions) == set(pulls)
+    assert planned.changed == done.changed
+    first: dict[int, str] = {}
+    for record in runner.records:
+        if record["event"] == "decide":
+            first.setdefault(record["number"], record["result"])
+    foretold = {n: f"{d.verb.value}: {d.reason.code}" for n, d in planned.decisions.items()}
+    assert foretold == first
+    merged = {n for n, result in done.results.items() if result == "merged"}
+    if mode == "train":
+        # What CI will say of the batch nobody knows before; who is judged ready for it, one does.
+        ready = {"train_starting", "train_next", "conflict_with_queue"}
+        assert merged <= {n for n, d in planned.decisions.items() if d.reason.code in ready}
+        return
+    assert merged == {n for n, d in planned.decisions.items() if d.verb is Verb.MERGE}
+    assert {n: d.reason.code for n, d in done.decisions.items()} == {
+        n: d.reason.code for n, d in planned.decisions.items()
+    }
+
+
+def test_a_dry_run_in_the_middle_of_a_landing_train_tells_who_lands() -> None:
+    repository = Repository(independent(3), TRAIN, faults={0: "crash_before"})
+    runner = Runner(repository)
+    with pytest.raises(Crash):
+        runner.cycle()  # the batch is green; killed right before the first merge
+    assert landed(repository) == []
+
+    planned = runner.cycle(dry_run=True)
+    done = runner.cycle()
+
+    merges = {n for n, d in planned.decisions.items() if d.verb is Verb.MERGE}
+    assert merges == {n for n, result in done.results.items() if result == "merged"} == {1, 2, 3}
+
+
+@pytest.mark.parametrize("mode", ["fast", "strict"])
+def test_a_cycle_after_githubs_refusal_asks_for_nothing_until_its_time(mode: str) -> None:
+    policy = replace(POLICY, mode=mode)
+    repository = Repository(independent(1), policy, faults={0: "not_mergeable"})
+    runner = Runner(repository)
+    assert runner.cycle().results == {1: "refused_by_github"}
+    writes = list(repository.writes)
+
+    for _ in range(3):
+        again = runner.cycle()
+        assert again.decisions[1].reason.code == "refused_by_github"
+        assert "Required status check" in again.decisions[1].reason.detail
+        assert not again.changed
+    assert repository.writes == writes
+    repository.now_seconds += 3600
+    assert runner.cycle().results == {1: "merged"}
+
+
+def test_a_merge_that_is_not_visible_yet_is_verified_by_the_next_cycle() -> None:
+    repository = Repository(independent(2), POLICY)
+    runner = Runner(repository)
+    repository.stale_fates = 1
+
+    first = runner.cycle()
+    assert first.results == {1: "unverified", 2: "merged"}
+    assert not first.failed
+    runner.cycle()
+
+    assert landed(repository) == [1, 2]
+    assert "delete b1" in repository.writes
+    assert runner.memory.cleanups == {}

@@ -1,0 +1,220 @@
+"""Every misbehaviour of GitHub, one by one, with the decision it must lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulator import Simulator
+
+from release_marshal.test_simulator import NAME, Rig, policy, repository
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_list_answered_in_part_once_is_asked_for_again(tmp_path: Path) -> None:
+    with Simulator(repository(2)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        blank = "repository.pullRequests.nodes.0.labels"
+        simulator.add_fault({"path": "*graphql", "times": 1, "partial": [blank]})
+
+        report = rig.cycle()
+
+        assert simulator.dispatcher.faults[0].fired == 1
+        assert not report.stopped
+        assert rig.states == {1: "MERGED", 2: "MERGED"}
+
+
+def test_a_list_that_stays_partial_lands_nothing_and_fails(tmp_path: Path) -> None:
+    with Simulator(repository(2)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        blank = "repository.pullRequests.nodes.*.labels"
+        simulator.add_fault({"path": "*graphql", "partial": [blank]})
+
+        report = rig.cycle()
+
+        assert report.failed
+        assert report.stopped.startswith("failed")
+        assert simulator.dispatcher.counts()["writes"] == 0
+        assert rig.states == {1: "OPEN", 2: "OPEN"}
+
+
+@pytest.mark.parametrize("blank", ["nodes.0.checked", "nodes.0.files", "nodes.0"])
+def test_only_what_was_read_in_part_waits(blank: str, tmp_path: Path) -> None:
+    with Simulator(repository(2)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        # The look at both, then the look at the first alone, are cut; the second alone is whole.
+        simulator.add_fault(
+            {"path": "*graphql", "graphql": "nodes", "times": 2, "partial": [blank]}
+        )
+
+        report = rig.cycle()
+
+        assert {n: d.reason.code for n, d in report.decisions.items()} == {
+            1: "data_incomplete",
+            2: "green",
+        }
+        assert rig.states == {1: "OPEN", 2: "MERGED"}
+        assert rig.cycle().results == {1: "merged"}
+
+
+@pytest.mark.parametrize("blank", ["repository.p0.checked", "repository.p0", "repository.ref"])
+def test_a_partial_last_look_merges_nothing(blank: str, tmp_path: Path) -> None:
+    with Simulator(repository(1)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        simulator.add_fault({"path": "*graphql", "skip": 2, "times": 1, "partial": [blank]})
+
+        report = rig.cycle()
+
+        assert simulator.dispatcher.faults[0].fired == 1
+        assert report.failed
+        assert simulator.dispatcher.counts()["writes"] == 0
+        assert rig.states == {1: "OPEN"}
+        assert rig.cycle().results == {1: "merged"}
+
+
+FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"path": "*graphql", "answer": {"status": 404}}, "failed: GraphQL: 404", "", "OPEN"),
+    ({"path": "*graphql", "answer": {"status": 429}}, "limited", "", "OPEN"),
+    (
+        {"method": "PUT", "path": "*/merge", "times": 1, "answer": {"status": 404}},
+        "",
+        "refused_by_github",
+        "OPEN",
+    ),
+    (
+        {"method": "PUT", "path": "*/merge", "times": 1, "answer": {"status": 429}},
+        "",
+        "merged",
+        "MERGED",
+    ),
+    (
+        {
+            "method": "PUT",
+            "path": "*/merge",
+            "times": 1,
+            "answer": {"status": 429, "headers": {"Retry-After": "900"}},
+        },
+        "limited",
+        "",
+        "OPEN",
+    ),
+    (
+        {"method": "DELETE", "path": "*/git/refs/*", "times": 1, "answer": {"status": 404}},
+        "",
+        "merged",
+        "MERGED",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fault", "stopped", "result", "state"), FAULTS)
+def test_not_found_and_too_many_requests(
+    fault: dict[str, Any], stopped: str, result: str, state: str, tmp_path: Path
+) -> None:
+    with Simulator(repository(1)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        simulator.add_fault(fault)
+
+        report = rig.cycle()
+
+        assert simulator.dispatcher.faults[0].fired >= 1
+        assert report.stopped.startswith(stopped) if stopped else not report.stopped
+        assert report.results.get(1, "") == result
+        assert rig.states == {1: state}
+        simulator.dispatcher.faults.clear()
+        simulator.world.clock.advance(4000)
+        rig.cycle()
+        assert rig.states == {1: "MERGED"}
+
+
+def test_a_merge_answered_too_late_is_found_out_and_not_repeated(tmp_path: Path) -> None:
+    with Simulator(repository(1)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        rig.transport.timeout_seconds = 3.0
+        # The answer comes after the client gave up; the work is done all the same.
+        slow = {"method": "PUT", "path": "*/merge", "times": 1, "latency_seconds": 4}
+        simulator.add_fault(slow)
+
+        report = rig.cycle()
+
+        assert report.results == {1: "merged"}
+        found = simulator.world.repository(NAME)
+        assert found is not None
+        assert len(found.git.log("main", 10)) == 2
+
+
+def test_an_answer_that_never_comes_in_time_lands_nothing(tmp_path: Path) -> None:
+    with Simulator(repository(1)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        rig.transport.timeout_seconds = 0.3
+        simulator.add_fault({"path": "*graphql", "latency_seconds": 1})
+
+        report = rig.cycle()
+
+        assert report.failed
+        assert "no answer" in report.stopped
+        assert rig.states == {1: "OPEN"}
+
+
+def test_a_pull_request_that_is_not_visible_yet_has_its_turn_later(tmp_path: Path) -> None:
+    with Simulator(repository(1)) as simulator:
+        found = simulator.world.repository(NAME)
+        assert found is not None
+        newest = found.pulls[0]
+        newest.visible_from = simulator.world.now() + 300
+        rig = Rig(simulator, tmp_path, policy())
+
+        assert rig.cycle().decisions == {}
+        simulator.world.clock.advance(301)
+        assert rig.cycle().results == {1: "merged"}
+
+
+GUARDED = [
+    ("ali", "merge", "green"),
+    ("agent", "wait", "guarded_path"),  # the author
+    ("fixer[bot]", "wait", "guarded_path"),
+]
+
+
+@pytest.mark.parametrize(("giver", "verb", "code"), GUARDED)
+def test_guarded_paths_need_the_label_of_another_person(
+    giver: str, verb: str, code: str, tmp_path: Path
+) -> None:
+    pull = {
+        "head": "change",
+        "author": "agent",
+        "labels": ["approved-by-human"],
+        "labelled_by": giver,
+        "commits": [{"message": "Change CI", "files": {".github/workflows/ci.yml": "on: push\n"}}],
+        "checks": [{"name": "ci", "conclusion": "success"}],
+    }
+    with Simulator(repository(0, pull_requests=[pull])) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+
+        report = rig.cycle()
+
+        (decision,) = report.decisions.values()
+        assert (decision.verb.value, decision.reason.code) == (verb, code)
+        assert rig.states == {1: "MERGED" if verb == "merge" else "OPEN"}
+
+
+def test_a_label_whose_giver_cannot_be_read_approves_nothing(tmp_path: Path) -> None:
+    pull = {
+        "head": "change",
+        "author": "agent",
+        "labels": ["approved-by-human"],
+        "labelled_by": "ali",
+        "commits": [{"message": "Change CI", "files": {".github/workflows/ci.yml": "on: push\n"}}],
+        "checks": [{"name": "ci", "conclusion": "success"}],
+    }
+    with Simulator(repository(0, pull_requests=[pull])) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        fault = {"path": "*graphql", "graphql": "nodes", "partial": ["nodes.0.timelineItems"]}
+        simulator.add_fault(fault)
+
+        report = rig.cycle()
+
+        assert report.decisions[1].reason.code == "guarded_path"
+        assert rig.states == {1: "OPEN"}

@@ -1,0 +1,381 @@
+"""The marshal over HTTP, TLS and real git, against the simulated GitHub."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulator import Simulator
+
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.github_forge import (
+    GithubForge,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import Mirror
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import Transport
+from factory import effects, http, locks
+from factory.__main__ import main
+
+pytestmark = pytest.mark.slow
+NAME = "factory/demo"
+
+
+def repository(count: int, **settings: Any) -> dict[str, Any]:
+    return {
+        "repositories": [
+            {
+                "name": NAME,
+                "rules": [{"branch": "main", "required_checks": ["ci"]}],
+                "commits": [{"message": "Begin", "files": {"README.md": "# Demo\n"}}],
+                "checks": [{"name": "ci", "conclusion": "success"}],
+                **({"generate": {"pull_requests": count}} if count else {}),
+                **settings,
+            }
+        ]
+    }
+
+
+class Rig:
+    """One simulator and one marshal; the simulated clock stands in for sleeping."""
+
+    def __init__(self, simulator: Simulator, directory: Path, policy: Policy) -> None:
+        self.simulator, self.policy = simulator, policy
+        self.memory = Memory()
+        self.records: list[dict[str, Any]] = []
+        addresses = simulator.addresses()
+        token = simulator.token.value
+        fetch = http.fetcher(addresses["ca_file"])
+        clock = simulator.world.now
+        self.transport = Transport(fetch, addresses["api_url"], lambda: token, clock)
+        host = addresses["host"]
+        self.git = Mirror(
+            effects.run,
+            directory / "mirror.git",
+            f"https://x-access-token:{token}@{host}/{NAME}.git",
+            {"GIT_SSL_CAINFO": addresses["ca_file"]},
+        )
+
+    def cycle(self, *, dry_run: bool = False) -> Report:
+        self.simulator.dispatcher.log.clear()
+        world = World(
+            GithubForge(self.transport, NAME, self.policy),
+            self.git,
+            self.simulator.world.now,
+            self.simulator.world.clock.advance,
+            self._save,
+            self.records.append,
+            lambda _argv: "no lanes here",
+        )
+        return marshal.run(self.policy, NAME, "main", self.memory, world, dry_run=dry_run)
+
+    def _save(self, memory: Memory) -> None:
+        self.memory = memory
+
+    @property
+    def states(self) -> dict[int, str]:
+        found = self.simulator.world.repository(NAME)
+        assert found is not None
+        return {pull.number: pull.state for pull in found.pulls}
+
+
+@pytest.fixture
+def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
+    document, policy = request.param
+    with Simulator(document) as simulator:
+        yield Rig(simulator, tmp_path, policy)
+
+
+def policy(**changes: Any) -> Policy:
+    return Policy(**{"required_checks": ("ci",), "max_merges_per_cycle": 30, **changes})
+
+
+@pytest.mark.parametrize("rig", [(repository(30), policy())], indirect=True)
+def test_a_look_at_thirty_costs_two_requests_and_two_points(rig: Rig) -> None:
+    report = rig.cycle(dry_run=True)
+
+    counts = rig.simulator.dispatcher.counts()
+    assert (counts["requests"], counts["points"]) <= (2, 2)
+    assert counts["writes"] == 0
+    assert len(report.decisions) == 30
+    assert {d.reason.code for d in report.decisions.values()} == {"green"}
+
+
+@pytest.mark.parametrize(
+    "rig", [(repository(1000), policy(max_merges_per_cycle=10))], indirect=True
+)
+def test_a_look_at_a_thousand_costs_eleven_requests(rig: Rig) -> None:
+    report = rig.cycle(dry_run=True)
+
+    counts = rig.simulator.dispatcher.counts()
+    assert counts["requests"] <= 11
+    assert counts["points"] <= 21
+    assert len(report.decisions) == 1000
+
+
+@pytest.mark.parametrize("rig", [(repository(30, merge_delay_seconds=3), policy())], indirect=True)
+def test_thirty_with_lazy_mergeability_land_in_one_cycle(rig: Rig) -> None:
+    planned = rig.cycle(dry_run=True)
+    report = rig.cycle()
+
+    assert not report.stopped, report.stopped
+    assert set(rig.states.values()) == {"MERGED"}
+    assert {n: d.verb for n, d in planned.decisions.items()} == {
+        n: d.verb for n, d in report.decisions.items()
+    }
+
+
+TRAIN = repository(
+    0,
+    ci=[{"name": "ci", "delay_seconds": 60, "fails_if_file": ["bad-*"]}],
+    pull_requests=[
+        {
+            "head": f"change-{n}",
+            "commits": [
+                {
+                    "message": f"Change {n}",
+                    "files": {("bad-" if n in (9, 21) else "ok-") + str(n): "x\n"},
+                }
+            ],
+            "checks": [{"name": "ci", "conclusion": "success"}],
+            "author": "agent",
+            "created_at": f"-{100 - n}m",
+        }
+        for n in range(1, 31)
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    "rig", [(TRAIN, policy(mode="train", cycle_budget_seconds=7200))], indirect=True
+)
+def test_a_train_of_thirty_with_two_bad_lands_the_rest(rig: Rig) -> None:
+    report = rig.cycle()
+
+    left = sorted(n for n, state in rig.states.items() if state == "OPEN")
+    assert not report.stopped, report.stopped
+    assert left == [9, 21]
+    assert rig.memory.train.runs_count <= 12
+
+
+def test_a_train_smaller_than_the_queue_is_not_forgotten_while_it_is_tested(
+    tmp_path: Path,
+) -> None:
+    document = repository(12, ci=[{"name": "ci", "delay_seconds": 60}])
+    wanted = policy(mode="train", examined_per_cycle=5, cycle_budget_seconds=3600)
+    with Simulator(document) as simulator:
+        rig = Rig(simulator, tmp_path, wanted)
+
+        report = rig.cycle()
+
+        assert not report.stopped, report.stopped
+        assert set(rig.states.values()) == {"MERGED"}
+        assert rig.memory.train.runs_count <= 3
+
+
+@pytest.mark.parametrize("rig", [("small", policy())], indirect=True)
+def test_every_kind_of_pull_request_has_its_reason(rig: Rig) -> None:
+    report = rig.cycle(dry_run=True)
+
+    titles = {
+        d.number: (d.verb.value, d.reason.code, d.reason.owner.value)
+        for d in report.decisions.values()
+    }
+    found = set(titles.values())
+    assert {
+        ("merge", "green", "marshal"),
+        ("wait", "check_failed", "author"),
+        ("wait", "check_pending", "ci"),
+        ("wait", "conflict", "author"),
+        ("skip", "draft", "author"),
+        ("skip", "hold_label", "admin"),
+    } <= found
+
+
+FAULTS: list[tuple[dict[str, Any], str, bool]] = [
+    ({"method": "PUT", "path": "*/merge", "times": 1, "answer": {"status": 500}}, "", True),
+    (
+        {
+            "method": "PUT",
+            "path": "*/merge",
+            "times": 1,
+            "answer": {"status": 502},
+            "when": "after",
+        },
+        "",
+        True,
+    ),
+    (
+        {"method": "PUT", "path": "*/merge", "times": 1, "disconnect": True, "when": "after"},
+        "",
+        True,
+    ),
+    ({"method": "PUT", "path": "*/merge", "times": 1, "rate_limit": "secondary"}, "", True),
+    (
+        {
+            "method": "PUT",
+            "path": "*/merge",
+            "times": 1,
+            "answer": {
+                "status": 405,
+                "message": "Base branch was modified. Review and try the merge again.",
+            },
+        },
+        "",
+        True,
+    ),
+    ({"method": "PUT", "path": "*/merge", "times": 1, "answer": {"status": 409}}, "", False),
+    ({"method": "PUT", "path": "*/merge", "times": 1, "answer": {"status": 422}}, "", False),
+    (
+        {"method": "PUT", "path": "*/merge", "times": 1, "answer": {"status": 403}},
+        "forbidden",
+        False,
+    ),
+    ({"path": "*graphql", "rate_limit": "secondary_200"}, "limited", False),
+    ({"path": "*graphql", "rate_limit": "primary"}, "limited", False),
+    ({"path": "*graphql", "answer": {"status": 502}}, "failed", False),
+    ({"path": "*graphql", "answer": {"status": 401}}, "failed", False),
+    ({"path": "*graphql", "errors": [{"message": "Something went wrong"}]}, "failed", False),
+    ({"path": "*graphql", "times": 1, "answer": {"status": 502}}, "", True),
+]
+
+
+@pytest.mark.parametrize(("fault", "stopped", "lands"), FAULTS)
+def test_each_fault_has_its_decision(
+    fault: dict[str, Any], stopped: str, lands: bool, tmp_path: Path
+) -> None:
+    with Simulator(repository(1)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        simulator.add_fault(fault)
+
+        report = rig.cycle()
+
+        assert simulator.dispatcher.faults[0].fired >= 1
+        assert report.stopped.startswith(stopped) if stopped else not report.stopped
+        assert rig.states == {1: "MERGED" if lands else "OPEN"}
+        simulator.dispatcher.faults.clear()
+        simulator.world.clock.advance(4000)
+        rig.cycle()
+        assert rig.states == {1: "MERGED"}
+
+
+def test_the_command_prints_who_must_act(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Simulator("small") as simulator:
+        addresses = simulator.addresses()
+        configuration = tmp_path / "factory.json"
+        configuration.write_text(
+            json.dumps(
+                {
+                    "marshal": {
+                        "github_api_url": addresses["api_url"],
+                        "ca_file": addresses["ca_file"],
+                        "state_dir": str(tmp_path / "state"),
+                        "login": {"method": "token_file", "token_file": addresses["token_file"]},
+                        "projects": [{"name": "demo", "repository": NAME}],
+                    }
+                }
+            )
+        )
+
+        assert main(["marshal", "--config", str(configuration), "--dry-run"]) == 0
+        table = capsys.readouterr().out
+        assert main(["marshal", "--config", str(configuration), "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+
+        assert "check_failed: ci" in table
+        assert document["projects"][0]["merged"] == [2]
+        log = (tmp_path / "state/demo/audit.jsonl").read_text()
+        assert simulator.token.value not in log
+        everything = subprocess.run(
+            ["grep", "-rl", simulator.token.value, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert everything.stdout == ""
+
+
+def settings_file(tmp_path: Path, addresses: dict[str, Any], login: dict[str, Any]) -> str:
+    path = tmp_path / "factory.json"
+    marshal_section = {
+        "github_api_url": addresses["api_url"],
+        "ca_file": addresses["ca_file"],
+        "state_dir": str(tmp_path / "state"),
+        "login": login,
+        "projects": [{"name": "demo", "repository": NAME}],
+    }
+    path.write_text(json.dumps({"marshal": marshal_section}))
+    return str(path)
+
+
+def test_a_github_app_lands_pull_requests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    permissions = {
+        "contents": "write",
+        "pull_requests": "write",
+        "issues": "write",
+        "checks": "read",
+        "statuses": "read",
+        "metadata": "read",
+    }
+    app = {"slug": "marshal", "installed_on": "factory", "permissions": permissions}
+    with Simulator({**repository(1), "apps": [app]}) as simulator:
+        addresses = simulator.addresses()
+        (installed,) = addresses["apps"]
+        login = {
+            "method": "github_app",
+            "app_id": installed["id"],
+            "app_key_file": installed["private_key_file"],
+        }
+
+        code = main(["marshal", "--config", settings_file(tmp_path, addresses, login), "--json"])
+
+        captured = capsys.readouterr()
+        assert code == 0, captured
+        assert json.loads(captured.out)["projects"][0]["merged"] == [1]
+
+
+def test_a_second_run_at_once_says_who_holds_the_lock(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Simulator(repository(1)) as simulator:
+        addresses = simulator.addresses()
+        login = {"method": "token_file", "token_file": addresses["token_file"]}
+        path = settings_file(tmp_path, addresses, login)
+        with locks.exclusive(tmp_path / "state/demo/lock"):
+            assert main(["marshal", "--config", path, "--json"]) == 75
+        assert "lock" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_a_list_that_breaks_off_lands_nothing(tmp_path: Path) -> None:
+    with Simulator(repository(120)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        simulator.add_fault({"path": "*graphql", "skip": 1, "times": 4, "answer": {"status": 502}})
+
+        report = rig.cycle()
+
+        assert report.gate == "data_incomplete"
+        assert set(rig.states.values()) == {"OPEN"}
+        assert rig.simulator.dispatcher.counts()["writes"] == 0
+
+
+def test_native_mode_enters_githubs_queue_once(tmp_path: Path) -> None:
+    rules = [{"branch": "main", "required_checks": ["ci"], "merge_queue": True}]
+    with Simulator(repository(2, rules=rules)) as simulator:
+        rig = Rig(simulator, tmp_path, policy(mode="native"))
+
+        first = rig.cycle()
+        second = rig.cycle()
+
+        assert first.results == {1: "enqueued", 2: "enqueued"}
+        assert {d.reason.code for d in second.decisions.values()} == {"in_merge_queue"}
+        assert second.results == {}
