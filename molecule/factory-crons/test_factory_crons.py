@@ -39,7 +39,8 @@ def converge(jobs: list[dict[str, Any]], *options: str, **arguments: Any) -> dic
             "ansible", HOST, "-i", str(HERE / "inventory.yml"), *options,
             "-m", "aina.factory.systemd_jobs", "-a", json.dumps({"jobs": jobs, **arguments}),
         ],
-        env={**os.environ, "ANSIBLE_DIFF_ALWAYS": "false", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"},
+        env={**os.environ, "ANSIBLE_DIFF_ALWAYS": "false", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+             "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     result: dict[str, Any]

@@ -246,7 +246,7 @@ def parse_time(text: str | None) -> float | None:
     if not text or text.startswith("0001-"):
         return None
     # The engine writes nanoseconds, and leaves trailing zeros out.
-    head, _, rest = text.partition(".")
+    head, _dot, rest = text.partition(".")
     zone = rest.lstrip("0123456789") if rest else ""
     return datetime.fromisoformat((head + zone).replace("Z", "+00:00")).timestamp()
 

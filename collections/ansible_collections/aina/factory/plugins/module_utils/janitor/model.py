@@ -99,12 +99,10 @@ class Kind(Protocol):
     @property
     def name(self) -> str:
         """The name in the configuration's order and in reports."""
-        ...
 
     @property
     def limits(self) -> Limits:
         """The kind's limits."""
-        ...
 
     def inventory(self) -> Sequence[Candidate]:
         """Return what may go and what holds it; changes nothing.
@@ -114,7 +112,6 @@ class Kind(Protocol):
             KindError: the kind could not be inspected.
 
         """
-        ...
 
     def remove(self, candidate: Candidate) -> Removal:
         """Check the candidate once more and let it go.
@@ -124,4 +121,3 @@ class Kind(Protocol):
             KindError: it could not be removed.
 
         """
-        ...

@@ -109,7 +109,7 @@ def entries(root: str, globs: Sequence[str] = ("*",)) -> list[Found]:
             inside = [status]
             if stat.S_ISDIR(status.st_mode):
                 with opened(root, parts) as below:
-                    inside += [item for _, item in _walk(below, parts, device, recursive=True)]
+                    inside += [item for _depth, item in _walk(below, parts, device, recursive=True)]
             found.append(_found(root, parts, status, inside))
     return found
 

@@ -34,7 +34,7 @@ def lock_path(lock: str) -> str:
 
 def job_of(unit: str) -> str | None:
     """Return the job a unit name belongs to, or ``None`` when it is not a job's unit."""
-    stem, _, suffix = unit.rpartition(".")
+    stem, _dot, suffix = unit.rpartition(".")
     if suffix in ("timer", "service") and stem.startswith(PREFIX) and stem != PREFIX:
         return stem.removeprefix(PREFIX)
     return None

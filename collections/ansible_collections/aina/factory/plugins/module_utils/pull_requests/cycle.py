@@ -58,17 +58,21 @@ class Git(Protocol):
     """What a cycle asks of git; see ``mirror.Mirror``."""
 
     def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None: ...  # noqa: D102
+
     def evidence(  # noqa: D102
         self, base_oid: str, head_oid: str, window_days: int, *, patch: bool
     ) -> Evidence: ...
+
     def missing(self, oids: Any) -> set[str]: ...  # noqa: D102
     def merge(self, ours: str, theirs: str) -> Merged: ...  # noqa: D102
     def tree(self, commit: str) -> str: ...  # noqa: D102
     def landed_tree(self, method: str, merge_oid: str, base_oid: str, head_oid: str) -> str: ...  # noqa: D102
     def last_change(self, base_oid: str, head_oid: str, paths: Any) -> str: ...  # noqa: D102
+
     def stack(  # noqa: D102
         self, base_oid: str, heads: Any, method: str
     ) -> tuple[list[tuple[str, str]], list[int]]: ...
+
     def push(self, oid: str, branch: str) -> None: ...  # noqa: D102
 
 
@@ -281,7 +285,7 @@ class Cycle:
     def _without_rivals(self, snapshot: Snapshot) -> tuple[Snapshot, Plan]:
         """Decide; hold back who would conflict with an older one that lands first."""
         plan = decide(self.policy, snapshot, self.world.now())
-        for _ in range(len(snapshot.pulls)):
+        for _turn in range(len(snapshot.pulls)):
             numbers = [decision.number for decision in plan.chosen(Verb.MERGE)]
             if plan.train is not None:
                 numbers = [number for number, _head in plan.train.members]

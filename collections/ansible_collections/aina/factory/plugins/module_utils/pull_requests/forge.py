@@ -95,54 +95,42 @@ class Forge(Protocol):
 
         ``wanted`` ranks what deserves the full look; those in ``always`` get it first.
         """
-        ...
 
     def reread(
         self, branch: str, numbers: Sequence[int]
     ) -> tuple[Branch, Mapping[int, PullRequest | None]]:
         """Return the branch and these pull requests in full; None for one not open."""
-        ...
+        raise NotImplementedError
 
     def fate(self, number: int) -> Fate:
         """Return what became of a pull request."""
-        ...
 
     def commit_checks(self, oid: str) -> Checks:
         """Return the checks of one commit."""
-        ...
 
     def merge(self, pull: PullRequest, method: str) -> str:
         """Merge exactly ``pull.head_oid``; return the merge commit's oid."""
-        ...
 
     def enqueue(self, pull: PullRequest) -> None:
         """Put exactly ``pull.head_oid`` into GitHub's merge queue."""
-        ...
 
     def update_branch(self, pull: PullRequest) -> None:
         """Merge the base branch into the head, if it still is the judged one."""
-        ...
 
     def add_label(self, number: int, label: str) -> None:
         """Add a label; it is created when missing."""
-        ...
 
     def remove_label(self, number: int, label: str) -> None:
         """Remove a label; a missing one is fine."""
-        ...
 
     def comment(self, number: int, body: str) -> None:
         """Add a comment."""
-        ...
 
     def close(self, number: int) -> None:
         """Close a pull request."""
-        ...
 
     def retarget(self, number: int, base: str) -> None:
         """Change the base branch of a pull request."""
-        ...
 
     def delete_branch(self, ref: str) -> None:
         """Delete a branch; a missing one is fine."""
-        ...

@@ -28,7 +28,7 @@ _MERGE_STATES = frozenset(
 )
 _REVIEW_DECISIONS = frozenset({"", "APPROVED", "CHANGES_REQUESTED", "REVIEW_REQUIRED"})
 
-Rule = Callable[[Policy, Snapshot, PullRequest, float], Verdict | None]
+Rule = Callable[[Policy, Snapshot, PullRequest, float], "Verdict | None"]
 
 
 def readable(

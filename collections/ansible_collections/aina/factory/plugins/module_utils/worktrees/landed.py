@@ -86,7 +86,7 @@ def ask_remote(git: Git, name: str, default_branch: str | None) -> Remote:
     refs: dict[str, str] = {}
     announced = None
     for line in output.decode(errors="surrogateescape").splitlines():
-        value, _, ref = line.partition("\t")
+        value, _tab, ref = line.partition("\t")
         if value.startswith("ref: refs/heads/") and ref == "HEAD":
             announced = value.removeprefix("ref: refs/heads/")
         elif ref.startswith("refs/"):
@@ -276,7 +276,7 @@ class _History:
     def _read_reverts(self, stdin: bytes) -> None:
         words = ["--grep=This reverts commit", "--format=%x01%H%n%B", "--stdin"]
         for entry in self.output("log", *words, stdin=stdin).split(b"\1")[1:]:
-            commit, _, message = entry.partition(b"\n")
+            commit, _newline, message = entry.partition(b"\n")
             named = re.findall(rb"This reverts commit ([0-9a-f]{40,64})", message)
             self.reverts[commit.decode()] = {oid.decode() for oid in named}
 
@@ -492,11 +492,11 @@ def _is_one_line(walk: Sequence[tuple[str, State, State]], end: State) -> bool:
 def _loops(walk: Sequence[tuple[str, State, State]]) -> list[range]:
     """Return the stretches of a walk that end in the state in which they began."""
     ends: dict[State, list[int]] = {}
-    for position, (_, _, new) in enumerate(walk):
+    for position, (_commit, _old, new) in enumerate(walk):
         ends.setdefault(new, []).append(position)
     return [
         range(first, last + 1)
-        for first, (_, old, _) in enumerate(walk)
+        for first, (_commit, old, _new) in enumerate(walk)
         for last in ends.get(old, ())
         if last > first
     ]
@@ -505,7 +505,7 @@ def _loops(walk: Sequence[tuple[str, State, State]]) -> list[range]:
 def _needed_steps(
     walk: Sequence[tuple[str, State, State]], loops: Sequence[range], needed: set[str]
 ) -> set[int]:
-    fixed = {position for position, (commit, _, _) in enumerate(walk) if commit in needed}
+    fixed = {position for position, (commit, _old, _new) in enumerate(walk) if commit in needed}
     spare = {position for loop in loops if fixed.isdisjoint(loop) for position in loop}
     return set(range(len(walk))) - spare
 
@@ -635,7 +635,7 @@ def _find_replays(
         within = {
             index
             for path in lane.touched
-            for index, _, _ in events.get(path, ())
+            for index, _old, _new in events.get(path, ())
             if index < lane.window
         }
         # Where the default branch renamed a file of the lane, what lands has other paths.
@@ -643,7 +643,7 @@ def _find_replays(
             (
                 index
                 for path in lane.touched
-                for index, _, new in events.get(path, ())
+                for index, _old, new in events.get(path, ())
                 if index < lane.window and new[0] == _ABSENT
             ),
             default=0,

@@ -80,7 +80,7 @@ def listed(git: Git, common_dir: str) -> list[Listed]:
     output = git.output("worktree", "list", "--porcelain", "-z")
     for attribute in output.split(b"\0"):
         if attribute:
-            name, _, value = os.fsdecode(attribute).partition(" ")
+            name, _space, value = os.fsdecode(attribute).partition(" ")
             entry[name] = value
         elif entry:
             path = entry["worktree"]
@@ -278,9 +278,9 @@ def _status_obstacles(git: Git, item: Listed, policy: Policy) -> Iterator[Obstac
     reported: set[str] = set()
     expected = {"branch.oid": item.head, "branch.head": item.branch or "(detached)"}
     for entry in entries:
-        kind, _, rest = entry.partition(" ")
+        kind, _space, rest = entry.partition(" ")
         if kind == "#":
-            name, _, value = rest.partition(" ")
+            name, _space, value = rest.partition(" ")
             if expected.get(name, value) != value:
                 yield ("head_moved", f"{name} is {value} and was {expected[name]}")
             continue
@@ -326,7 +326,7 @@ def _index_obstacles(git: Git, item: Listed) -> Iterator[Obstacle]:
     """Look behind the flags that make ``git status`` look away, and at submodules."""
     flagged: list[tuple[str, str]] = []
     for entry in fields(git.output("ls-files", "-z", "-v", "--stage")):
-        head, _, path = entry.partition("\t")
+        head, _tab, path = entry.partition("\t")
         tag, mode, oid, _stage = head.split(" ")
         if mode == "160000":
             yield from _submodule_obstacles(git, item, path)
@@ -335,10 +335,10 @@ def _index_obstacles(git: Git, item: Listed) -> Iterator[Obstacle]:
         elif (tag.islower() or tag == "S") and Path(item.path, path).exists():
             flagged.append((path, oid))
     if flagged:
-        if any("\n" in path for path, _ in flagged):
+        if any("\n" in path for path, _oid in flagged):
             yield ("hidden_changes", "a flagged path holds a newline and cannot be compared")
             return
-        names = [path for path, _ in flagged]
+        names = [path for path, _oid in flagged]
         actual = git.output(
             "hash-object", "--stdin-paths", stdin=os.fsencode("\n".join(names) + "\n")
         )

@@ -106,7 +106,7 @@ def test_merging_holds_what_is_wanted_and_giving_back_loses_nothing(
     assert again.settings == merged.settings
     assert before == untouched
     # A scalar that had to make way for an object is the one thing that is not restored by key.
-    kept = {path for path, _ in docker_daemon.leaves(before)} & {*after, *merged.owned}
+    kept = {path for path, _value in docker_daemon.leaves(before)} & {*after, *merged.owned}
     returned = dict(docker_daemon.leaves(back.settings))
     original = dict(docker_daemon.leaves(before))
     assert all(returned[path] == original[path] for path in kept)

@@ -64,7 +64,7 @@ def test_the_engines_times_are_understood(text: str | None, expected: float | No
 @pytest.mark.parametrize(("status", "expected"), STORES)
 def test_the_image_store_is_recognised(status: Any, expected: str) -> None:
     answer = {"Driver": "overlay2", "DriverStatus": status}
-    found, _ = engine({**VERSION, "/info": (200, answer)})
+    found, _log = engine({**VERSION, "/info": (200, answer)})
 
     assert found.store() == expected
 
@@ -73,7 +73,7 @@ def test_the_image_store_is_recognised(status: Any, expected: str) -> None:
 def test_pruning_a_cache_record_says_what_came_of_it(
     status: int, body: Any, expected: tuple[bool, str]
 ) -> None:
-    found, _ = engine({**VERSION, "/build/prune": (status, body)})
+    found, _log = engine({**VERSION, "/build/prune": (status, body)})
 
     removal = found.remove_cache_record("x")
 
@@ -90,7 +90,7 @@ def test_an_image_that_came_into_use_stays() -> None:
 
 
 def test_an_engine_that_is_down_is_a_failure_that_names_its_socket() -> None:
-    found, _ = engine({})
+    found, _log = engine({})
 
     with pytest.raises(KindError, match=r"/run/docker\.sock"):
         found.containers()

@@ -75,7 +75,7 @@ def test_a_full_disk_takes_the_oldest_until_the_low_mark() -> None:
 
     found = reasons(candidates, Limits(), FULL)
 
-    assert [name for name, (goes, _) in found.items() if goes] == ["40", "30", "20"]
+    assert [name for name, (goes, _why) in found.items() if goes] == ["40", "30", "20"]
 
 
 def test_between_the_marks_nothing_within_limits_goes() -> None:
@@ -99,7 +99,7 @@ def test_a_kind_without_watermark_gives_nothing_up() -> None:
 def test_a_run_is_bounded() -> None:
     found = reasons([thing(str(n), 100 + n) for n in range(5)], Limits(1, max_per_run=2))
 
-    assert [name for name, (goes, _) in found.items() if goes] == ["4", "3"]
+    assert [name for name, (goes, _why) in found.items() if goes] == ["4", "3"]
     assert found["0"] == (False, "run_limit")
 
 

@@ -22,7 +22,7 @@ def open_path() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="worktrees-"))
     path.chmod(0o777)
     yield path
-    for directory, _, _ in os.walk(path):
+    for directory, _names, _files in os.walk(path):
         Path(directory).chmod(0o700)
     shutil.rmtree(path)
 

@@ -164,7 +164,7 @@ def test_a_ref_of_its_own_keeps_it(world: World) -> None:
     assert world.plan()["lane"].reap
 
 
-Answer = Callable[[Sequence[str | bytes]], Completed | None]
+Answer = Callable[[Sequence[str | bytes]], "Completed | None"]
 
 
 def instead(answer: Answer) -> Any:
