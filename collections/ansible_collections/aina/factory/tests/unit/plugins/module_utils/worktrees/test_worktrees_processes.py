@@ -168,13 +168,13 @@ def proc(tmp_path: Path) -> Proc:
 
 
 LANE = "/home/ali/lane"
-# The container's root is an overlay; the server's /home/ali is its /work.
-CONTAINER = "50 1 0:90 / / rw - overlay overlay rw\n51 50 8:2 /ali /work rw - ext4 /dev/sda2 rw\n"
+# The container's root is an overlay; the server's /home/ali is its /mnt.
+CONTAINER = "50 1 0:90 / / rw - overlay overlay rw\n51 50 8:2 /ali /mnt rw - ext4 /dev/sda2 rw\n"
 
 
 def test_a_path_in_a_container_is_seen_as_the_server_sees_it(proc: Proc) -> None:
-    proc.add(7, mounts=CONTAINER, cwd="/work/lane/src")
-    proc.add(8, mounts=CONTAINER, cwd="/", files=("/work/lane/a (deleted)", "pipe:[5]"))
+    proc.add(7, mounts=CONTAINER, cwd="/mnt/lane/src")
+    proc.add(8, mounts=CONTAINER, cwd="/", files=("/mnt/lane/a (deleted)", "pipe:[5]"))
 
     assert sorted(proc.find(LANE).inside[LANE]) == ["node (7)", "node (8)"]
 
@@ -193,14 +193,14 @@ def test_a_part_of_it_that_a_container_has_mounted_counts_though_unused(proc: Pr
 
 
 def test_another_disk_with_the_same_path_inside_is_another_place(proc: Proc) -> None:
-    proc.add(7, mounts=CONTAINER.replace("8:2", "8:3"), cwd="/work/lane")
+    proc.add(7, mounts=CONTAINER.replace("8:2", "8:3"), cwd="/mnt/lane")
 
     assert proc.find(LANE).inside == {}
 
 
 def test_of_two_mounts_on_one_point_the_later_is_seen(proc: Proc) -> None:
-    later = "53 51 8:9 / /work rw - ext4 /dev/sdb1 rw\n"
-    proc.add(7, mounts=CONTAINER + later, cwd="/work/lane")
+    later = "53 51 8:9 / /mnt rw - ext4 /dev/sdb1 rw\n"
+    proc.add(7, mounts=CONTAINER + later, cwd="/mnt/lane")
 
     assert proc.find(LANE).inside == {}
 
@@ -227,7 +227,7 @@ def test_init_alone_may_stay_unseen(proc: Proc) -> None:
 
 
 def test_a_process_that_ends_meanwhile_is_nobody(proc: Proc) -> None:
-    base = proc.add(7, mounts=CONTAINER, cwd="/work/lane")
+    base = proc.add(7, mounts=CONTAINER, cwd="/mnt/lane")
     (base / "ns/mnt").unlink()
 
     found = proc.find(LANE)
