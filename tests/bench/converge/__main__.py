@@ -64,9 +64,9 @@ def pyinfra_program() -> str:
 def declared_files(directory: Path) -> Path:
     """Copy from the host every file that the site run owns, for the others to compare with."""
     listing = (
-        "find /usr/local/lib/aina-factory /etc/aina-factory -type f -not -name '*.pyc'; "
-        "ls /usr/local/bin/factory /etc/docker/daemon.json /etc/systemd/system/factory-* "
-        "/etc/systemd/journald.conf.d/* /etc/apt/apt.conf.d/*aina* 2>/dev/null"
+        "find /usr/local/lib/aina-factory /usr/local/bin /etc/aina-factory /etc/docker "
+        "/etc/systemd/journald.conf.d /etc/apt/apt.conf.d -type f -not -name '*.pyc'; "
+        "find /etc/systemd/system -path '*/factory-*' -type f"
     )
     names = subprocess.run(
         ["docker", "exec", HOST, "sh", "-c", listing], capture_output=True, text=True, check=True
