@@ -1,7 +1,18 @@
-"""The locks of the core, under the name that the command's modules use."""
+"""The locks of this server: where they lie, and the one that several commands take."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
 from ansible_collections.aina.factory.plugins.module_utils.locks import exclusive
 
-__all__ = ["exclusive"]
+__all__ = ["WORKTREES", "directory_of", "exclusive"]
+
+# Taken by everything that makes or deletes worktrees on this server.
+WORKTREES = "factory-worktrees.lock"
+
+
+def directory_of(whole: Section) -> Path:
+    """Return where the locks lie (key ``locks.directory``)."""
+    return Path(whole.section("locks", {}).absolute_path("directory", "/run/lock"))

@@ -18,8 +18,6 @@ from factory.janitor_worktrees import Worktrees
 from factory.outcome import Exit, Outcome, UsageError
 from factory.text import printable, size
 
-LOCK = "factory-worktrees.lock"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``factory janitor``."""
@@ -46,8 +44,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     """
     whole = configuration.load(Path(arguments.config))
     policy = policies.from_section(whole.section("janitor", {}))
-    lock_directory = lock_directory_of(whole)
-    with locks.exclusive(lock_directory / LOCK):
+    lock_directory = locks.directory_of(whole)
+    with locks.exclusive(lock_directory / locks.WORKTREES):
         now = effects.now()
         engine = janitor_kinds.docker_engine(policy.docker)
         memory = janitor_kinds.DockerMemory(engine, Path(policy.image_use_path), now)
@@ -83,11 +81,6 @@ def _kinds(
     if policy.docker.enabled:
         found += janitor_kinds.docker_kinds(policy.docker, engine, memory, device)
     return found
-
-
-def lock_directory_of(whole: Section) -> Path:
-    """Return where the locks lie (key ``locks.directory``)."""
-    return Path(whole.section("locks", {}).absolute_path("directory", "/run/lock"))
 
 
 def _chosen(kinds: list[Kind], only: list[str]) -> list[Kind]:

@@ -26,8 +26,6 @@ from factory import configuration, effects, github, locks
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 from factory.text import printable, progress_bar, size
 
-# Taken by everything that makes or deletes worktrees on this server.
-HOST_LOCK = "factory-worktrees.lock"
 UNLINKER_LOCK = "aina-factory-unlink.lock"
 
 
@@ -192,8 +190,7 @@ def _host_lock(whole: Section | None, *, needed: bool) -> Iterator[None]:
     if whole is None or not needed:
         yield
         return
-    directory = whole.section("locks", {}).absolute_path("directory", "/run/lock")
-    with locks.exclusive(Path(directory, HOST_LOCK)):
+    with locks.exclusive(locks.directory_of(whole) / locks.WORKTREES):
         yield
 
 
