@@ -46,6 +46,8 @@ class Histories:
         self.plans = plans
         self.count = 0
         self.landed: dict[int, list[str]] = {}
+        # Lanes with a file that one commit made and a later one took away.
+        self.passing: set[int] = set()
 
     def unique(self) -> bytes:
         """Return words that stand nowhere else."""
@@ -95,7 +97,10 @@ class Histories:
             stream.append(_data(b"Work " + self.unique()))
             if at == 0:
                 stream.append(b"from %b\n" % base.encode())
+            before = set(files)
             stream += [self._change(number, kind, files, at) for kind in changes]
+            if any(name.startswith(b"area%d/new" % number) for name in before - set(files)):
+                self.passing.add(number)
         return b"".join(stream)
 
     def _change(self, number: int, kind: str, files: list[bytes], at: int) -> bytes:
@@ -188,6 +193,8 @@ class Histories:
         safe = held and not plan.later_commit and plan.tree in ("clean", "disposable")
         # Whether an empty commit that was picked has "landed" is a matter of taste.
         hazy = any(set(changes) <= {"empty"} for changes in plan.commits)
+        # Nor is what a file held in between part of a squash, or of a rebase onto other words.
+        hazy = hazy or (number in self.passing and (plan.landing == "squash" or plan.main_before))
         hazy = hazy and plan.landing not in ("branch", "pull", "merge")
         expected: Expected = "either" if safe and hazy else "reap" if safe else "keep"
         return Label(str(path), "random", str(plan), expected, "by construction", branch, None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Contents
@@ -11,11 +12,12 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.model impor
 _BLOCK_BYTES = 512
 
 
-def walk(root: str) -> Contents:
+def walk(root: str, skipped: Collection[str] = ()) -> Contents:
     """Look at every entry below ``root`` without following links or entering mounts.
 
     Bytes are allocated blocks; a file with several hard links counts only when all of its
-    links lie inside, since deleting the others frees nothing.
+    links lie inside, since deleting the others frees nothing. ``skipped`` are directories
+    below ``root``, relative to it, that are not entered.
     """
     try:
         top = Path(root).lstat()
@@ -26,9 +28,12 @@ def walk(root: str) -> Contents:
     mounts: list[str] = []
     unreadable: list[str] = []
     links: dict[int, list[int]] = {}
+    marks = {"": top.st_mtime_ns}
+    newest_change = 0.0
     pending = [root]
     while pending:
         directory = pending.pop()
+        inner = directory[len(root) + 1 :]
         try:
             with os.scandir(directory) as iterator:
                 entries = list(iterator)
@@ -48,9 +53,12 @@ def walk(root: str) -> Contents:
                 mounts.append(entry.path)
                 continue
             newest = max(newest, status.st_mtime)
+            newest_change = max(newest_change, status.st_ctime)
+            marks[inner] = marks.get(inner, 0) + _mark(entry.name, status)
             if stat.S_ISDIR(status.st_mode):
-                pending.append(entry.path)
                 total += status.st_blocks
+                if entry.path[len(root) + 1 :] not in skipped:
+                    pending.append(entry.path)
             elif status.st_nlink == 1:
                 total += status.st_blocks
             else:
@@ -60,10 +68,29 @@ def walk(root: str) -> Contents:
     return Contents(
         bytes=total * _BLOCK_BYTES,
         newest_mtime=newest,
+        newest_ctime=newest_change,
+        marks=marks,
         repositories=tuple(sorted(repositories)),
         mounts=tuple(sorted(mounts)),
         unreadable=tuple(sorted(unreadable)),
     )
+
+
+def _mark(name: str, status: os.stat_result) -> int:
+    """Return a number that changes with the entry.
+
+    The change time cannot be set, so it tells of every change. Of a file with several links
+    it also tells that another link came or went, as a package store's do: there it is left out.
+    """
+    shared = status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)
+    changed = 0 if shared else status.st_ctime_ns
+    return hash((name, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, changed))
+
+
+def marks_outside(marks: Mapping[str, int], skipped: Collection[str]) -> dict[str, int]:
+    """Return the marks that a walk would have made had it not entered ``skipped``."""
+    inside = tuple(f"{path}/" for path in skipped)
+    return {path: mark for path, mark in marks.items() if not f"{path}/".startswith(inside)}
 
 
 def _is_repository(names: set[str]) -> bool:

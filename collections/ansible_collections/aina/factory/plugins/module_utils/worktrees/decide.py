@@ -10,7 +10,7 @@ The reasons to keep, weightiest first: ``main_worktree``, ``missing_directory``,
 ``recently_active``, and after the plan ``changed_since_plan`` and ``failed``.
 
 The reasons to reap are the kinds of evidence: ``ancestor``, ``remote_ref``, ``snapshot``,
-``replay``, ``pull_request``.
+``rebase``, ``replay``, ``pull_request``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def decide(facts: Facts, policy: Policy, now: float) -> Verdict:
         detail = f"last touched {_ago(idle_seconds)} ago; the grace period is {_ago(policy.grace_seconds)}"
         return Verdict(facts.listed, False, "recently_active", detail, facts.evidence, size)
     evidence = facts.evidence
-    return Verdict(facts.listed, True, evidence.kind, evidence.detail, evidence, size)
+    return Verdict(
+        facts.listed, True, evidence.kind, evidence.detail, evidence, size, trace=facts.trace
+    )
 
 
 def _ago(seconds: float) -> str:

@@ -11,6 +11,9 @@ does not reach) did is in the default branch:
 ``snapshot``
     at some first-parent commit after the fork, every path that an own commit touched is
     exactly as the lane left it: a squash, a rebase, a complete cherry-pick, a duplicate;
+``rebase``
+    every own commit is in the default branch as a commit that makes exactly the same
+    changes, whatever a later one undid: a rebase, or a cherry-pick of all;
 ``replay``
     merging the lane into the parent of a default-branch commit gives exactly the tree of
     that commit: the same where the default branch had moved under the lane's files;
@@ -418,6 +421,7 @@ def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -
     landed: dict[str, Evidence] = {}
     comparable = [lane for lane in lanes.values() if lane.comparable]
     _find_snapshots(history, comparable, events, landed)
+    _find_rebased(lanes.values(), steps, events, landed)
     rest = [lane for lane in comparable if lane.head not in landed]
     _find_replays(history, rest, events, chain_paths, landed)
     _cover_clean_merges(history, lanes, touched, landed)
@@ -592,6 +596,31 @@ def _find_snapshots(
         if index is not None:
             commit = history.chain[index]
             landed[lane.head] = Evidence("snapshot", f"{commit} has every path as the lane left it")
+
+
+def _find_rebased(
+    lanes: Iterable[_Lane],
+    steps: Mapping[str, Mapping[bytes, tuple[State, State]]],
+    events: Mapping[bytes, list[tuple[int, State, State]]],
+    landed: dict[str, Evidence],
+) -> None:
+    """Look for each own commit of a lane among those of the chain, by all of its changes."""
+    made: dict[int, set[tuple[bytes, State, State]]] = {}
+    for path, changes in events.items():
+        for index, old, new in changes:
+            made.setdefault(index, set()).add((path, old, new))
+    newest = {frozenset(changes): index for index, changes in sorted(made.items(), reverse=True)}
+    for lane in lanes:
+        wanted = [
+            frozenset((path, old, new) for path, (old, new) in steps[commit].items())
+            for commit in lane.own
+        ]
+        if lane.head in landed or not all(wanted):
+            continue
+        if all(newest.get(changes, lane.window) < lane.window for changes in wanted):
+            count = len(lane.own)
+            detail = f"each of its {count} commits is there with exactly the same changes"
+            landed[lane.head] = Evidence("rebase", detail)
 
 
 def _match(

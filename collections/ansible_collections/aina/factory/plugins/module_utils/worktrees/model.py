@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,7 +104,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Why a commit is safe: ``kind`` is ancestor, remote_ref, snapshot, replay or pull_request."""
+    """Why a commit is safe: ``kind`` is one of those that ``landed`` lists."""
 
     kind: str
     detail: str
@@ -113,16 +114,33 @@ class Evidence:
 class Contents:
     """What one walk over a worktree's files found.
 
-    ``bytes`` is the allocated size that deleting it frees. ``newest_mtime`` is in seconds
-    since the epoch. ``repositories`` are paths of nested git repositories, ``mounts`` of
-    entries on another file system, ``unreadable`` of directories that could not be read.
+    ``bytes`` is the allocated size that deleting it frees. ``newest_mtime`` and
+    ``newest_ctime`` are in seconds since the epoch. ``marks`` has a number for each
+    directory, relative to the root, that changes with any of its entries. ``repositories``
+    are paths of nested git repositories, ``mounts`` of entries on another file system,
+    ``unreadable`` of directories that could not be read.
     """
 
     bytes: int = 0
     newest_mtime: float = 0.0
+    newest_ctime: float = 0.0
+    marks: Mapping[str, int] = field(default_factory=dict)
     repositories: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What tells later whether a worktree is still as it was when it was judged.
+
+    ``tree`` and ``admin`` are the marks of its files, without those in the ``disposable``
+    directories, and of git's own directory for it.
+    """
+
+    tree: Mapping[str, int]
+    admin: Mapping[str, int]
+    disposable: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -133,11 +151,15 @@ class Facts:
     evidence: Evidence | None = None
     obstacles: tuple[tuple[str, str], ...] = ()
     contents: Contents | None = None
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision about one worktree; ``reason`` is a stable code."""
+    """The decision about one worktree; ``reason`` is a stable code.
+
+    One that is to be reaped carries the ``trace`` by which a change since shows.
+    """
 
     listed: Listed
     reap: bool
@@ -146,6 +168,7 @@ class Verdict:
     evidence: Evidence | None
     bytes: int | None
     reaped: bool = False
+    trace: Trace | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the JSON form. A path that is not UTF-8 keeps its bytes as surrogates."""

@@ -15,7 +15,10 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     survey,
     trash,
 )
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.contents import walk
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.contents import (
+    marks_outside,
+    walk,
+)
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.decide import decide
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git, GitError
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
@@ -24,6 +27,7 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.model impor
     Listed,
     Policy,
     Report,
+    Trace,
     Verdict,
 )
 
@@ -33,6 +37,8 @@ LOCK = "aina-factory-reap.lock"
 Progress = Callable[[str, int, int], None]
 
 _WORKERS = max(4, 2 * (os.cpu_count() or 1))
+# A file system tells two changes apart only when a tick of its clock lies between them.
+_TICK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -86,13 +92,15 @@ def plan(task: Task, policy: Policy, tools: Tools) -> Report:
                 *survey.stash_obstacle(item, stashes),
                 *_proof_obstacles(item, private[item.path], proofs, report),
             ]
-    contents, file_obstacles = _look_at_files(git, items, obstacles, proofs, policy, tools)
+    looks = _look_at_files(git, items, obstacles, proofs, policy, tools)
     for item in items:
+        look = looks.get(item.path, _Look())
         facts = Facts(
             listed=item,
             evidence=proofs.evidence.get(item.head or ""),
-            obstacles=(*obstacles[item.path], *file_obstacles.get(item.path, ())),
-            contents=contents.get(item.path),
+            obstacles=(*obstacles[item.path], *look.obstacles),
+            contents=look.contents,
+            trace=look.trace,
         )
         report.verdicts.append(decide(facts, policy, tools.now()))
     report.unknown_directories = _unknown_directories(task, items)
@@ -172,6 +180,15 @@ def _proof_obstacles(
     return []
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What the files of one worktree told."""
+
+    contents: Contents | None = None
+    obstacles: tuple[survey.Obstacle, ...] = ()
+    trace: Trace | None = None
+
+
 def _look_at_files(
     git: Git,
     items: Sequence[Listed],
@@ -179,35 +196,43 @@ def _look_at_files(
     proofs: landed.Proofs,
     policy: Policy,
     tools: Tools,
-) -> tuple[dict[str, Contents], dict[str, list[survey.Obstacle]]]:
+) -> dict[str, _Look]:
     candidates = {
         item.path
         for item in items
         if not obstacles[item.path] and (item.head or "") in proofs.evidence
     }
     existing = [item for item in items if not item.is_main and Path(item.path).is_dir()]
-    contents: dict[str, Contents] = {}
-    found: dict[str, list[survey.Obstacle]] = {}
 
-    def look(item: Listed) -> tuple[Contents, list[survey.Obstacle]]:
-        seen = walk(item.path)
-        if item.path not in candidates:
-            return seen, []
-        activity = survey.last_activity(item)
-        seen = replace(seen, newest_mtime=max(seen.newest_mtime, activity))
-        against = survey.obstacles_of_files(git, item, policy)
-        if not against:
-            submodules = survey.submodule_paths(git, item) if seen.repositories else []
-            against = survey.obstacles_of_contents(item, seen, submodules)
-        return seen, against
+    def look(item: Listed) -> _Look:
+        if item.path in candidates:
+            return _look_closely(git, item, policy, tools.now())
+        return _Look(replace(walk(item.path), marks={}))
 
+    looks: dict[str, _Look] = {}
     with ThreadPoolExecutor(_WORKERS) as workers:
-        for number, (item, result) in enumerate(
+        for number, (item, seen) in enumerate(
             zip(existing, workers.map(look, existing), strict=True)
         ):
-            contents[item.path], found[item.path] = result
+            looks[item.path] = seen
             tools.progress("looking at files", number + 1, len(existing))
-    return contents, found
+    return looks
+
+
+def _look_closely(git: Git, item: Listed, policy: Policy, now: float) -> _Look:
+    # Marks before judgement: what changes in between then shows as a change since.
+    admin = walk(item.admin_dir or "")
+    seen = walk(item.path)
+    activity = survey.last_activity(item)
+    against, disposable = survey.obstacles_of_files(git, item, policy)
+    if not against:
+        submodules = survey.submodule_paths(git, item) if seen.repositories else []
+        against = survey.obstacles_of_contents(item, seen, submodules)
+    trace = Trace(marks_outside(seen.marks, disposable), admin.marks, disposable)
+    if max(seen.newest_ctime, admin.newest_ctime) > now - _TICK_SECONDS:
+        trace = Trace({}, {}, disposable)  # a further change would not show
+    contents = replace(seen, newest_mtime=max(seen.newest_mtime, activity), marks={})
+    return _Look(contents, tuple(against), trace)
 
 
 def _unknown_directories(task: Task, items: Sequence[Listed]) -> list[str]:
@@ -249,7 +274,7 @@ def recover(task: Task, tools: Tools) -> list[str]:
 
 
 def carry_out(report: Report, task: Task, policy: Policy, tools: Tools) -> None:
-    """Reap what the plan says, after one more look at each worktree.
+    """Reap what the plan says and what is still as the plan saw it.
 
     The report's verdicts are replaced by what became of them.
 
@@ -259,15 +284,22 @@ def carry_out(report: Report, task: Task, policy: Policy, tools: Tools) -> None:
     """
     common_dir = survey.common_directory(tools.run, task.repository)
     git = Git(tools.run, task.repository)
-    git.defuse()
     doomed = [index for index, verdict in enumerate(report.verdicts) if verdict.reap]
     places = {report.verdicts[index].listed.path for index in doomed}
     trash.make_ready(
         {*map(_parent, places), *filter(os.path.isdir, task.worktree_roots)}, common_dir
     )
+    items = survey.listed(git, common_dir)
+    occupants = _occupants(report.verdicts[index].listed for index in doomed)
     for number, index in enumerate(doomed):
         verdict = report.verdicts[index]
-        report.verdicts[index] = _reap_one(verdict, git, common_dir, policy, tools, report)
+        changed = _changes_since_plan(verdict.listed, items, policy)
+        for reason, detail in _occupant_obstacles(verdict.listed, occupants):
+            changed = changed or f"{reason}: {detail}"
+        if changed is None:
+            report.verdicts[index] = _reap_one(verdict, git, common_dir, tools, report)
+        else:
+            report.verdicts[index] = _spared(verdict, changed)
         tools.progress("reaping", number + 1, len(doomed))
     _give_back_the_occupied(report, common_dir)
 
@@ -276,60 +308,72 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _reap_one(
-    verdict: Verdict, git: Git, common_dir: str, policy: Policy, tools: Tools, report: Report
-) -> Verdict:
-    """Look once more, right before the rename: at the files, and last at the processes."""
-    changed = _changes_since_plan(verdict, git, policy)
-    occupants = _occupants([verdict.listed])
-    item = verdict.listed
-    for reason, detail in _occupant_obstacles(item, occupants):
-        changed = changed or f"{reason}: {detail}"
-    if changed is not None:
-        return replace(verdict, reap=False, reason="changed_since_plan", detail=changed)
+def _spared(verdict: Verdict, why: str) -> Verdict:
+    return replace(verdict, reap=False, reaped=False, reason="changed_since_plan", detail=why)
+
+
+def _changes_since_plan(item: Listed, items: Sequence[Listed], policy: Policy) -> str | None:
+    """Return what git and the directory entries say against the plan now."""
+    found = next((other for other in items if other.path == item.path), None)
+    if found is None:
+        return "git does not list it any more"
+    if found.lock_reason is not None and item.lock_reason is None:
+        return "locked: it was locked meanwhile"
+    if found != item:
+        return f"head_moved: it is on {found.head} of {found.branch or 'no branch'} now"
+    against = survey.obstacles_of_form(item, items, policy) or survey.obstacles_of_git(item)
+    return f"{against[0][0]}: {against[0][1]}" if against else None
+
+
+def _reap_one(verdict: Verdict, git: Git, common_dir: str, tools: Tools, report: Report) -> Verdict:
+    item, trace = verdict.listed, verdict.trace
     try:
         if item.branch is None and verdict.reason not in {"ancestor", "remote_ref"}:
             # No branch keeps these commits, and the remote has them only under other ids.
             git.output("update-ref", f"refs/reaped/{item.head}", item.head or "")
-        trash.move(item.path, item.admin_dir or "", common_dir, tools.now())
+        trash.move(
+            item.path,
+            item.admin_dir or "",
+            common_dir,
+            tools.now(),
+            lambda tree: _difference(trace, tree, item.admin_dir or ""),
+        )
+    except trash.ChangedError as error:
+        return _spared(verdict, str(error))
     except (trash.TrashError, GitError) as error:
         report.failures.append(str(error))
         return replace(verdict, reap=False, reason="failed", detail=str(error))
     return replace(verdict, reaped=True)
 
 
-def _changes_since_plan(verdict: Verdict, git: Git, policy: Policy) -> str | None:
-    """Return what speaks against the plan now, processes apart."""
-    item = verdict.listed
-    against = survey.obstacles_of_form(item, [], policy) or survey.obstacles_of_git(item)
-    if not against and Path(item.admin_dir or "", "locked").exists() and item.lock_reason is None:
-        against = [("locked", "it was locked meanwhile")]
-    if not against:
-        against = survey.obstacles_of_files(git, item, policy)
-    return f"{against[0][0]}: {against[0][1]}" if against else None
+def _difference(trace: Trace | None, tree: str, admin_dir: str) -> str | None:
+    """Return what is not as it was when the worktree was judged.
+
+    Asked when the tree is where nobody looks for it any more: no change can follow unseen.
+    """
+    if trace is None:
+        return "it was not looked at closely"
+    for before, now, place in (
+        (trace.tree, walk(tree, trace.disposable).marks, "it"),
+        (trace.admin, walk(admin_dir).marks, admin_dir),
+    ):
+        differing = [path for path in sorted({*before, *now}) if before.get(path) != now.get(path)]
+        if differing:
+            return f"something in {'/'.join(filter(None, [place, differing[-1]]))} changed"
+    return None
 
 
 def _give_back_the_occupied(report: Report, common_dir: str) -> None:
     """Undo for a process that went in between the last look and the rename."""
     reaped = {verdict.listed.path for verdict in report.verdicts if verdict.reaped}
-    entries = {
-        os.path.realpath(entry.tree): entry
-        for entry in trash.entries(common_dir)
-        if entry.path in reaped and not entry.deleting
-    }
-    occupants = processes.find(entries)
-    for tree, inside in occupants.inside.items():
-        entry = entries[tree]
-        trash.put_back(entry, common_dir)
-        for index, verdict in enumerate(report.verdicts):
-            if verdict.listed.path == entry.path:
-                report.verdicts[index] = replace(
-                    verdict,
-                    reap=False,
-                    reaped=False,
-                    reason="changed_since_plan",
-                    detail=f"process_inside: {', '.join(inside)}",
-                )
+    moved = [entry for entry in trash.entries(common_dir) if entry.path in reaped]
+    inside, problems = trash.give_back_the_occupied(moved, common_dir)
+    report.failures += problems
+    occupied = {entry.path: inside[entry.token] for entry in moved if entry.token in inside}
+    for index, verdict in enumerate(report.verdicts):
+        names = occupied.get(verdict.listed.path)
+        if names:
+            report.verdicts[index] = _spared(verdict, f"process_inside: {', '.join(names)}")
 
 
 def due_before(task: Task, policy: Policy, tools: Tools) -> float:

@@ -246,21 +246,30 @@ def stash_obstacle(item: Listed, subjects: Sequence[str]) -> list[Obstacle]:
     return [] if entry is None else [("stash", f"a stash was made on its branch: {entry}")]
 
 
-def obstacles_of_files(git: Git, item: Listed, policy: Policy) -> list[Obstacle]:
-    """Return changes, untracked files and ignored files that are not disposable."""
+def obstacles_of_files(
+    git: Git, item: Listed, policy: Policy
+) -> tuple[list[Obstacle], frozenset[str]]:
+    """Return changes, untracked files and ignored files that are not disposable.
+
+    With them come the disposable directories, relative to the worktree.
+    """
     here = git.at(item.path)
+    disposable: set[str] = set()
     try:
         if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
             here.defuse()  # it can have settings that the repository does not show
-        return [
-            *_status_obstacles(here, item, policy),
+        found = [
+            *_status_obstacles(here, item, policy, disposable),
             *_index_obstacles(here, item),
         ]
     except (GitError, OSError) as error:
-        return [("status_failed", str(error))]
+        found = [("status_failed", str(error))]
+    return found, frozenset(disposable)
 
 
-def _status_obstacles(git: Git, item: Listed, policy: Policy) -> Iterator[Obstacle]:
+def _status_obstacles(
+    git: Git, item: Listed, policy: Policy, disposable: set[str]
+) -> Iterator[Obstacle]:
     entries = iter(
         fields(
             git.output(
@@ -286,9 +295,11 @@ def _status_obstacles(git: Git, item: Listed, policy: Policy) -> Iterator[Obstac
             continue
         reason = {"?": "untracked_files", "!": "ignored_files"}.get(kind, "uncommitted_changes")
         path = rest if kind in "?!" else rest.split(" ", 9 if kind == "u" else 7)[-1]
-        if kind == "!" and (
-            _disposable(git.directory, path, policy) or _empty_trash(f"{git.directory}/{path}")
-        ):
+        if kind == "!" and _disposable(git.directory, path, policy):
+            if path.endswith("/"):
+                disposable.add(path.rstrip("/"))
+            continue
+        if kind == "!" and _empty_trash(f"{git.directory}/{path}"):
             continue
         if reason not in reported:
             reported.add(reason)

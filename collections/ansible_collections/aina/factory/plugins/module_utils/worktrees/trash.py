@@ -15,12 +15,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from ansible_collections.aina.factory.plugins.module_utils.worktrees import processes
 
 TREE_TRASH = ".aina-factory-trash"
 ADMIN_TRASH = "aina-factory-trash"
@@ -31,6 +32,10 @@ _UNLINK_SECONDS = 6 * 3600.0
 
 class TrashError(Exception):
     """A worktree could not be moved; it is where it was. The message says why."""
+
+
+class ChangedError(TrashError):
+    """A worktree changed before it was moved; it is where it was. The message says what."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,20 @@ def _make_directory(directory: str) -> None:
             os.chown(made, owner.st_uid, owner.st_gid)
 
 
-def move(path: str, admin_dir: str, common_dir: str, now: float) -> str:
+def move(
+    path: str,
+    admin_dir: str,
+    common_dir: str,
+    now: float,
+    difference: Callable[[str], str | None] = lambda tree: None,
+) -> str:
     """Take the worktree at ``path`` away and return its token.
 
+    ``difference`` is called with the place of the moved tree, before git forgets it, and
+    returns what speaks against its going; then it is put back.
+
     Raises:
+        ChangedError: something speaks against it; it is where it was.
         TrashError: it could not be moved and is where it was.
 
     """
@@ -84,10 +99,15 @@ def move(path: str, admin_dir: str, common_dir: str, now: float) -> str:
             os.rename(path, f"{tree_trash}/{token}")  # noqa: PTH104
     except OSError as error:
         raise TrashError(f"{path} cannot be moved to {tree_trash}: {error.strerror}") from error
+    tree = f"{tree_trash}/{token}"
+    changed = difference(tree)
+    if changed is not None:
+        os.rename(tree, path)  # noqa: PTH104
+        raise ChangedError(changed)
     try:
         os.rename(admin_dir, f"{admin_trash}/{token}")  # noqa: PTH104
     except OSError as error:
-        os.rename(f"{tree_trash}/{token}", path)  # noqa: PTH104
+        os.rename(tree, path)  # noqa: PTH104
         raise TrashError(
             f"{admin_dir} cannot be moved to {admin_trash}: {error.strerror}"
         ) from error
@@ -218,12 +238,35 @@ def oldest(common_dir: str) -> float | None:
 def empty(common_dir: str, before: float, run: Run) -> list[str]:
     """Delete what was reaped before ``before`` (seconds since the epoch); return problems.
 
-    Two unlinkers at idle priority: more of them only fight for the disk's journal.
+    What a process sits in is given back. Two unlinkers at idle priority: more of them only
+    fight for the disk's journal.
     """
     due = [entry for entry in entries(common_dir) if entry.deleting or entry.since <= before]
+    occupied, problems = give_back_the_occupied(due, common_dir)
+    free = [entry for entry in due if entry.token not in occupied]
     with ThreadPoolExecutor(_UNLINKERS) as unlinkers:
-        problems = list(unlinkers.map(lambda entry: _delete(entry, run), due))
-    return [problem for problem in problems if problem]
+        problems += filter(None, unlinkers.map(lambda entry: _delete(entry, run), free))
+    return problems
+
+
+def give_back_the_occupied(
+    some: Iterable[Entry], common_dir: str
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Undo for every process that sits in one of ``some``.
+
+    Returns the processes by the entry's token, and what could not be given back. Processes
+    that cannot be inspected were ruled out when the worktree was judged; one that came later
+    had no name to find it by.
+    """
+    trees = {os.path.realpath(entry.tree): entry for entry in some if not entry.deleting}
+    inside = processes.find(trees).inside
+    problems = []
+    for tree in inside:
+        try:
+            put_back(trees[tree], common_dir)
+        except TrashError as error:
+            problems.append(str(error))
+    return {trees[tree].token: names for tree, names in inside.items()}, problems
 
 
 def _delete(entry: Entry, run: Run) -> str | None:

@@ -153,6 +153,32 @@ def test_a_file_that_came_and_went_is_not_landed(world: World) -> None:
     assert world.evidence() is None
 
 
+def test_a_rebase_of_a_file_that_came_and_went_has_landed(world: World) -> None:
+    world.commit(research="findings")
+    (world.clone / "research").unlink()
+    world.commit(fix="content")
+    both = world.git("rev-list", "--reverse", "origin/main..lane").split()
+
+    world.on_main(lambda: world.commit(other="of main"))
+    world.on_main(lambda: world.git("cherry-pick", both[0]))
+    assert world.evidence() is None
+    world.on_main(lambda: world.git("cherry-pick", both[1]))
+
+    assert world.evidence() == "rebase"
+
+
+def test_a_rebase_with_an_empty_commit_is_not_landed(world: World) -> None:
+    world.commit(research="findings")
+    (world.clone / "research").unlink()
+    world.commit(fix="content")
+    both = world.git("rev-list", "--reverse", "origin/main..lane").split()
+    world.git("commit", "-q", "--allow-empty", "-m", "Findings")
+
+    world.on_main(lambda: world.git("cherry-pick", *both))
+
+    assert world.evidence() is None
+
+
 def test_a_stale_tracking_branch_proves_nothing(world: World) -> None:
     world.edit("5", "five")
     world.git("push", "-q", "origin", "lane")
