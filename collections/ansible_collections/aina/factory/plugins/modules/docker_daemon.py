@@ -117,118 +117,15 @@ image_store:
   sample: overlay2
 """
 
-import time
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import (
-    ansible_effects,
-    docker_daemon,
-    docker_engine,
-    managed_files,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-
-# In check mode the engine may be what this very run would install.
-_ASSUMED_MAJOR = 28
-
-
-def _wish(parameters: dict[str, Any], run: Run) -> docker_engine.Wish:
-    settings = dict(parameters["settings"])
-    cache = parameters["build_cache"]
-    if parameters["state"] == "absent":
-        settings = {}
-    elif cache:
-        major = docker_engine.dockerd_major(run) or _ASSUMED_MAJOR
-        builder = dict(settings.get("builder") or {})
-        settings["builder"] = {**builder, "gc": docker_daemon.build_cache_limits(major, **cache)}
-    return docker_engine.Wish(
-        settings,
-        docker_daemon.RestartPolicy(parameters["restart_policy"]),
-        parameters["image_store_switch_allowed"],
-    )
-
-
-def _refuse_removal_under_load(engine: docker_daemon.Engine | None) -> None:
-    if engine is not None and engine.containers:
-        names = ", ".join(container.name for container in engine.containers)
-        raise docker_daemon.DockerDaemonError(
-            f"the engine's settings are not given back while containers run: {names}; stop them"
-        )
-
-
-def _exit(
-    module: AnsibleModule, plan: docker_engine.Plan, decision: docker_daemon.Decision
-) -> None:
-    pending = {
-        "keys": list(decision.restart) if decision.deferred else [],
-        "why": decision.deferred,
-    }
-    if decision.deferred:
-        module.warn(
-            f"the container engine still runs without its new settings "
-            f"({', '.join(decision.restart)}): {decision.deferred}. Converge again when it is drained"
-        )
-    module.exit_json(
-        changed=bool(plan.actions),
-        actions=plan.actions,
-        foreign=list(plan.merged.foreign),
-        overridden=list(plan.merged.overridden),
-        restart_pending=pending,
-        image_store=plan.engine.image_store if plan.engine else "",
-        diff=[
-            {
-                "before_header": change.path,
-                "after_header": change.path,
-                "before": change.before,
-                "after": change.after,
-            }
-            for change in plan.changes
-        ],
-    )
+from ansible_collections.aina.factory.plugins.module_utils import steps
+from ansible_collections.aina.factory.plugins.module_utils.steps import docker_daemon
 
 
 def main() -> None:
     """Run the module."""
-    limit = {"type": "int", "required": True}
-    module = AnsibleModule(
-        argument_spec={
-            "settings": {"type": "dict", "default": {}},
-            "build_cache": {
-                "type": "dict",
-                "options": {
-                    "reserved_bytes": limit,
-                    "max_used_bytes": limit,
-                    "min_free_bytes": limit,
-                },
-            },
-            "restart_policy": {
-                "type": "str",
-                "choices": ["drained", "survivable", "never"],
-                "default": "drained",
-            },
-            "image_store_switch_allowed": {"type": "bool", "default": False},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        },
-        supports_check_mode=True,
-    )
-    run = ansible_effects.runner(module)
-    boot_time = time.time() - time.monotonic()
-    try:
-        plan = docker_engine.plan(_wish(module.params, run), run, boot_time)
-        if module.params["state"] == "absent":
-            _refuse_removal_under_load(plan.engine)
-        decision = plan.decision
-        if not module.check_mode:
-            decision = docker_engine.apply(plan, run, boot_time)
-    except (
-        docker_daemon.DockerDaemonError,
-        managed_files.ManagedFilesError,
-        OSError,
-    ) as error:
-        module.fail_json(msg=str(error))
-    _exit(module, plan, decision)
+    steps.alone(AnsibleModule(docker_daemon.ARGUMENTS, supports_check_mode=True), docker_daemon)
 
 
 if __name__ == "__main__":

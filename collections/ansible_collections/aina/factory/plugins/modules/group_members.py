@@ -58,55 +58,15 @@ others:
   sample: [bob]
 """
 
-import grp
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, group_members
-
-
-def _members(group: str) -> list[str]:
-    try:
-        return list(grp.getgrnam(group).gr_mem)
-    except KeyError:
-        return []
+from ansible_collections.aina.factory.plugins.module_utils import steps
+from ansible_collections.aina.factory.plugins.module_utils.steps import group_members
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "group": {"type": "str", "required": True},
-            "members": {"type": "list", "elements": "str", "required": True},
-        },
-        supports_check_mode=True,
-    )
-    group, before = module.params["group"], _members(module.params["group"])
-    plan = group_members.plan(group, module.params["members"], before)
-    try:
-        if not module.check_mode:
-            group_members.apply(plan, ansible_effects.runner(module))
-    except (group_members.GroupMembersError, OSError) as error:
-        module.fail_json(msg=str(error))
-    if plan.others:
-        module.warn(
-            f"{', '.join(plan.others)}: member of group {group}, which nobody declared; "
-            f"declare it, or take it back by 'gpasswd --delete USER {group}'"
-        )
-    after = sorted({*before, *plan.add})
-    module.exit_json(
-        changed=bool(plan.add),
-        actions=[f"add {name} to {group}" for name in plan.add],
-        others=list(plan.others),
-        diff=[
-            {
-                "before": "".join(f"{name}\n" for name in sorted(before)),
-                "after": "".join(f"{name}\n" for name in after),
-            }
-        ]
-        if plan.add
-        else [],
-    )
+    steps.alone(AnsibleModule(group_members.ARGUMENTS, supports_check_mode=True), group_members)
 
 
 if __name__ == "__main__":

@@ -49,36 +49,13 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import kernel_limits
+from ansible_collections.aina.factory.plugins.module_utils import steps
+from ansible_collections.aina.factory.plugins.module_utils.steps import kernel_limits
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={"minimums": {"type": "dict", "required": True}}, supports_check_mode=True
-    )
-    try:
-        minimums = {name: int(value) for name, value in module.params["minimums"].items()}
-        limits = kernel_limits.read(minimums)
-        changes = kernel_limits.plan(limits)
-        if not module.check_mode:
-            kernel_limits.apply(changes)
-    except (kernel_limits.KernelLimitsError, ValueError) as error:
-        module.fail_json(msg=str(error))
-    for warning in kernel_limits.unreachable(limits):
-        module.warn(warning)
-    module.exit_json(
-        changed=bool(changes),
-        actions=[f"{limit.name}: {limit.current} -> {limit.minimum}" for limit in changes],
-        diff=[
-            {
-                "before": "".join(f"{limit.name} = {limit.current}\n" for limit in changes),
-                "after": "".join(f"{limit.name} = {limit.minimum}\n" for limit in changes),
-            }
-        ]
-        if changes
-        else [],
-    )
+    steps.alone(AnsibleModule(kernel_limits.ARGUMENTS, supports_check_mode=True), kernel_limits)
 
 
 if __name__ == "__main__":

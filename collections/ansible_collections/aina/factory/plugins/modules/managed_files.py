@@ -123,116 +123,18 @@ changed_paths:
   sample: [/etc/example.d, /etc/example.d/limits.json]
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, managed_files
-
-
-def _attributes(item: dict[str, Any]) -> managed_files.Attributes:
-    try:
-        mode = int(item["mode"], 8)
-    except ValueError:
-        raise managed_files.ManagedFilesError(
-            f"{item['path']}: mode {item['mode']!r} must be four octal digits"
-        ) from None
-    return managed_files.Attributes(item["owner"], item["group"], mode)
-
-
-def _plan(parameters: dict[str, Any]) -> list[managed_files.Change]:
-    directories = [
-        managed_files.DirectorySpec(
-            item["path"], _attributes(item), item["exclusive"], tuple(item["exclude"])
-        )
-        for item in parameters["directories"]
-    ]
-    files = [
-        managed_files.FileSpec(
-            item["path"],
-            item["content"].encode("utf-8", "surrogateescape"),
-            _attributes(item),
-            tuple(item["validate"]),
-            item["sensitive"],
-        )
-        for item in parameters["files"]
-    ]
-    return managed_files.plan(directories, files, parameters["absent"])
-
-
-def _hide_contents(module: AnsibleModule) -> dict[str, Any]:
-    """Limit the hiding of values to sensitive contents; return the parameters for display.
-
-    The option as a whole is declared secret, so that the host's log never sees a content.
-    That would also blank every diff.
-    """
-    files = module.params["files"]
-    module.no_log_values.clear()
-    module.no_log_values.update(
-        item["content"].strip() for item in files if item["sensitive"] and item["content"].strip()
-    )
-    shown = [{**item, "content": "(left out)"} for item in files]
-    return {"module_args": {**module.params, "files": shown}}
+from ansible_collections.aina.factory.plugins.module_utils import steps
+from ansible_collections.aina.factory.plugins.module_utils.steps import managed_files
 
 
 def main() -> None:
     """Run the module."""
-    attributes = {
-        "path": {"type": "str", "required": True},
-        "owner": {"type": "str", "default": "root"},
-        "group": {"type": "str", "default": "root"},
-    }
-    module = AnsibleModule(
-        argument_spec={
-            "directories": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    **attributes,
-                    "mode": {"type": "str", "default": "0755"},
-                    "exclusive": {"type": "bool", "default": False},
-                    "exclude": {"type": "list", "elements": "str", "default": []},
-                },
-            },
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "no_log": True,
-                "options": {
-                    **attributes,
-                    "content": {"type": "str", "required": True},
-                    "mode": {"type": "str", "default": "0644"},
-                    "validate": {"type": "list", "elements": "str", "default": []},
-                    "sensitive": {"type": "bool", "default": False},
-                },
-            },
-            "absent": {"type": "list", "elements": "str", "default": []},
-        },
-        supports_check_mode=True,
-    )
-    invocation = _hide_contents(module)
-    try:
-        changes = _plan(module.params)
-        if not module.check_mode:
-            managed_files.apply(changes, ansible_effects.runner(module))
-    except managed_files.ManagedFilesError as error:
-        module.fail_json(msg=str(error), invocation=invocation)
-    module.exit_json(
-        changed=bool(changes),
-        invocation=invocation,
-        changed_paths=[change.path for change in changes],
-        diff=[
-            {
-                "before_header": change.path,
-                "after_header": f"{change.path} ({change.kind})",
-                "before": change.before,
-                "after": change.after,
-            }
-            for change in changes
-        ],
-    )
+    module = AnsibleModule(managed_files.ARGUMENTS, supports_check_mode=True)
+    shown = managed_files.shown(module.params)
+    invocation = steps.hide(module, managed_files.secrets(module.params), shown)
+    steps.alone(module, managed_files, invocation=invocation)
 
 
 if __name__ == "__main__":

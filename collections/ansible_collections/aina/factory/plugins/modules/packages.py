@@ -83,69 +83,15 @@ interrupted:
   type: str
 """
 
-import fcntl
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, packages
-
-
-@contextmanager
-def _frontend_lock(wait_seconds: int) -> Iterator[None]:
-    """Hold the lock that package managers hold around their calls of dpkg."""
-    deadline = time.monotonic() + wait_seconds
-    with packages.LOCK_PATH.open("w") as stream:
-        while True:
-            try:
-                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f"another package manager held {packages.LOCK_PATH} for more than "
-                        f"{wait_seconds} s; see 'ps -C apt-get,dpkg,unattended-upgr'"
-                    ) from None
-                time.sleep(1)
-        yield
+from ansible_collections.aina.factory.plugins.module_utils import steps
+from ansible_collections.aina.factory.plugins.module_utils.steps import packages
 
 
 def main() -> None:
     """Run the module."""
-    names = {"type": "list", "elements": "str", "default": []}
-    module = AnsibleModule(
-        argument_spec={
-            "present": names,
-            "optional": names,
-            "absent": names,
-            "unless_installed": names,
-            "lists_max_age_seconds": {"type": "int", "default": 86400},
-            "lock_wait_seconds": {"type": "int", "default": 300},
-        },
-        supports_check_mode=True,
-    )
-    keys = ("present", "optional", "absent", "unless_installed")
-    spec = packages.PackagesSpec(*(tuple(module.params[key]) for key in keys))
-    run = ansible_effects.runner(module)
-    wait_seconds = module.params["lock_wait_seconds"]
-    try:
-        age = packages.lists_age_seconds(time.time())
-        plan = packages.plan(spec, packages.read(spec, run, age is not None))
-        if plan.actions and not module.check_mode:
-            stale = age is None or age > module.params["lists_max_age_seconds"]
-            plan = packages.apply(plan, run, _frontend_lock(wait_seconds), wait_seconds, stale)
-    except (packages.PackagesError, OSError) as error:
-        module.fail_json(msg=str(error))
-    diff = {"before": "", "after": "".join(f"{action}\n" for action in plan.actions)}
-    module.exit_json(
-        changed=bool(plan.actions),
-        actions=plan.actions,
-        adopted=plan.adopted,
-        interrupted=plan.interrupted,
-        diff=[diff] if plan.actions else [],
-    )
+    steps.alone(AnsibleModule(packages.ARGUMENTS, supports_check_mode=True), packages)
 
 
 if __name__ == "__main__":

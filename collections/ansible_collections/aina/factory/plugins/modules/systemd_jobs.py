@@ -112,77 +112,15 @@ replaced_lines:
   elements: str
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.jobs import converge
-from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import ObservationError
-from ansible_collections.aina.factory.plugins.module_utils.jobs.validate import ValidationError
-from ansible_collections.aina.factory.plugins.module_utils.managed_files import ManagedFilesError
-
-REFUSALS = (
-    ConfigurationError,
-    ValidationError,
-    ObservationError,
-    ManagedFilesError,
-    converge.ConvergeError,
-)
-
-
-def _document(parameters: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "declared": parameters["jobs"],
-        "resource_classes": parameters["resource_classes"],
-        "replaces": [
-            {key: value for key, value in entry.items() if value is not None}
-            for entry in parameters["replaces"]
-        ],
-    }
+from ansible_collections.aina.factory.plugins.module_utils import steps
+from ansible_collections.aina.factory.plugins.module_utils.steps import systemd_jobs
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "jobs": {"type": "list", "elements": "dict", "default": []},
-            "resource_classes": {"type": "dict", "default": {}},
-            "replaces": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "user": {"type": "str", "required": True},
-                    "matches": {"type": "str", "required": True},
-                    "job": {"type": "str"},
-                },
-            },
-        },
-        supports_check_mode=True,
-    )
-    try:
-        result = converge.converge(
-            _document(module.params),
-            present=module.params["state"] == "present",
-            check=module.check_mode,
-            run=ansible_effects.runner(module),
-        )
-    except REFUSALS as error:
-        module.fail_json(msg=str(error))
-    for warning in result.warnings:
-        module.warn(warning)
-    module.exit_json(
-        changed=result.changed,
-        diff=result.diff,
-        backend=result.backend,
-        actions=result.actions,
-        runtime_paused=result.runtime_paused,
-        foreign=result.foreign,
-        replaced_lines=result.replaced_lines,
-    )
+    steps.alone(AnsibleModule(systemd_jobs.ARGUMENTS, supports_check_mode=True), systemd_jobs)
 
 
 if __name__ == "__main__":

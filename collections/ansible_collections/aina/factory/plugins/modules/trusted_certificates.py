@@ -60,53 +60,15 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import (
-    ansible_effects,
-    managed_files,
-    trusted_certificates,
-)
+from ansible_collections.aina.factory.plugins.module_utils import steps
+from ansible_collections.aina.factory.plugins.module_utils.steps import trusted_certificates
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "certificates": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "content": {"type": "str", "required": True},
-                },
-            }
-        },
-        supports_check_mode=True,
-    )
-    certificates = {item["name"]: item["content"] for item in module.params["certificates"]}
-    if len(certificates) != len(module.params["certificates"]):
-        module.fail_json(msg="certificates: a name is given twice")
-    try:
-        plan = trusted_certificates.plan(
-            certificates,
-            trusted_certificates.read_bundle(),
-            trusted_certificates.hashed_files(),
-            trusted_certificates.dangling_links(),
-        )
-        if not module.check_mode:
-            trusted_certificates.apply(plan, ansible_effects.runner(module))
-    except (
-        trusted_certificates.TrustedCertificatesError,
-        managed_files.ManagedFilesError,
-        OSError,
-    ) as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=bool(plan.actions),
-        actions=plan.actions,
-        diff=[{"before": "", "after": "".join(f"{action}\n" for action in plan.actions)}]
-        if plan.actions
-        else [],
+    steps.alone(
+        AnsibleModule(trusted_certificates.ARGUMENTS, supports_check_mode=True),
+        trusted_certificates,
     )
 
 

@@ -74,61 +74,15 @@ actions:
   sample: ["restart systemd-journald.service (it runs since before /etc/systemd/journald.conf.d/limits.conf changed)"]
 """
 
-import time
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, units
-
-
-def _specs(parameters: dict[str, Any]) -> list[units.UnitSpec]:
-    return [
-        units.UnitSpec(
-            name=item["name"],
-            enabled=item["enabled"],
-            state=units.Running(item["state"]) if item["state"] else None,
-            restarted_by=tuple(item["restarted_by"]),
-        )
-        for item in parameters["units"]
-    ]
+from ansible_collections.aina.factory.plugins.module_utils import steps
+from ansible_collections.aina.factory.plugins.module_utils.steps import units
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "units": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "enabled": {"type": "bool"},
-                    "state": {"type": "str", "choices": ["started", "stopped"]},
-                    "restarted_by": {"type": "list", "elements": "str", "default": []},
-                },
-            },
-            "changed_paths": {"type": "list", "elements": "str", "default": []},
-        },
-        supports_check_mode=True,
-    )
-    run = ansible_effects.runner(module)
-    specs = _specs(module.params)
-    try:
-        statuses = units.read([spec.name for spec in specs], run, time.time() - time.monotonic())
-        actions = units.plan(specs, statuses, module.params["changed_paths"], units.changed_at)
-        if not module.check_mode:
-            units.apply(actions, run)
-    except (units.UnitsError, OSError, TimeoutError) as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=bool(actions),
-        actions=[str(action) for action in actions],
-        diff=[{"before": "", "after": "".join(f"{action}\n" for action in actions)}]
-        if actions
-        else [],
-    )
+    steps.alone(AnsibleModule(units.ARGUMENTS, supports_check_mode=True), units)
 
 
 if __name__ == "__main__":

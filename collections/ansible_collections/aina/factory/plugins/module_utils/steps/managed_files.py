@@ -1,0 +1,112 @@
+"""The step of :mod:`aina.factory.managed_files`: files and directories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils import managed_files
+from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+
+_ATTRIBUTES: dict[str, Any] = {
+    "path": {"type": "str", "required": True},
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+}
+ARGUMENTS: dict[str, Any] = {
+    "directories": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            **_ATTRIBUTES,
+            "mode": {"type": "str", "default": "0755"},
+            "exclusive": {"type": "bool", "default": False},
+            "exclude": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        # As a whole, so that the host's log never sees a content; see hide_contents.
+        "no_log": True,
+        "options": {
+            **_ATTRIBUTES,
+            "content": {"type": "str", "required": True},
+            "mode": {"type": "str", "default": "0644"},
+            "validate": {"type": "list", "elements": "str", "default": []},
+            "sensitive": {"type": "bool", "default": False},
+        },
+    },
+    "absent": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def secrets(parameters: dict[str, Any]) -> set[str]:
+    """Return the contents that no answer may show: those that are said to be sensitive."""
+    return {
+        item["content"].strip()
+        for item in parameters["files"]
+        if item["sensitive"] and item["content"].strip()
+    }
+
+
+def shown(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters without the contents, for display."""
+    return {
+        **parameters,
+        "files": [{**item, "content": "(left out)"} for item in parameters["files"]],
+    }
+
+
+def _attributes(item: dict[str, Any]) -> managed_files.Attributes:
+    try:
+        mode = int(item["mode"], 8)
+    except ValueError:
+        raise StepError(
+            f"{item['path']}: mode {item['mode']!r} must be four octal digits"
+        ) from None
+    return managed_files.Attributes(item["owner"], item["group"], mode)
+
+
+def _plan(parameters: dict[str, Any]) -> list[managed_files.Change]:
+    directories = [
+        managed_files.DirectorySpec(
+            item["path"], _attributes(item), item["exclusive"], tuple(item["exclude"])
+        )
+        for item in parameters["directories"]
+    ]
+    files = [
+        managed_files.FileSpec(
+            item["path"],
+            item["content"].encode("utf-8", "surrogateescape"),
+            _attributes(item),
+            tuple(item["validate"]),
+            item["sensitive"],
+        )
+        for item in parameters["files"]
+    ]
+    return managed_files.plan(directories, files, parameters["absent"])
+
+
+def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Compare with what is there, and write."""
+    try:
+        changes = _plan(parameters)
+        if not context.check_mode:
+            managed_files.apply(changes, context.run)
+    except managed_files.ManagedFilesError as error:
+        raise StepError(str(error)) from error
+    return {
+        "changed": bool(changes),
+        "changed_paths": [change.path for change in changes],
+        "diff": [
+            {
+                "before_header": change.path,
+                "after_header": f"{change.path} ({change.kind})",
+                "before": change.before,
+                "after": change.after,
+            }
+            for change in changes
+        ],
+    }

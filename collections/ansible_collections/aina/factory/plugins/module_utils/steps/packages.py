@@ -1,0 +1,65 @@
+"""The step of :mod:`aina.factory.packages`: distribution packages."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils import packages
+from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+
+_NAMES = {"type": "list", "elements": "str", "default": []}
+ARGUMENTS: dict[str, Any] = {
+    "present": _NAMES,
+    "optional": _NAMES,
+    "absent": _NAMES,
+    "unless_installed": _NAMES,
+    "lists_max_age_seconds": {"type": "int", "default": 86400},
+    "lock_wait_seconds": {"type": "int", "default": 300},
+}
+
+
+@contextmanager
+def _frontend_lock(wait_seconds: int) -> Iterator[None]:
+    """Hold the lock that package managers hold around their calls of dpkg."""
+    deadline = time.monotonic() + wait_seconds
+    with packages.LOCK_PATH.open("w") as stream:
+        while True:
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(
+                        f"another package manager held {packages.LOCK_PATH} for more than "
+                        f"{wait_seconds} s; see 'ps -C apt-get,dpkg,unattended-upgr'"
+                    ) from None
+                time.sleep(1)
+        yield
+
+
+def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Compare with what is installed, and install or remove."""
+    keys = ("present", "optional", "absent", "unless_installed")
+    spec = packages.PackagesSpec(*(tuple(parameters[key]) for key in keys))
+    wait_seconds = parameters["lock_wait_seconds"]
+    try:
+        age = packages.lists_age_seconds(time.time())
+        plan = packages.plan(spec, packages.read(spec, context.run, age is not None))
+        if plan.actions and not context.check_mode:
+            stale = age is None or age > parameters["lists_max_age_seconds"]
+            lock = _frontend_lock(wait_seconds)
+            plan = packages.apply(plan, context.run, lock, wait_seconds, stale)
+    except (packages.PackagesError, OSError) as error:
+        raise StepError(str(error)) from error
+    after = "".join(f"{action}\n" for action in plan.actions)
+    return {
+        "changed": bool(plan.actions),
+        "actions": plan.actions,
+        "adopted": plan.adopted,
+        "interrupted": plan.interrupted,
+        "diff": [{"before": "", "after": after}] if plan.actions else [],
+    }

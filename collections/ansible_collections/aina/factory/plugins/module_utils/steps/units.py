@@ -1,0 +1,56 @@
+"""The step of :mod:`aina.factory.units`: systemd units in their declared state."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils import units
+from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+
+ARGUMENTS: dict[str, Any] = {
+    "units": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "enabled": {"type": "bool"},
+            "state": {"type": "str", "choices": ["started", "stopped"]},
+            "restarted_by": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+    "changed_paths": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def _specs(parameters: dict[str, Any]) -> list[units.UnitSpec]:
+    return [
+        units.UnitSpec(
+            name=item["name"],
+            enabled=item["enabled"],
+            state=units.Running(item["state"]) if item["state"] else None,
+            restarted_by=tuple(item["restarted_by"]),
+        )
+        for item in parameters["units"]
+    ]
+
+
+def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Compare with what runs, and act."""
+    specs = _specs(parameters)
+    changed_paths = (*parameters["changed_paths"], *context.changed_paths)
+    try:
+        names = [spec.name for spec in specs]
+        statuses = units.read(names, context.run, time.time() - time.monotonic())
+        actions = units.plan(specs, statuses, changed_paths, units.changed_at)
+        if not context.check_mode:
+            units.apply(actions, context.run)
+    except (units.UnitsError, OSError, TimeoutError) as error:
+        raise StepError(str(error)) from error
+    after = "".join(f"{action}\n" for action in actions)
+    return {
+        "changed": bool(actions),
+        "actions": [str(action) for action in actions],
+        "diff": [{"before": "", "after": after}] if actions else [],
+    }

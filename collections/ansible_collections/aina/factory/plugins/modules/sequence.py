@@ -1,0 +1,156 @@
+#!/usr/bin/python
+# Copyright: aina-factory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Several steps in one round trip."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sequence
+short_description: Run several modules of this collection in one round trip
+version_added: 0.1.0
+description:
+  - Each step is one of the modules named in O(steps), with the options, the check mode and the differences that it has
+    alone. They run in the given order in one module call, so that a role costs one round trip.
+  - A failing step ends the sequence. What the steps before it did stays, and is reported.
+  - A unit of M(aina.factory.units) notices files that an earlier step has changed.
+options:
+  steps:
+    description: The steps. Each has one key, the short name of a module (V(docker_daemon), V(group_members),
+      V(kernel_limits), V(managed_files), V(packages), V(systemd_jobs), V(trusted_certificates), V(units)), and that
+      module's options as the value.
+    type: list
+    elements: dict
+    required: true
+attributes:
+  check_mode:
+    description: Can predict what it would change without changing it.
+    support: full
+  diff_mode:
+    description: Shows what has changed or would change, step by step.
+    support: full
+  idempotent:
+    description: A second run changes nothing.
+    support: full
+author:
+  - aina-factory contributors (@ainative-academy)
+"""
+
+EXAMPLES = r"""
+- name: Keep the clock right
+  aina.factory.sequence:
+    steps:
+      - packages:
+          present: [chrony]
+      - managed_files:
+          files:
+            - path: /etc/chrony/conf.d/example.conf
+              content: "makestep 1 3\n"
+      - units:
+          units:
+            - name: chrony.service
+              enabled: true
+              state: started
+              restarted_by: [/etc/chrony/conf.d/example.conf]
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, by all steps. Changed files and directories are named by path.
+  returned: always
+  type: list
+  elements: str
+  sample: [install chrony, /etc/chrony/conf.d/example.conf, "restart chrony.service (its configuration changed)"]
+changed_paths:
+  description: Files and directories that were changed, or in check mode would be.
+  returned: always
+  type: list
+  elements: str
+  sample: [/etc/chrony/conf.d/example.conf]
+outcomes:
+  description: What each step would have returned alone, without the differences, in order.
+  returned: success
+  type: list
+  elements: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, steps
+from ansible_collections.aina.factory.plugins.module_utils.steps import (
+    docker_daemon,
+    group_members,
+    kernel_limits,
+    managed_files,
+    packages,
+    systemd_jobs,
+    trusted_certificates,
+    units,
+)
+
+STEPS: dict[str, steps.Step] = {
+    "docker_daemon": docker_daemon,
+    "group_members": group_members,
+    "kernel_limits": kernel_limits,
+    "managed_files": managed_files,
+    "packages": packages,
+    "systemd_jobs": systemd_jobs,
+    "trusted_certificates": trusted_certificates,
+    "units": units,
+}
+
+
+def _read(items: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the steps' names and validated options; nothing has run yet when one is wrong."""
+    found = []
+    for number, item in enumerate(items, 1):
+        if len(item) != 1 or next(iter(item)) not in STEPS:
+            known = ", ".join(sorted(STEPS))
+            raise steps.StepError(
+                f"step {number} has the keys {sorted(item)}; it must have one of {known}"
+            )
+        ((name, options),) = item.items()
+        checked = ArgumentSpecValidator(STEPS[name].ARGUMENTS).validate(options or {})
+        if checked.error_messages:
+            raise steps.StepError(f"step {number} ({name}): {'; '.join(checked.error_messages)}")
+        found.append((name, checked.validated_parameters))
+    return found
+
+
+def main() -> None:
+    """Run the module."""
+    arguments = {"steps": {"type": "list", "elements": "dict", "required": True, "no_log": True}}
+    module = AnsibleModule(arguments, supports_check_mode=True)
+    run = ansible_effects.runner(module)
+    done: dict[str, Any] = {"changed": False, "actions": [], "changed_paths": [], "diff": []}
+    outcomes = []
+    try:
+        declared = _read(module.params["steps"])
+    except steps.StepError as error:
+        module.fail_json(msg=str(error), invocation={"module_args": {}})
+    files = [options for name, options in declared if name == "managed_files"]
+    secrets = {secret for options in files for secret in managed_files.secrets(options)}
+    shown = [
+        {name: managed_files.shown(options) if name == "managed_files" else options}
+        for name, options in declared
+    ]
+    done["invocation"] = steps.hide(module, secrets, {"steps": shown})
+    for number, (name, options) in enumerate(declared, 1):
+        context = steps.Context(run, module.check_mode, module.warn, tuple(done["changed_paths"]))
+        try:
+            result = STEPS[name].execute(options, context)
+        except steps.StepError as error:
+            module.fail_json(msg=f"step {number} ({name}): {error}", **done)
+        done["changed"] = done["changed"] or result["changed"]
+        done["actions"] += result.get("actions", []) or result.get("changed_paths", [])
+        done["changed_paths"] += result.get("changed_paths", [])
+        done["diff"] += result.pop("diff")
+        outcomes.append({"step": name, **result})
+    module.exit_json(**done, outcomes=outcomes)
+
+
+if __name__ == "__main__":
+    main()
