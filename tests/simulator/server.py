@@ -27,7 +27,8 @@ class Simulator:
     """A GitHub of one's own. Use it as a context manager, or ``start`` and ``stop`` it.
 
     ``document`` is a checked scenario; ``advertise`` is the name under which clients
-    reach the address that it listens on.
+    reach the address that it listens on. ``directory`` keeps certificates and token from
+    one start to the next; without it they go when it stops.
     """
 
     world: World
@@ -41,10 +42,14 @@ class Simulator:
         listen: tuple[str, int] = ("127.0.0.1", 0),
         control_listen: tuple[str, int] = ("127.0.0.1", 0),
         advertise: str | None = None,
+        directory: Path | None = None,
     ) -> None:
         """Take a scenario by name, path or content and open the sockets."""
         given = scenario.load(document) if isinstance(document, str) else document
-        self.directory = Path(tempfile.mkdtemp(prefix="github-simulator-"))
+        self._kept = directory is not None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="github-simulator-"))
+        for left_over in self.directory.glob("state-*"):
+            shutil.rmtree(left_over)
         self._threads: list[threading.Thread] = []
         names = [listen[0], "127.0.0.1", "::1", "localhost"]
         names += [advertise] if advertise else []
@@ -97,12 +102,12 @@ class Simulator:
         return self
 
     def stop(self) -> None:
-        """Close the sockets and remove all files."""
+        """Close the sockets and remove what nobody wants to keep."""
         for server in (self._https, self._control):
             if self._threads:
                 server.shutdown()
             server.server_close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self.world.directory if self._kept else self.directory, ignore_errors=True)
 
     def __enter__(self) -> Simulator:
         """Start."""
