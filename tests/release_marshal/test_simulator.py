@@ -20,7 +20,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import Transport
-from factory import effects, http, locks
+from factory import effects, locks
 from factory.__main__ import main
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ class Rig:
         self.records: list[dict[str, Any]] = []
         addresses = simulator.addresses()
         token = simulator.token.value
-        fetch = http.fetcher(addresses["ca_file"])
+        fetch = effects.https_fetch(addresses["ca_file"])
         clock = simulator.world.now
         self.transport = Transport(fetch, addresses["api_url"], lambda: token, clock)
         host = addresses["host"]
