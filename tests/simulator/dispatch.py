@@ -7,20 +7,27 @@ import json
 import time
 from dataclasses import dataclass, field
 
-from simulator import auth, checks, faults, pulls, rest
+from simulator import auth, checks, faults, merge_queue, pulls, rest
 from simulator.clock import iso
 from simulator.faults import Disconnected, Fault
 from simulator.gitstore import GitError
 from simulator.graphql import Query, execute, parse_query
 from simulator.http import Answer, HttpError, Incoming
 from simulator.limits import Limits
-from simulator.model import Json, Token
+from simulator.model import Json, Repository, Token
 from simulator.rest.router import Call, Route
 from simulator.world import World
 
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 CONTENT_MUTATIONS = {"mergePullRequest", "addComment", "createPullRequest", "createIssue"}
 CONTENT_MUTATIONS |= {"addPullRequestReview", "mergeBranch"}
+
+
+def settle(world: World, repository: Repository) -> None:
+    """Let happen whatever time has brought about in a repository."""
+    checks.settle(world, repository)
+    pulls.settle(world, repository)
+    merge_queue.settle(world, repository)
 
 
 @dataclass
@@ -174,8 +181,7 @@ class Dispatcher:
         return answer
 
     def _settle(self, call: Call) -> None:
-        checks.settle(self.world, call.repository)
-        pulls.settle(self.world, call.repository)
+        settle(self.world, call.repository)
 
     def _conditional(
         self, request: Incoming, answer: Answer, caller: str, resource: str, entry: Json
@@ -221,8 +227,7 @@ class Dispatcher:
             body = {"message": f"{message} before you try again."}
             return Answer(403, body, {"Retry-After": str(wait)})
         for repository in self.world.repositories.values():
-            checks.settle(self.world, repository)
-            pulls.settle(self.world, repository)
+            settle(self.world, repository)
         body = execute(self.world, token, query, self._rate_limit(caller, query))
         return Answer(200, body, self.limits.headers(caller, "graphql", now))
 

@@ -18,6 +18,7 @@ from simulator.model import Account, App, Installation, Repository, RunnerGroup,
 NODE_PREFIXES = {
     "Account": "U",
     "Pull": "PR",
+    "QueueEntry": "MQE",
     "Issue": "I",
     "Repository": "R",
     "Label": "LA",
