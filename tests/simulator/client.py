@@ -36,7 +36,9 @@ class Client:
         connection = http.client.HTTPSConnection(
             self.simulator.host, timeout=30, context=self._context
         )
-        sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        sent = {"User-Agent": "simulator.client"}
+        if self.token:
+            sent["Authorization"] = f"Bearer {self.token}"
         data = None if body is None else json.dumps(body)
         try:
             connection.request(method, path, data, {**sent, **(headers or {})})

@@ -332,6 +332,10 @@ class Workflow:
     name: str
     path: str
     state: str = "active"
+    # What starting it by hand queues, and whether that may be done.
+    jobs: list[Json] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    dispatchable: bool = False
 
 
 @dataclass

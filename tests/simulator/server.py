@@ -20,6 +20,8 @@ from simulator.transport import Server
 from simulator.world import World
 
 REST_PREFIX = "/api/v3"
+# Where files of releases are sent to; the paths are those of the REST interface.
+UPLOADS_PREFIX = "/api/uploads"
 GRAPHQL_PATHS = {"/api/graphql", "/graphql"}
 
 
@@ -152,7 +154,8 @@ class Simulator:
             return downloads.serve(self.world, request)
         if request.path in GRAPHQL_PATHS:
             return self.dispatcher.graphql(request)
-        request.path = request.path.removeprefix(REST_PREFIX).rstrip("/") or "/"
+        path = request.path.removeprefix(REST_PREFIX).removeprefix(UPLOADS_PREFIX)
+        request.path = path.rstrip("/") or "/"
         return self.dispatcher.rest(request)
 
 
