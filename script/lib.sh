@@ -14,6 +14,7 @@ SANDBOX_HOST=$AINA_SANDBOX_NAME-sandbox
 SANDBOX_SUITE=trixie
 SANDBOX_BASE_IMAGE=$AINA_SANDBOX_NAME/debian:$SANDBOX_SUITE
 SANDBOX_IMAGE=$AINA_SANDBOX_NAME/sandbox:$SANDBOX_SUITE
+SIMULATOR_IMAGE=$AINA_SANDBOX_NAME/simulator:$SANDBOX_SUITE
 
 cd "$ROOT"
 mkdir -p "$LOGS"
@@ -289,13 +290,46 @@ build_sandbox_image() {
     --label "aina-factory.content=$1" --tag "$SANDBOX_IMAGE" images/sandbox
 }
 
+# has_content IMAGE CONTENT: whether the image was made of just this.
+has_content() {
+  [[ $(docker image inspect --format '{{ index .Config.Labels "aina-factory.content" }}' "$1" 2>/dev/null) == "$2" ]]
+}
+
 ensure_sandbox_image() {
   local content
   content=$(digest images/sandbox/* | cut -d' ' -f1)
-  if [[ $(docker image inspect --format '{{ index .Config.Labels "aina-factory.content" }}' \
-    "$SANDBOX_IMAGE" 2>/dev/null) != "$content" ]]; then
+  if ! has_content "$SANDBOX_IMAGE" "$content"; then
     step "sandbox image" build_sandbox_image "$content"
   fi
+}
+
+# --- Simulator image --------------------------------------------------------
+
+simulator_files() {
+  find tests/simulator -name __pycache__ -prune -o -path tests/simulator/tests -prune -o -type f -print | LC_ALL=C sort
+}
+
+build_simulator_image() {
+  local files=(images/simulator/Dockerfile .cache/github-schemas/graphql-schema-*.graphql)
+  while read -r file; do files+=("$file"); done < <(simulator_files)
+  # On the sandbox host's image, with which it shares most of its layers.
+  tar -cf - "${files[@]}" |
+    docker build --network host --file images/simulator/Dockerfile --build-arg "BASE_IMAGE=$SANDBOX_IMAGE" \
+      --label "aina-factory.content=$1" --tag "$SIMULATOR_IMAGE" -
+}
+
+ensure_simulator_image() {
+  local content
+  content=$(simulator_files | tr '\n' '\0' | xargs -0 cksum images/simulator/* images/sandbox/* | digest | cut -d' ' -f1)
+  if ! has_content "$SIMULATOR_IMAGE" "$content"; then
+    ensure_schemas
+    step "simulator image" build_simulator_image "$content"
+  fi
+}
+
+ensure_images() {
+  ensure_sandbox_image
+  ensure_simulator_image
 }
 
 # --- Sandbox host -----------------------------------------------------------

@@ -183,6 +183,27 @@ def test_a_private_key_among_the_certificates_is_refused_and_not_shown(
     assert key.splitlines()[1] not in run.output
 
 
+def test_a_secret_is_for_its_user_alone_and_goes_with_its_declaration(host: Any) -> None:
+    secrets = [{"name": "token", "content": "Xq7-not-for-the-log", "owner": "agent"}]
+
+    planned = converge(SCENARIO, "--check", "--diff", "-vvv", host_baseline_secrets=secrets)
+    run = converge(SCENARIO, "--diff", "-vvv", host_baseline_secrets=secrets)
+
+    assert planned.changed == run.changed == ["/etc/aina-factory/secrets/token"]
+    # What ansible-playbook was called with is this test's own doing.
+    told = [line for line in (planned.output + run.output).splitlines() if "extra-vars" not in line]
+    assert "Xq7-not" not in "\n".join(told)
+    assert "Xq7-not" not in host.check_output("journalctl --boot --output=cat")
+    assert host.check_output("su - agent -c 'cat /etc/aina-factory/secrets/token'") == (
+        "Xq7-not-for-the-log"
+    )
+    assert host.run("su - nobody -s /bin/sh -c 'cat /etc/aina-factory/secrets/token'").failed
+    assert host.run("su - nobody -s /bin/sh -c 'ls /etc/aina-factory/secrets'").failed
+
+    assert converge(SCENARIO).changed == ["/etc/aina-factory/secrets/token"]
+    assert not host.file("/etc/aina-factory/secrets/token").exists
+
+
 @pytest.mark.parametrize("interruption", [VICTIM, CUT_OFF], ids=["configuring", "unpacking"])
 def test_an_installation_that_was_killed_is_finished(host: Any, interruption: str) -> None:
     host.run("bash -c %s", interruption)
@@ -213,11 +234,12 @@ def test_a_missing_package_is_installed_while_another_manager_is_waited_for(host
 
 
 def test_absence_takes_the_settings_back_and_keeps_what_belongs_to_people(host: Any) -> None:
-    host.check_output("touch /home/agent/work /srv/repos/work")
+    host.check_output("touch /home/agent/work /srv/repos/work /etc/aina-factory/secrets/token")
 
     assert converge(SCENARIO, host_baseline_state="absent").returncode == 0
 
     assert not host.file(JOURNAL).exists
+    assert not host.file("/etc/aina-factory/secrets").exists
     assert host.user("agent").exists
     assert host.file("/home/agent/work").exists
     assert host.file("/srv/repos/work").exists

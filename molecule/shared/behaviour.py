@@ -1,4 +1,4 @@
-"""What the behaviour tests of all scenarios share: converging again from within a test."""
+"""What the behaviour tests of all scenarios share: converging again, and the simulated GitHub."""
 
 from __future__ import annotations
 
@@ -46,3 +46,21 @@ def converge(scenario: Path, *arguments: str, **variables: Any) -> Run:
     ]
     calls = sum(document["module_calls"].values())
     return Run(done.returncode, done.stdout + done.stderr, changed, calls, document["seconds"])
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """The control port of a GitHub simulator that the scenario's inventory names."""
+
+    container: str
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Send one command, as the simulator's README lists them, and return the answer."""
+        argv = ["docker", "exec", "--interactive", self.container, "python3", "-P"]
+        argv += ["/opt/aina-factory/tests/simulator/ask.py", "http://127.0.0.1:8080", method, path]
+        done = subprocess.run(
+            argv, input=json.dumps(body), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise AssertionError(f"{method} {path}: {done.stderr.strip()}")
+        return json.loads(done.stdout)

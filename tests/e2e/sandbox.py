@@ -15,6 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "aina-factory-e2e"
 HOST = f"{NAME}-sandbox"
+GITHUB = f"github.{NAME}"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -29,6 +30,20 @@ def docker(*words: str, check: bool = True) -> str:
 def on_host(*words: str, check: bool = True) -> str:
     """Return what a command prints on the sandbox host."""
     return docker("exec", HOST, *words, check=check)
+
+
+def ask_github(method: str, path: str, body: Any = None) -> Any:
+    """Send a command to the control port of the simulated GitHub beside the host."""
+    argv = ["docker", "exec", "--interactive", GITHUB, "python3", "-P"]
+    argv += ["/opt/aina-factory/tests/simulator/ask.py", "http://127.0.0.1:8080", method, path]
+    done = subprocess.run(
+        argv,
+        input=json.dumps(body),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
 
 
 def traces() -> list[str]:
@@ -172,8 +187,9 @@ find /etc/aina-factory /usr/local/lib/aina-factory /usr/local/bin /etc/docker /e
   -type f -not -name '*.pyc' -exec sha256sum {} + | LC_ALL=C sort -k 2
 dpkg-query -W -f '${Package} ${Version} ${Status}\n'
 systemctl list-unit-files --no-legend --no-pager | LC_ALL=C sort
+# Whether a job runs just now is its timer's business.
 systemctl list-units --all --no-legend --no-pager --plain --type=service,timer,socket \
-  'factory-*' 'docker*' 'containerd*' | awk '{print $1, $2, $3}' | LC_ALL=C sort
+  'factory-*.timer' 'docker*' 'containerd*' | awk '{print $1, $2, $3}' | LC_ALL=C sort
 getent passwd ali; id ali
 dpkg --audit
 """

@@ -39,6 +39,8 @@ def test_check_mode_on_a_blank_host_announces_what_converge_does(blank: Clone) -
     assert planned.changes, "a blank host needs changes"
     assert sandbox.fingerprint_of_blank() == before, "check mode changed the host"
     converged = blank.run("script/converge")
+    token = sandbox.docker("exec", sandbox.GITHUB, "cat", "/var/lib/simulator/token")
+    assert token not in planned.output + converged.output
     assert planned.changes == converged.changes
     assert planned.changed_paths == converged.changed_paths
 
@@ -71,6 +73,28 @@ def test_the_demo_shows_108_worktrees_and_a_verdict_for_each(blank: Clone) -> No
     ]
     assert wrong == []
     assert not any(item["reaped"] for item in repository["worktrees"])
+
+
+def test_the_demo_says_why_each_pull_request_waits_and_who_must_act(blank: Clone) -> None:
+    # The scheduled job may have landed some already: begin again, and keep it away.
+    job = "factory-job-release-marshal"
+    sandbox.on_host("systemctl", "stop", f"{job}.timer", f"{job}.service")
+    sandbox.ask_github("POST", "/scenario", {"name": "demo"})
+
+    document = json.loads(sandbox.on_host("factory", "marshal", "--dry-run", "--json"))
+    table = sandbox.on_host("factory", "marshal", "--dry-run")
+    state = sandbox.ask_github("GET", "/repository?repository=ainative-academy/aina-academy")
+    landed = json.loads(sandbox.on_host("factory", "marshal", "--json"))
+    sandbox.on_host("systemctl", "start", f"{job}.timer")
+    (project,) = document["projects"]
+    rows = {item["number"]: item for item in project["pull_requests"]}
+    open_now = {int(n) for n, pull in state["pull_requests"].items() if pull["state"] == "OPEN"}
+    assert set(rows) == open_now
+    assert all(f"#{number} " in table for number in rows)
+    owners = {item["reason"]["owner"] for item in rows.values()}
+    assert owners == {"author", "reviewer", "ci", "marshal", "admin"}
+    planned = {number for number, item in rows.items() if item["decision"] == "merge"}
+    assert set(landed["projects"][0]["merged"]) == planned
 
 
 def test_a_converge_killed_at_ten_points_ends_in_the_same_state(blank: Clone) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from simulator import Simulator
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal, status
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.github_forge import (
     GithubForge,
@@ -20,7 +20,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import Transport
-from factory import effects, http, locks
+from factory import effects, locks
 from factory.__main__ import main
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ class Rig:
         self.records: list[dict[str, Any]] = []
         addresses = simulator.addresses()
         token = simulator.token.value
-        fetch = http.fetcher(addresses["ca_file"])
+        fetch = effects.https_fetch(addresses["ca_file"])
         clock = simulator.world.now
         self.transport = Transport(fetch, addresses["api_url"], lambda: token, clock)
         host = addresses["host"]
@@ -292,6 +292,16 @@ def test_the_command_prints_who_must_act(
 
         assert "check_failed: ci" in table
         assert document["projects"][0]["merged"] == [2]
+        report = json.loads((tmp_path / "state/demo/report.json").read_text())
+        found = status.facts(report, report["time"])
+        assert (found["state"], found["open_count"], found["merged"]) == ("ok", 5, [2])
+        assert {owner: waits["count"] for owner, waits in found["waiting"].items()} == {
+            "author": 3,
+            "reviewer": 0,
+            "ci": 1,
+            "marshal": 0,
+            "admin": 1,
+        }
         log = (tmp_path / "state/demo/audit.jsonl").read_text()
         assert simulator.token.value not in log
         everything = subprocess.run(

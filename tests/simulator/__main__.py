@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from simulator.published import PublishedError
 from simulator.scenario import ScenarioError
@@ -29,6 +30,9 @@ def main() -> int:
         "--control", type=_address, default=("127.0.0.1", 0), metavar="ADDRESS:PORT"
     )
     parser.add_argument("--advertise", metavar="NAME", help="the name by which clients reach it")
+    parser.add_argument(
+        "--directory", type=Path, help="an existing one that keeps certificates and token"
+    )
     arguments = parser.parse_args()
     try:
         simulator = Simulator(
@@ -36,6 +40,7 @@ def main() -> int:
             listen=arguments.listen,
             control_listen=arguments.control,
             advertise=arguments.advertise,
+            directory=arguments.directory,
         )
     except (OSError, PublishedError, ScenarioError) as error:
         print(f"error: {error}", file=sys.stderr)

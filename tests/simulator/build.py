@@ -100,6 +100,7 @@ def fill(world: World, document: Document) -> None:
     for given in document.get("apps", []):
         _app(world, given)
     world.consistency_delay_seconds = document.get("consistency_delay_seconds", 0.0)
+    world.search_delay_seconds = document.get("search_delay_seconds", 0.0)
 
 
 def _app(world: World, given: Document) -> None:
@@ -221,6 +222,10 @@ def _repository(world: World, given: Document, where: str) -> None:
     repository.git.git("pack-refs", "--all")
     for release in given.get("releases", []):
         _release(world, repository, release)
+    for entry in given.get("workflows", []):
+        workflow = runners.workflow_of(world, repository, entry["name"])
+        workflow.jobs, workflow.inputs = entry.get("jobs", []), entry.get("inputs", [])
+        workflow.dispatchable = entry.get("dispatch", True)
     for runner in given.get("runners", []):
         runners.from_scenario(world, repository, runner)
     for job in given.get("jobs", []):

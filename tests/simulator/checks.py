@@ -139,9 +139,13 @@ def settle(world: World, repository: Repository) -> None:
                 conclude(run, run.ends_with or "success", run.ends_at)
 
 
-def start_ci(world: World, repository: Repository, branch: str, oid: str) -> None:
+def start_ci(
+    world: World, repository: Repository, branch: str, oid: str, *, event: str = "push"
+) -> None:
     """Play the repository's CI on a new head, once per commit."""
     for ci in repository.ci:
+        if event == "merge_group" and not ci.merge_group:
+            continue
         known = any(run.name == ci.name for run in repository.checks.get(oid, []))
         if known or not any(fnmatchcase(branch, pattern) for pattern in ci.branches):
             continue

@@ -5,11 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from simulator.ask import ControlError, ask
 from simulator.server import REST_PREFIX, Simulator
 
 
@@ -37,7 +36,9 @@ class Client:
         connection = http.client.HTTPSConnection(
             self.simulator.host, timeout=30, context=self._context
         )
-        sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        sent = {"User-Agent": "simulator.client"}
+        if self.token:
+            sent["Authorization"] = f"Bearer {self.token}"
         data = None if body is None else json.dumps(body)
         try:
             connection.request(method, path, data, {**sent, **(headers or {})})
@@ -69,13 +70,7 @@ class Client:
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Send a command to the control port and return its answer."""
-        request = urllib.request.Request(  # noqa: S310 - the simulator's own address
-            self.simulator.control_url + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-        )
         try:
-            with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
-                return json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            return {"error": json.loads(error.read())["message"]}
+            return ask(self.simulator.control_url, method, path, body)
+        except ControlError as error:
+            return {"error": str(error)}

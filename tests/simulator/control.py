@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from simulator import build, checks, pulls, runners, scenario
+from simulator.dispatch import settle
 from simulator.faults import Fault
 from simulator.http import Answer, HttpError, Incoming
 from simulator.model import Json, Pull, Repository
@@ -36,7 +37,11 @@ def answer(simulator: Simulator, request: Incoming) -> Answer:
     try:
         body = {**request.query, **(request.json() if request.method != "GET" else {})}
         with simulator.world.lock:
-            return Answer(200, found(simulator, body))
+            result = found(simulator, body)
+            # What a command sets off begins now, not with the next request.
+            for repository in simulator.world.repositories.values():
+                settle(simulator.world, repository)
+            return Answer(200, result)
     except HttpError as error:
         return error.answer()
     except (scenario.ScenarioError, pulls.RefusedError) as error:
@@ -139,6 +144,8 @@ def show(simulator: Simulator, body: Json) -> Json:
         "path": str(found.git.path),
         "refs": found.git.refs,
         "ci_runs": found.ci_runs,
+        "queue": [entry.pull.number for entry in found.queue],
+        "left_queue": found.left_queue,
         "pull_requests": {p.number: {"state": p.state, "head": p.head_oid} for p in found.pulls},
         "runners": {runner.name: runner.status for runner in found.scope.runners.values()},
         "jobs": {job.id: job.status for run in found.runs for job in run.jobs},
@@ -191,13 +198,6 @@ def open_pull(simulator: Simulator, body: Json) -> Json:
         body=body.get("body", ""),
     )
     return {"number": pull.number, "oid": pull.head_oid}
-
-
-@command("POST", "/merge_queue")
-def land(simulator: Simulator, body: Json) -> Json:
-    """Let the merge queue land what is green."""
-    found = repository_of(simulator, body)
-    return {"landed": pulls.land_queue(simulator.world, found, simulator.token)}
 
 
 @command("POST", "/settings")

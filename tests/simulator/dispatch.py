@@ -7,20 +7,37 @@ import json
 import time
 from dataclasses import dataclass, field
 
-from simulator import auth, checks, faults, pulls, rest
+from simulator import auth, checks, faults, merge_queue, pulls, rest, versions
 from simulator.clock import iso
+from simulator.exchanges import Recorder
 from simulator.faults import Disconnected, Fault
 from simulator.gitstore import GitError
 from simulator.graphql import Query, execute, parse_query
 from simulator.http import Answer, HttpError, Incoming
 from simulator.limits import Limits
-from simulator.model import Json, Token
+from simulator.model import Json, Repository, Token
 from simulator.rest.router import Call, Route
 from simulator.world import World
 
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 CONTENT_MUTATIONS = {"mergePullRequest", "addComment", "createPullRequest", "createIssue"}
 CONTENT_MUTATIONS |= {"addPullRequestReview", "mergeBranch"}
+
+
+def _require_user_agent(request: Incoming) -> None:
+    if not request.headers.get("user-agent"):
+        raise HttpError(
+            403,
+            "Request forbidden by administrative rules. Please make sure your request has a"
+            " User-Agent header.",
+        )
+
+
+def settle(world: World, repository: Repository) -> None:
+    """Let happen whatever time has brought about in a repository."""
+    checks.settle(world, repository)
+    pulls.settle(world, repository)
+    merge_queue.settle(world, repository)
 
 
 @dataclass
@@ -31,6 +48,7 @@ class Dispatcher:
     limits: Limits = field(default_factory=Limits)
     faults: list[Fault] = field(default_factory=list)
     log: list[Json] = field(default_factory=list)
+    recorder: Recorder = field(default_factory=Recorder)
 
     def rest(self, request: Incoming) -> Answer:
         """Answer a REST request.
@@ -46,6 +64,9 @@ class Dispatcher:
         if answer is None:
             with self.world.lock:
                 answer = self._rest(request, entry)
+            if not due:
+                version = answer.headers.get("X-GitHub-Api-Version-Selected", versions.OLDEST)
+                self.recorder.note(request, entry.get("route", ""), version, answer)
             answer = self._late(due, entry, answer, graphql=False)
         return self._finish(entry, answer)
 
@@ -104,8 +125,10 @@ class Dispatcher:
     # --- REST ---------------------------------------------------------------
 
     def _rest(self, request: Incoming, entry: Json) -> Answer:
-        caller, resource = "anonymous", "core"
+        caller, resource, version = "anonymous", "core", versions.OLDEST
         try:
+            _require_user_agent(request)
+            version = versions.of(request)
             found = rest.find(request.method, request.path)
             if found is None:
                 raise HttpError(404, "Not Found")
@@ -122,6 +145,7 @@ class Dispatcher:
             answer = HttpError(error.status, error.message).answer()
         except GitError as error:
             answer = HttpError(422, str(error)).answer()
+        answer = versions.shaped(answer, version)
         answer = self._conditional(request, answer, caller, resource, entry)
         answer.headers.update(self.limits.headers(caller, resource, self.world.now()))
         return answer
@@ -159,7 +183,7 @@ class Dispatcher:
         token: Token | None,
         caller: str,
     ) -> Answer:
-        body = request.json() if request.method in WRITES else {}
+        body = request.json() if request.method in WRITES and not route.raw else {}
         extra = {"limits": self.limits, "caller": caller}
         call = Call(self.world, request, params, token, body, extra=extra)
         if "repo" in params and route.authentication == "token":
@@ -174,8 +198,7 @@ class Dispatcher:
         return answer
 
     def _settle(self, call: Call) -> None:
-        checks.settle(self.world, call.repository)
-        pulls.settle(self.world, call.repository)
+        settle(self.world, call.repository)
 
     def _conditional(
         self, request: Incoming, answer: Answer, caller: str, resource: str, entry: Json
@@ -198,6 +221,7 @@ class Dispatcher:
 
     def _graphql(self, request: Incoming, query: Query, entry: Json) -> Answer:
         try:
+            _require_user_agent(request)
             token = auth.identify(self.world, request)
         except HttpError as error:
             return error.answer()
@@ -221,8 +245,7 @@ class Dispatcher:
             body = {"message": f"{message} before you try again."}
             return Answer(403, body, {"Retry-After": str(wait)})
         for repository in self.world.repositories.values():
-            checks.settle(self.world, repository)
-            pulls.settle(self.world, repository)
+            settle(self.world, repository)
         body = execute(self.world, token, query, self._rate_limit(caller, query))
         return Answer(200, body, self.limits.headers(caller, "graphql", now))
 

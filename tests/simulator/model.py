@@ -153,7 +153,6 @@ class Pull(Issue):
     reviews: list[Review] = field(default_factory=list)
     unresolved_threads: int = 0
     auto_merge: Json | None = None
-    in_queue_since: float | None = None
     head_deleted: bool = False
     # The pair of base and head whose mergeability was asked for, and when.
     probed: tuple[str, str] | None = None
@@ -212,6 +211,23 @@ class Rule:
     enforce_admins: bool = True
     bypass: list[str] = field(default_factory=list)
     merge_queue: bool = False
+    merge_queue_timeout_minutes: float = 60.0
+
+
+@dataclass
+class QueueEntry:
+    """A pull request in the merge queue; the group is the commit that is tested for it."""
+
+    id: int
+    pull: Pull
+    enqueuer: Account
+    enqueued_at: float
+    head_oid: str
+    jump: bool = False
+    parent_oid: str = ""
+    group_oid: str = ""
+    branch: str = ""
+    built_at: float = 0.0
 
 
 @dataclass
@@ -226,6 +242,8 @@ class Ci:
     fails_if_file: list[str] = field(default_factory=list)
     fails_if_together: list[list[str]] = field(default_factory=list)
     reports: bool = True
+    # Whether the workflow has the trigger without which a merge queue waits in vain.
+    merge_group: bool = True
 
 
 @dataclass
@@ -314,6 +332,10 @@ class Workflow:
     name: str
     path: str
     state: str = "active"
+    # What starting it by hand queues, and whether that may be done.
+    jobs: list[Json] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    dispatchable: bool = False
 
 
 @dataclass
@@ -405,7 +427,9 @@ class Repository:
     releases: list[Release] = field(default_factory=list)
     workflows: dict[str, Workflow] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
-    queue: list[int] = field(default_factory=list)
+    queue: list[QueueEntry] = field(default_factory=list)
+    # Who left it without landing, and why.
+    left_queue: list[tuple[int, str]] = field(default_factory=list)
     # Work that GitHub does later: (due time, what).
     pending_updates: list[tuple[float, int, str, str]] = field(default_factory=list)
 

@@ -423,7 +423,7 @@ def merge(
     _refuse_merge(world, pull, token, method, expected)
     git, base = pull.repository.git, live_base(pull)
     try:
-        new = _merge_commit(world, pull, token.account, method, base, title, message)
+        new = merge_commit(world, pull, token.account, method, base, title, message)
         git.update_ref(f"refs/heads/{pull.base}", new, base)
     except ConflictError as error:
         raise RefusedError(405, "Pull Request is not mergeable") from error
@@ -431,7 +431,7 @@ def merge(
         raise RefusedError(
             405, "Base branch was modified. Review and try the merge again."
         ) from error
-    _landed(world, pull, token.account, new, base)
+    landed(world, pull, token.account, new, base)
     return new
 
 
@@ -466,7 +466,7 @@ def _refuse_merge(
         raise RefusedError(405, "The head branch is not up to date with the base branch.")
 
 
-def _merge_commit(
+def merge_commit(
     world: World,
     pull: Pull,
     actor: Account,
@@ -475,6 +475,12 @@ def _merge_commit(
     title: str | None,
     message: str | None,
 ) -> str:
+    """Write the commit that lands a pull request on ``base``; no branch moves.
+
+    Raises:
+        ConflictError: they conflict.
+
+    """
     git, now = pull.repository.git, world.now()
     if method == "rebase":
         return git.rebase(base, pull.head_oid, now)
@@ -506,7 +512,8 @@ def _mark_merged(world: World, pull: Pull, oid: str, actor: Account | None) -> N
         close(world, issue, reason="completed")
 
 
-def _landed(world: World, pull: Pull, actor: Account, new: str, base: str) -> None:
+def landed(world: World, pull: Pull, actor: Account, new: str, base: str) -> None:
+    """Let everything follow once ``new`` has replaced ``base`` on the base branch."""
     repository = pull.repository
     ref = f"refs/heads/{pull.base}"
     _mark_merged(world, pull, new, actor)
@@ -518,46 +525,3 @@ def _landed(world: World, pull: Pull, actor: Account, new: str, base: str) -> No
                 other.base = pull.base
         if repository.git.branch(pull.head):
             delete_branch(world, repository, pull.head)
-
-
-# --- The merge queue --------------------------------------------------------
-
-
-def enqueue(world: World, pull: Pull, token: Token, *, jump: bool = False) -> None:
-    """Put a pull request into its base's merge queue.
-
-    Raises:
-        RefusedError: there is no queue, or it is in it already.
-
-    """
-    rules = checks.rules_for(pull.repository, pull.base)
-    if not any(rule.merge_queue for rule in rules):
-        raise RefusedError(422, "The base branch does not have a merge queue")
-    if pull.number in pull.repository.queue:
-        raise RefusedError(422, "The pull request is already in the queue")
-    found = blockers(pull, [rule for rule in rules if not rule.merge_queue])
-    if pull.draft or found:
-        raise RefusedError(422, "; ".join(found) or "Pull request is a draft")
-    queue = pull.repository.queue
-    queue.insert(0 if jump else len(queue), pull.number)
-    pull.in_queue_since = world.now()
-
-
-def land_queue(world: World, repository: Repository, token: Token) -> list[int]:
-    """Merge what is queued and green, in order; what cannot land leaves the queue."""
-    landed = []
-    for number in list(repository.queue):
-        repository.queue.remove(number)
-        pull = repository.issues[number]
-        if not isinstance(pull, Pull) or pull.state != "OPEN":
-            continue
-        pull.in_queue_since = None
-        rules = [rule for rule in binding_rules(pull, token) if not rule.merge_queue]
-        if blockers(pull, rules) or mergeable(world, pull) != "MERGEABLE":
-            continue
-        base = live_base(pull)
-        new = _merge_commit(world, pull, pull.author, "squash", base, None, None)
-        repository.git.update_ref(f"refs/heads/{pull.base}", new, base)
-        _landed(world, pull, token.account, new, base)
-        landed.append(number)
-    return landed

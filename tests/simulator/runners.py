@@ -7,7 +7,16 @@ import json
 from typing import Any
 
 from simulator import checks
-from simulator.model import Job, Json, Repository, Run, Runner, RunnerScope, Workflow
+from simulator.model import (
+    Account,
+    Job,
+    Json,
+    Repository,
+    Run,
+    Runner,
+    RunnerScope,
+    Workflow,
+)
 from simulator.world import World
 
 TOKEN_SECONDS = 3600.0
@@ -154,25 +163,44 @@ def workflow_of(world: World, repository: Repository, name: str) -> Workflow:
 
 
 def queue_job(world: World, repository: Repository, given: Json) -> Job:
-    """Queue a job; ``given`` as in a scenario."""
+    """Queue a job in a run of its own; ``given`` as in a scenario."""
     branch = given.get("branch", repository.default_branch)
-    oid = repository.git.branch(branch) or ""
     workflow = workflow_of(world, repository, given.get("workflow", "ci"))
-    now, actor = world.now(), repository.owner
+    return add_job(world, repository, start_run(world, repository, workflow, branch), given)
+
+
+def start_run(
+    world: World,
+    repository: Repository,
+    workflow: Workflow,
+    branch: str,
+    *,
+    event: str = "push",
+    actor: Account | None = None,
+) -> Run:
+    """Begin a run of a workflow; it has no jobs yet."""
+    oid, now = repository.git.branch(branch) or "", world.now()
     number = sum(run.workflow is workflow for run in repository.runs) + 1
-    run = Run(world.new_id(), workflow, number, branch, oid, "push", now, now, actor)
+    who = actor or repository.owner
+    run = Run(world.new_id(), workflow, number, branch, oid, event, now, now, who)
     run.suite_id = world.new_id()
+    repository.runs.append(run)
+    return run
+
+
+def add_job(world: World, repository: Repository, run: Run, given: Json) -> Job:
+    """Queue a job of a run."""
     name = given.get("name", "build")
     steps = [
         {"name": s.get("name", s["run"].splitlines()[0]), "run": s["run"]} for s in given["steps"]
     ]
-    job = Job(world.new_id(), run, name, given.get("labels", ["self-hosted"]), steps, now)
+    labels = given.get("labels", ["self-hosted"])
+    job = Job(world.new_id(), run, name, labels, steps, world.now())
     job.check = checks.add_check(
-        world, repository, oid, name, None, status="queued", workflow=workflow.name
+        world, repository, run.head_oid, name, None, status="queued", workflow=run.workflow.name
     )
     job.check.run_id, job.check.suite_id = run.id, run.suite_id
     run.jobs.append(job)
-    repository.runs.append(run)
     return job
 
 

@@ -20,6 +20,8 @@ from simulator.transport import Server
 from simulator.world import World
 
 REST_PREFIX = "/api/v3"
+# Where files of releases are sent to; the paths are those of the REST interface.
+UPLOADS_PREFIX = "/api/uploads"
 GRAPHQL_PATHS = {"/api/graphql", "/graphql"}
 
 
@@ -27,7 +29,8 @@ class Simulator:
     """A GitHub of one's own. Use it as a context manager, or ``start`` and ``stop`` it.
 
     ``document`` is a checked scenario; ``advertise`` is the name under which clients
-    reach the address that it listens on.
+    reach the address that it listens on. ``directory`` keeps certificates and token from
+    one start to the next; without it they go when it stops.
     """
 
     world: World
@@ -41,10 +44,14 @@ class Simulator:
         listen: tuple[str, int] = ("127.0.0.1", 0),
         control_listen: tuple[str, int] = ("127.0.0.1", 0),
         advertise: str | None = None,
+        directory: Path | None = None,
     ) -> None:
         """Take a scenario by name, path or content and open the sockets."""
         given = scenario.load(document) if isinstance(document, str) else document
-        self.directory = Path(tempfile.mkdtemp(prefix="github-simulator-"))
+        self._kept = directory is not None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="github-simulator-"))
+        for left_over in self.directory.glob("state-*"):
+            shutil.rmtree(left_over)
         self._threads: list[threading.Thread] = []
         names = [listen[0], "127.0.0.1", "::1", "localhost"]
         names += [advertise] if advertise else []
@@ -97,12 +104,12 @@ class Simulator:
         return self
 
     def stop(self) -> None:
-        """Close the sockets and remove all files."""
+        """Close the sockets and remove what nobody wants to keep."""
         for server in (self._https, self._control):
             if self._threads:
                 server.shutdown()
             server.server_close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(self.world.directory if self._kept else self.directory, ignore_errors=True)
 
     def __enter__(self) -> Simulator:
         """Start."""
@@ -147,7 +154,8 @@ class Simulator:
             return downloads.serve(self.world, request)
         if request.path in GRAPHQL_PATHS:
             return self.dispatcher.graphql(request)
-        request.path = request.path.removeprefix(REST_PREFIX).rstrip("/") or "/"
+        path = request.path.removeprefix(REST_PREFIX).removeprefix(UPLOADS_PREFIX)
+        request.path = path.rstrip("/") or "/"
         return self.dispatcher.rest(request)
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-VALID_DAYS = 7
+VALID_DAYS = 90
 
 
 def _alternative(name: str) -> x509.GeneralName:
@@ -45,7 +45,28 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def make(directory: Path, names: Iterable[str]) -> tuple[Path, ssl.SSLContext]:
-    """Write ``ca.pem`` and return it with a server context for ``names``."""
+    """Return ``ca.pem`` and a server context for ``names``; both are made unless they are there."""
+    alternatives = [_alternative(name) for name in dict.fromkeys(names)]
+    ca_file, chain = directory / "ca.pem", directory / "server.pem"
+    if not (ca_file.exists() and _serves(chain, alternatives)):
+        _issue(ca_file, chain, alternatives)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    return ca_file, context
+
+
+def _serves(chain: Path, alternatives: list[x509.GeneralName]) -> bool:
+    """Say whether an earlier start left a certificate that is still good."""
+    try:
+        leaf = x509.load_pem_x509_certificate(chain.read_bytes())
+        named = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return False
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    return list(named) == alternatives and leaf.not_valid_after_utc > tomorrow
+
+
+def _issue(ca_file: Path, chain: Path, alternatives: list[x509.GeneralName]) -> None:
     authority, server = (
         ec.generate_private_key(ec.SECP256R1()),
         ec.generate_private_key(ec.SECP256R1()),
@@ -68,7 +89,6 @@ def make(directory: Path, names: Iterable[str]) -> tuple[Path, ssl.SSLContext]:
         .add_extension(key_id, critical=False)
         .sign(authority, hashes.SHA256())
     )
-    alternatives = [_alternative(name) for name in dict.fromkeys(names)]
     above = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id)
     leaf = (
         _builder("simulator", issuer, server.public_key())
@@ -78,10 +98,7 @@ def make(directory: Path, names: Iterable[str]) -> tuple[Path, ssl.SSLContext]:
         .add_extension(above, critical=False)
         .sign(authority, hashes.SHA256())
     )
-    ca_file, chain = directory / "ca.pem", directory / "server.pem"
+    chain.unlink(missing_ok=True)
     ca_file.write_bytes(root.public_bytes(serialization.Encoding.PEM))
     chain.touch(mode=0o600)
     chain.write_bytes(_pem(server) + leaf.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
-    return ca_file, context

@@ -18,6 +18,7 @@ from simulator.model import Account, App, Installation, Repository, RunnerGroup,
 NODE_PREFIXES = {
     "Account": "U",
     "Pull": "PR",
+    "QueueEntry": "MQE",
     "Issue": "I",
     "Repository": "R",
     "Label": "LA",
@@ -53,6 +54,7 @@ class World:
         self.web_url = ""
         self.default_owner = "factory"
         self.consistency_delay_seconds = 0.0
+        self.search_delay_seconds = 0.0
         self._next_id = 1000 + seed
 
     def now(self) -> float:

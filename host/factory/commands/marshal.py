@@ -12,7 +12,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests import 
     settings,
     table,
 )
-from factory import configuration, effects, http, locks
+from factory import configuration, effects, locks
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 
@@ -64,7 +64,11 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 def _cycle(
     chosen: settings.Settings, project: settings.MergeProject, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    ports = assembly.Effects(effects.run, http.fetcher(chosen.ca_file), effects.now, time.sleep)
+    try:
+        fetch = effects.https_fetch(chosen.ca_file or None)
+    except OSError as error:
+        raise UsageError(f"marshal.ca_file {chosen.ca_file}: {error}") from error
+    ports = assembly.Effects(effects.run, fetch, effects.now, time.sleep)
     with locks.exclusive(Path(chosen.state_dir) / project.name / "lock"):
         return assembly.cycle(
             chosen, project, ports, dry_run=arguments.dry_run, resume=arguments.resume

@@ -21,14 +21,14 @@ from graphql import (
 from graphql.validation import OverlappingFieldsCanBeMergedRule
 
 from simulator import published
-from simulator.graphql import mutations, objects, pulls, queries
+from simulator.graphql import merge_queue, mutations, objects, pulls, queries, search
 from simulator.graphql.cost import Cost, fields_of, fragments_of, measure
 from simulator.graphql.fields import Context, resolve_field, resolve_type
 from simulator.http import HttpError
 from simulator.model import Json, Token
 from simulator.world import World
 
-PARTS = (mutations, objects, pulls, queries)
+PARTS = (merge_queue, mutations, objects, pulls, queries, search)
 # GitHub takes fields that differ only in being nullable; its own client relies on it.
 RULES = [rule for rule in specified_rules if rule is not OverlappingFieldsCanBeMergedRule]
 

@@ -20,6 +20,7 @@ from simulator.model import (
     Issue,
     Label,
     Pull,
+    QueueEntry,
     Release,
     Repository,
     Review,
@@ -49,6 +50,7 @@ TYPE_NAMES: dict[type, str] = {
     Rule: "BranchProtectionRule",
     Run: "WorkflowRun",
     Workflow: "Workflow",
+    QueueEntry: "MergeQueueEntry",
     App: "App",
 }
 

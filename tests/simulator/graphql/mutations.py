@@ -7,6 +7,7 @@ from typing import Any
 
 from graphql import GraphQLResolveInfo
 
+from simulator import merge_queue
 from simulator import pulls as domain
 from simulator.clock import iso
 from simulator.gitstore import ConflictError, GitError
@@ -192,14 +193,8 @@ def enqueue(info: Info, given: Input) -> dict[str, Any]:
     expected = given.get("expectedHeadOid")
     if expected and expected != pull.head_oid:
         raise domain.RefusedError(409, "Head branch was modified. Review and try the merge again.")
-    domain.enqueue(context(info).world, pull, context(info).token, jump=bool(given.get("jump")))
-    entry = {
-        "id": f"MQE_{pull.id}",
-        "position": pull.repository.queue.index(pull.number) + 1,
-        "state": "QUEUED",
-        "enqueuedAt": iso(context(info).world.now()),
-        "pullRequest": pull,
-    }
+    found = context(info)
+    entry = merge_queue.enqueue(found.world, pull, found.token, jump=bool(given.get("jump")))
     return {"mergeQueueEntry": entry}
 
 
@@ -207,10 +202,11 @@ def enqueue(info: Info, given: Input) -> dict[str, Any]:
 def dequeue(info: Info, given: Input) -> dict[str, Any]:
     """Take out of the merge queue."""
     pull = _pull(info, given["id"])
-    if pull.number in pull.repository.queue:
-        pull.repository.queue.remove(pull.number)
-    pull.in_queue_since = None
-    return {"mergeQueueEntry": None}
+    entry = merge_queue.entry_of(pull)
+    if entry is None:
+        raise domain.RefusedError(422, "The pull request is not in the queue")
+    merge_queue.leave(pull.repository, entry, "dequeued")
+    return {"mergeQueueEntry": entry}
 
 
 @mutation("addComment")

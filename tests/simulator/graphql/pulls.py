@@ -8,7 +8,7 @@ from graphql import GraphQLResolveInfo
 
 from simulator import auth, checks
 from simulator import pulls as domain
-from simulator.clock import iso, optional_iso
+from simulator.clock import optional_iso
 from simulator.graphql.fields import Connection, connection, context, resolver
 from simulator.graphql.queries import commit_of, ref_of
 from simulator.model import Account, Issue, Pull, Repository
@@ -30,7 +30,6 @@ PULL_FIELDS = {
     "fullDatabaseId": lambda p: str(p.id),
     "autoMergeRequest": lambda p: p.auto_merge,
     "totalCommentsCount": lambda p: len(p.comments),
-    "isInMergeQueue": lambda p: p.in_queue_since is not None,
 }
 for _name, _read in PULL_FIELDS.items():
     resolver(f"PullRequest.{_name}")(lambda source, info, _read=_read, **_: _read(source))
@@ -184,26 +183,6 @@ def review_threads(source: Pull, _info: Info, **page: Any) -> Connection:
         for index in range(source.unresolved_threads)
     ]
     return connection(rows, **page)
-
-
-@resolver("PullRequest.isMergeQueueEnabled")
-def merge_queue_enabled(source: Pull, _info: Info) -> bool:
-    """Say whether the base has a merge queue."""
-    return any(rule.merge_queue for rule in checks.rules_for(source.repository, source.base))
-
-
-@resolver("PullRequest.mergeQueueEntry")
-def merge_queue_entry(source: Pull, _info: Info) -> Any:
-    """Return its place in the queue."""
-    if source.in_queue_since is None:
-        return None
-    return {
-        "id": f"MQE_{source.id}",
-        "position": source.repository.queue.index(source.number) + 1,
-        "state": "QUEUED",
-        "enqueuedAt": iso(source.in_queue_since),
-        "pullRequest": source,
-    }
 
 
 @resolver("PullRequest.viewerCanMergeAsAdmin")

@@ -6,7 +6,7 @@ from typing import Any
 
 from graphql import GraphQLResolveInfo
 
-from simulator import auth, checks
+from simulator import auth
 from simulator.clock import iso
 from simulator.graphql.fields import ApiError, Connection, connection, context, resolver
 from simulator.http import HttpError
@@ -324,15 +324,6 @@ def releases(source: Repository, _info: Info, **page: Any) -> Connection:
     """List releases."""
     page.pop("orderBy", None)
     return connection(source.releases, **page)
-
-
-@resolver("Repository.mergeQueue")
-def merge_queue(source: Repository, _info: Info, branch: str | None = None) -> Any:
-    """Return the queue of a branch that has one."""
-    name = branch or source.default_branch
-    if not any(rule.merge_queue for rule in checks.rules_for(source, name)):
-        return None
-    return {"repository": source, "branch": name}
 
 
 # --- Rules ------------------------------------------------------------------

@@ -16,6 +16,8 @@ PARTS = [
     "releases",
     "runners",
     "actions",
+    "dispatches",
+    "search",
     "apps",
     "meta",
 ]

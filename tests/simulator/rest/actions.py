@@ -48,7 +48,8 @@ def workflows(call: Call) -> Json:
     return {"total_count": len(found), "workflows": shown}
 
 
-def _one_workflow(call: Call) -> Workflow:
+def one_workflow(call: Call) -> Workflow:
+    """Return the workflow that the path names by id or file, or raise 404."""
     wanted = call.params["workflow"]
     for found in call.repository.workflows.values():
         if wanted in {str(found.id), found.path, found.path.rpartition("/")[2]}:
@@ -59,7 +60,7 @@ def _one_workflow(call: Call) -> Workflow:
 @route("GET", f"{BASE}/workflows/{{workflow}}", "actions:read")
 def workflow(call: Call) -> Json:
     """Show a workflow."""
-    return _workflow(call, _one_workflow(call))
+    return _workflow(call, one_workflow(call))
 
 
 def _run(call: Call, found: Run) -> Json:
@@ -134,7 +135,7 @@ def runs(call: Call) -> Json:
 @route("GET", f"{BASE}/workflows/{{workflow}}/runs", "actions:read")
 def workflow_runs(call: Call) -> Json:
     """List one workflow's runs."""
-    wanted = _one_workflow(call)
+    wanted = one_workflow(call)
     return _runs(call, [run for run in call.repository.runs if run.workflow is wanted])
 
 

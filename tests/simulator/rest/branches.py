@@ -138,7 +138,7 @@ def rule_entries(rule: Rule) -> list[Json]:
         entries.append({"type": "pull_request", "parameters": parameters})
     if rule.merge_queue:
         parameters = {
-            "check_response_timeout_minutes": 60,
+            "check_response_timeout_minutes": round(rule.merge_queue_timeout_minutes),
             "grouping_strategy": "ALLGREEN",
             "max_entries_to_build": 5,
             "max_entries_to_merge": 5,

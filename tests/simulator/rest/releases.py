@@ -7,6 +7,7 @@ from simulator.http import Answer, HttpError
 from simulator.model import Asset, Json, Release
 from simulator.rest import shapes
 from simulator.rest.router import Call, route
+from simulator.world import digest
 
 BASE = "/repos/{owner}/{repo}/releases"
 
@@ -32,6 +33,11 @@ def _asset(call: Call, release: Release, asset: Asset) -> Json:
     }
 
 
+def _uploads(call: Call, release: Release) -> str:
+    path = f"/repos/{call.repository.full_name}/releases/{release.id}/assets"
+    return f"{call.world.web_url}/api/uploads{path}"
+
+
 def _release(call: Call, release: Release) -> Json:
     url = f"{shapes.repository_url(call.world, call.repository)}/releases/{release.id}"
     web = f"{call.world.web_url}/{call.repository.full_name}"
@@ -39,7 +45,7 @@ def _release(call: Call, release: Release) -> Json:
     return {
         "url": url,
         "assets_url": f"{url}/assets",
-        "upload_url": f"{url}/assets{{?name,label}}",
+        "upload_url": f"{_uploads(call, release)}{{?name,label}}",
         "html_url": f"{web}/releases/tag/{release.tag}",
         "id": release.id,
         "author": shapes.user(call.world, release.author),
@@ -86,22 +92,92 @@ def by_tag(call: Call) -> Json:
     raise HttpError(404, "Not Found")
 
 
+def _one(call: Call) -> Release:
+    for release in call.repository.releases:
+        if str(release.id) == call.params["id"]:
+            return release
+    raise HttpError(404, "Not Found")
+
+
 @route("GET", f"{BASE}/{{id}}", "contents:read")
 def by_id(call: Call) -> Json:
     """Show a release."""
+    return _release(call, _one(call))
+
+
+@route("POST", BASE, "contents:write", status=201)
+def create(call: Call) -> Json:
+    """Publish a release."""
+    tag = call.field("tag_name", str, "Release")
+    if any(release.tag == tag for release in call.repository.releases):
+        errors = [{"resource": "Release", "code": "already_exists", "field": "tag_name"}]
+        raise HttpError(422, "Validation Failed", errors=errors)
+    release = Release(
+        id=call.world.new_id(),
+        tag=tag,
+        name=call.body.get("name") or tag,
+        body=call.body.get("body") or "",
+        created_at=call.world.now(),
+        author=call.viewer.account,
+        prerelease=bool(call.body.get("prerelease")),
+        draft=bool(call.body.get("draft")),
+    )
+    call.repository.releases.append(release)
+    return _release(call, release)
+
+
+@route("DELETE", f"{BASE}/{{id}}", "contents:write")
+def remove(call: Call) -> Answer:
+    """Take a release back."""
+    call.repository.releases.remove(_one(call))
+    return Answer(204)
+
+
+@route("GET", f"{BASE}/{{id}}/assets", "contents:read")
+def assets(call: Call) -> list[Json]:
+    """List the files of a release."""
+    release = _one(call)
+    return [_asset(call, release, found) for found in call.page(release.assets)]
+
+
+@route("POST", f"{BASE}/{{id}}/assets", "contents:write", status=201, raw=True)
+def upload(call: Call) -> Json:
+    """Add a file to a release; its digest is GitHub's doing."""
+    release, name = _one(call), call.query("name")
+    if not name:
+        errors = [{"resource": "ReleaseAsset", "code": "missing_field", "field": "name"}]
+        raise HttpError(422, "Validation Failed", errors=errors)
+    if any(found.name == name for found in release.assets):
+        errors = [{"resource": "ReleaseAsset", "code": "already_exists", "field": "name"}]
+        raise HttpError(422, "Validation Failed", errors=errors)
+    content = call.request.body
+    kind = call.request.headers.get("content-type", "application/octet-stream")
+    now = call.world.now()
+    made = Asset(call.world.new_id(), name, content, digest(content), kind, now)
+    release.assets.append(made)
+    return _asset(call, release, made)
+
+
+def _one_asset(call: Call) -> tuple[Release, Asset]:
     for release in call.repository.releases:
-        if str(release.id) == call.params["id"]:
-            return _release(call, release)
+        for found in release.assets:
+            if str(found.id) == call.params["id"]:
+                return release, found
     raise HttpError(404, "Not Found")
 
 
 @route("GET", f"{BASE}/assets/{{id}}", "contents:read")
 def asset(call: Call) -> Json | Answer:
     """Show a file, or return it where that is asked for."""
-    for release in call.repository.releases:
-        for found in release.assets:
-            if str(found.id) == call.params["id"]:
-                if "octet-stream" in call.request.headers.get("accept", ""):
-                    return Answer(200, found.content)
-                return _asset(call, release, found)
-    raise HttpError(404, "Not Found")
+    release, found = _one_asset(call)
+    if "octet-stream" in call.request.headers.get("accept", ""):
+        return Answer(200, found.content)
+    return _asset(call, release, found)
+
+
+@route("DELETE", f"{BASE}/assets/{{id}}", "contents:write")
+def remove_asset(call: Call) -> Answer:
+    """Take a file out of its release."""
+    release, found = _one_asset(call)
+    release.assets.remove(found)
+    return Answer(204)

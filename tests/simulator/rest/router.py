@@ -128,6 +128,8 @@ class Route:
     resource: str
     content: bool
     authentication: str
+    # The body is a file, not JSON.
+    raw: bool
 
 
 ROUTES: list[Route] = []
@@ -142,6 +144,7 @@ def route(
     resource: str = "core",
     content: bool = False,
     authentication: str = "token",
+    raw: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Register a function; ``permission`` as in ``contents:write``, ``{x...}`` takes slashes."""
 
@@ -160,6 +163,7 @@ def route(
                 resource,
                 content,
                 authentication,
+                raw,
             )
         )
         return handler

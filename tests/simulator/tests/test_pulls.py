@@ -188,26 +188,6 @@ def test_a_field_that_is_not_known_is_an_error_and_not_a_null(client: Client) ->
     assert "the simulator does not know Repository.stargazerCount" in body["errors"][0]["message"]
 
 
-def test_the_merge_queue_lands_in_order(client: Client) -> None:
-    rule = {"merge_queue": True, "required_checks": ["ci"]}
-    pulls = [
-        {"head": name, "checks": [{"name": "ci", "conclusion": "success"}]} for name in ("a", "b")
-    ]
-    given = {"name": "factory/demo", "rules": [rule], "pull_requests": pulls}
-    client.control("POST", "/scenario", {"document": {"repositories": [given]}})
-    client.token = client.simulator.token.value
-    enqueue = "mutation($id: ID!) { enqueuePullRequest(input: {pullRequestId: $id}) { mergeQueueEntry {position} } }"
-
-    places = [
-        client.graphql(enqueue, id=look(client, n)["id"])["data"]["enqueuePullRequest"]
-        for n in (1, 2)
-    ]
-    landed = client.control("POST", "/merge_queue", {"repository": "factory/demo"})
-
-    assert [place["mergeQueueEntry"]["position"] for place in places] == [1, 2]
-    assert landed == {"landed": [1, 2]}
-
-
 def test_played_ci_judges_the_tree(simulator: Simulator, client: Client) -> None:
     ci = {"name": "ci", "fails_if_together": [["a.txt", "b.txt"]]}
     given = {"name": "factory/demo", "ci": [ci], "pull_requests": [{"head": "a"}, {"head": "b"}]}

@@ -39,7 +39,7 @@ options:
     description: Where git finds the repositories. Derived from O(github_api_url) when not given.
     type: str
   ca_path:
-    description: Certificate authorities to trust instead of the system's.
+    description: Certificate authorities to trust beside the system's.
     type: path
   state_dir:
     description: Directory of the memory, the audit log and the copy of the repository.

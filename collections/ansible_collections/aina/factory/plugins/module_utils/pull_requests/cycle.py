@@ -118,6 +118,9 @@ class Report:
     requests_count: int = 0
     points_count: int = 0
     points_remaining: int = 0
+    halted_since: float = 0.0
+    halted_reason: str = ""
+    main_red_since: float = 0.0
     # Whether the last look found something to write.
     intends: bool = False
     # Writes that were sent; None in a dry run.
@@ -138,6 +141,9 @@ class Report:
             "gate": self.gate,
             "stopped": self.stopped,
             "failed": self.failed,
+            "halted_since": self.halted_since,
+            "halted_reason": self.halted_reason,
+            "main_red_since": self.main_red_since,
             "changed": self.changed,
             "warnings": self.warnings,
             "requests": self.requests_count,
@@ -234,6 +240,7 @@ class Cycle:
         snapshot, plan = self._without_rivals(snapshot)
         self.snapshot = snapshot
         self.report.gate = plan.gate.code if plan.gate else ""
+        self.report.main_red_since = plan.main_red_since
         self.report.intends = bool(self.memory.cleanups) or plan.acts
         open_now = {decision.number: decision for decision in plan.decisions}
         kept = {n: d for n, d in self.report.decisions.items() if n in self.report.results}

@@ -56,6 +56,11 @@ def run(
     meter = world.forge.meter
     report.requests_count, report.points_count = meter.requests_count, meter.points_count
     report.points_remaining = meter.points_remaining
+    kept = cycle.memory
+    report.halted_since, report.halted_reason = kept.halted_since, kept.halted_reason
+    if not dry_run:
+        # A merge's own last look may have seen main turn red.
+        report.main_red_since = kept.main_red_since
     if not dry_run:
         cycle.record("cycle", 0, report.stopped or "done", landed=len(report.results))
     return report

@@ -13,7 +13,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
-_URL = re.compile(r"https?://[^\s/]+(/[^\s]*)?\Z")
+_URL = re.compile(r"https://[^\s/]+(/[^\s]*)?\Z")
 LOGINS = ("token_file", "github_app", "gh")
 
 
@@ -56,10 +56,10 @@ def from_section(section: Section) -> Settings:
         ConfigurationError: a value is wrong, a key unknown, or a name declared twice.
 
     """
-    api_url = section.matching(
-        "github_api_url", _URL, "be an http(s) URL", "https://api.github.com"
-    )
+    api_url = section.matching("github_api_url", _URL, "be an https URL", "https://api.github.com")
     git_url = section.text("github_git_url", "") or git_url_of(api_url)
+    if not _URL.match(git_url):
+        raise ConfigurationError(f"marshal.github_git_url is {git_url!r}; it must be an https URL")
     settings = Settings(
         api_url=api_url.rstrip("/"),
         git_url=git_url.rstrip("/"),

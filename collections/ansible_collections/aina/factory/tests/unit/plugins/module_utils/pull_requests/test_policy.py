@@ -79,6 +79,12 @@ def test_two_projects_of_one_repository_are_refused() -> None:
         settings.from_section(Section({"projects": projects}, "marshal"))
 
 
+@pytest.mark.parametrize("key", ["github_api_url", "github_git_url"])
+def test_a_token_is_never_sent_in_the_clear(key: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"marshal.{key} .*must be an https URL"):
+        settings.from_section(Section({key: "http://git.example.com/api/v3"}, "marshal"))
+
+
 def test_enterprise_servers_have_their_own_git_address() -> None:
     assert settings.git_url_of("https://api.github.com") == "https://github.com"
     assert settings.git_url_of("https://git.example.com/api/v3") == "https://git.example.com"
