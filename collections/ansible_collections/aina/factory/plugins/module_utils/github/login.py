@@ -147,7 +147,7 @@ class _App:
 
     def _renew(self) -> None:
         jwt = self._jwt()
-        _, _, name = self._target.partition("/")
+        name = self._target.partition("/")[2]
         kind = "repos" if name else "orgs"
         found = self._ask("GET", f"/{kind}/{self._target}/installation", jwt, None)
         body: dict[str, object] = {"permissions": self._permissions}

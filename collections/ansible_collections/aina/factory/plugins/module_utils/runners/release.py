@@ -226,7 +226,7 @@ def _digest(path: Path) -> str:
 
 def _download(url: str, fetch: Fetch) -> bytes:
     # The files are public: no token goes along, wherever a redirect leads.
-    for _ in range(_REDIRECTS):
+    for _hop in range(_REDIRECTS):
         if urlsplit(url).scheme != "https":
             raise ReleaseError(f"{url} is not fetched: only https is")
         answer = fetch(
