@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from simulator import checks, pulls, runners
+from simulator import checks, pulls, runners, stub_runner
 from simulator.clock import Clock, parse_iso
 from simulator.gitstore import git_environment
 from simulator.model import (
@@ -221,7 +221,7 @@ def _repository(world: World, given: Document, where: str) -> None:
         repository.git.update_refs(heads)
     repository.git.git("pack-refs", "--all")
     for release in given.get("releases", []):
-        _release(world, repository, release)
+        add_release(world, repository, release)
     for entry in given.get("workflows", []):
         workflow = runners.workflow_of(world, repository, entry["name"])
         workflow.jobs, workflow.inputs = entry.get("jobs", []), entry.get("inputs", [])
@@ -393,7 +393,8 @@ def _status(world: World, creator: Account, given: Document, when: float) -> Sta
     return Status(world.new_id(), given["context"], given["state"], text, None, when, creator)
 
 
-def _release(world: World, repository: Repository, given: Document) -> None:
+def add_release(world: World, repository: Repository, given: Document) -> None:
+    """Publish a release."""
     when = moment(given.get("created_at"), world.now(), world.now())
     release = Release(
         id=world.new_id(),
@@ -404,10 +405,19 @@ def _release(world: World, repository: Repository, given: Document) -> None:
         author=repository.owner,
         prerelease=given.get("prerelease", False),
     )
-    for entry in given.get("assets", []):
+    entries = list(given.get("assets", []))
+    if given.get("runner"):
+        version = release.tag.removeprefix("v")
+        names = [stub_runner.asset_name(version, name) for name in stub_runner.PLATFORMS]
+        distribution = stub_runner.tarball(version)
+        entries += [{"name": name, "bytes": distribution} for name in names]
+    for entry in entries:
         content = Path(entry["file"]).read_bytes() if "file" in entry else b""
         content = entry["content"].encode() if "content" in entry else content
-        shown = entry.get("digest", digest(content))
+        content = entry.get("bytes", content)
+        shown = entry.get("digest", digest(content)) if given.get("digests", True) else None
+        if given.get("damaged"):
+            content = content[:-1] + bytes([content[-1] ^ 1])
         kind = "application/octet-stream"
         release.assets.append(Asset(world.new_id(), entry["name"], content, shown, kind, when))
     repository.releases.append(release)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from simulator import build, checks, pulls, runners, scenario
@@ -147,7 +148,10 @@ def show(simulator: Simulator, body: Json) -> Json:
         "queue": [entry.pull.number for entry in found.queue],
         "left_queue": found.left_queue,
         "pull_requests": {p.number: {"state": p.state, "head": p.head_oid} for p in found.pulls},
-        "runners": {runner.name: runner.status for runner in found.scope.runners.values()},
+        "runners": {
+            runner.name: runners.status_of(simulator.world, runner)
+            for runner in found.scope.runners.values()
+        },
         "jobs": {job.id: job.status for run in found.runs for job in run.jobs},
     }
 
@@ -243,9 +247,42 @@ def show_job(simulator: Simulator, body: Json) -> Json:
 
 @command("POST", "/remove_runner")
 def remove_runner(simulator: Simulator, body: Json) -> Json:
-    """Remove the runner ``name`` at the server, busy or not, as GitHub does with idle ones."""
+    """Remove the runners ``name`` (a pattern) at the server, busy or not, as GitHub does with idle ones.
+
+    With ``ghost`` they are not told: they listen on, for ever and for nothing.
+    """
     scope = repository_of(simulator, body).scope
-    found = [runner for runner in scope.runners.values() if runner.name == body["name"]]
+    found = [r for r in scope.runners.values() if fnmatchcase(r.name, body["name"])]
     for runner in found:
         runners.remove(scope, runner, force=True)
+        if body.get("ghost"):
+            simulator.world.ghosts.add(runner.id)
     return {"removed": len(found)}
+
+
+@command("POST", "/runner_order")
+def order(simulator: Simulator, body: Json) -> Json:
+    """Tell stub runners ``name`` (a pattern) to end with status ``exit``, or as a ``deprecated`` version.
+
+    ``at``: ``start``, ``idle`` (while waiting for a job) or ``job`` (once one was taken);
+    ``times``: how often, once unless given. 128 and more are signals. Without ``at`` every
+    order is withdrawn.
+    """
+    if "at" not in body:
+        simulator.world.runner_orders.clear()
+        return {}
+    if body["at"] not in {"start", "idle", "job"}:
+        raise HttpError(422, f"at is {body['at']!r}; it must be start, idle or job")
+    simulator.world.runner_orders.append({"times": 1, "name": "*", **body})
+    return {}
+
+
+@command("POST", "/release")
+def publish(simulator: Simulator, body: Json) -> Json:
+    """Publish a release of ``repository``, written as in a scenario, in place of one of the same tag."""
+    found = repository_of(simulator, body)
+    given = {name: value for name, value in body.items() if name != "repository"}
+    scenario.check({"repositories": [{"name": found.full_name, "releases": [given]}]}, "release")
+    found.releases = [release for release in found.releases if release.tag != given["tag"]]
+    build.add_release(simulator.world, found, given)
+    return {}

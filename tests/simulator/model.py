@@ -302,6 +302,8 @@ class Runner:
     disable_update: bool = True
     visible_from: float = 0.0
     last_seen: float = 0.0
+    # It said goodbye: what it still waits for is not answered any more.
+    is_leaving: bool = False
 
 
 @dataclass

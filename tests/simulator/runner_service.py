@@ -2,9 +2,17 @@
 
 GitHub does not publish this protocol, so this is the simulator's own, spoken by its
 stub runner. Everything that an operator sees of it through REST is as GitHub shows it.
+
+Bodies are JSON objects, or with ``text/plain`` lines ``key=value`` for a client without
+JSON: a key that ends in ``64`` carries base64, a repeated one a list.
 """
 
 from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from fnmatch import fnmatchcase
 
 from simulator import runners
 from simulator.http import Answer, HttpError, Incoming
@@ -13,6 +21,8 @@ from simulator.runners import RunnerError
 from simulator.world import World
 
 PREFIX = "/_services/runner"
+LONGEST_WAIT_SECONDS = 50
+Action = Callable[[World, Json], Json]
 
 
 def serve(world: World, request: Incoming) -> Answer:
@@ -26,6 +36,7 @@ def serve(world: World, request: Incoming) -> Answer:
         "/register": _register,
         "/remove": _remove,
         "/session": _session,
+        "/message": _message,
         "/goodbye": _goodbye,
         "/job": _job,
         "/result": _result,
@@ -33,13 +44,61 @@ def serve(world: World, request: Incoming) -> Answer:
     action = actions.get(request.path.removeprefix(PREFIX))
     if action is None or request.method != "POST":
         raise HttpError(404, "Not Found")
+    plain = request.headers.get("content-type", "").startswith("text/plain")
     try:
-        with world.lock:
-            return Answer(200, action(world, request.json()))
+        given = _from_text(request.body) if plain else request.json()
+        # A message is waited for; everything else is done under the lock at once.
+        answer = action(world, given) if action is _message else _locked(world, action, given)
+        kind = {"Content-Type": "text/plain"}
+        return Answer(200, _to_text(answer).encode(), kind) if plain else Answer(200, answer)
     except RunnerError as error:
         raise HttpError(error.status, error.message) from error
     except KeyError as error:
         raise HttpError(422, f"{error.args[0]} is missing") from error
+
+
+def _locked(world: World, action: Action, given: Json) -> Json:
+    with world.lock:
+        return action(world, given)
+
+
+def _from_text(body: bytes) -> Json:
+    """Read lines ``key=value``."""
+    given: Json = {}
+    for line in body.decode(errors="replace").splitlines():
+        key, _, value = line.partition("=")
+        if key.endswith("64"):
+            key, value = key[:-2], base64.b64decode(value).decode(errors="replace")
+        if key == "step":
+            conclusion, started, completed = value.split()
+            step = {"conclusion": conclusion, "started_at": float(started)}
+            given.setdefault("steps", []).append({**step, "completed_at": float(completed)})
+        elif key == "labels":
+            given.setdefault(key, []).extend([value] if value else [])
+        elif key in {"id", "job_id", "wait_seconds"}:
+            given[key] = int(value)
+        elif key:
+            given[key] = True if value == "true" else value
+    return given
+
+
+def _to_text(answer: Json) -> str:
+    """Write lines ``key=value``; a job's values stand under ``job.``."""
+    lines = []
+    flat = {key: value for key, value in answer.items() if key != "job"}
+    job = answer.get("job") or {}
+    flat |= {f"job.{key}": value for key, value in job.items() if key not in {"name", "steps"}}
+    for key, value in flat.items():
+        if value is not None:
+            lines.append(f"{key}={str(value).lower() if isinstance(value, bool) else value}")
+    if job:
+        lines.append(f"job.name64={_base64(job['name'])}")
+        lines += [f"step={_base64(step['name'])} {_base64(step['run'])}" for step in job["steps"]]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _scope(world: World, url: str) -> RunnerScope:
@@ -93,16 +152,46 @@ def _known(world: World, given: Json) -> tuple[RunnerScope, Runner]:
     raise RunnerError(401, "The runner registration has been deleted from the server.")
 
 
+def _ordered(world: World, runner: Runner, moment: str) -> Json:
+    """Return what stubs are told to do at this moment in a real runner's stead."""
+    for order in world.runner_orders:
+        if order["at"] == moment and order["times"] and fnmatchcase(runner.name, order["name"]):
+            order["times"] -= 1
+            return {key: order[key] for key in ("exit", "deprecated") if key in order}
+    return {}
+
+
 def _session(world: World, given: Json) -> Json:
     _, runner = _known(world, given)
-    runner.status, runner.last_seen = "online", world.now()
+    runner.status, runner.last_seen, runner.is_leaving = "online", world.now(), False
     runner.version = given.get("version", runner.version)
-    return {}
+    return _ordered(world, runner, "start")
+
+
+def _message(world: World, given: Json) -> Json:
+    """Wait until there is a job that fits, and say so; taking it is another request."""
+    waited = min(float(given.get("wait_seconds", 0)), LONGEST_WAIT_SECONDS)
+    limit = time.monotonic() + waited
+    while True:
+        with world.lock:
+            if given["id"] in world.ghosts:
+                found: Json = {}
+            else:
+                scope, runner = _known(world, given)
+                if runner.is_leaving:
+                    return {}
+                runner.status, runner.last_seen = "online", world.now()
+                found = _ordered(world, runner, "idle")
+                if runners.fitting(world, scope, runner):
+                    found["available"] = True
+        if found or time.monotonic() >= limit:
+            return found
+        time.sleep(0.05)
 
 
 def _goodbye(world: World, given: Json) -> Json:
     _, runner = _known(world, given)
-    runner.status = "offline"
+    runner.status, runner.is_leaving = "offline", True
     return {}
 
 
@@ -113,6 +202,7 @@ def _job(world: World, given: Json) -> Json:
         return {"job": None}
     repository, job = found
     return {
+        **_ordered(world, runner, "job"),
         "job": {
             "id": job.id,
             "name": job.name,
@@ -121,7 +211,7 @@ def _job(world: World, given: Json) -> Json:
             "ref": f"refs/heads/{job.run.branch}",
             "run_id": job.run.id,
             "steps": job.steps,
-        }
+        },
     }
 
 

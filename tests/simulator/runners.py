@@ -133,6 +133,17 @@ def status_of(world: World, runner: Runner) -> str:
     return "offline" if silent else runner.status
 
 
+def lose_silent(world: World, scope: RunnerScope) -> None:
+    """Fail the jobs of runners that have fallen silent, as GitHub does."""
+    for runner in list(scope.runners.values()):
+        if runner.job_id is None or status_of(world, runner) == "online":
+            continue
+        for _, job in all_jobs(world, scope):
+            if job.id == runner.job_id and job.runner is runner:
+                lost = f"The self-hosted runner {runner.name} lost communication with the server."
+                complete(world, scope, runner, job, {"conclusion": "failure", "log": lost})
+
+
 def visible(world: World, scope: RunnerScope) -> list[Runner]:
     """Return the runners that readers see by now."""
     return [r for r in scope.runners.values() if r.visible_from <= world.now()]
@@ -215,21 +226,29 @@ def all_jobs(world: World, scope: RunnerScope) -> list[tuple[Repository, Job]]:
     return found
 
 
-def acquire(world: World, scope: RunnerScope, runner: Runner) -> tuple[Repository, Job] | None:
-    """Give an idle runner the oldest queued job whose labels it has."""
-    runner.status, runner.last_seen = "online", world.now()
+def fitting(world: World, scope: RunnerScope, runner: Runner) -> tuple[Repository, Job] | None:
+    """Return the oldest queued job whose labels an idle runner has."""
     if runner.job_id is not None:
         return None
     has = {label["name"].lower() for label in runner.labels}
     for repository, job in all_jobs(world, scope):
         if job.status == "queued" and {name.lower() for name in job.labels} <= has:
-            job.status, job.started_at = "in_progress", world.now()
-            job.runner, job.runner_name, runner.job_id = runner, runner.name, job.id
-            job.run.updated_at = world.now()
-            if job.check:
-                job.check.status, job.check.started_at = "in_progress", world.now()
             return repository, job
     return None
+
+
+def acquire(world: World, scope: RunnerScope, runner: Runner) -> tuple[Repository, Job] | None:
+    """Give an idle runner the job that fits."""
+    runner.status, runner.last_seen = "online", world.now()
+    found = fitting(world, scope, runner)
+    if found:
+        _, job = found
+        job.status, job.started_at = "in_progress", world.now()
+        job.runner, job.runner_name, runner.job_id = runner, runner.name, job.id
+        job.run.updated_at = world.now()
+        if job.check:
+            job.check.status, job.check.started_at = "in_progress", world.now()
+    return found
 
 
 def complete(world: World, scope: RunnerScope, runner: Runner, job: Job, given: Json) -> None:

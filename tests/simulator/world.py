@@ -50,6 +50,9 @@ class World:
         self.installations: dict[int, Installation] = {}
         self.repositories: dict[str, Repository] = {}
         self.scopes: dict[str, RunnerScope] = {}
+        # What stub runners are told to do, and the removed ones that are not told of it.
+        self.runner_orders: list[dict[str, Any]] = []
+        self.ghosts: set[int] = set()
         self.nodes: dict[str, Any] = {}
         self.web_url = ""
         self.default_owner = "factory"

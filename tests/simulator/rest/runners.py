@@ -18,6 +18,7 @@ REGISTRATION = "actions_runner_registration"
 
 def _scope(call: Call) -> RunnerScope:
     if "repo" in call.params:
+        runners.lose_silent(call.world, call.repository.scope)
         return call.repository.scope
     login = call.params["org"]
     account = call.world.accounts.get(login.lower())
