@@ -46,7 +46,7 @@ class Histories:
         self.plans = plans
         self.count = 0
         self.landed: dict[int, list[str]] = {}
-        # Lanes with a file that one commit made and a later one took away.
+        # Lanes with a file that one commit made or changed and a later one took away.
         self.passing: set[int] = set()
 
     def unique(self) -> bytes:
@@ -89,6 +89,7 @@ class Histories:
         """Return the lane's commits for fast-import."""
         files = [f"area{number}/{name}.txt".encode() for name in "abc"]
         stream = []
+        changed: set[bytes] = set()
         for at, changes in enumerate(plan.commits):
             stream.append(b"commit refs/proposed/%d\n" % number)
             stream.append(
@@ -98,9 +99,12 @@ class Histories:
             if at == 0:
                 stream.append(b"from %b\n" % base.encode())
             before = set(files)
-            stream += [self._change(number, kind, files, at) for kind in changes]
-            if any(name.startswith(b"area%d/new" % number) for name in before - set(files)):
+            lines = [self._change(number, kind, files, at) for kind in changes]
+            stream += lines
+            if changed & before - set(files):
                 self.passing.add(number)
+            written = {word for line in lines for word in line.split(b"\n", 1)[0].split()}
+            changed |= written & set(files)
         return b"".join(stream)
 
     def _change(self, number: int, kind: str, files: list[bytes], at: int) -> bytes:

@@ -473,7 +473,10 @@ def _shows_all(
     joins = any(len(members.intersection(history.parents[commit])) > 1 for commit in own)
     if joins and not all(_is_one_line(walk, net[path]) for path, walk in walks.items()):
         return False
-    loops = {path: _loops(walk) for path, walk in walks.items()}
+    moved = _exact_renames(steps, own)
+    loops = {
+        path: [*_loops(walk), *_obliterated(path, walk, moved)] for path, walk in walks.items()
+    }
     needed: set[str] = set()
     while True:
         found = {
@@ -504,6 +507,31 @@ def _loops(walk: Sequence[tuple[str, State, State]]) -> list[range]:
         for last in ends.get(old, ())
         if last > first
     ]
+
+
+def _obliterated(
+    path: bytes, walk: Sequence[tuple[str, State, State]], moved: set[tuple[str, bytes]]
+) -> list[range]:
+    """Return the steps that a later deletion makes as if they had never been."""
+    deletions = [
+        position
+        for position, (commit, _old, new) in enumerate(walk)
+        if new[0] == _ABSENT and (commit, path) not in moved
+    ]
+    last = max(deletions, default=0)
+    return [range(position, position + 1) for position in range(last)]
+
+
+def _exact_renames(
+    steps: Mapping[str, Mapping[bytes, tuple[State, State]]], own: Sequence[str]
+) -> set[tuple[str, bytes]]:
+    """Return (commit, path) of what went away and came back whole under another path."""
+    return {
+        (commit, path)
+        for commit in own
+        for path, (old, _new) in steps[commit].items()
+        if any(new == old for _other, new in steps[commit].values())
+    }
 
 
 def _needed_steps(

@@ -153,6 +153,28 @@ def test_a_file_that_came_and_went_is_not_landed(world: World) -> None:
     assert world.evidence() is None
 
 
+def test_edits_of_a_file_that_the_lane_then_deleted_are_not_landed(world: World) -> None:
+    world.edit("5", "five")
+    world.edit("7", "seven")
+    world.git("rm", "-q", "text")
+    world.commit()
+
+    world.on_main(lambda: world.git("cherry-pick", "lane~2"))
+    world.on_main(lambda: (world.git("rm", "-q", "text"), world.commit()))
+
+    assert world.evidence() is None
+
+
+def test_a_squash_of_an_edit_and_a_rename_has_landed(world: World) -> None:
+    world.edit("5", "five")
+    world.git("mv", "text", "words")
+    world.commit()
+
+    world.squash()
+
+    assert world.evidence() == "snapshot"
+
+
 def test_a_rebase_of_a_file_that_came_and_went_has_landed(world: World) -> None:
     world.commit(research="findings")
     (world.clone / "research").unlink()
