@@ -28,7 +28,7 @@ def build(host: Any, *options: str) -> tuple[int, dict[str, Any]]:
 def in_force(host: Any) -> dict[str, str]:
     """Return the identity behind every name of ours."""
     form = "{{.Repository}}:{{.Tag}} {{.ID}}"
-    lines = host.check_output("docker images --no-trunc --format '%s'", form).splitlines()
+    lines = host.check_output("docker images --no-trunc --format %s", form).splitlines()
     pairs = (line.split() for line in lines if line.startswith("aina-factory/"))
     return {name.removeprefix("aina-factory/"): identity for name, identity in pairs}
 
@@ -208,6 +208,17 @@ def test_a_build_that_is_killed_is_made_up_for(tree: Any) -> None:
     after = in_force(tree)
     assert after["shop-ci:current"] != before["shop-ci:current"]
     assert not [name for name in after if "candidate" in name]
+
+
+def test_an_image_that_nobody_declares_any_more_loses_its_name(tree: Any) -> None:
+    tree.check_output(f"rm -r {TREE}/projects/shop")
+
+    code, document = build(tree)
+
+    assert (code, document["retired"]) == (0, ["aina-factory/shop-ci:current"])
+    assert "shop-ci:current" not in in_force(tree)
+    assert not tree.file(f"{STATE}/shop-ci.json").exists
+    assert build(tree)[1]["changed"] is False
 
 
 def test_two_builds_at_once_are_refused(host: Any) -> None:

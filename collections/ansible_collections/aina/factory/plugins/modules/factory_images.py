@@ -89,9 +89,14 @@ def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list
     builder = build.Builder(settings, tools, module.params["changed_paths"])
     if module.check_mode:
         report = builder.survey()
-        return [f"build {s.spec.current} ({s.why})" for s in report.steps if s.why], []
+        return [
+            *(f"retire {name}" for name in report.retired),
+            *(f"build {step.spec.current} ({step.why})" for step in report.steps if step.why),
+        ], []
     report = builder.build()
-    actions = [
+    actions = [f"fetch the base {settings.base.image}"] if report.base_changed else []
+    actions += [f"retire {name}" for name in report.retired]
+    actions += [
         f"build {step.spec.current} ({step.why})"
         for step in report.steps
         if step.spec.name in report.built

@@ -49,7 +49,7 @@ _CONFINED = (
     *("--security-opt=no-new-privileges", "--tmpfs=/tmp:rw,exec,size=256m", "--pids-limit=256"),
     *("--label=aina-factory.role=smoke",),
 )
-# Run as root with nothing but the right to look everywhere.
+# Run as root with nothing but the right to look everywhere, on a root that cannot be written.
 _AUDIT = b"""
 set -eu
 found=$(find / -xdev -type f -perm /6000)
@@ -80,11 +80,12 @@ class Report:
     failures: dict[str, str] = field(default_factory=dict)
     base: str = ""
     base_changed: bool = False
+    retired: Sequence[str] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything at the engine is another one now."""
-        return bool(self.built) or self.base_changed
+        return bool(self.built or self.retired or self.base_changed)
 
     def document(self) -> dict[str, Any]:
         """Return the report as ``--json`` prints it."""
@@ -100,6 +101,7 @@ class Report:
                 }
                 for step in self.steps
             ],
+            "retired": list(self.retired),
             "failures": [f"{name}: {words}" for name, words in self.failures.items()],
             "changed": self.changed,
         }
@@ -137,7 +139,13 @@ class Builder:
         records = {spec.name: documents.read(self._record_path(spec)) or {} for spec in specs}
         wanted = str(kept.get("generation") or "") if generation is None else generation
         steps = plan(specs, found, records, base_id, wanted, self.changed_paths)
-        return Report(steps=steps, base=base_id)
+        declared = {spec.current for spec in specs}
+        retired = [
+            name
+            for name in names(self.tools.run)
+            if name.endswith(":current") and name not in declared
+        ]
+        return Report(steps=steps, base=base_id, retired=retired)
 
     def build(self, *, refresh: bool = False) -> Report:
         """Bring every image to its content; ``refresh`` fetches all packages again.
@@ -156,6 +164,7 @@ class Builder:
             self._bases.provide()
         report = self.survey(generation)
         report.base_changed = needed and self._bases.identity() != before
+        self._retire(report.retired)
         candidates = self._candidates(report)
         self._search_layers(candidates, report)
         for step in candidates.values():
@@ -176,6 +185,14 @@ class Builder:
         left = [name for name in names(self.tools.run) if ":candidate-" in name]
         if left:
             self._engine.call(["image", "rm", "--no-prune", *left])
+
+    def _retire(self, retired: Sequence[str]) -> None:
+        """Take the names of images away that nobody declares any more, and their records."""
+        if retired:
+            self._engine.call(["image", "rm", "--no-prune", *retired])
+        for name in retired:
+            image = name.removeprefix(f"{PREFIX}/").removesuffix(":current")
+            Path(self.settings.state_dir, f"{image}.json").unlink(missing_ok=True)
 
     def _candidates(self, report: Report) -> dict[str, Step]:
         """Build and try what has to be; an image whose parent failed is not tried."""
@@ -245,7 +262,7 @@ class Builder:
         found = self._engine.find([name])[name]
         if found.user.partition(":")[0] in {"", "0", "root"}:
             raise RefusedError(f"its default user is {found.user or 'root'}, which may do anything")
-        root = ["--user=0:0", "--cap-add=DAC_READ_SEARCH", "--entrypoint=/bin/sh"]
+        root = ["--user=0:0", "--cap-add=DAC_OVERRIDE", "--entrypoint=/bin/sh"]
         self._prove([*_CONFINED, *root, name, "-s"], _AUDIT)
         expected = [f"--env=EXPECTED_{key.upper()}={value}" for key, value in _sorted(step)]
         for script in step.spec.smoke:
