@@ -11,16 +11,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    LimitedError,
+    RefusedError,
+    UncertainError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.github.transport import Meter
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
     Fate,
-    LimitedError,
-    Meter,
     MovedError,
     NotMergeableError,
-    RefusedError,
-    UncertainError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
     Merged,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from simulator import Simulator
 
+from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal, status
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.github_forge import (
@@ -19,7 +20,6 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.github_
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import Mirror
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import Transport
 from factory import effects, locks
 from factory.__main__ import main
 

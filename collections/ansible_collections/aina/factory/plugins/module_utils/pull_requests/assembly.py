@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils.github import login
+from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
 from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Run
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import login, marshal
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import World
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.github_forge import (
     GithubForge,
@@ -20,10 +22,17 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.setting
     Settings,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.store import Store
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import Transport
 
 # The command starts a lane and returns; it does not wait for the agent's work.
 _LANE_START_SECONDS = 60.0
+_PERMISSIONS = {
+    "contents": "write",
+    "pull_requests": "write",
+    "issues": "write",
+    "checks": "read",
+    "statuses": "read",
+    "metadata": "read",
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ def cycle(
         settings.login,
         settings.api_url,
         project.repository,
+        _PERMISSIONS,
         run=effects.run,
         fetch=effects.fetch,
         now=effects.now,

@@ -6,6 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    ForgeError,
+    LimitedError,
+    RefusedError,
+    UncertainError,
+)
 from ansible_collections.aina.factory.plugins.module_utils.ports import Now
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     gates,
@@ -19,12 +25,8 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
     Fate,
     Forge,
-    ForgeError,
-    LimitedError,
     MovedError,
     NotMergeableError,
-    RefusedError,
-    UncertainError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
     Merged,

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
+from ansible_collections.aina.factory.plugins.module_utils.github.transport import Meter
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Branch,
@@ -13,10 +15,6 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     PullRequest,
     Snapshot,
 )
-
-
-class ForgeError(Exception):
-    """GitHub did not do what it was asked; the message quotes it."""
 
 
 class MovedError(ForgeError):
@@ -30,28 +28,6 @@ class NotMergeableError(ForgeError):
         """Keep GitHub's words."""
         super().__init__(message)
         self.transient = transient
-
-
-class RefusedError(ForgeError):
-    """The request is wrong or forbidden (401, 403, 404, 422)."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        """Keep GitHub's words and the status."""
-        super().__init__(message)
-        self.status = status
-
-
-class UncertainError(ForgeError):
-    """No answer or a 5xx: the request may or may not have been carried out."""
-
-
-class LimitedError(ForgeError):
-    """A rate limit; try again after ``retry_after_seconds``."""
-
-    def __init__(self, message: str, retry_after_seconds: float) -> None:
-        """Keep GitHub's words and the wait."""
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
 
 
 @dataclass(frozen=True)
@@ -71,16 +47,6 @@ class Fate:
     dependants: tuple[tuple[int, str], ...]
     dependants_complete: bool
     comments: tuple[str, ...] = ()
-
-
-@dataclass
-class Meter:
-    """Requests and points spent, and what GitHub says is left."""
-
-    requests_count: int = 0
-    points_count: int = 0
-    writes_count: int = 0
-    points_remaining: int = 5000
 
 
 class Forge(Protocol):

@@ -7,6 +7,15 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    ForgeError,
+    RefusedError,
+    UncertainError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.github.transport import (
+    PartialError,
+    Transport,
+)
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     parsing,
     queries,
@@ -16,11 +25,8 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests import 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import order_key
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
     Fate,
-    ForgeError,
     MovedError,
     NotMergeableError,
-    RefusedError,
-    UncertainError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
@@ -29,10 +35,6 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Mergeable,
     PullRequest,
     Snapshot,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import (
-    PartialError,
-    Transport,
 )
 
 _PAGE_SIZES = (100, 50, 25, 10)

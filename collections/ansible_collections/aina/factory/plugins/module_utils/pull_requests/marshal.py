@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    ForgeError,
+    LimitedError,
+    UncertainError,
+)
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     conflict_lanes,
     remembering,
@@ -19,11 +24,6 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle i
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import (
     Decision,
     Plan,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
-    ForgeError,
-    LimitedError,
-    UncertainError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import MirrorError
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy

@@ -9,22 +9,12 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
     ConfigurationError,
     Section,
 )
+from ansible_collections.aina.factory.plugins.module_utils.github import login
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
 _URL = re.compile(r"https://[^\s/]+(/[^\s]*)?\Z")
-LOGINS = ("token_file", "github_app", "gh")
-
-
-@dataclass(frozen=True)
-class Login:
-    """How to get a token: from a file, as a GitHub App, or from the ``gh`` client."""
-
-    method: str = "gh"
-    token_file: str = ""
-    app_id: int = 0
-    app_key_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ class Settings:
     git_url: str
     ca_file: str
     state_dir: str
-    login: Login
+    login: login.Login
     projects: tuple[MergeProject, ...]
 
 
@@ -65,7 +55,7 @@ def from_section(section: Section) -> Settings:
         git_url=git_url.rstrip("/"),
         ca_file=section.text("ca_file", ""),
         state_dir=section.absolute_path("state_dir", "/var/lib/aina-factory/marshal"),
-        login=_login(section.section("login", {})),
+        login=login.from_section(section.section("login", {})),
         projects=tuple(_project(item) for item in section.sections("projects", [])),
     )
     section.done()
@@ -85,21 +75,6 @@ def git_url_of(api_url: str) -> str:
     if base == "https://api.github.com":
         return "https://github.com"
     return base.removesuffix("/api/v3")
-
-
-def _login(section: Section) -> Login:
-    login = Login(
-        method=section.text("method", "gh", choices=LOGINS),
-        token_file=section.text("token_file", ""),
-        app_id=section.integer("app_id", 0, minimum=0),
-        app_key_file=section.text("app_key_file", ""),
-    )
-    section.done()
-    if login.method == "token_file" and not login.token_file:
-        raise ConfigurationError("marshal.login.token_file is missing")
-    if login.method == "github_app" and not (login.app_id and login.app_key_file):
-        raise ConfigurationError("marshal.login needs app_id and app_key_file for github_app")
-    return login
 
 
 def _project(section: Section) -> MergeProject:

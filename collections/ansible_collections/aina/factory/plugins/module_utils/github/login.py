@@ -1,4 +1,4 @@
-"""A token for one repository: from a file, as a GitHub App, or from the ``gh`` client.
+"""A token for one target: from a file, as a GitHub App, or from the ``gh`` client.
 
 Tokens stay in memory; none is ever an argument of a program or part of a message.
 """
@@ -7,84 +7,135 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
 from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Request, Run
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.settings import Login
 
-_PERMISSIONS = {
-    "contents": "write",
-    "pull_requests": "write",
-    "issues": "write",
-    "checks": "read",
-    "statuses": "read",
-    "metadata": "read",
-}
+METHODS = ("token_file", "github_app", "gh")
 # An installation token lives an hour; a fresh one is fetched while it still works.
 _RENEW_BEFORE_SECONDS = 300.0
 
 
+@dataclass(frozen=True)
+class Login:
+    """How to get a token; ``path`` is where the configuration says so, for messages."""
+
+    method: str = "gh"
+    token_file: str = ""
+    app_id: int = 0
+    app_key_file: str = ""
+    path: str = "login"
+
+
+def from_section(section: Section, methods: Iterable[str] = METHODS) -> Login:
+    """Read a section ``login``.
+
+    Raises:
+        ConfigurationError: a value is wrong, or what the method needs is missing.
+
+    """
+    login = Login(
+        method=section.text("method", "gh", choices=methods),
+        token_file=section.text("token_file", ""),
+        app_id=section.integer("app_id", 0, minimum=0),
+        app_key_file=section.text("app_key_file", ""),
+        path=section.path.removeprefix("configuration."),
+    )
+    section.done()
+    if login.method == "token_file" and not login.token_file:
+        raise ConfigurationError(f"{login.path}.token_file is missing")
+    if login.method == "github_app" and not (login.app_id and login.app_key_file):
+        raise ConfigurationError(f"{login.path} needs app_id and app_key_file for github_app")
+    return login
+
+
 def token_source(
-    login: Login, api_url: str, repository: str, *, run: Run, fetch: Fetch, now: Now
+    login: Login,
+    api_url: str,
+    target: str,
+    permissions: Mapping[str, str],
+    *,
+    run: Run,
+    fetch: Fetch,
+    now: Now,
 ) -> Callable[[], str]:
     """Return what yields a valid token whenever it is called.
+
+    ``target`` is a repository's owner/name or an organization; an App's token is narrowed
+    to it and to ``permissions``.
 
     Raises:
         ConfigurationError: there is no token to be had; says where it was looked for.
 
     """
     if login.method == "token_file":
-        token = _from_file(Path(login.token_file))
+        token = secret_from_file(Path(login.token_file), f"{login.path}.token_file")
         return lambda: token
     if login.method == "gh":
-        token = _from_gh(run, api_url)
+        token = _from_gh(login, run, api_url)
         return lambda: token
-    app = _App(login, api_url, repository, run, fetch, now)
+    app = _App(login, api_url, target, permissions, run, fetch, now)
     return app.token
 
 
-def _from_file(path: Path) -> str:
+def secret_from_file(path: Path, name: str) -> str:
+    """Return the one secret that a private file holds; ``name`` is the setting that names it.
+
+    Raises:
+        ConfigurationError: it cannot be read, is empty, or is open to others.
+
+    """
     try:
         mode, token = path.stat().st_mode, path.read_text().strip()
     except OSError as error:
-        raise ConfigurationError(f"marshal.login.token_file {path}: {error.strerror}") from error
+        raise ConfigurationError(f"{name} {path}: {error.strerror}") from error
     if mode & 0o077:
-        raise ConfigurationError(
-            f"marshal.login.token_file {path} is open to others; chmod 0600 it"
-        )
+        raise ConfigurationError(f"{name} {path} is open to others; chmod 0600 it")
     if not token:
-        raise ConfigurationError(f"marshal.login.token_file {path} is empty")
+        raise ConfigurationError(f"{name} {path} is empty")
     return token
 
 
-def _from_gh(run: Run, api_url: str) -> str:
+def _from_gh(login: Login, run: Run, api_url: str) -> str:
     host = urlsplit(api_url).netloc.rpartition("@")[2]
     host = "github.com" if host == "api.github.com" else host
     try:
         done = run(["gh", "auth", "token", "--hostname", host], timeout_seconds=30)
     except OSError as error:
         raise ConfigurationError(
-            f"gh cannot be started: {error}; install it or set marshal.login"
+            f"gh cannot be started: {error}; install it or set {login.path}"
         ) from None
     token = done.stdout.decode().strip()
     if not done.ok or not token:
         raise ConfigurationError(
-            f"gh has no token for {host}; run gh auth login, or set marshal.login"
+            f"gh has no token for {host}; run gh auth login, or set {login.path}"
         )
     return token
 
 
 class _App:
-    """A GitHub App's installation token, narrowed to one repository."""
+    """A GitHub App's installation token, narrowed to one target."""
 
     def __init__(
-        self, login: Login, api_url: str, repository: str, run: Run, fetch: Fetch, now: Now
+        self,
+        login: Login,
+        api_url: str,
+        target: str,
+        permissions: Mapping[str, str],
+        run: Run,
+        fetch: Fetch,
+        now: Now,
     ) -> None:
-        self._login, self._api_url, self._repository = login, api_url, repository
+        self._login, self._api_url, self._target = login, api_url, target
+        self._permissions = dict(permissions)
         self._run, self._fetch, self._now = run, fetch, now
         self._token, self._expires_at = "", 0.0
 
@@ -96,11 +147,12 @@ class _App:
 
     def _renew(self) -> None:
         jwt = self._jwt()
-        found = self._ask("GET", f"/repos/{self._repository}/installation", jwt, None)
-        body = {
-            "repositories": [self._repository.split("/")[1]],
-            "permissions": _PERMISSIONS,
-        }
+        _, _, name = self._target.partition("/")
+        kind = "repos" if name else "orgs"
+        found = self._ask("GET", f"/{kind}/{self._target}/installation", jwt, None)
+        body: dict[str, object] = {"permissions": self._permissions}
+        if name:
+            body["repositories"] = [name]
         path = f"/app/installations/{found['id']}/access_tokens"
         answer = self._ask("POST", path, jwt, body)
         self._token = str(answer["token"])
@@ -140,7 +192,7 @@ class _App:
         )
         if not done.ok:
             words = done.stderr.decode(errors="replace").strip()[-200:]
-            raise ConfigurationError(f"marshal.login.app_key_file {key} cannot sign: {words}")
+            raise ConfigurationError(f"{self._login.path}.app_key_file {key} cannot sign: {words}")
         return (signed + b"." + _base64(done.stdout)).decode()
 
 

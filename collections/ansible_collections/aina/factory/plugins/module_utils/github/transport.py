@@ -7,18 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    ForgeError,
+    LimitedError,
+    RefusedError,
+    UncertainError,
+)
 from ansible_collections.aina.factory.plugins.module_utils.ports import (
     Fetch,
     Now,
     Request,
     Response,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
-    ForgeError,
-    LimitedError,
-    Meter,
-    RefusedError,
-    UncertainError,
 )
 
 # Without Retry-After or a reset time GitHub asks for at least a minute.
@@ -41,8 +40,21 @@ def graphql_url(api_url: str) -> str:
 
 
 @dataclass
+class Meter:
+    """Requests and points spent, and what GitHub says is left."""
+
+    requests_count: int = 0
+    points_count: int = 0
+    writes_count: int = 0
+    points_remaining: int = 5000
+
+
+@dataclass
 class Transport:
-    """Sends requests; ``token`` is asked for every one, since installation tokens expire."""
+    """Sends requests; ``token`` is asked for every one, since installation tokens expire.
+
+    An empty token sends them as nobody.
+    """
 
     fetch: Fetch
     api_url: str
@@ -53,13 +65,14 @@ class Transport:
 
     def _send(self, method: str, url: str, body: Any) -> Response:
         headers = {
-            "Authorization": f"Bearer {self.token()}",
             "Accept": "application/vnd.github+json",
             "Content-Type": "application/json",
             "User-Agent": "aina-factory",
             # Later versions drop fields that verification needs.
             "X-GitHub-Api-Version": "2022-11-28",
         }
+        if token := self.token():
+            headers["Authorization"] = f"Bearer {token}"
         data = None if body is None else json.dumps(body).encode()
         self.meter.requests_count += 1
         try:

@@ -1,0 +1,1 @@
+"""GitHub over the ports: logging in, sending requests, and how they fail."""
