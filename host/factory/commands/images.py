@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import platform
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.images import build, settings
@@ -47,7 +48,13 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     chosen = settings.from_section(whole.section("images"))
     if arguments.action == "list":
         return _list(Path(chosen.state_dir))
-    tools = build.Tools(effects.run, effects.now, lambda message: _log.info("%s", message))
+    tools = build.Tools(
+        effects.run,
+        effects.now,
+        effects.https_fetch(),
+        platform.machine(),
+        lambda message: _log.info("%s", message),
+    )
     builder = build.Builder(chosen, tools)
     try:
         if arguments.dry_run:

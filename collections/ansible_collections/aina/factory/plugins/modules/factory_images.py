@@ -58,11 +58,13 @@ actions:
   sample: ["build aina-factory/ci:current (changed: its tree)"]
 """
 
+import platform
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
 
 from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
@@ -85,7 +87,12 @@ def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list
     missing = not module.get_bin_path("docker") or not Path(settings.source_dir).is_dir()
     if module.check_mode and missing:
         return ["build all images, once the engine and the sources are there"], []
-    tools = build.Tools(ansible_effects.runner(module), time.time)
+    tools = build.Tools(
+        ansible_effects.runner(module),
+        time.time,
+        ansible_effects.fetcher(open_url, ""),
+        platform.machine(),
+    )
     builder = build.Builder(settings, tools, module.params["changed_paths"])
     if module.check_mode:
         report = builder.survey()

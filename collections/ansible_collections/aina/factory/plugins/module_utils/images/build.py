@@ -18,6 +18,7 @@ from ansible_collections.aina.factory.plugins.module_utils import documents
 from ansible_collections.aina.factory.plugins.module_utils.images import layers
 from ansible_collections.aina.factory.plugins.module_utils.images.base import Bases
 from ansible_collections.aina.factory.plugins.module_utils.images.catalogue import (
+    CI,
     FOUNDATION,
     Artifact,
     Spec,
@@ -34,11 +35,16 @@ from ansible_collections.aina.factory.plugins.module_utils.images.plan import (
     Step,
     plan,
 )
+from ansible_collections.aina.factory.plugins.module_utils.images.runner import (
+    Releases,
+    RunnerArchive,
+)
 from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
     PREFIX,
     Settings,
 )
-from ansible_collections.aina.factory.plugins.module_utils.ports import Now, Run
+from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Run
+from ansible_collections.aina.factory.plugins.module_utils.runners.release import ReleaseError
 
 LOCK = "factory-images.lock"
 SMOKE_SECONDS = 300.0
@@ -68,6 +74,8 @@ class Tools:
 
     run: Run
     now: Now
+    fetch: Fetch
+    machine: str
     progress: Callable[[str], None] = lambda _message: None
 
 
@@ -116,11 +124,17 @@ class Builder:
     changed_paths: Sequence[str] = ()
     _engine: Engine = field(init=False)
     _bases: Bases = field(init=False)
+    _releases: Releases | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Bind the engine."""
         self._engine = Engine(self.tools.run)
         self._bases = Bases(self.settings, self._engine, self.tools.run)
+        if self.settings.runner is not None:
+            note = Path(self.settings.state_dir, "runner")
+            self._releases = Releases(
+                self.settings.runner, note, self.tools.fetch, self.tools.machine
+            )
 
     def survey(self, generation: str | None = None) -> Report:
         """Return what a build would do; nothing is changed.
@@ -130,7 +144,8 @@ class Builder:
             ConfigurationError: the sources are missing.
 
         """
-        specs = catalogue(self.settings)
+        failures: dict[str, str] = {}
+        specs = catalogue(self.settings, self._runner(generation is not None, failures))
         found = self._engine.find([spec.current for spec in specs])
         kept = self._kept()
         base_id = self._bases.identity()
@@ -140,12 +155,24 @@ class Builder:
         wanted = str(kept.get("generation") or "") if generation is None else generation
         steps = plan(specs, found, records, base_id, wanted, self.changed_paths)
         declared = {spec.current for spec in specs}
+        # Where it is not known which images there are, none is given up.
         retired = [
             name
             for name in names(self.tools.run)
-            if name.endswith(":current") and name not in declared
+            if name.endswith(":current") and name not in declared and not failures
         ]
-        return Report(steps=steps, base=base_id, retired=retired)
+        return Report(steps=steps, base=base_id, retired=retired, failures=failures)
+
+    def _runner(self, refresh: bool, failures: dict[str, str]) -> RunnerArchive | None:
+        """Return the runner's archive; a refresh that GitHub refuses keeps the former one."""
+        if self._releases is None:
+            return None
+        for anew in (True, False) if refresh else (False,):
+            try:
+                return self._releases.archive(refresh=anew)
+            except ReleaseError as error:
+                failures["runner"] = str(error)
+        return None
 
     def build(self, *, refresh: bool = False) -> Report:
         """Bring every image to its content; ``refresh`` fetches all packages again.
@@ -206,12 +233,14 @@ class Builder:
                 continue
             below = _candidate(candidates[parent]) if parent in candidates else ""
             try:
+                if step.spec.name == CI and self._releases is not None:
+                    self._releases.obtain()
                 self.tools.progress(f"building {step.spec.name} ({step.why})")
                 self._build_one(step, below or self._below(step.spec))
                 candidates[step.spec.name] = step
                 self.tools.progress(f"trying {step.spec.name}")
                 self._try(step)
-            except (EngineError, RefusedError, OSError) as error:
+            except (EngineError, RefusedError, ReleaseError, OSError) as error:
                 report.failures[step.spec.name] = str(error)
         return candidates
 

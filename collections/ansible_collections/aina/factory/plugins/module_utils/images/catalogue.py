@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
+from ansible_collections.aina.factory.plugins.module_utils.images.runner import RunnerArchive
 from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
     PREFIX,
     ProjectImages,
@@ -16,11 +17,12 @@ from ansible_collections.aina.factory.plugins.module_utils.images.settings impor
 )
 
 FOUNDATION = "factory-base"
+CI = "ci"
 # What is built on the foundation, and needs nothing but its own directory.
 PINS = "package.json"
 AGENTS = "AGENTS.md"
 _PLAIN = ("lane",)
-_KINDS = ("ci", *_PLAIN)
+_KINDS = (CI, *_PLAIN)
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ def satisfied(wanted: str, pinned: str) -> bool:
     return pinned == wanted or pinned.startswith(f"{wanted}.")
 
 
-def catalogue(settings: Settings) -> list[Spec]:
-    """Return all images, each after the one it is built on.
+def catalogue(settings: Settings, runner: RunnerArchive | None) -> list[Spec]:
+    """Return all images, each after the one it is built on; without a ``runner`` none for CI.
 
     Raises:
         ConfigurationError: the images' sources are not on this host.
@@ -96,11 +98,10 @@ def catalogue(settings: Settings) -> list[Spec]:
     pins = read_pins(settings.source_dir)
     specs = {FOUNDATION: _spec(settings, FOUNDATION, None, expected=pins)}
     foundation = specs[FOUNDATION]
-    if settings.runner is not None:
-        runner = settings.runner
-        specs["ci"] = _spec(
+    if runner is not None:
+        specs[CI] = _spec(
             settings,
-            "ci",
+            CI,
             foundation,
             artifacts=(Artifact("runner.tar.gz", runner.path, runner.sha256),),
             expected={**pins, "runner": runner.version},

@@ -19,7 +19,9 @@ _PROJECT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 _REFERENCE = re.compile(r"[a-z0-9][a-z0-9._/:-]*:[A-Za-z0-9._-]+\Z")
 _SUITE = re.compile(r"([a-z]+)?\Z")
 _VERSION = re.compile(r"\d+(\.\d+){0,2}\Z")
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_DIGEST = re.compile(r"([0-9a-f]{64})?\Z")
+_RELEASE = re.compile(r"(latest|\d+\.\d+\.\d+)\Z")
+_URL = re.compile(r"https://[^\s/]+(/[^\s]*)?\Z")
 _OPTIONAL_PATH = re.compile(r"(/.*)?\Z")
 
 
@@ -37,12 +39,19 @@ class Base:
 
 
 @dataclass(frozen=True)
-class RunnerArchive:
-    """The runner's release as a file on this host, and what its bytes must be."""
+class RunnerWish:
+    """Which release of the runner the CI image holds.
 
-    path: str
-    sha256: str
+    ``version`` may be ``latest``, which means the newest at the last refresh. ``sha256`` is
+    needed where GitHub states no digest, and with an ``archive_path``, a file on this host.
+    """
+
     version: str
+    sha256: str = ""
+    archive_path: str = ""
+    cache_dir: str = "/var/cache/aina-factory/runner"
+    api_url: str = "https://api.github.com"
+    token_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class Settings:
     build_timeout_seconds: float
     ca_file: str
     npmrc_file: str
-    runner: RunnerArchive | None
+    runner: RunnerWish | None
     projects: tuple[ProjectImages, ...]
 
 
@@ -111,14 +120,21 @@ def _base(section: Section) -> Base:
     return base
 
 
-def _runner(section: Section) -> RunnerArchive:
-    runner = RunnerArchive(
-        path=section.absolute_path("archive_path"),
-        sha256=section.matching("sha256", _DIGEST, "be the archive's SHA-256 in hexadecimal"),
-        version=section.matching("version", _VERSION, "be a version such as 2.336.0"),
+def _runner(section: Section) -> RunnerWish:
+    wish = RunnerWish(
+        version=section.matching("version", _RELEASE, "be latest or a version such as 2.336.0"),
+        sha256=section.matching("sha256", _DIGEST, "be a SHA-256 in hexadecimal, or empty", ""),
+        archive_path=_optional_path(section, "archive_path", ""),
+        cache_dir=section.absolute_path("cache_dir", RunnerWish.cache_dir),
+        api_url=section.matching("api_url", _URL, "be an https address", RunnerWish.api_url),
+        token_file=_optional_path(section, "token_file", ""),
     )
     section.done()
-    return runner
+    if wish.archive_path and (wish.version == "latest" or not wish.sha256):
+        raise ConfigurationError(
+            f"{section.path}.archive_path is given; then version and sha256 must say what the file is"
+        )
+    return wish
 
 
 def _project(section: Section) -> ProjectImages:
