@@ -45,7 +45,7 @@ EXAMPLES = r"""
 - name: Build the images that changed
   aina.factory.factory_images:
     settings:
-      base: {image: "ubuntu:24.04"}
+      base: {image: ubuntu:24.04}
       source_dir: /usr/local/share/aina-factory/images
 """
 

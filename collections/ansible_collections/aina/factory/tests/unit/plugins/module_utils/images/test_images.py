@@ -279,7 +279,7 @@ def test_the_newest_runner_is_chosen_once_and_again_at_a_refresh(tmp_path: Path)
         releases = Releases(wish, tmp_path / "note", hub, "x86_64")
         found = releases.archive(refresh=refresh)
         (tmp_path / "note").write_text(
-            json.dumps({"wanted": "latest", "pin": "", **vars(releases._chosen)})  # type: ignore[arg-type]
+            json.dumps({"wanted": "latest", "pin": "", **vars(releases._chosen)})
         )
         return found.version
 
