@@ -17,6 +17,7 @@ _CORE = "ansible_collections.aina.factory.plugins.module_utils"
 # Section name -> how the capability that owns it reads it.
 READERS: dict[str, Callable[[Section], Any]] = {
     "github": lambda whole: github.from_section(whole.section("github")),
+    "images": lambda whole: _core("images.settings").from_section(whole.section("images")),
     "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
     "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),

@@ -16,6 +16,8 @@ from ansible_collections.aina.factory.plugins.module_utils.janitor.program_kinds
 MIB = 1 << 20
 HOUR = 3600.0
 DAY = 86400.0
+# What containers start from: of these only the replaced ones go, which have no name any more.
+FACTORY_IMAGES = ("aina-factory/*:current", "aina-factory/base:*")
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def _docker(section: Section) -> DockerPolicy:
         marks=Marks(
             lane_labels=tuple(section.strings("lane_labels", ("lane",))),
             keep_labels=tuple(section.strings("keep_labels", ("factory.keep=true",))),
-            base_images=tuple(section.strings("base_images", ())),
+            base_images=(*FACTORY_IMAGES, *section.strings("base_images", ())),
         ),
         containers=_only_limits(
             section.section("containers", {}), max_age_days=0.25, min_age_hours=1

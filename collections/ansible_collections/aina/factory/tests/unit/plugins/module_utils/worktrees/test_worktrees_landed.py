@@ -160,7 +160,12 @@ def test_edits_of_a_file_that_the_lane_then_deleted_are_not_landed(world: World)
     world.commit()
 
     world.on_main(lambda: world.git("cherry-pick", "lane~2"))
-    world.on_main(lambda: (world.git("rm", "-q", "text"), world.commit()))
+
+    def delete() -> None:
+        world.git("rm", "-q", "text")
+        world.commit()
+
+    world.on_main(delete)
 
     assert world.evidence() is None
 

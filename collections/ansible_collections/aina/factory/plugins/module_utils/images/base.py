@@ -1,0 +1,88 @@
+"""The image that everything is built on: from a registry, or made of Debian's packages."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.images.engine import (
+    Engine,
+    EngineError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.images.settings import Settings
+from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+
+PROVIDE_SECONDS = 1800.0
+# As the distribution's own images are: small, and unpacked without waiting for the disk.
+_OPTIONS = (
+    *("--variant=minbase", "--include=ca-certificates", "--dpkgopt=force-unsafe-io"),
+    *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")),
+)
+_TARGETS = (
+    *("apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)"),
+    "Created-By: Packages",
+)
+
+
+@dataclass
+class Bases:
+    """The base of the configuration at one engine."""
+
+    settings: Settings
+    engine: Engine
+    run: Run
+
+    def identity(self) -> str:
+        """Return the base's identity at the engine; empty when it is not there."""
+        found = self.engine.find([self.settings.base.image]).get(self.settings.base.image)
+        return found.id if found else ""
+
+    def provide(self) -> None:
+        """Fetch the newest base, or make it.
+
+        Raises:
+            EngineError: it cannot be had; the former one stays.
+
+        """
+        base = self.settings.base
+        if not base.bootstrap_suite:
+            try:
+                self.engine.call(["pull", "--quiet", base.image], timeout_seconds=PROVIDE_SECONDS)
+            except EngineError as error:
+                raise EngineError(
+                    f"the base {base.image} cannot be pulled: {error}\nIf no registry can be "
+                    "reached, let it be made of a Debian release: base.bootstrap_suite"
+                ) from error
+            return
+        Path(self.settings.state_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix="factory-base-", dir=self.settings.state_dir
+        ) as work:
+            archive = str(Path(work, "base.tar"))
+            mirror = base.bootstrap_mirror or self._mirror()
+            argv = ["mmdebstrap", *_OPTIONS, base.bootstrap_suite, archive]
+            self._do([*argv, *([mirror] if mirror else [])])
+            labels = "LABEL aina-factory.role=image aina-factory.instance=base"
+            self.engine.call(
+                ["import", "--change", labels, archive, base.image],
+                timeout_seconds=PROVIDE_SECONDS,
+            )
+
+    def _mirror(self) -> str:
+        """Return the archive that this host's own apt uses, if the host is a Debian."""
+        done = self.run(_TARGETS, environment={"LC_ALL": "C"}, timeout_seconds=60.0)
+        for line in done.stdout.decode(errors="replace").splitlines():
+            origin, label, address = (*line.split("|"), "", "")[:3]
+            if origin == label == "Debian":
+                return address
+        return ""
+
+    def _do(self, argv: list[str]) -> None:
+        try:
+            done = self.run(argv, environment={"LC_ALL": "C"}, timeout_seconds=PROVIDE_SECONDS)
+        except (OSError, TimeoutError) as error:
+            raise EngineError(f"{argv[0]}: {error}") from error
+        if not done.ok:
+            words = "\n".join(done.stderr.decode(errors="replace").strip().splitlines()[-15:])
+            raise EngineError(f"{argv[0]} {self.settings.base.bootstrap_suite}: {words}")

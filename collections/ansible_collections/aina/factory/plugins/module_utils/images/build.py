@@ -1,0 +1,443 @@
+"""Build what changed, let it prove itself, and only then put it in force.
+
+A candidate has a name of its own until it has passed: whoever starts a container in the
+meantime gets the former image. A build that is killed leaves the former one in force.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils import documents
+from ansible_collections.aina.factory.plugins.module_utils.images import layers
+from ansible_collections.aina.factory.plugins.module_utils.images.base import Bases
+from ansible_collections.aina.factory.plugins.module_utils.images.catalogue import (
+    CI,
+    FOUNDATION,
+    Artifact,
+    Spec,
+    catalogue,
+)
+from ansible_collections.aina.factory.plugins.module_utils.images.engine import (
+    Engine,
+    EngineError,
+    Found,
+)
+from ansible_collections.aina.factory.plugins.module_utils.images.plan import (
+    BASE_LABEL,
+    CONTENT_LABEL,
+    Step,
+    plan,
+)
+from ansible_collections.aina.factory.plugins.module_utils.images.runner import (
+    Releases,
+    RunnerArchive,
+)
+from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
+    PREFIX,
+    Settings,
+)
+from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Run
+from ansible_collections.aina.factory.plugins.module_utils.runners.release import ReleaseError
+
+LOCK = "factory-images.lock"
+SMOKE_SECONDS = 300.0
+SAVE_SECONDS = 1800.0
+# Nothing of the site, no network, no way to write: what an image proves it proves by itself.
+_CONFINED = (
+    *("run", "--rm", "--interactive", "--network=none", "--read-only", "--cap-drop=ALL"),
+    *("--security-opt=no-new-privileges", "--tmpfs=/tmp:rw,exec,size=256m", "--pids-limit=256"),
+    *("--label=aina-factory.role=smoke",),
+)
+# Run as root with nothing but the right to look everywhere, on a root that cannot be written.
+_AUDIT = b"""
+set -eu
+found=$(find / -xdev -type f -perm /6000)
+[ -z "$found" ] || { echo "has setuid or setgid files:" $found; exit 1; }
+! command -v sudo >/dev/null || { echo "has sudo"; exit 1; }
+"""
+
+
+class RefusedError(Exception):
+    """A candidate did not pass; the message says what it failed at."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The effects of a build; ``progress`` is told what happens."""
+
+    run: Run
+    now: Now
+    fetch: Fetch
+    machine: str
+    progress: Callable[[str], None] = lambda _message: None
+
+
+@dataclass
+class Report:
+    """What a run found and did."""
+
+    steps: Sequence[Step] = ()
+    built: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    base: str = ""
+    base_changed: bool = False
+    retired: Sequence[str] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything at the engine is another one now."""
+        return bool(self.built or self.retired or self.base_changed)
+
+    def document(self) -> dict[str, Any]:
+        """Return the report as ``--json`` prints it."""
+        return {
+            "base": self.base,
+            "images": [
+                {
+                    "image": step.spec.current,
+                    "content": step.content,
+                    "why": step.why,
+                    "built": step.spec.name in self.built,
+                    "failure": self.failures.get(step.spec.name, ""),
+                }
+                for step in self.steps
+            ],
+            "retired": list(self.retired),
+            "failures": [f"{name}: {words}" for name, words in self.failures.items()],
+            "changed": self.changed,
+        }
+
+
+@dataclass
+class Builder:
+    """One run over all images; the caller holds the lock :data:`LOCK`."""
+
+    settings: Settings
+    tools: Tools
+    changed_paths: Sequence[str] = ()
+    _engine: Engine = field(init=False)
+    _bases: Bases = field(init=False)
+    _releases: Releases | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Bind the engine."""
+        self._engine = Engine(self.tools.run)
+        self._bases = Bases(self.settings, self._engine, self.tools.run)
+        if self.settings.runner is not None:
+            note = Path(self.settings.state_dir, "runner")
+            self._releases = Releases(
+                self.settings.runner, note, self.tools.fetch, self.tools.machine
+            )
+
+    def survey(self, generation: str | None = None) -> Report:
+        """Return what a build would do; nothing is changed.
+
+        Raises:
+            EngineError: the engine does not answer.
+            ConfigurationError: the sources are missing.
+
+        """
+        failures: dict[str, str] = {}
+        specs = catalogue(self.settings, self._runner(generation is not None, failures))
+        found = self._engine.find([spec.current for spec in specs])
+        kept = self._kept()
+        base_id = self._bases.identity()
+        if not base_id and kept.get("base_image") == self.settings.base.image:
+            base_id = str(kept.get("base_id") or "")
+        records = {spec.name: documents.read(self._record_path(spec)) or {} for spec in specs}
+        wanted = str(kept.get("generation") or "") if generation is None else generation
+        steps = plan(specs, found, records, base_id, wanted, self.changed_paths)
+        declared = {spec.current for spec in specs}
+        # Where it is not known which images there are, none is given up.
+        retired = [
+            name
+            for name in names(self.tools.run)
+            if name.endswith(":current") and name not in declared and not failures
+        ]
+        return Report(steps=steps, base=base_id, retired=retired, failures=failures)
+
+    def _runner(self, refresh: bool, failures: dict[str, str]) -> RunnerArchive | None:
+        """Return the runner's archive; a refresh that GitHub refuses keeps the former one."""
+        if self._releases is None:
+            return None
+        for anew in (True, False) if refresh else (False,):
+            try:
+                return self._releases.archive(refresh=anew)
+            except ReleaseError as error:
+                failures["runner"] = str(error)
+        return None
+
+    def build(self, *, refresh: bool = False) -> Report:
+        """Bring every image to its content; ``refresh`` fetches all packages again.
+
+        Raises:
+            EngineError: the engine does not answer, or the base cannot be had.
+            ConfigurationError: the sources are missing.
+
+        """
+        generation = documents.moment(self.tools.now()) if refresh else None
+        before = self._bases.identity()
+        self._sweep()
+        needed = refresh or (not before and any(step.why for step in self.survey().steps))
+        if needed:
+            self.tools.progress(f"fetching the base {self.settings.base.image}")
+            self._bases.provide()
+        report = self.survey(generation)
+        report.base_changed = needed and self._bases.identity() != before
+        self._retire(report.retired)
+        candidates = self._candidates(report)
+        self._search_layers(candidates, report)
+        for step in candidates.values():
+            if step.spec.name in report.failures:
+                self._drop(step)
+            else:
+                self._put_in_force(step)
+                report.built.append(step.spec.name)
+        # Whatever else failed: the packages of the new generation are in force below it.
+        if FOUNDATION not in report.failures:
+            self._keep(generation)
+        for step in report.steps:
+            self._write_record(step, report)
+        return report
+
+    def _sweep(self) -> None:
+        """Take away the names that a killed build has left."""
+        left = [name for name in names(self.tools.run) if ":candidate-" in name]
+        if left:
+            self._engine.call(["image", "rm", "--no-prune", *left])
+
+    def _retire(self, retired: Sequence[str]) -> None:
+        """Take the names of images away that nobody declares any more, and their records."""
+        if retired:
+            self._engine.call(["image", "rm", "--no-prune", *retired])
+        for name in retired:
+            image = name.removeprefix(f"{PREFIX}/").removesuffix(":current")
+            Path(self.settings.state_dir, f"{image}.json").unlink(missing_ok=True)
+
+    def _candidates(self, report: Report) -> dict[str, Step]:
+        """Build and try what has to be; an image whose parent failed is not tried."""
+        candidates: dict[str, Step] = {}
+        for step in report.steps:
+            parent = step.spec.parent
+            if not step.why:
+                continue
+            if parent in report.failures:
+                report.failures[step.spec.name] = f"not built, for {parent} failed"
+                continue
+            below = _candidate(candidates[parent]) if parent in candidates else ""
+            try:
+                if step.spec.name == CI and self._releases is not None:
+                    self._releases.obtain()
+                self.tools.progress(f"building {step.spec.name} ({step.why})")
+                self._build_one(step, below or self._below(step.spec))
+                candidates[step.spec.name] = step
+                self.tools.progress(f"trying {step.spec.name}")
+                self._try(step)
+            except (EngineError, RefusedError, ReleaseError, OSError) as error:
+                report.failures[step.spec.name] = str(error)
+        return candidates
+
+    def _below(self, spec: Spec) -> str:
+        return f"{PREFIX}/{spec.parent}:current" if spec.parent else self.settings.base.image
+
+    def _build_one(self, step: Step, below: str) -> None:
+        spec = step.spec
+        argv = ["build", "--tag", _candidate(step), f"--network={self.settings.build_network}"]
+        arguments = {"BASE_IMAGE": below, "GENERATION": step.inputs["generation"], **spec.arguments}
+        for name, value in arguments.items():
+            argv += ["--build-arg", f"{name}={value}"]
+        labels = {
+            CONTENT_LABEL: step.content,
+            BASE_LABEL: below,
+            "aina-factory.role": "image",
+            "aina-factory.instance": spec.name,
+        }
+        for name, value in labels.items():
+            argv += ["--label", f"{name}={value}"]
+        for name, path in (("ca", self.settings.ca_file), ("npmrc", self.settings.npmrc_file)):
+            if path and Path(path).exists():
+                argv += ["--secret", f"id={name},src={path}"]
+        with tempfile.TemporaryDirectory(prefix="factory-image-", dir=self._work_dir()) as work:
+            context = Path(spec.context)
+            if spec.artifacts:
+                context = Path(work, "context")
+                shutil.copytree(spec.context, context)
+                for artifact in spec.artifacts:
+                    _add(artifact, context)
+            self._engine.call(
+                [*argv, str(context)], timeout_seconds=self.settings.build_timeout_seconds
+            )
+
+    def _work_dir(self) -> str:
+        path = Path(self.settings.state_dir)
+        path.mkdir(parents=True, exist_ok=True)
+        return str(path)
+
+    def _try(self, step: Step) -> None:
+        """Let the candidate prove itself.
+
+        Raises:
+            RefusedError: it does not.
+
+        """
+        name = _candidate(step)
+        found = self._engine.find([name])[name]
+        if found.user.partition(":")[0] in {"", "0", "root"}:
+            raise RefusedError(f"its default user is {found.user or 'root'}, which may do anything")
+        root = ["--user=0:0", "--cap-add=DAC_OVERRIDE", "--entrypoint=/bin/sh"]
+        self._prove([*_CONFINED, *root, name, "-s"], _AUDIT)
+        expected = [f"--env=EXPECTED_{key.upper()}={value}" for key, value in _sorted(step)]
+        for script in step.spec.smoke:
+            argv = [*_CONFINED, *expected, "--entrypoint=/bin/sh", name, "-eu", "-s"]
+            self._prove(argv, Path(script).read_bytes())
+
+    def _prove(self, argv: Sequence[str], script: bytes) -> None:
+        try:
+            self._engine.call(argv, stdin=script, timeout_seconds=SMOKE_SECONDS)
+        except EngineError as error:
+            raise RefusedError(f"the smoke test failed: {error}") from error
+
+    def _search_layers(self, candidates: Mapping[str, Step], report: Report) -> None:
+        """Refuse every candidate if a secret of the build is in a layer of one of them."""
+        wanted = self._secrets()
+        names = [name for name in candidates if name not in report.failures]
+        if not wanted or not names:
+            return
+        self.tools.progress("looking for secrets in the layers")
+        with tempfile.TemporaryDirectory(prefix="factory-save-", dir=self._work_dir()) as work:
+            archive = Path(work, "images.tar")
+            argv = ["save", "--output", str(archive), *(_candidate(candidates[n]) for n in names)]
+            try:
+                self._engine.call(argv, timeout_seconds=SAVE_SECONDS)
+                found = layers.search(archive, wanted)
+                words = f"a layer holds {', '.join(found)} of this site" if found else ""
+            except (EngineError, layers.LayerError, OSError) as error:
+                words = f"its layers could not be searched: {error}"
+        if words:
+            report.failures |= dict.fromkeys(names, words)
+
+    def _secrets(self) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        ca_file, npmrc_file = Path(self.settings.ca_file), Path(self.settings.npmrc_file)
+        if self.settings.ca_file and ca_file.exists():
+            found |= layers.site_certificates(ca_file.read_text("ascii", "replace"))
+        if self.settings.npmrc_file and npmrc_file.exists():
+            found |= layers.npm_credentials(npmrc_file.read_text("utf-8", "replace"))
+        return found
+
+    def _put_in_force(self, step: Step) -> None:
+        self._engine.call(["tag", _candidate(step), step.spec.current])
+        self._drop(step)
+
+    def _drop(self, step: Step) -> None:
+        """Take the candidate's name away; without a name an image is the janitor's."""
+        self._engine.call(["image", "rm", "--no-prune", _candidate(step)])
+
+    # --- What is remembered ---------------------------------------------------------
+
+    def _record_path(self, spec: Spec) -> Path:
+        return Path(self.settings.state_dir, f"{spec.name}.json")
+
+    def _kept(self) -> dict[str, Any]:
+        return documents.read(Path(self.settings.state_dir, "generation")) or {}
+
+    def _keep(self, generation: str | None) -> None:
+        kept = self._kept()
+        wanted = {
+            "generation": kept.get("generation", "") if generation is None else generation,
+            "base_image": self.settings.base.image,
+            "base_id": self._bases.identity() or kept.get("base_id", ""),
+        }
+        if {name: kept.get(name) for name in wanted} != wanted:
+            documents.replace(Path(self.settings.state_dir, "generation"), wanted)
+
+    def _write_record(self, step: Step, report: Report) -> None:
+        path, name = self._record_path(step.spec), step.spec.name
+        before = documents.read(path) or {}
+        failure = report.failures.get(name, "")
+        built = name in report.built
+        if not built and not failure and before.get("smoke") == "ok":
+            return
+        current = self._engine.find([step.spec.current]).get(step.spec.current)
+        record = _record(step, current, failure, self._base_built_at(), before, built=built)
+        documents.replace(path, record)
+
+    def _base_built_at(self) -> str:
+        base = self._engine.find([self.settings.base.image]).get(self.settings.base.image)
+        return documents.moment(base.created_at) if base else ""
+
+
+def _record(
+    step: Step,
+    current: Found | None,
+    failure: str,
+    base_built_at: str,
+    before: Mapping[str, Any],
+    *,
+    built: bool,
+) -> dict[str, Any]:
+    """Return what the state says of an image: always of the one in force."""
+    return {
+        "image": step.spec.current,
+        "content": current.labels.get(CONTENT_LABEL, "") if current else "",
+        "id": current.id if current else "",
+        "built_at": documents.moment(current.created_at) if current else "",
+        "base": current.labels.get(BASE_LABEL, "") if current else "",
+        "base_built_at": base_built_at,
+        "size_bytes": current.size_bytes if current else 0,
+        "smoke": "failed" if failure else "ok",
+        "detail": failure,
+        "inputs": step.inputs if built or not failure else before.get("inputs", {}),
+    }
+
+
+def _sorted(step: Step) -> list[tuple[str, str]]:
+    return sorted(step.spec.expected.items())
+
+
+def _candidate(step: Step) -> str:
+    return f"{step.spec.repository}:candidate-{step.content[:12]}"
+
+
+def _add(artifact: Artifact, context: Path) -> None:
+    """Put the file into the context, if it is what it should be."""
+    digest, target = hashlib.sha256(), context / artifact.name
+    with Path(artifact.path).open("rb") as source, target.open("wb") as copy:
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+            copy.write(chunk)
+    if digest.hexdigest() != artifact.sha256:
+        raise RefusedError(
+            f"{artifact.path} has the SHA-256 {digest.hexdigest()} instead of {artifact.sha256}; "
+            "it is not what was released: fetch it again"
+        )
+
+
+def names(run: Run) -> list[str]:
+    """Return every name of ours that the engine's images have."""
+    listed = Engine(run).call(["images", "--format", "{{.Repository}}:{{.Tag}}"]).split()
+    return [name for name in listed if name.startswith(f"{PREFIX}/")]
+
+
+def forget(given: Sequence[str], run: Run) -> None:
+    """Take names away; an image that a container still uses stays until that has ended."""
+    Engine(run).call(["image", "rm", "--force", *given], timeout_seconds=SMOKE_SECONDS)
+
+
+def facts(directory: Path) -> list[dict[str, Any]]:
+    """Return the records under ``directory``, one per image, for whoever shows or judges them."""
+    found = []
+    for path in sorted(directory.glob("*.json")):
+        record = documents.read(path)
+        if record is not None and "image" in record:
+            found.append(record)
+        else:
+            found.append({"image": path.stem, "smoke": "unknown", "detail": f"{path} is damaged"})
+    return found

