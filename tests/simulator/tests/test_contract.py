@@ -195,7 +195,8 @@ def write_all(client: Client) -> None:
     write("POST", dispatches, {"ref": "main", "inputs": {"tag": "v2"}}, status=204)
     write("POST", dispatches, {"ref": "main", "return_run_details": True}, status=200)
     released = "/repos/guild/tool/releases"
-    release = write("POST", released, {"tag_name": "v2", "name": "Two"})
+    release = write("POST", released, {"tag_name": "v2", "name": "Two", "draft": True})
+    write("PATCH", f"{released}/{release['id']}", {"draft": False})
     asset = client.upload(release["upload_url"], "tool.tar", b"content")
     assert asset.status == 201, asset.body
     write("DELETE", f"{released}/assets/{asset.body['id']}")
