@@ -37,6 +37,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transpo
 
 _PAGE_SIZES = (100, 50, 25, 10)
 _TRANSIENT = "Base branch was modified"
+_MOVED = "Head branch was modified"
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
@@ -302,6 +303,8 @@ class GithubForge:
         try:
             self._transport.graphql(queries.ENQUEUE, variables)
         except PartialError as error:
+            if _MOVED in str(error):
+                raise MovedError(str(error)) from error
             raise NotMergeableError(str(error)) from error
 
     def update_branch(self, pull: PullRequest) -> None:

@@ -11,6 +11,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Conflict,
     Memory,
     PullRequest,
+    Refusal,
     Remembered,
     Snapshot,
     TrainMemory,
@@ -45,10 +46,13 @@ def from_document(document: Mapping[str, Any]) -> Memory:
             halted_since=float(document["halted_since"]),
             halted_reason=str(document["halted_reason"]),
             refused={
-                int(key): (item[0], item[1], float(item[2]))
+                int(key): Refusal(
+                    item["head_oid"], item["text"], float(item["until"]), item["code"]
+                )
                 for key, item in document["refused"].items()
             },
-            cleanups={int(key): (pair[0], pair[1]) for key, pair in document["cleanups"].items()},
+            cleanups={int(key): str(head) for key, head in document["cleanups"].items()},
+            queued={int(key): str(head) for key, head in document["queued"].items()},
             train=_train(document["train"]),
             conflicts={
                 int(number): Conflict(

@@ -20,8 +20,6 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Snapshot,
 )
 
-# How long GitHub's refusal of a head is believed before it is asked again.
-REFUSED_SECONDS = 1800.0
 _WIP = re.compile(r"\s*(\[wip\]|wip\b|draft:)", re.IGNORECASE)
 _MERGE_STATES = frozenset(
     {"CLEAN", "HAS_HOOKS", "UNSTABLE", "BLOCKED", "BEHIND", "UNKNOWN", "DIRTY", "DRAFT"}
@@ -217,11 +215,13 @@ def green(policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> 
 
 
 def refused(_policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> Verdict | None:
-    """GitHub refused to merge this very head a while ago; its words say why."""
-    head, text, since = snapshot.memory.refused.get(pull.number, ("", "", 0.0))
-    if head == pull.head_oid and now - since < REFUSED_SECONDS:
-        return wait("refused_by_github", text, Owner.ADMIN)
-    return None
+    """GitHub refused to land this very head a while ago; its words say why."""
+    found = snapshot.memory.refused.get(pull.number)
+    if found is None or found.head_oid != pull.head_oid or now >= found.until:
+        return None
+    # Its own queue has tested the change; anything else is a rule that an admin made.
+    owner = Owner.AUTHOR if found.code == "left_merge_queue" else Owner.ADMIN
+    return wait(found.code, found.text, owner)
 
 
 OWN_RULES: tuple[Rule, ...] = (

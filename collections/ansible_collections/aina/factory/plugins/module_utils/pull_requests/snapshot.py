@@ -179,6 +179,19 @@ class Conflict:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """GitHub would not land this very head; ``code`` says how, ``text`` quotes it.
+
+    It is believed until ``until``, then asked again.
+    """
+
+    head_oid: str
+    text: str
+    until: float
+    code: str = "refused_by_github"
+
+
+@dataclass(frozen=True)
 class Memory:
     """What a project's marshal remembers from one cycle to the next."""
 
@@ -186,8 +199,11 @@ class Memory:
     main_red_since: float = 0.0
     halted_since: float = 0.0
     halted_reason: str = ""
-    refused: Mapping[int, tuple[str, str, float]] = field(default_factory=dict)
-    cleanups: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    refused: Mapping[int, Refusal] = field(default_factory=dict)
+    # The judged head of each whose landing is not verified and tidied up yet.
+    cleanups: Mapping[int, str] = field(default_factory=dict)
+    # The head with which each entered GitHub's own queue.
+    queued: Mapping[int, str] = field(default_factory=dict)
     train: TrainMemory = TrainMemory()
     conflicts: Mapping[int, Conflict] = field(default_factory=dict)
     landed_count: int = 0

@@ -22,6 +22,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Memory,
     Mergeable,
     PullRequest,
+    Refusal,
     Remembered,
     Snapshot,
 )
@@ -202,9 +203,14 @@ REPOSITORY = [
     ({}, {"authors_allowed": ("ali",)}, "author"),
     ({}, {"settle_seconds": 1000.0}, "settling"),
     ({}, {"max_merges_per_cycle": 0}, "cap_reached"),
-    ({"memory": Memory(refused={7: ("head", "not allowed", NOW - 10)})}, {}, "refused_by_github"),
-    ({"memory": Memory(refused={7: ("head", "not allowed", NOW - 9999)})}, {}, "green"),
-    ({"memory": Memory(refused={7: ("older", "not allowed", NOW - 10)})}, {}, "green"),
+    ({"memory": Memory(refused={7: Refusal("head", "no", NOW + 1)})}, {}, "refused_by_github"),
+    ({"memory": Memory(refused={7: Refusal("head", "no", NOW)})}, {}, "green"),
+    ({"memory": Memory(refused={7: Refusal("older", "no", NOW + 1)})}, {}, "green"),
+    (
+        {"memory": Memory(refused={7: Refusal("head", "no", NOW + 1, "left_merge_queue")})},
+        {},
+        "left_merge_queue",
+    ),
 ]
 
 
