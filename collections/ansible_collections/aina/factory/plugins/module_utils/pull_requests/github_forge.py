@@ -10,7 +10,6 @@ from urllib.parse import quote
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     parsing,
     queries,
-    remembering,
     rules,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import order_key
@@ -365,7 +364,7 @@ def _deserving(
     turns = {number: turn for turn, number in enumerate(wanted, 1)}
 
     def key(pull: PullRequest) -> tuple[bool, int, bool, tuple[int, float, int]]:
-        unchanged = wanted.get(pull.number) == remembering.fingerprint(pull)
+        unchanged = wanted.get(pull.number) == pull.fingerprint
         turn = turns[pull.number] if unchanged else 0
         return (pull.number not in always, turn, pull.rollup != "SUCCESS", order_key(policy, pull))
 

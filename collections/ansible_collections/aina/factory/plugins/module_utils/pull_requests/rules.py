@@ -26,6 +26,15 @@ _MERGE_STATES = frozenset(
 )
 _REVIEW_DECISIONS = frozenset({"", "APPROVED", "CHANGES_REQUESTED", "REVIEW_REQUIRED"})
 
+# What an earlier full look found out stays true as long as the pull request stays the same.
+LASTING = frozenset(
+    {
+        *("check_failed", "check_never_reported", "check_overdue", "check_needs_action"),
+        *("check_unreadable", "no_required_checks", "guarded_path", "review_required"),
+        *("unresolved_conversations", "reverts_landed_work", "empty"),
+    }
+)
+
 Rule = Callable[[Policy, Snapshot, PullRequest, float], "Verdict | None"]
 
 
@@ -120,9 +129,12 @@ def review(policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float) -
 
 
 def examined(_policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float) -> Verdict | None:
-    """Without the full look there is only what GitHub's summary says, and nobody lands on that."""
+    """Nobody lands without the full look; an earlier one of the same state still tells why."""
     if pull.detail is not None:
         return None
+    before = snapshot.memory.remembered.get(pull.number)
+    if before is not None and before.code in LASTING and before.fingerprint == pull.fingerprint:
+        return wait(before.code, before.detail, Owner(before.owner))
     if pull.rollup in ("FAILURE", "ERROR"):
         return wait("check_failed", "a check fails (not looked at in detail)", Owner.AUTHOR)
     if pull.rollup in ("PENDING", "EXPECTED"):

@@ -116,6 +116,12 @@ class PullRequest:
     detail: Detail | None = None
     evidence: Evidence | None = None
 
+    @property
+    def fingerprint(self) -> str:
+        """What must change before one that waits deserves a fresh full look."""
+        labels = ",".join(sorted(self.labels))
+        return f"{self.head_oid}|{self.rollup}|{self.review_decision}|{labels}"
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -133,12 +139,25 @@ class Branch:
 
 @dataclass(frozen=True)
 class Remembered:
-    """What an earlier cycle said of a pull request."""
+    """What an earlier cycle said of a pull request, and of which state of it.
+
+    ``former`` is what was said, and since when, before it could not be read or examined
+    for a while.
+    """
 
     code: str
     since: float
     fingerprint: str = ""
     examined_at: float = 0.0
+    detail: str = ""
+    owner: str = ""
+    former: tuple[str, float] = ("", 0.0)
+
+    def held_since(self, code: str) -> float | None:
+        """Return since when ``code`` holds, None when it is new."""
+        if code == self.code:
+            return self.since
+        return self.former[1] if code == self.former[0] else None
 
 
 @dataclass(frozen=True)
