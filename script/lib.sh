@@ -310,7 +310,7 @@ simulator_files() {
 }
 
 build_simulator_image() {
-  local files=(images/simulator/Dockerfile .cache/github-schemas/graphql-schema-*.graphql)
+  local file files=(images/simulator/Dockerfile .cache/github-schemas/*-*.*)
   while read -r file; do files+=("$file"); done < <(simulator_files)
   # On the sandbox host's image, with which it shares most of its layers.
   tar -cf - "${files[@]}" |

@@ -89,5 +89,14 @@ def test_a_dry_run_says_why_each_waits_and_the_real_run_does_just_that(host: Any
     assert merged == ["2"]
 
 
+def test_github_understood_every_request(host: Any) -> None:
+    host.check_output("factory marshal")
+
+    found = GITHUB.ask("GET", "/contract")
+
+    assert "PUT /repos/{owner}/{repo}/pulls/{number}/merge" in found["routes"]
+    assert found["violations"] == []
+
+
 def test_the_state_is_private(host: Any) -> None:
     assert host.file("/var/lib/aina-factory/marshal").mode == 0o700

@@ -97,6 +97,10 @@ class Repository:
     ci_runs: set[str] = field(default_factory=set)
     red_mains: int = 0
     bad_content: str = "bad"
+    # GitHub's own queue, and so many turns of it until it has tested what is in it.
+    queue: list[int] = field(default_factory=list)
+    queue_turns: int = 0
+    enqueued_count: int = 0
     between: Callable[[Repository], None] | None = None
     # So many reads after a merge still show what was before.
     stale_fates: int = 0
@@ -117,6 +121,29 @@ class Repository:
 
     def sleep(self, seconds: float) -> None:
         self.now_seconds += seconds
+
+    def advance_queue(self) -> None:
+        """Let GitHub's queue land or put out whom it has tested."""
+        if self.queue_turns:
+            self.queue_turns -= 1
+            return
+        for number in list(self.queue):
+            self.queue.remove(number)
+            pull = self.pulls[number]
+            merged = Git(self).merge(self.main[-1], pull.head)
+            tree = dict(eval(merged.tree)) if merged.clean else {}  # noqa: S307
+            if pull.state == "OPEN" and merged.clean and not self.red(tree):
+                self.land(pull, tree)
+
+    def land(self, pull: Pull, tree: dict[str, str]) -> str:
+        """Put a pull request's tree on main."""
+        oid = f"c{len(self.main)}"
+        self.trees[oid] = tree
+        self.parents[oid] = [self.main[-1]]
+        self.main.append(oid)
+        self.red_mains += self.red(tree)
+        pull.state, pull.merged_head, pull.merge_oid = "MERGED", pull.head, oid
+        return oid
 
     def red(self, tree: Mapping[str, str]) -> bool:
         return any(self.bad_content in value for value in tree.values())
@@ -245,6 +272,7 @@ class Forge:
             review_decision="",
             labels=frozenset(pull.labels),
             rollup="SUCCESS",
+            in_merge_queue=pull.number in repository.queue,
             detail=Detail(Checks(check), tuple(pull.changes), head_committed_at=START - 9_000),
         )
 
@@ -252,6 +280,7 @@ class Forge:
         self, policy: Policy, branch: str, wanted: Mapping[int, str], always: Collection[int]
     ) -> Snapshot:
         self.repository.pause()
+        self.repository.advance_queue()
         pulls = [p for p in self.repository.pulls.values() if p.state == "OPEN"]
         return Snapshot(
             "o/r",
@@ -320,11 +349,12 @@ class Forge:
             raise UncertainError("502")
         if fault == "limited":
             raise LimitedError("secondary rate limit", 5.0)
-        if fault == "moved" and name.startswith("merge"):
+        lands = name.startswith(("merge", "enqueue"))
+        if fault == "moved" and lands:
             raise MovedError("409")
-        if fault == "base_modified" and name.startswith("merge"):
+        if fault == "base_modified" and lands:
             raise NotMergeableError("Base branch was modified", transient=True)
-        if fault == "not_mergeable" and name.startswith("merge"):
+        if fault == "not_mergeable" and lands:
             raise NotMergeableError("Required status check is expected")
         if fault == "forbidden":
             raise RefusedError("Resource not accessible", 403)
@@ -341,6 +371,12 @@ class Forge:
 
     def _merge(self, judged: PullRequest) -> str:
         repository, pull = self.repository, self.repository.pulls[judged.number]
+        merged = self._landable(judged, pull)
+        return repository.land(pull, dict(eval(merged.tree)))  # noqa: S307
+
+    def _landable(self, judged: PullRequest, pull: Pull) -> Merged:
+        """Refuse what GitHub would refuse, and fail on what must never be asked for."""
+        repository = self.repository
         if judged.head_oid != pull.head:
             raise MovedError("Head branch was modified")
         if pull.state != "OPEN":
@@ -357,16 +393,18 @@ class Forge:
         assert not repository.hold, "landed against the repository's hold"
         assert repository.main_check is not CheckState.FAILURE, "landed on red"
         assert pull.base == "main", "landed into another branch"
-        oid = f"c{len(repository.main)}"
-        repository.trees[oid] = dict(eval(merged.tree))  # noqa: S307
-        repository.parents[oid] = [repository.main[-1]]
-        repository.main.append(oid)
-        repository.red_mains += repository.red(repository.trees[oid])
-        pull.state, pull.merged_head, pull.merge_oid = "MERGED", pull.head, oid
-        return oid
+        return merged
 
     def enqueue(self, pull: PullRequest) -> None:
-        self._write(f"enqueue {pull.number}", lambda: None)
+        def act() -> None:
+            mine = self.repository.pulls[pull.number]
+            if pull.number in self.repository.queue:
+                raise NotMergeableError("already in the queue")
+            self._landable(pull, mine)
+            self.repository.queue.append(pull.number)
+            self.repository.enqueued_count += 1
+
+        self._write(f"enqueue {pull.number}", act)
 
     def update_branch(self, pull: PullRequest) -> None:
         def act() -> None:

@@ -14,7 +14,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy 
     Duplicates,
     Policy,
 )
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Verb
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Owner, Verb
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     CheckState,
     Memory,
@@ -282,6 +282,67 @@ def test_strict_updates_the_head_of_the_queue_only_and_lands_it_later() -> None:
     assert repository.writes[:4] == ["merge 1", "delete b1", "update 2", "merge 2"]
 
 
+NATIVE = replace(POLICY, mode="native")
+
+
+def test_the_native_queue_lands_what_is_green_and_the_branches_go_afterwards() -> None:
+    repository = Repository(independent(3), NATIVE)
+    runner = Runner(repository)
+
+    assert runner.cycle().results == {1: "enqueued", 2: "enqueued", 3: "enqueued"}
+    assert landed(repository) == []
+    runner.cycle()
+
+    assert landed(repository) == [1, 2, 3]
+    assert runner.memory.queued == {}
+    assert [p.branch_there for p in repository.pulls.values()] == [False] * 3
+
+
+def test_who_left_the_native_queue_does_not_enter_again_at_once() -> None:
+    pulls = {**independent(2), 3: Pull(3, {"file3": "bad"})}
+    repository = Repository(pulls, NATIVE)
+    runner = Runner(repository)
+    runner.cycle()
+
+    for _ in range(5):
+        again = runner.cycle()
+        repository.now_seconds += 600
+
+    assert landed(repository) == [1, 2]
+    assert again.decisions[3].reason.code == "left_merge_queue"
+    assert again.decisions[3].reason.owner is Owner.AUTHOR
+    assert repository.enqueued_count == 3
+    # A new head is a new attempt; so is the same one after the retry time.
+    pulls[3].version += 1
+    assert runner.cycle().results == {3: "enqueued"}
+    runner.cycle()
+    repository.now_seconds += NATIVE.train.retry_seconds
+    assert runner.cycle().results == {3: "enqueued"}
+
+
+def test_one_that_the_native_queue_refuses_blocks_nobody_behind_it() -> None:
+    repository = Repository(independent(2), NATIVE, faults={0: "not_mergeable"})
+
+    assert Runner(repository).cycle().results == {1: "refused_by_github", 2: "enqueued"}
+
+
+def test_what_the_native_queue_landed_differently_halts_the_project() -> None:
+    repository = Repository(independent(2), NATIVE)
+    runner = Runner(repository)
+    runner.cycle()
+    land = repository.land
+
+    def smuggle(pull: Pull, tree: dict[str, str]) -> str:
+        return land(pull, {**tree, "smuggled": "x"})
+
+    repository.land = smuggle  # type: ignore[method-assign]
+    report = runner.cycle()
+
+    assert report.failed
+    assert "not as what was judged" in runner.memory.halted_reason
+    assert runner.cycle().gate == "halted"
+
+
 TRAIN = replace(POLICY, mode="train", cycle_budget_seconds=3000)
 
 
@@ -359,6 +420,7 @@ SCENARIOS = {
     ),
     "train": lambda: Repository({**independent(4), 5: Pull(5, {"x": "bad"})}, TRAIN),
     "strict": lambda: Repository(independent(3), replace(POLICY, mode="strict")),
+    "native": lambda: Repository({**independent(3), 4: Pull(4, {"x": "bad"})}, NATIVE),
 }
 
 
@@ -475,7 +537,7 @@ Case = tuple[list[Row], dict[int, str], str, str, CheckState, bool, float]
 CASES = st.tuples(
     PULLS,
     FAULTS,
-    st.sampled_from(["fast", "strict", "train"]),
+    st.sampled_from(["fast", "strict", "train", "native"]),
     st.sampled_from(["off", "label", "close"]),
     st.sampled_from([CheckState.SUCCESS, CheckState.PENDING, CheckState.FAILURE]),
     st.booleans(),
@@ -525,7 +587,7 @@ def test_whatever_happens_many_times_the_promises_hold(case: Case) -> None:
     keep_promises(case)
 
 
-@pytest.mark.parametrize("mode", ["fast", "strict", "train"])
+@pytest.mark.parametrize("mode", ["fast", "strict", "train", "native"])
 @settings(max_examples=60, deadline=None)
 @given(PULLS, st.sampled_from(["off", "label", "close"]))
 def test_a_dry_run_tells_what_the_real_run_does(
@@ -554,7 +616,7 @@ def test_a_dry_run_tells_what_the_real_run_does(
             first.setdefault(record["number"], record["result"])
     foretold = {n: f"{d.verb.value}: {d.reason.code}" for n, d in planned.decisions.items()}
     assert foretold == first
-    merged = {n for n, result in done.results.items() if result == "merged"}
+    merged = {n for n, result in done.results.items() if result in ("merged", "enqueued")}
     if mode == "train":
         # What CI will say of the batch nobody knows before; who is judged ready for it, one does.
         ready = {"train_starting", "train_next", "conflict_with_queue"}

@@ -378,14 +378,67 @@ def test_a_list_that_breaks_off_lands_nothing(tmp_path: Path) -> None:
         assert rig.simulator.dispatcher.counts()["writes"] == 0
 
 
-def test_native_mode_enters_githubs_queue_once(tmp_path: Path) -> None:
-    rules = [{"branch": "main", "required_checks": ["ci"], "merge_queue": True}]
-    with Simulator(repository(2, rules=rules)) as simulator:
+def queueing(*heads: str, **ci: Any) -> dict[str, Any]:
+    """Return a repository with a merge queue, on which CI is played for a minute."""
+    rule = {"branch": "main", "required_checks": ["ci"], "merge_queue": True}
+    return repository(
+        0,
+        rules=[{**rule, "merge_queue_timeout_minutes": 20}],
+        ci=[{"name": "ci", "delay_seconds": 60, **ci}],
+        pull_requests=[
+            {"head": head, "author": "agent", "checks": [{"name": "ci", "conclusion": "success"}]}
+            for head in heads
+        ],
+    )
+
+
+def test_native_mode_enters_githubs_queue_once_and_tidies_up_what_it_landed(
+    tmp_path: Path,
+) -> None:
+    with Simulator(queueing("a", "b")) as simulator:
         rig = Rig(simulator, tmp_path, policy(mode="native"))
 
         first = rig.cycle()
         second = rig.cycle()
+        simulator.world.clock.advance(120)
+        third = rig.cycle()
 
         assert first.results == {1: "enqueued", 2: "enqueued"}
         assert {d.reason.code for d in second.decisions.values()} == {"in_merge_queue"}
         assert second.results == {}
+        assert not third.stopped, third.stopped
+        assert rig.states == {1: "MERGED", 2: "MERGED"}
+        found = simulator.world.repository(NAME)
+        assert found is not None
+        assert [name for name in found.git.refs if name.startswith("refs/heads/")] == [
+            "refs/heads/main"
+        ]
+        assert rig.memory.queued == rig.memory.cleanups == {}
+
+
+def test_who_breaks_others_in_githubs_queue_is_told_and_lands_nothing(tmp_path: Path) -> None:
+    document = queueing("a", "b", fails_if_together=[["a.txt", "b.txt"]])
+    with Simulator(document) as simulator:
+        rig = Rig(simulator, tmp_path, policy(mode="native"))
+        rig.cycle()
+        simulator.world.clock.advance(200)
+
+        for _ in range(3):
+            report = rig.cycle()
+            simulator.world.clock.advance(600)
+
+        assert rig.states == {1: "MERGED", 2: "OPEN"}
+        reason = report.decisions[2].reason
+        assert (reason.code, reason.owner.value) == ("left_merge_queue", "author")
+
+
+def test_a_workflow_that_the_queue_does_not_start_holds_nobody_for_ever(tmp_path: Path) -> None:
+    with Simulator(queueing("a", merge_group=False)) as simulator:
+        rig = Rig(simulator, tmp_path, policy(mode="native"))
+        rig.cycle()
+        simulator.world.clock.advance(1300)
+
+        report = rig.cycle()
+
+        assert report.decisions[1].reason.code == "left_merge_queue"
+        assert simulator.dispatcher.counts()["writes"] == 0

@@ -31,7 +31,12 @@ class Client:
         self._context = ssl.create_default_context(cafile=str(simulator.ca_file))
 
     def _send(
-        self, method: str, path: str, body: Any, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: dict[str, str] | None = None,
+        data: bytes | None = None,
     ) -> Reply:
         connection = http.client.HTTPSConnection(
             self.simulator.host, timeout=30, context=self._context
@@ -39,7 +44,8 @@ class Client:
         sent = {"User-Agent": "simulator.client"}
         if self.token:
             sent["Authorization"] = f"Bearer {self.token}"
-        data = None if body is None else json.dumps(body)
+        if body is not None:
+            data = json.dumps(body).encode()
         try:
             connection.request(method, path, data, {**sent, **(headers or {})})
             answer = connection.getresponse()
@@ -55,6 +61,12 @@ class Client:
     ) -> Reply:
         """Send a REST request; ``path`` begins after the API's address."""
         return self._send(method, REST_PREFIX + path, body, headers)
+
+    def upload(self, url: str, name: str, content: bytes) -> Reply:
+        """Send a release's file to its ``upload_url``."""
+        path = "/" + url.partition("{")[0].split("/", 3)[3]
+        kind = {"Content-Type": "application/octet-stream"}
+        return self._send("POST", f"{path}?name={name}", None, kind, content)
 
     def graphql(self, query: str, **variables: Any) -> Any:
         """Send a GraphQL request and return the answer's body."""

@@ -7,7 +7,7 @@ from dataclasses import fields
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from simulator import build, checks, pulls, runners, scenario
+from simulator import build, checks, contract, pulls, runners, scenario
 from simulator.dispatch import settle
 from simulator.faults import Fault
 from simulator.http import Answer, HttpError, Incoming
@@ -75,6 +75,16 @@ def clear_log(simulator: Simulator, _body: Json) -> Json:
     """Forget the log; the rate limits stay as they are."""
     simulator.dispatcher.log.clear()
     return {}
+
+
+@command("GET", "/contract")
+def violations(simulator: Simulator, _body: Json) -> Json:
+    """Hold what was exchanged over REST against GitHub's published description."""
+    exchanges = simulator.dispatcher.recorder.everything
+    return {
+        "routes": sorted({f"{found.method} {found.route}" for found in exchanges}),
+        "violations": contract.violations(exchanges),
+    }
 
 
 @command("POST", "/scenario")

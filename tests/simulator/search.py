@@ -121,6 +121,11 @@ def _terms(query: str) -> tuple[list[Callable[[_Seen], bool]], str, bool]:
     except ValueError as error:
         raise HttpError(422, f"Validation Failed: {error}") from error
     for word in words:
+        # Everything must hold, so brackets change nothing.
+        if word in ("(", ")", "AND"):
+            continue
+        if word in ("OR", "NOT"):
+            raise HttpError(422, f"Validation Failed: the simulator does not know {word}")
         denied, text = word.startswith("-"), word.removeprefix("-")
         key, colon, value = text.partition(":")
         if key == "sort" and colon:

@@ -42,7 +42,11 @@ def shaped(answer: Answer, version: str) -> Answer:
 
 def _without(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without(inner) for name, inner in value.items() if name not in REMOVED}
+        kept = {name: _without(inner) for name, inner in value.items() if name not in REMOVED}
+        link = kept.get("pull_request")
+        if isinstance(link, dict) and link.get("merged_at", "") is None:
+            del link["merged_at"]
+        return kept
     if isinstance(value, list):
         return [_without(inner) for inner in value]
     return value

@@ -9,6 +9,42 @@ from simulator.model import Json
 from simulator.rest import shapes
 from simulator.rest.router import Call, route
 
+# What the root tells; GitHub's whole list, most of which does not exist here.
+PLACES = {
+    "authorizations_url": "/authorizations",
+    "code_search_url": "/search/code?q={query}",
+    "commit_search_url": "/search/commits?q={query}",
+    "current_user_authorizations_html_url": "/settings/connections/applications{/client_id}",
+    "current_user_repositories_url": "/user/repos",
+    "current_user_url": "/user",
+    "emails_url": "/user/emails",
+    "emojis_url": "/emojis",
+    "events_url": "/events",
+    "feeds_url": "/feeds",
+    "followers_url": "/user/followers",
+    "following_url": "/user/following{/target}",
+    "gists_url": "/gists{/gist_id}",
+    "hub_url": "/hub",
+    "issue_search_url": "/search/issues?q={query}",
+    "issues_url": "/issues",
+    "keys_url": "/user/keys",
+    "label_search_url": "/search/labels?q={query}&repository_id={repository_id}",
+    "notifications_url": "/notifications",
+    "organization_repositories_url": "/orgs/{org}/repos",
+    "organization_teams_url": "/orgs/{org}/teams",
+    "organization_url": "/orgs/{org}",
+    "public_gists_url": "/gists/public",
+    "rate_limit_url": "/rate_limit",
+    "repository_search_url": "/search/repositories?q={query}",
+    "repository_url": "/repos/{owner}/{repo}",
+    "starred_gists_url": "/gists/starred",
+    "starred_url": "/user/starred{/owner}{/repo}",
+    "user_organizations_url": "/user/orgs",
+    "user_repositories_url": "/users/{user}/repos",
+    "user_search_url": "/search/users?q={query}",
+    "user_url": "/users/{user}",
+}
+
 
 @route("GET", "/meta", authentication="none")
 def meta(call: Call) -> Json:
@@ -23,9 +59,7 @@ def root(call: Call) -> Answer:
     if call.token is not None and call.token.permissions is None:
         headers["X-OAuth-Scopes"] = "admin:org, repo, workflow"
     base = shapes.api(call.world, "")
-    return Answer(
-        200, {"current_user_url": f"{base}/user", "rate_limit_url": f"{base}/rate_limit"}, headers
-    )
+    return Answer(200, {name: f"{base}{path}" for name, path in PLACES.items()}, headers)
 
 
 @route("GET", "/rate_limit", authentication="free")

@@ -87,7 +87,7 @@ def latest(call: Call) -> Json:
 def by_tag(call: Call) -> Json:
     """Show the release of a tag."""
     for release in call.repository.releases:
-        if release.tag == call.params["tag"]:
+        if release.tag == call.params["tag"] and not release.draft:
             return _release(call, release)
     raise HttpError(404, "Not Found")
 
@@ -123,6 +123,18 @@ def create(call: Call) -> Json:
         draft=bool(call.body.get("draft")),
     )
     call.repository.releases.append(release)
+    return _release(call, release)
+
+
+@route("PATCH", f"{BASE}/{{id}}", "contents:write")
+def change(call: Call) -> Json:
+    """Change a release; a draft becomes a published one in this way."""
+    release = _one(call)
+    release.tag = call.body.get("tag_name") or release.tag
+    release.name = call.body.get("name") or release.name
+    release.body = call.body.get("body", release.body)
+    release.draft = bool(call.body.get("draft", release.draft))
+    release.prerelease = bool(call.body.get("prerelease", release.prerelease))
     return _release(call, release)
 
 

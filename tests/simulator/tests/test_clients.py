@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from simulator import Simulator
-from simulator.runners import queue_job
+from simulator.runners import queue_job, workflow_of
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
@@ -101,6 +101,29 @@ def test_gh_reads_runs_and_mints_runner_tokens(shell: Shell, simulator: Simulato
     assert runs == [{"headBranch": "main", "name": "ci", "status": "queued"}]
     assert len(token) > 20
     assert shell.run("gh", "api", "repos/factory/demo", "-q", ".full_name") == "factory/demo\n"
+
+
+def test_gh_filters_by_search_starts_workflows_and_uploads_files(
+    shell: Shell, simulator: Simulator
+) -> None:
+    repository = simulator.world.repository("factory/demo")
+    assert repository
+    workflow = workflow_of(simulator.world, repository, "release")
+    workflow.dispatchable, workflow.inputs = True, ["tag"]
+    workflow.jobs = [{"name": "publish", "steps": [{"run": "true"}]}]
+    (shell.home / "tool.tar").write_bytes(b"content")
+
+    held = json.loads(shell.gh("pr", "list", "--label", "hold", "--json", "number"))
+    hits = json.loads(shell.gh("pr", "list", "--search", "head:red", "--json", "number"))
+    shell.gh("workflow", "run", "release.yml", "--ref", "main", "-f", "tag=v1")
+    shell.gh("release", "create", "v1", "tool.tar", "--notes", "First")
+    shell.gh("release", "download", "v1", "--dir", "fetched")
+
+    assert (held, hits) == ([{"number": 7}], [{"number": 3}])
+    assert [(run.event, [job.name for job in run.jobs]) for run in repository.runs] == [
+        ("workflow_dispatch", ["publish"])
+    ]
+    assert (shell.home / "fetched/tool.tar").read_bytes() == b"content"
 
 
 def test_git_clones_pushes_and_fetches(shell: Shell, simulator: Simulator) -> None:

@@ -15,6 +15,7 @@ from ansible_collections.aina.factory.plugins.module_utils.github.errors import 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Now
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     gates,
+    queueing,
     rules,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import (
@@ -39,6 +40,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Memory,
     Mergeable,
     PullRequest,
+    Refusal,
     Snapshot,
 )
 
@@ -46,6 +48,8 @@ WRITE_INTERVAL_SECONDS = 1.0
 _POLL_SECONDS = (1.0, 2.0, 4.0, 8.0)
 _TRANSIENT_SECONDS = (4.0, 8.0)
 _CAPPED_WAIT_SECONDS = 120.0
+# How long GitHub's refusal of a head is believed before it is asked again.
+_REFUSED_SECONDS = 1800.0
 # Reasons of those that are ready themselves: they do not go to the end of the line.
 _READY = frozenset(
     {
@@ -234,6 +238,9 @@ class Cycle:
         aboard = train.run.members if train.run is not None else ()
         always = {number for number, _head in (*aboard, *train.suspects)}
         snapshot = self.world.forge.look(self.policy, self.branch, self._ranks(), always)
+        open_now = {pull.number: pull for pull in snapshot.pulls}
+        if self.policy.mode == "native":
+            self.memory = queueing.noticed(self.policy, self.memory, open_now, self.world.now())
         snapshot = replace(snapshot, memory=self.memory)
         snapshot = self._with_evidence(snapshot)
         run = self.memory.train.run
@@ -243,10 +250,11 @@ class Cycle:
         self.snapshot = snapshot
         self.report.gate = plan.gate.code if plan.gate else ""
         self.report.main_red_since = plan.main_red_since
-        self.report.intends = bool(self.memory.cleanups) or plan.acts
-        open_now = {decision.number: decision for decision in plan.decisions}
+        ended = queueing.ended(self.memory, open_now)
+        self.report.intends = bool(self.memory.cleanups or ended) or plan.acts
+        decided = {decision.number: decision for decision in plan.decisions}
         kept = {n: d for n, d in self.report.decisions.items() if n in self.report.results}
-        self.report.decisions = {**kept, **open_now}
+        self.report.decisions = {**kept, **decided}
         self.report.warnings = _warnings(snapshot)
         return plan
 
@@ -376,18 +384,18 @@ class Cycle:
                 return "base_moved"
             problem = self.objection(snapshot, pull)
             if problem:
-                return problem
+                return "enqueued" if attempts and problem == "in_merge_queue" else problem
             if pull.mergeable is Mergeable.UNKNOWN:
                 delay = _POLL_SECONDS[min(polls, len(_POLL_SECONDS) - 1)]
                 waited, polls = waited + delay, polls + 1
                 if waited > self.policy.mergeability_budget_seconds or not self.pause(delay):
                     return "mergeability_unknown"
                 continue
-            if self.policy.mode == "native":
-                self._enqueue(pull)
-                return "enqueued"
             attempts += 1
             try:
+                if self.policy.mode == "native":
+                    self._enqueue(pull)
+                    return "enqueued"
                 self._merge(pull)
             except MovedError:
                 return "head_moved"
@@ -418,17 +426,23 @@ class Cycle:
             raise StopCycle("limited", str(error)) from error
 
     def _refuse(self, pull: PullRequest, text: str) -> str:
-        entry = (pull.head_oid, text, self.world.now())
+        entry = Refusal(pull.head_oid, text, self.world.now() + _REFUSED_SECONDS)
         self.remember(refused={**self.memory.refused, pull.number: entry})
-        return "refused_by_github"
+        return entry.code
 
     def _enqueue(self, pull: PullRequest) -> None:
+        self._intend(pull)
         self.write(lambda: self.world.forge.enqueue(pull), "enqueue", pull.number)
+        settled = self._settled(pull.number)
+        queued = {**settled["queued"], pull.number: pull.head_oid}
+        self.remember(cleanups=settled["cleanups"], queued=queued)
+
+    def _intend(self, pull: PullRequest) -> None:
+        # Kept before the landing: a run that dies right after it still verifies and tidies up.
+        self.remember(cleanups={**self.memory.cleanups, pull.number: pull.head_oid})
 
     def _merge(self, pull: PullRequest) -> None:
-        # Kept before the merge: a run that dies right after it still verifies and tidies up.
-        ref = "" if pull.is_fork else pull.head_ref
-        self.remember(cleanups={**self.memory.cleanups, pull.number: (ref, pull.head_oid)})
+        self._intend(pull)
         self.write(lambda: self.world.forge.merge(pull, self.policy.method), "merge", pull.number)
 
     # -- afterwards ---------------------------------------------------------------
@@ -439,12 +453,24 @@ class Cycle:
         if fate.state == "OPEN":
             return False
         if fate.state == "MERGED":
-            self._verify(fate, self.memory.cleanups[number][1])
-            self._tidy(fate, self.memory.cleanups[number][1])
-        left = {key: value for key, value in self.memory.cleanups.items() if key != number}
+            judged_head = {**self.memory.queued, **self.memory.cleanups}[number]
+            self._verify(fate, judged_head)
+            self._tidy(fate, judged_head)
         landed = self.memory.landed_count + (fate.state == "MERGED")
-        self.remember(cleanups=left, landed_count=landed)
+        self.remember(**self._settled(number), landed_count=landed)
         return fate.state == "MERGED"
+
+    def _settled(self, number: int) -> dict[str, dict[int, str]]:
+        """Return what is left to verify once ``number`` needs nothing more."""
+        memory = self.memory
+        return {
+            "cleanups": {n: head for n, head in memory.cleanups.items() if n != number},
+            "queued": {n: head for n, head in memory.queued.items() if n != number},
+        }
+
+    def forget(self, number: int) -> None:
+        """Verify and tidy up no more for one that did not land after all."""
+        self.remember(**self._settled(number))
 
     def _verify(self, fate: Fate, judged_head: str) -> None:
         problem = ""
@@ -463,8 +489,8 @@ class Cycle:
             except MirrorError as error:
                 raise StopCycle("unverified", f"#{fate.number}: {error}") from error
         if problem:
-            left = {key: value for key, value in self.memory.cleanups.items() if key != fate.number}
-            self.remember(halted_since=self.world.now(), halted_reason=problem, cleanups=left)
+            now, settled = self.world.now(), self._settled(fate.number)
+            self.remember(halted_since=now, halted_reason=problem, **settled)
             self.record("halt", fate.number, problem)
             raise StopCycle("halted", problem, failed=True)
 

@@ -135,11 +135,11 @@ def _duplicate(
     detail = f"{twin.proof}: {keeper} carries the change"
     # Marked and left alone for the whole grace period; taking the label off is a veto.
     before = snapshot.memory.remembered.get(pull.number)
+    since = before.held_since("duplicate") if before is not None else None
     due = (
         policy.duplicates.label in pull.labels
-        and before is not None
-        and before.code == "duplicate"
-        and now - before.since >= policy.duplicates.grace_seconds
+        and since is not None
+        and now - since >= policy.duplicates.grace_seconds
     )
     if policy.duplicates.action != "close" or not due:
         return wait("duplicate", detail, Owner.AUTHOR)
@@ -229,8 +229,7 @@ def _decision(
     now: float,
 ) -> Decision:
     before = snapshot.memory.remembered.get(pull.number)
-    same = before is not None and before.code == verdict.reason.code
-    since = before.since if before is not None and same else now
+    held_since = before.held_since(verdict.reason.code) if before is not None else None
     conflicting = verdict.reason.code == "conflict"
     labelled = policy.conflict_label in pull.labels
     # A conflict that nobody can see (data missing) must not take the label off.
@@ -244,14 +243,14 @@ def _decision(
         pull.author,
         pull.head_oid,
         verdict.verb,
-        replace(verdict.reason, since=since),
+        replace(verdict.reason, since=now if held_since is None else held_since),
         twins.get(pull.number),
         change if policy.conflict_label and snapshot.complete else "",
         # A missing label on one that was a duplicate before is a veto.
         verdict.verb is Verb.WAIT
         and verdict.reason.code == "duplicate"
         and policy.duplicates.label not in pull.labels
-        and not same,
+        and held_since is None,
         conflicting
         and snapshot.complete
         and conflict_lanes.due(policy, pull, snapshot.memory.conflicts.get(pull.number), now),

@@ -19,7 +19,6 @@ from ansible_collections.aina.factory.plugins.module_utils.github.transport impo
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     parsing,
     queries,
-    remembering,
     rules,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import order_key
@@ -39,6 +38,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
 
 _PAGE_SIZES = (100, 50, 25, 10)
 _TRANSIENT = "Base branch was modified"
+_MOVED = "Head branch was modified"
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
@@ -304,6 +304,8 @@ class GithubForge:
         try:
             self._transport.graphql(queries.ENQUEUE, variables)
         except PartialError as error:
+            if _MOVED in str(error):
+                raise MovedError(str(error)) from error
             raise NotMergeableError(str(error)) from error
 
     def update_branch(self, pull: PullRequest) -> None:
@@ -364,7 +366,7 @@ def _deserving(
     turns = {number: turn for turn, number in enumerate(wanted, 1)}
 
     def key(pull: PullRequest) -> tuple[bool, int, bool, tuple[int, float, int]]:
-        unchanged = wanted.get(pull.number) == remembering.fingerprint(pull)
+        unchanged = wanted.get(pull.number) == pull.fingerprint
         turn = turns[pull.number] if unchanged else 0
         return (pull.number not in always, turn, pull.rollup != "SUCCESS", order_key(policy, pull))
 

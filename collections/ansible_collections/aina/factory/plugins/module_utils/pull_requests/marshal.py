@@ -12,6 +12,7 @@ from ansible_collections.aina.factory.plugins.module_utils.github.errors import 
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     conflict_lanes,
+    queueing,
     remembering,
     trains,
 )
@@ -67,11 +68,15 @@ def run(
 
 
 def _carry_out(cycle: Cycle) -> None:
-    for number in sorted(cycle.memory.cleanups):
-        if not cycle.finish(number):
-            left = {key: value for key, value in cycle.memory.cleanups.items() if key != number}
-            cycle.remember(cleanups=left)
+    native = cycle.policy.mode == "native"
+    for number in () if native else sorted({*cycle.memory.cleanups, *cycle.memory.queued}):
+        # What is still in GitHub's queue may have entered before the mode was changed.
+        if not cycle.finish(number) and number in cycle.memory.cleanups:
+            cycle.forget(number)
     plan = _plan(cycle)
+    if native and cycle.snapshot is not None and cycle.snapshot.complete:
+        for number in queueing.ended(cycle.memory, {d.number for d in plan.decisions}):
+            cycle.finish(number)
     if plan.gate is not None:
         return
     for decision in plan.decisions:

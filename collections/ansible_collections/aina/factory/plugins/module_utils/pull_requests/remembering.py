@@ -10,12 +10,15 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Conflict,
     Memory,
-    PullRequest,
+    Refusal,
     Remembered,
     Snapshot,
     TrainMemory,
     TrainRun,
 )
+
+# Said of one that could not be seen just now: what was said before it may still hold.
+INTERRUPTIONS = frozenset({"data_incomplete", "evidence_missing", "not_examined"})
 
 
 class MemoryFormatError(ValueError):
@@ -39,16 +42,20 @@ def from_document(document: Mapping[str, Any]) -> Memory:
             raise ValueError(f"schema {document['schema']}")
         return Memory(
             remembered={
-                int(number): Remembered(**item) for number, item in document["remembered"].items()
+                int(number): Remembered(**{**item, "former": _former(item["former"])})
+                for number, item in document["remembered"].items()
             },
             main_red_since=float(document["main_red_since"]),
             halted_since=float(document["halted_since"]),
             halted_reason=str(document["halted_reason"]),
             refused={
-                int(key): (item[0], item[1], float(item[2]))
+                int(key): Refusal(
+                    item["head_oid"], item["text"], float(item["until"]), item["code"]
+                )
                 for key, item in document["refused"].items()
             },
-            cleanups={int(key): (pair[0], pair[1]) for key, pair in document["cleanups"].items()},
+            cleanups={int(key): str(head) for key, head in document["cleanups"].items()},
+            queued={int(key): str(head) for key, head in document["queued"].items()},
             train=_train(document["train"]),
             conflicts={
                 int(number): Conflict(
@@ -85,14 +92,12 @@ def _train(document: Mapping[str, Any]) -> TrainMemory:
     )
 
 
+def _former(pair: list[Any]) -> tuple[str, float]:
+    return str(pair[0]), float(pair[1])
+
+
 def _members(items: list[list[Any]]) -> tuple[tuple[int, str], ...]:
     return tuple((int(number), str(head)) for number, head in items)
-
-
-def fingerprint(pull: PullRequest) -> str:
-    """Return what must change before a waiting pull request deserves a fresh full look."""
-    labels = ",".join(sorted(pull.labels))
-    return f"{pull.head_oid}|{pull.rollup}|{pull.review_decision}|{labels}"
 
 
 def remembered(plan: Plan, snapshot: Snapshot, now: float) -> dict[int, Remembered]:
@@ -103,10 +108,22 @@ def remembered(plan: Plan, snapshot: Snapshot, now: float) -> dict[int, Remember
         pull = pulls[decision.number]
         before = snapshot.memory.remembered.get(decision.number)
         if pull.detail is not None:
-            examined_at, print_ = now, fingerprint(pull)
+            examined_at, print_ = now, pull.fingerprint
         else:
             examined_at = before.examined_at if before else 0.0
             print_ = before.fingerprint if before else ""
         reason = decision.reason
-        kept[decision.number] = Remembered(reason.code, reason.since, print_, examined_at)
+        former = ("", 0.0)
+        if before is not None and reason.code in INTERRUPTIONS:
+            interrupted = before.code in INTERRUPTIONS
+            former = before.former if interrupted else (before.code, before.since)
+        kept[decision.number] = Remembered(
+            reason.code,
+            reason.since,
+            print_,
+            examined_at,
+            reason.detail,
+            reason.owner.value,
+            former,
+        )
     return kept

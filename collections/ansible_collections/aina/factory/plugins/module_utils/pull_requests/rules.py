@@ -20,13 +20,20 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Snapshot,
 )
 
-# How long GitHub's refusal of a head is believed before it is asked again.
-REFUSED_SECONDS = 1800.0
 _WIP = re.compile(r"\s*(\[wip\]|wip\b|draft:)", re.IGNORECASE)
 _MERGE_STATES = frozenset(
     {"CLEAN", "HAS_HOOKS", "UNSTABLE", "BLOCKED", "BEHIND", "UNKNOWN", "DIRTY", "DRAFT"}
 )
 _REVIEW_DECISIONS = frozenset({"", "APPROVED", "CHANGES_REQUESTED", "REVIEW_REQUIRED"})
+
+# What an earlier full look found out stays true as long as the pull request stays the same.
+LASTING = frozenset(
+    {
+        *("check_failed", "check_never_reported", "check_overdue", "check_needs_action"),
+        *("check_unreadable", "no_required_checks", "guarded_path", "review_required"),
+        *("unresolved_conversations", "reverts_landed_work", "empty"),
+    }
+)
 
 Rule = Callable[[Policy, Snapshot, PullRequest, float], "Verdict | None"]
 
@@ -122,9 +129,12 @@ def review(policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float) -
 
 
 def examined(_policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float) -> Verdict | None:
-    """Without the full look there is only what GitHub's summary says, and nobody lands on that."""
+    """Nobody lands without the full look; an earlier one of the same state still tells why."""
     if pull.detail is not None:
         return None
+    before = snapshot.memory.remembered.get(pull.number)
+    if before is not None and before.code in LASTING and before.fingerprint == pull.fingerprint:
+        return wait(before.code, before.detail, Owner(before.owner))
     if pull.rollup in ("FAILURE", "ERROR"):
         return wait("check_failed", "a check fails (not looked at in detail)", Owner.AUTHOR)
     if pull.rollup in ("PENDING", "EXPECTED"):
@@ -217,11 +227,13 @@ def green(policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> 
 
 
 def refused(_policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> Verdict | None:
-    """GitHub refused to merge this very head a while ago; its words say why."""
-    head, text, since = snapshot.memory.refused.get(pull.number, ("", "", 0.0))
-    if head == pull.head_oid and now - since < REFUSED_SECONDS:
-        return wait("refused_by_github", text, Owner.ADMIN)
-    return None
+    """GitHub refused to land this very head a while ago; its words say why."""
+    found = snapshot.memory.refused.get(pull.number)
+    if found is None or found.head_oid != pull.head_oid or now >= found.until:
+        return None
+    # Its own queue has tested the change; anything else is a rule that an admin made.
+    owner = Owner.AUTHOR if found.code == "left_merge_queue" else Owner.ADMIN
+    return wait(found.code, found.text, owner)
 
 
 OWN_RULES: tuple[Rule, ...] = (

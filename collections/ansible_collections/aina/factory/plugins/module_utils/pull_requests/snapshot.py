@@ -116,6 +116,12 @@ class PullRequest:
     detail: Detail | None = None
     evidence: Evidence | None = None
 
+    @property
+    def fingerprint(self) -> str:
+        """What must change before one that waits deserves a fresh full look."""
+        labels = ",".join(sorted(self.labels))
+        return f"{self.head_oid}|{self.rollup}|{self.review_decision}|{labels}"
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -133,12 +139,25 @@ class Branch:
 
 @dataclass(frozen=True)
 class Remembered:
-    """What an earlier cycle said of a pull request."""
+    """What an earlier cycle said of a pull request, and of which state of it.
+
+    ``former`` is what was said, and since when, before it could not be read or examined
+    for a while.
+    """
 
     code: str
     since: float
     fingerprint: str = ""
     examined_at: float = 0.0
+    detail: str = ""
+    owner: str = ""
+    former: tuple[str, float] = ("", 0.0)
+
+    def held_since(self, code: str) -> float | None:
+        """Return since when ``code`` holds, None when it is new."""
+        if code == self.code:
+            return self.since
+        return self.former[1] if code == self.former[0] else None
 
 
 @dataclass(frozen=True)
@@ -179,6 +198,19 @@ class Conflict:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """GitHub would not land this very head; ``code`` says how, ``text`` quotes it.
+
+    It is believed until ``until``, then asked again.
+    """
+
+    head_oid: str
+    text: str
+    until: float
+    code: str = "refused_by_github"
+
+
+@dataclass(frozen=True)
 class Memory:
     """What a project's marshal remembers from one cycle to the next."""
 
@@ -186,8 +218,11 @@ class Memory:
     main_red_since: float = 0.0
     halted_since: float = 0.0
     halted_reason: str = ""
-    refused: Mapping[int, tuple[str, str, float]] = field(default_factory=dict)
-    cleanups: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    refused: Mapping[int, Refusal] = field(default_factory=dict)
+    # The judged head of each whose landing is not verified and tidied up yet.
+    cleanups: Mapping[int, str] = field(default_factory=dict)
+    # The head with which each entered GitHub's own queue.
+    queued: Mapping[int, str] = field(default_factory=dict)
     train: TrainMemory = TrainMemory()
     conflicts: Mapping[int, Conflict] = field(default_factory=dict)
     landed_count: int = 0

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import remembering
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import decide
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
     Duplicates,
@@ -22,6 +23,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Memory,
     Mergeable,
     PullRequest,
+    Refusal,
     Remembered,
     Snapshot,
 )
@@ -202,9 +204,14 @@ REPOSITORY = [
     ({}, {"authors_allowed": ("ali",)}, "author"),
     ({}, {"settle_seconds": 1000.0}, "settling"),
     ({}, {"max_merges_per_cycle": 0}, "cap_reached"),
-    ({"memory": Memory(refused={7: ("head", "not allowed", NOW - 10)})}, {}, "refused_by_github"),
-    ({"memory": Memory(refused={7: ("head", "not allowed", NOW - 9999)})}, {}, "green"),
-    ({"memory": Memory(refused={7: ("older", "not allowed", NOW - 10)})}, {}, "green"),
+    ({"memory": Memory(refused={7: Refusal("head", "no", NOW + 1)})}, {}, "refused_by_github"),
+    ({"memory": Memory(refused={7: Refusal("head", "no", NOW)})}, {}, "green"),
+    ({"memory": Memory(refused={7: Refusal("older", "no", NOW + 1)})}, {}, "green"),
+    (
+        {"memory": Memory(refused={7: Refusal("head", "no", NOW + 1, "left_merge_queue")})},
+        {},
+        "left_merge_queue",
+    ),
 ]
 
 
@@ -260,3 +267,49 @@ def test_a_dependant_waits_for_its_parent() -> None:
 
     assert plan.of(9) is not None
     assert [d.reason.detail for d in plan.decisions if d.number == 9] == ["lands after #7"]
+
+
+FAILED = replace(GREEN, checks=Checks((ci(CheckState.FAILURE),)))
+
+
+def history(*looks: PullRequest) -> list[tuple[str, float]]:
+    """Look again and again, a hundred seconds apart; return what was said and since when."""
+    memory, said = Memory(), []
+    for turn, pull in enumerate(looks):
+        now = NOW + 100 * turn
+        snapshot = replace(SNAPSHOT, pulls=(pull,), memory=memory)
+        plan = decide(POLICY, snapshot, now)
+        memory = Memory(remembered=remembering.remembered(plan, snapshot, now))
+        (decision,) = plan.decisions
+        said.append((decision.reason.code, decision.reason.since - NOW))
+    return said
+
+
+def test_what_cannot_be_read_for_a_while_interrupts_no_waiting_time() -> None:
+    failing = replace(PULL, detail=FAILED)
+    cut = replace(failing, unreadable="the answer was cut")
+
+    said = history(failing, cut, replace(cut, detail=None), failing, PULL, failing)
+
+    assert said == [
+        ("check_failed", 0),
+        ("data_incomplete", 100),
+        ("data_incomplete", 100),
+        ("check_failed", 0),
+        ("green", 400),
+        ("check_failed", 500),
+    ]
+
+
+def test_one_that_was_not_examined_again_keeps_its_reason_until_it_changes() -> None:
+    never = replace(PULL, created_at=0, detail=replace(GREEN, checks=Checks(), head_committed_at=1))
+    unseen = replace(never, detail=None)
+
+    said = history(never, unseen, replace(unseen, head_oid="other"), never)
+
+    assert said == [
+        ("check_never_reported", 0),
+        ("check_never_reported", 0),
+        ("not_examined", 200),
+        ("check_never_reported", 0),
+    ]

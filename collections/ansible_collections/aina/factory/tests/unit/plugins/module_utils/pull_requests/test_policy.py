@@ -17,6 +17,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Conflict,
     Memory,
+    Refusal,
     Remembered,
     TrainMemory,
     TrainRun,
@@ -96,8 +97,9 @@ def test_the_memory_survives_its_file() -> None:
     memory = Memory(
         conflicts={4: Conflict("abc", 2, (5.0, 6.5))},
         remembered={1: Remembered("draft", 1.0, "f", 2.0)},
-        refused={2: ("h", "t", 3.0)},
-        cleanups={3: ("ref", "h")},
+        refused={2: Refusal("h", "t", 3.0, "left_merge_queue")},
+        cleanups={3: "h"},
+        queued={6: "h"},
         train=TrainMemory(
             TrainRun(((1, "h"),), "b", "t", ("x",), "train/t", 4.0, True),
             ((1, "h"),),
