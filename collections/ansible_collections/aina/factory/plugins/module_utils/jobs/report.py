@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.aina.factory.plugins.module_utils.jobs import layout
 from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job, Jobs
 from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import PauseFile, Unit
+from ansible_collections.aina.factory.plugins.module_utils.words import iso
 
 
 @dataclass(frozen=True)
@@ -160,14 +161,6 @@ def _undeclared(jobs: Jobs, actual: Actual) -> list[dict[str, str]] | None:
         and (job := layout.job_of(name)) is not None
         and job not in declared
     ]
-
-
-def iso(seconds: object) -> str | None:
-    """Return seconds since the epoch as ISO 8601 in UTC."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return None
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def table(document: Mapping[str, Any]) -> str:
