@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -123,6 +124,23 @@ def to_cron(schedule: str) -> str:
             _cron_values(weekdays, WEEKDAY),
         )
     )
+
+
+def interval_seconds(schedule: str) -> int | None:
+    """Return the shortest time between two runs of a day; ``None`` when it cannot be told.
+
+    A schedule that cron cannot express is left to systemd, and so unknown here.
+    """
+    try:
+        fields = to_cron(schedule).split()
+        minutes, hours = _cron_field(fields[0], MINUTE), _cron_field(fields[1], HOUR)
+    except ScheduleError:
+        return None
+    times = sorted(60 * hour + minute for hour in hours for minute in minutes)
+    day = 24 * 60
+    # A run a day at most: the next one is at least a day away, whatever the days.
+    gaps = [later - earlier for earlier, later in pairwise(times)] or [day]
+    return 60 * min(*gaps, day - times[-1] + times[0], day)
 
 
 def _cron_field(text: str, field: _Field, names: tuple[str, ...] = ()) -> frozenset[int]:

@@ -151,13 +151,14 @@ def step(
     active = tuple(silences)
     verdicts = _verdicts(findings, policy)
     answered = {finding.check for finding in findings if finding.status is not Status.UNKNOWN}
+    unclear = {finding.key for finding in findings if finding.status is Status.UNKNOWN}
     next_tracks: dict[str, Track] = {}
     edges: list[Edge] = []
     for key in sorted({*tracks, *verdicts}):
         track = tracks.get(key)
         verdict = verdicts.get(key)
         if verdict is None and track is not None:
-            if not _is_gone(track, answered):
+            if key in unclear or not _is_gone(track, answered):
                 next_tracks[key] = track
                 continue
             verdict = _gone(track, policy)

@@ -23,7 +23,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings imp
     each,
     some,
 )
-from ansible_collections.aina.factory.plugins.module_utils.words import duration, iso
+from ansible_collections.aina.factory.plugins.module_utils.words import duration, iso, moment
 
 # -- engine, units, jobs ------------------------------------------------------------------
 
@@ -85,9 +85,9 @@ def job_overlapping(job: Mapping[str, Any], context: Context) -> Answer | None:
     """Judge whether a run is still at work, or held off, when the next is due."""
     if job["paused"]:
         return None
-    started, interval = job.get("started_at_seconds"), job.get("interval_seconds")
-    if job["running"] and started is not None and interval is not None:
-        ran = context.now - started
+    interval = job["interval_seconds"]
+    if job["running_since"] is not None and interval is not None:
+        ran = context.now - moment(job["running_since"])
         if ran > interval:
             detail = f"runs for {duration(ran)}, longer than the {duration(interval)} between slots"
             return Answer(job["name"], Status.PROBLEM, detail, ran)
