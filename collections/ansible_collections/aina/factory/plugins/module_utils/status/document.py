@@ -27,7 +27,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Sample,
     Unknown,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Finding, Status
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Finding
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.heal import Attempt, Repair
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.messages import Outbox
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
@@ -76,7 +76,7 @@ def build(report: Report) -> dict[str, Any]:
         "pending": [track.document() for track in report.step.tracks.values() if track.pending],
         "silences": [silence.document(now) for silence in report.silences],
         "checks": [_check(finding, facts) for finding in report.findings],
-        "disk": _disks(facts),
+        "disk": _disks(facts, report.policy),
         "jobs": _part(facts.jobs, lambda jobs: list(jobs["jobs"])),
         "lanes": _part(facts.lanes, lambda lanes: _each(lanes, _lane)),
         "runners": _part(facts.runners, lambda runners: _each(runners, _runner)),
@@ -228,13 +228,18 @@ def _notifications(report: Report) -> dict[str, Any]:
     }
 
 
-def _disks(facts: Facts) -> list[dict[str, Any]]:
+def _disks(facts: Facts, policy: Policy) -> list[dict[str, Any]]:
     if not isinstance(facts.disks, Known):
         return []
     samples = facts.samples.value if isinstance(facts.samples, Known) else {}
     owners = facts.owners.value if isinstance(facts.owners, Known) else {}
+    limit = policy.limits["disk_used_percent"]
     return [
-        _disk(path, fact, samples.get(path, ()), owners.get(path), facts.now)
+        {
+            **_disk(path, fact, samples.get(path, ()), owners.get(path), facts.now),
+            "raise_percent": limit.raise_at,
+            "clear_percent": limit.clear_at,
+        }
         for path, fact in facts.disks.value.items()
     ]
 

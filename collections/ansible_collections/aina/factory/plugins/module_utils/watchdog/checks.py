@@ -405,6 +405,16 @@ CHECKS: tuple[Check, ...] = (
         "minutes",
         "run_gap_minutes",
     ),
+    Check(
+        "configuration",
+        "The watchdog's configuration",
+        "correct the named key in the inventory, then converge",
+        "configuration",
+        own.configuration,
+        "critical",
+        raise_after=(1, 1),
+        unit="count",
+    ),
 )
 
 BY_NAME: Mapping[str, Check] = {check.name: check for check in CHECKS}

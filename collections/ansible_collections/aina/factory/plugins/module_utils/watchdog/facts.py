@@ -371,4 +371,5 @@ class Facts:
     delivery: Fact[Delivery] = NOT_GATHERED
     dead_man: Fact[DeadMan] = NOT_GATHERED
     previous: Fact[Previous] = NOT_GATHERED
+    configuration: Fact[tuple[str, ...]] = NOT_GATHERED
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -6,7 +6,10 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import limits
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.limits import Limit
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
@@ -126,6 +129,24 @@ def from_section(section: Section) -> Policy:
     )
     section.done()
     return policy
+
+
+def tolerant(section: Section) -> tuple[Policy, tuple[str, ...]]:
+    """Return the policy without the parts that are wrong, and what is wrong with them.
+
+    A watchdog that refused its whole configuration would say nothing at all.
+    """
+    values = dict(section.items())
+    errors: list[str] = []
+    while True:
+        try:
+            return from_section(Section(values, section.path)), tuple(errors)
+        except ConfigurationError as error:
+            errors.append(str(error))
+            key = str(error).removeprefix(f"{section.path}.").partition(" ")[0]
+            key = key.partition(".")[0].partition("[")[0]
+            if values.pop(key, None) is None:
+                raise
 
 
 def _path_or_none(section: Section, key: str, default: str) -> str:

@@ -67,3 +67,11 @@ def run_gap(previous: Previous, context: Context) -> Iterator[Answer]:
         round(minutes, 1),
         lingers,
     )
+
+
+def configuration(errors: tuple[str, ...], _context: Context) -> Iterator[Answer]:
+    """Report what is wrong in the watchdog's own configuration."""
+    if errors:
+        yield Answer("", Status.PROBLEM, "; ".join(errors), len(errors))
+    else:
+        yield Answer("", Status.OK, "it is valid", 0)
