@@ -74,10 +74,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Case:
-    """A fact that is bad and one that is good, by a policy and a moment."""
+    """A fact that is bad and one that is good, by a policy and a moment.
+
+    Where one limit decides, ``make`` gives the fact for any value of the limited quantity.
+    """
 
     bad: Callable[[Policy, float], Any]
     good: Callable[[Policy, float], Any]
+    limit: str = ""
+    make: Callable[[float, float], Any] | None = None
 
 
 def run(policy: Policy) -> list[Result]:
@@ -195,6 +200,8 @@ def _limited(name: str, make: Callable[[float, float], Any]) -> Case:
     return Case(
         lambda policy, now: make(_beyond(policy.limits[name]), now),
         lambda policy, now: make(_well(policy.limits[name]), now),
+        name,
+        make,
     )
 
 
@@ -205,7 +212,7 @@ def _flag(make: Callable[[bool, float], Any]) -> Case:
 
 def _disk(used_percent: float, _now: float, inodes_percent: float = 10) -> Any:
     total = 1000 * _GIB
-    used = round(total * used_percent / 100)
+    used = round(total * min(100, used_percent) / 100)
     disk = Disk("/", total, used, total - used)
     return {"/": Known(Filesystem(disk, 100_000, round(1000 * (100 - inodes_percent)), 1))}
 
@@ -213,7 +220,7 @@ def _disk(used_percent: float, _now: float, inodes_percent: float = 10) -> Any:
 def _history(hours_to_full: float, now: float) -> Any:
     # At nine tenths, growing so that the rest is gone after exactly these hours.
     total, left = 1000 * _GIB, 100 * _GIB
-    growth = left / max(hours_to_full, 0.01)
+    growth = left / max(hours_to_full, 0.2)
     samples = []
     for quarter in range(49 * 4):
         ago = (49 * 4 - 1 - quarter) / 4
@@ -326,9 +333,7 @@ def _silent(minutes: float, now: float) -> Any:
 CASES: Mapping[str, Case] = {
     "disk_space": _limited("disk_used_percent", _disk),
     "disk_inodes": _limited("inodes_used_percent", lambda value, now: _disk(10, now, value)),
-    "disk_trend": _limited(
-        "disk_full_within_hours", lambda value, now: _history(value * 0.99, now)
-    ),
+    "disk_trend": _limited("disk_full_within_hours", _history),
     "disk_owners": _limited("unattributed_percent", _owners),
     "disk_deleted_open": _limited(
         "deleted_open_mib", lambda value, now: _owners(0, now, deleted_mib=value)

@@ -74,13 +74,13 @@ def disk_trend(samples: Mapping[str, tuple[Sample, ...]], context: Context) -> I
         elif found.hours_to_full is None:
             yield Answer(path, Status.OK, f"{path} is not about to fill")
         else:
-            hours = found.hours_to_full
+            hours = round(found.hours_to_full, 1)
             status, lingers = context.by("disk_full_within_hours", hours)
             detail = (
                 f"{path} is full in {duration(hours * HOUR)} at "
                 f"{size(found.growth_bytes_per_hour)} an hour"
             )
-            yield Answer(path, status, detail, round(hours, 1), lingers)
+            yield Answer(path, status, detail, hours, lingers)
 
 
 def disk_owners(owners: Mapping[str, Attribution], context: Context) -> Iterator[Answer]:
