@@ -209,9 +209,9 @@ def _is_gone(track: Track, answered: set[str]) -> bool:
 
 
 def _gone(track: Track, policy: Policy) -> _Verdict:
-    return _Verdict(
-        track.check, track.subject, False, False, "no longer there", None, (1, 1), policy.clear_runs
-    )
+    # What is known again is believed at once, as ever.
+    runs = 1 if track.check == UNKNOWN else policy.clear_runs
+    return _Verdict(track.check, track.subject, False, False, "no longer there", None, (1, 1), runs)
 
 
 def _advance(track: Track, verdict: _Verdict, now: float) -> Track:

@@ -16,8 +16,8 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
 MIN_USED_PERCENT = 50.0
 _WINDOW = 2 * DAY
 _NEAR = 1.5 * HOUR
-# How much must be seen of yesterday before the days can be compared.
-_PAIRS = 6
+# How many hours of today must have their counterpart of yesterday.
+_PAIRS = 4
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,12 @@ def of(samples: Sequence[Sample], now: float) -> Trend:
     points = hourly([sample for sample in samples if now - _WINDOW <= sample.at <= now])
     if not points:
         return Trend(0.0, None, None)
-    span = points[-1][0] - points[0][0]
-    hours = span / HOUR
-    if span < DAY - HOUR:
+    hours = (points[-1][0] - points[0][0]) / HOUR
+    differences = _day_differences(points)
+    if len(differences) < _PAIRS:
         return Trend(hours, None, None)
     day = [point for point in points if point[0] >= points[-1][0] - DAY]
-    estimates = [_median_slope(points), _median_slope(day)]
-    differences = _day_differences(points)
-    if len(differences) >= _PAIRS:
-        estimates.append(_median(differences) / DAY)
-    growth = min(estimates) * HOUR
+    growth = min(_median_slope(points), _median_slope(day), _median(differences) / DAY) * HOUR
     latest = max(samples, key=lambda sample: sample.at)
     if growth <= 0 or latest.used_percent < MIN_USED_PERCENT:
         return Trend(hours, growth, None)

@@ -69,7 +69,9 @@ def disk_trend(samples: Mapping[str, tuple[Sample, ...]], context: Context) -> I
     for path, history in samples.items():
         found = trend.of(history, context.now)
         if found.growth_bytes_per_hour is None:
-            detail = f"{found.span_hours:.1f} h of samples of {path}; a trend needs 24 h"
+            detail = (
+                f"{found.span_hours:.1f} h of samples of {path}; a trend needs some more than 24"
+            )
             yield Answer(path, Status.ABSENT, detail)
         elif found.hours_to_full is None:
             yield Answer(path, Status.OK, f"{path} is not about to fill")
