@@ -28,7 +28,8 @@ h1{font-size:24px;margin:0}h2{font-size:17px;margin:28px 0 8px}h3{font-size:15px
 .ok{color:var(--ok)}.problem,.critical{color:var(--problem)}.warning{color:var(--warning)}
 .unknown{color:var(--unknown)}.info{color:var(--info)}
 section,.alert{background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:12px 16px}
-.alert{margin:8px 0;border-left:5px solid currentColor}.alert p{color:var(--ink);margin:2px 0}
+.alert{border-left:5px solid currentColor}.alert p{color:var(--ink);margin:2px 0}.alert p.quiet{color:var(--soft)}
+#alerts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(340px,100%),1fr));gap:8px}
 .alert.silenced{opacity:.65}.alert strong{word-break:break-word}
 #old{display:none;background:var(--problem);color:var(--bg);padding:8px 16px;border-radius:8px;margin:8px 0}
 table{width:100%;border-collapse:collapse;font-size:14px}
@@ -122,11 +123,12 @@ def _alerts(document: Mapping[str, Any]) -> str:
 def _alert(alert: Mapping[str, Any]) -> str:
     silence = alert["silenced"]
     note = ""
+    title = f"{alert['title']}: {alert['subject']}" if alert["subject"] else alert["title"]
     if silence:
         note = f'<p class="quiet">Silent until {escape(silence["until"])}: {escape(silence["reason"])}</p>'
     return (
         f'<div class="alert {escape(alert["severity"])}{" silenced" if silence else ""}">'
-        f"<strong>{escape(alert['title'])}: {escape(alert['subject'] or alert['severity'])}</strong>"
+        f"<strong>{escape(title)}</strong>"
         f'<p>{escape(alert["detail"])}</p><p class="quiet">{escape(alert["severity"])} since '
         f"{escape(alert['since'])}; {escape(alert['advice'])}</p>{note}</div>"
     )

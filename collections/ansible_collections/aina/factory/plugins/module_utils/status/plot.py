@@ -46,8 +46,8 @@ def history(points: Sequence[Sequence[float]], total: float, limits: Sequence[fl
     marks = "".join(
         f'<line class="limit" x1="{_LEFT}" x2="{_WIDTH - _LEFT}" y1="{y(total * at / 100):.1f}" '
         f'y2="{y(total * at / 100):.1f}"/><text x="{_WIDTH - _LEFT}" '
-        f'y="{y(total * at / 100) - 3:.1f}" text-anchor="end">{at:g} %</text>'
-        for at in limits
+        f'y="{y(total * at / 100) + below:.1f}" text-anchor="end">{at:g} %</text>'
+        for at, below in zip(limits, (-4, 13), strict=False)
     )
     label = f"Used bytes from {_day(first)} to {_day(last)}, now {size(points[-1][1])}"
     return (

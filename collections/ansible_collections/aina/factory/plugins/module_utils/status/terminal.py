@@ -65,8 +65,10 @@ def render(document: Mapping[str, Any], now: float, width: int, *, coloured: boo
         _board(document),
         _rest(document),
     ]
-    lines = [line for block in blocks for line in [*block, ""] if block]
-    return "\n".join(_cut(line, width) for line in lines[:-1])
+    # Tables are cut at the terminal's edge; what is wrong is told in full.
+    told = [*blocks[0], "", *blocks[1], ""]
+    rest = [_cut(line, width) for block in blocks[2:] if block for line in [*block, ""]]
+    return "\n".join([*told, *rest]).rstrip("\n")
 
 
 def _plain(_word: str, text: str) -> str:
@@ -78,9 +80,7 @@ def _paint(word: str, text: str) -> str:
 
 
 def _cut(line: str, width: int) -> str:
-    # A coloured line is as long as its letters, not as its codes.
-    visible = len(line) - (9 * line.count("\033[0m"))
-    return line if visible <= width or "\033" in line else f"{line[: width - 1]}…"
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _head(document: Mapping[str, Any], now: float, paint: Any) -> list[str]:

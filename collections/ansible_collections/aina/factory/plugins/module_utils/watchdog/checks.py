@@ -42,8 +42,7 @@ def _findings(check: Check, context: Context) -> Iterator[Finding]:
     fact: Fact[Any] = getattr(context.facts, check.fact)
     if not isinstance(fact, Known):
         answer = not_known("", fact)
-        source = check.fact if answer.status is Status.UNKNOWN else ""
-        yield Finding(check.name, "", answer.status, answer.detail, source=source)
+        yield Finding(check.name, "", answer.status, answer.detail, source=check.fact)
         return
     try:
         answers = list(check.judge(fact.value, context))
@@ -51,7 +50,8 @@ def _findings(check: Check, context: Context) -> Iterator[Finding]:
         words = f"the check itself failed: {type(error).__name__}: {error}"
         answers = [Answer("", Status.UNKNOWN, words)]
     for answer in answers:
-        yield Finding(check.name, **vars(answer))
+        source = f"{check.fact}:{answer.source}" if answer.source else ""
+        yield Finding(check.name, **{**vars(answer), "source": source})
 
 
 _DISK_ADVICE = "factory status shows who holds the disk; factory janitor --dry-run what may go"

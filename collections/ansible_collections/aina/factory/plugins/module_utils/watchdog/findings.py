@@ -73,13 +73,14 @@ class Context:
 
 @dataclass(frozen=True)
 class Answer:
-    """A finding before it is bound to its check."""
+    """A finding before it is bound to its check; ``source`` is what of its fact is unknown."""
 
     subject: str
     status: Status
     detail: str
     value: float | None = None
     lingers: bool = False
+    source: str = ""
 
 
 Judge = Callable[[Any, Context], Iterable[Answer]]
@@ -107,7 +108,8 @@ class Check:
 def not_known(subject: str, fact: Unknown | Absent) -> Answer:
     """Return the answer about a fact that is not known."""
     status = Status.UNKNOWN if isinstance(fact, Unknown) else Status.ABSENT
-    return Answer(subject, status, fact.reason)
+    # The part of the fact that is not known: each check that judges it wants for the same.
+    return Answer(subject, status, fact.reason, source=subject)
 
 
 def each(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
@@ -44,7 +45,7 @@ def companies(
 
     def over_all(paperclip: Paperclip, context: Context) -> Iterator[Answer]:
         if not isinstance(paperclip.companies, Known):
-            yield not_known("", paperclip.companies)
+            yield replace(not_known("", paperclip.companies), source="companies")
             return
         for company in paperclip.companies.value:
             yield judge(company, context)
