@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk
 from ansible_collections.aina.factory.plugins.module_utils.status import document
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     alerts,
@@ -59,7 +60,7 @@ OWNERS = {
 def known_facts(now: float = NOW) -> facts.Facts:
     """Return everything that is known about the server."""
     used = 229 * GIB
-    disk = facts.Disk("/", 232 * GIB, used, 3 * GIB)
+    disk = Disk("/", 232 * GIB, used, 3 * GIB)
     owners = tuple(
         facts.Owner(path, round(size * GIB), round(growth * GIB))
         for path, (size, growth) in OWNERS.items()
@@ -167,10 +168,11 @@ def _jobs(now: float) -> Mapping[str, Any]:
 
 
 def _runners(now: float) -> Mapping[str, facts.Fact[facts.Runner]]:
-    values = {"project": "aina-academy", "mode": "native", "consecutive_failures": 0}
+    values: dict[str, Any] = {"project": "aina-academy", "mode": "native"}
     dead = facts.Runner(
         **values,
         name="vds-1",
+        consecutive_failures=0,
         state="failed",
         since=now - 3540,
         updated_at=now - 60,
@@ -267,12 +269,12 @@ def report(given: facts.Facts | None = None, runs: int = 3) -> document.Report:
 
 def well_facts(now: float = NOW) -> facts.Facts:
     """Return a server on which all is well."""
-    nothing = {
+    nothing: dict[str, Any] = {
         name: Absent("not declared")
         for name in facts.Facts.__dataclass_fields__
         if name not in ("now", "seconds")
     }
-    disk = facts.Disk("/", 232 * GIB, 100 * GIB, 132 * GIB)
+    disk = Disk("/", 232 * GIB, 100 * GIB, 132 * GIB)
     return replace(
         facts.Facts(now, **nothing),
         disks=Known({"/": Known(facts.Filesystem(disk, 1_000_000, 900_000, 1))}),

@@ -95,12 +95,14 @@ def give_sign_of_life(notify: Notify, fetch: Fetch, *, failed: bool = False) -> 
         return f"{notify.dead_man_path}: {error.strerror}"
     if not found:
         return f"{notify.dead_man_path} holds no address"
-    errors = [_ping(address, found, fetch, notify.timeout_seconds, failed) for address in found]
+    errors = [
+        _ping(address, found, fetch, notify.timeout_seconds, failed=failed) for address in found
+    ]
     return "; ".join(filter(None, errors))
 
 
 def _ping(
-    address: str, secrets: Sequence[str], fetch: Fetch, limit_seconds: float, failed: bool
+    address: str, secrets: Sequence[str], fetch: Fetch, limit_seconds: float, *, failed: bool
 ) -> str:
     url = f"{address.rstrip('/')}/fail" if failed else address
     try:

@@ -46,6 +46,7 @@ tr:last-child td{border-bottom:0}
 .owners .track{grid-column:1/-1;background:var(--rule);border-radius:3px;height:6px;overflow:hidden}
 .owners .track i{display:block;height:100%;background:var(--bar)}.owners .track i.rest{background:var(--unknown)}
 .owners span{overflow-wrap:anywhere}.owners .number{text-align:right;white-space:nowrap}
+@media (min-width:641px){td:first-child{white-space:nowrap;padding-right:14px}}
 summary{cursor:pointer;font-weight:600;padding:4px 0}
 @media (max-width:640px){thead{display:none}tr,td{display:block}td{border:0;padding:1px 0}
 tr{border-bottom:1px solid var(--rule);padding:7px 0}tr:last-child{border-bottom:0}
