@@ -19,13 +19,13 @@ from ansible_collections.aina.factory.plugins.module_utils.status import documen
 from factory import __main__, effects
 from factory.outcome import Exit
 from factory.watchdog import notify
-from factory.watchdog.store import PART_BYTES, Reserve, Store
+from factory.watchdog.store import PART_BYTES, Reserve
 from watchdog import seed
 from watchdog.conftest import Mount, Server, firing, needs_root
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "docs/status.schema.json").read_text())
-SECRET = "json://user:TopSecretToken42@127.0.0.1:{port}/hook"
+ADDRESS = "json://user:TopSecretToken42@127.0.0.1:{port}/hook"
 
 
 class Post(http.server.BaseHTTPRequestHandler):
@@ -111,7 +111,7 @@ def test_an_alert_is_told_once_and_its_recovery_too(server: Server) -> None:
 
 
 def test_what_was_not_delivered_waits_is_visible_and_is_told_later(server: Server) -> None:
-    one, two = SECRET.format(port=1), "json://two"
+    one, two = ADDRESS.format(port=1), "json://two"
     program = notifying(server, one, two)
     program.refused = {one}
     break_something(server)
@@ -144,7 +144,7 @@ def test_a_missing_apprise_is_said_and_everything_else_is_done(server: Server) -
 
 
 def test_an_address_reaches_the_program_by_a_private_file_alone(server: Server) -> None:
-    address = SECRET.format(port=1)
+    address = ADDRESS.format(port=1)
     program = notifying(server, address)
     break_something(server)
 
@@ -277,7 +277,6 @@ def test_where_even_the_reserve_is_gone_the_status_is_in_memory(
     kept = json.loads((server.root / "run/status.json").read_bytes())
     assert firing(kept) == {f"disk_space:{disk}"}
     monkeypatch.setattr("factory.watchdog.store.FALLBACK_DIR", server.root / "run")
-    monkeypatch.setattr(Store, "fallback_dir", server.root / "run")
     assert __main__.main(["status", "--config", str(server.config)]) == Exit.DONE
     assert "disk_space" in capsys.readouterr().out
 
@@ -479,17 +478,15 @@ def test_a_silence_ends_by_itself(server: Server, monkeypatch: pytest.MonkeyPatc
     assert [title for _, title, _ in program.sent] == ["test: 1 problem"]
 
 
-def test_the_self_test_of_the_command_fails_where_an_alert_could_never_fire(
+def test_the_self_test_fails_where_an_alert_could_never_fire(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert factory(server, "watchdog", "--selftest", "--json") == Exit.DONE
     capsys.readouterr()
-    server.section["limits"] = {"memory_available_percent": {"raise": 0, "clear": 0}}
-    # Nothing can have less than no memory, but exactly none is possible: it must still fire.
-    assert factory(server, "watchdog", "--selftest") == Exit.DONE
-    server.section["limits"] = {"certificate_days": {"raise": 0, "clear": 0}}
-    assert factory(server, "watchdog", "--selftest") == Exit.DONE
-    capsys.readouterr()
+    # No disk is full in less than no time.
+    server.section["limits"] = {"disk_full_within_hours": {"raise": 0, "clear": 0}}
+    assert factory(server, "watchdog", "--selftest", "--json") == Exit.FAILED
+    assert json.loads(capsys.readouterr().out)["failed"] == ["disk_trend"]
     server.section["limits"] = {"cpu_pressure_percent": {"raise": "x"}}
     assert factory(server, "watchdog", "--selftest") == Exit.USAGE
     assert "cpu_pressure_percent.raise is 'x'" in capsys.readouterr().err
@@ -499,7 +496,7 @@ def test_no_secret_is_in_any_output(
     server: Server, outside: tuple[int, list[tuple[str, str]]], capfd: pytest.CaptureFixture[str]
 ) -> None:
     port, _heard = outside
-    address = SECRET.format(port=1)
+    address = ADDRESS.format(port=1)
     program = notifying(server, address)
     program.refused = {address}
     dead_man = server.root / "dead-man"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from watchdog.test_real_facts import git, repository
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    path = tmp_path / "workspaces"
-    path.mkdir()
-    return path
+def root() -> Iterator[Path]:
+    # Not below pytest's own directories, which every run of it closes to other users.
+    with tempfile.TemporaryDirectory(prefix="workspaces-") as directory:
+        Path(directory).chmod(0o755)
+        path = Path(directory, "workspaces")
+        path.mkdir()
+        yield path
 
 
 def plain(root: Path) -> Path:
@@ -167,7 +171,9 @@ def test_a_folder_of_somebody_else_is_told_as_such(root: Path) -> None:
 
 
 @needs_root
-def test_a_mount_point_is_told_as_such(root: Path, tmpfs: Mount) -> None:
+def test_a_mount_point_is_told_as_such(tmp_path: Path, tmpfs: Mount) -> None:
+    root = tmp_path / "workspaces"
+    root.mkdir()
     tmpfs("workspaces/w", "size=1m")
 
     assert [item.reason for item in workspaces.survey([str(root)]).broken] == ["mount_point"]
@@ -176,11 +182,6 @@ def test_a_mount_point_is_told_as_such(root: Path, tmpfs: Mount) -> None:
 def owned_by(name: str, path: Path) -> None:
     account = pwd.getpwnam(name)
     subprocess.run(["chown", "-R", f"{account.pw_uid}:{account.pw_gid}", str(path)], check=True)
-    # pytest's own directories are closed to others.
-    for place in path.parents:
-        if place == Path("/tmp"):
-            break
-        place.chmod(place.stat().st_mode | 0o011)
 
 
 def healing(server: Server, root: Path, **heal: Any) -> None:
@@ -196,7 +197,10 @@ def test_a_plain_folder_becomes_a_repository_of_its_owner(server: Server, root: 
 
     document = server.run()
 
-    assert document["heals"]["recent"][0]["result"] == "done"
+    assert (document["heals"]["recent"][0]["result"], document["heals"]["recent"][0]["detail"]) == (
+        "done",
+        "",
+    )
     assert document["workspaces"]["items"][0]["reasons"] == {}
     assert firing(document) == set()
     owners = {os.lstat(place).st_uid for place in [path, *path.rglob("*")]}

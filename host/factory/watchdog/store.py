@@ -73,7 +73,7 @@ class Store:
     """Atomic files with a reserve behind them; ``problems`` says what did not go as meant."""
 
     reserve: Reserve
-    fallback_dir: Path = FALLBACK_DIR
+    fallback_dir: Path = field(default_factory=lambda: FALLBACK_DIR)
     problems: list[str] = field(default_factory=list)
 
     def replace(self, path: Path, content: bytes, mode: int = 0o644) -> Path:
