@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
 from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import status
 from ansible_collections.aina.factory.plugins.module_utils.status import document
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     alerts,
@@ -195,24 +196,31 @@ def _lanes(now: float) -> Mapping[str, facts.Fact[facts.Lane]]:
     }
 
 
-def _queue(now: float) -> Mapping[str, facts.Fact[facts.MergeQueue]]:
-    pulls = tuple(
+def _queue(now: float) -> Mapping[str, facts.Fact[Mapping[str, Any]]]:
+    pulls = [
         {
             "number": 400 + number,
-            "title": f"AIN-{200 + number}: {HOSTILE if not number else 'practice arena, part ' + str(number)}",
+            "title": f"AIN-{200 + number}: {'practice arena' if number else HOSTILE}",
+            "author": "codex",
             "decision": "wait" if number % 3 else "merge",
-            "code": "checks_pending" if number % 3 else "ready",
-            "detail": "ci (in progress)" if number % 3 else "",
-            "owner": "ci" if number % 3 else "marshal",
-            "since": now - number * HOUR,
+            "reason": {
+                "code": "checks_pending" if number % 3 else "ready",
+                "detail": "ci (in progress)" if number % 3 else "",
+                "owner": "ci" if number % 3 else "marshal",
+                "since": now - number * HOUR,
+            },
+            "result": "",
         }
         for number in range(30)
-    )
-    queue = facts.MergeQueue(
-        "aina-academy", now - 300, "", "", False, now - 600, "#402: what landed is not what was judged",
-        now - 2 * HOUR, pulls,
-    )  # fmt: skip
-    return {"aina-academy": Known(queue)}
+    ]
+    report = {
+        **{"schema": 1, "project": "aina-academy", "repository": "ainative-academy/aina-academy"},
+        **{"mode": "fast", "time": now - 300, "failed": True, "gate": "", "stopped": "halted"},
+        **{"halted_since": now - 600, "halted_reason": "#402: what landed is not what was judged"},
+        **{"main_red_since": now - 2 * HOUR, "merged": [], "pull_requests": pulls},
+        **{"requests": 2, "points": 2, "points_remaining": 4998},
+    }
+    return {"aina-academy": Known(status.facts(report, now))}
 
 
 def _board(now: float) -> facts.Paperclip:

@@ -180,13 +180,17 @@ def test_what_lanes_left_behind_is_an_alert(server: Server) -> None:
     assert statuses(server.run(), "lane_residue") == {"": "unknown"}
 
 
-def marshal(server: Server, *, memory: dict[str, Any] | None = None, **changes: Any) -> None:
-    report = {"schema": 1, "time": server.now, "failed": False, "pull_requests": [], **changes}
-    server.put("marshal/demo/report.json", report)
-    server.put("marshal/demo/memory.json", memory or {})
+def marshal(server: Server, **changes: Any) -> None:
+    report = {
+        **{"schema": 1, "project": "demo", "repository": "a/demo", "mode": "fast"},
+        **{"time": server.now + 900, "failed": False, "pull_requests": [], "merged": []},
+        **{"gate": "", "stopped": "", "halted_since": 0, "halted_reason": "", "main_red_since": 0},
+        **{"requests": 2, "points": 2, "points_remaining": 4998},
+    }
+    server.put("marshal/demo/report.json", {**report, **changes})
 
 
-def test_the_merge_queue_is_read_from_the_marshals_own_files(server: Server) -> None:
+def test_the_merge_queue_is_read_from_the_marshals_own_report(server: Server) -> None:
     project = {"name": "demo", "repository": "a/demo"}
     server.others["marshal"] = {"state_dir": str(server.data / "marshal"), "projects": [project]}
     assert statuses(server.run(), "merge_report") == {"demo": "unknown"}
@@ -194,11 +198,14 @@ def test_the_merge_queue_is_read_from_the_marshals_own_files(server: Server) -> 
     document = server.run()
     for check in ("merge_report", "merge_halted", "main_red", "merge_waiting"):
         assert statuses(document, check) == {"demo": "ok"}
-    red = {"halted_since": server.now - HOUR, "halted_reason": "x", "main_red_since": START - DAY}
-    marshal(server, memory=red)
+    marshal(server, halted_since=server.now - HOUR, halted_reason="x", main_red_since=START - DAY)
     assert {"merge_halted:demo", "main_red:demo"} <= firing(server.run())
     marshal(server, failed=True, stopped="failed: no token")
     assert "merge_report:demo" in firing(server.run(2))
+    marshal(server, time=server.now - 2 * HOUR)
+    assert statuses(server.run(), "merge_halted") == {"demo": "unknown"}
+    server.put("marshal/demo/report.json", "{")
+    assert statuses(server.run(), "merge_waiting") == {"demo": "unknown"}
 
 
 def test_images_and_drift_are_read_from_their_files(server: Server) -> None:

@@ -37,7 +37,6 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Known,
     Lane,
     Memory,
-    MergeQueue,
     Pressure,
     Reboot,
     Residue,
@@ -313,8 +312,10 @@ def residue(host: Host) -> Residue:
     return readings.residue(_json(path))
 
 
-def merge_queues(host: Host) -> Mapping[str, Fact[MergeQueue]]:
-    """Return the last merge cycle of every project under the marshal."""
+def merge_queues(host: Host) -> Mapping[str, Fact[Mapping[str, Any]]]:
+    """Return the last merge cycle of every project under the marshal, in its own words."""
+    from ansible_collections.aina.factory.plugins.module_utils.pull_requests import status
+
     if not host.whole.has("marshal"):
         raise AbsentError("no marshal is declared")
     section = host.whole.section("marshal")
@@ -322,12 +323,15 @@ def merge_queues(host: Host) -> Mapping[str, Fact[MergeQueue]]:
     names = [item.text("name") for item in section.sections("projects", ())]
     if not names:
         raise AbsentError("no project has a merge policy")
+    stale = host.policy.limits["merge_report_minutes"].raise_at * 60
 
-    def read(name: str) -> MergeQueue:
-        memory = root / name / "memory.json"
-        return readings.merge_queue(
-            _json(root / name / "report.json"), _json(memory) if memory.exists() else None, name
-        )
+    def read(name: str) -> Mapping[str, Any]:
+        path = root / name / "report.json"
+        report = _json(path) if path.exists() else None
+        told = status.facts(report, host.now, stale_seconds=stale)
+        if told["state"] == "unknown":
+            raise ValueError(told["detail"])
+        return told
 
     return {name: _answer(lambda name=name: read(name)) for name in names}  # type: ignore[misc]
 

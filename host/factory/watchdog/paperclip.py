@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Request
+from ansible_collections.aina.factory.plugins.module_utils.ports import Request
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import readings
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
     Absent,
@@ -22,6 +22,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Unknown,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.places import expand
+from factory.watchdog.web import fetch
 
 _URL = re.compile(r"https?://[^\s/@]+(/[^\s@]*)?\Z")
 _RUNS = 200
@@ -67,17 +68,14 @@ def ask(settings: Settings, proc: Path, limit_seconds: float) -> Paperclip:
         OSError: the token cannot be read.
 
     """
-    from factory.http import fetcher
-
-    fetch = fetcher()
     headers = {"Accept": "application/json"}
     if settings.token_path:
         token = Path(settings.token_path).read_text(encoding="ascii").strip()
         headers["Authorization"] = f"Bearer {token}"
-    healthy, detail, version = _health(fetch, settings, headers, limit_seconds)
+    healthy, detail, version = _health(settings, headers, limit_seconds)
     companies: Fact[tuple[Company, ...]] = Absent("not asked while Paperclip is not healthy")
     if healthy:
-        companies = _known(lambda: _companies(fetch, settings, headers, limit_seconds))
+        companies = _known(lambda: _companies(settings, headers, limit_seconds))
     tables = {name: _table(proc / "net" / name) for name in ("tcp", "tcp6")}
     return Paperclip(
         healthy,
@@ -102,13 +100,13 @@ def _table(path: Path) -> str:
 
 
 def _health(
-    fetch: Fetch, settings: Settings, headers: Mapping[str, str], limit_seconds: float
+    settings: Settings, headers: Mapping[str, str], limit_seconds: float
 ) -> tuple[bool, str, str]:
     request = Request("GET", f"{settings.url}/api/health", headers)
     try:
         answer = fetch(request, timeout_seconds=limit_seconds / 2)
     except OSError as error:
-        return False, f"{settings.url} does not answer: {getattr(error, 'reason', error)}", ""
+        return False, f"{settings.url} does not answer: {error}", ""
     try:
         said = json.loads(answer.body)
     except ValueError:
@@ -122,7 +120,7 @@ def _health(
 
 
 def _companies(
-    fetch: Fetch, settings: Settings, headers: Mapping[str, str], limit_seconds: float
+    settings: Settings, headers: Mapping[str, str], limit_seconds: float
 ) -> tuple[Company, ...]:
     def get(path: str) -> Any:
         request = Request("GET", f"{settings.url}/api/{path}", headers)

@@ -14,7 +14,7 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
     ConfigurationError,
     Section,
 )
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Run
+from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 from ansible_collections.aina.factory.plugins.module_utils.status import document, legacy, page
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     alerts,
@@ -35,7 +35,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects
-from factory.watchdog import gather, memory, notify, repair
+from factory.watchdog import gather, memory, notify, repair, web
 from factory.watchdog.store import FALLBACK_DIR, Reserve, Store
 
 
@@ -211,16 +211,10 @@ class Watchdog:
         policy, before = self.policy.notify, known.outbox
         known.outbox = notify.deliver(before, policy, self.run, self.fallback_dir)
         if policy.dead_man_path:
-            known.dead_man_error = notify.give_sign_of_life(policy, self._fetch())
+            known.dead_man_error = notify.give_sign_of_life(policy, web.fetch)
             if not known.dead_man_error:
                 known.dead_man_ok_at = self.now
         return known.outbox != before or bool(policy.dead_man_path)
-
-    @staticmethod
-    def _fetch() -> Fetch:
-        from factory.http import fetcher
-
-        return fetcher()
 
     _fresh: Mapping[str, Sample] = field(default_factory=dict, init=False)
 

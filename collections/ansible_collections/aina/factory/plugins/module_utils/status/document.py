@@ -21,7 +21,6 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Filesystem,
     Known,
     Lane,
-    MergeQueue,
     Paperclip,
     Runner,
     Sample,
@@ -80,7 +79,7 @@ def build(report: Report) -> dict[str, Any]:
         "jobs": _part(facts.jobs, lambda jobs: list(jobs["jobs"])),
         "lanes": _part(facts.lanes, lambda lanes: _each(lanes, _lane)),
         "runners": _part(facts.runners, lambda runners: _each(runners, _runner)),
-        "merge_queue": _part(facts.merge_queues, lambda queues: _each(queues, _queue)),
+        "merge_queue": _part(facts.merge_queues, lambda queues: _each(queues, dict)),
         "board": _board(facts.paperclip),
         "images": _part(facts.images, lambda images: _each(images, _times)),
         "certificates": _part(facts.certificates, lambda found: _each(found, _times)),
@@ -167,23 +166,6 @@ def _lane(lane: Lane) -> dict[str, Any]:
 
 def _runner(runner: Runner) -> dict[str, Any]:
     return _times(runner)
-
-
-def _queue(queue: MergeQueue) -> dict[str, Any]:
-    return {
-        "project": queue.project,
-        "at": iso(queue.at),
-        "gate": queue.gate,
-        "stopped": queue.stopped,
-        "failed": queue.failed,
-        "halted_since": iso(queue.halted_since),
-        "halted_reason": queue.halted_reason,
-        "main_red_since": iso(queue.main_red_since),
-        "pull_requests": [
-            {**pull, "since": iso(pull["since"]) if pull["since"] else None}
-            for pull in queue.pull_requests
-        ],
-    }
 
 
 def _board(fact: Fact[Paperclip]) -> dict[str, Any]:

@@ -164,21 +164,6 @@ class Residue:
 
 
 @dataclass(frozen=True)
-class MergeQueue:
-    """The last merge cycle of one project."""
-
-    project: str
-    at: float
-    gate: str
-    stopped: str
-    failed: bool
-    halted_since: float | None
-    halted_reason: str
-    main_red_since: float | None
-    pull_requests: tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True)
 class BoardRun:
     """One running agent run."""
 
@@ -356,7 +341,8 @@ class Facts:
     runners: Fact[Mapping[str, Fact[Runner]]] = NOT_GATHERED
     lanes: Fact[Mapping[str, Fact[Lane]]] = NOT_GATHERED
     residue: Fact[Residue] = NOT_GATHERED
-    merge_queues: Fact[Mapping[str, Fact[MergeQueue]]] = NOT_GATHERED
+    # By project, as the marshal's own status tells it.
+    merge_queues: Fact[Mapping[str, Fact[Mapping[str, Any]]]] = NOT_GATHERED
     paperclip: Fact[Paperclip] = NOT_GATHERED
     images: Fact[Mapping[str, Fact[Image]]] = NOT_GATHERED
     certificates: Fact[Mapping[str, Fact[Certificate]]] = NOT_GATHERED

@@ -22,7 +22,6 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Known,
     Lane,
     Memory,
-    MergeQueue,
     Pressure,
     Residue,
     Runner,
@@ -156,37 +155,6 @@ def image(values: Any, name: str) -> Image:
         smoke=section.text("smoke", choices=("ok", "failed")),
         detail=section.text("detail", ""),
     )
-
-
-def merge_queue(report: Any, memory: Any, project: str) -> MergeQueue:
-    """Read a marshal's ``report.json`` and, where there is one, its ``memory.json``."""
-    section = _document(report, f"marshal.{project}.report")
-    notes = Section({} if memory is None else memory, f"marshal.{project}.memory")
-    pulls = section.sections("pull_requests", ())
-    return MergeQueue(
-        project=project,
-        at=section.number("time"),
-        gate=section.text("gate", ""),
-        stopped=section.text("stopped", ""),
-        failed=section.boolean("failed", False),
-        halted_since=notes.number("halted_since", 0) or None,
-        halted_reason=notes.text("halted_reason", ""),
-        main_red_since=notes.number("main_red_since", 0) or None,
-        pull_requests=tuple(_pull(item) for item in pulls),
-    )
-
-
-def _pull(section: Section) -> Mapping[str, Any]:
-    reason = section.section("reason")
-    return {
-        "number": section.integer("number"),
-        "title": section.text("title", ""),
-        "decision": section.text("decision"),
-        "code": reason.text("code"),
-        "detail": reason.text("detail", ""),
-        "owner": reason.text("owner"),
-        "since": reason.number("since", 0),
-    }
 
 
 def company(name: str, dashboard: Any, todo: Any, runs: Any, live: Any) -> Company:

@@ -39,7 +39,6 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Known,
     Lane,
     Memory,
-    MergeQueue,
     Paperclip,
     Pressure,
     Previous,
@@ -286,23 +285,24 @@ def _lane(silent_minutes: float, now: float) -> Any:
 
 
 def _queue(now: float, **changes: Any) -> Any:
+    nobody = {"count": 0, "oldest_number": None, "oldest_since": None, "oldest_seconds": None}
     values: dict[str, Any] = {
-        "project": "p",
-        "at": now,
-        "gate": "",
-        "stopped": "",
-        "failed": False,
+        "state": "ok",
+        "detail": "",
+        "updated_at": iso(now),
         "halted_since": None,
         "halted_reason": "",
         "main_red_since": None,
-        "pull_requests": (),
+        "waiting": dict.fromkeys(("author", "reviewer", "ci", "marshal", "admin"), nobody),
+        "pull_requests": [],
     }
-    return {"p": Known(MergeQueue(**{**values, **changes}))}
+    return {"p": Known({**values, **changes})}
 
 
-def _waiting(hours: float, now: float) -> Any:
-    pull = {"number": 1, "decision": "wait", "owner": "ci", "code": "pending"}
-    return _queue(now, pull_requests=({**pull, "since": now - hours * HOUR},))
+def _waiting(hours: float, now: float, owner: str = "ci") -> Any:
+    given = {"count": 1, "oldest_number": 7, "oldest_seconds": hours * HOUR}
+    queue = _queue(now)["p"].value
+    return _queue(now, waiting={**queue["waiting"], owner: given})
 
 
 def _paperclip(now: float, *, healthy: bool = True, exposed: Any = (), **changes: Any) -> Any:
@@ -360,10 +360,13 @@ CASES: Mapping[str, Case] = {
     ),
     "lane_stuck": _limited("lane_silent_minutes", _lane),
     "lane_residue": _flag(lambda bad, now: Residue(now, ("a volume",) if bad else ())),
-    "merge_report": _flag(lambda bad, now: _queue(now, failed=bad)),
-    "merge_halted": _flag(lambda bad, now: _queue(now, halted_since=now if bad else None)),
+    "merge_report": _flag(
+        lambda bad, now: _queue(now, state="problem" if bad else "ok", detail="failed: no token")
+    ),
+    "merge_halted": _flag(lambda bad, now: _queue(now, halted_since=iso(now) if bad else None)),
     "main_red": _limited(
-        "main_red_minutes", lambda value, now: _queue(now, main_red_since=now - value * _MINUTE)
+        "main_red_minutes",
+        lambda value, now: _queue(now, main_red_since=iso(now - value * _MINUTE)),
     ),
     "merge_waiting": _limited("merge_waiting_hours", _waiting),
     "paperclip": _flag(lambda bad, now: _paperclip(now, healthy=not bad)),

@@ -11,7 +11,6 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Fact,
     FailedUnit,
     Lane,
-    MergeQueue,
     Residue,
     Runner,
 )
@@ -222,44 +221,45 @@ def lane_residue(residue: Residue, _context: Context) -> Iterator[Answer]:
         yield Answer("", Status.OK, "ended lanes left nothing behind", 0)
 
 
-def merge_report(queues: Mapping[str, Fact[MergeQueue]], context: Context) -> Iterator[Answer]:
-    """Judge the last merge cycle: how old it is and how it ended."""
+def merge_report(
+    queues: Mapping[str, Fact[Mapping[str, Any]]], _context: Context
+) -> Iterator[Answer]:
+    """Judge how the last merge cycle ended."""
 
-    def judge(name: str, queue: MergeQueue) -> Iterator[Answer]:
-        age = (context.now - queue.at) / MINUTE
-        if context.policy.limits["merge_report_minutes"].exceeded(age):
-            detail = f"the last cycle is {duration(age * MINUTE)} old"
-            yield Answer(name, Status.UNKNOWN, detail)
-        elif queue.failed:
-            yield Answer(name, Status.PROBLEM, queue.stopped or "the last cycle failed")
-        else:
-            yield Answer(name, Status.OK, queue.stopped or "the last cycle went through")
+    def judge(name: str, queue: Mapping[str, Any]) -> Iterator[Answer]:
+        # What halts the queue and a red branch are judged on their own.
+        own = queue["halted_since"] or queue["main_red_since"]
+        bad = queue["state"] == "problem" and not own
+        detail = queue["detail"] or "the last cycle went through"
+        yield Answer(name, Status.PROBLEM if bad else Status.OK, detail)
 
     return each(queues, judge)
 
 
-def merge_halted(queues: Mapping[str, Fact[MergeQueue]], context: Context) -> Iterator[Answer]:
+def merge_halted(
+    queues: Mapping[str, Fact[Mapping[str, Any]]], context: Context
+) -> Iterator[Answer]:
     """Report a merge queue that halted because something unjudged landed."""
 
-    def judge(name: str, queue: MergeQueue) -> Iterator[Answer]:
-        if queue.halted_since is None:
+    def judge(name: str, queue: Mapping[str, Any]) -> Iterator[Answer]:
+        if queue["halted_since"] is None:
             yield Answer(name, Status.OK, "not halted")
             return
-        since = context.now - queue.halted_since
-        detail = f"halted {duration(since)} ago: {queue.halted_reason}"
+        since = context.now - moment(queue["halted_since"])
+        detail = f"halted {duration(since)} ago: {queue['halted_reason']}"
         yield Answer(name, Status.PROBLEM, detail, since)
 
     return each(queues, judge)
 
 
-def main_red(queues: Mapping[str, Fact[MergeQueue]], context: Context) -> Iterator[Answer]:
+def main_red(queues: Mapping[str, Fact[Mapping[str, Any]]], context: Context) -> Iterator[Answer]:
     """Judge how long the default branch is red."""
 
-    def judge(name: str, queue: MergeQueue) -> Iterator[Answer]:
-        if queue.main_red_since is None:
+    def judge(name: str, queue: Mapping[str, Any]) -> Iterator[Answer]:
+        if queue["main_red_since"] is None:
             yield Answer(name, Status.OK, "the default branch is not red", 0)
             return
-        minutes = (context.now - queue.main_red_since) / MINUTE
+        minutes = (context.now - moment(queue["main_red_since"])) / MINUTE
         status, lingers = context.by("main_red_minutes", minutes)
         detail = f"the default branch is red for {duration(minutes * MINUTE)}"
         yield Answer(name, status, detail, round(minutes, 1), lingers)
@@ -267,28 +267,24 @@ def main_red(queues: Mapping[str, Fact[MergeQueue]], context: Context) -> Iterat
     return each(queues, judge)
 
 
-def merge_waiting(queues: Mapping[str, Fact[MergeQueue]], context: Context) -> Iterator[Answer]:
+# Those that only the machinery can help; an author or a reviewer may take his time.
+_FACTORY = ("ci", "marshal", "admin")
+
+
+def merge_waiting(
+    queues: Mapping[str, Fact[Mapping[str, Any]]], context: Context
+) -> Iterator[Answer]:
     """Judge how long the oldest pull request waits for the factory itself."""
 
-    def judge(name: str, queue: MergeQueue) -> Iterator[Answer]:
-        # Those that only the machinery can help; an author or a reviewer may take his time.
-        waiting = [
-            pull
-            for pull in queue.pull_requests
-            if pull["decision"] in ("wait", "merge", "update")
-            and pull["owner"] in ("ci", "marshal", "admin")
-            and pull["since"]
-        ]
-        if not waiting:
+    def judge(name: str, queue: Mapping[str, Any]) -> Iterator[Answer]:
+        waiting = [(owner, queue["waiting"][owner]) for owner in _FACTORY]
+        found = [(item["oldest_seconds"], owner, item) for owner, item in waiting if item["count"]]
+        if not found:
             yield Answer(name, Status.OK, "no pull request waits for the factory", 0)
             return
-        oldest = min(waiting, key=lambda pull: pull["since"])
-        hours = (context.now - oldest["since"]) / HOUR
-        status, lingers = context.by("merge_waiting_hours", hours)
-        detail = (
-            f"#{oldest['number']} waits for {duration(hours * HOUR)}: {oldest['code']} "
-            f"({oldest['owner']})"
-        )
-        yield Answer(name, status, detail, round(hours, 1), lingers)
+        seconds, owner, item = max(found, key=lambda entry: entry[0])
+        status, lingers = context.by("merge_waiting_hours", seconds / HOUR)
+        detail = f"#{item['oldest_number']} waits for {owner} for {duration(seconds)}"
+        yield Answer(name, status, detail, round(seconds / HOUR, 1), lingers)
 
     return each(queues, judge)
