@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import CHECKS
@@ -11,6 +12,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.metrics impo
 
 _INTERVAL_MINUTES = 15
 _HEADER = (
+    "---\n"
     "# Made from the checks of the watchdog by: factory watchdog --print rules\n"
     "# Its metrics come through node_exporter's textfile collector.\n"
 )
@@ -26,15 +28,21 @@ def rules() -> str:
 def _block(alert: dict[str, Any]) -> str:
     lines = [
         f"      - alert: {alert['alert']}",
-        f"        expr: {alert['expr']}",
+        *_entry(8, "expr", alert["expr"]),
         f"        for: {alert['for']}",
         "        labels:",
         f"          severity: {alert['severity']}",
         "        annotations:",
-        f"          summary: {json.dumps(alert['summary'])}",
-        f"          description: {json.dumps(alert['description'])}",
+        *_entry(10, "summary", alert["summary"]),
+        *_entry(10, "description", alert["description"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _entry(indent: int, key: str, text: str) -> list[str]:
+    """Return a text as a folded block of YAML, in which every letter is itself."""
+    lines = textwrap.wrap(text, 96, break_long_words=False, break_on_hyphens=False)
+    return [f"{' ' * indent}{key}: >-", *(f"{' ' * (indent + 2)}{line}" for line in lines)]
 
 
 def _name(check: Check) -> str:
