@@ -127,20 +127,27 @@ def to_cron(schedule: str) -> str:
 
 
 def interval_seconds(schedule: str) -> int | None:
-    """Return the shortest time between two runs of a day; ``None`` when it cannot be told.
+    """Return the shortest time between two runs, at most a day; ``None`` when it cannot be told.
 
-    A schedule that cron cannot express is left to systemd, and so unknown here.
+    A schedule of a kind that only systemd knows is left to systemd, and so unknown here.
     """
+    day = 24 * 60 * 60
+    shortest = day
     try:
-        fields = to_cron(schedule).split()
-        minutes, hours = _cron_field(fields[0], MINUTE), _cron_field(fields[1], HOUR)
+        for expression in to_calendar(schedule):
+            known = CALENDAR_MACROS.get(expression.lower(), expression)
+            _weekdays, _date, time = _calendar_parts(known)
+            hours = _calendar_field(time[0], HOUR)
+            minutes, seconds = (_calendar_field(text, MINUTE) for text in time[1:])
+            if len(seconds) > 1:
+                # Gaps within a minute are the same in each one.
+                hours, minutes, day = frozenset({0}), frozenset({0}), 60
+            times = sorted(3600 * h + 60 * m + s for h in hours for m in minutes for s in seconds)
+            gaps = [later - earlier for earlier, later in pairwise(times)]
+            shortest = min(shortest, day - times[-1] + times[0], *gaps)
     except ScheduleError:
         return None
-    times = sorted(60 * hour + minute for hour in hours for minute in minutes)
-    day = 24 * 60
-    # A run a day at most: the next one is at least a day away, whatever the days.
-    gaps = [later - earlier for earlier, later in pairwise(times)] or [day]
-    return 60 * min(*gaps, day - times[-1] + times[0], day)
+    return shortest
 
 
 def _cron_field(text: str, field: _Field, names: tuple[str, ...] = ()) -> frozenset[int]:
