@@ -25,7 +25,10 @@ COMMANDS = {
     "pause": "keep a job from running",
     "reap": "delete worktrees whose work has landed",
     "resume": "end a runtime pause",
+    "silence": "keep an alert quiet until a given time",
+    "status": "show what the watchdog last found",
     "validate": "check the configuration files",
+    "watchdog": "judge the server's state, repair, write it down, tell",
 }
 
 

@@ -5,24 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from ansible_collections.aina.factory.plugins.module_utils.words import printable, size
+
+__all__ = ["printable", "progress_bar", "size"]
+
 _BAR_WIDTH = 30
-
-
-def size(count: int) -> str:
-    """Return bytes for people, in binary units."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
-def printable(text: str) -> str:
-    """Return a file name that cannot move the cursor, whatever bytes it holds."""
-    return "".join(
-        character if character.isprintable() else ascii(character)[1:-1] for character in text
-    )
 
 
 def progress_bar(title: str) -> Callable[[str, int, int], None]:

@@ -10,9 +10,9 @@ from ansible_collections.aina.factory.plugins.module_utils.jobs import (
     layout,
     observe,
     render,
-    report,
 )
 from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Pause
+from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects, jobs
 from factory.locks import exclusive
 from factory.outcome import Exit, Outcome, UsageError
@@ -39,7 +39,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if not reason:
         raise UsageError("--reason is empty; say why the job must not run")
     jobs.require_root()
-    since = report.iso(effects.now()) or ""
+    since = iso(effects.now()) or ""
     pause = Pause(reason, arguments.by or jobs.person(), since, arguments.review_after)
     with exclusive(jobs.LOCK_PATH):
         # The file comes first: the service refuses to start while it is there, whatever

@@ -22,13 +22,19 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),
     "marshal": lambda whole: _core("pull_requests.settings").from_section(whole.section("marshal")),
+    "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),
     "projects": lambda whole: _core("projects").from_sections(whole.sections("projects")),
     "reap": lambda whole: _core("worktrees.model").policy_from_section(whole.section("reap")),
+    "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }
 
 
 def _core(module: str) -> Any:
     return importlib.import_module(f"{_CORE}.{module}")
+
+
+def _host(module: str) -> Any:
+    return importlib.import_module(f"factory.{module}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -44,6 +44,10 @@ class Section:
         """Whether the mapping has the key."""
         return key in self._values
 
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Return the keys with their values, unread."""
+        return self._values.items()
+
     @property
     def path(self) -> str:
         """The dotted name that messages use."""

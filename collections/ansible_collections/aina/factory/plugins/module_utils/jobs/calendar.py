@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -123,6 +124,30 @@ def to_cron(schedule: str) -> str:
             _cron_values(weekdays, WEEKDAY),
         )
     )
+
+
+def interval_seconds(schedule: str) -> int | None:
+    """Return the shortest time between two runs, at most a day; ``None`` when it cannot be told.
+
+    A schedule of a kind that only systemd knows is left to systemd, and so unknown here.
+    """
+    day = 24 * 60 * 60
+    shortest = day
+    try:
+        for expression in to_calendar(schedule):
+            known = CALENDAR_MACROS.get(expression.lower(), expression)
+            _weekdays, _date, time = _calendar_parts(known)
+            hours = _calendar_field(time[0], HOUR)
+            minutes, seconds = (_calendar_field(text, MINUTE) for text in time[1:])
+            if len(seconds) > 1:
+                # Gaps within a minute are the same in each one.
+                hours, minutes, day = frozenset({0}), frozenset({0}), 60
+            times = sorted(3600 * h + 60 * m + s for h in hours for m in minutes for s in seconds)
+            gaps = [later - earlier for earlier, later in pairwise(times)]
+            shortest = min(shortest, day - times[-1] + times[0], *gaps)
+    except ScheduleError:
+        return None
+    return shortest
 
 
 def _cron_field(text: str, field: _Field, names: tuple[str, ...] = ()) -> frozenset[int]:

@@ -10,6 +10,8 @@ CONFIGURATION_PATH = "/etc/aina-factory/conf.d/jobs.json"
 LIBRARY_DIR = "/usr/local/lib/aina-factory-jobs"
 RUNS_DIR = "/var/lib/aina-factory/job-runs"
 FAILURES_DIR = "/var/lib/aina-factory/failures"
+# What runs after every failure of a unit that calls the notifier; other roles own the files.
+ON_FAILURE_DIR = "/etc/aina-factory/on-failure.d"
 TMPFILES_PATH = "/etc/tmpfiles.d/factory-jobs.conf"
 CRON_PATH = "/etc/cron.d/aina-factory"
 STAMP_DIR = "/var/lib/systemd/timers"

@@ -8,9 +8,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout
+from ansible_collections.aina.factory.plugins.module_utils.jobs import calendar, layout
 from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job, Jobs
 from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import PauseFile, Unit
+from ansible_collections.aina.factory.plugins.module_utils.words import iso
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ def _job(job: Job, actual: Actual, now: float) -> dict[str, Any]:
         "schedule": job.schedule,
         "timezone": job.timezone,
         "running": None if service is None else service.active_state == "activating",
+        "running_since": iso(service.started_at)
+        if service is not None and service.active_state == "activating"
+        else None,
+        "interval_seconds": calendar.interval_seconds(job.schedule),
         "next_elapse_at": iso(timer.next_elapse) if timer is not None and not paused else None,
         "last_run": _run(last),
         "last_success_at": iso(_ended(actual.last_successes.get(job.name))),
@@ -160,14 +165,6 @@ def _undeclared(jobs: Jobs, actual: Actual) -> list[dict[str, str]] | None:
         and (job := layout.job_of(name)) is not None
         and job not in declared
     ]
-
-
-def iso(seconds: object) -> str | None:
-    """Return seconds since the epoch as ISO 8601 in UTC."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return None
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def table(document: Mapping[str, Any]) -> str:

@@ -42,24 +42,31 @@ mv "$temporary" "$target"
 
 _NOTIFY = r"""#!/bin/sh
 # Managed by aina.factory.systemd_jobs: says that a unit failed, in the journal and in a
-# file that the watchdog and people find.
+# file that the watchdog and people find, and calls what stands in @HOOKS@.
 # Usage: notify UNIT   (environment: MONITOR_* as systemd sets them for OnFailure=)
-set -eu
+set -u
 umask 022
 unit=$1
 directory=@FAILURES@
 result=${MONITOR_SERVICE_RESULT:-unknown}
-mkdir -p "$directory"
-logger -t factory-notify -p daemon.err \
-  "$unit failed: $result ${MONITOR_EXIT_STATUS:-}; see journalctl -u $unit" || :
+say() { logger -t factory-notify -p daemon.err "$*" || :; }
+say "$unit failed: $result ${MONITOR_EXIT_STATUS:-}; see journalctl -u $unit"
 temporary=$directory/.$unit.$$
-{
-  printf '{"schema": 1, "unit": "%s", "result": "%s", "exit_code": "%s", "exit_status": "%s", ' \
-    "$unit" "$result" "${MONITOR_EXIT_CODE:-}" "${MONITOR_EXIT_STATUS:-}"
-  printf '"invocation_id": "%s", "failed_at_seconds": %s}\n' \
-    "${MONITOR_INVOCATION_ID:-}" "$(date +%s)"
-} >"$temporary"
-mv "$temporary" "$directory/$unit.json"
+write() {
+  mkdir -p "$directory" || return
+  {
+    printf '{"schema": 1, "unit": "%s", "result": "%s", "exit_code": "%s", "exit_status": "%s", ' \
+      "$unit" "$result" "${MONITOR_EXIT_CODE:-}" "${MONITOR_EXIT_STATUS:-}" &&
+      printf '"invocation_id": "%s", "failed_at_seconds": %s}\n' \
+        "${MONITOR_INVOCATION_ID:-}" "$(date +%s)"
+  } >"$temporary" && mv "$temporary" "$directory/$unit.json"
+}
+# A full disk must not keep anybody from being told.
+write || say "the failure of $unit cannot be written to $directory"
+rm -f "$temporary"
+for hook in @HOOKS@/*; do
+  [ ! -x "$hook" ] || timeout 50 "$hook" "$unit" "$result" || say "$hook ended with $?"
+done
 """
 
 _QUEUE = r"""#!/bin/sh
@@ -146,6 +153,7 @@ _PLACES = {
     "@PREFIX@": layout.PREFIX,
     "@RUNS@": layout.RUNS_DIR,
     "@FAILURES@": layout.FAILURES_DIR,
+    "@HOOKS@": layout.ON_FAILURE_DIR,
     "@PAUSED@": layout.PAUSED_DIR,
     "@RUNTIME_PAUSED@": layout.RUNTIME_PAUSED_DIR,
     "@LIBRARY@": layout.LIBRARY_DIR,

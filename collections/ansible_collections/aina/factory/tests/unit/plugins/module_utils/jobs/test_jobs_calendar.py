@@ -101,3 +101,23 @@ def test_there_and_back_means_the_same(minute: str, hour: str, day: str, month: 
     back = calendar.to_cron(expression)
 
     assert calendar.to_calendar(back) == (expression,)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seconds"),
+    [
+        ("*:0/15", 900),
+        ("*/10 * * * *", 600),
+        ("*:*:0/2", 2),
+        ("*-*-* 04:00", 86400),
+        ("*-*-* 00/2:15", 7200),
+        ("0 3 1 1 *", 86400),
+        ("10,50 0,23 * * *", 1200),
+        ("0,5 8,20 * * 1-5", 300),
+        ("hourly", 3600),
+        ("2027-*-* 4..6:00:00", 3600),
+        ("Mon *-*-* 04:00 Europe/Berlin", None),
+    ],
+)
+def test_the_shortest_time_between_two_runs(schedule: str, seconds: int | None) -> None:
+    assert calendar.interval_seconds(schedule) == seconds

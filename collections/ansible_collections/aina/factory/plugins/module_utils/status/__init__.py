@@ -1,0 +1,1 @@
+"""The server's state for people and programs: one document, shown in several ways; pure."""

@@ -1,0 +1,283 @@
+"""The one document about the server: what every view of its state is made from; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.watchdog import attribution, trend
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.alerts import (
+    UNKNOWN,
+    Step,
+    Track,
+)
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import BY_NAME
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
+    Attribution,
+    Company,
+    Fact,
+    Facts,
+    Filesystem,
+    Known,
+    Lane,
+    Paperclip,
+    Runner,
+    Sample,
+    Unknown,
+)
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Finding
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.heal import Attempt, Repair
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.messages import Outbox
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
+    Silence,
+    covering,
+)
+from ansible_collections.aina.factory.plugins.module_utils.words import iso
+
+SCHEMA = 1
+_SHOWN_BROKEN = 50
+_SHOWN_ATTEMPTS = 30
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that one run of the watchdog brought about."""
+
+    host: str
+    facts: Facts
+    findings: Sequence[Finding]
+    step: Step
+    policy: Policy
+    silences: Sequence[Silence]
+    repairs: Sequence[Repair]
+    attempts: Sequence[Attempt]
+    outbox: Outbox
+    timeline: Sequence[Mapping[str, Any]]
+    dead_man_ok_at: float | None
+    dead_man_error: str
+    seconds: float
+    problems: Sequence[str]
+
+
+def build(report: Report) -> dict[str, Any]:
+    """Return the document of ``status.json``."""
+    facts, now = report.facts, report.facts.now
+    return {
+        "schema": SCHEMA,
+        "generated_at": iso(now),
+        "next_expected_at": iso(now + report.policy.interval_seconds),
+        "host": report.host,
+        "overall": _overall(report),
+        "run": {"seconds": round(report.seconds, 3), "problems": list(report.problems)},
+        "alerts": [_alert(track, report) for track in report.step.firing],
+        "pending": [track.document() for track in report.step.tracks.values() if track.pending],
+        "silences": [silence.document(now) for silence in report.silences],
+        "checks": [_check(finding, facts) for finding in report.findings],
+        "disk": _disks(facts, report.policy),
+        "jobs": _part(facts.jobs, lambda jobs: list(jobs["jobs"])),
+        "lanes": _part(facts.lanes, lambda lanes: _each(lanes, _lane)),
+        "runners": _part(facts.runners, lambda runners: _each(runners, _runner)),
+        "merge_queue": _part(facts.merge_queues, lambda queues: _each(queues, dict)),
+        "board": _board(facts.paperclip),
+        "images": _part(facts.images, lambda images: _each(images, _times)),
+        "certificates": _part(facts.certificates, lambda found: _each(found, _times)),
+        "drift": _part(facts.drift, lambda drift: [_times(drift)]),
+        "engine": _part(facts.engine, lambda engine: [asdict(engine)]),
+        "workspaces": _part(facts.workspaces, _workspaces),
+        "worktrees": _part(facts.worktrees, lambda found: [asdict(found)]),
+        "heals": {
+            "mode": report.policy.heal.mode,
+            "waiting": [
+                {"action": item.action, "target": item.target, "verdict": item.verdict}
+                for item in report.repairs
+                if item.verdict != "go"
+            ][:_SHOWN_BROKEN],
+            "recent": [item.document() for item in report.attempts[-_SHOWN_ATTEMPTS:]][::-1],
+        },
+        "notifications": _notifications(report),
+        "dead_man": {
+            "configured": bool(report.policy.notify.dead_man_path),
+            "last_ok_at": iso(report.dead_man_ok_at),
+            "error": report.dead_man_error,
+        },
+        "timeline": list(report.timeline)[::-1],
+    }
+
+
+def _overall(report: Report) -> str:
+    firing = report.step.firing
+    if any(track.check != UNKNOWN for track in firing):
+        return "problem"
+    return "unknown" if firing else "ok"
+
+
+def _alert(track: Track, report: Report) -> dict[str, Any]:
+    silence = covering(track.key, report.silences, report.facts.now)
+    told = silence.document(report.facts.now) if silence is not None else None
+    return {**track.document(), "silenced": told}
+
+
+def _check(finding: Finding, facts: Facts) -> dict[str, Any]:
+    check = BY_NAME[finding.check]
+    return {
+        "check": finding.check,
+        "title": check.title,
+        "subject": finding.subject,
+        "status": finding.status.value,
+        "detail": finding.detail,
+        "value": finding.value,
+        "unit": check.unit,
+        "fact_seconds": facts.seconds.get(check.fact),
+    }
+
+
+def _part(fact: Fact[Any], items: Callable[[Any], Iterable[Any]]) -> dict[str, Any]:
+    """Return a part of the document; what is not known says so instead of being empty."""
+    if isinstance(fact, Known):
+        return {"state": "known", "reason": "", "items": list(items(fact.value))}
+    state = "unknown" if isinstance(fact, Unknown) else "absent"
+    return {"state": state, "reason": fact.reason, "items": []}
+
+
+def _each(
+    facts: Mapping[str, Fact[Any]], read: Callable[[Any], Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "known": True, "reason": "", **read(fact.value)}
+        if isinstance(fact, Known)
+        else {"name": name, "known": False, "reason": fact.reason}
+        for name, fact in facts.items()
+    ]
+
+
+def _times(value: Any) -> dict[str, Any]:
+    """Return a fact's own fields, moments as ISO 8601."""
+    return {
+        key: iso(item) if key.endswith("_at") or key == "since" else item
+        for key, item in asdict(value).items()
+    }
+
+
+def _lane(lane: Lane) -> dict[str, Any]:
+    return _times(lane)
+
+
+def _runner(runner: Runner) -> dict[str, Any]:
+    return _times(runner)
+
+
+def _board(fact: Fact[Paperclip]) -> dict[str, Any]:
+    part = _part(fact, lambda board: [_company(item) for item in _companies(board)])
+    if isinstance(fact, Known):
+        part["healthy"], part["detail"] = fact.value.healthy, fact.value.detail
+        if not isinstance(fact.value.companies, Known):
+            part["reason"] = fact.value.companies.reason
+    else:
+        part["healthy"], part["detail"] = None, fact.reason
+    return part
+
+
+def _companies(board: Paperclip) -> tuple[Company, ...]:
+    return board.companies.value if isinstance(board.companies, Known) else ()
+
+
+def _company(company: Company) -> dict[str, Any]:
+    return {
+        **asdict(company),
+        "last_success_at": iso(company.last_success_at),
+        "runs": [_times(run) for run in company.runs],
+    }
+
+
+def _workspaces(found: Any) -> list[dict[str, Any]]:
+    reasons: dict[str, int] = {}
+    for workspace in found.broken:
+        reasons[workspace.reason] = reasons.get(workspace.reason, 0) + 1
+    shown = [{"path": item.path, "reason": item.reason} for item in found.broken[:_SHOWN_BROKEN]]
+    return [{"count": found.count, "reasons": reasons, "broken": shown}]
+
+
+def _notifications(report: Report) -> dict[str, Any]:
+    delivery = report.outbox.delivery()
+    return {
+        "configured": bool(report.policy.notify.apprise_path),
+        "waiting": delivery.waiting,
+        "oldest_at": iso(delivery.oldest_at),
+        "error": delivery.error,
+        "dropped": delivery.dropped,
+    }
+
+
+def _disks(facts: Facts, policy: Policy) -> list[dict[str, Any]]:
+    if not isinstance(facts.disks, Known):
+        return []
+    samples = facts.samples.value if isinstance(facts.samples, Known) else {}
+    owners = facts.owners.value if isinstance(facts.owners, Known) else {}
+    limit = policy.limits["disk_used_percent"]
+    return [
+        {
+            **_disk(path, fact, samples.get(path, ()), owners.get(path), facts.now),
+            "raise_percent": limit.raise_at,
+            "clear_percent": limit.clear_at,
+        }
+        for path, fact in facts.disks.value.items()
+    ]
+
+
+def _disk(
+    path: str,
+    fact: Fact[Filesystem],
+    history: Sequence[Sample],
+    found: Attribution | None,
+    now: float,
+) -> dict[str, Any]:
+    if not isinstance(fact, Known):
+        return {"path": path, "known": False, "reason": fact.reason}
+    growth = trend.of(history, now)
+    disk = fact.value.disk
+    return {
+        "path": path,
+        "known": True,
+        "reason": "",
+        "total_bytes": disk.total_bytes,
+        "used_bytes": disk.used_bytes,
+        "available_bytes": disk.available_bytes,
+        "used_percent": disk.used_percent,
+        "inodes_used_percent": fact.value.inodes_used_percent,
+        "growth_bytes_per_hour": growth.growth_bytes_per_hour,
+        "full_in_hours": growth.hours_to_full,
+        "history": [[round(at), round(used)] for at, used in trend.hourly(history)],
+        "owners": _owners(found),
+    }
+
+
+def _owners(found: Attribution | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    by_path = {owner.path: owner for owner in found.owners}
+    buckets = []
+    for name, count in attribution.buckets(found):
+        owner = by_path.get(name)
+        growth = owner.growth_bytes if owner else None
+        if name == attribution.UNATTRIBUTED:
+            growth = found.unattributed_growth_bytes
+        buckets.append(
+            {
+                "name": name,
+                "bytes": count,
+                "growth_bytes": growth,
+                "stale": owner.stale if owner else False,
+                "measured": owner is None or owner.bytes is not None,
+            }
+        )
+    return {
+        "measured_at": iso(found.measured_at),
+        "used_bytes": found.used_bytes,
+        "seconds": round(found.seconds, 1),
+        "complete": found.complete,
+        "explained_percent": found.explained_percent,
+        "buckets": buckets,
+        "deleted_open": [{"holder": name, "bytes": count} for name, count in found.deleted_open],
+    }

@@ -1,0 +1,316 @@
+"""From findings to alerts: a state machine per key, kept from run to run; pure.
+
+ok → pending (bad, but not N of M yet) → firing → ok. Between its two thresholds a value
+changes nothing. Whoever comes back soon after having recovered must stay well for ever
+longer before it is believed, so that flapping ends in few messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import BY_NAME
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import DAY
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Finding, Status
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
+    Silence,
+    covering,
+)
+from ansible_collections.aina.factory.plugins.module_utils.words import iso
+
+UNKNOWN = "unknown"
+_UNKNOWN_TITLE = "Cannot be known"
+_MOST_DOUBLINGS = 4
+
+
+class Change(StrEnum):
+    """What a message says of an alert."""
+
+    RAISED = "raised"
+    REMINDER = "reminder"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True)
+class Track:
+    """The history of one key, as far as it matters.
+
+    ``recent`` holds for the last M runs whether they were bad; ``told_at`` is when a
+    message last spoke of the alert, and None while none did; ``relapses`` are the times at
+    which it was raised again within a day.
+    """
+
+    key: str
+    check: str
+    subject: str
+    recent: tuple[bool, ...] = ()
+    good_runs: int = 0
+    since: float | None = None
+    raised_at: float | None = None
+    told_at: float | None = None
+    reminders: int = 0
+    cleared_at: float | None = None
+    relapses: tuple[float, ...] = ()
+    detail: str = ""
+    value: float | None = None
+
+    @property
+    def firing(self) -> bool:
+        """Whether the alert is raised."""
+        return self.raised_at is not None
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is bad, but not for long enough."""
+        return not self.firing and any(self.recent)
+
+    @property
+    def severity(self) -> str:
+        """How urgent it is: critical, warning or info."""
+        return BY_NAME[self.check].severity if self.check in BY_NAME else "warning"
+
+    @property
+    def title(self) -> str:
+        """What it is about, for people."""
+        return BY_NAME[self.check].title if self.check in BY_NAME else _UNKNOWN_TITLE
+
+    @property
+    def advice(self) -> str:
+        """What a person does about it."""
+        if self.check in BY_NAME:
+            return BY_NAME[self.check].advice
+        return "find out why; what is not known is never taken as fine"
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON form for people and programs."""
+        return {
+            "key": self.key,
+            "check": self.check,
+            "subject": self.subject,
+            "severity": self.severity,
+            "title": self.title,
+            "detail": self.detail,
+            "advice": self.advice,
+            "value": self.value,
+            "since": iso(self.since),
+            "raised_at": iso(self.raised_at),
+            "told_at": iso(self.told_at),
+        }
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One change that a message tells of."""
+
+    change: Change
+    track: Track
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one run makes of the state: the new one, and what is to be told."""
+
+    tracks: Mapping[str, Track]
+    edges: tuple[Edge, ...]
+
+    @property
+    def firing(self) -> list[Track]:
+        """The raised alerts, the most urgent first."""
+        order = ("critical", "warning", "info")
+        firing = [track for track in self.tracks.values() if track.firing]
+        return sorted(firing, key=lambda track: (order.index(track.severity), track.key))
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """How one key stands in this run."""
+
+    check: str
+    subject: str
+    bad: bool
+    lingers: bool
+    detail: str
+    value: float | None
+    raise_after: tuple[int, int]
+    clear_runs: int
+
+
+def step(
+    tracks: Mapping[str, Track],
+    findings: Sequence[Finding],
+    policy: Policy,
+    silences: Iterable[Silence],
+    now: float,
+) -> Step:
+    """Advance every key by one run."""
+    active = tuple(silences)
+    verdicts = _verdicts(findings, policy)
+    answered = {finding.check for finding in findings if finding.status is not Status.UNKNOWN}
+    unclear = {finding.key for finding in findings if finding.status is Status.UNKNOWN}
+    next_tracks: dict[str, Track] = {}
+    edges: list[Edge] = []
+    for key in sorted({*tracks, *verdicts}):
+        track = tracks.get(key)
+        verdict = verdicts.get(key)
+        if verdict is None and track is not None:
+            if key in unclear or not _is_gone(track, answered):
+                next_tracks[key] = track
+                continue
+            verdict = _gone(track, policy)
+        if verdict is None:
+            continue
+        before = track or Track(key, verdict.check, verdict.subject)
+        after = _advance(before, verdict, now)
+        silenced = covering(key, active, now) is not None
+        after, change = _speak(before, after, policy, now, silenced=silenced)
+        if change is not None:
+            edges.append(Edge(change, after if change is not Change.RECOVERED else before))
+        if after.firing or any(after.recent) or _recent_relapse(after, now):
+            next_tracks[key] = after
+    return Step(next_tracks, tuple(edges))
+
+
+def _verdicts(findings: Sequence[Finding], policy: Policy) -> dict[str, _Verdict]:
+    found: dict[str, _Verdict] = {}
+    for finding in findings:
+        unknown = finding.status is Status.UNKNOWN
+        if not unknown:
+            found[finding.key] = _Verdict(
+                finding.check,
+                finding.subject,
+                finding.status is Status.PROBLEM,
+                finding.lingers,
+                finding.detail,
+                finding.value,
+                BY_NAME[finding.check].raise_after,
+                policy.clear_runs,
+            )
+        # Whatever is not known is a key of its own: it neither raises nor clears the other.
+        name = finding.source or finding.key
+        runs = policy.unknown_runs
+        key = f"{UNKNOWN}:{name}"
+        if unknown or key not in found:
+            found[key] = _Verdict(
+                UNKNOWN, name, unknown, False, finding.detail, None, (runs, runs), 1
+            )
+    return found
+
+
+def _is_gone(track: Track, answered: set[str]) -> bool:
+    """Whether what the key was about is no longer there, and not merely unknown."""
+    if track.check == UNKNOWN:
+        return True
+    return track.check in answered or track.check not in BY_NAME
+
+
+def _gone(track: Track, policy: Policy) -> _Verdict:
+    # What is known again is believed at once, as ever.
+    runs = 1 if track.check == UNKNOWN else policy.clear_runs
+    return _Verdict(track.check, track.subject, False, False, "no longer there", None, (1, 1), runs)
+
+
+def _advance(track: Track, verdict: _Verdict, now: float) -> Track:
+    needed, window = verdict.raise_after
+    bad = verdict.bad or (track.firing and verdict.lingers)
+    recent = (*track.recent, bad)[-window:]
+    since = track.since
+    if bad and since is None:
+        since = now
+    if not any(recent) and not track.firing:
+        since = None
+    after = replace(
+        track,
+        check=verdict.check,
+        subject=verdict.subject,
+        recent=recent,
+        good_runs=0 if bad else track.good_runs + 1,
+        since=since,
+        relapses=tuple(at for at in track.relapses if now - at < DAY),
+        # A cleared alert is told in the words of its last bad moment.
+        detail=verdict.detail if bad or not track.firing else track.detail,
+        value=verdict.value,
+    )
+    if not after.firing and sum(recent) >= needed:
+        relapsed = track.cleared_at is not None and now - track.cleared_at < DAY
+        relapses = (*after.relapses, now) if relapsed else after.relapses
+        return replace(after, raised_at=now, relapses=relapses)
+    doublings = min(len(after.relapses), _MOST_DOUBLINGS)
+    if after.firing and after.good_runs >= verdict.clear_runs * 2**doublings:
+        return replace(
+            after, raised_at=None, since=None, recent=(), reminders=0, cleared_at=now, told_at=None
+        )
+    return after
+
+
+def _recent_relapse(track: Track, now: float) -> bool:
+    return track.cleared_at is not None and now - track.cleared_at < DAY
+
+
+def _speak(
+    before: Track, after: Track, policy: Policy, now: float, *, silenced: bool
+) -> tuple[Track, Change | None]:
+    if before.firing and not after.firing:
+        told = before.told_at is not None and not silenced
+        return after, Change.RECOVERED if told else None
+    if not after.firing or silenced:
+        return after, None
+    if after.told_at is None:
+        return replace(after, told_at=now), Change.RAISED
+    if now - after.told_at >= pause_before_reminder(after.reminders, policy):
+        return replace(after, told_at=now, reminders=after.reminders + 1), Change.REMINDER
+    return after, None
+
+
+def pause_before_reminder(reminders: int, policy: Policy) -> float:
+    """Return how long after the last message the next reminder is due, in seconds."""
+    chosen = policy.reminders
+    # Beyond this the longest pause has long been reached, and powers would overflow.
+    return min(chosen.longest_seconds, chosen.first_seconds * chosen.factor ** min(reminders, 64))
+
+
+def to_documents(tracks: Mapping[str, Track]) -> list[dict[str, Any]]:
+    """Return the JSON form that is kept between runs."""
+    return [asdict(track) for _key, track in sorted(tracks.items())]
+
+
+def from_documents(sections: Iterable[Section]) -> dict[str, Track]:
+    """Read what was kept.
+
+    Raises:
+        ConfigurationError: it is damaged.
+
+    """
+    tracks = {}
+    for section in sections:
+        track = _track(section)
+        tracks[track.key] = track
+    return tracks
+
+
+def _track(section: Section) -> Track:
+    def number(key: str) -> float | None:
+        return section.number(key) if section.has(key) else None
+
+    relapses, recent = section.value("relapses", []), section.value("recent", [])
+    if not all(isinstance(at, int | float) for at in relapses):
+        raise section.error("relapses", relapses, "be a list of times")
+    return Track(
+        key=section.text("key"),
+        check=section.text("check"),
+        subject=section.text("subject", ""),
+        recent=tuple(bool(item) for item in recent),
+        good_runs=section.integer("good_runs", 0),
+        since=number("since"),
+        raised_at=number("raised_at"),
+        told_at=number("told_at"),
+        reminders=section.integer("reminders", 0),
+        cleared_at=number("cleared_at"),
+        relapses=tuple(relapses),
+        detail=section.text("detail", ""),
+        value=number("value"),
+    )

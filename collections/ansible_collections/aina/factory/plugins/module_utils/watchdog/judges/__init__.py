@@ -1,0 +1,1 @@
+"""From a fact to findings, one function per check."""

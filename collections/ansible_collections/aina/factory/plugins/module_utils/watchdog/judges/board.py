@@ -1,0 +1,96 @@
+"""Judges of Paperclip: not whether it looks green, but what it brings about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
+    HOUR,
+    Known,
+    Paperclip,
+)
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import (
+    MINUTE,
+    Answer,
+    Context,
+    Status,
+    not_known,
+    some,
+)
+from ansible_collections.aina.factory.plugins.module_utils.words import duration
+
+
+def paperclip(paperclip: Paperclip, _context: Context) -> Iterator[Answer]:
+    """Judge Paperclip's own account of its health."""
+    yield Answer("", Status.OK if paperclip.healthy else Status.PROBLEM, paperclip.detail)
+
+
+def paperclip_exposed(paperclip: Paperclip, _context: Context) -> Iterator[Answer]:
+    """Report ports of Paperclip that others than this host can reach."""
+    if not isinstance(paperclip.exposed, Known):
+        yield not_known("", paperclip.exposed)
+    elif paperclip.exposed.value:
+        detail = f"reachable from outside: {', '.join(paperclip.exposed.value)}"
+        yield Answer("", Status.PROBLEM, detail)
+    else:
+        yield Answer("", Status.OK, "reachable from this host alone")
+
+
+def companies(
+    judge: Callable[[Any, Context], Answer],
+) -> Callable[[Paperclip, Context], Iterator[Answer]]:
+    """Return a judge over all companies, given one over a single company."""
+
+    def over_all(paperclip: Paperclip, context: Context) -> Iterator[Answer]:
+        if not isinstance(paperclip.companies, Known):
+            yield replace(not_known("", paperclip.companies), source="companies")
+            return
+        for company in paperclip.companies.value:
+            yield judge(company, context)
+
+    return over_all
+
+
+def paperclip_progress(company: Any, context: Context) -> Answer:
+    """Judge the age of the last run that succeeded."""
+    # Nothing active is nothing to wait for.
+    if not company.agents_active + company.agents_running:
+        return Answer(company.name, Status.ABSENT, "no agent is active")
+    if company.last_success_at is None:
+        if not company.tasks_open:
+            return Answer(company.name, Status.ABSENT, "there is nothing to do")
+        return Answer(company.name, Status.UNKNOWN, "no succeeded run is known")
+    hours = (context.now - company.last_success_at) / HOUR
+    status, lingers = context.by("paperclip_success_hours", hours)
+    detail = f"the last run that succeeded ended {duration(hours * HOUR)} ago"
+    return Answer(company.name, status, detail, round(hours, 1), lingers)
+
+
+def paperclip_silent(company: Any, context: Context) -> Answer:
+    """Judge how long the most silent running run says nothing."""
+    heard = [(run.last_output_at or run.started_at, run.name) for run in company.runs]
+    silent = [((context.now - at) / MINUTE, name) for at, name in heard if at is not None]
+    if not silent:
+        return Answer(company.name, Status.OK, "no run is silent", 0)
+    minutes, name = max(silent)
+    status, lingers = context.by("paperclip_silent_minutes", minutes)
+    detail = f"the run of {name} is silent for {duration(minutes * MINUTE)}"
+    return Answer(company.name, status, detail, round(minutes, 1), lingers)
+
+
+def paperclip_agents(company: Any, context: Context) -> Answer:
+    """Judge the number of agents in error."""
+    status, lingers = context.by("paperclip_agents_error_count", company.agents_error)
+    detail = f"{company.agents_error} agents in error"
+    return Answer(company.name, status, detail, company.agents_error, lingers)
+
+
+def paperclip_codex(paperclip: Paperclip, _context: Context) -> Iterator[Answer]:
+    """Report codex homes whose configuration is not the user's own."""
+    if paperclip.codex_drift:
+        detail = f"codex homes that differ from the user's own: {some(paperclip.codex_drift)}"
+        yield Answer("", Status.PROBLEM, detail, len(paperclip.codex_drift))
+    else:
+        yield Answer("", Status.OK, "codex homes hold the user's own configuration", 0)

@@ -1,0 +1,144 @@
+"""Alert rules for Prometheus and a dashboard for Grafana, made from the list of checks; pure."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import CHECKS
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Check
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.metrics import PREFIX
+
+_INTERVAL_MINUTES = 15
+_HEADER = (
+    "---\n"
+    "# Made from the checks of the watchdog by: factory watchdog --print rules\n"
+    "# Its metrics come through node_exporter's textfile collector.\n"
+)
+
+
+def rules() -> str:
+    """Return a rules file: one alert per check, and one for a watchdog that is silent."""
+    alerts = [_silent_watchdog(), *(_rule(check) for check in CHECKS), _unknown()]
+    blocks = "".join(_block(alert) for alert in alerts)
+    return f"{_HEADER}groups:\n  - name: aina-factory\n    rules:\n{blocks}"
+
+
+def _block(alert: dict[str, Any]) -> str:
+    lines = [
+        f"      - alert: {alert['alert']}",
+        *_entry(8, "expr", alert["expr"]),
+        f"        for: {alert['for']}",
+        "        labels:",
+        f"          severity: {alert['severity']}",
+        "        annotations:",
+        *_entry(10, "summary", alert["summary"]),
+        *_entry(10, "description", alert["description"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _entry(indent: int, key: str, text: str) -> list[str]:
+    """Return a text as a folded block of YAML, in which every letter is itself."""
+    lines = textwrap.wrap(text, 96, break_long_words=False, break_on_hyphens=False)
+    return [f"{' ' * indent}{key}: >-", *(f"{' ' * (indent + 2)}{line}" for line in lines)]
+
+
+def _name(check: Check) -> str:
+    return "Factory" + "".join(word.capitalize() for word in check.name.split("_"))
+
+
+def _rule(check: Check) -> dict[str, Any]:
+    # The first bad run is seen at once; N bad runs take N - 1 intervals more.
+    minutes = (check.raise_after[0] - 1) * _INTERVAL_MINUTES
+    return {
+        "alert": _name(check),
+        "expr": f'{PREFIX}_check_status{{check="{check.name}"}} == 1',
+        "for": f"{minutes}m",
+        "severity": check.severity,
+        "summary": f"{check.title}: {{{{ $labels.subject }}}} on {{{{ $labels.instance }}}}",
+        "description": check.advice,
+    }
+
+
+def _silent_watchdog() -> dict[str, Any]:
+    metric = f"{PREFIX}_watchdog_last_run_timestamp_seconds"
+    return {
+        "alert": "FactoryWatchdogSilent",
+        "expr": f"time() - {metric} > {3 * _INTERVAL_MINUTES * 60} or absent({metric})",
+        "for": "0m",
+        "severity": "critical",
+        "summary": "The watchdog does not run on {{ $labels.instance }}",
+        "description": "factory jobs; journalctl -u factory-job-watchdog",
+    }
+
+
+def _unknown() -> dict[str, Any]:
+    return {
+        "alert": "FactoryCheckUnknown",
+        "expr": f"{PREFIX}_check_status == 2",
+        "for": f"{2 * _INTERVAL_MINUTES}m",
+        "severity": "warning",
+        "summary": "{{ $labels.check }} {{ $labels.subject }} cannot be known on {{ $labels.instance }}",
+        "description": "find out why; what is not known is never taken as fine",
+    }
+
+
+def dashboard() -> str:
+    """Return a dashboard: the state of all checks, the disk, and one plot per quantity."""
+    panels: list[dict[str, Any]] = [
+        _panel("state-timeline", "Checks", f"{PREFIX}_check_status", "{{check}} {{subject}}"),
+        _panel("table", "Alerts", f"{PREFIX}_alert_firing", "{{severity}} {{check}} {{subject}}"),
+        _panel("timeseries", "Disk used", f"{PREFIX}_disk_used_bytes", "{{path}}", "bytes"),
+        _panel("timeseries", "Who holds it", f"{PREFIX}_disk_owner_bytes", "{{owner}}", "bytes"),
+    ]
+    panels += [
+        _panel(
+            "timeseries",
+            check.title,
+            f'{PREFIX}_check_value{{check="{check.name}"}}',
+            "{{subject}}",
+            "percent" if check.unit == "percent" else "none",
+        )
+        for check in CHECKS
+        if check.unit
+    ]
+    for number, panel in enumerate(panels):
+        panel["id"] = number + 1
+        panel["gridPos"] = {"x": 12 * (number % 2), "y": 8 * (number // 2), "w": 12, "h": 8}
+    document = {
+        "title": "AINA factory",
+        "uid": "aina-factory",
+        "schemaVersion": 39,
+        "editable": True,
+        "refresh": "5m",
+        "time": {"from": "now-7d", "to": "now"},
+        "templating": {
+            "list": [
+                {
+                    "name": "datasource",
+                    "type": "datasource",
+                    "query": "prometheus",
+                    "label": "Source",
+                }
+            ]
+        },
+        "panels": panels,
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _panel(
+    kind: str, title: str, expression: str, legend: str, unit: str = "none"
+) -> dict[str, Any]:
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    return {
+        "type": kind,
+        "title": title,
+        "datasource": source,
+        "targets": [
+            {"refId": "A", "datasource": source, "expr": expression, "legendFormat": legend}
+        ],
+        "fieldConfig": {"defaults": {"unit": unit}, "overrides": []},
+    }

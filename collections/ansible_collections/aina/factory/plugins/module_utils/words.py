@@ -1,0 +1,53 @@
+"""Quantities and moments in the words of people; pure."""
+
+from __future__ import annotations
+
+import datetime
+
+_LENGTHS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+
+
+def size(count: float) -> str:
+    """Return bytes for people, in binary units; a sign is kept."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(amount) < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def printable(text: str) -> str:
+    """Return a file name that cannot move the cursor, whatever bytes it holds."""
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time for people."""
+    for length, unit in _LENGTHS:
+        if abs(seconds) >= length:
+            return f"{seconds / length:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{seconds:.0f} s"
+
+
+def iso(seconds: object) -> str | None:
+    """Return seconds since the epoch as ISO 8601 in UTC; ``None`` for anything else."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return None
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> float:
+    """Return seconds since the epoch of an ISO 8601 text; without a zone it is UTC.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    parsed = datetime.datetime.fromisoformat(text)
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=datetime.UTC)
+    return parsed.timestamp()

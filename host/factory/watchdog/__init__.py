@@ -1,0 +1,1 @@
+"""The watchdog's effects: what it reads, writes, sends and repairs."""

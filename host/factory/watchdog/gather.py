@@ -1,0 +1,485 @@
+"""Read this host's facts: each source by itself, side by side, none for longer than it may."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils import projects
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk
+from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, observe, report
+from ansible_collections.aina.factory.plugins.module_utils.jobs import model as job_model
+from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Run
+from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
+    attribution,
+    readings,
+    workspaces,
+)
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
+    Absent,
+    Attribution,
+    Certificate,
+    Clock,
+    Drift,
+    Engine,
+    Fact,
+    Facts,
+    FailedUnit,
+    Filesystem,
+    Image,
+    Known,
+    Lane,
+    Memory,
+    Pressure,
+    Reboot,
+    Residue,
+    Runner,
+    Sample,
+    Unknown,
+    Workspaces,
+    Worktrees,
+)
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.places import expand
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.words import moment
+from factory import jobs
+from factory.watchdog import paperclip
+
+_RECENT_FAILURE = 3600.0
+_TIME_ERROR = 5
+_UNSYNCHRONISED = 0x40
+
+
+class AbsentError(Exception):
+    """A source has nothing to tell here; the message says what is not configured."""
+
+
+Source = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the sources are told: policy, configuration, programs, time."""
+
+    policy: Policy
+    whole: Section
+    run: Run
+    now: float
+    proc: Path = Path("/proc")
+    system_run_dir: Path = Path("/run")
+
+
+def facts(
+    host: Host, samples: Mapping[str, tuple[Sample, ...]], given: Mapping[str, Fact[Any]]
+) -> Facts:
+    """Return everything that can be known now; ``given`` are facts of the caller's own."""
+    answers, seconds = side_by_side(_sources(host), host.policy.gather_seconds)
+    read: dict[str, Any] = {**answers, "samples": Known(samples), **given}
+    return Facts(now=host.now, seconds=seconds, **read)
+
+
+def _sources(host: Host) -> dict[str, Source]:
+    def bound(function: Callable[[Host], Any]) -> Source:
+        return lambda: function(host)
+
+    return {
+        "disks": bound(disks),
+        "owners": bound(owners),
+        "engine": bound(engine),
+        "jobs": bound(declared_jobs),
+        "units": bound(units),
+        "runners": bound(runners),
+        "lanes": bound(lanes),
+        "residue": bound(residue),
+        "merge_queues": bound(merge_queues),
+        "paperclip": bound(board),
+        "images": bound(images),
+        "certificates": bound(certificates),
+        "memory": bound(memory),
+        "pressure": bound(pressure),
+        "reboot": bound(reboot),
+        "clock": bound(clock),
+        "drift": bound(drift),
+        "workspaces": bound(all_workspaces),
+        "worktrees": bound(worktrees),
+    }
+
+
+def side_by_side(
+    sources: Mapping[str, Source], limit_seconds: float
+) -> tuple[dict[str, Fact[Any]], dict[str, float]]:
+    """Ask all sources at once; one that is late or fails is unknown, and the others are not."""
+    answers: dict[str, Fact[Any]] = {}
+    seconds: dict[str, float] = {}
+
+    def ask(name: str, source: Source) -> None:
+        started = time.monotonic()
+        answer = _answer(source)
+        # A source that answers after its time has been given up must change nothing.
+        if name not in answers:
+            answers[name] = answer
+            seconds[name] = round(time.monotonic() - started, 3)
+
+    threads = {}
+    for name, source in sources.items():
+        threads[name] = threading.Thread(target=ask, args=(name, source), daemon=True)
+        threads[name].start()
+    deadline = time.monotonic() + limit_seconds
+    for thread in threads.values():
+        thread.join(max(0.0, deadline - time.monotonic()))
+    for name in sources:
+        late = Unknown(f"no answer within {limit_seconds:g} s")
+        if answers.setdefault(name, late) is late:
+            seconds[name] = limit_seconds
+    return dict(answers), dict(seconds)
+
+
+def _answer(source: Source) -> Fact[Any]:
+    try:
+        return Known(source())
+    except AbsentError as reason:
+        return Absent(str(reason))
+    except (OSError, TimeoutError) as error:
+        return Unknown(str(error) or type(error).__name__)
+    except ValueError as error:
+        return Unknown(str(error))
+    except Exception as error:
+        # Whatever goes wrong in one source, the others have still to be told.
+        return Unknown(f"{type(error).__name__}: {error}")
+
+
+# -- disk ---------------------------------------------------------------------------------
+
+
+def disks(host: Host) -> Mapping[str, Fact[Filesystem]]:
+    """Return the watched filesystems; one that cannot be asked is unknown alone."""
+    return {path: _answer(lambda path=path: filesystem(path)) for path in host.policy.disks}  # type: ignore[misc]
+
+
+def filesystem(path: str) -> Filesystem:
+    """Return the state of the filesystem that holds ``path``."""
+    answer = os.statvfs(path)
+    unit = answer.f_frsize
+    used = (answer.f_blocks - answer.f_bfree) * unit
+    disk = Disk(path, answer.f_blocks * unit, used, answer.f_bavail * unit)
+    return Filesystem(disk, answer.f_files, answer.f_ffree, Path(path).stat().st_dev)
+
+
+def owners(host: Host) -> Mapping[str, Attribution]:
+    """Return the newest measurement of who holds the disks."""
+    if not host.policy.measure.roots:
+        raise AbsentError("no places to measure are declared (measure.roots)")
+    path = Path(host.policy.state_dir, "owners.json")
+    if not path.exists():
+        raise OSError(f"{path} does not exist; did the job that measures the disk ever run?")
+    section = Section(_json(path), "owners")
+    return {item.text("path"): attribution.from_section(item) for item in section.sections("disks")}
+
+
+# -- engine, units, jobs ------------------------------------------------------------------
+
+
+def engine(host: Host) -> Engine:
+    """Ask the engine whether it is there, through its socket and without its client."""
+    from factory.unix_http import fetch_through
+
+    path = host.policy.engine_socket_path
+    if not path:
+        raise AbsentError("no engine is declared (engine_socket_path)")
+    pending = observe.read_json(Path(host.policy.data_dir, "docker-restart-pending.json"))
+    waits = str((pending or {}).get("why", ""))
+    try:
+        answer = fetch_through(path)(
+            Request("GET", "http://engine/_ping"), timeout_seconds=host.policy.gather_seconds / 2
+        )
+    except (FileNotFoundError, ConnectionError) as error:
+        return Engine(False, f"{path}: {error.strerror or type(error).__name__}", waits)
+    if answer.status != 200:
+        return Engine(False, f"{path} answers with status {answer.status}", waits)
+    return Engine(True, f"answers at {path}", waits)
+
+
+def declared_jobs(host: Host) -> Mapping[str, Any]:
+    """Return declared against actual jobs, as ``factory jobs`` does."""
+    if not host.whole.has("jobs"):
+        raise AbsentError("no jobs are declared")
+    declared = job_model.from_section(host.whole.section("jobs"))
+    try:
+        return report.report(declared, jobs.actual(declared, host.run), host.now)
+    except observe.ObservationError as error:
+        raise OSError(str(error)) from error
+
+
+def units(host: Host) -> tuple[FailedUnit, ...]:
+    """Return the units that have failed, and those of whose failure a note was left.
+
+    Jobs are left out: their own check tells more.
+    """
+    if not observe.systemd_is_running():
+        raise AbsentError("no systemd runs here")
+    listed = _systemctl(host, "list-units", "--state=failed", "--plain", "--no-legend", "--full")
+    names = [line.split()[0] for line in listed.splitlines() if line.split()]
+    found: dict[str, FailedUnit] = {}
+    if names:
+        properties = "--property=Id,Result,InactiveEnterTimestamp"
+        for block in _systemctl(host, "show", properties, "--", *names).split("\n\n"):
+            values = dict(line.partition("=")[::2] for line in block.splitlines())
+            name = values.get("Id", "")
+            at = observe.timestamp(values.get("InactiveEnterTimestamp", ""))
+            found[name] = FailedUnit(name, True, at, values.get("Result", "unknown"))
+    for unit in _failure_notes(host):
+        recent = unit.at is None or host.now - unit.at < _RECENT_FAILURE
+        if unit.name not in found and recent:
+            found[unit.name] = unit
+    return tuple(u for name, u in sorted(found.items()) if not name.startswith(layout.PREFIX))
+
+
+def _systemctl(host: Host, *words: str) -> str:
+    done = host.run(
+        ["systemctl", words[0], "--timestamp=unix", *words[1:]],
+        environment={"LC_ALL": "C", "TZ": "UTC"},
+        timeout_seconds=host.policy.gather_seconds,
+    )
+    if not done.ok:
+        raise OSError(f"systemctl {words[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode(errors="replace")
+
+
+def _failure_notes(host: Host) -> list[FailedUnit]:
+    notes = []
+    for name, document in _documents(Path(host.policy.data_dir, "failures")).items():
+        if isinstance(document, Known):
+            section = Section(document.value, name)
+            at, unit = section.number("failed_at_seconds"), section.text("unit")
+            notes.append(FailedUnit(unit, False, at, section.text("result", "unknown")))
+        else:
+            notes.append(FailedUnit(name, False, None, "the note of it cannot be read"))
+    return notes
+
+
+# -- what the other capabilities wrote down -----------------------------------------------
+
+
+def runners(host: Host) -> Mapping[str, Fact[Runner]]:
+    """Return the runners; a project that declares one of which nothing is known is unknown."""
+    found = dict(
+        readings.listed(_documents(Path(host.policy.data_dir, "runners")), readings.runner)
+    )
+    known = [fact.value.project for fact in found.values() if isinstance(fact, Known)]
+    for section in host.whole.sections("projects", ()):
+        declared = section.value("runner", {})
+        name = section.text("name")
+        if not declared:
+            continue
+        slots = declared.get("slots", 1) if declared.get("mode") == "ephemeral" else 1
+        missing = int(slots) - known.count(name)
+        if missing > 0:
+            found[name] = Unknown(f"{missing} of {slots} runners of {name} have written no state")
+    if not found:
+        raise AbsentError("no project declares a runner")
+    return found
+
+
+def lanes(host: Host) -> Mapping[str, Fact[Lane]]:
+    """Return the lanes that are running: those with a state and without a result."""
+    root = Path(host.policy.data_dir, "lanes")
+    if not root.is_dir() and not _declares(host, "lanes"):
+        raise AbsentError("no project declares lanes")
+    documents = {}
+    for directory in sorted(root.iterdir()) if root.is_dir() else ():
+        state = directory / "state.json"
+        if state.exists() and not (directory / "result.json").exists():
+            documents[directory.name] = _answer(lambda state=state: _json(state))  # type: ignore[misc]
+    return readings.listed(documents, readings.lane)
+
+
+def _declares(host: Host, key: str) -> bool:
+    return any(section.value(key, {}) for section in host.whole.sections("projects", ()))
+
+
+def residue(host: Host) -> Residue:
+    """Return what ended lanes left behind."""
+    path = Path(host.policy.data_dir, "lanes/residue.json")
+    if not path.exists():
+        raise AbsentError("no lane has ended yet")
+    return readings.residue(_json(path))
+
+
+def merge_queues(host: Host) -> Mapping[str, Fact[Mapping[str, Any]]]:
+    """Return the last merge cycle of every project under the marshal, in its own words."""
+    from ansible_collections.aina.factory.plugins.module_utils.pull_requests import status
+
+    if not host.whole.has("marshal"):
+        raise AbsentError("no marshal is declared")
+    section = host.whole.section("marshal")
+    root = Path(section.absolute_path("state_dir", f"{host.policy.data_dir}/marshal"))
+    names = [item.text("name") for item in section.sections("projects", ())]
+    if not names:
+        raise AbsentError("no project has a merge policy")
+    stale = host.policy.limits["merge_report_minutes"].raise_at * 60
+
+    def read(name: str) -> Mapping[str, Any]:
+        path = root / name / "report.json"
+        report = _json(path) if path.exists() else None
+        told = status.facts(report, host.now, stale_seconds=stale)
+        if told["state"] == "unknown":
+            raise ValueError(told["detail"])
+        return told
+
+    return {name: _answer(lambda name=name: read(name)) for name in names}  # type: ignore[misc]
+
+
+def board(host: Host) -> Any:
+    """Ask Paperclip."""
+    if not host.whole.has("paperclip"):
+        raise AbsentError("no Paperclip is declared")
+    settings = paperclip.from_section(host.whole.section("paperclip"))
+    return paperclip.ask(settings, host.proc, host.policy.gather_seconds)
+
+
+def images(host: Host) -> Mapping[str, Fact[Image]]:
+    """Return the images that the factory builds."""
+    documents = _documents(Path(host.policy.data_dir, "images"))
+    if not documents:
+        raise AbsentError("no image of the factory was built here")
+    return readings.listed(documents, readings.image)
+
+
+def drift(host: Host) -> Drift:
+    """Return what the last look for drift found."""
+    path = Path(host.policy.data_dir, "drift.json")
+    if not path.exists():
+        raise AbsentError("nobody looks for drift here")
+    return readings.drift(_json(path))
+
+
+# -- host ---------------------------------------------------------------------------------
+
+
+def certificates(host: Host) -> Mapping[str, Fact[Certificate]]:
+    """Return when the declared certificates end: files (wildcards allowed) and HOST:PORT."""
+    if not host.policy.certificates:
+        raise AbsentError("no certificates are declared")
+    files = [item for item in host.policy.certificates if item.startswith("/")]
+    servers = [item for item in host.policy.certificates if not item.startswith("/")]
+    places: list[tuple[str, Callable[[], bytes]]] = []
+    places += [(path, Path(path).read_bytes) for path in expand(files)]
+    places += [(name, lambda name=name: _server_certificate(name)) for name in servers]  # type: ignore[misc]
+    return {
+        name: _answer(lambda name=name, read=read: _certificate(host, name, read()))  # type: ignore[misc]
+        for name, read in places
+    }
+
+
+def _certificate(host: Host, place: str, pem: bytes) -> Certificate:
+    argv = ["openssl", "x509", "-noout", "-enddate", "-dateopt", "iso_8601"]
+    done = host.run(argv, stdin=pem, timeout_seconds=host.policy.gather_seconds)
+    name, _, date = done.stdout.decode(errors="replace").strip().partition("=")
+    if not done.ok or name != "notAfter":
+        raise OSError(f"{place} holds no certificate that openssl can read")
+    return Certificate(place, moment(date))
+
+
+def _server_certificate(server: str) -> bytes:
+    import ssl
+
+    name, _, port = server.rpartition(":")
+    return ssl.get_server_certificate((name, int(port)), timeout=10).encode()
+
+
+def memory(host: Host) -> Memory:
+    """Return the host's memory."""
+    return readings.memory((host.proc / "meminfo").read_text())
+
+
+def pressure(host: Host) -> Pressure:
+    """Return the host's pressure, where the kernel measures it."""
+    directory = host.proc / "pressure"
+    if not directory.is_dir():
+        raise AbsentError("this kernel does not measure pressure")
+    texts = [(directory / kind).read_text() for kind in ("memory", "io", "cpu")]
+    return readings.pressure(*texts)
+
+
+def reboot(host: Host) -> Reboot:
+    """Return whether the host asks for a reboot, by the distribution's own mark."""
+    mark = host.system_run_dir / "reboot-required"
+    if not mark.exists():
+        return Reboot(None)
+    packages = host.system_run_dir / "reboot-required.pkgs"
+    names = packages.read_text().split() if packages.exists() else []
+    return Reboot(mark.stat().st_mtime, tuple(dict.fromkeys(names)))
+
+
+def clock(host: Host) -> Clock:
+    """Return the kernel's own account of its clock."""
+    if not host.policy.clock_enabled:
+        raise AbsentError("the clock is not watched (clock_enabled)")
+    state, status, max_error = _adjtimex()
+    trace = Path(host.policy.state_dir, "state.json")
+    newest = trace.stat().st_mtime if trace.exists() else None
+    synchronised = state != _TIME_ERROR and not status & _UNSYNCHRONISED
+    return Clock(synchronised, max_error / 1e6, newest)
+
+
+def _adjtimex() -> tuple[int, int, int]:
+    import ctypes
+
+    class Timex(ctypes.Structure):
+        _fields_ = (
+            ("modes", ctypes.c_uint),
+            ("offset", ctypes.c_long),
+            ("frequency", ctypes.c_long),
+            ("maxerror", ctypes.c_long),
+            ("esterror", ctypes.c_long),
+            ("status", ctypes.c_int),
+            ("rest", ctypes.c_byte * 256),
+        )
+
+    asked = Timex()
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
+    if state < 0:
+        raise OSError(ctypes.get_errno(), "adjtimex")
+    return state, asked.status, asked.maxerror
+
+
+def all_workspaces(host: Host) -> Workspaces:
+    """Look at every agent workspace."""
+    if not host.policy.heal.workspace_roots:
+        raise AbsentError("no roots of workspaces are declared (heal.workspace_roots)")
+    return workspaces.survey(host.policy.heal.workspace_roots)
+
+
+def worktrees(host: Host) -> Worktrees:
+    """Look at every registered worktree of every project."""
+    found = projects.from_sections(host.whole.sections("projects", ()))
+    if not found:
+        raise AbsentError("no project is declared")
+    return workspaces.survey_worktrees(project.path for project in found)
+
+
+# -- files --------------------------------------------------------------------------------
+
+
+def _documents(directory: Path) -> dict[str, Fact[Any]]:
+    """Return every JSON document of a directory by its stem, each read by itself."""
+    if not directory.is_dir():
+        return {}
+    return {
+        path.stem: _answer(lambda path=path: _json(path))  # type: ignore[misc]
+        for path in sorted(directory.glob("[!.]*.json"))
+    }
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error

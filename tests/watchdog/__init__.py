@@ -1,0 +1,1 @@
+"""Tests of the watchdog, the status and their roles, on real facts."""

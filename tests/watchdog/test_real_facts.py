@@ -1,0 +1,429 @@
+"""Checks on real facts: files, sockets, certificates, filesystems, repositories."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from factory import effects
+from factory.watchdog import gather, paperclip
+from watchdog.conftest import START, Mount, Server, firing, needs_root, refuse, statuses
+from watchdog.paperclip_stub import Stub
+
+HOUR, DAY = 3600.0, 86400.0
+
+
+# -- disks --------------------------------------------------------------------------------
+
+
+@needs_root
+def test_a_really_full_disk_is_raised_and_cleared_when_it_is_empty_again(
+    server: Server, tmpfs: Mount
+) -> None:
+    disk = tmpfs("disk", "size=32m")
+    server.section["disks"] = [str(disk)]
+    assert firing(server.run(3)) == set()
+
+    subprocess.run(
+        ["dd", "if=/dev/zero", f"of={disk}/fill", "bs=1M"], check=False, capture_output=True
+    )
+    assert os.statvfs(disk).f_bavail == 0
+    assert firing(server.run(1)) == set(), "one bad run is no alert"
+    document = server.run(1)
+    assert f"disk_space:{disk}" in firing(document)
+    assert document["disk"][0]["used_percent"] == 100.0
+
+    (disk / "fill").unlink()
+    assert firing(server.run(2)) == set()
+
+
+@needs_root
+def test_a_disk_without_inodes_is_raised_though_it_has_space(server: Server, tmpfs: Mount) -> None:
+    disk = tmpfs("disk", "size=32m,nr_inodes=40")
+    server.section["disks"] = [str(disk)]
+    for number in range(38):
+        (disk / str(number)).touch()
+
+    document = server.run(2)
+
+    assert firing(document) == {f"disk_inodes:{disk}"}
+
+
+def test_a_disk_that_is_not_there_is_unknown_and_the_others_are_judged(server: Server) -> None:
+    server.section["disks"] = [str(server.root), "/no/such/place"]
+
+    document = server.run(3)
+
+    assert statuses(document, "disk_space")["/no/such/place"] == "unknown"
+    assert statuses(document, "disk_space")[str(server.root)] in ("ok", "problem")
+    assert "unknown:disks:/no/such/place" in firing(document)
+
+
+# -- engine -------------------------------------------------------------------------------
+
+
+class _Engine(http.server.BaseHTTPRequestHandler):
+    status, wait = 200, 0.0
+
+    def do_GET(self) -> None:
+        time.sleep(self.wait)
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b"OK")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class _Socket(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        request, _ = super().get_request()
+        return request, ("local", 0)
+
+
+@contextmanager
+def engine(path: Path, **answers: Any) -> Iterator[None]:
+    handler = type("Handler", (_Engine,), answers)
+    with _Socket(str(path), handler) as listening:
+        threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield
+        finally:
+            listening.shutdown()
+
+
+def test_an_engine_is_up_down_broken_or_unknown(server: Server) -> None:
+    path = server.root / "engine.sock"
+    server.section["engine_socket_path"] = str(path)
+    server.section["gather_seconds"] = 1
+
+    with engine(path):
+        assert statuses(server.run(), "engine") == {"": "ok"}
+    # The socket file is still there, as after a crash.
+    assert path.exists()
+    assert statuses(server.run(), "engine") == {"": "problem"}
+    path.unlink()
+    assert "engine" in firing(server.run())
+    with engine(path, status=500):
+        assert statuses(server.run(), "engine") == {"": "problem"}
+    path.unlink()
+    with engine(path, wait=3):
+        assert statuses(server.run(), "engine") == {"": "unknown"}
+
+
+# -- what others wrote down ---------------------------------------------------------------
+
+
+def runner(server: Server, **changes: Any) -> dict[str, Any]:
+    # Written just before the second run from now.
+    later = iso(server.now + 1700)
+    values = {"schema": 1, "instance": "vds-1", "project": "demo", "mode": "native"}
+    return {**values, "state": "idle", "since": later, "updated_at": later, **changes}
+
+
+def test_runners_are_judged_by_what_their_supervisor_wrote(server: Server) -> None:
+    assert statuses(server.run(), "runner") == {"": "absent"}
+    server.put("runners/vds-1.json", runner(server))
+    assert statuses(server.run(), "runner") == {"vds-1": "ok"}
+    server.put("runners/vds-1.json", runner(server, state="failed", detail="exit 7"))
+    assert "runner:vds-1" in firing(server.run(2))
+    server.put("runners/vds-1.json", "{")
+    document = server.run()
+    assert statuses(document, "runner") == {"vds-1": "unknown"}
+    assert "runner:vds-1" in firing(document), "unknown is not well"
+    server.put("runners/vds-1.json", runner(server, updated_at=iso(server.now - HOUR)))
+    assert statuses(server.run(), "runner") == {"vds-1": "unknown"}
+
+
+def test_a_declared_runner_that_never_wrote_anything_is_unknown(server: Server) -> None:
+    project = {"name": "demo", "repository": "a/demo", "path": str(server.root)}
+    server.others["projects"] = [{**project, "runner": {"mode": "ephemeral", "slots": 2}}]
+    server.put("runners/demo-1.json", runner(server, instance="demo-1"))
+
+    assert statuses(server.run(), "runner") == {"demo-1": "ok", "demo": "unknown"}
+
+
+def test_lanes_are_stuck_when_they_say_nothing(server: Server) -> None:
+    assert statuses(server.run(), "lane_stuck") == {"": "absent"}
+    lane = {"schema": 1, "state": "running", "started_at": iso(server.now), "project": "demo"}
+    server.put("lanes/l1/state.json", lane)
+    assert statuses(server.run(), "lane_stuck") == {"l1": "ok"}
+    assert firing(server.run(3)) == {"lane_stuck:l1"}
+    server.put("lanes/l1/result.json", {"schema": 1})
+    assert firing(server.run(2)) == set()
+    server.put("lanes/l2/state.json", "no json")
+    assert statuses(server.run(), "lane_stuck") == {"l2": "unknown"}
+
+
+def test_what_lanes_left_behind_is_an_alert(server: Server) -> None:
+    clean: dict[str, Any] = {"schema": 1, "checked_at": iso(START), "differences": []}
+    server.put("lanes/residue.json", clean)
+    assert statuses(server.run(), "lane_residue") == {"": "ok"}
+    server.put("lanes/residue.json", {**clean, "differences": [{"what": "volume x"}]})
+    assert "lane_residue" in firing(server.run(2))
+    server.put("lanes/residue.json", {"schema": 1})
+    assert statuses(server.run(), "lane_residue") == {"": "unknown"}
+
+
+def marshal(server: Server, **changes: Any) -> None:
+    report = {
+        **{"schema": 1, "project": "demo", "repository": "a/demo", "mode": "fast"},
+        **{"time": server.now + 900, "failed": False, "pull_requests": [], "merged": []},
+        **{"gate": "", "stopped": "", "halted_since": 0, "halted_reason": "", "main_red_since": 0},
+        **{"requests": 2, "points": 2, "points_remaining": 4998},
+    }
+    server.put("marshal/demo/report.json", {**report, **changes})
+
+
+def test_the_merge_queue_is_read_from_the_marshals_own_report(server: Server) -> None:
+    project = {"name": "demo", "repository": "a/demo"}
+    server.others["marshal"] = {"state_dir": str(server.data / "marshal"), "projects": [project]}
+    assert statuses(server.run(), "merge_report") == {"demo": "unknown"}
+    marshal(server)
+    document = server.run()
+    for check in ("merge_report", "merge_halted", "main_red", "merge_waiting"):
+        assert statuses(document, check) == {"demo": "ok"}
+    marshal(server, halted_since=server.now - HOUR, halted_reason="x", main_red_since=START - DAY)
+    assert {"merge_halted:demo", "main_red:demo"} <= firing(server.run())
+    marshal(server, failed=True, stopped="failed: no token")
+    assert "merge_report:demo" in firing(server.run(2))
+    marshal(server, time=server.now - 2 * HOUR)
+    assert statuses(server.run(), "merge_halted") == {"demo": "unknown"}
+    server.put("marshal/demo/report.json", "{")
+    assert statuses(server.run(), "merge_waiting") == {"demo": "unknown"}
+
+
+def test_images_and_drift_are_read_from_their_files(server: Server) -> None:
+    assert statuses(server.run(), "image") == {"": "absent"}
+    assert statuses(server.run(), "drift") == {"": "absent"}
+    image = {"schema": 1, "image": "ci", "smoke": "ok", "size_bytes": 1}
+    server.put("images/ci.json", {**image, "built_at": iso(START)})
+    server.put("drift.json", {"schema": 1, "checked_at": iso(START), "changes": []})
+    document = server.run()
+    assert (statuses(document, "image"), statuses(document, "drift")) == ({"ci": "ok"}, {"": "ok"})
+    server.put("images/ci.json", {**image, "built_at": iso(START - 20 * DAY)})
+    server.put(
+        "drift.json", {"schema": 1, "checked_at": iso(START), "changes": [{"what": "/etc/x"}]}
+    )
+    assert firing(server.run(2)) == {"image:ci", "drift"}
+    server.put("images/ci.json", {**image, "built_at": "new"})
+    server.put("drift.json", "[]")
+    document = server.run()
+    assert statuses(document, "image") == {"ci": "unknown"}
+    assert statuses(document, "drift") == {"": "unknown"}
+
+
+# -- jobs and units -----------------------------------------------------------------------
+
+
+def test_a_systemd_that_does_not_answer_makes_jobs_unknown(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factory.jobs.observe.systemd_is_running", lambda: True)
+    job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
+    server.others["jobs"] = {"declared": [job]}
+    server.run_program = refuse
+
+    document = server.run(3)
+
+    assert statuses(document, "job_failed") == {"": "unknown"}
+    assert {"unknown:jobs", "unknown:units"} <= firing(document)
+    assert document["jobs"]["state"] == "unknown"
+
+
+def test_a_broken_jobs_section_is_unknown_by_its_key(server: Server) -> None:
+    server.others["jobs"] = {"declared": [{"name": "tick", "schedule": "*:0/5"}]}
+
+    document = server.run()
+
+    assert "jobs.tick.command" in document["jobs"]["reason"]
+
+
+# -- Paperclip ----------------------------------------------------------------------------
+
+
+def test_paperclip_is_judged_by_what_it_brings_about(server: Server) -> None:
+    with Stub(now=lambda: server.now) as stub:
+        server.others["paperclip"] = {"url": stub.url, "port": stub.port, "database_port": 1}
+        document = server.run()
+        for check in ("paperclip", "paperclip_exposed", "paperclip_progress", "paperclip_agents"):
+            assert set(statuses(document, check).values()) == {"ok"}, check
+        assert document["board"]["items"][0]["tasks_done"] == 134
+
+        stub.agents_error = 2
+        stub.last_success_ago = 10 * HOUR
+        stub.silent_for = 2 * HOUR
+        expected = {"paperclip_agents:Demo", "paperclip_progress:Demo", "paperclip_silent:Demo"}
+        assert expected <= firing(server.run(2))
+
+        stub.broken_dashboard = True
+        document = server.run()
+        assert statuses(document, "paperclip") == {"": "ok"}
+        assert statuses(document, "paperclip_agents") == {"": "unknown"}
+        assert "paperclip_agents:Demo" in firing(document)
+
+        # As after a full disk: the server answers, its database is gone.
+        stub.broken_dashboard, stub.healthy = False, False
+        document = server.run(2)
+        assert "paperclip" in firing(document)
+        assert "database_unreachable" in document["board"]["detail"]
+    assert statuses(server.run(), "paperclip") == {"": "problem"}
+
+
+def test_a_port_that_others_reach_is_an_alert(server: Server) -> None:
+    with Stub(now=lambda: server.now, address="0.0.0.0") as stub:  # noqa: S104 - the very mistake
+        url = f"http://127.0.0.1:{stub.port}"
+        server.others["paperclip"] = {"url": url, "port": stub.port, "database_port": 1}
+        assert "paperclip_exposed" in firing(server.run())
+
+
+def test_codex_homes_that_froze_are_told(server: Server) -> None:
+    own = server.put("codex/config.toml", "model = 'a'")
+    server.put("homes/one/config.toml", "model = 'a'")
+    server.put("homes/two/config.toml", "model = 'b'")
+    settings = paperclip.Settings("http://x", "", {}, str(own), (str(server.data / "homes/*"),))
+
+    assert paperclip.codex_drift(settings) == (str(server.data / "homes/two"),)
+
+
+# -- host ---------------------------------------------------------------------------------
+
+
+def certificate(path: Path, days: int) -> None:
+    argv = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=x"]
+    argv += ["-keyout", f"{path}.key", "-out", str(path), "-days", str(days)]
+    subprocess.run(argv, check=True, capture_output=True)
+
+
+def test_real_certificates_are_read_and_end(server: Server) -> None:
+    server.now = time.time()
+    directory = server.root / "certificates"
+    directory.mkdir()
+    certificate(directory / "fine.pem", 100)
+    certificate(directory / "soon.pem", 5)
+    (directory / "none.pem").write_text("no certificate")
+    server.section["certificates"] = [f"{directory}/*.pem", "/no/such.pem"]
+
+    document = server.run()
+
+    found = {Path(name).name: status for name, status in statuses(document, "certificate").items()}
+    assert found == {
+        "fine.pem": "ok",
+        "soon.pem": "problem",
+        "none.pem": "unknown",
+        "such.pem": "unknown",
+    }
+    assert firing(document) == {f"certificate:{directory}/soon.pem"}
+
+
+def host(server: Server, **changes: Any) -> gather.Host:
+    watchdog = server.watchdog()
+    return gather.Host(watchdog.policy, watchdog.whole, effects.run, server.now, **changes)
+
+
+def test_memory_pressure_and_reboot_are_read_from_the_kernel_and_the_distribution(
+    server: Server,
+) -> None:
+    real = host(server)
+    assert gather.memory(real).total_bytes > 0
+    assert gather.reboot(host(server, system_run_dir=server.root)).required_since is None
+    proc = server.root / "proc"
+    (proc / "pressure").mkdir(parents=True)
+    (proc / "meminfo").write_text(
+        "MemTotal: 100 kB\nMemAvailable: 1 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n"
+    )
+    for kind in ("memory", "io", "cpu"):
+        line = "avg10=0 avg60=0 avg300=50.0 total=1"
+        (proc / "pressure" / kind).write_text(f"some {line}\nfull {line}\n")
+    (server.root / "reboot-required").touch()
+    (server.root / "reboot-required.pkgs").write_text("linux-image\nlinux-image\nlibc6\n")
+    fake = host(server, proc=proc, system_run_dir=server.root)
+    assert gather.memory(fake).available_bytes == 1024
+    assert gather.pressure(fake).memory_full == 50.0
+    assert gather.reboot(fake).packages == ("linux-image", "libc6")
+    (proc / "pressure/io").write_text("nonsense")
+    with pytest.raises(ValueError, match="no line"):
+        gather.pressure(fake)
+
+
+def test_the_clock_is_the_kernels(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.section["clock_enabled"] = True
+    assert gather.clock(host(server)).max_error_seconds >= 0
+    monkeypatch.setattr(gather, "_adjtimex", lambda: (0, 0, 20_000))
+    assert statuses(server.run(), "clock") == {"": "ok"}
+    monkeypatch.setattr(gather, "_adjtimex", lambda: (5, 0x40, 16_000_000))
+    assert "clock" in firing(server.run(2))
+
+    def refused() -> tuple[int, int, int]:
+        raise OSError(1, "not permitted")
+
+    monkeypatch.setattr(gather, "_adjtimex", refused)
+    assert statuses(server.run(), "clock") == {"": "unknown"}
+
+
+def git(*words: str, cwd: Path) -> None:
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
+    subprocess.run(
+        ["git", *identity, *words], cwd=cwd, env=environment, check=True, capture_output=True
+    )
+
+
+def repository(path: Path) -> Path:
+    path.mkdir(parents=True)
+    git("init", "--quiet", cwd=path)
+    git("commit", "--quiet", "--allow-empty", "--message=x", cwd=path)
+    return path
+
+
+def test_worktrees_that_lost_their_directory_are_told(server: Server) -> None:
+    main = repository(server.root / "main")
+    for name in ("kept", "lost", "locked"):
+        git("worktree", "add", "--quiet", str(server.root / name), cwd=main)
+    git("worktree", "lock", str(server.root / "locked"), cwd=main)
+    server.others["projects"] = [{"name": "main", "repository": "a/b", "path": str(main)}]
+    assert statuses(server.run(), "worktree") == {"": "ok"}
+
+    subprocess.run(
+        ["rm", "-rf", str(server.root / "lost"), str(server.root / "locked")], check=True
+    )
+
+    document = server.run(2)
+    assert firing(document) == {"worktree"}
+    (told,) = server.status()["worktrees"]["items"]
+    assert told == {"count": 3, "dangling": [str(server.root / "lost")]}
+
+
+def test_sources_that_hang_or_crash_hold_up_nobody(server: Server) -> None:
+    released = threading.Event()
+    sources = {
+        "hangs": lambda: released.wait(30),
+        "crashes": lambda: json.loads("{"),
+        "answers": lambda: 42,
+    }
+
+    started = time.monotonic()
+    answers, seconds = gather.side_by_side(sources, 0.3)
+    took = time.monotonic() - started
+    released.set()
+
+    assert took < 5
+    assert answers["answers"].value == 42  # type: ignore[union-attr]
+    assert "no answer within 0.3 s" in answers["hangs"].reason  # type: ignore[union-attr]
+    assert "Expecting" in answers["crashes"].reason  # type: ignore[union-attr]
+    assert seconds["hangs"] == 0.3
