@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import urllib.error
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+from ansible_collections.aina.factory.plugins.module_utils.ports import (
+    Completed,
+    Fetch,
+    Request,
+    Response,
+    Run,
+)
 
 
 def runner(module: Any) -> Run:
@@ -40,3 +47,25 @@ def runner(module: Any) -> Run:
         return Completed(returncode, stdout, stderr)
 
     return run
+
+
+def fetcher(open_url: Callable[..., Any], ca_path: str) -> Fetch:
+    """Return the ``Fetch`` port over Ansible's own HTTP client; redirects are not followed."""
+
+    def fetch(request: Request, *, timeout_seconds: float = 30.0) -> Response:
+        try:
+            answer = open_url(
+                request.url,
+                data=request.body,
+                headers=dict(request.headers),
+                method=request.method,
+                timeout=timeout_seconds,
+                ca_path=ca_path or None,
+                follow_redirects="no",
+            )
+        except urllib.error.HTTPError as error:
+            answer = error
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status, headers, answer.read())
+
+    return fetch

@@ -117,7 +117,6 @@ points:
 """
 
 import time
-import urllib.error
 from pathlib import Path
 from typing import Any
 
@@ -130,32 +129,9 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
     Section,
 )
 from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Request, Response
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import assembly, settings
 
 ACTING = {"merge": "merged", "update": "updated", "close_duplicate": "closed"}
-
-
-def _fetcher(ca_path: str) -> Fetch:
-    """Return the ``Fetch`` port over Ansible's own HTTP client; redirects are not followed."""
-
-    def fetch(request: Request, *, timeout_seconds: float = 30.0) -> Response:
-        try:
-            answer = open_url(
-                request.url,
-                data=request.body,
-                headers=dict(request.headers),
-                method=request.method,
-                timeout=timeout_seconds,
-                ca_path=ca_path or None,
-                follow_redirects="no",
-            )
-        except urllib.error.HTTPError as error:
-            answer = error
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        return Response(answer.status, headers, answer.read())
-
-    return fetch
 
 
 def _settings(parameters: dict[str, Any]) -> settings.Settings:
@@ -180,7 +156,7 @@ def _cycle(module: AnsibleModule) -> dict[str, Any]:
     chosen = _settings(module.params)
     ports = assembly.Effects(
         ansible_effects.runner(module),
-        _fetcher(chosen.ca_file),
+        ansible_effects.fetcher(open_url, chosen.ca_file),
         time.time,
         time.sleep,
     )
