@@ -223,8 +223,9 @@ def test_the_swap_file_is_in_use_grows_and_goes(host: Any) -> None:
 
 def back_up(host: Any, *words: str) -> dict[str, Any]:
     """Run the command as a job does: systemd hands it the credential."""
+    credential = "restic-password:/etc/aina-factory/secrets/restic-password"
     done = host.run(
-        "systemd-run --quiet --pipe --wait --property=LoadCredential=restic-password:/etc/aina-factory/secrets/restic-password "
+        f"systemd-run --quiet --pipe --wait --property=LoadCredential={credential} "
         f"factory backup --json {' '.join(words)}"
     )
     document: dict[str, Any] = json.loads(done.stdout)
