@@ -18,6 +18,7 @@ DEFAULT_CONFIGURATION = "/etc/aina-factory/factory.json"
 # and execute(arguments) -> Outcome. Modules are imported only when they are called:
 # several run every few minutes.
 COMMANDS = {
+    "backup": "make and prove a snapshot of this server",
     "images": "show the images, or build what changed",
     "janitor": "let go of what the server may forget",
     "jobs": "show declared against actual jobs",

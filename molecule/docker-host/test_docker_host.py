@@ -87,6 +87,21 @@ def test_a_network_takes_its_subnet_from_the_pool(host: Any) -> None:
     assert subnet.startswith("172.30.") and subnet.endswith("/24")
 
 
+def test_a_published_port_is_bound_to_the_loopback_unless_it_says_otherwise(
+    host: Any, image: str
+) -> None:
+    host.check_output("docker network create own")
+    run = f"docker run --detach --rm --publish {{}} --network {{}} {image} /bin/sh -c 'sleep 9999'"
+    for port, network in (("7001:80", "bridge"), ("7002:80", "own"), ("0.0.0.0:7003:80", "own")):
+        host.check_output(run.format(port, network))
+    listening = host.check_output("ss --listening --tcp --numeric --no-header")
+    host.check_output("docker rm --force $(docker ps --quiet) && docker network rm own")
+
+    addresses = {word.rpartition(":")[::2] for word in listening.split() if ":700" in word}
+    loopback, everywhere = "127.0.0.1", "0.0.0.0"  # noqa: S104 - this is what it asked for
+    assert addresses == {(loopback, "7001"), (loopback, "7002"), (everywhere, "7003")}
+
+
 def test_the_engine_starts_with_the_host(host: Any) -> None:
     assert host.service("docker").is_enabled
     assert host.service("docker").is_running

@@ -25,7 +25,7 @@ PLAY_KEYS = {
 IMPORT_KEYS = {"name", "ansible.builtin.import_playbook", "tags", "when"}
 TASK_IMPORTS = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
 # Modules that leave nothing behind which a state could describe.
-ACTIONS = {"aina.factory.worktree_reap"}
+ACTIONS = {"aina.factory.workflow_policy", "aina.factory.worktree_reap"}
 MODULE_NAME = re.compile(r"\w+\.\w+\.\w+\Z")
 MARKUP = re.compile(r"\b[BCIOVPRMUEL]+\(([^)]*)\)")
 

@@ -39,6 +39,7 @@ _RELOADABLE = frozenset(
     }
 )
 _FIRST_ENGINE_WITH_THREE_LIMITS = 28
+_FIRST_ENGINE_WITH_NETWORK_DEFAULTS = 24
 
 
 class DockerDaemonError(Exception):
@@ -135,6 +136,17 @@ def build_cache_limits(
         "defaultMaxUsedSpace": str(max_used_bytes),
         "defaultMinFreeSpace": str(min_free_bytes),
     }
+
+
+def published_address(engine_major: int, address: str) -> dict[str, Any]:
+    """Return the settings that bind a published port to ``address`` where nobody names one.
+
+    Older engines can be told so for the default network alone.
+    """
+    if engine_major < _FIRST_ENGINE_WITH_NETWORK_DEFAULTS:
+        return {"ip": address}
+    option = {"com.docker.network.bridge.host_binding_ipv4": address}
+    return {"ip": address, "default-network-opts": {"bridge": option}}
 
 
 def leaves(settings: Settings, prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:

@@ -66,11 +66,20 @@ class DirectorySpec:
     exclude: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class LinkSpec:
+    """A symbolic link; whatever file or link stands in its place is replaced by it."""
+
+    path: str
+    target: str
+
+
 class Kind(StrEnum):
     """What happens to one path."""
 
     CREATE_DIRECTORY = "create directory"
     WRITE = "write"
+    LINK = "link"
     ATTRIBUTES = "set attributes"
     REMOVE = "remove"
 
@@ -85,10 +94,14 @@ class Change:
     after: str
     file: FileSpec | None = None
     attributes: Attributes | None = None
+    link: LinkSpec | None = None
 
 
 def plan(
-    directories: Sequence[DirectorySpec], files: Sequence[FileSpec], absent: Sequence[str]
+    directories: Sequence[DirectorySpec],
+    files: Sequence[FileSpec],
+    absent: Sequence[str],
+    links: Sequence[LinkSpec] = (),
 ) -> list[Change]:
     """Return the changes that lead from the disk's state to the declared one, in order.
 
@@ -96,12 +109,16 @@ def plan(
         ManagedFilesError: a path is declared twice, is relative, or is of another type on disk.
 
     """
-    _check_declaration(
-        [*(item.path for item in directories), *(item.path for item in files)], absent
-    )
+    paths = [
+        *(item.path for item in directories),
+        *(item.path for item in files),
+        *(item.path for item in links),
+    ]
+    _check_declaration(paths, absent)
     changes = [change for item in directories for change in _plan_directory(item)]
     changes += [change for item in files for change in _plan_file(item)]
-    declared = {item.path for item in directories} | {item.path for item in files}
+    changes += [change for item in links for change in _plan_link(item)]
+    declared = set(paths)
     for item in directories:
         if item.exclusive:
             changes += [_removal(path) for path in _undeclared(item, declared)]
@@ -174,6 +191,18 @@ def _plan_file(item: FileSpec) -> Iterator[Change]:
             )
 
 
+def _plan_link(item: LinkSpec) -> Iterator[Change]:
+    if os.path.lexists(_leftover(item.path)):
+        yield _removal(_leftover(item.path))
+    status = _status(item.path)
+    if status is not None and stat.S_ISDIR(status.st_mode):
+        raise ManagedFilesError(f"{item.path} must be a link but is a directory; move it away")
+    before = _describe_type(item.path, status) if status is not None else ""
+    after = f"link to {item.target}"
+    if before != after:
+        yield Change(Kind.LINK, item.path, f"{before}\n" if before else "", f"{after}\n", link=item)
+
+
 def _plan_attributes(path: str, status: os.stat_result, wanted: Attributes) -> Iterator[Change]:
     owner = _user_name(status.st_uid) if wanted.owner is not None else None
     group = _group_name(status.st_gid) if wanted.group is not None else None
@@ -238,6 +267,8 @@ def _apply(change: Change, run: Run) -> None:
         _set_attributes(change.path, change.attributes)
     elif change.file is not None:
         _write(change.file, run)
+    elif change.link is not None:
+        _link(change.link)
 
 
 def _write(item: FileSpec, run: Run) -> None:
@@ -259,6 +290,15 @@ def _write(item: FileSpec, run: Run) -> None:
     finally:
         candidate.unlink(missing_ok=True)
     _flush_directory(target.parent)
+
+
+def _link(item: LinkSpec) -> None:
+    candidate = Path(_leftover(item.path))
+    candidate.parent.mkdir(parents=True, exist_ok=True)
+    candidate.unlink(missing_ok=True)
+    candidate.symlink_to(item.target)
+    candidate.replace(item.path)
+    _flush_directory(candidate.parent)
 
 
 def _validate(item: FileSpec, candidate: str, run: Run) -> None:

@@ -37,15 +37,18 @@ class PackagesError(Exception):
 class PackagesSpec:
     """Which packages are there afterwards.
 
-    ``optional`` are installed where the configured repositories have them.
-    When one of ``unless_installed`` is there, nothing is installed: it does the same job
-    and belongs to somebody else.
+    A name in ``present`` may be followed by alternatives, as in ``chrony | ntpsec``: the first
+    is installed unless one of the others is there already. ``optional`` are installed where
+    the configured repositories have them. When one of ``unless_installed`` is there, nothing
+    is installed: it does the same job and belongs to somebody else. With ``own_only`` those
+    of ``absent`` go that an earlier run has installed, as its record says.
     """
 
     present: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     unless_installed: tuple[str, ...] = ()
+    own_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,13 @@ class Situation:
     """What dpkg and apt say.
 
     ``candidates`` covers the optional packages that are missing; it is ``None`` as long as
-    apt has no lists to look into.
+    apt has no lists to look into. ``own`` are packages that earlier runs have installed.
     """
 
     installed: Mapping[str, str]
     interrupted: str
     candidates: Collection[str] | None
+    own: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -86,18 +90,24 @@ class Plan:
         ]
 
 
-def read(spec: PackagesSpec, run: Run, lists_exist: bool) -> Situation:
+def alternatives(entry: str) -> list[str]:
+    """Return the names of ``chrony | ntpsec``, the preferred one first."""
+    return [name.strip() for name in entry.split("|")]
+
+
+def read(spec: PackagesSpec, run: Run, lists_exist: bool, own: Collection[str] = ()) -> Situation:
     """Ask dpkg for the packages and for traces of an interruption.
 
     Raises:
         PackagesError: dpkg itself does not work.
 
     """
-    names = {*spec.present, *spec.optional, *spec.absent, *spec.unless_installed}
+    names = {name for entry in spec.present for name in alternatives(entry)}
+    names |= {*spec.optional, *spec.absent, *spec.unless_installed}
     installed = _installed(sorted(names), run) if names else {}
     missing = [name for name in spec.optional if name not in installed]
     candidates = _candidates(missing, run) if lists_exist else None
-    return Situation(installed, interruption(run), candidates)
+    return Situation(installed, interruption(run), candidates, own)
 
 
 def _installed(names: Sequence[str], run: Run) -> dict[str, str]:
@@ -138,7 +148,8 @@ def _candidates(names: Sequence[str], run: Run) -> set[str]:
 def plan(spec: PackagesSpec, situation: Situation) -> Plan:
     """Return the steps that lead to the declared packages."""
     adopted = next((name for name in spec.unless_installed if name in situation.installed), "")
-    missing = [name for name in spec.present if name not in situation.installed]
+    wanted_ones = map(alternatives, spec.present)
+    missing = [names[0] for names in wanted_ones if not set(names) & set(situation.installed)]
     unknown = situation.candidates is None and bool(missing)
     wanted = [name for name in spec.optional if name not in situation.installed]
     if situation.candidates is not None:
@@ -147,7 +158,11 @@ def plan(spec: PackagesSpec, situation: Situation) -> Plan:
         interrupted=situation.interrupted,
         install=() if adopted else tuple(missing),
         perhaps=tuple(wanted) if unknown and not adopted else (),
-        remove=tuple(name for name in spec.absent if name in situation.installed),
+        remove=tuple(
+            name
+            for name in spec.absent
+            if name in situation.installed and (not spec.own_only or name in situation.own)
+        ),
         adopted=f"{adopted} {situation.installed[adopted]}" if adopted else "",
     )
 

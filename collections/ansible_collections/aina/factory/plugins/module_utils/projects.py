@@ -15,7 +15,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
 
 # What else the one list of projects says: each is read by its own capability alone.
-_OTHERS = ("lanes", "merge", "runner", "toolchain")
+_OTHERS = ("lanes", "merge", "runner", "toolchain", "workflows")
 
 
 @dataclass(frozen=True)

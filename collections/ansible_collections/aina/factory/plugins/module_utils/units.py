@@ -24,6 +24,8 @@ _PROPERTIES = (
     "UnitFileState",
     "NeedDaemonReload",
     "InactiveExitTimestampMonotonic",
+    "ConditionResult",
+    "ConditionTimestampMonotonic",
 )
 _ENABLED = frozenset({"enabled", "enabled-runtime", "alias", "static", "generated", "indirect"})
 
@@ -41,23 +43,32 @@ class Running(StrEnum):
 
 @dataclass(frozen=True)
 class UnitSpec:
-    """The declared state of one unit; ``None`` leaves an aspect as it is."""
+    """The declared state of one unit; ``None`` leaves an aspect as it is.
+
+    ``optional``: a unit that this host does not have is nobody's fault.
+    """
 
     name: str
     enabled: bool | None
     state: Running | None
     restarted_by: tuple[str, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True)
 class UnitStatus:
-    """What systemd says of one unit; ``started_at`` in seconds since the epoch."""
+    """What systemd says of one unit; ``started_at`` in seconds since the epoch.
+
+    ``declined_at``: when it last declined to start by a condition of its own, such as a clock
+    that a container cannot set.
+    """
 
     exists: bool
     active: bool
     enabled: bool
     needs_reload: bool
     started_at: float | None
+    declined_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,12 +114,16 @@ def read(names: Sequence[str], run: Run, boot_time: float) -> dict[str, UnitStat
 def _parse(values: Mapping[str, str], boot_time: float) -> UnitStatus:
     active = values.get("ActiveState") in {"active", "activating", "reloading", "refreshing"}
     microseconds = int(values.get("InactiveExitTimestampMonotonic") or 0)
+    declined = int(values.get("ConditionTimestampMonotonic") or 0)
     return UnitStatus(
         exists=values.get("LoadState") not in {"not-found", None},
         active=active,
         enabled=values.get("UnitFileState") in _ENABLED,
         needs_reload=values.get("NeedDaemonReload") == "yes",
         started_at=boot_time + microseconds / 1e6 if active and microseconds else None,
+        declined_at=boot_time + declined / 1e6
+        if declined and values.get("ConditionResult") == "no"
+        else None,
     )
 
 
@@ -139,13 +154,16 @@ def plan(
         actions.append(Action("daemon-reload", "", "unit files changed on disk"))
     for spec in specs:
         status = statuses[spec.name]
+        if spec.optional and not status.exists:
+            continue
         if spec.enabled is True and not status.enabled:
             actions.append(Action("enable", spec.name, "it was not enabled"))
         if spec.enabled is False and status.enabled and status.exists:
             actions.append(Action("disable", spec.name, "it was enabled"))
         if spec.state is Running.STOPPED and status.active:
             actions.append(Action("stop", spec.name, "it was running"))
-        if spec.state is Running.STARTED:
+        # Where only the settings are declared, what runs is to run with them.
+        if spec.state is Running.STARTED or (spec.state is None and status.active):
             actions += _plan_start(spec, status, changed_paths, changed_at)
     return actions
 
@@ -156,14 +174,16 @@ def _plan_start(
     changed_paths: Collection[str],
     changed_at: Callable[[str], float | None],
 ) -> list[Action]:
-    if not status.active:
+    if not status.active and status.declined_at is None:
         return [Action("start", spec.name, "it was not running")]
+    verb, since = ("restart", status.started_at) if status.active else ("start", status.declined_at)
+    what = "runs" if status.active else "does not run"
     for path in spec.restarted_by:
         if path in changed_paths:
-            return [Action("restart", spec.name, f"{path} changed")]
+            return [Action(verb, spec.name, f"{path} changed")]
         changed = changed_at(path)
-        if changed is not None and status.started_at is not None and changed > status.started_at:
-            return [Action("restart", spec.name, f"it runs since before {path} changed")]
+        if changed is not None and since is not None and changed > since:
+            return [Action(verb, spec.name, f"it {what} since before {path} changed")]
     return []
 
 

@@ -39,6 +39,10 @@ options:
         description: The free disk space that the cache is shrunk for.
         type: int
         required: true
+  published_address:
+    description: Address that a published port is bound to where nobody names one. Engines before version 24 know it for
+      the default network alone.
+    type: str
   restart_policy:
     description:
       - When a restart that is owed may happen.

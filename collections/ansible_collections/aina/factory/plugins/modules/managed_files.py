@@ -83,6 +83,20 @@ options:
         description: Whether the content is kept out of the diff and of every log.
         type: bool
         default: false
+  links:
+    description: Symbolic links that exist afterwards; a file in the place of one is replaced by it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Absolute path of the link.
+        type: str
+        required: true
+      target:
+        description: What it leads to.
+        type: str
+        required: true
   absent:
     description: Absolute paths that do not exist afterwards. Directories go with their content.
     type: list

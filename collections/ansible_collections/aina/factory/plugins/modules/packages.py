@@ -16,7 +16,8 @@ description:
   - Waits for another package manager to release its lock.
 options:
   present:
-    description: Packages that are installed afterwards.
+    description: Packages that are installed afterwards. A name may be followed by alternatives, as in
+      V(chrony | ntpsec); the first is installed unless one of the others is there already.
     type: list
     elements: str
     default: []
@@ -35,6 +36,10 @@ options:
     type: list
     elements: str
     default: []
+  record_path:
+    description: A file on the host in which this module keeps the names of the packages that it installed. With it,
+      only those of O(absent) are removed that stand in it, so that what was there before stays.
+    type: path
   lists_max_age_seconds:
     description: Package lists older than this are fetched again before something is installed.
     type: int

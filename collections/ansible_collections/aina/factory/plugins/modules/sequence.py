@@ -16,8 +16,9 @@ description:
   - A unit of M(aina.factory.units) notices files that an earlier step has changed.
 options:
   steps:
-    description: The steps. Each has one key, the short name of a module (V(docker_daemon), V(group_members),
-      V(kernel_limits), V(managed_files), V(packages), V(systemd_jobs), V(trusted_certificates), V(units)), and that
+    description: The steps. Each has one key, the short name of a module (V(allocated_files), V(docker_daemon),
+      V(firewall), V(group_members), V(kernel_limits), V(managed_files), V(packages), V(ssh_server), V(systemd_jobs),
+      V(trusted_certificates), V(units)), and that
       module's options as the value.
     type: list
     elements: dict
@@ -81,22 +82,28 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, steps
 from ansible_collections.aina.factory.plugins.module_utils.steps import (
+    allocated_files,
     docker_daemon,
+    firewall,
     group_members,
     kernel_limits,
     managed_files,
     packages,
+    ssh_server,
     systemd_jobs,
     trusted_certificates,
     units,
 )
 
 STEPS: dict[str, steps.Step] = {
+    "allocated_files": allocated_files,
     "docker_daemon": docker_daemon,
+    "firewall": firewall,
     "group_members": group_members,
     "kernel_limits": kernel_limits,
     "managed_files": managed_files,
     "packages": packages,
+    "ssh_server": ssh_server,
     "systemd_jobs": systemd_jobs,
     "trusted_certificates": trusted_certificates,
     "units": units,

@@ -11,6 +11,8 @@ short_description: Bring systemd units to a declared state in one round trip
 version_added: 0.1.0
 description:
   - Enables, starts, stops and restarts units, and reloads systemd when unit files changed.
+  - A unit that declined to start by a condition of its own, such as a clock that a container cannot set, is left
+    alone until one of its configuration files changes.
   - A unit is restarted when one of its configuration files changed after it had begun to start. That is read off
     the running system, so what a killed run left undone is done by the next run.
 options:
@@ -28,7 +30,7 @@ options:
         description: Whether it starts with the host. Left as it is when not given.
         type: bool
       state:
-        description: Whether it runs now. Left as it is when not given.
+        description: Whether it runs now. Left as it is when not given; if it runs, a restart that it owes is made.
         type: str
         choices: [started, stopped]
       restarted_by:
@@ -36,6 +38,10 @@ options:
         type: list
         elements: str
         default: []
+      optional:
+        description: Whether a host that does not have this unit is left alone.
+        type: bool
+        default: false
   changed_paths:
     description: Paths that this run has changed, or in check mode would change, so that check mode announces
       the restart. Usually RV(aina.factory.managed_files#module:changed_paths).

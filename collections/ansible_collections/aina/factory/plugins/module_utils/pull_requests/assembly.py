@@ -76,7 +76,7 @@ def cycle(
             effects.run,
             store.directory / "mirror.git",
             f"{settings.git_url}/{project.repository}.git",
-            _git_environment(settings, token()),
+            git_environment(settings.git_url, settings.ca_file, token()),
         ),
         now=effects.now,
         sleep=effects.sleep,
@@ -110,14 +110,14 @@ def _start(run: Run, argv: Sequence[str]) -> str:
     return "" if done.ok else f"no lane: {argv[0]} ended with {done.returncode}: {words}"
 
 
-def _git_environment(settings: Settings, token: str) -> dict[str, str]:
+def git_environment(git_url: str, ca_file: str, token: str) -> dict[str, str]:
     """Return what git needs to log in: by environment, never by argument or file."""
     pair = base64.b64encode(f"x-access-token:{token}".encode()).decode()
     environment = {
         "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"http.{settings.git_url}/.extraHeader",
+        "GIT_CONFIG_KEY_0": f"http.{git_url}/.extraHeader",
         "GIT_CONFIG_VALUE_0": f"Authorization: Basic {pair}",
     }
-    if settings.ca_file:
-        environment["GIT_SSL_CAINFO"] = settings.ca_file
+    if ca_file:
+        environment["GIT_SSL_CAINFO"] = ca_file
     return environment

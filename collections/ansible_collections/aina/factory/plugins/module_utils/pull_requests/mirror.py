@@ -144,6 +144,31 @@ class Mirror:
         flags = [word for parent in parents for word in ("-p", parent)]
         return self._out("commit-tree", tree, *flags, stdin=message.encode()).decode().strip()
 
+    def files(self, commit: str, directory: str) -> dict[str, bytes]:
+        """Return the regular files right below ``directory``, by path."""
+        listing = self._out("ls-tree", "-z", commit, f"{directory}/").split(b"\0")
+        found = {}
+        for line in filter(None, listing):
+            attributes, _tab, name = line.partition(b"\t")
+            mode, kind, oid = attributes.decode().split()
+            if kind == "blob" and mode.startswith("100"):
+                found[name.decode(errors="surrogateescape")] = self._out("cat-file", "blob", oid)
+        return found
+
+    def commit_files(self, parent: str, files: Mapping[str, bytes], message: str) -> str:
+        """Make a commit on ``parent`` in which these regular files have this content.
+
+        The same files on the same parent are the same commit, whenever it is made.
+        """
+        person = "{GIT_AUTHOR_NAME} <{GIT_AUTHOR_EMAIL}> 946684800 +0000".format(**_IDENTITY)
+        words = message.encode()
+        stream = f"commit refs/aina-factory/new\ncommitter {person}\ndata {len(words)}\n".encode()
+        stream += words + f"\nfrom {parent}\n".encode()
+        for path, content in sorted(files.items()):
+            stream += f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n"
+        self._out("fast-import", "--quiet", "--force", stdin=stream)
+        return self._out("rev-parse", "refs/aina-factory/new").decode().strip()
+
     def push(self, oid: str, branch: str) -> None:
         """Let ``branch`` of the remote be ``oid``."""
         self._out("push", "--quiet", self.url, f"+{oid}:refs/heads/{branch}")

@@ -26,6 +26,7 @@ ARGUMENTS: dict[str, Any] = {
             "min_free_bytes": _LIMIT,
         },
     },
+    "published_address": {"type": "str"},
     "restart_policy": {
         "type": "str",
         "choices": ["drained", "survivable", "never"],
@@ -38,13 +39,15 @@ ARGUMENTS: dict[str, Any] = {
 
 def _wish(parameters: dict[str, Any], run: Run) -> docker_engine.Wish:
     settings = dict(parameters["settings"])
-    cache = parameters["build_cache"]
+    cache, address = parameters["build_cache"], parameters["published_address"]
+    major = docker_engine.dockerd_major(run) or _ASSUMED_MAJOR
     if parameters["state"] == "absent":
         settings = {}
     elif cache:
-        major = docker_engine.dockerd_major(run) or _ASSUMED_MAJOR
         builder = dict(settings.get("builder") or {})
         settings["builder"] = {**builder, "gc": docker_daemon.build_cache_limits(major, **cache)}
+    if parameters["state"] == "present" and address:
+        settings = {**docker_daemon.published_address(major, address), **settings}
     return docker_engine.Wish(
         settings,
         docker_daemon.RestartPolicy(parameters["restart_policy"]),

@@ -38,6 +38,15 @@ ARGUMENTS: dict[str, Any] = {
             "sensitive": {"type": "bool", "default": False},
         },
     },
+    "links": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "path": {"type": "str", "required": True},
+            "target": {"type": "str", "required": True},
+        },
+    },
     "absent": {"type": "list", "elements": "str", "default": []},
 }
 
@@ -86,7 +95,8 @@ def _plan(parameters: dict[str, Any]) -> list[managed_files.Change]:
         )
         for item in parameters["files"]
     ]
-    return managed_files.plan(directories, files, parameters["absent"])
+    links = [managed_files.LinkSpec(item["path"], item["target"]) for item in parameters["links"]]
+    return managed_files.plan(directories, files, parameters["absent"], links)
 
 
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:

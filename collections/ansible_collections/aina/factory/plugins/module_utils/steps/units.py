@@ -18,6 +18,7 @@ ARGUMENTS: dict[str, Any] = {
             "enabled": {"type": "bool"},
             "state": {"type": "str", "choices": ["started", "stopped"]},
             "restarted_by": {"type": "list", "elements": "str", "default": []},
+            "optional": {"type": "bool", "default": False},
         },
     },
     "changed_paths": {"type": "list", "elements": "str", "default": []},
@@ -31,6 +32,7 @@ def _specs(parameters: dict[str, Any]) -> list[units.UnitSpec]:
             enabled=item["enabled"],
             state=units.Running(item["state"]) if item["state"] else None,
             restarted_by=tuple(item["restarted_by"]),
+            optional=item["optional"],
         )
         for item in parameters["units"]
     ]

@@ -210,3 +210,12 @@ def test_a_reload_changes_the_notes_for_its_keys_alone() -> None:
     noted = docker_daemon.after_reload({"debug": True, "mtu": 1400}, {"mtu": 1500}, ["debug"])
 
     assert noted == {"mtu": 1400}
+
+
+def test_a_published_port_stays_on_the_loopback_in_every_network_that_the_engine_knows() -> None:
+    new = docker_daemon.published_address(29, "127.0.0.1")
+    old = docker_daemon.published_address(20, "127.0.0.1")
+
+    assert old == {"ip": "127.0.0.1"}
+    assert new["ip"] == "127.0.0.1"
+    assert list(new["default-network-opts"]["bridge"].values()) == ["127.0.0.1"]

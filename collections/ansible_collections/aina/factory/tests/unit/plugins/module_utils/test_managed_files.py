@@ -204,3 +204,23 @@ def test_a_refusal_by_the_kernel_names_the_path(
         converge(files=[FileSpec(f"{tmp_path}/f", b"x", PLAIN)])
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_takes_the_place_of_a_file_or_of_another_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "stale").symlink_to("/nowhere")
+    links = [
+        managed_files.LinkSpec(f"{tmp_path}/{name}", "target") for name in ("file", "stale", "new")
+    ]
+
+    changes = managed_files.plan((), (), (), links)
+    managed_files.apply(changes, run_nothing)
+
+    assert {change.kind for change in changes} == {Kind.LINK}
+    assert {path.readlink() for path in tmp_path.iterdir()} == {Path("target")}
+    assert managed_files.plan((), (), (), links) == []
+
+
+def test_a_directory_in_the_place_of_a_link_is_nobodys_to_remove(tmp_path: Path) -> None:
+    with pytest.raises(ManagedFilesError, match="must be a link but is a directory"):
+        managed_files.plan((), (), (), [managed_files.LinkSpec(str(tmp_path), "target")])

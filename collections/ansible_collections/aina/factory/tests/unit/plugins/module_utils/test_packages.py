@@ -175,3 +175,26 @@ def test_nothing_is_ever_purged() -> None:
     )
 
     assert host.ran("apt-get")[0][-3:] == ["remove", "--", "docker.io"]
+
+
+CLOCK = PackagesSpec(present=("chrony | ntpsec | systemd-timesyncd",))
+
+
+@pytest.mark.parametrize(
+    ("installed", "actions"),
+    [((), ["install chrony"]), (("chrony",), []), (("systemd-timesyncd",), [])],
+)
+def test_an_alternative_that_is_there_spares_the_preferred_package(
+    installed: Sequence[str], actions: list[str]
+) -> None:
+    assert packages.plan(CLOCK, situation(installed=installed)).actions == actions
+
+
+@pytest.mark.parametrize(("own", "removed"), [((), ()), (("chrony",), ("chrony",))])
+def test_with_a_record_only_what_an_earlier_run_installed_is_removed(
+    own: Sequence[str], removed: tuple[str, ...]
+) -> None:
+    spec = PackagesSpec(absent=("chrony", "restic"), own_only=True)
+    found = Situation({"chrony": "4"}, "", (), own)
+
+    assert packages.plan(spec, found).remove == removed

@@ -18,6 +18,7 @@ STOPPED = UnitStatus(True, False, True, False, None)
 DISABLED = UnitStatus(True, True, False, False, 1000.0)
 MISSING = UnitStatus(False, False, False, False, None)
 STALE = UnitStatus(True, True, True, True, 1000.0)
+DECLINED = UnitStatus(True, False, True, False, None, 1000.0)
 
 CONF = "/etc/example.conf"
 STARTED = UnitSpec("x.service", True, Running.STARTED, (CONF,))
@@ -40,7 +41,13 @@ CASES = [
     (STARTED, STALE, [], None, ["daemon-reload"]),
     (UnitSpec("x.service", False, Running.STOPPED), RUNNING, [], None, ["disable", "stop"]),
     (UnitSpec("x.service", False, Running.STOPPED), MISSING, [], None, []),
-    (UnitSpec("x.service", None, None, (CONF,)), RUNNING, [CONF], 5000.0, []),
+    (UnitSpec("x.service", None, None, (CONF,)), RUNNING, [CONF], 5000.0, ["restart"]),
+    (UnitSpec("x.service", None, None, (CONF,)), STOPPED, [CONF], 5000.0, []),
+    (UnitSpec("x.service", None, None), RUNNING, [CONF], 5000.0, []),
+    (STARTED, DECLINED, [], 999.0, []),
+    (STARTED, DECLINED, [], 1000.5, ["start"]),
+    (UnitSpec("x.service", True, Running.STARTED, (CONF,), True), MISSING, [CONF], None, []),
+    (UnitSpec("x.service", True, Running.STARTED, (CONF,), True), STOPPED, [], None, ["start"]),
 ]
 
 

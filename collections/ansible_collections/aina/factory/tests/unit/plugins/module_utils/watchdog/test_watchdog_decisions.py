@@ -31,6 +31,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Workspace,
     Workspaces,
 )
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.workspaces import HEALABLE
 
 NOW = 1_800_000_000.0
 HOUR, DAY = 3600.0, 86400.0
@@ -176,7 +177,7 @@ def wanted(mode: str = "repair", **values: Any) -> policy.Heal:
 
 
 def plan(chosen: policy.Heal, attempts: list[heal.Attempt], *paths: str) -> list[tuple[str, str]]:
-    broken = tuple(Workspace(path, heal.HEALABLE, 1000, 1000) for path in paths)
+    broken = tuple(Workspace(path, HEALABLE, 1000, 1000) for path in paths)
     found = Workspaces(len(paths), (*broken, Workspace("/w/dangling", "dangling_gitfile")))
     units = (FailedUnit("a.service", True, NOW, "x"), FailedUnit("b.service", True, NOW, "x"))
     repairs = heal.plan(chosen, Known(found), Known(units), attempts, NOW)
@@ -212,7 +213,7 @@ def test_what_does_not_stay_repaired_is_given_up_and_told() -> None:
     attempts = [tried("/w/1", hours * HOUR) for hours in (20, 10, 5)]
 
     assert plan(wanted(), attempts, "/w/1")[0][1] == "circuit_open"
-    broken = Workspaces(1, (Workspace("/w/1", heal.HEALABLE),))
+    broken = Workspaces(1, (Workspace("/w/1", HEALABLE),))
     repairs = heal.plan(wanted(), Known(broken), Known(()), attempts, NOW)
     assert heal.healing(repairs).open_circuits == ("init_workspace:/w/1",)
     later = [tried("/w/1", hours * HOUR) for hours in (30, 28, 26)]

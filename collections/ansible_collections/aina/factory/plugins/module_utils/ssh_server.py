@@ -1,0 +1,329 @@
+"""Harden the SSH server without locking its administrators out.
+
+The server itself judges the whole configuration as it would be, before any of it is in
+force: whether it can be read, and what it would mean for each administrator. When the
+server does not answer with the new settings, the former ones come back.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils import managed_files, units
+from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+
+CONFIGURATION_DIR = Path("/etc/ssh")
+DROP_IN = "/etc/ssh/sshd_config.d/10-aina-factory.conf"
+SERVICE = "ssh.service"
+SOCKET = "ssh.socket"
+PROGRAM = "/usr/sbin/sshd"
+RUNTIME_DIR = Path("/run/sshd")
+JUDGE_SECONDS = 30.0
+_HEADER = "# Managed by Ansible (aina.factory.ssh_server); edits are lost.\n"
+_ATTRIBUTES = managed_files.Attributes("root", "root", 0o644)
+_KEYLESS = ("none", "")
+
+
+class SshServerError(Exception):
+    """The settings are refused or did not work; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What the server looks at when one administrator knocks.
+
+    ``keys`` is the number of usable public keys; ``refusal`` says why keys that are there
+    would not be taken.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    keys: int
+    refusal: str = ""
+
+
+Effective = Mapping[str, tuple[str, ...]]
+
+
+def content(settings: Mapping[str, str]) -> str:
+    """Return the text of the drop-in.
+
+    Raises:
+        SshServerError: a name or a value is not one line of its own.
+
+    """
+    for name, value in settings.items():
+        if not name.isalnum() or not value.strip() or "\n" in value:
+            raise SshServerError(
+                f"setting {name!r} with value {value!r} must be one keyword and one line of text"
+            )
+    return _HEADER + "".join(f"{name} {value}\n" for name, value in settings.items())
+
+
+def change(settings: Mapping[str, str]) -> list[managed_files.Change]:
+    """Return the change of files; without settings the drop-in goes."""
+    if not settings:
+        return managed_files.plan((), (), [DROP_IN])
+    file = managed_files.FileSpec(DROP_IN, content(settings).encode(), _ATTRIBUTES)
+    return managed_files.plan((), [file], ())
+
+
+def judge(
+    settings: Mapping[str, str],
+    administrators: Sequence[str],
+    run: Run,
+    account: Callable[[str, Effective], Account],
+) -> None:
+    """Let the server read the whole configuration as it would be, for each administrator.
+
+    Raises:
+        SshServerError: it cannot be read, a setting would not be in force, or somebody
+            would be locked out. Nothing has been changed.
+
+    """
+    with tempfile.TemporaryDirectory(prefix="ssh-server-") as directory:
+        main = _candidate(Path(directory), settings)
+        done = _ask([PROGRAM, "-t", "-f", str(main)], run)
+        if not done.ok:
+            raise SshServerError(
+                f"sshd refuses the settings, nothing was changed: {_words(done, directory)}"
+            )
+        problems: list[str] = []
+        for name in administrators:
+            connection = f"user={name},host=localhost,addr=127.0.0.1"
+            done = _ask([PROGRAM, "-T", "-C", connection, "-f", str(main)], run)
+            if not done.ok:
+                raise SshServerError(f"sshd -T for {name}: {_words(done, directory)}")
+            effective = parse(done.stdout.decode(errors="replace"))
+            problems += list(lock_out(account(name, effective), effective))
+        if problems:
+            raise SshServerError(
+                "these settings would lock administrators out, nothing was changed: "
+                + "; ".join(problems)
+            )
+        _check_in_force(settings, main, run, directory)
+
+
+def _candidate(directory: Path, settings: Mapping[str, str]) -> Path:
+    """Lay the configuration out in ``directory`` as it would be, its own files included."""
+    parts = directory / "sshd_config.d"
+    live = CONFIGURATION_DIR / "sshd_config.d"
+    if live.is_dir():
+        shutil.copytree(live, parts)
+    parts.mkdir(exist_ok=True)
+    name = Path(DROP_IN).name
+    (parts / name).unlink(missing_ok=True)
+    if settings:
+        (parts / name).write_text(content(settings), encoding="utf-8")
+    text = (CONFIGURATION_DIR / "sshd_config").read_text(encoding="utf-8", errors="surrogateescape")
+    main = directory / "sshd_config"
+    main.write_text(
+        text.replace(f"{live}/", f"{parts}/"), encoding="utf-8", errors="surrogateescape"
+    )
+    return main
+
+
+def _check_in_force(settings: Mapping[str, str], main: Path, run: Run, directory: str) -> None:
+    """A setting that an earlier file has already made is silently without effect."""
+    done = _ask([PROGRAM, "-T", "-f", str(main)], run)
+    alone = main.with_name("alone")
+    alone.write_text(content(settings) if settings else "", encoding="utf-8")
+    wanted = _ask([PROGRAM, "-T", "-f", str(alone)], run)
+    if not done.ok or not wanted.ok:
+        raise SshServerError(f"sshd -T: {_words(wanted if done.ok else done, directory)}")
+    actual, declared = (parse(item.stdout.decode(errors="replace")) for item in (done, wanted))
+    without = [
+        name
+        for name in settings
+        if declared.get(name.lower()) != actual.get(name.lower()) and name.lower() in declared
+    ]
+    if without:
+        raise SshServerError(
+            f"{', '.join(without)}: not in force, since a file that sshd reads before {DROP_IN} sets "
+            "it too, or sshd_config does not include sshd_config.d; see 'sshd -T'. Nothing was changed"
+        )
+
+
+def parse(text: str) -> dict[str, tuple[str, ...]]:
+    """Return ``sshd -T``'s answer; a keyword that is repeated has several values."""
+    found: dict[str, tuple[str, ...]] = {}
+    for line in text.splitlines():
+        name, _space, value = line.partition(" ")
+        found[name.lower()] = (*found.get(name.lower(), ()), value.strip())
+    return found
+
+
+def lock_out(account: Account, effective: Effective) -> Iterator[str]:
+    """Yield why this administrator could not log in any more."""
+    name = account.name
+    allowed, denied = effective.get("allowusers", ()), effective.get("denyusers", ())
+    if _matches([name], denied) or (allowed and not _matches([name], allowed)):
+        yield f"AllowUsers or DenyUsers shut {name} out"
+    allowed, denied = effective.get("allowgroups", ()), effective.get("denygroups", ())
+    if _matches(account.groups, denied) or (allowed and not _matches(account.groups, allowed)):
+        yield f"AllowGroups or DenyGroups shut {name} out"
+    root = _one(effective, "permitrootlogin")
+    if name == "root" and root in {"no", "forced-commands-only"}:
+        yield f"PermitRootLogin is {root}, and root is one of the administrators"
+    if _one(effective, "pubkeyauthentication") == "yes" and account.keys:
+        return
+    if _one(effective, "authorizedkeyscommand") not in _KEYLESS:
+        return
+    if _one(effective, "trustedusercakeys") not in _KEYLESS:
+        return
+    by_password = "yes" in {
+        _one(effective, "passwordauthentication"),
+        _one(effective, "kbdinteractiveauthentication"),
+    }
+    if not by_password or (name == "root" and root != "yes"):
+        files = " ".join(effective.get("authorizedkeysfile", ()))
+        yield f"{name} has no public key that would be taken ({account.refusal or files}); add one"
+
+
+def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    words = [word.partition("@")[0] for line in patterns for word in line.split()]
+    return any(fnmatch.fnmatchcase(name, word) for name in names for word in words)
+
+
+def _one(effective: Effective, name: str) -> str:
+    return effective.get(name, ("",))[0]
+
+
+def read_account(name: str, effective: Effective) -> Account:
+    """Look at an account as the server would.
+
+    Raises:
+        SshServerError: there is no such account.
+
+    """
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise SshServerError(
+            f"administrator {name} is no account of this host; create it first, with its key"
+        ) from None
+    import grp
+
+    groups = [grp.getgrgid(number).gr_name for number in os.getgrouplist(name, entry.pw_gid)]
+    strict = _one(effective, "strictmodes") == "yes"
+    keys, refusals = 0, []
+    for word in " ".join(effective.get("authorizedkeysfile", ())).split():
+        text = word.replace("%h", entry.pw_dir).replace("%u", name).replace("%%", "%")
+        path = Path(text if text.startswith("/") else f"{entry.pw_dir}/{text}")
+        count = _count_keys(path)
+        refusal = _loose(path, entry) if strict and count else ""
+        if refusal:
+            refusals.append(refusal)
+        else:
+            keys += count
+    return Account(name, tuple(groups), keys, "; ".join(refusals))
+
+
+def _count_keys(path: Path) -> int:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return sum(
+        any(word.startswith(("ssh-", "ecdsa-", "sk-")) for word in line.split())
+        for line in lines
+        if not line.lstrip().startswith("#")
+    )
+
+
+def _loose(path: Path, entry: pwd.struct_passwd) -> str:
+    """Return which directory or file StrictModes would take offence at."""
+    home = Path(entry.pw_dir)
+    inside = [parent for parent in path.parents if parent == home or home in parent.parents]
+    for item in (path, *inside):
+        status = item.stat()
+        if status.st_uid not in (0, entry.pw_uid) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return f"{item} belongs to another user or is writable by others"
+    return ""
+
+
+def restart(run: Run, boot_time: float, changed: bool) -> list[units.Action]:
+    """Return the restart that the running server owes its configuration.
+
+    Where a socket starts the server per need, none runs and none is owed. A restart keeps
+    the sessions that are open.
+    """
+    (status,) = units.read([SERVICE], run, boot_time).values()
+    if not status.active:
+        return []
+    spec = units.UnitSpec(
+        SERVICE, None, units.Running.STARTED, (DROP_IN, str(Path(DROP_IN).parent))
+    )
+    return units.plan([spec], {SERVICE: status}, [DROP_IN] if changed else [], units.changed_at)
+
+
+def apply(
+    changes: Sequence[managed_files.Change],
+    actions: Sequence[units.Action],
+    run: Run,
+    answers: Callable[[], str],
+) -> None:
+    """Put the settings in force, and the former ones back when the server then fails to answer.
+
+    ``answers`` says what is wrong with the server's greeting, ``""`` when it greets.
+
+    Raises:
+        SshServerError: the server did not come back with the new settings.
+
+    """
+    former = Path(DROP_IN).read_bytes() if Path(DROP_IN).exists() else None
+    managed_files.apply(changes, run)
+    try:
+        units.apply(actions, run)
+        problem = answers() if actions else ""
+    except units.UnitsError as error:
+        problem = str(error)
+    if not problem:
+        return
+    if former is None:
+        Path(DROP_IN).unlink(missing_ok=True)
+    else:
+        file = managed_files.FileSpec(DROP_IN, former, _ATTRIBUTES)
+        managed_files.apply(managed_files.plan((), [file], ()), run)
+    units.apply([units.Action("restart", SERVICE, "the former settings")], run)
+    raise SshServerError(
+        f"the server did not answer with the new settings ({problem}); the former ones are restored"
+    )
+
+
+def greeting_problem(port: int, run: Run) -> str:
+    """Return what is wrong with the server at this port of the host; "" when it greets."""
+    script = 'exec 3<>"/dev/tcp/localhost/$0" && head --bytes=4 <&3'
+    try:
+        done = run(["bash", "-c", script, str(port)], timeout_seconds=5.0)
+    except TimeoutError:
+        return f"port {port} does not greet"
+    if done.stdout == b"SSH-":
+        return ""
+    return f"port {port}: {done.stderr.decode(errors='replace').strip() or 'another server'}"
+
+
+def ports(run: Run) -> list[int]:
+    """Return the ports that the configuration makes the server listen on."""
+    done = _ask([PROGRAM, "-T"], run)
+    if not done.ok:
+        return []
+    found = parse(done.stdout.decode(errors="replace"))
+    return [int(value) for value in found.get("port", ()) if value.isdigit()]
+
+
+def _ask(argv: list[str], run: Run) -> Completed:
+    return run(argv, environment={"LC_ALL": "C"}, timeout_seconds=JUDGE_SECONDS)
+
+
+def _words(done: Completed, directory: str) -> str:
+    words = (done.stderr or done.stdout).decode(errors="replace").strip()
+    return words.replace(f"{directory}/", f"{CONFIGURATION_DIR}/")

@@ -1,0 +1,1 @@
+"""GitHub workflows under a declared policy: locate, decide, edit by position, prove."""

@@ -1,0 +1,72 @@
+#!/usr/bin/python
+# Copyright: aina-factory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The SSH server's settings, with a guard against locking oneself out."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ssh_server
+short_description: Harden the SSH server without locking its administrators out
+version_added: 0.2.0
+description:
+  - Owns V(/etc/ssh/sshd_config.d/10-aina-factory.conf). C(sshd) judges the whole configuration as it would be, for each
+    administrator, before anything is put in force.
+  - Refuses settings with which an administrator could not log in any more, and settings that another file keeps from
+    taking effect. When the server does not answer after its restart, the former settings come back.
+  - Whether a restart is owed is read off the running server. Open sessions outlive it.
+options:
+  settings:
+    description: Keywords of C(sshd_config) and their values. Without any, the file goes.
+    type: dict
+    default: {}
+  administrators:
+    description: Accounts that must be able to log in afterwards.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    description: Can predict what it would change without changing it. Settings are judged where a server is installed.
+    support: full
+  diff_mode:
+    description: Shows the settings that have changed or would change.
+    support: full
+  idempotent:
+    description: A second run changes nothing.
+    support: full
+author:
+  - aina-factory contributors (@ainative-academy)
+"""
+
+EXAMPLES = r"""
+- name: Let keys in only
+  aina.factory.ssh_server:
+    settings:
+      PasswordAuthentication: "no"
+      KbdInteractiveAuthentication: "no"
+    administrators: [ali]
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, and why.
+  returned: always
+  type: list
+  elements: str
+  sample: [write /etc/ssh/sshd_config.d/10-aina-factory.conf]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.aina.factory.plugins.module_utils import steps
+from ansible_collections.aina.factory.plugins.module_utils.steps import ssh_server
+
+
+def main() -> None:
+    """Run the module."""
+    steps.alone(AnsibleModule(ssh_server.ARGUMENTS, supports_check_mode=True), ssh_server)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+#!/usr/bin/python
+# Copyright: aina-factory contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A repository's GitHub workflows under a declared policy."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: workflow_policy
+short_description: Propose the changes that bring a repository's workflows under a declared policy
+version_added: 0.2.0
+description:
+  - Judges every workflow of the default branch and opens one pull request with what the policy changes - runners,
+    triggers, concurrency, time limits, permissions, pinned actions. Nothing is ever pushed to the default branch.
+  - Edits by position, so that the difference holds only the intended places and comments survive. The edited text is
+    read again, and must say exactly what was meant. A file that cannot be edited safely stays, and is reported.
+  - Names of jobs, and so of required checks, never change.
+  - Refuses public repositories, since anybody's pull request would run on the declared runner.
+  - Runs where PyYAML is, usually on the control node.
+requirements:
+  - PyYAML
+  - git
+options:
+  repository:
+    description: Owner and name of the repository at GitHub.
+    type: str
+    required: true
+  default_branch:
+    description: The branch that the pull request goes to.
+    type: str
+    default: main
+  policy:
+    description: The policy; the README of the role C(workflow_policy) explains the keys.
+    type: dict
+    default: {}
+  propose:
+    description: Whether a pull request is opened or refreshed. Otherwise the module only reports.
+    type: bool
+    default: true
+  github_api_url:
+    description: Where GitHub's REST API answers.
+    type: str
+    default: https://api.github.com
+  github_git_url:
+    description: Where git finds the repositories. Derived from O(github_api_url) when not given.
+    type: str
+  ca_path:
+    description: Certificate authorities to trust instead of the system's.
+    type: path
+  token_file:
+    description: A file that holds the token, readable by its owner alone. C(gh) is asked when not given. The token
+      needs the scope C(workflow).
+    type: path
+attributes:
+  check_mode:
+    description: Can predict what it would change without changing it.
+    support: full
+  diff_mode:
+    description: Shows the changed lines of each workflow.
+    support: full
+  idempotent:
+    description: A second run right after the first changes nothing.
+    support: full
+author:
+  - aina-factory contributors (@ainative-academy)
+"""
+
+EXAMPLES = r"""
+- name: Bring the workflows under the policy
+  aina.factory.workflow_policy:
+    repository: example/demo
+    policy:
+      runs_on:
+        strategy: variable
+        labels: [self-hosted, vds, linux]
+      required_checks: [ci]
+"""
+
+RETURN = r"""
+workflows:
+  description: Every workflow, with what is changed, what is kept and what is wrong.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The file's name.
+      type: str
+    edits:
+      description: What is changed, with the line.
+      type: list
+      elements: str
+    kept:
+      description: What the policy leaves alone, and why.
+      type: list
+      elements: str
+    problems:
+      description: What a person must look at.
+      type: list
+      elements: str
+pull_request:
+  description: Number and address of the pull request; empty when there is none.
+  returned: always
+  type: dict
+"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.urls import open_url
+
+from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
+from ansible_collections.aina.factory.plugins.module_utils.github import login
+from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.assembly import (
+    git_environment,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
+    Mirror,
+    MirrorError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.settings import git_url_of
+from ansible_collections.aina.factory.plugins.module_utils.workflows import policy as policies
+from ansible_collections.aina.factory.plugins.module_utils.workflows.repository import (
+    Plan,
+    Repository,
+    WorkflowsError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.workflows.yaml_nodes import composer
+
+try:
+    import yaml
+
+    YAML: Any = yaml
+except ImportError:
+    YAML = None
+
+# Of an App's token: what a pull request that changes workflows needs.
+_PERMISSIONS = {
+    "actions": "read",
+    "administration": "read",
+    "contents": "write",
+    "metadata": "read",
+    "pull_requests": "write",
+    "workflows": "write",
+}
+
+
+def _repository(module: AnsibleModule, directory: str) -> Repository:
+    parameters = module.params
+    name, api_url = parameters["repository"], parameters["github_api_url"]
+    git_url = (parameters["github_git_url"] or git_url_of(api_url)).rstrip("/")
+    ca_path, token_file = parameters["ca_path"] or "", parameters["token_file"] or ""
+    run = ansible_effects.runner(module)
+    fetch = ansible_effects.fetcher(open_url, ca_path)
+    chosen = login.Login("token_file" if token_file else "gh", token_file)
+    token = login.token_source(
+        chosen, api_url, name, _PERMISSIONS, run=run, fetch=fetch, now=time.time
+    )
+    module.no_log_values.add(token())
+    environment = git_environment(git_url, ca_path, token())
+    git = Mirror(run, Path(directory, "mirror.git"), f"{git_url}/{name}.git", environment)
+    transport = Transport(fetch, api_url, token, time.time)
+    return Repository(name, parameters["default_branch"], transport, git)
+
+
+def _converge(module: AnsibleModule) -> Plan:
+    section = Section(module.params["policy"], "workflow_policy")
+    policy = policies.from_section(section, module.params["default_branch"])
+    with tempfile.TemporaryDirectory(prefix="workflow-policy-") as directory:
+        repository = _repository(module, directory)
+        repository.check_visibility(policy)
+        plan = repository.plan(policy, composer(YAML))
+        if module.params["propose"] and not module.check_mode:
+            repository.propose(plan, policy)
+    return plan
+
+
+def _difference(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        {
+            "before_header": report.name,
+            "after_header": report.name,
+            "before": report.before,
+            "after": report.after,
+        }
+        for report in plan.reports
+        if report.before != report.after
+    ]
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "repository": {"type": "str", "required": True},
+            "default_branch": {"type": "str", "default": "main"},
+            "policy": {"type": "dict", "default": {}},
+            "propose": {"type": "bool", "default": True},
+            "github_api_url": {"type": "str", "default": "https://api.github.com"},
+            "github_git_url": {"type": "str"},
+            "ca_path": {"type": "path"},
+            # The name of a file, not a secret.
+            "token_file": {"type": "path", "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    if YAML is None:
+        module.fail_json(msg=missing_required_lib("PyYAML"))
+    try:
+        plan = _converge(module)
+    except (ConfigurationError, WorkflowsError, MirrorError, OSError, TimeoutError) as error:
+        module.fail_json(msg=str(error))
+    for problem in plan.problems:
+        module.warn(f"{module.params['repository']}: {problem}")
+    due = bool(plan.changed_files) and not plan.up_to_date
+    module.exit_json(
+        changed=due and module.params["propose"],
+        workflows=[
+            {
+                "name": report.name,
+                "edits": report.edits,
+                "kept": report.kept,
+                "problems": report.problems,
+            }
+            for report in plan.reports
+        ],
+        pull_request=plan.pull_request or {},
+        diff=[] if plan.up_to_date else _difference(plan),
+    )
+
+
+if __name__ == "__main__":
+    main()
