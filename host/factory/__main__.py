@@ -23,6 +23,7 @@ COMMANDS = {
     "janitor": "let go of what the server may forget",
     "jobs": "show declared against actual jobs",
     "marshal": "land what is green, oldest first",
+    "paperclip": "say whether agents are at work and who can reach it",
     "pause": "keep a job from running",
     "reap": "delete worktrees whose work has landed",
     "resume": "end a runtime pause",

@@ -48,6 +48,11 @@ options:
     type: list
     elements: str
     default: []
+  user:
+    description:
+      - The units are those of this user's own manager instead of the system's. It is made to run from boot on, without
+        a login.
+    type: str
 attributes:
   check_mode:
     description: Can predict what it would change without changing it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import units
+from ansible_collections.aina.factory.plugins.module_utils import units, user_managers
 from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, Any] = {
         },
     },
     "changed_paths": {"type": "list", "elements": "str", "default": []},
+    "user": {"type": "str"},
 }
 
 
@@ -42,17 +43,25 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what runs, and act."""
     specs = _specs(parameters)
     changed_paths = (*parameters["changed_paths"], *context.changed_paths)
+    user = parameters["user"]
     try:
         names = [spec.name for spec in specs]
-        statuses = units.read(names, context.run, time.time() - time.monotonic())
+        done = user_managers.provide(user, context.run, check_mode=context.check_mode)
+        run = user_managers.commanded(user, context.run)
+        if done and context.check_mode:
+            # There is no manager to ask yet: nothing runs.
+            statuses = dict.fromkeys(names, user_managers.NOTHING)
+        else:
+            statuses = units.read(names, run, time.time() - time.monotonic())
         actions = units.plan(specs, statuses, changed_paths, units.changed_at)
         if not context.check_mode:
-            units.apply(actions, context.run)
+            units.apply(actions, run)
     except (units.UnitsError, OSError, TimeoutError) as error:
         raise StepError(str(error)) from error
-    after = "".join(f"{action}\n" for action in actions)
+    told = [*done, *map(str, actions)]
+    after = "".join(f"{action}\n" for action in told)
     return {
-        "changed": bool(actions),
-        "actions": [str(action) for action in actions],
-        "diff": [{"before": "", "after": after}] if actions else [],
+        "changed": bool(told),
+        "actions": told,
+        "diff": [{"before": "", "after": after}] if told else [],
     }
