@@ -174,6 +174,29 @@ ensure_schemas() {
   fi
 }
 
+# --- What the status page and the alert rules are measured against -----------
+
+# Tests that miss these two are skipped and say how to get them.
+install_status_tools() {
+  command -v chromium >/dev/null || apt_install chromium
+  if ! command -v promtool >/dev/null && [[ ! -x $CACHE/prometheus/usr/bin/promtool ]]; then
+    # Unpacked, not installed: the package would start a server.
+    rm -rf "$CACHE/prometheus" && mkdir -p "$CACHE/prometheus"
+    (cd "$CACHE/prometheus" && apt-get download prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb)
+  fi
+}
+
+ensure_status_tools() {
+  if command -v chromium >/dev/null &&
+    { command -v promtool >/dev/null || [[ -x $CACHE/prometheus/usr/bin/promtool ]]; }; then
+    return
+  fi
+  if [[ $(id -u) != 0 ]] || ! is_debian_family; then
+    return
+  fi
+  step "browser and promtool" install_status_tools
+}
+
 # --- Container engine -------------------------------------------------------
 
 is_debian_family() { [[ -r /etc/os-release ]] && grep -qE '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release; }

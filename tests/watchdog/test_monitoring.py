@@ -20,12 +20,13 @@ from watchdog import seed
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "docs/monitoring/alerts.yml"
+UNPACKED = ROOT / ".cache/prometheus/usr/bin"
 DASHBOARD = ROOT / "docs/monitoring/dashboard.json"
 
 
 @pytest.fixture
 def promtool() -> str:
-    found = shutil.which("promtool")
+    found = shutil.which("promtool") or shutil.which("promtool", path=str(UNPACKED))
     if found is None:
         pytest.skip("no promtool (Debian: apt install prometheus)")
     return found

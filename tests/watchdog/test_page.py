@@ -15,7 +15,7 @@ from watchdog import browser, seed
 ARTEFACTS = Path(__file__).resolve().parents[2] / ".cache" / "watchdog"
 RED = {False: "rgb(179, 38, 30)", True: "rgb(255, 138, 128)"}
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
 def rendered(**changes: Any) -> str:
