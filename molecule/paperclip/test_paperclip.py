@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,19 @@ def pid(host: Any) -> str:
     return str(host.check_output(f"{SYSTEMCTL} show --property=MainPID --value paperclipai"))
 
 
-def answers(host: Any, **values: Any) -> None:
-    host.check_output(f"printf %s %s >{HOME}/answers.json", "%s", json.dumps(values))
+def answers(target: Any, **values: Any) -> None:
+    target.check_output(f"printf %s %s >{HOME}/answers.json", "%s", json.dumps(values))
+
+
+def healthy(host: Any) -> bool:
+    return bool(json.loads(host.run("factory paperclip --json").stdout).get("healthy"))
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(1)
 
 
 def test_it_runs_as_its_user_without_a_login_and_answers_on_loopback_alone(host: Any) -> None:
@@ -49,15 +61,10 @@ def test_the_watchdog_knows_it(host: Any) -> None:
 def test_it_comes_back_after_a_crash_and_after_its_manager(host: Any) -> None:
     before = pid(host)
     host.check_output(f"kill -9 {before}")
-    deadline = time.monotonic() + 60
-    while host.run("curl -fs http://127.0.0.1:3100/api/health").rc or pid(host) in ("0", before):
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    wait(lambda: pid(host) not in ("0", before) and healthy(host))
     # As after a boot: nobody logs in, the manager starts by itself.
     host.check_output("systemctl restart user@$(id -u ali).service")
-    while host.run(f"{SYSTEMCTL} is-active paperclipai").stdout != "active\n":
-        assert time.monotonic() < deadline + 60
-        time.sleep(1)
+    wait(lambda: healthy(host))
 
 
 def test_a_secret_is_in_its_environment_and_nowhere_else(host: Any) -> None:
@@ -72,7 +79,6 @@ def test_a_secret_is_in_its_environment_and_nowhere_else(host: Any) -> None:
     )
     assert run.returncode == 0, run.output
     assert "OtherSecret" not in run.output
-    assert behaviour.converge(SCENARIO).returncode == 0
 
 
 def test_a_change_restarts_it_but_never_while_an_agent_is_at_work(host: Any) -> None:
@@ -88,8 +94,6 @@ def test_a_change_restarts_it_but_never_while_an_agent_is_at_work(host: Any) -> 
     run = behaviour.converge(SCENARIO, paperclip_memory_high_mib=4096)
     assert run.returncode == 0, run.output
     assert pid(host) != before
-    assert behaviour.converge(SCENARIO, paperclip_memory_high_mib=4096).changed == []
-    assert behaviour.converge(SCENARIO).returncode == 0
 
 
 def test_a_version_that_this_node_cannot_run_is_refused_before_anything_changes(host: Any) -> None:
@@ -144,7 +148,7 @@ def test_a_backup_is_whole_and_brings_the_key(host: Any) -> None:
     kept = host.check_output("ls /var/backups/paperclip").split()
     assert "old.sql.gz" not in kept
     assert {"master.key", "config.json"} <= set(kept)
-    (dump,) = [name for name in kept if name.endswith(".sql.gz")]
+    dump = max(name for name in kept if name.endswith(".sql.gz"))
     assert host.check_output(f"zcat /var/backups/paperclip/{dump}") == "-- dump"
     assert host.check_output(f"ls {INSTANCE}/data/run-logs") == "new"
     assert host.file("/var/backups/paperclip").mode == 0o700
@@ -174,6 +178,7 @@ def test_an_exposed_port_is_refused(host: Any) -> None:
     finally:
         answers(host)
         host.check_output(f"{SYSTEMCTL} restart paperclipai")
+        wait(lambda: healthy(host))
 
     assert run.returncode != 0
     assert asked.rc == 1
