@@ -107,6 +107,7 @@ def test_a_version_that_this_node_cannot_run_is_refused_before_anything_changes(
     assert host.check_output("ls /usr/local/lib/aina-paperclip").split() == [
         "2026.824.1",
         "backup",
+        "settings",
         "start",
     ]
 
