@@ -74,6 +74,8 @@ def _carry_out(cycle: Cycle) -> None:
         if not cycle.finish(number) and number in cycle.memory.cleanups:
             cycle.forget(number)
     plan = _plan(cycle)
+    if cycle.snapshot is not None and cycle.snapshot.limited:
+        raise StopCycle("limited", f"{cycle.report.incomplete}; the next cycle goes on there")
     if native and cycle.snapshot is not None and cycle.snapshot.complete:
         for number in queueing.ended(cycle.memory, {d.number for d in plan.decisions}):
             cycle.finish(number)

@@ -66,6 +66,7 @@ def from_document(document: Mapping[str, Any]) -> Memory:
                 for number, item in document.get("conflicts", {}).items()
             },
             landed_count=int(document["landed_count"]),
+            list_cursor=str(document["list_cursor"]),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise MemoryFormatError(f"not a marshal's memory: {error!r}") from error
