@@ -258,7 +258,8 @@ class Cycle:
         self.report.incomplete = snapshot.incomplete_reason
         self.report.main_red_since = plan.main_red_since
         ended = queueing.ended(self.memory, open_now)
-        self.report.intends = bool(self.memory.cleanups or ended) or plan.acts
+        owed = self.memory.cleanups or self.memory.leftovers or ended
+        self.report.intends = bool(owed) or plan.acts
         decided = {decision.number: decision for decision in plan.decisions}
         kept = {n: d for n, d in self.report.decisions.items() if n in self.report.results}
         self.report.decisions = {**kept, **decided}

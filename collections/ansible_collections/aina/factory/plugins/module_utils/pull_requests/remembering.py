@@ -57,6 +57,7 @@ def from_document(document: Mapping[str, Any]) -> Memory:
             cleanups={int(key): str(head) for key, head in document["cleanups"].items()},
             queued={int(key): str(head) for key, head in document["queued"].items()},
             train=_train(document["train"]),
+            leftovers=tuple(str(branch) for branch in document["leftovers"]),
             conflicts={
                 int(number): Conflict(
                     str(item["head_oid"]),

@@ -224,6 +224,8 @@ class Memory:
     # The head with which each entered GitHub's own queue.
     queued: Mapping[int, str] = field(default_factory=dict)
     train: TrainMemory = TrainMemory()
+    # Batch branches that nobody needs any more and that still have to be deleted.
+    leftovers: tuple[str, ...] = ()
     conflicts: Mapping[int, Conflict] = field(default_factory=dict)
     landed_count: int = 0
     # Where the next look goes on with the list, after the oldest page.

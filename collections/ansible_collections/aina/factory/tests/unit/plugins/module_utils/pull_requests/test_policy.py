@@ -121,6 +121,7 @@ def test_the_memory_survives_its_file() -> None:
         cleanups={3: "h"},
         queued={6: "h"},
         list_cursor="c",
+        leftovers=("train/old",),
         train=TrainMemory(
             TrainRun(((1, "h"),), "b", "t", ("x",), "train/t", 4.0, True),
             ((1, "h"),),
