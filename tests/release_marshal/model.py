@@ -277,7 +277,12 @@ class Forge:
         )
 
     def look(
-        self, policy: Policy, branch: str, wanted: Mapping[int, str], always: Collection[int]
+        self,
+        policy: Policy,
+        branch: str,
+        wanted: Mapping[int, str],
+        always: Collection[int],
+        resume_at: str = "",
     ) -> Snapshot:
         self.repository.pause()
         self.repository.advance_queue()

@@ -36,7 +36,7 @@ def end_state(repository: Repository) -> object:
     return [
         (p.number, p.state, p.base, p.branch_there, sorted(p.labels), len(p.comments))
         for p in repository.pulls.values()
-    ], sorted(repository.trees[repository.main[-1]].items())
+    ], (sorted(repository.trees[repository.main[-1]].items()), sorted(repository.branches))
 
 
 def test_thirty_green_ones_with_lazy_mergeability_land_in_one_cycle_oldest_first() -> None:
@@ -361,6 +361,20 @@ def test_a_train_of_thirty_lands_every_good_one_in_at_most_twelve_runs(
     assert repository.red_mains == 0
     assert len(repository.ci_runs) <= 12
     assert repository.branches == {}
+
+
+def test_a_project_that_leaves_the_train_leaves_no_branch() -> None:
+    repository = Repository(independent(3), TRAIN, faults={1: "crash_before"})
+    runner = Runner(repository)
+    with pytest.raises(Crash):
+        runner.cycle()
+    assert repository.branches
+
+    repository.policy = POLICY
+    runner.until_quiet()
+
+    assert repository.branches == {}
+    assert landed(repository) == [1, 2, 3]
 
 
 def test_no_pair_of_bad_ones_needs_more_than_twelve_runs() -> None:

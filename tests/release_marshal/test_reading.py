@@ -158,13 +158,11 @@ def test_the_configured_command_is_asked_to_resolve_a_conflict(
     with Simulator("small") as simulator:
         addresses = simulator.addresses()
         login = {"method": "token_file", "token_file": addresses["token_file"]}
-        path = settings_file(tmp_path, addresses, login)
-        document = json.loads(Path(path).read_text())
-        document["marshal"]["projects"][0]["merge"] = {
+        merge = {
             "conflict_lane": {"command": [str(command), "run"], "tries": 1, "max_per_day": 2},
             "duplicates": {"agents": ["ali"]},
         }
-        Path(path).write_text(json.dumps(document))
+        path = settings_file(tmp_path, addresses, login, merge)
 
         assert main(["marshal", "--config", path, "--json", "--dry-run"]) == 0
         assert not (tmp_path / "asked").exists()
@@ -183,3 +181,26 @@ def test_the_configured_command_is_asked_to_resolve_a_conflict(
         assert (tmp_path / "asked").read_text().splitlines() == [f"run {NAME} {number}"] * 2
         assert "lane ended with 3" in results[0][0][1]
         assert results[1:] == [[(number, "lane_asked")], [(number, "")]]
+
+
+def test_a_conflict_starts_a_lane_of_the_server_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = tmp_path / "systemd-run"
+    command.write_text(LANE)
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with Simulator("small") as simulator:
+        addresses = simulator.addresses()
+        login = {"method": "token_file", "token_file": addresses["token_file"]}
+        merge = {"conflict_lane": True, "duplicates": {"agents": ["ali"]}}
+        path = settings_file(tmp_path, addresses, login, merge)
+
+        for _ in range(2):
+            assert main(["marshal", "--config", path, "--json"]) == 0
+            capsys.readouterr()
+
+        assert (tmp_path / "asked").read_text().splitlines() == [
+            "--quiet --collect --no-block --slice=factory-lanes.slice"
+            f" /usr/local/bin/factory lane run {NAME} 5"
+        ]

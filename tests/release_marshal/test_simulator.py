@@ -313,14 +313,19 @@ def test_the_command_prints_who_must_act(
         assert everything.stdout == ""
 
 
-def settings_file(tmp_path: Path, addresses: dict[str, Any], login: dict[str, Any]) -> str:
+def settings_file(
+    tmp_path: Path,
+    addresses: dict[str, Any],
+    login: dict[str, Any],
+    merge: dict[str, Any] | None = None,
+) -> str:
     path = tmp_path / "factory.json"
     marshal_section = {
         "github_api_url": addresses["api_url"],
         "ca_file": addresses["ca_file"],
         "state_dir": str(tmp_path / "state"),
         "login": login,
-        "projects": [{"name": "demo", "repository": NAME}],
+        "projects": [{"name": "demo", "repository": NAME, "merge": merge or {}}],
     }
     path.write_text(json.dumps({"marshal": marshal_section}))
     return str(path)
@@ -364,18 +369,6 @@ def test_a_second_run_at_once_says_who_holds_the_lock(
         with locks.exclusive(tmp_path / "state/demo/lock"):
             assert main(["marshal", "--config", path, "--json"]) == 75
         assert "lock" in json.loads(capsys.readouterr().out)["error"]
-
-
-def test_a_list_that_breaks_off_lands_nothing(tmp_path: Path) -> None:
-    with Simulator(repository(120)) as simulator:
-        rig = Rig(simulator, tmp_path, policy())
-        simulator.add_fault({"path": "*graphql", "skip": 1, "times": 4, "answer": {"status": 502}})
-
-        report = rig.cycle()
-
-        assert report.gate == "data_incomplete"
-        assert set(rig.states.values()) == {"OPEN"}
-        assert rig.simulator.dispatcher.counts()["writes"] == 0
 
 
 def queueing(*heads: str, **ci: Any) -> dict[str, Any]:

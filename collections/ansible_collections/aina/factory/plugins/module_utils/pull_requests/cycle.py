@@ -118,6 +118,8 @@ class Report:
     decisions: dict[int, Decision] = field(default_factory=dict)
     results: dict[int, str] = field(default_factory=dict)
     gate: str = ""
+    # Why the list of open pull requests may not be whole.
+    incomplete: str = ""
     stopped: str = ""
     failed: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -145,6 +147,7 @@ class Report:
             "repository": self.repository,
             "mode": self.mode,
             "gate": self.gate,
+            "incomplete": self.incomplete,
             "stopped": self.stopped,
             "failed": self.failed,
             "halted_since": self.halted_since,
@@ -237,7 +240,10 @@ class Cycle:
         train = self.memory.train
         aboard = train.run.members if train.run is not None else ()
         always = {number for number, _head in (*aboard, *train.suspects)}
-        snapshot = self.world.forge.look(self.policy, self.branch, self._ranks(), always)
+        snapshot = self.world.forge.look(
+            self.policy, self.branch, self._ranks(), always, self.memory.list_cursor
+        )
+        self.memory = replace(self.memory, list_cursor=snapshot.resume_at)
         open_now = {pull.number: pull for pull in snapshot.pulls}
         if self.policy.mode == "native":
             self.memory = queueing.noticed(self.policy, self.memory, open_now, self.world.now())
@@ -249,9 +255,11 @@ class Cycle:
         snapshot, plan = self._without_rivals(snapshot)
         self.snapshot = snapshot
         self.report.gate = plan.gate.code if plan.gate else ""
+        self.report.incomplete = snapshot.incomplete_reason
         self.report.main_red_since = plan.main_red_since
         ended = queueing.ended(self.memory, open_now)
-        self.report.intends = bool(self.memory.cleanups or ended) or plan.acts
+        owed = self.memory.cleanups or self.memory.leftovers or ended
+        self.report.intends = bool(owed) or plan.acts
         decided = {decision.number: decision for decision in plan.decisions}
         kept = {n: d for n, d in self.report.decisions.items() if n in self.report.results}
         self.report.decisions = {**kept, **decided}

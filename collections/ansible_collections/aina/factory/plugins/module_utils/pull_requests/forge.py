@@ -55,11 +55,17 @@ class Forge(Protocol):
     meter: Meter
 
     def look(
-        self, policy: Policy, branch: str, wanted: Mapping[int, str], always: Collection[int]
+        self,
+        policy: Policy,
+        branch: str,
+        wanted: Mapping[int, str],
+        always: Collection[int],
+        resume_at: str = "",
     ) -> Snapshot:
         """Return all open pull requests.
 
         ``wanted`` ranks what deserves the full look; those in ``always`` get it first.
+        ``resume_at`` is where an earlier look had to leave the list.
         """
 
     def reread(

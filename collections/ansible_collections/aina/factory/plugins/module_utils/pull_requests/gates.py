@@ -48,9 +48,6 @@ def closed(policy: Policy, snapshot: Snapshot, now: float) -> Verdict | None:
     """Return what stops every pull request of the repository, or None."""
     if snapshot.archived:
         return wait("archived", "the repository is archived", Owner.ADMIN)
-    if not snapshot.complete:
-        detail = snapshot.incomplete_reason or "not all open pull requests could be read"
-        return wait("data_incomplete", detail, Owner.MARSHAL)
     if snapshot.memory.halted_since:
         return wait("halted", snapshot.memory.halted_reason, Owner.ADMIN)
     if snapshot.hold_issues:

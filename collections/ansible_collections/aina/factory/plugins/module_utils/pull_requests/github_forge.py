@@ -27,6 +27,10 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge i
     MovedError,
     NotMergeableError,
 )
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.listing import (
+    MALFORMED,
+    Listing,
+)
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Branch,
@@ -36,10 +40,8 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Snapshot,
 )
 
-_PAGE_SIZES = (100, 50, 25, 10)
 _TRANSIENT = "Base branch was modified"
 _MOVED = "Head branch was modified"
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
 class GithubForge:
@@ -58,10 +60,19 @@ class GithubForge:
     # -- reading ------------------------------------------------------------------
 
     def look(
-        self, policy: Policy, branch: str, wanted: Mapping[int, str], always: Collection[int]
+        self,
+        policy: Policy,
+        branch: str,
+        wanted: Mapping[int, str],
+        always: Collection[int],
+        resume_at: str = "",
     ) -> Snapshot:
         """Return all open pull requests, the most deserving ones in full."""
-        snapshot = self._list(policy, branch)
+        snapshot = self._list(policy, branch, resume_at)
+        left = self.meter.points_remaining
+        if snapshot.limited or left < policy.points_floor:
+            # Nothing will land: details would be points spent for nothing.
+            return replace(snapshot, points_remaining=left)
         asked = snapshot.branch
         self._wants = {
             "threads": asked.conversation_resolution,
@@ -73,57 +84,27 @@ class GithubForge:
         pulls = tuple(full.get(pull.number, pull) for pull in snapshot.pulls)
         return replace(snapshot, pulls=pulls, points_remaining=self.meter.points_remaining)
 
-    def _list(self, policy: Policy, branch: str) -> Snapshot:
-        pulls: dict[int, PullRequest] = {}
-        head: dict[str, Any] | None = None
-        cursor, size, problem = None, 0, ""
-        while True:
+    def _list(self, policy: Policy, branch: str, resume_at: str) -> Snapshot:
+        def ask(size: int, cursor: str | None, head: bool) -> dict[str, Any]:
             variables = {
                 "owner": self._owner,
                 "name": self._name,
                 "branch": f"refs/heads/{branch}",
                 "hold": [policy.hold_issue_label] if policy.hold_issue_label else None,
-                "first": _PAGE_SIZES[size],
+                "first": size,
                 "after": cursor,
-                "head": head is None,
+                "head": head,
             }
-            try:
-                found = self._transport.graphql(queries.LIST, variables)["repository"]
-                page = found["pullRequests"]
-                rows = [parsing.thin(node) for node in page["nodes"]]
-            except (UncertainError, *_MALFORMED) as error:
-                if size + 1 < len(_PAGE_SIZES):
-                    size += 1
-                    continue
-                if head is None:
-                    raise UncertainError(f"the list could not be read: {error}") from error
-                problem = f"the list ends after {len(pulls)}: {error}"
-                break
-            except PartialError as error:
-                if size + 1 < len(_PAGE_SIZES):
-                    size += 1
-                    continue
-                if head is None:
-                    raise
-                problem = f"the list ends after {len(pulls)}: {error}"
-                break
-            head = head or found
-            pulls.update((row.number, row) for row in rows)
-            if not page["pageInfo"]["hasNextPage"]:
-                if len(pulls) < page["totalCount"]:
-                    problem = f"{len(pulls)} of {page['totalCount']} were listed"
-                break
-            cursor = page["pageInfo"]["endCursor"]
-        return self._snapshot(head, policy, branch, pulls, problem)
+            return self._transport.graphql(queries.LIST, variables)
 
-    def _snapshot(
-        self,
-        head: dict[str, Any],
-        policy: Policy,
-        branch: str,
-        pulls: dict[int, PullRequest],
-        problem: str,
-    ) -> Snapshot:
+        listing = Listing(ask, lambda: self.meter.points_remaining >= policy.points_floor)
+        listing.read(resume_at)
+        return self._snapshot(policy, branch, listing)
+
+    def _snapshot(self, policy: Policy, branch: str, listing: Listing) -> Snapshot:
+        head, problem = listing.head, listing.problem
+        if not problem and len(listing.pulls) < listing.total_count:
+            problem = f"{len(listing.pulls)} of {listing.total_count} were listed"
         if head["ref"] is None:
             raise RefusedError(f"{self.repository} has no branch {branch}")
         try:
@@ -132,14 +113,16 @@ class GithubForge:
             return Snapshot(
                 repository=self.repository,
                 branch=base,
-                pulls=tuple(pulls.values()),
+                pulls=tuple(listing.pulls.values()),
                 complete=not problem,
                 incomplete_reason=problem,
+                resume_at=listing.resume_at,
+                limited=listing.limited,
                 hold_issues=tuple(f"#{item['number']} {item['title']}" for item in holds),
                 deletes_branch_on_merge=head["deleteBranchOnMerge"],
                 archived=head["isArchived"],
             )
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
 
     def _in_full(self, pulls: Sequence[PullRequest]) -> dict[int, PullRequest]:
@@ -149,7 +132,7 @@ class GithubForge:
         variables = {"ids": [pull.id for pull in pulls], **self._wants}
         try:
             nodes = self._transport.graphql(queries.FULL, variables)["nodes"]
-        except (UncertainError, PartialError, *_MALFORMED) as error:
+        except (UncertainError, PartialError, *MALFORMED) as error:
             if len(pulls) > 1:
                 middle = len(pulls) // 2
                 return {**self._in_full(pulls[:middle]), **self._in_full(pulls[middle:])}
@@ -172,7 +155,7 @@ class GithubForge:
                 for node in nodes
                 if node
             }
-        except (UncertainError, PartialError, *_MALFORMED):
+        except (UncertainError, PartialError, *MALFORMED):
             return pulls
         return {
             number: replace(pull, detail=replace(pull.detail, guarded_by=told[number]))
@@ -186,7 +169,7 @@ class GithubForge:
             return replace(pull, unreadable="its head moved while it was read")
         try:
             detail = parsing.detail(node)
-        except _MALFORMED as error:
+        except MALFORMED as error:
             return replace(pull, unreadable=f"unexpected answer: {error!r}")
         page = (node["checked"] or {}).get("contexts") or {}
         if detail.checks.items and (page.get("pageInfo") or {}).get("hasNextPage"):
@@ -203,7 +186,7 @@ class GithubForge:
                     return Checks(tuple(items), complete=False)
                 page = node["checked"]["contexts"]
                 items += [parsing.check(found) for found in page["nodes"]]
-        except (UncertainError, PartialError, *_MALFORMED):
+        except (UncertainError, PartialError, *MALFORMED):
             return Checks(tuple(items), complete=False)
         return Checks(tuple(items), complete=len(items) == page["totalCount"])
 
@@ -227,7 +210,7 @@ class GithubForge:
                 if node is not None and node["state"] == "OPEN":
                     fresh[number] = self._joined(parsing.thin(node), node)
             base = parsing.branch(found["ref"])
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
         return base, {**pulls, **self._with_labellings(fresh)}
 
@@ -258,7 +241,7 @@ class GithubForge:
                 dependants_complete=len(dependants["nodes"]) == dependants["totalCount"],
                 comments=tuple(item["body"] for item in node["comments"]["nodes"]),
             )
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
 
     def commit_checks(self, oid: str) -> Checks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
     ForgeError,
@@ -31,6 +32,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Verb
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Memory,
+    TrainMemory,
     TrainRun,
 )
 
@@ -68,12 +70,15 @@ def run(
 
 
 def _carry_out(cycle: Cycle) -> None:
+    _sweep(cycle)
     native = cycle.policy.mode == "native"
     for number in () if native else sorted({*cycle.memory.cleanups, *cycle.memory.queued}):
         # What is still in GitHub's queue may have entered before the mode was changed.
         if not cycle.finish(number) and number in cycle.memory.cleanups:
             cycle.forget(number)
     plan = _plan(cycle)
+    if cycle.snapshot is not None and cycle.snapshot.limited:
+        raise StopCycle("limited", f"{cycle.report.incomplete}; the next cycle goes on there")
     if native and cycle.snapshot is not None and cycle.snapshot.complete:
         for number in queueing.ended(cycle.memory, {d.number for d in plan.decisions}):
             cycle.finish(number)
@@ -260,10 +265,7 @@ def _drive(cycle: Cycle, plan: Plan) -> None:
     """Test and land batches until nothing is left to do or the cycle's time is over."""
     while plan.train is not None and plan.gate is None and cycle.left_seconds() > 0:
         step = plan.train
-        old = cycle.memory.train.run
-        cycle.remember(train=step.memory)
-        if old is not None and step.memory.run is None:
-            _drop(cycle, old)
+        _keep(cycle, step.memory)
         if step.verb in ("rest", "stuck"):
             return
         if step.verb == "start":
@@ -332,15 +334,34 @@ def _land(cycle: Cycle) -> bool:
         if result != "merged":
             break
         landed.add(number)
-    _drop(cycle, run_)
     memory = trains.after_landing(cycle.memory.train, frozenset(landed), cycle.world.now())
     if len(landed) < len(run_.members):
         memory = replace(memory, suspects=(), bad=cycle.memory.train.bad)
-    cycle.remember(train=memory)
+    _keep(cycle, memory)
     return len(landed) == len(run_.members)
 
 
-def _drop(cycle: Cycle, run_: TrainRun) -> None:
-    _quietly(
-        lambda: cycle.write(lambda: cycle.world.forge.delete_branch(run_.branch), "train_delete")
-    )
+def _keep(cycle: Cycle, memory: TrainMemory) -> None:
+    """Remember what the train knows; the branch of a run that is over goes."""
+    old = cycle.memory.train.run
+    if old is not None and memory.run is None:
+        # Kept together: a run that dies before the deletion leaves it to the next one.
+        cycle.remember(train=memory, leftovers=(*cycle.memory.leftovers, old.branch))
+        _sweep(cycle)
+    else:
+        cycle.remember(train=memory)
+
+
+def _sweep(cycle: Cycle) -> None:
+    """Delete the batch branches that are over; one that cannot be deleted now has another turn."""
+    if cycle.policy.mode != "train" and cycle.memory.train.run is not None:
+        branch = cycle.memory.train.run.branch
+        cycle.remember(train=TrainMemory(), leftovers=(*cycle.memory.leftovers, branch))
+    for branch in cycle.memory.leftovers:
+        _quietly(partial(_delete, cycle, branch))
+
+
+def _delete(cycle: Cycle, branch: str) -> None:
+    cycle.write(lambda: cycle.world.forge.delete_branch(branch), "train_delete")
+    left = tuple(name for name in cycle.memory.leftovers if name != branch)
+    cycle.remember(leftovers=left)

@@ -15,6 +15,11 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
 
 MODES = ("fast", "strict", "train", "native")
 METHODS = ("squash", "merge", "rebase")
+# What starts a lane of this server and does not wait for it; the repository and the number follow.
+LANE_COMMAND = (
+    *("systemd-run", "--quiet", "--collect", "--no-block", "--slice=factory-lanes.slice"),
+    *("/usr/local/bin/factory", "lane", "run"),
+)
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -180,7 +185,7 @@ class Policy:
             points_floor=section.integer("points_floor", 500, minimum=0),
             duplicates=_duplicates(section.section("duplicates", {})),
             train=_train(section.section("train", {})),
-            conflict_lane=_conflict_lane(section.section("conflict_lane", {})),
+            conflict_lane=_conflict_lane(section),
         )
         section.done()
         return policy
@@ -210,9 +215,13 @@ def _train(section: Section) -> Train:
     return train
 
 
-def _conflict_lane(section: Section) -> ConflictLane:
+def _conflict_lane(whole: Section) -> ConflictLane:
+    wanted = whole.value("conflict_lane", False)
+    if isinstance(wanted, bool):
+        return ConflictLane(command=LANE_COMMAND) if wanted else ConflictLane()
+    section = whole.section("conflict_lane")
     lane = ConflictLane(
-        command=tuple(section.strings("command", [])),
+        command=tuple(section.strings("command", list(LANE_COMMAND))),
         tries=section.integer("tries", 2, minimum=1),
         max_per_day=section.integer("max_per_day", 1, minimum=0, maximum=24),
     )

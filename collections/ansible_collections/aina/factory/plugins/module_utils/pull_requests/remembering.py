@@ -57,6 +57,7 @@ def from_document(document: Mapping[str, Any]) -> Memory:
             cleanups={int(key): str(head) for key, head in document["cleanups"].items()},
             queued={int(key): str(head) for key, head in document["queued"].items()},
             train=_train(document["train"]),
+            leftovers=tuple(str(branch) for branch in document["leftovers"]),
             conflicts={
                 int(number): Conflict(
                     str(item["head_oid"]),
@@ -66,6 +67,7 @@ def from_document(document: Mapping[str, Any]) -> Memory:
                 for number, item in document.get("conflicts", {}).items()
             },
             landed_count=int(document["landed_count"]),
+            list_cursor=str(document["list_cursor"]),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise MemoryFormatError(f"not a marshal's memory: {error!r}") from error

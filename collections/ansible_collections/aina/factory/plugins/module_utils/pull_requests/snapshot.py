@@ -224,19 +224,29 @@ class Memory:
     # The head with which each entered GitHub's own queue.
     queued: Mapping[int, str] = field(default_factory=dict)
     train: TrainMemory = TrainMemory()
+    # Batch branches that nobody needs any more and that still have to be deleted.
+    leftovers: tuple[str, ...] = ()
     conflicts: Mapping[int, Conflict] = field(default_factory=dict)
     landed_count: int = 0
+    # Where the next look goes on with the list, after the oldest page.
+    list_cursor: str = ""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One look. ``complete`` is false when an open pull request may be missing."""
+    """One look. ``complete`` is false when an open pull request may be missing.
+
+    Then nothing is closed or labelled; what was seen in full may still land.
+    """
 
     repository: str
     branch: Branch
     pulls: tuple[PullRequest, ...]
     complete: bool = True
     incomplete_reason: str = ""
+    # Where the list had to be left, and whether GitHub's limit was why.
+    resume_at: str = ""
+    limited: bool = False
     hold_issues: tuple[str, ...] = ()
     deletes_branch_on_merge: bool = False
     archived: bool = False

@@ -70,6 +70,8 @@ def _state(
         return "problem", document["stopped"]
     if document["main_red_since"]:
         return "problem", "the default branch is red"
+    if document["incomplete"]:
+        return "problem", f"the list could not be read to its end: {document['incomplete']}"
     return "ok", document["stopped"] or document["gate"]
 
 

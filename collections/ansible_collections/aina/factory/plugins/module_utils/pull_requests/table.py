@@ -20,6 +20,8 @@ def render(document: Mapping[str, Any], now: float) -> str:
         lines.append("  ".join([*cells, row[-1]]).rstrip())
     if not rows:
         lines.append("no open pull request")
+    if document["incomplete"]:
+        lines.append(f"incomplete: {document['incomplete']}; the next cycle goes on there")
     lines += [f"warning: {text}" for text in document["warnings"]]
     if document["stopped"]:
         lines.append(f"stopped: {document['stopped']}")

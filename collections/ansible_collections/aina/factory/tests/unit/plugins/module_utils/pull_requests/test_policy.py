@@ -13,7 +13,11 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests import 
     remembering,
     settings,
 )
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
+    LANE_COMMAND,
+    ConflictLane,
+    Policy,
+)
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Conflict,
     Memory,
@@ -33,9 +37,25 @@ def test_the_empty_mapping_is_the_default() -> None:
     assert policy().digest() == Policy().digest() != policy(mode="train").digest()
 
 
+LANES = [
+    (False, ConflictLane()),
+    (True, ConflictLane(LANE_COMMAND)),
+    ({"tries": 3}, ConflictLane(LANE_COMMAND, tries=3)),
+    ({"command": ["x"], "max_per_day": 2}, ConflictLane(("x",), max_per_day=2)),
+]
+
+
+@pytest.mark.parametrize(("value", "lane"), LANES)
+def test_a_conflict_lane_is_the_servers_own_unless_a_command_is_given(
+    value: object, lane: ConflictLane
+) -> None:
+    assert policy(conflict_lane=value).conflict_lane == lane
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
+        ({"conflict_lane": "yes"}, "merge.conflict_lane is 'yes'; it must be a mapping"),
         ({"mode": "quick"}, "merge.mode is 'quick'"),
         ({"max_merges_per_cycle": -1}, "must be at least 0"),
         ({"conflict_lane": {"command": "lane run"}}, "merge.conflict_lane.command is 'lane run'"),
@@ -100,6 +120,8 @@ def test_the_memory_survives_its_file() -> None:
         refused={2: Refusal("h", "t", 3.0, "left_merge_queue")},
         cleanups={3: "h"},
         queued={6: "h"},
+        list_cursor="c",
+        leftovers=("train/old",),
         train=TrainMemory(
             TrainRun(((1, "h"),), "b", "t", ("x",), "train/t", 4.0, True),
             ((1, "h"),),

@@ -24,6 +24,7 @@ def report(**changes: Any) -> dict[str, Any]:
         "mode": "fast",
         "time": NOW - 120,
         "gate": "",
+        "incomplete": "",
         "stopped": "",
         "failed": False,
         "halted_since": 0.0,
@@ -74,6 +75,7 @@ STATES = [
     ({"failed": True, "stopped": "forbidden: no access"}, "problem", "forbidden"),
     ({"halted_since": NOW - 9, "halted_reason": "#3 landed as x"}, "problem", "#3 landed as x"),
     ({"main_red_since": NOW - 9}, "problem", "red"),
+    ({"incomplete": "100 of 300 were listed"}, "problem", "100 of 300"),
     # Old news say nothing about now, good or bad.
     ({"time": NOW - 2 * HOUR}, "unknown", "120 min ago"),
     ({"time": NOW - 2 * HOUR, "failed": True}, "unknown", "120 min ago"),

@@ -1,0 +1,98 @@
+"""The list of all open pull requests, oldest first, page by page, and where it had to be left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import parsing
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
+    LimitedError,
+    UncertainError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+    PullRequest,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import (
+    PartialError,
+)
+
+PAGE_SIZES = (100, 50, 25, 10)
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+
+# Ask for (page size, cursor or None, whether the repository's own facts are wanted too).
+AskPage = Callable[[int, str | None, bool], dict[str, Any]]
+
+
+@dataclass
+class Listing:
+    """What was read so far. ``problem`` says why the list could not be read to its end."""
+
+    ask: AskPage
+    affordable: Callable[[], bool]
+    head: dict[str, Any] = field(default_factory=dict)
+    pulls: dict[int, PullRequest] = field(default_factory=dict)
+    total_count: int = 0
+    problem: str = ""
+    resume_at: str = ""
+    limited: bool = False
+    _size: int = 0
+
+    def read(self, resume_at: str) -> None:
+        """Read the oldest page, then on from ``resume_at``, then what lies between.
+
+        Raises:
+            ForgeError: not even the oldest page could be read.
+
+        """
+        second = self._page(None)
+        if second is None:
+            return
+        if resume_at and not self._read_on(resume_at):
+            moved_on = self.resume_at != resume_at
+            if moved_on or self.limited or not self.affordable():
+                return
+            # That place leads nowhere any more: one page after the other.
+        self.problem, self.resume_at = "", ""
+        self._read_on(second)
+
+    def _read_on(self, cursor: str) -> bool:
+        """Read from ``cursor`` to the end; say whether it was reached."""
+        place: str | None = cursor
+        while place is not None and len(self.pulls) < self.total_count:
+            if not self.affordable():
+                return self._cut(place, "the points left are kept for others")
+            try:
+                place = self._page(place)
+            except LimitedError as error:
+                self.limited = True
+                return self._cut(place or cursor, str(error))
+            except (UncertainError, PartialError, *MALFORMED) as error:
+                return self._cut(place or cursor, str(error))
+        return True
+
+    def _cut(self, place: str, why: str) -> bool:
+        self.resume_at = place
+        self.problem = f"{len(self.pulls)} of {self.total_count} were listed: {why}"
+        return False
+
+    def _page(self, cursor: str | None) -> str | None:
+        """Read one page, in smaller pieces if need be; return where the next one begins."""
+        while True:
+            try:
+                found = self.ask(PAGE_SIZES[self._size], cursor, not self.head)["repository"]
+                page = found["pullRequests"]
+                rows = [parsing.thin(node) for node in page["nodes"]]
+                more, end = page["pageInfo"]["hasNextPage"], page["pageInfo"]["endCursor"]
+                self.total_count = page["totalCount"]
+            except (UncertainError, PartialError, *MALFORMED) as error:
+                if self._size + 1 < len(PAGE_SIZES):
+                    self._size += 1
+                    continue
+                if self.head or isinstance(error, (UncertainError, PartialError)):
+                    raise
+                raise UncertainError(f"the list could not be read: {error!r}") from error
+            self.head = self.head or found
+            self.pulls.update((row.number, row) for row in rows)
+            return end if more else None
