@@ -51,6 +51,8 @@ def files() -> None:
 
 def commits() -> None:
     repository = "/srv/corpus/repository"
+    if not Path(repository).exists():
+        return
     argv = ["git", "-c", "safe.directory=*", "-C", repository, "rev-list", "--all", "--reflog"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     for line in sorted(done.stdout.split()):

@@ -138,11 +138,11 @@ class Host:
                 return False
             deadline = time.monotonic() + 60
             while time.monotonic() < deadline and process.poll() is None:
-                connections = sh("pgrep", "-g", str(process.pid), "-f", "docker.*exec", check=False)
+                connections = [pid for pid in descendants(process.pid) if is_connection(pid)]
+                for pid in connections:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 if connections:
-                    for pid in connections.split():
-                        with contextlib.suppress(ProcessLookupError):
-                            os.kill(int(pid), signal.SIGKILL)
                     break
                 time.sleep(0.02)
             assert process.stdout is not None
@@ -169,6 +169,29 @@ class Host:
                 return
             time.sleep(0.3)
         raise AssertionError("the host did not boot within 120 s")
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Yield all processes below one; Ansible's workers are in sessions of their own."""
+    parents: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(status.parent.name))
+    pending = [pid]
+    while pending:
+        children = parents.get(pending.pop(), [])
+        pending += children
+        yield from children
+
+
+def is_connection(pid: int) -> bool:
+    """Whether a process carries a command to the host."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return words[0].endswith(b"docker") and b"exec" in words
 
 
 def began(process: subprocess.Popen[str], number: int) -> bool:

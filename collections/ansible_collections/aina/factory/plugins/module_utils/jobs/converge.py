@@ -310,7 +310,12 @@ def _park(moves: Sequence[tuple[str, str]], result: Result, *, check: bool) -> N
         result.changed = True
         result.actions.append(f"park {source}")
         result.diff.append(
-            {"before_header": source, "after_header": target, "before": "here\n", "after": "parked\n"}
+            {
+                "before_header": source,
+                "after_header": target,
+                "before": "here\n",
+                "after": "parked\n",
+            }
         )
         if check:
             continue
