@@ -19,6 +19,8 @@ DEFAULT_CONFIGURATION = "/etc/aina-factory/factory.json"
 # several run every few minutes.
 COMMANDS = {
     "backup": "make and prove a snapshot of this server",
+    "drain": "begin nothing new and wait until nothing works",
+    "drift": "look how far the server is from its declaration",
     "images": "show the images, or build what changed",
     "janitor": "let go of what the server may forget",
     "jobs": "show declared against actual jobs",

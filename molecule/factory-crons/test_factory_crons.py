@@ -466,3 +466,40 @@ exec /usr/bin/systemctl "$@"
     assert {job["name"] for job in document["jobs"]} == {job["name"] for job in new}
     assert [job for job in document["jobs"] if job["drift"]] == []
     assert converge(new)["changed"] is False
+
+
+@pytest.mark.parametrize("kept", ["plain", "encrypted"])
+def test_a_secret_reaches_its_job_and_shows_nowhere(
+    host: Any, declared_afterwards: None, kept: str
+) -> None:
+    secret, user = f"Xq7-{kept}-for-the-job", "daemon"
+    path = "/root/token" if kept == "plain" else "/root/token.cred"
+    store = f"cat >{path}" if kept == "plain" else f"systemd-creds encrypt --name=token - {path}"
+    host.check_output(f"umask 077; printf %s {secret} | {store}")
+    assert (secret in host.check_output(f"cat {path}")) == (kept == "plain")
+    script = (
+        'test "$(cat $CREDENTIALS_DIRECTORY/token)" = "$(cat /var/tmp/wanted)" && touch /tmp/knows;'
+        "sleep 3"
+    )
+    host.check_output(f"printf %s {secret} >/var/tmp/wanted; chmod 644 /var/tmp/wanted")
+    job = {
+        "name": "keeper",
+        "schedule": "*-01-01 03:00",
+        "command": ["/bin/sh", "-c", script],
+        "user": user,
+        "credentials": [f"token:{path}"],
+    }
+
+    answer = converge([*JOBS, job])
+    host.check_output("systemctl start --no-block factory-job-keeper")
+    wait_for(lambda: host.file("/tmp/knows").exists)
+    seen = host.check_output(
+        "ps -eo args; systemctl show factory-job-keeper; systemctl cat factory-job-keeper; "
+        f"journalctl --boot --output=cat; grep --recursive --no-filename . {UNITS}"
+    )
+    host.run(f"rm /tmp/knows /var/tmp/wanted {path}; systemctl stop factory-job-keeper")
+
+    assert answer["failed"] is False
+    # The shell of this test itself is not asked.
+    told = [line for line in (seen + json.dumps(answer)).splitlines() if "ps -eo args" not in line]
+    assert secret not in "\n".join(told)

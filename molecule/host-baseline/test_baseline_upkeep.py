@@ -225,7 +225,7 @@ def back_up(host: Any, *words: str) -> dict[str, Any]:
     """Run the command as a job does: systemd hands it the credential."""
     credential = "restic-password:/etc/aina-factory/secrets/restic-password"
     done = host.run(
-        f"systemd-run --quiet --pipe --wait --property=LoadCredential={credential} "
+        f"systemd-run --quiet --collect --pipe --wait --property=LoadCredential={credential} "
         f"factory backup --json {' '.join(words)}"
     )
     document: dict[str, Any] = json.loads(done.stdout)

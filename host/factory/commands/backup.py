@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils import backups
 from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import configuration, credentials, effects, locks
+from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome
 from factory.text import size
 
@@ -41,7 +40,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     names = {settings.password_credential, *settings.environment_credentials.values()}
     paths = {name: credentials.path_of(name) for name in names}
     with locks.exclusive(locks.directory_of(whole) / LOCK):
-        before = _read(places.report)
+        before = read_json(places.report)
         last = backups.from_document(before)
         try:
             repository = backups.Repository(effects.run, backups.environment(settings, paths))
@@ -54,7 +53,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         except (backups.BackupError, OSError, ValueError) as error:
             report = backups.failed(last, str(error))
         document = backups.to_document(report, before, iso(effects.now()) or "")
-        _replace(places.report, document)
+        replace_json(places.report, document)
     return Outcome(Exit.DONE if report.state == "ok" else Exit.FAILED, document, _text(document))
 
 
@@ -67,18 +66,3 @@ def _text(document: dict[str, Any]) -> str:
         f"{size(document['bytes'])}, {size(document['added_bytes'])} new; restore test "
         f"{document['restore_test']}; check {document['check']}{detail}"
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _replace(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    candidate = path.with_name(f".{path.name}.{os.getpid()}")
-    candidate.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    candidate.replace(path)

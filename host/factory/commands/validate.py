@@ -17,6 +17,7 @@ _CORE = "ansible_collections.aina.factory.plugins.module_utils"
 # Section name -> how the capability that owns it reads it.
 READERS: dict[str, Callable[[Section], Any]] = {
     "backup": lambda whole: _core("backups").from_section(whole.section("backup")),
+    "drift": lambda whole: _core("drift").from_section(whole.section("drift")),
     "github": lambda whole: github.from_section(whole.section("github")),
     "images": lambda whole: _core("images.settings").from_section(whole.section("images")),
     "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),

@@ -27,6 +27,8 @@ _ENVIRONMENT = {
 }
 # The administrator's version of a configuration file stays.
 _KEEP_CONFIGURATION = ("--force-confdef", "--force-confold")
+# Also in a repair: what was not asked for is not brought along.
+_INSTALL = ("install", "--no-install-recommends")
 
 
 class PackagesError(Exception):
@@ -191,7 +193,7 @@ def apply(
             _apt(["update"], run, lock_wait_seconds)
         available = _candidates(plan_.perhaps, run)
         names += [name for name in plan_.perhaps if name in available]
-        _apt(["install", "--no-install-recommends", "--", *names], run, lock_wait_seconds)
+        _apt([*_INSTALL, "--", *names], run, lock_wait_seconds)
     if plan_.remove:
         # Never purge: a package's purge may delete the data that it managed.
         _apt(["remove", "--", *plan_.remove], run, lock_wait_seconds)
@@ -213,8 +215,8 @@ def _repair(run: Run, frontend_lock: AbstractContextManager[object], wait_second
         broken = _reinstallation_required(run)
         if broken:
             _apt(["update"], run, wait_seconds)
-            _apt(["install", "--reinstall", "--", *broken], run, wait_seconds)
-        _apt(["install", "--fix-broken"], run, wait_seconds)
+            _apt([*_INSTALL, "--reinstall", "--", *broken], run, wait_seconds)
+        _apt([*_INSTALL, "--fix-broken"], run, wait_seconds)
     left = interruption(run)
     if left:
         raise PackagesError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: allocated_files
 short_description: Keep files of a fixed size, such as a reserve against a full disk or a swap file
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Allocates each file with real blocks, beside its place, and gives it its name when it is complete.
   - A file that would leave too little free space is not made; the module says so and goes on.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: firewall
 short_description: Deny incoming connections that nobody allowed, those to published container ports included
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Brings C(ufw) to the declared openings. Rules of others stay.
   - Guards the ports that containers publish, which never come by C(ufw), by a chain of its own in C(DOCKER-USER). It is

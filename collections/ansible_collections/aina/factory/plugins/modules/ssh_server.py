@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ssh_server
 short_description: Harden the SSH server without locking its administrators out
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Owns V(/etc/ssh/sshd_config.d/10-aina-factory.conf). C(sshd) judges the whole configuration as it would be, for each
     administrator, before anything is put in force.

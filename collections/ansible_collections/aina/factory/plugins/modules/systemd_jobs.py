@@ -53,6 +53,10 @@ options:
       job:
         description: Name of the successor. When left out, it is the job whose program the line calls.
         type: str
+      park:
+        description: The script that the line ran. It is moved into C(parked/) beside it once its successor is in place
+          and nothing runs it any more.
+        type: path
 attributes:
   check_mode:
     description: Can predict what it would change without changing it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: workflow_policy
 short_description: Propose the changes that bring a repository's workflows under a declared policy
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Judges every workflow of the default branch and opens one pull request with what the policy changes - runners,
     triggers, concurrency, time limits, permissions, pinned actions. Nothing is ever pushed to the default branch.

@@ -292,6 +292,7 @@ def _report_foreign(
             tables[path] = left
             if not check:
                 _replace_crontab(user, text, left, run)
+    _park(foreign.parked(replacements, settled, jobs, tables), result, check=check)
     duplicates = foreign.crontab_duplicates(jobs, tables)
     if result.backend == "systemd":
         duplicates += foreign.timer_duplicates(jobs, run)
@@ -301,6 +302,27 @@ def _report_foreign(
             f"job {item.job} may run twice: {item.where} also has {item.what!r}; remove it, or "
             "name the line in factory_crons_replaces"
         )
+
+
+def _park(moves: Sequence[tuple[str, str]], result: Result, *, check: bool) -> None:
+    """Put scripts aside that nothing runs any more; they stay readable where their owner looks."""
+    for source, target in moves:
+        result.changed = True
+        result.actions.append(f"park {source}")
+        result.diff.append(
+            {
+                "before_header": source,
+                "after_header": target,
+                "before": "here\n",
+                "after": "parked\n",
+            }
+        )
+        if check:
+            continue
+        if Path(target).exists():
+            raise ConvergeError(f"{source} cannot be parked: {target} exists; look at both")
+        Path(target).parent.mkdir(exist_ok=True)
+        Path(source).rename(target)
 
 
 def _user_crontab(user: str, run: Run) -> str:

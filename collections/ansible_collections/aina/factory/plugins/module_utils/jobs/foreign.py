@@ -41,11 +41,15 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Replacement:
-    """Lines of a user's crontab that a declared job takes the place of."""
+    """Lines of a user's crontab that a declared job takes the place of.
+
+    ``park`` is the script that they ran: it is put aside once nothing runs it any more.
+    """
 
     user: str
     matches: str
     job: str | None
+    park: str | None = None
 
 
 def replacements(section: Section) -> list[Replacement]:
@@ -61,7 +65,12 @@ def replacements(section: Section) -> list[Replacement]:
         if len(matches.strip()) < 4:
             raise item.error("matches", matches, "be at least four characters of the old line")
         found.append(
-            Replacement(item.text("user"), matches, item.text("job") if item.has("job") else None)
+            Replacement(
+                item.text("user"),
+                matches,
+                item.text("job") if item.has("job") else None,
+                item.absolute_path("park") if item.has("park") else None,
+            )
         )
         item.done()
     return found
@@ -131,6 +140,30 @@ def timer_duplicates(jobs: Jobs, run: Run) -> list[Duplicate]:
             for job in jobs.declared
             if runs(command[1], job)
         ]
+    return found
+
+
+def parked(
+    entries: Iterable[Replacement],
+    settled: Sequence[Job],
+    jobs: Jobs,
+    tables: Mapping[str, str],
+) -> list[tuple[str, str]]:
+    """Return the scripts to put aside and where to, for successors that are in place.
+
+    A script that any crontab still names, or that a declared job runs itself, stays.
+    """
+    found = []
+    for entry in entries:
+        if entry.park is None or not Path(entry.park).is_file():
+            continue
+        job = successor(entry, entry.park, jobs)
+        used = any(entry.park in text for text in tables.values()) or any(
+            entry.park in item.command for item in jobs.declared
+        )
+        if job is not None and job in settled and not used:
+            path = PurePosixPath(entry.park)
+            found.append((entry.park, str(path.parent / "parked" / path.name)))
     return found
 
 

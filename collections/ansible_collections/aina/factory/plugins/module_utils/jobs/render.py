@@ -115,7 +115,7 @@ def _service(job: Job, resources: ResourceClass) -> str:
             f"Environment={quote(f'{name}={value}', expands_variables=False)}"
             for name, value in job.environment
         ),
-        *(f"LoadCredential={_text(_credential(entry))}" for entry in job.credentials),
+        *(_credential(entry) for entry in job.credentials),
         f"SyslogIdentifier={layout.PREFIX}{job.name}",
         f"Slice={slice_name(job.resource_class)}",
         f"Nice={resources.nice}",
@@ -209,4 +209,6 @@ def _text(text: str) -> str:
 
 
 def _credential(entry: str) -> str:
-    return entry if ":" in entry else f"{entry}:{entry}"
+    """Return the line that hands a secret over; what ends in .cred is encrypted for this host."""
+    verb = "LoadCredentialEncrypted" if entry.endswith(".cred") else "LoadCredential"
+    return f"{verb}={_text(entry if ':' in entry else f'{entry}:{entry}')}"

@@ -25,6 +25,7 @@ _FIELDS = {
     "User": "user",
     "Environment": "environment",
     "LoadCredential": "credentials",
+    "LoadCredentialEncrypted": "credentials",
     "TimeoutStartSec": "timeout_seconds",
     "ExecStart": "command",
     "OnFailure": "on_failure",

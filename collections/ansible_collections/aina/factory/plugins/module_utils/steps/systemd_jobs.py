@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, Any] = {
             "user": {"type": "str", "required": True},
             "matches": {"type": "str", "required": True},
             "job": {"type": "str"},
+            "park": {"type": "path"},
         },
     },
 }

@@ -1,0 +1,283 @@
+"""Hosts of the adoption tests: make them, converge them, interrupt them, look at them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from e2e.sandbox import FINGERPRINT
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).parent
+# Images are built from registries, which has tests of its own.
+SKIPPED_TAGS = "factory_images"
+
+
+def sh(*argv: str, stdin: bytes = b"", check: bool = True) -> str:
+    done = subprocess.run(argv, input=stdin, capture_output=True, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(argv)}: {done.stderr.decode(errors='replace')}")
+    return done.stdout.decode(errors="replace").strip()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run of ansible-playbook that ended."""
+
+    returncode: int
+    output: str
+    recap: dict[str, Any]
+
+    @property
+    def what(self) -> set[str]:
+        """What was changed, or in check mode would be: tasks, files, packages, parked scripts.
+
+        How a daemon takes it over is left out: one that an installation has just started need
+        not be started again.
+        """
+        phrases = {phrase for item in self.recap["changes"] for phrase in item["what"]}
+        things = {phrase for phrase in phrases if phrase.startswith(("/", "install ", "park "))}
+        return things | {item["task"] for item in self.recap["changes"]}
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host by its container's name."""
+
+    name: str
+
+    def on(self, *argv: str, stdin: bytes = b"", check: bool = True) -> str:
+        interactive = ["--interactive"] if stdin else []
+        return sh("docker", "exec", *interactive, self.name, *argv, stdin=stdin, check=check)
+
+    def shell(self, script: str, *, check: bool = True) -> str:
+        return self.on("bash", "-c", script, check=check)
+
+    def python(self, script: Path) -> str:
+        return self.on("python3", "-", stdin=script.read_bytes())
+
+    def manifest(self) -> dict[str, str]:
+        return dict(json.loads(line) for line in self.python(HERE / "manifest.py").splitlines())
+
+    def fingerprint(self) -> list[str]:
+        return self.on("sh", "-c", FINGERPRINT).splitlines()
+
+    def command(self, *options: str, playbook: str = "playbooks/site.yml") -> list[str]:
+        return [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            *("--inventory", str(HERE / "hosts.yml"), "--inventory", "inventory/production"),
+            *("--limit", self.name, "--skip-tags", SKIPPED_TAGS, *options, playbook),
+        ]
+
+    def play(self, *options: str, playbook: str = "playbooks/site.yml") -> Ran:
+        """Run a playbook to its end."""
+        recap = Path(f"/tmp/recap-{self.name}-{os.getpid()}.json")
+        recap.unlink(missing_ok=True)
+        done = subprocess.run(
+            self.command(*options, playbook=playbook),
+            cwd=ROOT,
+            env=environment(recap),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        document = json.loads(recap.read_text()) if recap.exists() else {"changes": []}
+        recap.unlink(missing_ok=True)
+        return Ran(done.returncode, done.stdout, document)
+
+    def converge(self) -> Ran:
+        ran = self.play()
+        assert ran.returncode == 0, ran.output
+        return ran
+
+    @contextlib.contextmanager
+    def playing(self, playbook: str = "playbooks/site.yml") -> Iterator[subprocess.Popen[str]]:
+        """Start a run in a process group of its own; whatever is left of it ends with the block."""
+        process = subprocess.Popen(
+            self.command(playbook=playbook),
+            cwd=ROOT,
+            env=environment(None),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+    def kill_in_task(self, number: int, delay_seconds: float, playbook: str) -> bool:
+        """SIGKILL a run so long after its task ``number`` began; False when it had ended before."""
+        with self.playing(playbook) as process:
+            if not began(process, number):
+                return False
+            time.sleep(delay_seconds)
+            return process.poll() is None
+
+    def lose_connection_in_task(self, number: int, playbook: str) -> bool:
+        """End the connection under a running module; the run itself notices and ends."""
+        with self.playing(playbook) as process:
+            if not began(process, number):
+                return False
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and process.poll() is None:
+                connections = [pid for pid in descendants(process.pid) if is_connection(pid)]
+                for pid in connections:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                if connections:
+                    break
+                time.sleep(0.02)
+            assert process.stdout is not None
+            process.stdout.read()
+            return process.wait() != 0
+
+    def lose_power_when(self, holds: Callable[[], bool], playbook: str) -> None:
+        """SIGKILL the whole host at the moment the condition holds, while a run is at work."""
+        with self.playing(playbook) as process:
+            while not holds():
+                assert process.poll() is None, "the run ended before the moment came"
+            sh("docker", "kill", "--signal", "KILL", self.name)
+        self.boot()
+
+    def boot(self) -> None:
+        sh("docker", "start", self.name)
+        self.wait_until_booted()
+
+    def wait_until_booted(self) -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            state = self.on("systemctl", "is-system-running", check=False)
+            if state in ("running", "degraded"):
+                return
+            time.sleep(0.3)
+        raise AssertionError("the host did not boot within 120 s")
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Yield all processes below one; Ansible's workers are in sessions of their own."""
+    parents: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(status.parent.name))
+    pending = [pid]
+    while pending:
+        children = parents.get(pending.pop(), [])
+        pending += children
+        yield from children
+
+
+def is_connection(pid: int) -> bool:
+    """Whether a process carries a command to the host."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return words[0].endswith(b"docker") and b"exec" in words
+
+
+def began(process: subprocess.Popen[str], number: int) -> bool:
+    """Read the run's output until its task ``number`` begins; False when it ended before."""
+    assert process.stdout is not None
+    count = 0
+    for line in process.stdout:
+        count += line.startswith(("TASK [", "RUNNING HANDLER ["))
+        if count >= number:
+            return True
+    return False
+
+
+def environment(recap: Path | None) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    return {
+        **kept,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/collections:{ROOT}/.venv/collections",
+        "LC_ALL": "C.UTF-8",
+        **({"AINA_RECAP_FILE": str(recap)} if recap else {}),
+    }
+
+
+def stray_daemons(host: Host) -> list[str]:
+    """Return the daemons that run otherwise than their files declare."""
+    script = r"""
+boot=$(awk '/^btime/ {print $2}' /proc/stat)
+late() {  # UNIT FILE...: does the unit run since before one of its files changed?
+  unit=$1; shift
+  started=$(systemctl show --property=ActiveEnterTimestamp --value --timestamp=unix "$unit" | tr -d @)
+  [ -n "$started" ] || { echo "$unit does not run"; return; }
+  for file in "$@"; do
+    [ ! -e "$file" ] || [ "$(stat -c %Z "$file")" -le $((started + 1)) ] || echo "$unit older than $file"
+  done
+}
+late systemd-journald /etc/systemd/journald.conf.d/60-aina-factory.conf
+late earlyoom /etc/systemd/system/earlyoom.service.d/60-aina-factory.conf
+late ssh /etc/ssh/sshd_config.d/10-aina-factory.conf
+[ "$(docker info --format '{{.LoggingDriver}} {{.LiveRestoreEnabled}}')" = "local true" ] ||
+  echo "docker runs otherwise"
+iptables -S DOCKER-USER | grep -q AINA-FACTORY || echo "published ports are not guarded"
+ufw status | grep -q 'Status: active' || echo "no firewall"
+factory jobs --json | python3 -c '
+import json, sys
+document = json.load(sys.stdin)
+for job in document["jobs"]:
+    if job["drift"] != []:
+        print(job["name"], job["drift"])
+for item in document["drift"]:
+    print(item)'
+systemctl list-units --failed --no-legend --plain | grep -v factory-job || true
+find / -xdev -name '.*.managed-tmp' -not -path '/proc/*' 2>/dev/null
+dpkg --audit
+"""
+    return host.shell(script).splitlines()
+
+
+def create(*names: str) -> dict[str, Host]:
+    """Make blank hosts under these names."""
+    destroy(*names)
+    argv = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        "--inventory",
+        str(HERE / "hosts.yml"),
+    ]
+    subprocess.run(
+        [*argv, str(ROOT / "molecule/shared/create.yml")],
+        cwd=ROOT,
+        env=environment(None),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return {name: Host(name) for name in names}
+
+
+def destroy(*names: str) -> None:
+    for name in names:
+        sh("docker", "rm", "--force", "--volumes", name, check=False)
+
+
+def make_rotten(host: Host) -> None:
+    """Build the server that grew by hand."""
+    host.shell("mkdir -p /opt/aina-factory-demo")
+    sh("docker", "cp", str(ROOT / "tests/corpus"), f"{host.name}:/opt/aina-factory-demo/corpus")
+    host.on("bash", "-c", "apt-get update -qq && apt-get install -qq -y git >/dev/null")
+    host.python(HERE / "rotten.py")
