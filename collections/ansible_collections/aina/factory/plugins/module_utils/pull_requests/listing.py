@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import parsing
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
     LimitedError,
     UncertainError,
 )
+from ansible_collections.aina.factory.plugins.module_utils.github.transport import (
+    PartialError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import parsing
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     PullRequest,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.transport import (
-    PartialError,
 )
 
 PAGE_SIZES = (100, 50, 25, 10)
