@@ -217,7 +217,10 @@ FAULTS: dict[str, list[Fault]] = {
             },
             "community.docker 0.0.1, installed",
         ),
-        Fault({"playbooks/x.yml": "---\n- community.sops.load_vars:\n"}, "community.sops is used"),
+        Fault(
+            {"playbooks/x.yml": "---\n- community.crypto.acme_account:\n"},
+            "community.crypto is used",
+        ),
     ],
     "collections-wheel": [
         Fault(

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils import drain
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, observe, report
+from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, observe
 from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job
+from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects, jobs
 from factory.commands import pause, resume
 from factory.files import read_json, replace_json
@@ -54,7 +55,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     fresh = [job for job in declared if job.name not in paused | dict.fromkeys(drain.KEPT_JOBS)]
     changed = not MARK.exists() or bool(fresh)
     if not MARK.exists():
-        since = report.iso(effects.now()) or ""
+        since = iso(effects.now()) or ""
         replace_json(MARK, drain.mark(arguments.reason, jobs.person(), since))
     failed = [error for job in fresh if (error := _pause(arguments, job))]
     deadline = effects.now() + arguments.wait_seconds
