@@ -212,6 +212,9 @@ def test_the_merge_queue_is_read_from_the_marshals_own_report(server: Server) ->
 def test_images_and_drift_are_read_from_their_files(server: Server) -> None:
     assert statuses(server.run(), "image") == {"": "absent"}
     assert statuses(server.run(), "drift") == {"": "absent"}
+    server.others |= {"images": {}, "drift": {}}
+    assert statuses(server.run(), "image") == {"": "unknown"}
+    assert statuses(server.run(), "drift") == {"": "unknown"}
     image = {"schema": 1, "image": "ci", "smoke": "ok", "size_bytes": 1}
     server.put("images/ci.json", {**image, "built_at": iso(START)})
     server.put("drift.json", {"schema": 1, "checked_at": iso(START), "changes": []})

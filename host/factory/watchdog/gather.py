@@ -346,16 +346,19 @@ def board(host: Host) -> Any:
 
 def images(host: Host) -> Mapping[str, Fact[Image]]:
     """Return the images that the factory builds."""
-    documents = _documents(Path(host.policy.data_dir, "images"))
+    directory = Path(host.policy.data_dir, "images")
+    documents = _documents(directory)
+    if not documents and host.whole.has("images"):
+        raise OSError(f"images are declared, but {directory} tells of none")
     if not documents:
-        raise AbsentError("no image of the factory was built here")
+        raise AbsentError("no image of the factory is declared")
     return readings.listed(documents, readings.image)
 
 
 def drift(host: Host) -> Drift:
     """Return what the last look for drift found."""
     path = Path(host.policy.data_dir, "drift.json")
-    if not path.exists():
+    if not path.exists() and not host.whole.has("drift"):
         raise AbsentError("nobody looks for drift here")
     return readings.drift(_json(path))
 
