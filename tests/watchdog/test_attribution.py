@@ -195,6 +195,9 @@ def test_a_measurement_that_takes_too_long_keeps_what_it_has(
 
 def test_what_was_never_measured_is_unknown(server: Server) -> None:
     server.section["measure"] = {"roots": ["/usr"]}
+    # A server that was just made has had no chance yet.
+    assert statuses(server.run(), "disk_owners") == {"": "absent"}
+    server.now += 7 * 3600
     assert statuses(server.run(), "disk_owners") == {"": "unknown"}
     server.put("watchdog/owners.json", "{")
     document = server.run()

@@ -178,9 +178,21 @@ def owners(host: Host) -> Mapping[str, Attribution]:
         raise AbsentError("no places to measure are declared (measure.roots)")
     path = Path(host.policy.state_dir, "owners.json")
     if not path.exists():
+        watched = host.now - _watched_since(host)
+        if watched / 3600 < host.policy.limits["measure_age_hours"].raise_at:
+            raise AbsentError("not measured yet")
         raise OSError(f"{path} does not exist; did the job that measures the disk ever run?")
     section = Section(_json(path), "owners")
     return {item.text("path"): attribution.from_section(item) for item in section.sections("disks")}
+
+
+def _watched_since(host: Host) -> float:
+    """Return when the first sample that is kept was taken; now where there is none."""
+    samples = Path(host.policy.state_dir, "samples.jsonl")
+    if not samples.exists():
+        return host.now
+    with samples.open(encoding="utf-8") as lines:
+        return float(json.loads(next(lines, json.dumps([host.now])))[0])
 
 
 # -- engine, units, jobs ------------------------------------------------------------------
