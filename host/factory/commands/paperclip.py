@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Absent, Known
@@ -20,6 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="fail when its ports are reachable from outside, instead of when agents are at work",
     )
+    parser.add_argument(
+        "--wait-seconds",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="wait so long until it is healthy, and fail when it is not",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> Outcome:
@@ -33,7 +41,14 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if not whole.has("paperclip"):
         raise UsageError("no Paperclip is declared; converge the host with the role paperclip")
     settings = paperclip.from_section(whole.section("paperclip"))
-    found = paperclip.ask(settings, Path("/proc"), _SECONDS)
+    deadline = time.monotonic() + arguments.wait_seconds
+    while not (found := paperclip.ask(settings, Path("/proc"), _SECONDS)).healthy:
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(1)
+    if arguments.wait_seconds and not found.healthy:
+        error = f"not healthy after {arguments.wait_seconds:g} s: {found.detail}"
+        return Outcome(Exit.FAILED, {"error": error}, f"factory: {error}")
     if arguments.exposed:
         if not isinstance(found.exposed, Known):
             error = f"where it listens cannot be known: {found.exposed.reason}"
