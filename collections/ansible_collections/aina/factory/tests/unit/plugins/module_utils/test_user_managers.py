@@ -92,5 +92,5 @@ def test_a_user_who_is_not_there_and_a_refusal_are_named(places: Path) -> None:
     with pytest.raises(UnitsError, match="there is no user nobody-yet"):
         user_managers.provide("nobody-yet", run, check_mode=False)
     run.status = 1
-    with pytest.raises(UnitsError, match="enable-linger .*: no bus"):
+    with pytest.raises(UnitsError, match=r"enable-linger .*: no bus"):
         user_managers.provide(ME, run, check_mode=False)
