@@ -24,6 +24,7 @@ COMMANDS = {
     "images": "show the images, or build what changed",
     "janitor": "let go of what the server may forget",
     "jobs": "show declared against actual jobs",
+    "lane": "let agents work, each in a container of its own",
     "marshal": "land what is green, oldest first",
     "paperclip": "say whether agents are at work and who can reach it",
     "pause": "keep a job from running",

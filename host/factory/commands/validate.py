@@ -22,6 +22,7 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "images": lambda whole: _core("images.settings").from_section(whole.section("images")),
     "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
     "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
+    "lanes": lambda whole: _core("lanes.settings").from_section(whole.section("lanes")),
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),
     "marshal": lambda whole: _core("pull_requests.settings").from_section(whole.section("marshal")),
     "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),

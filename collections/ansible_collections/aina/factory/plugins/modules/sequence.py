@@ -17,9 +17,8 @@ description:
 options:
   steps:
     description: The steps. Each has one key, the short name of a module (V(allocated_files), V(docker_daemon),
-      V(firewall), V(group_members), V(kernel_limits), V(managed_files), V(packages), V(ssh_server), V(systemd_jobs),
-      V(trusted_certificates), V(units)), and that
-      module's options as the value.
+      V(firewall), V(group_members), V(kernel_limits), V(managed_files), V(packages), V(ssh_server), V(system_users),
+      V(systemd_jobs), V(trusted_certificates), V(units)), and that module's options as the value.
     type: list
     elements: dict
     required: true
@@ -90,6 +89,7 @@ from ansible_collections.aina.factory.plugins.module_utils.steps import (
     managed_files,
     packages,
     ssh_server,
+    system_users,
     systemd_jobs,
     trusted_certificates,
     units,
@@ -104,6 +104,7 @@ STEPS: dict[str, steps.Step] = {
     "managed_files": managed_files,
     "packages": packages,
     "ssh_server": ssh_server,
+    "system_users": system_users,
     "systemd_jobs": systemd_jobs,
     "trusted_certificates": trusted_certificates,
     "units": units,

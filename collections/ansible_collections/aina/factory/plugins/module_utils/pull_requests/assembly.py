@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.github import login
+from ansible_collections.aina.factory.plugins.module_utils.github.git import git_environment
 from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
 from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Run
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
@@ -108,16 +108,3 @@ def _start(run: Run, argv: Sequence[str]) -> str:
         return f"no lane: {error}"
     words = done.stderr.decode(errors="replace").strip()[-200:]
     return "" if done.ok else f"no lane: {argv[0]} ended with {done.returncode}: {words}"
-
-
-def git_environment(git_url: str, ca_file: str, token: str) -> dict[str, str]:
-    """Return what git needs to log in: by environment, never by argument or file."""
-    pair = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-    environment = {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"http.{git_url}/.extraHeader",
-        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {pair}",
-    }
-    if ca_file:
-        environment["GIT_SSL_CAINFO"] = ca_file
-    return environment

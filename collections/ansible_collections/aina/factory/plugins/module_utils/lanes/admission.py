@@ -1,0 +1,45 @@
+"""Whether a lane may start now, and if not, what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
+    LaneProject,
+    Settings,
+)
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the host has and what runs on it: (project, issue) of each lane."""
+
+    running: Collection[tuple[str, int]]
+    free_disk_bytes: int
+    available_memory_bytes: int
+
+
+def obstacle(settings: Settings, project: LaneProject, issue: int, load: Load) -> str:
+    """Return what is in the way of a new lane; empty when nothing is."""
+    if (project.name, issue) in load.running:
+        return f"a lane works on issue {issue} of {project.name} already"
+    if len(load.running) >= settings.concurrency:
+        return f"all {settings.concurrency} lanes of this server are taken"
+    own = sum(name == project.name for name, _ in load.running)
+    if own >= project.concurrency:
+        return f"all {project.concurrency} lanes of {project.name} are taken"
+    if load.free_disk_bytes < settings.min_free_disk_mib * MIB:
+        return (
+            f"{load.free_disk_bytes // MIB} MiB of disk are free, and lanes.min_free_disk_mib is "
+            f"{settings.min_free_disk_mib}; run factory janitor"
+        )
+    needed = project.limits.memory_mib + settings.min_free_memory_mib
+    if load.available_memory_bytes < needed * MIB:
+        return (
+            f"{load.available_memory_bytes // MIB} MiB of memory are available, and a lane of "
+            f"{project.name} needs {needed} with lanes.min_free_memory_mib"
+        )
+    return ""

@@ -1,0 +1,180 @@
+"""Agents as data: how one is called, where its home comes from, which requests leave the lane.
+
+Another agent is another entry of the configuration in this form; no code knows one by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
+
+DEFAULT = "codex"
+
+CODEX: Mapping[str, Any] = {
+    "command": [
+        *("codex", "exec", "--json", "--strict-config"),
+        *("--dangerously-bypass-approvals-and-sandbox", "--model", "{model}"),
+        *("-c", "model_reasoning_effort={effort}", "--skip-git-repo-check", "-"),
+    ],
+    "resume_command": [
+        *("codex", "exec", "resume", "--json", "--strict-config"),
+        *("--dangerously-bypass-approvals-and-sandbox", "--model", "{model}"),
+        *("-c", "model_reasoning_effort={effort}", "--skip-git-repo-check", "{session}", "-"),
+    ],
+    "home": "codex",
+    "environment": {"CODEX_HOME": "/home/lane/.codex"},
+    "instructions": ".codex/AGENTS.md",
+    "sessions": ".codex/sessions",
+    "session_event": {"type": "thread.started", "field": "thread_id"},
+    "route": {
+        "path": "/v1/responses",
+        "upstream": "https://api.openai.com",
+        "header": "Authorization",
+        "value": "Bearer {key}",
+        "credential": "codex",
+        "completed_event": "response.completed",
+        "usage": [
+            {
+                "event": "response.completed",
+                "at": ["response", "usage"],
+                "fields": ["input_tokens", "output_tokens"],
+            }
+        ],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Where one kind of event of the stream says how many tokens were used."""
+
+    event: str
+    at: tuple[str, ...]
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Route:
+    """The one kind of request that reaches a model, and the secret that is added to it."""
+
+    path: str
+    upstream: str
+    header: str
+    value: str
+    credential: str
+    completed_event: str
+    usage: tuple[Usage, ...]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One agent; ``home`` names the template in the image, paths are below the lane's home."""
+
+    name: str
+    command: tuple[str, ...]
+    resume_command: tuple[str, ...]
+    home: str
+    environment: Mapping[str, str]
+    instructions: str
+    sessions: str
+    session_event: tuple[str, str]
+    route: Route
+
+    def argv(self, model: str, effort: str, session: str = "") -> list[str]:
+        """Return the agent's own argument list, resuming ``session`` when there is one."""
+        words = self.resume_command if session else self.command
+        values = {"{model}": model, "{effort}": effort, "{session}": session}
+        found = []
+        for word in words:
+            for name, value in values.items():
+                word = word.replace(name, value)
+            found.append(word)
+        return found
+
+
+def from_value(given: Any, path: str) -> dict[str, Engine]:
+    """Read the mapping ``engines``; codex is always there, whole or with keys changed.
+
+    Raises:
+        ConfigurationError: a value is wrong or a key is unknown.
+
+    """
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{path} is {given!r}; it must be a mapping")
+    engines: dict[str, Engine] = {}
+    for name in sorted({DEFAULT, *map(str, given)}):
+        values: Mapping[str, Any] = CODEX if name == DEFAULT else {}
+        changed = Section(given.get(name) or {}, f"{path}.{name}")
+        route = {**values.get("route", {}), **dict(changed.value("route", {}))}
+        merged = {**values, **(given.get(name) or {}), "route": route}
+        engines[name] = _engine(name, Section(merged, f"{path}.{name}"))
+    return engines
+
+
+def _engine(name: str, section: Section) -> Engine:
+    command = section.strings("command")
+    if not command:
+        raise ConfigurationError(f"{section.path}.command is empty; it must name the agent")
+    engine = Engine(
+        name=name,
+        command=tuple(command),
+        resume_command=tuple(section.strings("resume_command", ())),
+        home=section.text("home"),
+        environment=section.mapping_of_strings("environment", {}),
+        instructions=section.text("instructions", ""),
+        sessions=section.text("sessions", ""),
+        session_event=_session_event(section.section("session_event", {})),
+        route=_route(section.section("route")),
+    )
+    section.done()
+    return engine
+
+
+def _session_event(section: Section) -> tuple[str, str]:
+    found = (section.text("type", ""), section.text("field", ""))
+    section.done()
+    return found
+
+
+def route_from_document(document: Mapping[str, Any]) -> Route:
+    """Return a route that :class:`gateway.Permit` wrote down.
+
+    Raises:
+        ConfigurationError: it is damaged.
+
+    """
+    return _route(Section(document, "permit.route"))
+
+
+def _route(section: Section) -> Route:
+    upstream = section.text("upstream")
+    if not upstream.startswith("https://"):
+        raise section.error("upstream", upstream, "be an https address: a secret goes there")
+    value = section.text("value", "{key}")
+    if "{key}" not in value:
+        raise section.error("value", value, "hold {key}, where the secret goes")
+    route = Route(
+        path=section.absolute_path("path"),
+        upstream=upstream.rstrip("/"),
+        header=section.text("header"),
+        value=value,
+        credential=section.text("credential"),
+        completed_event=section.text("completed_event"),
+        usage=tuple(_usage(item) for item in section.sections("usage")),
+    )
+    section.done()
+    return route
+
+
+def _usage(section: Section) -> Usage:
+    usage = Usage(
+        section.text("event"), tuple(section.strings("at")), tuple(section.strings("fields"))
+    )
+    section.done()
+    return usage

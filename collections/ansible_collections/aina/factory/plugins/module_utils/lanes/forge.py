@@ -1,0 +1,89 @@
+"""GitHub as lanes need it: one issue in, one pull request out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    RefusedError,
+    UncertainError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
+
+PERMISSIONS = {
+    "contents": "write",
+    "issues": "write",
+    "pull_requests": "write",
+    "metadata": "read",
+}
+
+
+@dataclass(frozen=True)
+class Issue:
+    """An open issue."""
+
+    number: int
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """A pull request that a lane opened."""
+
+    number: int
+    url: str
+
+
+@dataclass
+class Forge:
+    """One repository at GitHub."""
+
+    transport: Transport
+    repository: str
+
+    def issue(self, number: int) -> Issue:
+        """Return an open issue.
+
+        Raises:
+            ForgeError: GitHub does not say, or it is closed, or a pull request.
+
+        """
+        document = self.transport.rest("GET", f"/repos/{self.repository}/issues/{number}")
+        if document.get("pull_request") is not None:
+            raise RefusedError(f"#{number} of {self.repository} is a pull request and no issue")
+        if document.get("state") != "open":
+            raise RefusedError(f"issue #{number} of {self.repository} is {document.get('state')}")
+        return Issue(number, str(document["title"]), str(document.get("body") or ""))
+
+    def open_pull_request(
+        self, head: str, base: str, title: str, body: str, *, draft: bool, labels: Sequence[str]
+    ) -> PullRequest:
+        """Open a pull request, or return the one that an unanswered try has opened.
+
+        Raises:
+            ForgeError: GitHub refuses or does not answer.
+
+        """
+        wanted = {"head": head, "base": base, "title": title, "body": body, "draft": draft}
+        try:
+            document = self.transport.rest("POST", f"/repos/{self.repository}/pulls", wanted)
+        except (UncertainError, RefusedError):
+            existing = self._of_head(head)
+            if existing is None:
+                raise
+            document = existing
+        number = int(document["number"])
+        if labels:
+            path = f"/repos/{self.repository}/issues/{number}/labels"
+            self.transport.rest("POST", path, {"labels": list(labels)})
+        return PullRequest(number, str(document["html_url"]))
+
+    def _of_head(self, head: str) -> dict[str, Any] | None:
+        owner = self.repository.partition("/")[0]
+        query = urlencode({"head": f"{owner}:{head}", "state": "open"}, quote_via=quote)
+        found = self.transport.rest("GET", f"/repos/{self.repository}/pulls?{query}")
+        return dict(found[0]) if isinstance(found, list) and found else None

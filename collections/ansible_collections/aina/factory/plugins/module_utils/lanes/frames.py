@@ -1,0 +1,105 @@
+"""What a lane hands out on its standard output: framed archives, and nothing that is believed.
+
+A frame is a line ``LANE1 <kind> <bytes>`` and that many bytes, a tar archive. Whatever the
+agent writes in between breaks the stream; then the lane has no result. What is in an archive
+is only ever data: git judges the bundle.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+_HEADER = re.compile(rb"LANE1 (checkpoint|result) ([0-9]{1,12})\Z")
+_HEADER_MAX_BYTES = 64
+RESULT, BUNDLE, SESSIONS = "result.json", "lane.bundle", "sessions.tar.gz"
+_RESULT_MAX_BYTES = 65536
+
+
+class FrameError(Exception):
+    """The stream is not one that the lane's own program writes, or it is too large."""
+
+
+@dataclass(frozen=True)
+class Handover:
+    """The contents of one frame; what is missing is empty."""
+
+    is_final: bool
+    result: dict[str, Any]
+    bundle: bytes
+    sessions: bytes
+
+
+@dataclass
+class Reader:
+    """Cuts the stream into frames; ``max_bytes`` bounds a frame, and so the memory used here."""
+
+    max_bytes: int
+    _buffer: bytearray = field(default_factory=bytearray)
+    _kind: bytes = b""
+    _size: int = -1
+
+    def feed(self, chunk: bytes) -> Iterator[Handover]:
+        """Take more bytes and return the frames that are complete now.
+
+        Raises:
+            FrameError: see there.
+
+        """
+        self._buffer += chunk
+        while self._advance():
+            content = bytes(self._buffer[: self._size])
+            del self._buffer[: self._size]
+            self._size = -1
+            yield _unpack(content, is_final=self._kind == b"result")
+
+    def _advance(self) -> bool:
+        if self._size < 0:
+            end = self._buffer.find(b"\n", 0, _HEADER_MAX_BYTES)
+            if end < 0:
+                if len(self._buffer) >= _HEADER_MAX_BYTES:
+                    raise FrameError("something else than a result was written to standard output")
+                return False
+            header = _HEADER.match(bytes(self._buffer[:end]))
+            if header is None:
+                raise FrameError("something else than a result was written to standard output")
+            self._kind, self._size = header[1], int(header[2])
+            del self._buffer[: end + 1]
+            if self._size > self.max_bytes:
+                raise FrameError(
+                    f"a result of {self._size} bytes is over the limit of {self.max_bytes}"
+                )
+        return len(self._buffer) >= self._size
+
+    def end(self) -> None:
+        """Say that no more comes.
+
+        Raises:
+            FrameError: a frame was cut off.
+
+        """
+        if self._buffer or self._size >= 0:
+            raise FrameError("the result was cut off")
+
+
+def _unpack(content: bytes, *, is_final: bool) -> Handover:
+    parts: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            for member in archive:
+                stream = archive.extractfile(member) if member.isreg() else None
+                if stream is None or member.name not in (RESULT, BUNDLE, SESSIONS):
+                    raise FrameError(f"the result holds {member.name!r}, which has no place in it")
+                parts[member.name] = stream.read()
+        text = parts.get(RESULT, b"{}")
+        result = json.loads(text) if len(text) <= _RESULT_MAX_BYTES else None
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        raise FrameError(f"the result cannot be read: {error}") from None
+    if not isinstance(result, dict):
+        raise FrameError("result.json is no JSON object of a reasonable size")
+    return Handover(is_final, result, parts.get(BUNDLE, b""), parts.get(SESSIONS, b""))

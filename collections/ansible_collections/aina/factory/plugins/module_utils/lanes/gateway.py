@@ -1,0 +1,201 @@
+"""What may leave a lane: judged request by request, counted, and written down."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.lanes.engines import Route
+
+REQUEST_MAX_BYTES = 32 << 20
+# Without any word on usage a request is charged by its size, so that silence costs something.
+_BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Permit:
+    """What one lane may ask for; written by its supervisor, read by the gateway."""
+
+    lane: str
+    route: Route
+    models: tuple[str, ...]
+    token_budget: int
+    requests_per_minute: int
+    requests_max_count: int
+    connect_allowed: tuple[str, ...]
+    log_path: str
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        route = {
+            **vars(self.route),
+            "usage": [
+                {"event": item.event, "at": list(item.at), "fields": list(item.fields)}
+                for item in self.route.usage
+            ],
+        }
+        return {
+            **vars(self),
+            "route": route,
+            "models": list(self.models),
+            "connect_allowed": list(self.connect_allowed),
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a request goes on; otherwise the status and the words that the lane gets."""
+
+    name: str
+    status: int = 0
+    words: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether it goes on."""
+        return self.status == 0
+
+
+@dataclass
+class Ledger:
+    """What one lane has used so far."""
+
+    permit: Permit
+    tokens: int = 0
+    requests_count: int = 0
+    _recent: deque[float] = field(default_factory=deque)
+
+    def recall(self, lines: list[Mapping[str, Any]]) -> None:
+        """Take over what the log says, after a restart of the gateway."""
+        for line in lines:
+            if line.get("kind") == "model" and line.get("charged_tokens") is not None:
+                self.requests_count += 1
+                self.tokens += int(line["charged_tokens"])
+
+    def judge_model(self, method: str, path: str, body: bytes, now: float) -> tuple[Verdict, str]:
+        """Return the verdict on a request that is not CONNECT, and the model that it names.
+
+        400 ends the agent's turn at once, where 401, 403 and 5xx are tried again.
+        """
+        if method != "POST" or path != self.permit.route.path:
+            return Verdict("denied", 403, f"only POST {self.permit.route.path} leaves a lane"), ""
+        model = _model(body)
+        if model not in self.permit.models:
+            return Verdict(
+                "model", 400, f"model {model!r} is not one that this lane may use"
+            ), model
+        if self.tokens >= self.permit.token_budget:
+            words = f"lane token budget exhausted: {self.tokens} of {self.permit.token_budget}"
+            return Verdict("budget", 400, words), model
+        if self.requests_count >= self.permit.requests_max_count:
+            words = f"lane request limit reached: {self.permit.requests_max_count}"
+            return Verdict("requests", 400, words), model
+        while self._recent and self._recent[0] <= now - 60:
+            self._recent.popleft()
+        if len(self._recent) >= self.permit.requests_per_minute:
+            words = f"lane request rate reached: {self.permit.requests_per_minute} per minute"
+            return Verdict("rate", 429, words), model
+        self._recent.append(now)
+        self.requests_count += 1
+        return Verdict("forwarded"), model
+
+    def judge_connect(self, target: str) -> Verdict:
+        """Return the verdict on CONNECT; the comparison is exact, port included."""
+        if target.lower() in self.permit.connect_allowed:
+            return Verdict("allowed")
+        return Verdict("denied", 403, f"{target} is not reachable from a lane")
+
+    def charge(self, usage: Mapping[str, int] | None, request_bytes: int, answer_bytes: int) -> int:
+        """Count a finished request and return what it cost."""
+        cost = (
+            sum(usage.values())
+            if usage is not None
+            else (request_bytes + answer_bytes) // _BYTES_PER_TOKEN
+        )
+        self.tokens += cost
+        return cost
+
+
+def _model(body: bytes) -> str:
+    try:
+        document = json.loads(body)
+        return str(document["model"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+@dataclass
+class Stream:
+    """Follows an answer while it passes: usage, and whether it came to its proper end."""
+
+    route: Route
+    completed: bool = False
+    _line: bytearray = field(default_factory=bytearray)
+    _skipping: bool = False
+    _seen: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    _LINE_MAX_BYTES = 4 << 20
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the answer's body."""
+        for part in chunk.splitlines(keepends=True):
+            if not self._skipping:
+                self._line += part
+            if len(self._line) > self._LINE_MAX_BYTES:
+                self._line.clear()
+                self._skipping = True
+            if part.endswith((b"\n", b"\r")):
+                self._take(bytes(self._line).strip())
+                self._line.clear()
+                self._skipping = False
+
+    def usage(self) -> dict[str, int] | None:
+        """Return the tokens by kind, or ``None`` when the answer said nothing about them."""
+        if not self._seen:
+            return None
+        total: dict[str, int] = {}
+        for counts in self._seen.values():
+            for kind, count in counts.items():
+                total[kind] = total.get(kind, 0) + count
+        return total
+
+    def _take(self, line: bytes) -> None:
+        if not line.startswith(b"data:"):
+            return
+        try:
+            event = json.loads(line[5:])
+        except ValueError:
+            return
+        if not isinstance(event, dict):
+            return
+        kind = event.get("type")
+        if kind == self.route.completed_event:
+            self.completed = True
+        for rule in self.route.usage:
+            if rule.event == kind:
+                value: Any = event
+                for key in rule.at:
+                    value = value.get(key) if isinstance(value, dict) else None
+                if isinstance(value, dict):
+                    self._seen[rule.event] = {
+                        name: int(value[name])
+                        for name in rule.fields
+                        if isinstance(value.get(name), int) and not isinstance(value[name], bool)
+                    }
+
+
+def permit_from_document(document: Mapping[str, Any], route: Route) -> Permit:
+    """Return what :meth:`Permit.document` wrote; the route is read by :mod:`engines`."""
+    return Permit(
+        lane=str(document["lane"]),
+        route=route,
+        models=tuple(document["models"]),
+        token_budget=int(document["token_budget"]),
+        requests_per_minute=int(document["requests_per_minute"]),
+        requests_max_count=int(document["requests_max_count"]),
+        connect_allowed=tuple(document["connect_allowed"]),
+        log_path=str(document["log_path"]),
+    )

@@ -1,0 +1,97 @@
+"""What came of a lane: from git and from the gateway's log, never from the agent's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+NO_CHANGE, CHANGED = "no_change", "changed"
+FAILED_TURN, TIMEOUT, IDLE, OOM = "failed_turn", "timeout", "idle", "oom"
+BUDGET, POLICY, INTERRUPTED, FAILED = "budget", "policy", "interrupted", "failed"
+# After these the work is pushed: it is whole. After the others the bundle is kept for a resume.
+DELIVERED = frozenset({CHANGED})
+GOOD = frozenset({NO_CHANGE, CHANGED})
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the gateway saw: sums, and how the last request to the model ended."""
+
+    requests_count: int = 0
+    tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    refused_count: int = 0
+    last_verdict: str = ""
+    last_status: int = 0
+
+
+def model_of(lines: Iterable[Mapping[str, Any]]) -> Model:
+    """Add up the gateway's log of one lane."""
+    requests = tokens = input_tokens = output_tokens = refused = 0
+    verdict, status = "", 0
+    for line in lines:
+        if line.get("kind") == "model":
+            requests += 1
+            verdict, status = str(line.get("verdict", "")), int(line.get("status") or 0)
+            usage = line.get("usage") or {}
+            input_tokens += int(usage.get("input_tokens") or 0)
+            output_tokens += int(usage.get("output_tokens") or 0)
+            tokens += int(line.get("charged_tokens") or 0)
+        elif line.get("verdict") == "denied":
+            refused += 1
+    return Model(requests, tokens, input_tokens, output_tokens, refused, verdict, status)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that is known when a lane has ended.
+
+    ``ended_by`` is why the supervisor ended it (timeout, idle, stop), or empty. ``broken``
+    says what was wrong with the handed-over result. ``oom_kill_count`` counts as the kernel
+    did, ``exit_status`` is the container's.
+    """
+
+    exit_status: int
+    ended_by: str
+    broken: str
+    oom_kill_count: int
+    commits_count: int
+    model: Model
+    has_result: bool
+
+
+def decide(evidence: Evidence) -> tuple[str, str]:
+    """Return the outcome and a sentence on it.
+
+    Broken frames come first: whoever writes into the result is not believed in anything.
+    """
+    model = evidence.model
+    if evidence.broken:
+        return POLICY, evidence.broken
+    if evidence.ended_by == TIMEOUT:
+        return TIMEOUT, "it was ended at its time limit"
+    if evidence.ended_by == IDLE:
+        return IDLE, "it was ended for nothing had happened for too long"
+    if evidence.ended_by:
+        return INTERRUPTED, f"it was ended by {evidence.ended_by}"
+    if model.last_verdict == "budget":
+        return BUDGET, f"the token budget is used up: {model.tokens} tokens"
+    if evidence.oom_kill_count > 0:
+        return OOM, f"the kernel ended {evidence.oom_kill_count} processes of it for lack of memory"
+    if not evidence.has_result:
+        if evidence.exit_status == 137:
+            return OOM, "it was killed from outside, most likely for lack of memory"
+        return FAILED, f"it handed over no result; its container ended with {evidence.exit_status}"
+    if model.last_verdict in {"rate", "requests"}:
+        return POLICY, "it sent more requests than it may"
+    if model.last_verdict == "model":
+        return POLICY, "it asked for a model that it may not use"
+    if model.requests_count == 0:
+        return FAILED_TURN, "the agent ended without having asked the model"
+    if model.last_verdict != "complete":
+        return FAILED_TURN, f"its last request ended as {model.last_verdict} ({model.last_status})"
+    if evidence.commits_count > 0:
+        return CHANGED, f"{evidence.commits_count} commits"
+    return NO_CHANGE, "the agent ended well and changed nothing"

@@ -1,0 +1,107 @@
+"""What is left of lanes that nobody watches any more, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# After its deadline a lane's own supervisor has this long to end it.
+GRACE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Container:
+    """A lane's container as the engine lists it."""
+
+    id: str
+    lane: str
+    labels: Mapping[str, str]
+    running: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found on the host.
+
+    ``alive`` are supervisors (as their label names them) that run; ``places`` are lanes with
+    a run directory, ``unfinished`` lanes with a state but no result, by supervisor.
+    """
+
+    containers: Sequence[Container]
+    alive: Collection[str]
+    places: Mapping[str, str]
+    unfinished: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do: rescue and remove a container, remove a place, write a result."""
+
+    verb: str
+    lane: str
+    why: str
+    container: str = ""
+
+
+def plan(seen: Seen, now: float) -> list[Step]:
+    """Return what is to be done, containers first."""
+    steps: list[Step] = []
+    gone: set[str] = set()
+    for container in seen.containers:
+        supervisor = container.labels.get("lane.supervisor", "")
+        deadline = _number(container.labels.get("lane.deadline", ""))
+        why = ""
+        if supervisor not in seen.alive:
+            why = "its supervisor is gone"
+        elif deadline is not None and now > deadline + GRACE_SECONDS:
+            why = "its deadline has passed"
+        if why:
+            steps.append(Step("end", container.lane, why, container.id))
+            gone.add(container.lane)
+    held = {item.lane for item in seen.containers} - gone
+    for lane, supervisor in seen.unfinished.items():
+        if lane not in held and supervisor not in seen.alive:
+            steps.append(Step("finish", lane, "its supervisor is gone"))
+    for lane, supervisor in seen.places.items():
+        if lane not in held and supervisor not in seen.alive:
+            steps.append(Step("clear", lane, "its lane is gone"))
+    return steps
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A finished lane's directory."""
+
+    lane: str
+    finished_at: float
+    size_bytes: int
+
+
+def expired(kept: Sequence[Kept], now: float, keep_seconds: float, total_bytes: int) -> list[str]:
+    """Return the lanes whose directories go: too old, or too much in total, oldest first."""
+    going: list[str] = []
+    left = sum(item.size_bytes for item in kept)
+    for item in sorted(kept, key=lambda item: item.finished_at):
+        if now - item.finished_at > keep_seconds or left > total_bytes:
+            going.append(item.lane)
+            left -= item.size_bytes
+    return going
+
+
+def residue(
+    before: Mapping[str, Collection[str]], after: Mapping[str, Collection[str]]
+) -> list[dict[str, Any]]:
+    """Return what a lane has left: everything that is there now and was not before, by kind."""
+    return [
+        {"kind": kind, "name": name}
+        for kind in sorted(after)
+        for name in sorted(set(after[kind]) - set(before.get(kind, ())))
+    ]

@@ -1,0 +1,1 @@
+"""The shell around lanes: containers, sockets and processes."""

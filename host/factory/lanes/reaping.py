@@ -1,0 +1,168 @@
+"""End what nobody watches any more, save what it holds, and forget what is old."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils import documents
+from ansible_collections.aina.factory.plugins.module_utils.lanes import identity, outcome, reaper
+from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import Settings
+from factory.lanes import engine, gateway, processes, supervisor
+
+LOCK = "factory-lanes-reaper.lock"
+_log = logging.getLogger(__name__)
+
+
+def survey(settings: Settings) -> reaper.Seen:
+    """Return what there is of lanes on this host.
+
+    Raises:
+        EngineError: the engine does not say, and then nothing is decided.
+
+    """
+    containers = engine.lanes()
+    places: dict[str, str] = {}
+    for path in Path(settings.run_dir).glob("*/"):
+        owner = documents.read(path / supervisor.OWNER) or {}
+        places[path.name] = str(owner.get("supervisor", ""))
+    unfinished: dict[str, str] = {}
+    for path in Path(settings.state_dir).glob(f"*/{supervisor.STATE}"):
+        state = documents.read(path) or {}
+        unfinished[path.parent.name] = str(state.get("supervisor", ""))
+    named = {
+        *places.values(),
+        *unfinished.values(),
+        *(item.labels.get("lane.supervisor", "") for item in containers),
+    }
+    alive = {name for name in named if processes.alive(name)}
+    return reaper.Seen(containers, alive, places, unfinished)
+
+
+def reap(settings: Settings, lock_directory: Path, *, dry_run: bool) -> dict[str, Any]:
+    """Carry the plan out and return what was done, as ``--json`` prints it.
+
+    Raises:
+        EngineError: the engine does not answer.
+
+    """
+    steps = reaper.plan(survey(settings), time.time())
+    failures: list[str] = []
+    if not dry_run:
+        for step in steps:
+            try:
+                _carry_out(settings, lock_directory, step)
+            except (engine.EngineError, OSError) as error:
+                failures.append(f"{step.lane}: {error}")
+    expired = _expired(settings)
+    if not dry_run:
+        for name in expired:
+            _forget(settings, name)
+        _review_residue(settings)
+    return {
+        "steps": [vars(step) for step in steps],
+        "expired": expired,
+        "failures": failures,
+        "changed": bool(steps or expired),
+    }
+
+
+def _carry_out(settings: Settings, lock_directory: Path, step: reaper.Step) -> None:
+    _log.info("%s lane %s: %s", step.verb, step.lane, step.why)
+    if step.verb == "end":
+        _end(settings, lock_directory, step)
+    if step.verb in {"end", "finish"}:
+        _finish(settings, lock_directory, step)
+    with contextlib.suppress(OSError):
+        gateway.ask("close", step.lane)
+    shutil.rmtree(Path(settings.run_dir, Path(step.lane).name), ignore_errors=True)
+
+
+def _lane(settings: Settings, lock_directory: Path, name: str) -> supervisor.Lane | None:
+    """Return the lane as its state describes it; ``None`` when its project is gone."""
+    state = documents.read(Path(settings.state_dir, name, supervisor.STATE)) or {}
+    for project in settings.projects:
+        if project.name == state.get("project"):
+            task = supervisor.Task(project, int(state.get("issue") or 0))
+            return supervisor.Lane(settings, task, lock_directory, name=name)
+    return None
+
+
+def _end(settings: Settings, lock_directory: Path, step: reaper.Step) -> None:
+    lane = _lane(settings, lock_directory, step.lane)
+    if lane is not None and lane.directory.is_dir():
+        limit = lane.project.limits.bundle_max_mib << 20
+        supervisor.rescued(lane, engine.rescue(step.container, limit))
+    engine.remove(step.container)
+
+
+def _finish(settings: Settings, lock_directory: Path, step: reaper.Step) -> None:
+    """Record what became of a lane whose supervisor cannot."""
+    lane = _lane(settings, lock_directory, step.lane)
+    if lane is None or not lane.directory.is_dir():
+        return
+    state = documents.read(lane.directory / supervisor.STATE) or {}
+    base = str(state.get("base") or "")
+    work, trouble = lane._collect(base) if base else (None, "")
+    model = outcome.model_of(supervisor.gateway_lines(lane.directory))
+    began = documents.seconds_of(str(state["started_at"])) if state.get("started_at") else 0.0
+    result = {
+        **lane._head(base),
+        "outcome": outcome.INTERRUPTED,
+        "detail": trouble or f"{step.why}; factory lane resume {step.lane} goes on from here",
+        "started_at": state.get("started_at"),
+        "finished_at": documents.moment(time.time()),
+        "duration_seconds": round(time.time() - began, 1) if began else None,
+        "tokens": model.tokens,
+        "requests_count": model.requests_count,
+        "head": work.head if work else "",
+        "commits_count": work.commits_count if work else 0,
+        "summary": work.summary if work else "",
+        "session": lane._session(),
+        "branch": "",
+        "pull_request": None,
+        "delivery": "",
+        "residue": [],
+    }
+    lane._finish(result)
+
+
+def _expired(settings: Settings) -> list[str]:
+    kept = []
+    for path in Path(settings.state_dir).glob(f"*/{supervisor.RESULT}"):
+        with contextlib.suppress(OSError):
+            size = sum(item.stat().st_blocks * 512 for item in path.parent.iterdir())
+            kept.append(reaper.Kept(path.parent.name, path.stat().st_mtime, size))
+    return reaper.expired(kept, time.time(), settings.keep_seconds, settings.keep_total_bytes)
+
+
+def _forget(settings: Settings, name: str) -> None:
+    directory = Path(settings.state_dir, identity.checked(name))
+    result = documents.read(directory / supervisor.RESULT) or {}
+    for project in settings.projects:
+        if project.name == result.get("project") and result.get("head"):
+            with contextlib.suppress(Exception):
+                supervisor.repository(settings, project, "", results=True).forget(name)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _review_residue(settings: Settings) -> None:
+    """Forget differences that are gone, so that an alert ends when its cause does."""
+    path = Path(settings.state_dir, supervisor.RESIDUE)
+    document = documents.read(path)
+    items = list((document or {}).get("items") or [])
+    if not items:
+        return
+    now = engine.snapshot(Path(settings.run_dir))
+    left = [
+        item
+        for item in items
+        if item.get("kind") in now and item.get("name") in now[str(item["kind"])]
+    ]
+    if left != items:
+        at = documents.moment(time.time())
+        documents.replace(path, {"items": left, "checked_at": at})

@@ -1,0 +1,108 @@
+"""A lane's standard error as one JSON line per event, bounded and without secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+_LINE_MAX_BYTES = 1 << 20
+# What looks like a secret is none of a transcript's business, wherever it came from.
+_SECRET = re.compile(
+    rb"sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
+    rb"|(?i:bearer )[A-Za-z0-9._~+/-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+
+
+def lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a stream to its end; an endless one comes in pieces."""
+    while line := stream.readline(_LINE_MAX_BYTES):
+        yield line.rstrip(b"\r\n")
+
+
+class Writer:
+    """Writes events until the limit, and then one last line that says so."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        """Begin a new file."""
+        self._file = path.open("wb", buffering=0)
+        os.fchmod(self._file.fileno(), 0o640)
+        self._left = max_bytes
+        self._full = False
+
+    def __enter__(self) -> Writer:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Have everything on disk."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def write(self, line: bytes) -> bytes:
+        """Write one event and return it as written; empty when nothing was."""
+        if not line or self._full:
+            return b""
+        text = _SECRET.sub(b"[left out]", line)
+        if not _is_event(text):
+            text = json.dumps({"type": "stderr", "text": text.decode(errors="replace")}).encode()
+        text += b"\n"
+        if len(text) > self._left:
+            self._full = True
+            text = b'{"type":"lane","what":"the transcript is full; the rest is left out"}\n'
+        self._left -= len(text)
+        self._file.write(text)
+        return text
+
+
+def _is_event(text: bytes) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of a file; what is no event is passed over."""
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(event, dict):
+                    yield event
+    except FileNotFoundError:
+        return
+
+
+def describe(event: dict[str, Any]) -> str:
+    """Return an event as one line for people; empty when it says nothing to them."""
+    kind = str(event.get("type", ""))
+    item = event.get("item") if isinstance(event.get("item"), dict) else {}
+    if kind == "lane":
+        return f"· {event.get('what')}"
+    if kind == "stderr":
+        return f"  {event.get('text')}"
+    if kind == "turn.completed":
+        usage = event.get("usage") or {}
+        return (
+            f"✓ turn: {usage.get('input_tokens', 0)} tokens in, {usage.get('output_tokens', 0)} out"
+        )
+    if kind in ("turn.failed", "error"):
+        return f"✗ {event.get('message') or (event.get('error') or {}).get('message') or kind}"
+    if kind.startswith("item.") and isinstance(item, dict):
+        words = item.get("command") or item.get("text") or item.get("message") or item.get("type")
+        mark = "▸" if kind == "item.started" else "▪"
+        return f"{mark} {' '.join(str(words).split())[:160]}"
+    return f"· {kind}" if kind else ""

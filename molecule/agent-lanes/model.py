@@ -1,0 +1,137 @@
+"""A model that is played: it does what the issue tells it to, line by line.
+
+``run: COMMAND`` is one tool call, ``play: NAME`` one way to misbehave. What was asked, and
+with which key, is appended to /srv/model/asked.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+STATUSES = {"401", "403", "429", "400", "503"}
+
+
+class Model(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        request = json.loads(body)
+        with Path("/srv/model/asked.jsonl").open("a") as file:
+            line = {
+                "path": self.path,
+                "headers": dict(self.headers),
+                "bytes": len(body),
+                "at": time.time(),
+            }
+            file.write(json.dumps({**line, "tools": request.get("tools")}) + "\n")
+        if self.path == "/v1/messages":
+            self.answer_message()
+            return
+        text = json.dumps(request.get("input"))
+        prompt = re.sub(r"\\n", "\n", text)
+        commands = re.findall(r"^run: (.*?)\s*$", prompt, re.MULTILINE)
+        plays = re.findall(r"^play: (\S+)", prompt, re.MULTILINE)
+        done = sum(item.get("type") == "function_call_output" for item in request["input"])
+        for play in plays:
+            if play in STATUSES:
+                self.refuse(int(play))
+                return
+            if play == "hang" and done >= len(commands):
+                time.sleep(600)
+            if play == "malformed" and done >= len(commands):
+                self.stream([b'data: {"type": "response.created"\n\n', b"nonsense\n\n"])
+                return
+            if play == "slow":
+                time.sleep(2)
+        usage = 1900 if "dear" in plays else 100
+        if done < len(commands):
+            command = json.loads(f'"{commands[done]}"')
+            item: dict[str, Any] = {
+                "type": "function_call",
+                "call_id": f"call-{done}",
+                "name": "exec_command",
+                "arguments": json.dumps({"cmd": command, "yield_time_ms": 60000}),
+            }
+        else:
+            words = "all done" + (" x" * 3_000_000 if "huge" in plays else "")
+            item = {
+                "type": "message",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": words}],
+            }
+        self.events(
+            {"type": "response.created", "response": {"id": "r"}},
+            {"type": "response.output_item.done", "item": item},
+            {
+                "type": "response.completed",
+                "response": {
+                    "id": "r",
+                    "usage": {"input_tokens": usage, "output_tokens": 7, "total_tokens": usage + 7},
+                },
+            },
+        )
+
+    def answer_message(self) -> None:
+        self.events(
+            {"type": "message_start", "message": {"usage": {"input_tokens": 30}}},
+            {"type": "message_delta", "usage": {"output_tokens": 5}},
+            {"type": "message_stop"},
+        )
+
+    def events(self, *events: dict[str, Any]) -> None:
+        self.stream(
+            [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events]
+        )
+
+    def stream(self, parts: list[bytes]) -> None:
+        content = b"".join(parts)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def refuse(self, status: int) -> None:
+        error = {"message": f"played {status}", "type": "played", "code": "played"}
+        content = json.dumps({"error": error}).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+class Registry(BaseHTTPRequestHandler):
+    """Stands for a package registry that lanes may reach."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"a package")
+
+
+def serve(port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain("/srv/model/ca.pem", "/srv/model/key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    Thread(target=serve, args=(9444, Registry), daemon=True).start()
+    serve(9443, Model)
