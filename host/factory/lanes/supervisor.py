@@ -182,6 +182,7 @@ class Lane:
             self.project.repository, issue.number, issue.title, issue.body
         )
         (self.directory / "prompt.md").write_text(words, encoding="utf-8")
+        (self.directory / "prompt.md").chmod(0o640)
         status = self._supervise(container.argv(self.project, place), words.encode())
         self._last_rites()
         result = self._conclude(status, base, asked_at, started_at, issue)
