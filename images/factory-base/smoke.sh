@@ -14,5 +14,6 @@ prove codex "$(codex --version | cut -d ' ' -f 2)" "$EXPECTED_CODEX"
 [ "$(echo '{"a": [1, 2]}' | jq .a[1])" = 2 ]
 [ "$(echo needle | rg --count needle)" = 1 ]
 gh --version >/dev/null
+[ "$(bash -lc 'node --version')" = "$(node --version)" ]
 git init --quiet /tmp/repository
 git -C /tmp/repository -c user.name=x -c user.email=x@example.com commit --quiet --allow-empty --message first

@@ -65,6 +65,8 @@ _QUEUE_POLL_SECONDS = 0.5
 _MIRROR_WAIT_SECONDS = 600.0
 # How long a lane may take to hand over once its agent was told to end.
 _HANDOVER_SECONDS = 60
+# An engine that was killed is started again by then.
+_ENGINE_WAIT_SECONDS = 90.0
 _SESSION = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
 
 _log = logging.getLogger(__name__)
@@ -454,18 +456,23 @@ class Lane:
 
     def _last_rites(self) -> None:
         """Make sure that no container is left, rescuing what it holds if its client died."""
-        name = container.name(self.name)
-        try:
-            for item in engine.lanes():
-                if item.lane == self.name:
+        limit = self.project.limits.bundle_max_mib * MIB
+        deadline = time.monotonic() + _ENGINE_WAIT_SECONDS
+        while True:
+            try:
+                for item in engine.lanes():
+                    if item.lane != self.name:
+                        continue
                     if item.running and self._final is None and not self._broken:
-                        rescued(
-                            self, engine.rescue(item.id, self.project.limits.bundle_max_mib * MIB)
-                        )
-                        self._ended_by = self._ended_by or "the loss of the engine's client"
-                    engine.remove(name)
-        except engine.EngineError as error:
-            _log.warning("lane %s: %s; the reaper goes on", self.name, error)
+                        self._ended_by = self._ended_by or "the loss of the engine"
+                        rescued(self, engine.rescue(item.id, limit))
+                    engine.remove(item.id)
+                return
+            except engine.EngineError as error:
+                if time.monotonic() >= deadline:
+                    _log.warning("lane %s: %s; the reaper goes on", self.name, error)
+                    return
+                time.sleep(1)
 
     # --- What came of it ---------------------------------------------------------------
 
