@@ -38,8 +38,12 @@ class Model(BaseHTTPRequestHandler):
         if self.path == "/v1/messages":
             self.answer_message()
             return
-        text = json.dumps(request.get("input"))
-        prompt = re.sub(r"\\n", "\n", text)
+        prompt = "\n".join(
+            part.get("text", "")
+            for item in request["input"]
+            if item.get("role") == "user"
+            for part in item["content"]
+        )
         commands = re.findall(r"^run: (.*?)\s*$", prompt, re.MULTILINE)
         plays = re.findall(r"^play: (\S+)", prompt, re.MULTILINE)
         done = sum(item.get("type") == "function_call_output" for item in request["input"])
@@ -56,12 +60,11 @@ class Model(BaseHTTPRequestHandler):
                 time.sleep(2)
         usage = 1900 if "dear" in plays else 100
         if done < len(commands):
-            command = json.loads(f'"{commands[done]}"')
             item: dict[str, Any] = {
                 "type": "function_call",
                 "call_id": f"call-{done}",
                 "name": "exec_command",
-                "arguments": json.dumps({"cmd": command, "yield_time_ms": 60000}),
+                "arguments": json.dumps({"cmd": commands[done], "yield_time_ms": 60000}),
             }
         else:
             words = "all done" + (" x" * 3_000_000 if "huge" in plays else "")

@@ -172,13 +172,7 @@ def test_what_was_not_committed_is_kept_and_nothing_is_no_change(host: Any) -> N
             "oom",
             "for lack of memory",
         ),
-        (
-            [
-                "run: head -c 400M /dev/zero >big; rm big; for i in $(seq 400); do sleep 30 & done; true"
-            ],
-            "no_change",
-            "changed nothing",
-        ),
+        (["run: head -c 400M /dev/zero >big; df . | tail -1; rm big"], "no_change", "nothing"),
         (["run: echo forged >/proc/1/fd/1", COMMIT.format("forged")], "policy", "standard output"),
         (
             ["run: printf 'LANE1 result 3000000000\\n' >/proc/1/fd/1", COMMIT.format("forged")],
@@ -195,6 +189,21 @@ def test_each_way_to_end_has_its_outcome(
     assert (done["outcome"], done["pull_request"]) == (outcome, None), done
     assert words in done["detail"]
     assert done["residue"] == []
+
+
+def test_a_lane_that_forks_without_bound_is_alone_with_it(
+    host: Any, settings: Callable[..., str]
+) -> None:
+    fork = "run: for i in $(seq 2000); do sleep 60 & done; echo"
+    name = start(host, issue(host, fork), settings(idle_minutes=0.2))
+    most = 0
+    while host.run(f"test -e {LANES}/{name}/result.json").rc != 0:
+        most = max(most, int(host.run("pgrep --count --exact sleep").stdout))
+        time.sleep(0.5)
+
+    assert 20 < most <= 165
+    assert result(host, name)["outcome"] == "idle"
+    assert result(host, name)["residue"] == []
 
 
 def test_an_answer_that_breaks_off_fails_the_turn_and_is_charged_by_its_size(
@@ -268,7 +277,9 @@ TRIES = {
 }
 
 
-def test_nothing_that_an_agent_tries_reaches_beyond_its_lane(host: Any) -> None:
+def test_nothing_that_an_agent_tries_reaches_beyond_its_lane(
+    host: Any, settings: Callable[..., str]
+) -> None:
     evil = '[mcp_servers.evil]\ncommand = "touch"\nargs = ["/tmp/evil"]\n'
     control = {
         "repository": "factory/demo",
@@ -282,7 +293,7 @@ def test_nothing_that_an_agent_tries_reaches_beyond_its_lane(host: Any) -> None:
     subprocess.run(["docker", "exec", HUB, "python3", "-c", push], check=True)
     lines = [f"run: echo TRY-{name}=$({command})" for name, command in TRIES.items()]
 
-    done = lane(host, issue(host, *lines))
+    done = lane(host, issue(host, *lines), settings(token_budget=1_000_000))
 
     said = dict(
         line.removeprefix("TRY-").split("=", 1)

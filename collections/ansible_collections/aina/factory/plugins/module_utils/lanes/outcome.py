@@ -1,4 +1,7 @@
-"""What came of a lane: from git and from the gateway's log, never from the agent's own words."""
+"""What came of a lane: from git and from the gateway's log, never from the agent's own words.
+
+An agent that says it failed is believed; one that says it did well is not.
+"""
 
 from __future__ import annotations
 
@@ -92,6 +95,8 @@ def decide(evidence: Evidence) -> tuple[str, str]:
         return FAILED_TURN, "the agent ended without having asked the model"
     if model.last_verdict != "complete":
         return FAILED_TURN, f"its last request ended as {model.last_verdict} ({model.last_status})"
+    if evidence.exit_status != 0:
+        return FAILED_TURN, f"the agent ended with {evidence.exit_status}"
     if evidence.commits_count > 0:
         return CHANGED, f"{evidence.commits_count} commits"
     return NO_CHANGE, "the agent ended well and changed nothing"
