@@ -259,7 +259,7 @@ TRIES = {
     "registry": "printf 'CONNECT 127.0.0.1:9444 HTTP/1.1\\r\\n\\r\\n' | timeout 5 bash -c "
     "'exec 3<>/dev/tcp/127.0.0.1/3128; cat >&3; head -1 <&3'",
     "other_path": "node -e \"fetch('http://127.0.0.1:3128/v1/models').then((r) => console.log(r.status))\"",
-    "key": f"grep -rl {SECRET[:14]}. /etc /run /home /tmp /proc/*/environ 2>/dev/null || echo refused",
+    "key": f"grep -rl {SECRET[:12]}[{SECRET[12]}] /etc /run /home /tmp /proc/*/environ 2>/dev/null || echo refused",
     "image": "touch /usr/bin/x /etc/x 2>/dev/null || echo refused",
     "home_template": "echo x >>/etc/aina-lane/AGENTS.md 2>/dev/null || echo refused",
     "capabilities": "grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t' | tr '\\n' ' '",
@@ -325,7 +325,7 @@ def test_nothing_that_an_agent_tries_reaches_beyond_its_lane(
     assert said["places"].split() == ["gw.sock"]
     assert said["others"] == "0"
     assert int(said["processes"]) < 30
-    assert host.run("pgrep --full 'sleep 98765'").rc == 1
+    assert host.run("pgrep --full '^sleep 98765'").rc == 1
     verdicts = {
         (line["kind"], line.get("target")): line["verdict"]
         for line in gateway_log(host, done["lane"])
@@ -604,10 +604,10 @@ def test_eight_at_once_and_thirty_in_a_row_leave_nothing(host: Any) -> None:
     number = issue(host, COMMIT.format("row"))
     row = host.check_output(
         f"for i in $(seq 30); do factory lane run demo {number} --json; done | "
-        "jq -c '[.outcome, .residue]' | sort | uniq -c"
+        'grep -o -e \'"outcome": "[a-z_]*"\' -e \'"residue": [^,}]*\' | sort | uniq -c'
     )
 
-    assert row.split() == ["30", '["changed",[]]']
+    assert row.split() == ["30", '"outcome":', '"changed"', "30", '"residue":', "[]"]
     assert left_behind(host) == before
 
 

@@ -144,11 +144,12 @@ def _start(settings: Settings, lock_directory: Path, task: Any) -> Outcome:
 
     if os.geteuid() != 0:
         raise UsageError("a lane is started as root; use run-lane, which may do just that")
-    with (
-        suppress(LockedError, engine.EngineError),
-        locks.exclusive(lock_directory / reaping.LOCK),
-    ):
-        reaping.reap(settings, lock_directory, dry_run=False)
+    if reaping.is_due(settings):
+        with (
+            suppress(LockedError, engine.EngineError),
+            locks.exclusive(lock_directory / reaping.LOCK),
+        ):
+            reaping.reap(settings, lock_directory, dry_run=False)
     try:
         result = supervisor.Lane(settings, task, lock_directory).run()
     except supervisor.RefusedError as error:

@@ -6,12 +6,16 @@ import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 from ansible_collections.aina.factory.plugins.module_utils.lanes.reaper import Container
+from ansible_collections.aina.factory.plugins.module_utils.ports import Request
 from factory import effects
+from factory.unix_http import fetch_through
 
 _SECONDS = 60.0
-_LABELS = ("lane", "lane.project", "lane.issue", "lane.deadline", "lane.supervisor")
+SOCKET = "/run/docker.sock"
 
 
 class EngineError(Exception):
@@ -35,18 +39,31 @@ def call(argv: Sequence[str], *, timeout_seconds: float = _SECONDS) -> bytes:
     return done.stdout
 
 
+def _get(path: str, **filters: list[str]) -> Any:
+    """Ask the engine itself: its client takes ten times as long to start as the answer takes."""
+    query = f"?{urlencode({'all': '1', 'filters': json.dumps(filters)})}" if filters else ""
+    try:
+        answer = fetch_through(SOCKET)(
+            Request("GET", f"http://docker{path}{query}"), timeout_seconds=_SECONDS
+        )
+        if answer.status != 200:
+            raise EngineError(f"the engine answered {answer.status} to {path}")
+        return json.loads(answer.body)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"the engine does not answer at {SOCKET}: {error}") from error
+
+
 def lanes() -> list[Container]:
     """Return all containers of lanes, ended ones too."""
-    form = "\t".join(["{{.ID}}", "{{.State}}", *(f'{{{{.Label "{name}"}}}}' for name in _LABELS)])
-    argv = ["ps", "--all", "--no-trunc", "--filter", "label=aina-factory.role=lane"]
-    rows = call([*argv, "--format", form]).decode().splitlines()
-    found = []
-    for row in rows:
-        identity, state, *values = row.split("\t")
-        labels = dict(zip(_LABELS, values, strict=True))
-        running = state in ("running", "paused", "restarting")
-        found.append(Container(identity, labels["lane"], labels, running))
-    return found
+    return [
+        Container(
+            id=str(item["Id"]),
+            lane=str(item["Labels"].get("lane", "")),
+            labels=item["Labels"],
+            running=item["State"] in ("running", "paused", "restarting"),
+        )
+        for item in _get("/containers/json", label=["aina-factory.role=lane"])
+    ]
 
 
 def end(container: str, seconds: int) -> None:
@@ -101,8 +118,7 @@ def cgroup_parent(slice_name: str) -> str:
         EngineError: the engine or systemd does not answer.
 
     """
-    driver = call(["info", "--format", "{{.CgroupDriver}}"]).decode().strip()
-    if driver == "systemd":
+    if _get("/info")["CgroupDriver"] == "systemd":
         return slice_name
     shown = effects.run(
         ["systemctl", "show", "--property=ControlGroup", "--value", slice_name],
@@ -123,13 +139,11 @@ def snapshot(run_dir: Path) -> dict[str, set[str]]:
         EngineError: the engine does not answer.
 
     """
-    info = json.loads(call(["info", "--format", "{{json .}}"]))
+    info = _get("/info")
     root, driver = Path(str(info["DockerRootDir"])), str(info["Driver"])
     return {
         "container": {item.lane for item in lanes()},
-        "volume": set(
-            call(["volume", "ls", "--quiet", "--filter", "dangling=true"]).decode().split()
-        ),
+        "volume": {item["Name"] for item in _get("/volumes", dangling=["true"])["Volumes"] or []},
         "overlay": _orphans(root, driver),
         "place": {path.name for path in run_dir.iterdir() if path.is_dir()}
         if run_dir.is_dir()

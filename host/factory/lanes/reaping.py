@@ -43,6 +43,17 @@ def survey(settings: Settings) -> reaper.Seen:
     return reaper.Seen(containers, alive, places, unfinished)
 
 
+def is_due(settings: Settings) -> bool:
+    """Whether somebody who watched a lane is gone; only files are looked at."""
+    names = [supervisor.OWNER, supervisor.STATE]
+    roots = [settings.run_dir, settings.state_dir]
+    for root, name in zip(roots, names, strict=True):
+        for path in Path(root).glob(f"*/{name}"):
+            if not processes.alive(str((documents.read(path) or {}).get("supervisor", ""))):
+                return True
+    return False
+
+
 def reap(settings: Settings, lock_directory: Path, *, dry_run: bool) -> dict[str, Any]:
     """Carry the plan out and return what was done, as ``--json`` prints it.
 

@@ -13,8 +13,8 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -140,10 +140,8 @@ class Lane:
                 base = pool.submit(self._update_mirror, token())
                 issue = pool.submit(self._issue, forge)
                 parent = pool.submit(engine.cgroup_parent, self.settings.slice)
-                before = pool.submit(engine.snapshot, Path(self.settings.run_dir))
                 self._open_gateway()
                 found = (base.result(), issue.result(), parent.result())
-                seen = before.result()
         except (
             *(collect.CollectError, ForgeError, engine.EngineError),
             *(OSError, LockedError),
@@ -151,7 +149,7 @@ class Lane:
             self._clear()
             shutil.rmtree(self.directory, ignore_errors=True)
             raise RefusedError(str(error)) from error
-        return self._work(asked_at, forge, token, *found, seen)
+        return self._work(asked_at, forge, token, *found)
 
     def _work(
         self,
@@ -161,7 +159,6 @@ class Lane:
         base: str,
         issue: Issue,
         parent: str,
-        before: Mapping[str, set[str]],
     ) -> dict[str, Any]:
         started_at = time.time()
         seed = self._seed()
@@ -185,7 +182,10 @@ class Lane:
         )
         (self.directory / "prompt.md").write_text(words, encoding="utf-8")
         (self.directory / "prompt.md").chmod(0o640)
-        status = self._supervise(container.argv(self.project, place), words.encode())
+        with ThreadPoolExecutor(1) as pool:
+            # Beside the start: a running container stands on what it uses, so that is none of its leftovers.
+            seen = pool.submit(engine.snapshot, Path(self.settings.run_dir))
+            status = self._supervise(container.argv(self.project, place), words.encode())
         self._last_rites()
         result = self._conclude(status, base, asked_at, started_at, issue)
         with contextlib.suppress(OSError):
@@ -194,7 +194,7 @@ class Lane:
             self._deliver(forge, token, result)
         shutil.rmtree(self.directory / "seed", ignore_errors=True)
         self._clear()
-        result["residue"] = self._residue(before)
+        result["residue"] = self._residue(seen)
         self._finish(result)
         return result
 
@@ -585,8 +585,13 @@ class Lane:
             gateway.ask("close", self.name)
         shutil.rmtree(self.place, ignore_errors=True)
 
-    def _residue(self, before: Mapping[str, set[str]]) -> list[dict[str, Any]]:
+    def _residue(self, seen: Future[dict[str, set[str]]]) -> list[dict[str, Any]]:
         try:
+            # Its own container and place were there already when it was looked.
+            before = {
+                kind: {name for name in names if name != self.name}
+                for kind, names in seen.result().items()
+            }
             after = engine.snapshot(Path(self.settings.run_dir))
         except engine.EngineError as error:
             left = [{"kind": "unknown", "name": str(error)}]
