@@ -431,6 +431,15 @@ def test_one_issue_has_one_lane(host: Any) -> None:
     assert f"a lane works on issue {number} of demo already" in json.loads(refused.stdout)["error"]
 
 
+def test_a_server_that_is_emptied_of_work_begins_no_lane(host: Any) -> None:
+    host.check_output("echo {} >/var/lib/aina-factory/draining.json")
+    refused = host.run(f"factory lane run demo {issue(host)} --queue-seconds 1 --json")
+    host.check_output("rm /var/lib/aina-factory/draining.json")
+
+    assert refused.rc == 1
+    assert "emptied of work" in json.loads(refused.stdout)["error"]
+
+
 def test_a_killed_gateway_is_back_and_the_lane_goes_on(host: Any) -> None:
     name = start(host, issue(host, "run: sleep 12", COMMIT.format("after")))
 

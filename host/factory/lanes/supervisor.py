@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
+from ansible_collections.aina.factory.plugins.module_utils import documents, drain
 from ansible_collections.aina.factory.plugins.module_utils.github import login
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
 from ansible_collections.aina.factory.plugins.module_utils.github.git import git_environment
@@ -236,6 +236,8 @@ class Lane:
         raise RefusedError(f"{ADMISSION_LOCK} was held for 30 s; see who holds it")
 
     def _obstacle(self) -> str:
+        if Path(drain.MARK).exists():
+            return f"the server is emptied of work ({drain.MARK}); factory drain --end ends that"
         running: list[tuple[str, int]] = []
         for path in Path(self.settings.run_dir).glob(f"*/{OWNER}"):
             owner = documents.read(path) or {}

@@ -118,10 +118,8 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
     Section,
 )
 from ansible_collections.aina.factory.plugins.module_utils.github import login
+from ansible_collections.aina.factory.plugins.module_utils.github.git import git_environment
 from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.assembly import (
-    git_environment,
-)
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
     Mirror,
     MirrorError,

@@ -300,7 +300,7 @@ def test_the_outcome_follows_from_evidence(changes: dict[str, Any], expected: st
 
 def test_the_model_is_summed_from_the_gateways_log() -> None:
     usage = {"input_tokens": 5, "output_tokens": 1}
-    lines = [
+    lines: list[dict[str, Any]] = [
         {
             "kind": "model",
             "verdict": "complete",
