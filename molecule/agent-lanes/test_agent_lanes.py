@@ -519,9 +519,11 @@ def test_what_a_lane_leaves_is_an_alert_until_it_is_gone(host: Any) -> None:
     done = result(host, name)
 
     assert done["residue"] == [{"kind": "volume", "name": "left-over"}]
-    assert json.loads(host.check_output(f"cat {LANES}/residue.json"))["items"][0]["lane"] == name
+    assert (
+        json.loads(host.check_output(f"cat {LANES}/residue.json"))["differences"][0]["lane"] == name
+    )
     host.check_output("docker volume rm left-over && factory lane reap")
-    assert json.loads(host.check_output(f"cat {LANES}/residue.json"))["items"] == []
+    assert json.loads(host.check_output(f"cat {LANES}/residue.json"))["differences"] == []
 
 
 def test_another_agent_is_data_and_no_code(host: Any, settings: Callable[..., str]) -> None:

@@ -164,16 +164,16 @@ def _forget(settings: Settings, name: str) -> None:
 def _review_residue(settings: Settings) -> None:
     """Forget differences that are gone, so that an alert ends when its cause does."""
     path = Path(settings.state_dir, supervisor.RESIDUE)
-    document = documents.read(path)
-    items = list((document or {}).get("items") or [])
-    if not items:
+    known = list((documents.read(path) or {}).get("differences") or [])
+    if not known:
         return
     now = engine.snapshot(Path(settings.run_dir))
     left = [
         item
-        for item in items
+        for item in known
+        # What could not be looked at then is looked at with each lane that ends.
         if item.get("kind") in now and item.get("name") in now[str(item["kind"])]
     ]
-    if left != items:
+    if left != known:
         at = documents.moment(time.time())
-        documents.replace(path, {"items": left, "checked_at": at})
+        documents.replace(path, {"differences": left, "checked_at": at})

@@ -62,6 +62,7 @@ TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
 RESIDUE = "residue.json"
 _POLL_SECONDS = 0.2
 _QUEUE_POLL_SECONDS = 0.5
+_SHOW_SECONDS = 15.0
 _MIRROR_WAIT_SECONDS = 600.0
 # How long a lane may take to hand over once its agent was told to end.
 _HANDOVER_SECONDS = 60
@@ -100,6 +101,7 @@ class Lane:
     _broken: str = field(default="", init=False)
     _final: frames.Handover | None = field(default=None, init=False)
     _last_sign: float = field(default_factory=time.monotonic, init=False)
+    _shown: float = field(default_factory=time.monotonic, init=False)
 
     # --- Places ------------------------------------------------------------------------
 
@@ -381,6 +383,7 @@ class Lane:
             thread.start()
         deadline = time.monotonic() + limits.timeout_seconds
         while process.poll() is None:
+            self._show_life()
             why = self._due(deadline)
             if why and not self._ended_by:
                 self._ended_by = why
@@ -389,6 +392,14 @@ class Lane:
         for thread in threads:
             thread.join(timeout=30)
         return process.returncode
+
+    def _show_life(self) -> None:
+        """Write down, now and then, when the agent last said something."""
+        now = time.monotonic()
+        if now - self._shown >= _SHOW_SECONDS:
+            self._shown = now
+            heard = time.time() - (now - self._last_sign)
+            self._state("running", last_output_at=documents.moment(heard))
 
     def _due(self, deadline: float) -> str:
         if self._broken:
@@ -601,8 +612,7 @@ class Lane:
             # Other lanes come and go; what bears their names is theirs.
             others = {path.parent.name for path in Path(self.settings.run_dir).glob(f"*/{OWNER}")}
             left = [item for item in reaper.residue(before, after) if item["name"] not in others]
-        if left:
-            record_residue(self.settings, self.name, left)
+        record_residue(self.settings, self.name, left)
         return left
 
 
@@ -617,11 +627,13 @@ def rescued(lane: Lane, frame: bytes) -> None:
 
 def record_residue(settings: Settings, lane: str, left: list[dict[str, Any]]) -> None:
     """Remember differences for whoever alerts; the reaper forgets those that are gone."""
-    path = Path(settings.state_dir, RESIDUE)
-    items = list((documents.read(path) or {}).get("items") or [])
-    at = documents.moment(time.time())
-    items += [{**item, "lane": lane, "seen_at": at} for item in left]
-    documents.replace(path, {"items": items[-200:], "checked_at": at})
+    path, at = Path(settings.state_dir, RESIDUE), documents.moment(time.time())
+    known = list((documents.read(path) or {}).get("differences") or [])
+    known += [
+        {**item, "what": f"{item['kind']} {item['name']} of lane {lane}", "lane": lane, "since": at}
+        for item in left
+    ]
+    documents.replace(path, {"differences": known[-200:], "checked_at": at})
 
 
 def repository(

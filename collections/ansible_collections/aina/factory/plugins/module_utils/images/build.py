@@ -366,7 +366,9 @@ class Builder:
         if not built and not failure and before.get("smoke") == "ok":
             return
         current = self._engine.find([step.spec.current]).get(step.spec.current)
-        record = _record(step, current, failure, self._base_built_at(), before, built=built)
+        record = _record(
+            step, current, failure, self._base_built_at(), before, built=built, now=self.tools.now()
+        )
         documents.replace(path, record)
 
     def _base_built_at(self) -> str:
@@ -382,15 +384,16 @@ def _record(
     before: Mapping[str, Any],
     *,
     built: bool,
+    now: float,
 ) -> dict[str, Any]:
-    """Return what the state says of an image: always of the one in force."""
+    """Return what the state says of an image: always of the one in force, if there is one."""
     return {
         "image": step.spec.current,
         "content": current.labels.get(CONTENT_LABEL, "") if current else "",
         "id": current.id if current else "",
-        "built_at": documents.moment(current.created_at) if current else "",
+        "built_at": documents.moment(current.created_at if current else now),
         "base": current.labels.get(BASE_LABEL, "") if current else "",
-        "base_built_at": base_built_at,
+        "base_built_at": base_built_at or None,
         "size_bytes": current.size_bytes if current else 0,
         "smoke": "failed" if failure else "ok",
         "detail": failure,
