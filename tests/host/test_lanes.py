@@ -1,0 +1,118 @@
+"""The narrow ways into a lane, and what is kept of what an agent says."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory import codex_lane, run_lane
+from factory.lanes import processes, transcript
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["demo", "17"], ["lane", "run", "demo", "17"]),
+        (["demo", "17", "--json", "--detach"], ["lane", "--json", "run", "demo", "17", "--detach"]),
+        (
+            ["demo", "0", "--stdin", "--model", "m"],
+            ["lane", "run", "demo", "0", "--stdin", "--model=m"],
+        ),
+        (["list"], ["lane", "list"]),
+        (["logs", "demo-1-0a1b2c3d", "--follow"], ["lane", "logs", "demo-1-0a1b2c3d", "--follow"]),
+        (["stop", "demo-1-0a1b2c3d", "--detach"], ["lane", "stop", "demo-1-0a1b2c3d"]),
+    ],
+)
+def test_run_lane_says_nothing_but_what_it_knows(given: list[str], expected: list[str]) -> None:
+    assert run_lane.words_for(given) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["demo", "17", "--config", "/tmp/mine"],
+        ["demo", "17", "--config=/tmp/mine"],
+        ["demo", "17", "--conf=/tmp/mine"],
+        ["demo", "17", "--std"],
+        ["demo"],
+        ["gateway", "x", "y"],
+        [],
+    ],
+)
+def test_run_lane_refuses_everything_else(given: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_lane.words_for(given)
+    assert ended.value.code == 2
+
+
+SEED = [
+    *("exec", "--json", "--dangerously-bypass-approvals-and-sandbox", "--model", "gpt-5.5"),
+    *("-c", "model_reasoning_effort=high", "--skip-git-repo-check", "-"),
+]
+
+
+def test_the_words_of_an_existing_dispatcher_are_understood() -> None:
+    given = codex_lane.arguments_for(SEED)
+    assert (given.model, given.json) == ("gpt-5.5", True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["exec", "do it"],
+        ["exec", "-c", "mcp_servers.x.command=sh", "-"],
+        ["login"],
+        ["exec", "--trust", "-"],
+    ],
+)
+def test_what_a_lane_cannot_honour_is_refused(words: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        codex_lane.arguments_for(words)
+
+
+def test_a_directory_belongs_to_the_nearest_project(tmp_path: Path) -> None:
+    for name in ("outer/inner", "lanes"):
+        (tmp_path / name).mkdir(parents=True)
+    projects: list[dict[str, Any]] = [
+        {"name": "outer", "path": f"{tmp_path}/outer", "worktree_roots": [f"{tmp_path}/lanes"]},
+        {"name": "inner", "path": f"{tmp_path}/outer/inner"},
+    ]
+    assert codex_lane.project_at(f"{tmp_path}/outer/inner", projects) == "inner"
+    assert codex_lane.project_at(f"{tmp_path}/outer", projects) == "outer"
+    assert codex_lane.project_at(f"{tmp_path}/lanes", projects) == "outer"
+    assert codex_lane.project_at(str(tmp_path), projects) == ""
+
+
+def test_a_transcript_is_bounded_and_keeps_no_secret(tmp_path: Path) -> None:
+    path = tmp_path / "transcript.jsonl"
+    with transcript.Writer(path, 400) as writer:
+        writer.write(b'{"type": "turn.started"}')
+        writer.write(b"a key: sk-abcdefghijklmnopqrstuvwxyz and ghp_" + b"a" * 36)
+        for _ in range(100):
+            writer.write(b"x" * 50)
+
+    text = path.read_text()
+    events = [json.loads(line) for line in text.splitlines()]
+    assert "sk-abc" not in text
+    assert "ghp_" not in text
+    assert events[0] == {"type": "turn.started"}
+    assert events[-1]["what"].startswith("the transcript is full")
+    assert path.stat().st_size < 500
+
+
+def test_an_endless_line_comes_in_pieces() -> None:
+    pieces = list(transcript.lines(io.BytesIO(b"x" * (3 << 20))))
+    assert len(pieces) == 3
+
+
+def test_a_process_is_known_by_more_than_its_number() -> None:
+    own = processes.identity()
+    number = own.partition(":")[0]
+    assert processes.alive(own)
+    assert not processes.alive(f"{number}:1")
+    assert not processes.alive("")
+    assert not processes.alive("x:1")
