@@ -22,18 +22,20 @@ def arguments_for(argv: Sequence[str]) -> argparse.Namespace:
     """Return what of codex's own words matters; words that a lane cannot honour end the program."""
     parser = argparse.ArgumentParser(prog="codex-lane", allow_abbrev=False)
     parser.add_argument("verb", choices=["exec"])
-    parser.add_argument("prompt", nargs="?", default="-")
     parser.add_argument("-m", "--model")
     parser.add_argument("-c", "--config", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("-C", "--cd", metavar="DIRECTORY")
     for flag in ("--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"):
         parser.add_argument(flag, action="store_true")
-    given = parser.parse_args(argv)
+    given, rest = parser.parse_known_args(argv)
     for setting in given.config:
         if not setting.startswith("model_reasoning_effort="):
             parser.error(f"-c {setting}: a lane's settings stand in its image")
-    if given.prompt != "-":
-        parser.error("the prompt comes from standard input: end with -")
+    if rest != ["-"]:
+        unknown = " ".join(word for word in rest if word != "-")
+        parser.error(
+            f"a lane cannot honour: {unknown}" if unknown else "end with -: the prompt is read"
+        )
     return given
 
 
