@@ -236,6 +236,7 @@ def test_two_builds_at_once_are_refused(host: Any) -> None:
 def test_the_weekly_rebuild_fetches_everything_again(host: Any) -> None:
     before = in_force(host)
     first = in_image(host, "factory-base", "ls / | grep generation")
+    spreading = host.check_output("grep --count shared: /proc/1/mountinfo")
 
     code, document = build(host, "--refresh")
 
@@ -244,6 +245,7 @@ def test_the_weekly_rebuild_fetches_everything_again(host: Any) -> None:
     after = in_force(host)
     assert {name for name in before if before[name] == after[name]} == set()
     assert in_image(host, "factory-base", "ls / | grep generation") != first
+    assert host.check_output("grep --count shared: /proc/1/mountinfo") == spreading != "0"
     # And the next converge agrees with it.
     assert build(host)[1]["changed"] is False
     assert converge(SCENARIO).changed == []

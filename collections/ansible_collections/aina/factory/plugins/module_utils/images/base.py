@@ -19,6 +19,9 @@ _OPTIONS = (
     *("--variant=minbase", "--include=ca-certificates", "--dpkgopt=force-unsafe-io"),
     *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")),
 )
+# As root it keeps mounts from spreading, and would do so to the whole host: afterwards no service
+# there would get its credentials.
+_BOOTSTRAP = ("unshare", "--mount", "--", "mmdebstrap")
 _TARGETS = (
     *("apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)"),
     "Created-By: Packages",
@@ -61,7 +64,7 @@ class Bases:
         ) as work:
             archive = str(Path(work, "base.tar"))
             mirror = base.bootstrap_mirror or self._mirror()
-            argv = ["mmdebstrap", *_OPTIONS, base.bootstrap_suite, archive]
+            argv = [*_BOOTSTRAP, *_OPTIONS, base.bootstrap_suite, archive]
             self._do([*argv, *([mirror] if mirror else [])])
             labels = "LABEL aina-factory.role=image aina-factory.instance=base"
             self.engine.call(
@@ -85,4 +88,4 @@ class Bases:
             raise EngineError(f"{argv[0]}: {error}") from error
         if not done.ok:
             words = "\n".join(done.stderr.decode(errors="replace").strip().splitlines()[-15:])
-            raise EngineError(f"{argv[0]} {self.settings.base.bootstrap_suite}: {words}")
+            raise EngineError(f"mmdebstrap {self.settings.base.bootstrap_suite}: {words}")
