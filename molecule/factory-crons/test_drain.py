@@ -34,9 +34,11 @@ def back_to_work(host: Any) -> Iterator[None]:
 def test_a_drained_server_runs_and_begins_nothing_and_then_works_as_before(host: Any) -> None:
     before = len(host.check_output(TIMERS).splitlines())
     host.check_output("factory pause words --reason 'mine'")
-    host.run("systemctl start --no-block factory-job-slow-kill")
+    host.check_output("systemd-run --quiet --collect --unit=factory-job-long sleep 600")
     # Nothing new begins from here on; what still works ends by itself, or is ended by somebody.
-    assert "job slow-kill runs" in drain(drain_wait_seconds=1).output
+    waiting = host.run("factory drain --reason upgrade --wait-seconds 1")
+    assert waiting.rc == 1
+    assert "job long runs" in waiting.stderr
     host.run("systemctl stop 'factory-job-*.service'")
 
     run = drain(drain_wait_seconds=60)

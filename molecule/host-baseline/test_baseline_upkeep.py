@@ -142,7 +142,9 @@ def test_memory_that_runs_out_costs_a_build_and_not_the_server(host: Any) -> Non
         "-c 'x = b\"x\" * {1} * 1000000; import time; time.sleep(999)'"
     )
     host.check_output(
-        hungry.format("node", 20) + " && " + hungry.format("dockerd", 200) + " && sleep 1"
+        hungry.format("node", 20) + " && " + hungry.format("dockerd", 200) + " && "
+        # Until both run; the engine of the host is a dockerd, too.
+        "until pgrep -x node >/dev/null && test $(pgrep -xc dockerd) -ge 2; do sleep 0.1; done"
     )
     # The service's own command, told that memory is short whatever it is, and to harm nobody.
     said = host.run(

@@ -18,8 +18,8 @@ from e2e.sandbox import FINGERPRINT
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
-# Images are built from registries, which has tests of its own.
-SKIPPED_TAGS = "factory_images"
+# What comes from registries has tests of its own.
+SKIPPED_TAGS = "factory_images,paperclip"
 
 
 def sh(*argv: str, stdin: bytes = b"", check: bool = True) -> str:
