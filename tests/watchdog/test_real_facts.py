@@ -184,7 +184,14 @@ def marshal(server: Server, **changes: Any) -> None:
     report = {
         **{"schema": 1, "project": "demo", "repository": "a/demo", "mode": "fast"},
         **{"time": server.now + 900, "failed": False, "pull_requests": [], "merged": []},
-        **{"gate": "", "stopped": "", "halted_since": 0, "halted_reason": "", "main_red_since": 0},
+        **{
+            "gate": "",
+            "incomplete": "",
+            "stopped": "",
+            "halted_since": 0,
+            "halted_reason": "",
+            "main_red_since": 0,
+        },
         **{"requests": 2, "points": 2, "points_remaining": 4998},
     }
     server.put("marshal/demo/report.json", {**report, **changes})
