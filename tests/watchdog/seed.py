@@ -215,7 +215,14 @@ def _queue(now: float) -> Mapping[str, facts.Fact[Mapping[str, Any]]]:
     ]
     report = {
         **{"schema": 1, "project": "aina-academy", "repository": "ainative-academy/aina-academy"},
-        **{"mode": "fast", "time": now - 300, "failed": True, "gate": "", "stopped": "halted"},
+        **{
+            "mode": "fast",
+            "time": now - 300,
+            "failed": True,
+            "gate": "",
+            "incomplete": "",
+            "stopped": "halted",
+        },
         **{"halted_since": now - 600, "halted_reason": "#402: what landed is not what was judged"},
         **{
             "incomplete": "",

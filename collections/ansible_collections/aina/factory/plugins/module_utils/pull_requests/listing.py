@@ -10,9 +10,7 @@ from ansible_collections.aina.factory.plugins.module_utils.github.errors import 
     LimitedError,
     UncertainError,
 )
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import (
-    PartialError,
-)
+from ansible_collections.aina.factory.plugins.module_utils.github.transport import PartialError
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import parsing
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     PullRequest,

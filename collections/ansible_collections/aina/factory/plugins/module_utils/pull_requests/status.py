@@ -6,10 +6,10 @@ What cannot be read, and what is too old to say anything about now, is ``unknown
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Owner
+from ansible_collections.aina.factory.plugins.module_utils.words import iso
 
 # A job that runs every ten minutes has missed several turns by then.
 STALE_SECONDS = 3600.0
@@ -103,6 +103,4 @@ def _waiting(pulls: list[dict[str, Any]], owner: Owner) -> dict[str, Any]:
 
 
 def _iso(moment: Any) -> str | None:
-    if not float(moment):
-        return None
-    return datetime.fromtimestamp(float(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return iso(float(moment)) if float(moment) else None
