@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -61,23 +62,42 @@ def pyinfra_program() -> str:
     return str(program)
 
 
-def declared_files(directory: Path) -> Path:
-    """Copy from the host every file that the site run owns, for the others to compare with."""
-    listing = (
-        "find /usr/local/lib/aina-factory /usr/local/bin /etc/aina-factory /etc/docker "
-        "/etc/systemd/journald.conf.d /etc/apt/apt.conf.d -type f -not -name '*.pyc'; "
-        "find /etc/systemd/system -path '*/factory-*' -type f"
+def on_host(script: str) -> str:
+    """Return what a shell command prints on the host."""
+    argv = ["docker", "exec", HOST, "sh", "-c", script]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def declared_state(directory: Path) -> Path:
+    """Read from the host what the site run has brought there, for the others to bring as well."""
+    image = f"docker run --rm {HOST.removesuffix('-sandbox')}/sandbox:trixie apt-mark showmanual"
+    blank = subprocess.run(image.split(), capture_output=True, text=True, check=True).stdout
+    packages = sorted({*on_host("apt-mark showmanual").split()} - {*blank.split()})
+    units = on_host(
+        "systemctl list-unit-files --state=enabled --no-legend --plain 'factory-*' 'aina-*' "
+        "chrony.service earlyoom.service docker.service ufw.service unattended-upgrades.service"
     )
-    names = subprocess.run(
-        ["docker", "exec", HOST, "sh", "-c", listing], capture_output=True, text=True, check=True
-    ).stdout.split()
+    users = on_host("getent passwd | cut -d: -f1 | grep -E '^(ali|factory-.*)$'")
+    names = on_host(
+        "find /etc /usr/local -type f '(' -path '*aina*' -o -path '*factory*' ')' "
+        "-not -name '*.pyc'; ls /etc/docker/daemon.json"
+    ).split("\n")
+    (directory / "packages").write_text("\n".join(packages))
+    (directory / "units").write_text(
+        "\n".join(line.split()[0] for line in units.splitlines() if line)
+    )
+    (directory / "users").write_text(users)
+    (directory / "files").mkdir()
+    wanted = "".join(f"{name[1:]}\0" for name in names if name)
     tar = subprocess.run(
-        ["docker", "exec", HOST, "tar", "-C", "/", "-cf", "-", *(name[1:] for name in names)],
+        ["docker", "exec", "-i", HOST, "tar", "-C", "/", "--null", "-T", "-", "-cf", "-"],
+        input=wanted.encode(),
         capture_output=True,
         check=True,
     ).stdout
-    subprocess.run(["tar", "-C", str(directory), "-xf", "-"], input=tar, check=True)
-    (directory / "names.json").write_text(json.dumps(names))
+    unpack = ["tar", "-C", str(directory / "files"), "-xpf", "-"]
+    subprocess.run(unpack, input=tar, check=True)
+    shutil.copy(HERE / "setup.sh", directory)
     return directory
 
 
@@ -114,9 +134,9 @@ def main() -> int:
 def measure(scratch: Path, runs: int) -> dict[str, dict[str, Any]]:
     """Return medians per way."""
     recap = scratch / "recap.json"
-    files = declared_files(scratch)
-    subprocess.run(["docker", "cp", f"{files}/.", f"{HOST}:/opt/bench-files"], check=True)
-    subprocess.run(["docker", "cp", str(HERE / "second.sh"), f"{HOST}:/opt/second.sh"], check=True)
+    state = declared_state(scratch)
+    on_host("rm -rf /opt/bench")
+    subprocess.run(["docker", "cp", "--quiet", f"{state}/.", f"{HOST}:/opt/bench"], check=True)
     ways: dict[str, tuple[list[str], dict[str, str]]] = {
         "site.yml": (
             [
@@ -129,9 +149,9 @@ def measure(scratch: Path, runs: int) -> dict[str, dict[str, Any]]:
         ),
         "pyinfra": (
             [pyinfra_program(), "-y", f"@docker/{HOST}", str(HERE / "deploy.py")],
-            {"BENCH_FILES": str(files)},
+            {"BENCH_STATE": str(state)},
         ),
-        "shell script": (["docker", "exec", HOST, "sh", "/opt/second.sh"], {}),
+        "shell script": (["docker", "exec", HOST, "/opt/bench/setup.sh"], {}),
     }
     samples: dict[str, list[Sample]] = {name: [] for name in ways}
     for number in range(runs + 1):

@@ -1,27 +1,20 @@
 """The operations of the site run, for pyinfra."""
 
-import json
 import os
 from pathlib import Path
 
 from pyinfra.operations import apt, files, server, systemd
 
-FILES = Path(os.environ["BENCH_FILES"])
+STATE = Path(os.environ["BENCH_STATE"])
 
-apt.packages(
-    name="Packages",
-    packages=["git", "python3", "ca-certificates", "docker.io", "docker-cli"],
-    update=False,
-)
-server.user(name="User", user="ali")
-for directory in (
-    "/etc/aina-factory",
-    "/etc/aina-factory/conf.d",
-    "/var/lib/aina-factory",
-    "/srv/repos",
-):
-    files.directory(name=directory, path=directory)
-for name in json.loads((FILES / "names.json").read_text()):
-    files.put(name=name, src=str(FILES / name[1:]), dest=name)
-for unit in ("docker.service", "systemd-journald.service", "factory-job-janitor.timer"):
-    systemd.service(name=unit, service=unit, running=True)
+apt.packages(name="Packages", packages=(STATE / "packages").read_text().split(), update=False)
+for user in (STATE / "users").read_text().split():
+    server.user(name=user, user=user)
+for path in sorted((STATE / "files").rglob("*")):
+    target = f"/{path.relative_to(STATE / 'files')}"
+    if path.is_dir():
+        files.directory(name=target, path=target)
+    else:
+        files.put(name=target, src=str(path), dest=target)
+for unit in (STATE / "units").read_text().split():
+    systemd.service(name=unit, service=unit, running=True, enabled=True)
