@@ -280,6 +280,16 @@ def test_a_dry_run_tells_what_the_real_run_then_does(server: Server) -> None:
     assert len(list(left.iterdir())) == 2
 
 
+# A worker that sees another root directory than the host.
+CONTAINED = """
+import os, pathlib, signal, sys
+pathlib.Path("/proc/self/comm").write_text("Runner.Worker")
+os.chroot(sys.argv[1])
+print("ready", flush=True)
+signal.pause()
+"""
+
+
 @pytest.mark.usefixtures("later")
 def test_a_runner_with_a_job_is_left_alone(server: Server, tmp_path: Path) -> None:
     temp = server.directory("runner/_work/_temp")
@@ -295,6 +305,27 @@ def test_a_runner_with_a_job_is_left_alone(server: Server, tmp_path: Path) -> No
     assert busy["kinds"]["runner"]["kept"] == {"job_running": 1}
 
     server.run()
+
+    assert list(temp.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to change the root directory")
+@pytest.mark.usefixtures("later")
+def test_a_job_in_a_container_holds_no_runner_of_the_host(server: Server, tmp_path: Path) -> None:
+    temp = server.directory("runner/_work/_temp")
+    (temp / "script.sh").write_text("run me")
+    server.policy["runner"] = {"roots": [str(tmp_path / "runner")]}
+    elsewhere = server.directory("elsewhere")
+    worker = subprocess.Popen(
+        [sys.executable, "-c", CONTAINED, str(elsewhere)], stdout=subprocess.PIPE
+    )
+    try:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"ready\n"
+        server.run()
+    finally:
+        worker.kill()
+        worker.communicate()
 
     assert list(temp.iterdir()) == []
 

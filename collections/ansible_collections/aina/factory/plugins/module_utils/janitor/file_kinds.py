@@ -135,7 +135,8 @@ def runner_leftovers(directories: Sequence[str]) -> list[Found]:
 def job_holder(directories: Sequence[str], processes: Iterable[Process]) -> Holder:
     """Return a function that holds what belongs to a runner that may have a job."""
     roots = paths.expand_roots(directories)
-    workers = [process for process in processes if _is_worker(process)]
+    # A job in a container has nothing of a runner of the host.
+    workers = [process for process in processes if _is_worker(process) and not process.contained]
     busy = {root for root in roots if any(_may_serve(w, root, roots) for w in workers)}
 
     def held_by(found: Found) -> str:

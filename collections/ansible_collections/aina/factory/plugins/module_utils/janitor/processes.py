@@ -13,16 +13,21 @@ FileKey = tuple[int, int]
 
 @dataclass(frozen=True)
 class Process:
-    """A running program; ``executable`` is empty when the kernel does not tell."""
+    """A running program; ``executable`` is empty when the kernel does not tell.
+
+    ``contained`` says that it has another root directory than we have: its paths are others.
+    """
 
     pid: int
     name: str
     executable: str
     arguments: tuple[str, ...]
+    contained: bool = False
 
 
 def running(proc: Path = Path("/proc")) -> Iterator[Process]:
     """Yield the running programs; kernel threads, which have no arguments, are left out."""
+    own_root = _identity(proc / "self" / "root")
     for directory in _directories(proc):
         try:
             words = (directory / "cmdline").read_bytes().split(b"\0")[:-1]
@@ -31,7 +36,18 @@ def running(proc: Path = Path("/proc")) -> Iterator[Process]:
             continue
         if words:
             arguments = tuple(os.fsdecode(word) for word in words)
-            yield Process(int(directory.name), name, _link(directory / "exe"), arguments)
+            root = _identity(directory / "root")
+            contained = None not in (root, own_root) and root != own_root
+            pid, executable = int(directory.name), _link(directory / "exe")
+            yield Process(pid, name, executable, arguments, contained)
+
+
+def _identity(path: Path) -> FileKey | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)
 
 
 def _directories(proc: Path) -> list[Path]:
