@@ -13,10 +13,27 @@ UNIT_TESTS = "collections/ansible_collections/aina/factory/tests/unit/"
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
 
+# Items of these files need nothing of each other, and take long.
+APART = ("tests/gates/test_gates.py", "tests/molecule/test_scenarios.py")
+
+
+def _group(item: pytest.Item) -> str:
+    """Return the name under which an item shares a process with others: they share fixtures."""
+    path = item.nodeid.split("::")[0]
+    if path in APART and "[sanity" not in item.nodeid:
+        return item.name
+    return path
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
-    """Fail a run over everything in which a test file yields no test, before any is deselected."""
+    """Say what runs side by side; fail a run over everything in which a file yields no test.
+
+    Comes before any test is deselected.
+    """
     config = session.config
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
     if config.args != config.getini("testpaths"):
         return
     collected = {item.path for item in items}
