@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
@@ -36,6 +36,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     CheckState,
     Detail,
     Evidence,
+    Labelling,
     Memory,
     Mergeable,
     PullRequest,
@@ -57,6 +58,11 @@ class Pull:
     number: int
     changes: dict[str, str]
     check: CheckState | None = CheckState.SUCCESS
+    lint: CheckState | None = CheckState.SUCCESS
+    fork: bool = False
+    review: str = ""
+    # Who gave the label that lets guarded paths pass.
+    guarded_by: Labelling = field(default_factory=Labelling)
     labels: set[str] = field(default_factory=set)
     draft: bool = False
     author: str = "agent[bot]"
@@ -106,6 +112,9 @@ class Repository:
     stale_fates: int = 0
     # What the limit says after each look and reread; then plenty.
     points_remaining: list[int] = field(default_factory=list)
+    # What happens right before the read of this number: a kind, and whom it befalls.
+    events: dict[int, tuple[str, int]] = field(default_factory=dict)
+    reads_count: int = 0
     # Called around every request: where another marshal may come in between.
     pause: Callable[[], None] = lambda: None
 
@@ -121,6 +130,39 @@ class Repository:
 
     def sleep(self, seconds: float) -> None:
         self.now_seconds += seconds
+
+    def read(self) -> str:
+        """Let happen what comes before this read; return how the read itself goes wrong."""
+        self.pause()
+        kind, number = self.events.get(self.reads_count, ("", 0))
+        self.reads_count += 1
+        pull = self.pulls.get(number)
+        if kind == "uncertain":
+            raise UncertainError("502")
+        if kind == "limited":
+            raise LimitedError("rate limit", 5.0)
+        if kind in ("main_red", "main_green"):
+            self.main_check = CheckState.FAILURE if kind == "main_red" else CheckState.SUCCESS
+        if kind == "elsewhere":
+            tree = {**self.trees[self.main[-1]], f"elsewhere{len(self.main)}": "x"}
+            oid = f"c{len(self.main)}"
+            self.trees[oid], self.parents[oid] = tree, [self.main[-1]]
+            self.main.append(oid)
+        if pull is not None and pull.state == "OPEN":
+            self._befall(pull, kind)
+        return kind
+
+    def _befall(self, pull: Pull, kind: str) -> None:
+        if kind == "push":
+            pull.version += 1
+        elif kind == "hold":
+            pull.labels.add("hold")
+        elif kind in ("red", "green"):
+            pull.check = CheckState.FAILURE if kind == "red" else CheckState.SUCCESS
+        elif kind == "draft":
+            pull.draft = True
+        elif kind == "close":
+            pull.state = "CLOSED"
 
     def advance_queue(self) -> None:
         """Let GitHub's queue land or put out whom it has tested."""
@@ -253,7 +295,12 @@ class Forge:
         state = Mergeable.MERGEABLE if clean else Mergeable.CONFLICTING
         if repository.now_seconds < pull.ready_at:
             state = Mergeable.UNKNOWN
-        check = () if pull.check is None else (Check("ci", pull.check, "app", START - 60),)
+        reported = {"ci": pull.check, "lint": pull.lint}
+        checks = tuple(
+            Check(name, state, "app", START - 60)
+            for name, state in reported.items()
+            if state is not None
+        )
         self.seen.add((pull.number, pull.head))
         return PullRequest(
             number=pull.number,
@@ -263,17 +310,22 @@ class Forge:
             author_is_bot=pull.author.endswith("[bot]"),
             created_at=START - 10_000 + pull.number,
             is_draft=pull.draft,
-            is_fork=False,
+            is_fork=pull.fork,
             head_oid=pull.head,
             head_ref=f"b{pull.number}",
             base_ref=pull.base,
             mergeable=state,
             merge_state="CLEAN" if state is Mergeable.MERGEABLE else "UNKNOWN",
-            review_decision="",
+            review_decision=pull.review,
             labels=frozenset(pull.labels),
             rollup="SUCCESS",
             in_merge_queue=pull.number in repository.queue,
-            detail=Detail(Checks(check), tuple(pull.changes), head_committed_at=START - 9_000),
+            detail=Detail(
+                Checks(checks),
+                tuple(pull.changes),
+                head_committed_at=START - 9_000,
+                guarded_by=pull.guarded_by,
+            ),
         )
 
     def look(
@@ -284,25 +336,40 @@ class Forge:
         always: Collection[int],
         resume_at: str = "",
     ) -> Snapshot:
-        self.repository.pause()
+        trouble = self.repository.read()
         self.repository.advance_queue()
         pulls = [p for p in self.repository.pulls.values() if p.state == "OPEN"]
+        if trouble == "incomplete":
+            pulls = pulls[: len(pulls) // 2]
         return Snapshot(
             "o/r",
             self._branch(),
-            tuple(self._seen(pull) for pull in pulls),
+            tuple(self._as_read(pull, trouble) for pull in pulls),
+            complete=trouble != "incomplete",
+            incomplete_reason="cut" if trouble == "incomplete" else "",
             hold_issues=self.repository.hold,
         )
+
+    def _as_read(self, pull: Pull, trouble: str) -> PullRequest:
+        seen = self._seen(pull)
+        if trouble == "unreadable":
+            return replace(seen, unreadable="the answer was cut", detail=None)
+        if trouble == "unknown":
+            return replace(seen, mergeable=Mergeable.UNREADABLE)
+        if trouble == "few_checks" and seen.detail is not None:
+            found = replace(seen.detail.checks, complete=False)
+            return replace(seen, detail=replace(seen.detail, checks=found))
+        return seen
 
     def reread(
         self, branch: str, numbers: Sequence[int]
     ) -> tuple[Branch, Mapping[int, PullRequest | None]]:
-        self.repository.pause()
+        trouble = self.repository.read()
         if self.repository.between is not None:
             self.repository.between(self.repository)
         found = {number: self.repository.pulls[number] for number in numbers}
         return self._branch(), {
-            number: self._seen(pull) if pull.state == "OPEN" else None
+            number: self._as_read(pull, trouble) if pull.state == "OPEN" else None
             for number, pull in found.items()
         }
 
@@ -348,13 +415,15 @@ class Forge:
         index = len(repository.writes)
         repository.writes.append(name)
         fault = repository.faults.get(index, "")
+        lands = name.startswith(("merge", "enqueue"))
+        if fault == "pushed" and lands:
+            repository.pulls[int(name.split()[1])].version += 1
         if fault == "crash_before":
             raise Crash
         if fault == "error_before":
             raise UncertainError("502")
         if fault == "limited":
             raise LimitedError("secondary rate limit", 5.0)
-        lands = name.startswith(("merge", "enqueue"))
         if fault == "moved" and lands:
             raise MovedError("409")
         if fault == "base_modified" and lands:
@@ -389,16 +458,36 @@ class Forge:
         merged = Git(repository).merge(repository.main[-1], pull.head)
         if not merged.clean:
             raise NotMergeableError("Pull Request is not mergeable")
-        # The promises, judged by the ground truth.
+        self._promises(pull)
+        return merged
+
+    def _promises(self, pull: Pull) -> None:
+        """Judge by the ground truth whether this one may land now."""
+        repository, policy = self.repository, self.repository.policy
         assert (pull.number, pull.head) in self.seen, "landed unseen"
-        passing = {CheckState.SUCCESS, CheckState.NEUTRAL, CheckState.SKIPPED}
-        assert pull.check in passing, "landed without a green required check"
-        assert not pull.labels & set(repository.policy.hold_labels), "landed against a hold"
+        passing = {CheckState.SUCCESS}
+        passing |= {CheckState.NEUTRAL} if policy.neutral_passes else set()
+        passing |= {CheckState.SKIPPED} if policy.skipped_passes else set()
+        reported = {"ci": pull.check, "lint": pull.lint}
+        required = {*policy.required_checks, *repository.required}
+        assert required or policy.allow_no_checks, "landed without any required check"
+        for name in required or reported:
+            state = reported.get(name)
+            assert state in passing or (state is None and not required), f"landed without {name}"
+        assert not pull.labels & set(policy.hold_labels), "landed against a hold"
         assert not pull.draft, "landed a draft"
         assert not repository.hold, "landed against the repository's hold"
-        assert repository.main_check is not CheckState.FAILURE, "landed on red"
+        assert not any(f.covers(repository.now_seconds) for f in policy.freezes), "landed frozen"
+        if policy.red_main_blocks and not pull.labels & set(policy.repair_labels):
+            assert repository.main_check is not CheckState.FAILURE, "landed on red"
         assert pull.base == "main", "landed into another branch"
-        return merged
+        assert policy.forks_allowed or not pull.fork, "landed a fork"
+        assert pull.author not in policy.authors_denied, "landed a denied author's"
+        assert pull.review in ("", "APPROVED"), "landed against a review"
+        guarded = any(path in policy.guarded_paths for path in pull.changes)
+        by_person = pull.guarded_by.by_person and pull.guarded_by.actor != pull.author
+        approved = policy.guarded_label in pull.labels and by_person
+        assert not guarded or approved, "landed a guarded path unapproved"
 
     def enqueue(self, pull: PullRequest) -> None:
         def act() -> None:
@@ -494,14 +583,20 @@ class Runner:
         return ""
 
     def until_quiet(self, cycles: int = 40) -> None:
-        """Run cycles until one writes nothing."""
+        """Run cycles until two write nothing, a while apart, and nothing more happens."""
+        quiet = 0
         for _ in range(cycles):
             before = len(self.repository.writes)
+            calm = self.repository.reads_count > max(self.repository.events, default=-1)
             try:
                 self.cycle()
             except Crash:
                 continue
-            if len(self.repository.writes) == before:
+            memory = self.memory
+            owed = memory.cleanups or memory.queued or memory.leftovers or self.repository.queue
+            still = calm and not owed and len(self.repository.writes) == before
+            quiet = quiet + 1 if still else 0
+            if quiet == 2:
                 return
             self.repository.now_seconds += 600
         raise AssertionError("never came to rest")

@@ -263,7 +263,8 @@ class Cycle:
         decided = {decision.number: decision for decision in plan.decisions}
         kept = {n: d for n, d in self.report.decisions.items() if n in self.report.results}
         self.report.decisions = {**kept, **decided}
-        self.report.warnings = _warnings(snapshot)
+        if any(pull.can_bypass for pull in snapshot.pulls):
+            self.warn("the token could bypass branch rules; use a GitHub App without bypass rights")
         return plan
 
     def _ranks(self) -> dict[int, str]:
@@ -310,8 +311,9 @@ class Cycle:
     def _without_rivals(self, snapshot: Snapshot) -> tuple[Snapshot, Plan]:
         """Decide; hold back who would conflict with an older one that lands first."""
         plan = decide(self.policy, snapshot, self.world.now())
+        queued = [p.number for p in snapshot.pulls if p.in_merge_queue and p.evidence is not None]
         for _turn in range(len(snapshot.pulls)):
-            numbers = [decision.number for decision in plan.chosen(Verb.MERGE)]
+            numbers = [*queued, *(decision.number for decision in plan.chosen(Verb.MERGE))]
             if plan.train is not None:
                 numbers = [number for number, _head in plan.train.members]
             heads = {pull.number: pull.head_oid for pull in snapshot.pulls}
@@ -319,7 +321,9 @@ class Cycle:
             try:
                 conflicting = self.world.git.stack(snapshot.branch.oid, order, "squash")[1]
                 rivals = {
-                    numbers[index]: self._rival(order, numbers, index) for index in conflicting
+                    numbers[index]: self._rival(order, numbers, index)
+                    for index in conflicting
+                    if numbers[index] not in queued
                 }
             except MirrorError as error:
                 snapshot = replace(snapshot, evidence_error=str(error))
@@ -443,7 +447,7 @@ class Cycle:
         self.write(lambda: self.world.forge.enqueue(pull), "enqueue", pull.number)
         settled = self._settled(pull.number)
         queued = {**settled["queued"], pull.number: pull.head_oid}
-        self.remember(cleanups=settled["cleanups"], queued=queued)
+        self.remember(**{**settled, "queued": queued})
 
     def _intend(self, pull: PullRequest) -> None:
         # Kept before the landing: a run that dies right after it still verifies and tidies up.
@@ -463,22 +467,36 @@ class Cycle:
         if fate.state == "MERGED":
             judged_head = {**self.memory.queued, **self.memory.cleanups}[number]
             self._verify(fate, judged_head)
-            self._tidy(fate, judged_head)
+            try:
+                self._tidy(fate, judged_head)
+            except UncertainError as error:
+                # It landed; the next cycle looks what is left to do.
+                self.warn(f"#{number} is not tidied up yet: {error}")
+                return True
         landed = self.memory.landed_count + (fate.state == "MERGED")
         self.remember(**self._settled(number), landed_count=landed)
         return fate.state == "MERGED"
 
-    def _settled(self, number: int) -> dict[str, dict[int, str]]:
+    def warn(self, text: str) -> None:
+        """Say something that somebody should know though it stops nothing."""
+        if text not in self.report.warnings:
+            self.report.warnings.append(text)
+
+    def _settled(self, number: int) -> dict[str, Any]:
         """Return what is left to verify once ``number`` needs nothing more."""
         memory = self.memory
         return {
             "cleanups": {n: head for n, head in memory.cleanups.items() if n != number},
             "queued": {n: head for n, head in memory.queued.items() if n != number},
+            "doubtful": tuple(n for n in memory.doubtful if n != number),
         }
 
-    def forget(self, number: int) -> None:
-        """Verify and tidy up no more for one that did not land after all."""
-        self.remember(**self._settled(number))
+    def doubt(self, number: int) -> None:
+        """Note that one looks open though it may have landed; the second time it has not."""
+        if number in self.memory.doubtful:
+            self.remember(**self._settled(number))
+        else:
+            self.remember(doubtful=(*self.memory.doubtful, number))
 
     def _verify(self, fate: Fate, judged_head: str) -> None:
         problem = ""
@@ -502,30 +520,35 @@ class Cycle:
             self.record("halt", fate.number, problem)
             raise StopCycle("halted", problem, failed=True)
 
-    def _retarget(self, number: int) -> None:
+    def _retarget(self, number: int) -> bool:
+        """Point a dependant at the base branch; False when GitHub refuses."""
         forge = self.world.forge
-        self.write(lambda: forge.retarget(number, self.branch), "retarget", number)
+        try:
+            self.write(lambda: forge.retarget(number, self.branch), "retarget", number)
+        except RefusedError as error:
+            self.warn(f"#{number} still targets a branch that has landed: {error}")
+            return False
+        return True
 
     def _tidy(self, fate: Fate, judged_head: str) -> None:
+        """Move the dependants and delete the branch; what GitHub refuses is left to people."""
         if self.snapshot is not None and self.snapshot.deletes_branch_on_merge:
             return
-        for number, _title in fate.dependants:
-            self._retarget(number)
+        # Deleting a branch closes every pull request that still targets it.
+        freed = [self._retarget(number) for number, _title in fate.dependants]
         deletable = (
-            self.policy.delete_branch
+            all(freed)
+            and self.policy.delete_branch
             and not fate.is_fork
             and not fate.head_protected
             and fate.dependants_complete
             and fate.head_ref != self.branch
             and fate.head_ref_oid == judged_head
         )
-        if deletable:
-            self.write(
-                lambda: self.world.forge.delete_branch(fate.head_ref), "delete_branch", fate.number
-            )
-
-
-def _warnings(snapshot: Snapshot) -> list[str]:
-    if any(pull.can_bypass for pull in snapshot.pulls):
-        return ["the token could bypass branch rules; use a GitHub App without bypass rights"]
-    return []
+        if not deletable:
+            return
+        forge = self.world.forge
+        try:
+            self.write(lambda: forge.delete_branch(fate.head_ref), "delete_branch", fate.number)
+        except RefusedError as error:
+            self.warn(f"#{fate.number}: its branch {fate.head_ref} stays: {error}")

@@ -96,7 +96,7 @@ def decide(policy: Policy, snapshot: Snapshot, now: float) -> Plan:
     """Return the plan for one look. Pure: the same arguments give the same plan."""
     pulls = sorted(snapshot.pulls, key=lambda pull: order_key(policy, pull))
     verdicts = {pull.number: rules.own_verdict(policy, snapshot, pull, now) for pull in pulls}
-    ready = {number: verdict is None for number, verdict in verdicts.items()}
+    ready = {pull.number: verdicts[pull.number] is None or pull.in_merge_queue for pull in pulls}
     twins = duplicates.find(policy, snapshot, ready, now)
     gate = gates.closed(policy, snapshot, now)
     chosen: dict[int, Verdict] = {}
@@ -246,11 +246,11 @@ def _decision(
         replace(verdict.reason, since=now if held_since is None else held_since),
         twins.get(pull.number),
         change if policy.conflict_label and snapshot.complete else "",
-        # A missing label on one that was a duplicate before is a veto.
+        # A missing label on one that was given it is a veto.
         verdict.verb is Verb.WAIT
         and verdict.reason.code == "duplicate"
         and policy.duplicates.label not in pull.labels
-        and held_since is None,
+        and pull.number not in snapshot.memory.marked,
         conflicting
         and snapshot.complete
         and conflict_lanes.due(policy, pull, snapshot.memory.conflicts.get(pull.number), now),

@@ -87,7 +87,7 @@ def _carries_proof(snapshot: Snapshot, pull: PullRequest) -> bool:
 def _closable(policy: Policy, pull: PullRequest) -> bool:
     held = pull.labels & set(policy.hold_labels)
     by_agent = pull.author_is_bot or pull.author in policy.duplicates.agents
-    return by_agent and not pull.is_draft and not held
+    return by_agent and not pull.is_draft and not held and not pull.in_merge_queue
 
 
 def _patch(pull: PullRequest) -> str:

@@ -20,12 +20,11 @@ def main_state(policy: Policy, snapshot: Snapshot) -> str:
     """Return "red", "green" or "pending" for the head of the base branch.
 
     A branch on which no required check ever reports is "pending": nobody said that it
-    is green, and nobody that it is red.
+    is green, and nobody that it is red. Where none is required all that reported count.
     """
-    required = checks.required_names(policy, snapshot.branch)
-    found = [
-        check for check in checks.latest(snapshot.branch.checks.items) if check.name in required
-    ]
+    latest = checks.latest(snapshot.branch.checks.items)
+    required = set(checks.required_names(policy, snapshot.branch)) or {c.name for c in latest}
+    found = [check for check in latest if check.name in required]
     if any(
         check.state is not CheckState.PENDING and not checks.passes(policy, check)
         for check in found
@@ -33,7 +32,7 @@ def main_state(policy: Policy, snapshot: Snapshot) -> str:
         return "red"
     reported = {check.name for check in found if check.state is not CheckState.PENDING}
     complete = snapshot.branch.checks.complete
-    return "green" if required and reported == set(required) and complete else "pending"
+    return "green" if required and reported == required and complete else "pending"
 
 
 def main_red_since(policy: Policy, snapshot: Snapshot, now: float) -> float:

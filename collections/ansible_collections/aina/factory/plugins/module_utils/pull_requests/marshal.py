@@ -9,6 +9,7 @@ from functools import partial
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
     ForgeError,
     LimitedError,
+    RefusedError,
     UncertainError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
@@ -75,7 +76,7 @@ def _carry_out(cycle: Cycle) -> None:
     for number in () if native else sorted({*cycle.memory.cleanups, *cycle.memory.queued}):
         # What is still in GitHub's queue may have entered before the mode was changed.
         if not cycle.finish(number) and number in cycle.memory.cleanups:
-            cycle.forget(number)
+            cycle.doubt(number)
     plan = _plan(cycle)
     if cycle.snapshot is not None and cycle.snapshot.limited:
         raise StopCycle("limited", f"{cycle.report.incomplete}; the next cycle goes on there")
@@ -121,7 +122,16 @@ def _plan(cycle: Cycle) -> Plan:
     seen = remembering.remembered(plan, cycle.snapshot, now)
     kept = seen if cycle.snapshot.complete else {**cycle.memory.remembered, **seen}
     refused = {n: item for n, item in cycle.memory.refused.items() if n in kept}
-    cycle.remember(remembered=kept, main_red_since=plan.main_red_since, refused=refused)
+    label = cycle.policy.duplicates.label
+    labelled = {pull.number for pull in cycle.snapshot.pulls if label in pull.labels}
+    marked = {number for number in cycle.memory.marked if number in kept}
+    marked |= {d.number for d in plan.decisions if d.duplicate is not None} & labelled
+    cycle.remember(
+        remembered=kept,
+        main_red_since=plan.main_red_since,
+        refused=refused,
+        marked=tuple(sorted(marked)),
+    )
     return plan
 
 
@@ -149,19 +159,17 @@ def _mark(cycle: Cycle, decision: Decision) -> None:
             _conflict_words(cycle, decision),
         )
     twin = decision.duplicate
-    if twin is not None and decision.reason.code == "duplicate" and decision.verb is Verb.WAIT:
-        pull = _pull_labels(cycle, number)
-        if cycle.policy.duplicates.label not in pull:
-            keeper = f"#{twin.keeper}" if twin.keeper else f"`{cycle.branch}`"
-            _say(
-                cycle,
-                decision,
-                cycle.policy.duplicates.label,
-                f"duplicate {twin.keeper}",
-                f"This carries the same change as {keeper} ({twin.proof}), which is kept. "
-                "Take the label off or mark this a draft to object; after it was closed, "
-                f"`gh pr reopen {number}` brings it back.",
-            )
+    if twin is not None and decision.marks_duplicate:
+        keeper = f"#{twin.keeper}" if twin.keeper else f"`{cycle.branch}`"
+        _say(
+            cycle,
+            decision,
+            cycle.policy.duplicates.label,
+            "duplicate",
+            f"This carries the same change as {keeper} ({twin.proof}), which is kept. "
+            "Take the label off or mark this a draft to object; after it was closed, "
+            f"`gh pr reopen {number}` brings it back.",
+        )
 
 
 def _ask_lanes(cycle: Cycle, plan: Plan) -> None:
@@ -186,11 +194,6 @@ def _ask_lanes(cycle: Cycle, plan: Plan) -> None:
             cycle.record("conflict_lane", decision.number, problem or "asked")
 
 
-def _pull_labels(cycle: Cycle, number: int) -> frozenset[str]:
-    pulls = cycle.snapshot.pulls if cycle.snapshot is not None else ()
-    return next((pull.labels for pull in pulls if pull.number == number), frozenset())
-
-
 def _conflict_words(cycle: Cycle, decision: Decision) -> str:
     pulls = cycle.snapshot.pulls if cycle.snapshot is not None else ()
     pull = next(item for item in pulls if item.number == decision.number)
@@ -210,11 +213,11 @@ def _say(cycle: Cycle, decision: Decision, label: str, marker: str, words: str) 
 
     def act() -> None:
         said = any(hidden in comment for comment in forge.fate(number).comments)
-        if said and marker.startswith("duplicate"):
-            return  # somebody took the label off: a veto
         if not said:
             cycle.write(lambda: forge.comment(number, f"{words}\n\n{hidden}"), "comment", number)
         cycle.write(lambda: forge.add_label(number, label), "label", number)
+        if decision.marks_duplicate:
+            cycle.remember(marked=(*cycle.memory.marked, number))
 
     _quietly(act)
 
@@ -239,6 +242,8 @@ def _close(cycle: Cycle, decision: Decision) -> str:
         cycle.write(lambda: cycle.world.forge.close(pull.number), "close", pull.number)
     except UncertainError:
         return "unanswered"
+    except RefusedError as error:
+        return f"not closed: {error}"
     return "closed"
 
 

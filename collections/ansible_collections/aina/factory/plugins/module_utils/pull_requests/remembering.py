@@ -55,6 +55,7 @@ def from_document(document: Mapping[str, Any]) -> Memory:
                 for key, item in document["refused"].items()
             },
             cleanups={int(key): str(head) for key, head in document["cleanups"].items()},
+            doubtful=tuple(int(number) for number in document["doubtful"]),
             queued={int(key): str(head) for key, head in document["queued"].items()},
             train=_train(document["train"]),
             leftovers=tuple(str(branch) for branch in document["leftovers"]),
@@ -66,6 +67,7 @@ def from_document(document: Mapping[str, Any]) -> Memory:
                 )
                 for number, item in document.get("conflicts", {}).items()
             },
+            marked=tuple(int(number) for number in document["marked"]),
             landed_count=int(document["landed_count"]),
             list_cursor=str(document["list_cursor"]),
         )

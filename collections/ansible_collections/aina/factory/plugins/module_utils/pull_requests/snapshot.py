@@ -221,12 +221,16 @@ class Memory:
     refused: Mapping[int, Refusal] = field(default_factory=dict)
     # The judged head of each whose landing is not verified and tidied up yet.
     cleanups: Mapping[int, str] = field(default_factory=dict)
+    # Those of them that looked open still when they were asked for: GitHub may be late.
+    doubtful: tuple[int, ...] = ()
     # The head with which each entered GitHub's own queue.
     queued: Mapping[int, str] = field(default_factory=dict)
     train: TrainMemory = TrainMemory()
     # Batch branches that nobody needs any more and that still have to be deleted.
     leftovers: tuple[str, ...] = ()
     conflicts: Mapping[int, Conflict] = field(default_factory=dict)
+    # Duplicates that were given their label: one that lacks it now was taken out by somebody.
+    marked: tuple[int, ...] = ()
     landed_count: int = 0
     # Where the next look goes on with the list, after the oldest page.
     list_cursor: str = ""

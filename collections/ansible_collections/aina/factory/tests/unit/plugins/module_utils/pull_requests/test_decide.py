@@ -199,6 +199,12 @@ REPOSITORY = [
     ({"branch": replace(BRANCH, required_checks=("deploy",))}, {}, "check_missing"),
     ({"branch": replace(BRANCH, required_approvals=1)}, {}, "review_required"),
     ({}, {"required_checks": ()}, "no_required_checks"),
+    ({}, {"required_checks": (), "allow_no_checks": True}, "green"),
+    (
+        {"branch": replace(BRANCH, checks=Checks((ci(CheckState.FAILURE),)))},
+        {"required_checks": (), "allow_no_checks": True},
+        "main_red",
+    ),
     ({}, {"freezes": (Freeze("release", start=NOW - 1, end=NOW + 1),)}, "freeze"),
     ({}, {"freezes": (Freeze("release", start=NOW, end=NOW),)}, "green"),
     ({}, {"authors_denied": ("agent",)}, "author"),

@@ -119,6 +119,8 @@ def test_the_memory_survives_its_file() -> None:
         remembered={1: Remembered("draft", 1.0, "f", 2.0)},
         refused={2: Refusal("h", "t", 3.0, "left_merge_queue")},
         cleanups={3: "h"},
+        doubtful=(3,),
+        marked=(8,),
         queued={6: "h"},
         list_cursor="c",
         leftovers=("train/old",),
