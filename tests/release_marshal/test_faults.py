@@ -75,6 +75,34 @@ def test_a_partial_last_look_merges_nothing(blank: str, tmp_path: Path) -> None:
 
 
 FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"path": "*graphql", "answer": {"status": 403}}, "failed: GraphQL: 403", "", "OPEN"),
+    ({"path": "*graphql", "answer": {"status": 504}}, "failed", "", "OPEN"),
+    ({"path": "*graphql", "disconnect": True}, "failed", "", "OPEN"),
+    (
+        {
+            "method": "PUT",
+            "path": "*/merge",
+            "times": 1,
+            "answer": {"status": 405, "message": 'Required status check "deploy" is expected.'},
+        },
+        "",
+        "refused_by_github",
+        "OPEN",
+    ),
+    (
+        {
+            "method": "PUT",
+            "path": "*/merge",
+            "times": 1,
+            "answer": {
+                "status": 405,
+                "message": "You're not authorized to push to this branch.",
+            },
+        },
+        "forbidden",
+        "",
+        "OPEN",
+    ),
     ({"path": "*graphql", "answer": {"status": 404}}, "failed: GraphQL: 404", "", "OPEN"),
     ({"path": "*graphql", "answer": {"status": 429}}, "limited", "", "OPEN"),
     (
@@ -127,6 +155,46 @@ def test_not_found_and_too_many_requests(
         simulator.world.clock.advance(4000)
         rig.cycle()
         assert rig.states == {1: "MERGED"}
+
+
+def test_a_token_that_could_bypass_the_rules_does_not_and_says_so(tmp_path: Path) -> None:
+    rules = [{"branch": "main", "required_checks": ["ci"], "enforce_admins": False}]
+    document = repository(2, rules=rules)
+    document["repositories"][0]["generate"]["failing"] = 1
+    with Simulator(document) as simulator:
+        rig = Rig(simulator, tmp_path, policy(required_checks=()))
+
+        report = rig.cycle()
+
+        assert rig.states == {1: "OPEN", 2: "MERGED"}
+        assert report.decisions[1].reason.code == "check_failed"
+        assert ["could bypass" in warning for warning in report.warnings] == [True]
+
+
+RERUNS = [
+    (["failure", "success"], "green"),
+    (["success", "failure"], "check_failed"),
+    (["success", None], "check_pending"),
+]
+
+
+@pytest.mark.parametrize(("runs", "code"), RERUNS)
+def test_the_newest_run_of_a_check_counts(
+    runs: list[str | None], code: str, tmp_path: Path
+) -> None:
+    checks = [
+        {
+            "name": "ci",
+            "started_at": f"-{9 - number}m",
+            **({"conclusion": conclusion} if conclusion else {"status": "in_progress"}),
+        }
+        for number, conclusion in enumerate(runs)
+    ]
+    document = repository(0, pull_requests=[{"head": "change", "checks": checks}])
+    with Simulator(document) as simulator:
+        report = Rig(simulator, tmp_path, policy()).cycle(dry_run=True)
+
+        assert report.decisions[1].reason.code == code
 
 
 def test_a_merge_answered_too_late_is_found_out_and_not_repeated(tmp_path: Path) -> None:

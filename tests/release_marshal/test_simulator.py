@@ -162,6 +162,36 @@ def test_a_train_of_thirty_with_two_bad_lands_the_rest(rig: Rig) -> None:
     assert not report.stopped, report.stopped
     assert left == [9, 21]
     assert rig.memory.train.runs_count <= 12
+    found = rig.simulator.world.repository(NAME)
+    assert found is not None
+    history = [set(found.git.files(oid)) for oid in found.git.log("main", 100)]
+    assert len(history) == 29
+    assert not any(path.startswith("bad-") for files in history for path in files)
+
+
+def test_strict_lands_one_at_a_time_and_never_what_fails_together(tmp_path: Path) -> None:
+    document = repository(
+        0,
+        update_branch_delay_seconds=5,
+        ci=[{"name": "ci", "delay_seconds": 30, "fails_if_together": [["a.txt", "b.txt"]]}],
+        pull_requests=[
+            {"head": head, "author": "agent", "checks": [{"name": "ci", "conclusion": "success"}]}
+            for head in ("a", "b", "c")
+        ],
+    )
+    with Simulator(document) as simulator:
+        rig = Rig(simulator, tmp_path, policy(mode="strict"))
+        results = []
+        for _ in range(8):
+            results.append(rig.cycle().results)
+            simulator.world.clock.advance(60)
+
+        # b was brought up to date, turned red on what it would have made, and held nobody up.
+        assert rig.states == {1: "MERGED", 2: "OPEN", 3: "MERGED"}
+        assert results[0] == {1: "merged"}
+        assert all(len([r for r in found.values() if r == "merged"]) <= 1 for found in results)
+        assert {2: "updated"} in results
+        assert {3: "updated"} in results
 
 
 def test_a_train_smaller_than_the_queue_is_not_forgotten_while_it_is_tested(

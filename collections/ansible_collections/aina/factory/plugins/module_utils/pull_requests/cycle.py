@@ -48,6 +48,8 @@ WRITE_INTERVAL_SECONDS = 1.0
 _POLL_SECONDS = (1.0, 2.0, 4.0, 8.0)
 _TRANSIENT_SECONDS = (4.0, 8.0)
 _CAPPED_WAIT_SECONDS = 120.0
+# Said of the branch, not of the pull request: it would be said of all others too.
+_DENIED = "not authorized to push"
 # How long GitHub's refusal of a head is believed before it is asked again.
 _REFUSED_SECONDS = 1800.0
 # Reasons of those that are ready themselves: they do not go to the end of the line.
@@ -416,6 +418,8 @@ class Cycle:
                     transients += 1
                     if self.pause(_TRANSIENT_SECONDS[transients - 1]):
                         continue
+                if _DENIED in str(error):
+                    raise StopCycle("forbidden", str(error), failed=True) from error
                 return self._refuse(pull, str(error))
             except UncertainError:
                 if attempts > 3 or not self.pause(2.0 * attempts):
