@@ -166,7 +166,7 @@ class Repository:
 
     def advance_queue(self) -> None:
         """Let GitHub's queue land or put out whom it has tested."""
-        if self.queue_turns:
+        if self.queue and self.queue_turns:
             self.queue_turns -= 1
             return
         for number in list(self.queue):

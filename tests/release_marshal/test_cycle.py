@@ -509,7 +509,7 @@ def test_two_marshals_at_once_do_no_harm(name: str, schedule: list[int]) -> None
 
 
 @pytest.mark.slow
-@settings(max_examples=MANY // 4, deadline=None)
+@settings(max_examples=MANY, deadline=None)
 @given(st.sampled_from(sorted(SCENARIOS)), SCHEDULES)
 def test_two_marshals_mixed_in_many_ways_do_no_harm(name: str, schedule: list[int]) -> None:
     run_two_at_once(name, schedule)
@@ -679,7 +679,7 @@ def test_a_crash_at_any_write_of_any_repository_ends_like_none(case: Case, momen
 
 
 @pytest.mark.slow
-@settings(max_examples=MANY // 2, deadline=None)
+@settings(max_examples=MANY, deadline=None)
 @given(CASES, MOMENTS)
 def test_crashes_at_any_write_of_many_repositories_end_like_none(case: Case, moment: str) -> None:
     survive(case, moment)

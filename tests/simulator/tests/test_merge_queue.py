@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from simulator.client import Client
 
+pytestmark = pytest.mark.slow
 NAME = "factory/demo"
 ENQUEUE = """mutation($id: ID!, $head: GitObjectID) {
   enqueuePullRequest(input: {pullRequestId: $id, expectedHeadOid: $head}) {

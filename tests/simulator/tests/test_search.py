@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from simulator.client import Client
 
+pytestmark = pytest.mark.slow
+
 
 def found(client: Client, query: str) -> list[int]:
     """Return the numbers that GraphQL finds; REST must find the same."""
