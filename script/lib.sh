@@ -350,9 +350,17 @@ ensure_simulator_image() {
   fi
 }
 
-ensure_images() {
+# Made here and not with the hosts: two that start at once would make two networks of one name.
+ensure_network() {
+  docker network inspect "$AINA_SANDBOX_NAME" >/dev/null 2>&1 ||
+    step "sandbox network" docker network create "$AINA_SANDBOX_NAME"
+}
+
+# What sandbox hosts, those of the tests too, are started from.
+ensure_sandbox_parts() {
   ensure_sandbox_image
   ensure_simulator_image
+  ensure_network
 }
 
 # --- Sandbox host -----------------------------------------------------------

@@ -264,7 +264,7 @@ def create(*names: str) -> dict[str, Host]:
         cwd=ROOT,
         env=environment(None),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=sys.stderr,
         check=True,
     )
     return {name: Host(name) for name in names}

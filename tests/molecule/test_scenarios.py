@@ -40,4 +40,6 @@ def test_scenario(name: str) -> None:
 
     # Molecule counts a step whose playbook is missing as neither failed nor skipped.
     if completed.returncode or "Executed: Missing" in completed.stdout:
-        pytest.fail(f"molecule test -s {name}\n{completed.stdout}", pytrace=False)
+        # Shown once, above: the reason of a failure is repeated in the summary.
+        print(completed.stdout)
+        pytest.fail(f"molecule test -s {name} ended with {completed.returncode}", pytrace=False)
