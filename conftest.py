@@ -20,7 +20,7 @@ APART = ("tests/gates/test_gates.py", "tests/molecule/test_scenarios.py")
 def _group(item: pytest.Item) -> str:
     """Return the name under which an item shares a process with others: they share fixtures."""
     path = item.nodeid.split("::")[0]
-    if path in APART and "[sanity" not in item.nodeid:
+    if path in APART and "[sanity" not in item.name:
         return item.name
     return path
 
@@ -44,6 +44,16 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
         path = ROOT / name
         if path.name.startswith("test_") and path.is_file() and path not in collected:
             raise pytest.UsageError(f"no test was collected from {name}")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to run side by side what has lost its group: files share hosts and would take them from each other."""
+    if getattr(session.config.option, "loadgroup", False):
+        for item in session.items:
+            if not item.nodeid.endswith(f"@{_group(item)}"):
+                raise pytest.UsageError(
+                    f"pytest-xdist has not put {item.nodeid} into its group: it does not fit this pytest; pin one it fits"
+                )
 
 
 def _stage(nodeid: str) -> str:
