@@ -85,6 +85,8 @@ def test_only_a_signed_step_forward_is_applied(host: Any) -> None:
     host.check_output(f"{GIT} tag converge/1-unsigned main")
     code, answer = apply(host)
     assert code == 1 and "is not signed by anybody" in answer["error"]
+    # A look is code of the repository as well.
+    assert "is not signed by anybody" in look(host)["error"]
 
     sign(host, "2-stranger", "stranger")
     code, answer = apply(host)
@@ -120,7 +122,7 @@ def test_absence_takes_everything_back(host: Any) -> None:
     assert converge(SCENARIO, drift_state="absent").returncode == 0
 
     assert host.run("factory drift").rc == 2
-    assert not host.package("ansible-core").is_installed
+    assert not host.package("python3-venv").is_installed
     assert not host.file("/var/lib/aina-factory/checkout").exists
     assert host.package("git").is_installed
     assert converge(SCENARIO, drift_state="absent").changed == []

@@ -50,6 +50,8 @@ def _look(settings: drift.Settings, checkout: drift.Checkout) -> Outcome:
     error = commit = ""
     try:
         commit = checkout.refresh()
+        if checkout.has_signers:
+            _, commit = checkout.signed(commit, _applied())
         checkout.lay_out(commit)
         found = drift.changes(_play(settings, check=True))
     except (drift.DriftError, OSError) as problem:
@@ -63,7 +65,7 @@ def _look(settings: drift.Settings, checkout: drift.Checkout) -> Outcome:
 
 
 def _converge(settings: drift.Settings, checkout: drift.Checkout) -> Outcome:
-    applied = str(read_json(APPLIED).get("commit", ""))
+    applied = _applied()
     try:
         head = checkout.refresh()
         tag, commit = checkout.signed(head, applied)
@@ -83,6 +85,11 @@ def _converge(settings: drift.Settings, checkout: drift.Checkout) -> Outcome:
     }
     replace_json(APPLIED, {"schema": 1, **document})
     return Outcome(Exit.DONE, document, "\n".join([f"applied {tag}", *found]))
+
+
+def _applied() -> str:
+    """Return the commit that was applied last; empty when none was."""
+    return str(read_json(APPLIED).get("commit", ""))
 
 
 def _play(settings: drift.Settings, *, check: bool) -> dict[str, Any]:

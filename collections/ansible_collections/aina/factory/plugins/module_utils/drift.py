@@ -1,9 +1,9 @@
 """Look by night how far a server has drifted from its declaration, and converge only by a signed tag.
 
 The look is a check run of the very playbooks that would converge the server, on the server
-itself. Applying is another thing: whoever can push to the repository must not thereby be able
-to change the server, so only a tag that a declared person has signed is applied, and only
-forward along the default branch.
+itself, by the Ansible that the repository pins. A check run is code of the repository that runs
+as root. So where persons are declared who may sign, nothing but what they have signed is run,
+looks included: whoever can only push to the repository reaches nothing on the server.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
 
 FETCH_SECONDS = 300.0
+SETUP_SECONDS = 1800.0
 RUN_SECONDS = 3600.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
 _PATTERN = re.compile(r"[A-Za-z0-9*][A-Za-z0-9.*_/-]*\Z")
@@ -113,6 +114,12 @@ class Checkout:
         self._demand("checkout", "--quiet", "--force", "--detach", commit)
         self._demand("clean", "--quiet", "-ffdx", "--exclude=.venv", "--exclude=.cache")
 
+    @property
+    def has_signers(self) -> bool:
+        """Whether somebody is declared whose signature counts."""
+        signers = self._settings.signers
+        return signers is not None and signers.exists() and bool(signers.read_text().strip())
+
     def signed(self, head: str, applied: str) -> tuple[str, str]:
         """Return name and commit of the newest tag that may be applied.
 
@@ -153,19 +160,38 @@ class Checkout:
 
 
 def play(settings: Settings, run: Run, recap: Path, *, check: bool) -> Completed:
-    """Run the playbook on this server; its recap lands in ``recap``."""
-    argv = ["ansible-playbook", "--inventory", settings.inventory, "--limit", settings.host]
-    argv += ["--connection", "local", *(["--check", "--diff"] if check else []), settings.playbook]
+    """Run the playbook on this server, by the Ansible of the checkout; its recap lands in ``recap``.
+
+    Raises:
+        DriftError: Ansible cannot be set up.
+
+    """
     environment = {
         "AINA_RECAP_FILE": str(recap),
         "ANSIBLE_CONFIG": str(settings.checkout / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "true",
         "LC_ALL": "C.UTF-8",
+        # What the server trusts; pip brings a list of its own.
+        "PIP_CERT": "/etc/ssl/certs/ca-certificates.crt",
         **settings.environment,
     }
-    return run(
-        argv, cwd=str(settings.checkout), environment=environment, timeout_seconds=RUN_SECONDS
+    directory = str(settings.checkout)
+    setup = run(
+        [str(settings.checkout / "script/setup")],
+        cwd=directory,
+        environment=environment,
+        timeout_seconds=SETUP_SECONDS,
     )
+    if not setup.ok:
+        raise DriftError(f"script/setup: {said(setup)}")
+    argv = [
+        str(settings.checkout / ".venv/bin/ansible-playbook"),
+        "--inventory",
+        settings.inventory,
+    ]
+    argv += ["--limit", settings.host, "--connection", "local"]
+    argv += [*(["--check", "--diff"] if check else []), settings.playbook]
+    return run(argv, cwd=directory, environment=environment, timeout_seconds=RUN_SECONDS)
 
 
 def changes(recap: Mapping[str, Any]) -> list[str]:
