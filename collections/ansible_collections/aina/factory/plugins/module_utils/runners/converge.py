@@ -1,0 +1,350 @@
+"""All runners of a host at once: what separates them from what is declared, and carrying it out.
+
+The Ansible module and the healer on the server both use it; the healer never waits for a job.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils import units
+from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
+from ansible_collections.aina.factory.plugins.module_utils.managed_files import ManagedFilesError
+from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from ansible_collections.aina.factory.plugins.module_utils.runners import layout, native, release
+from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Hub
+from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
+from ansible_collections.aina.factory.plugins.module_utils.runners.model import (
+    Instance,
+    Mode,
+    Settings,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners.native import (
+    Local,
+    NativeError,
+    Plan,
+    Remote,
+    Wish,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners.native_host import (
+    BusyError,
+    NativeHost,
+    Waits,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners.release import (
+    Release,
+    ReleaseError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.units import (
+    Running,
+    UnitsError,
+    UnitSpec,
+    UnitStatus,
+)
+
+_FAILURES = (
+    *(ConfigurationError, ForgeError, ManagedFilesError, NativeError),
+    *(OSError, ReleaseError, UnitsError),
+)
+_LOOP_UNIT = re.compile(r"factory-runner@(?P<slot>[a-z0-9-]+)\.service")
+# These belong to the host as a whole, whatever the instances are.
+_COMMON_UNITS = (layout.NETWORK_SERVICE, layout.HEAL_TIMER, layout.SLICE)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a run behaves: how long it waits, who may be running it, what it believes."""
+
+    drain_seconds: float = 0.0
+    play_runner_name: str = ""
+    believed_seconds: float = 0.0
+
+
+@dataclass
+class Report:
+    """What a run found and did."""
+
+    actions: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    deferred: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NativePlan:
+    """One native instance with its plan."""
+
+    host: NativeHost
+    wish: Wish
+    local: Local
+    remote: Remote
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class LoopPlan:
+    """The systemctl calls for the loops and the common units; ``stopping`` do not wait."""
+
+    actions: tuple[units.Action, ...]
+    stopping: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Everything that a run is going to do."""
+
+    natives: tuple[NativePlan, ...]
+    loops: LoopPlan
+
+    @property
+    def phrases(self) -> list[str]:
+        """Return one phrase per step."""
+        steps = [
+            f"{item.host.instance.name}: {step}"
+            for item in self.natives
+            for step in item.plan.steps
+        ]
+        steps += [str(action) for action in self.loops.actions]
+        return steps + [
+            f"stop {unit} (nobody declares it; a job may end first)" for unit in self.loops.stopping
+        ]
+
+
+class Converge:
+    """One run over all runners."""
+
+    def __init__(self, hub: Hub, platform: str, boot_time: float, wishes: Wishes) -> None:
+        """Nothing is looked at yet; ``boot_time`` is when the monotonic clock was zero."""
+        self.hub, self.platform, self.boot_time, self.wishes = hub, platform, boot_time, wishes
+        self.settings, self.places = hub.settings, hub.places
+        self.report = Report()
+
+    # --- planning ---------------------------------------------------------------
+
+    def plan(self) -> Planned:
+        """Compare; what cannot be judged is a failure of its instance alone."""
+        allowed = {item.name: self._is_allowed(item) for item in self.settings.instances}
+        natives = self._plan_natives(allowed)
+        return Planned(tuple(natives), self._plan_loops(allowed))
+
+    def _is_allowed(self, instance: Instance) -> bool:
+        if not instance.present:
+            return True
+        verdict = self.hub.judge(instance, believed_seconds=self.wishes.believed_seconds)
+        self.report.failures += verdict.problems
+        return verdict.ok
+
+    def _plan_natives(self, allowed: Mapping[str, bool]) -> list[NativePlan]:
+        declared = [item for item in self.settings.instances if item.mode is Mode.NATIVE]
+        wanted = [item for item in declared if allowed[item.name]]
+        wanted += undeclared_natives(self.settings, self.places)
+        if not wanted:
+            return []
+        names = [layout.native_unit(item.name) for item in wanted]
+        statuses = self._units(names)
+        release_of = self._release_or_none(wanted)
+        found = []
+        for item in wanted:
+            try:
+                status = statuses[layout.native_unit(item.name)]
+                found.append(self._plan_native(item, status, release_of))
+            except _FAILURES as error:
+                self.report.failures.append(f"{item.name}: {error}")
+        return found
+
+    def _units(self, names: Sequence[str]) -> dict[str, UnitStatus]:
+        return units.read(names, self.hub.effects.run, self.boot_time)
+
+    def _release_or_none(self, wanted: Iterable[Instance]) -> str | None:
+        """Return the version that natives are to have; None when GitHub does not say."""
+        if not any(item.present for item in wanted):
+            return None
+        settings = self.settings
+        if settings.version != "latest":
+            return settings.version
+        try:
+            return release.choose(
+                self.hub.releases(self.platform), "latest", self.hub.ask_release, self.platform
+            ).version
+        except (ConfigurationError, ForgeError, OSError, ReleaseError) as error:
+            self.report.warnings.append(f"the newest version of the runner is unknown: {error}")
+            return None
+
+    def _plan_native(self, item: Instance, status: UnitStatus, version: str | None) -> NativePlan:
+        host = NativeHost(
+            item,
+            self.hub,
+            self.platform,
+            Waits(self.wishes.drain_seconds),
+            self.wishes.play_runner_name,
+        )
+        local = host.local(status)
+        remote = host.remote(local.registration)
+        version = self._version_for(item, local, version)
+        wish = host.wish(version, running=not is_drained(self.places, item.name))
+        plan = native.plan(wish, local, remote, self.hub.effects.now())
+        if plan.deferred:
+            self.report.deferred.append(f"{item.name}: {plan.deferred}")
+        if item.present:
+            self._judge_age(item, version)
+        return NativePlan(host, wish, local, remote, plan)
+
+    def _version_for(self, item: Instance, local: Local, version: str | None) -> str:
+        if not item.present:
+            return local.version or ""
+        if version is None:
+            if local.version is None:
+                raise ReleaseError("which version to install is unknown; see the warning above")
+            return local.version
+        # What GitHub withdrew after it was installed here is no reason to go back.
+        if self.settings.version == "latest" and local.version is not None:
+            return max(version, local.version, key=release.order)
+        return version
+
+    def _judge_age(self, item: Instance, version: str) -> None:
+        """Warn of a version that GitHub will soon turn away, and fail where it is about to."""
+        days = self.age_of(version)
+        if days is None or days < self.settings.version_warn_days:
+            return
+        words = (
+            f"{item.name}: version {version} of the runner has been outdated for {days:.0f} days; GitHub gives it no"
+            f" jobs after 30: raise or unset gh_actions_runner_version"
+        )
+        failing = days >= self.settings.version_fail_days
+        (self.report.failures if failing else self.report.warnings).append(words)
+
+    def age_of(self, version: str | None) -> float | None:
+        """Return for how many days a version has been outdated; None when that is unknown."""
+        if not version:
+            return None
+        try:
+            found: Sequence[Release] = self.hub.releases(self.platform)
+            return release.outdated_days(version, found, self.hub.effects.now())
+        except (ConfigurationError, ForgeError, OSError, ReleaseError):
+            return None
+
+    def _plan_loops(self, allowed: Mapping[str, bool]) -> LoopPlan:
+        wanted = [
+            slot
+            for item in self.settings.instances
+            if item.mode is Mode.EPHEMERAL and item.present
+            for slot in item.slot_names
+        ]
+        may_start = {
+            slot
+            for item in self.settings.instances
+            if allowed[item.name]
+            for slot in item.slot_names
+        }
+        common = _COMMON_UNITS if self.settings.instances else ()
+        names = [*common, *(layout.loop_unit(slot) for slot in wanted)]
+        specs = [
+            UnitSpec(name, True if name != layout.SLICE else None, Running.STARTED)
+            for name in common
+        ]
+        # A slot that may not serve is left as it is: its own preflight keeps it from taking jobs.
+        specs += [
+            UnitSpec(layout.loop_unit(slot), True, Running.STARTED)
+            for slot in wanted
+            if slot in may_start
+        ]
+        statuses = self._units(names)
+        actions = units.plan(specs, statuses, [], units.changed_at)
+        stray = sorted(loops_on_host(self.places, self.hub.effects.run) - set(wanted))
+        for slot in list(stray):
+            if self._is_our_slot(slot):
+                self.report.failures.append(
+                    f"{slot}: it runs this very play and cannot be stopped by it; converge from another machine"
+                )
+                stray.remove(slot)
+        return LoopPlan(tuple(actions), tuple(layout.loop_unit(slot) for slot in stray))
+
+    def _is_our_slot(self, slot: str) -> bool:
+        return self.wishes.play_runner_name.startswith(f"{self.settings.prefix}-{slot}-")
+
+    # --- acting -----------------------------------------------------------------
+
+    def carry_out(self, planned: Planned) -> None:
+        """Do it; a failure of one instance keeps no other from coming up."""
+        for item in planned.natives:
+            self._carry_out_native(item)
+        run = self.hub.effects.run
+        try:
+            for action in planned.loops.actions:
+                if action.verb == "start":
+                    # A unit that has given up does not start before that is forgotten.
+                    run(["systemctl", "reset-failed", action.unit], timeout_seconds=30)
+                units.apply([action], run)
+                self.report.actions.append(str(action))
+            for unit in planned.loops.stopping:
+                units.apply([units.Action("disable", unit, "")], run)
+                run(["systemctl", "stop", "--no-block", unit], timeout_seconds=30)
+                self.report.actions.append(f"stop {unit}")
+        except (UnitsError, OSError) as error:
+            self.report.failures.append(str(error))
+
+    def _carry_out_native(self, item: NativePlan) -> None:
+        name = item.host.instance.name
+        try:
+            item.host.carry_out(
+                item.plan, item.wish, lambda phrase: self.report.actions.append(f"{name}: {phrase}")
+            )
+        except BusyError as error:
+            self.report.deferred.append(str(error))
+        except _FAILURES as error:
+            self.report.failures.append(f"{name}: {error}")
+
+
+def is_drained(places: Places, name: str) -> bool:
+    """Whether somebody keeps an instance or a slot from taking jobs."""
+    return places.drained(name).exists()
+
+
+def undeclared_natives(settings: Settings, places: Places) -> list[Instance]:
+    """Return the native instances that this host still has though nobody declares them."""
+    declared = {item.name for item in settings.instances if item.mode is Mode.NATIVE}
+    names = {path.stem for path in places.registrations.glob("*.json")}
+    names |= {path.name for path in places.instances.glob("[a-z0-9]*")}
+    found = []
+    for name in sorted(names - declared):
+        registration = native.read_registration(places.registration(name))
+        url = registration.url if registration else ""
+        target = url.removeprefix(settings.web_url("")).strip("/")
+        found.append(Instance(name, Mode.NATIVE, target or _any_target(settings), present=False))
+    return found
+
+
+def _any_target(settings: Settings) -> str:
+    # Of a tree without a registration only GitHub's list of names could tell more.
+    return settings.instances[0].target if settings.instances else ""
+
+
+def loops_on_host(places: Places, run: Run) -> set[str]:
+    """Return the slots whose loops run or start with the host."""
+    argv = [
+        "systemctl",
+        "list-units",
+        "--all",
+        "--plain",
+        "--no-legend",
+        "factory-runner@*.service",
+    ]
+    done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=30)
+    if not done.ok:
+        raise UnitsError(f"systemctl list-units: {done.stderr.decode(errors='replace').strip()}")
+    running = {
+        match["slot"]
+        for line in done.stdout.decode(errors="replace").splitlines()
+        if (match := _LOOP_UNIT.match(line.strip()))
+        and " inactive " not in f" {' '.join(line.split())} "
+    }
+    enabled = {
+        match["slot"]
+        for path in places.units.glob("*.wants/factory-runner@*.service")
+        if (match := _LOOP_UNIT.fullmatch(Path(path).name))
+    }
+    return running | enabled
