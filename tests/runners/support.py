@@ -90,6 +90,7 @@ class Unit:
     enabled: bool = False
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
+    exit_status: int = 0
 
     @property
     def is_active(self) -> bool:
@@ -170,6 +171,7 @@ class FakeHost:
             "ActiveState": "active" if unit.is_active else "inactive",
             "UnitFileState": "enabled" if unit.enabled else "disabled",
             "NeedDaemonReload": "no",
+            "ExecMainStatus": str(unit.exit_status),
             "InactiveExitTimestampMonotonic": str(int(unit.started_at * 1e6)),
         }
         return "\n".join(f"{key}={value}" for key, value in values.items())
@@ -250,15 +252,15 @@ class Site:
             return done
 
         ports = Effects(run, fetch, effects.now, lambda seconds: time.sleep(min(seconds, 0.05)))
-        return Hub(self.settings(), ports, self.places, remembers=remembers)
+        return Hub(self.settings(), ports, self.places, PLATFORM, remembers=remembers)
 
     def plan(self, **wishes: Any) -> tuple[Converge, Planned]:
-        run = Converge(self.hub(remembers=False), PLATFORM, 0.0, Wishes(**wishes))
+        run = Converge(self.hub(remembers=False), 0.0, Wishes(**wishes))
         return run, run.plan()
 
     def converge(self, **wishes: Any) -> Converge:
         """Converge; what went wrong stands in the report."""
-        run = Converge(self.hub(), PLATFORM, 0.0, Wishes(**wishes))
+        run = Converge(self.hub(), 0.0, Wishes(**wishes))
         run.carry_out(run.plan())
         return run
 

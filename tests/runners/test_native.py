@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.aina.factory.plugins.module_utils.runners import layout, native
 from runners.support import REPOSITORY, RUNNERS, Site, until
 
+pytestmark = pytest.mark.slow
 WRITES = ("POST", "PUT", "DELETE", "PATCH")
 
 
@@ -239,6 +240,37 @@ def test_a_drained_runner_takes_nothing_and_stays_so_until_it_may_again(site: Si
     mark.unlink()
     site.fine()
     assert site.registered()["box-one"]["status"] == "online"
+
+
+def test_a_runner_whose_target_became_public_is_closed(site: Site) -> None:
+    site.fine()
+    site.client.control("POST", "/settings", {"repository": REPOSITORY, "private": False})
+
+    run = site.converge(drain_seconds=10)
+
+    assert "it is public" in run.report.failures[0]
+    assert run.report.actions[:2] == [
+        "one: close at GitHub (its target may not be served)",
+        "one: stop",
+    ]
+    assert site.registered() == {}
+    assert site.converge().report.actions == []
+
+
+def test_a_version_that_github_turns_away_is_not_started_again_and_again(site: Site) -> None:
+    site.section["version"] = "2.330.0"
+    site.fine()
+    unit = site.host.units[layout.native_unit("one")]
+    site.host.stop(layout.native_unit("one"))
+    unit.exit_status = 7
+
+    assert "no longer, so it is not started again" in site.converge().report.failures[0]
+    assert not unit.is_active
+
+    site.publish("2.331.0")
+    site.section["version"] = "latest"
+    site.fine(drain_seconds=10)
+    assert site.registered()["box-one"]["version"] == "2.331.0"
 
 
 def test_a_damaged_tarball_is_refused_and_the_old_version_goes_on(site: Site) -> None:

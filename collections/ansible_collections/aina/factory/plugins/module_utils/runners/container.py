@@ -60,6 +60,7 @@ def run_argv(turn: Turn, instance: Instance) -> list[str]:
     argv += ["--label", f"{layout.ROLE_LABEL}=runner"]
     argv += ["--label", f"{layout.INSTANCE_LABEL}={turn.slot}"]
     argv += ["--label", f"{layout.RUNNER_LABEL}={turn.runner_id}"]
+    argv += ["--label", f"{layout.TARGET_LABEL}={instance.target}"]
     argv += ["--network", turn.network, "--cgroup-parent", turn.cgroup_parent]
     argv += ["--cpuset-cpus", turn.cpuset, "--pids-limit", str(limits.tasks_count)]
     argv += ["--memory", f"{limits.memory_mib}m", "--memory-swap", f"{limits.memory_mib}m"]

@@ -6,7 +6,8 @@ The Ansible module and the healer on the server both use it; the healer never wa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,14 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
 from ansible_collections.aina.factory.plugins.module_utils.managed_files import ManagedFilesError
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.runners import layout, native, release
+from ansible_collections.aina.factory.plugins.module_utils.runners import (
+    layout,
+    names,
+    native,
+    network,
+    release,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners.guard import Verdict
 from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Hub
 from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
 from ansible_collections.aina.factory.plugins.module_utils.runners.model import (
@@ -35,10 +43,7 @@ from ansible_collections.aina.factory.plugins.module_utils.runners.native_host i
     NativeHost,
     Waits,
 )
-from ansible_collections.aina.factory.plugins.module_utils.runners.release import (
-    Release,
-    ReleaseError,
-)
+from ansible_collections.aina.factory.plugins.module_utils.runners.release import ReleaseError
 from ansible_collections.aina.factory.plugins.module_utils.units import (
     Running,
     UnitsError,
@@ -52,16 +57,25 @@ _FAILURES = (
 )
 _LOOP_UNIT = re.compile(r"factory-runner@(?P<slot>[a-z0-9-]+)\.service")
 # These belong to the host as a whole, whatever the instances are.
+_STOP_MARGIN_SECONDS = 120.0
 _COMMON_UNITS = (layout.NETWORK_SERVICE, layout.HEAL_TIMER, layout.SLICE)
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """How a run behaves: how long it waits, who may be running it, what it believes."""
+    """How a run behaves: how long it waits, who may be running it, what it believes.
+
+    ``tends_loops`` is off for the healer: a slot that has given up did so for a reason.
+    ``leaves`` is on when everything goes: then the loops' end is waited for. ``only`` leaves
+    all but one native instance alone.
+    """
 
     drain_seconds: float = 0.0
     play_runner_name: str = ""
     believed_seconds: float = 0.0
+    tends_loops: bool = True
+    leaves: bool = False
+    only: str = ""
 
 
 @dataclass
@@ -99,6 +113,7 @@ class Planned:
 
     natives: tuple[NativePlan, ...]
     loops: LoopPlan
+    farewell: tuple[str, ...] = ()
 
     @property
     def phrases(self) -> list[str]:
@@ -109,43 +124,65 @@ class Planned:
             for step in item.plan.steps
         ]
         steps += [str(action) for action in self.loops.actions]
-        return steps + [
+        steps += [
             f"stop {unit} (nobody declares it; a job may end first)" for unit in self.loops.stopping
         ]
+        return [*steps, *self.farewell]
 
 
 class Converge:
     """One run over all runners."""
 
-    def __init__(self, hub: Hub, platform: str, boot_time: float, wishes: Wishes) -> None:
+    def __init__(self, hub: Hub, boot_time: float, wishes: Wishes) -> None:
         """Nothing is looked at yet; ``boot_time`` is when the monotonic clock was zero."""
-        self.hub, self.platform, self.boot_time, self.wishes = hub, platform, boot_time, wishes
+        self.hub, self.boot_time, self.wishes = hub, boot_time, wishes
         self.settings, self.places = hub.settings, hub.places
         self.report = Report()
+        self.verdicts: dict[str, Verdict] = {}
 
     # --- planning ---------------------------------------------------------------
 
     def plan(self) -> Planned:
         """Compare; what cannot be judged is a failure of its instance alone."""
-        allowed = {item.name: self._is_allowed(item) for item in self.settings.instances}
-        natives = self._plan_natives(allowed)
-        return Planned(tuple(natives), self._plan_loops(allowed))
+        self.verdicts = {
+            item.name: self._judge(item)
+            for item in self.settings.instances
+            if self.wishes.only in ("", item.name)
+        }
+        natives = self._plan_natives()
+        loops = self._plan_loops() if self.wishes.tends_loops else LoopPlan((), ())
+        return Planned(tuple(natives), loops, tuple(self._farewell()))
 
-    def _is_allowed(self, instance: Instance) -> bool:
+    def _farewell(self) -> list[str]:
+        """Return what all instances share and nobody needs any more."""
+        if not self.wishes.leaves:
+            return []
+        found = [f"remove {path}" for path in self._directories() if path.exists()]
+        statuses = self._units(_COMMON_UNITS)
+        return found + [f"stop {name}" for name in _COMMON_UNITS if statuses[name].active]
+
+    def _directories(self) -> tuple[Path, ...]:
+        return (self.places.root, self.places.homes, self.places.state)
+
+    def _judge(self, instance: Instance) -> Verdict:
         if not instance.present:
-            return True
+            return Verdict(())
         verdict = self.hub.judge(instance, believed_seconds=self.wishes.believed_seconds)
         self.report.failures += verdict.problems
-        return verdict.ok
+        return verdict
 
-    def _plan_natives(self, allowed: Mapping[str, bool]) -> list[NativePlan]:
-        declared = [item for item in self.settings.instances if item.mode is Mode.NATIVE]
-        wanted = [item for item in declared if allowed[item.name]]
-        wanted += undeclared_natives(self.settings, self.places)
+    def _plan_natives(self) -> list[NativePlan]:
+        declared = [
+            item
+            for item in self.settings.instances
+            if item.mode is Mode.NATIVE and item.name in self.verdicts
+        ]
+        # Of what GitHub did not say nothing follows, neither a start nor a stop.
+        wanted = [item for item in declared if not self.verdicts[item.name].unknown]
+        wanted += undeclared_natives(self.settings, self.places) if not self.wishes.only else []
         if not wanted:
             return []
-        names = [layout.native_unit(item.name) for item in wanted]
-        statuses = self._units(names)
+        statuses = self._units([layout.native_unit(item.name) for item in wanted])
         release_of = self._release_or_none(wanted)
         found = []
         for item in wanted:
@@ -168,7 +205,7 @@ class Converge:
             return settings.version
         try:
             return release.choose(
-                self.hub.releases(self.platform), "latest", self.hub.ask_release, self.platform
+                self.hub.releases(), "latest", self.hub.ask_release, self.hub.platform
             ).version
         except (ConfigurationError, ForgeError, OSError, ReleaseError) as error:
             self.report.warnings.append(f"the newest version of the runner is unknown: {error}")
@@ -178,14 +215,17 @@ class Converge:
         host = NativeHost(
             item,
             self.hub,
-            self.platform,
             Waits(self.wishes.drain_seconds),
             self.wishes.play_runner_name,
         )
         local = host.local(status)
         remote = host.remote(local.registration)
         version = self._version_for(item, local, version)
-        wish = host.wish(version, running=not is_drained(self.places, item.name))
+        forbidden = not self.verdicts.get(item.name, Verdict(())).ok
+        rests = "it is drained" if is_drained(self.places, item.name) else ""
+        wish = host.wish(version, rests="its target may not be served" if forbidden else rests)
+        if forbidden and local.registration is None and not status.active:
+            return NativePlan(host, wish, local, remote, Plan(()))
         plan = native.plan(wish, local, remote, self.hub.effects.now())
         if plan.deferred:
             self.report.deferred.append(f"{item.name}: {plan.deferred}")
@@ -207,7 +247,7 @@ class Converge:
 
     def _judge_age(self, item: Instance, version: str) -> None:
         """Warn of a version that GitHub will soon turn away, and fail where it is about to."""
-        days = self.age_of(version)
+        days = self._outdated_days(version)
         if days is None or days < self.settings.version_warn_days:
             return
         words = (
@@ -217,17 +257,14 @@ class Converge:
         failing = days >= self.settings.version_fail_days
         (self.report.failures if failing else self.report.warnings).append(words)
 
-    def age_of(self, version: str | None) -> float | None:
-        """Return for how many days a version has been outdated; None when that is unknown."""
-        if not version:
-            return None
+    def _outdated_days(self, version: str) -> float | None:
         try:
-            found: Sequence[Release] = self.hub.releases(self.platform)
-            return release.outdated_days(version, found, self.hub.effects.now())
-        except (ConfigurationError, ForgeError, OSError, ReleaseError):
-            return None
+            self.hub.releases()
+        except (ConfigurationError, ForgeError, OSError, ReleaseError) as error:
+            self.report.warnings.append(f"how old version {version} is, is unknown: {error}")
+        return self.hub.outdated_days(version)
 
-    def _plan_loops(self, allowed: Mapping[str, bool]) -> LoopPlan:
+    def _plan_loops(self) -> LoopPlan:
         wanted = [
             slot
             for item in self.settings.instances
@@ -237,11 +274,11 @@ class Converge:
         may_start = {
             slot
             for item in self.settings.instances
-            if allowed[item.name]
+            if self.verdicts[item.name].ok
             for slot in item.slot_names
         }
-        common = _COMMON_UNITS if self.settings.instances else ()
-        names = [*common, *(layout.loop_unit(slot) for slot in wanted)]
+        common = _COMMON_UNITS if any(item.present for item in self.settings.instances) else ()
+        unit_names = [*common, *(layout.loop_unit(slot) for slot in wanted)]
         specs = [
             UnitSpec(name, True if name != layout.SLICE else None, Running.STARTED)
             for name in common
@@ -252,7 +289,7 @@ class Converge:
             for slot in wanted
             if slot in may_start
         ]
-        statuses = self._units(names)
+        statuses = self._units(unit_names)
         actions = units.plan(specs, statuses, [], units.changed_at)
         stray = sorted(loops_on_host(self.places, self.hub.effects.run) - set(wanted))
         for slot in list(stray):
@@ -282,10 +319,51 @@ class Converge:
                 self.report.actions.append(str(action))
             for unit in planned.loops.stopping:
                 units.apply([units.Action("disable", unit, "")], run)
-                run(["systemctl", "stop", "--no-block", unit], timeout_seconds=30)
-                self.report.actions.append(f"stop {unit}")
-        except (UnitsError, OSError) as error:
+                self._stop_loop(unit)
+            if planned.farewell:
+                self._leave()
+        except (UnitsError, ForgeError, ConfigurationError, OSError) as error:
             self.report.failures.append(str(error))
+
+    def _leave(self) -> None:
+        """Remove what all instances share, once the last of them is gone."""
+        if self.report.failures or self.report.deferred:
+            return  # what is left needs it still
+        run = self.hub.effects.run
+        statuses = self._units(_COMMON_UNITS)
+        specs = [UnitSpec(name, False, Running.STOPPED) for name in _COMMON_UNITS]
+        specs = [spec for spec in specs if statuses[spec.name].exists]
+        for action in units.plan(specs, statuses, [], units.changed_at):
+            units.apply([action], run)
+            self.report.actions.append(str(action))
+        self._sweep_all()
+        self.report.actions += network.take_down(self.settings.network, run)
+        for path in self._directories():
+            if path.exists():
+                shutil.rmtree(path)
+                self.report.actions.append(f"remove {path}")
+
+    def _sweep_all(self) -> None:
+        """Remove the entries at GitHub that a killed supervisor left behind."""
+        declared = {slot for item in self.settings.instances for slot in item.slot_names}
+        pools = {i.target for i in self.settings.instances if i.mode is Mode.EPHEMERAL}
+        for target in sorted(pools) if self.hub.can_ask else ():
+            for runner in self.hub.api(target).listed():
+                ours = names.slot_of(runner.name, self.settings.prefix)
+                if ours and ours[0] in declared and not runner.online:
+                    self.hub.api(target).delete(runner.id)
+                    self.report.actions.append(f"remove what was left of {runner.name}")
+
+    def _stop_loop(self, unit: str) -> None:
+        """Stop a loop, which lets its job end first; that is only waited for when all goes."""
+        wait = [] if self.wishes.leaves else ["--no-block"]
+        limit = self.settings.timing.stop_grace_seconds + _STOP_MARGIN_SECONDS
+        done = self.hub.effects.run(["systemctl", "stop", *wait, unit], timeout_seconds=limit)
+        if not done.ok:
+            raise UnitsError(
+                f"systemctl stop {unit}: {done.stderr.decode(errors='replace').strip()}"
+            )
+        self.report.actions.append(f"stop {unit}")
 
     def _carry_out_native(self, item: NativePlan) -> None:
         name = item.host.instance.name
@@ -307,10 +385,10 @@ def is_drained(places: Places, name: str) -> bool:
 def undeclared_natives(settings: Settings, places: Places) -> list[Instance]:
     """Return the native instances that this host still has though nobody declares them."""
     declared = {item.name for item in settings.instances if item.mode is Mode.NATIVE}
-    names = {path.stem for path in places.registrations.glob("*.json")}
-    names |= {path.name for path in places.instances.glob("[a-z0-9]*")}
+    present = {path.stem for path in places.registrations.glob("*.json")}
+    present |= {path.name for path in places.instances.glob("[a-z0-9]*")}
     found = []
-    for name in sorted(names - declared):
+    for name in sorted(present - declared):
         registration = native.read_registration(places.registration(name))
         url = registration.url if registration else ""
         target = url.removeprefix(settings.web_url("")).strip("/")

@@ -19,7 +19,10 @@ from ansible_collections.aina.factory.plugins.module_utils.runners.api import Ru
 from ansible_collections.aina.factory.plugins.module_utils.runners.guard import Verdict
 from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
 from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance, Settings
-from ansible_collections.aina.factory.plugins.module_utils.runners.release import Release
+from ansible_collections.aina.factory.plugins.module_utils.runners.release import (
+    Release,
+    ReleaseError,
+)
 
 _REPOSITORY_PERMISSIONS = {"administration": "write", "actions": "read", "metadata": "read"}
 _ORGANIZATION_PERMISSIONS = {
@@ -28,6 +31,9 @@ _ORGANIZATION_PERMISSIONS = {
 }
 # A converge believes this long what the healer last learned about forks; the healer asks each time.
 GUARD_BELIEVED_SECONDS = 600.0
+# How old a version is only grows: a list of yesterday still tells nearly all of it.
+_RELEASES_KNOWN_SECONDS = 14 * 86400.0
+_ARCHITECTURES = {"linux-x64": "X64", "linux-arm64": "ARM64", "linux-arm": "ARM"}
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,21 @@ class Hub:
     """The connections of one run."""
 
     def __init__(
-        self, settings: Settings, effects: Effects, places: Places, *, remembers: bool = True
+        self,
+        settings: Settings,
+        effects: Effects,
+        places: Places,
+        platform: str,
+        *,
+        remembers: bool = True,
     ) -> None:
-        """Nothing is asked yet; ``remembers`` is off in check mode, which leaves no notes."""
+        """Nothing is asked yet.
+
+        ``platform`` is the host's in the names of releases; ``remembers`` is off in check
+        mode, which leaves no notes.
+        """
         self.settings, self.effects, self.places = settings, effects, places
+        self.platform = platform
         self._remembers = remembers
         self.meter = Meter()
         self.api = lru_cache(maxsize=None)(self._connect)
@@ -57,6 +74,17 @@ class Hub:
     def can_ask(self) -> bool:
         """Whether there is a login at all: a bare registration token answers no question."""
         return self.settings.login.method != "registration_token"
+
+    @property
+    def architecture_label(self) -> str:
+        """The label by which jobs ask for this kind of processor."""
+        return _ARCHITECTURES[self.platform]
+
+    def queued_seconds(self, instance: str) -> float | None:
+        """Return for how long a job has been waiting, by what the healer last learned."""
+        document = state.read_json(self.places.shared("queue")) or {}
+        since = state.moment((document.get("oldest_queued_at") or {}).get(instance))
+        return None if since is None else max(0.0, self.effects.now() - since)
 
     def _connect(self, target: str) -> Runners:
         """Return the connection to a target.
@@ -87,7 +115,7 @@ class Hub:
 
     # --- releases -----------------------------------------------------------
 
-    def releases(self, platform: str) -> list[Release]:
+    def releases(self) -> list[Release]:
         """Return the newest releases, from the last run's notes when they are fresh.
 
         Raises:
@@ -95,23 +123,24 @@ class Hub:
 
         """
         if self._releases is None:
-            self._releases = self._remembered_releases() or self._ask_for_releases(platform)
+            fresh = self.settings.timing.releases_max_age_seconds
+            self._releases = self._remembered_releases(fresh) or self._ask_for_releases()
         return self._releases
 
-    def _remembered_releases(self) -> list[Release]:
+    def _remembered_releases(self, max_age_seconds: float) -> list[Release]:
         document = state.read_json(self.places.shared("releases")) or {}
         checked = state.moment(document.get("checked_at")) or 0.0
         age = self.effects.now() - checked
         same_place = document.get("api_url") == self.settings.release_api_url
-        if not same_place or not 0 <= age <= self.settings.timing.releases_max_age_seconds:
+        if not same_place or not 0 <= age <= max_age_seconds:
             return []
         try:
             return [Release(**item) for item in document["releases"]]
         except (KeyError, TypeError):
             return []
 
-    def _ask_for_releases(self, platform: str) -> list[Release]:
-        found = release.recent(self.ask_release, platform)
+    def _ask_for_releases(self) -> list[Release]:
+        found = release.recent(self.ask_release, self.platform)
         document = {
             "schema": 1,
             "api_url": self.settings.release_api_url,
@@ -120,6 +149,16 @@ class Hub:
         }
         self._remember("releases", document)
         return found
+
+    def outdated_days(self, version: str | None) -> float | None:
+        """Return for how many days a version has been outdated, by what was last learned."""
+        if not version:
+            return None
+        try:
+            found = self._releases or self._remembered_releases(_RELEASES_KNOWN_SECONDS)
+            return release.outdated_days(version, found, self.effects.now()) if found else None
+        except ReleaseError:
+            return None
 
     def ask_release(self, path: str) -> Any:
         """Return a document about releases; they are public, and no token goes to another server."""

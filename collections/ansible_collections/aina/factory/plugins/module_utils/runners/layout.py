@@ -23,7 +23,7 @@ COMMON_IMAGE = "aina-factory/ci:current"
 ROLE_LABEL = "aina-factory.role"
 INSTANCE_LABEL = "aina-factory.instance"
 RUNNER_LABEL = "aina-factory.runner"
-NAME_LABEL = "aina-factory.runner-name"
+TARGET_LABEL = "aina-factory.target"
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ class Timing:
     drain_max_seconds: float = 1800.0
     guard_max_age_seconds: float = 3600.0
     releases_max_age_seconds: float = 3600.0
+    failed_retry_seconds: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -263,8 +264,8 @@ def _instance(section: Section) -> Instance:
         replace=section.boolean("replace", False),
         strict=section.text("hardening", "strict", choices=("strict", "sudo")) == "strict",
         job_container_required=section.boolean("job_container_required", False),
-        job_max_minutes=section.number("job_max_minutes", 360, minimum=0.01),
-        idle_max_hours=section.number("idle_max_hours", 24, minimum=0.001),
+        job_max_minutes=section.number("job_max_minutes", 360, minimum=0.001),
+        idle_max_hours=section.number("idle_max_hours", 24, minimum=0.0001),
         public_repository_reason=section.text("public_repository_reason", ""),
         open_fork_policy_reason=section.text("open_fork_policy_reason", ""),
         docker_socket_reason=section.text("docker_socket_reason", ""),

@@ -12,7 +12,7 @@ from enum import Enum, StrEnum, auto
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.runners import release, state
+from ansible_collections.aina.factory.plugins.module_utils.runners import exits, release, state
 from ansible_collections.aina.factory.plugins.module_utils.runners.api import Registered
 from ansible_collections.aina.factory.plugins.module_utils.units import UnitStatus
 
@@ -39,10 +39,10 @@ class Registration:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is declared, or ``present`` off; ``running`` is off while it is drained."""
+    """What is declared, or ``present`` off; ``rests`` says why it must not run now."""
 
     present: bool
-    running: bool
+    rests: str
     url: str
     name: str
     group: str
@@ -134,6 +134,11 @@ def plan(wish: Wish, local: Local, remote: Remote, now: float) -> Plan:
     if not wish.present:
         return _absent(local, remote)
     _refuse_downgrade(wish, local)
+    if _is_turned_away(local) and local.version == wish.version and not wish.rests:
+        raise NativeError(
+            f"GitHub accepts version {wish.version} of the runner no longer, so it is not started again; raise or"
+            " unset gh_actions_runner_version"
+        )
     registered, why = _is_registered(wish, local, remote, now)
     upgrade = local.version != wish.version
     closing = why if remote.known in (Known.REGISTERED, Known.UNASKED) else ""
@@ -141,8 +146,8 @@ def plan(wish: Wish, local: Local, remote: Remote, now: float) -> Plan:
         closing = f"version {local.version} gives way to {wish.version}"
     if local.unit.active and (local.unit_differs or local.is_stale):
         closing = closing or "its unit changed"
-    if not wish.running:
-        closing = "it is drained" if registered or local.unit.active else ""
+    if wish.rests:
+        closing = wish.rests if registered or local.unit.active else ""
     if local.hosts_us and (closing or not registered):
         return Plan((), f"{closing or why}: it runs this very play; the healer does it afterwards")
     steps = [Step(Do.MAKE_USER)] if not local.has_user else []
@@ -158,7 +163,7 @@ def plan(wish: Wish, local: Local, remote: Remote, now: float) -> Plan:
         steps.append(Step(Do.WRITE_UNIT))
     if local.unit_differs or local.unit.needs_reload:
         steps.append(Step(Do.RELOAD))
-    if not wish.running:
+    if wish.rests:
         return Plan(tuple(steps))
     coming = _come_up(wish, local, remote, registered and not closing, why or closing)
     return Plan((*steps, *coming))
@@ -175,6 +180,10 @@ def _come_up(wish: Wish, local: Local, remote: Remote, registered: bool, why: st
     if not registered or not local.unit.active:
         steps += [Step(Do.START), Step(Do.AWAIT)]
     return steps
+
+
+def _is_turned_away(local: Local) -> bool:
+    return not local.unit.active and local.unit.exit_status == exits.OUTDATED_CODE
 
 
 def _refuse_downgrade(wish: Wish, local: Local) -> None:

@@ -65,10 +65,10 @@ class NativeHost:
     """One native instance on this host."""
 
     def __init__(
-        self, instance: Instance, hub: Hub, platform: str, waits: Waits, play_runner_name: str = ""
+        self, instance: Instance, hub: Hub, waits: Waits, play_runner_name: str = ""
     ) -> None:
         """Nothing is looked at yet; ``play_runner_name`` is the runner whose job this play is."""
-        self.instance, self.hub, self.platform, self.waits = instance, hub, platform, waits
+        self.instance, self.hub, self.waits = instance, hub, waits
         self._hosts_play = play_runner_name == hub.settings.runner_name(instance.name)
         self.places = hub.places
         self.tree = self.places.tree(instance.name)
@@ -78,12 +78,12 @@ class NativeHost:
 
     # --- looking --------------------------------------------------------------
 
-    def wish(self, version: str, *, running: bool) -> Wish:
+    def wish(self, version: str, *, rests: str) -> Wish:
         """Return what is declared."""
         instance = self.instance
         return Wish(
             present=instance.present,
-            running=running,
+            rests=rests,
             url=self.hub.settings.web_url(instance.target),
             name=self.hub.settings.runner_name(instance.name),
             group=instance.group,
@@ -210,9 +210,7 @@ class NativeHost:
 
     def _fetch(self, version: str) -> None:
         hub = self.hub
-        chosen = release.choose(
-            hub.releases(self.platform), version, hub.ask_release, self.platform
-        )
+        chosen = release.choose(hub.releases(), version, hub.ask_release, hub.platform)
         chosen = release.pinned(
             chosen, hub.settings.version_sha256, "gh_actions_runner_version_sha256"
         )

@@ -1,4 +1,4 @@
-"""The bridge of the job containers and the walls around it; pure.
+"""The bridge of the job containers and the walls around it.
 
 The rules stand in a table of their own with a hook before everybody else's: a packet that
 is dropped here stays dropped, whatever the engine or a firewall tool accepts later, and
@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 from ansible_collections.aina.factory.plugins.module_utils.runners import layout
 from ansible_collections.aina.factory.plugins.module_utils.runners.container import DOCKER
 from ansible_collections.aina.factory.plugins.module_utils.runners.model import Network
@@ -109,3 +110,35 @@ def create_argv(network: Network) -> list[str]:
     argv = [*DOCKER, "network", "create", "--driver=bridge", f"--subnet={network.subnet}"]
     argv += ["--opt", f"{option}.name={network.bridge}", "--opt", f"{option}.enable_icc=false"]
     return [*argv, "--label", f"{layout.ROLE_LABEL}=runner", network.name]
+
+
+def take_down(network: Network, run: Run) -> list[str]:
+    """Remove rules and network where they are; return what was done.
+
+    Raises:
+        OSError: something of it stays; the message quotes who refuses.
+
+    """
+    done = []
+    family, table = TABLE.split()
+    if _answers(["nft", "list", "table", family, table], run):
+        _call(["nft", "delete", "table", family, table], run)
+        done.append("take the walls down")
+    if _answers([*DOCKER, "network", "inspect", network.name], run):
+        _call([*DOCKER, "network", "rm", network.name], run)
+        done.append(f"remove the network {network.name}")
+    return done
+
+
+def _answers(argv: Sequence[str], run: Run) -> bool:
+    try:
+        return run(argv, timeout_seconds=60).ok
+    except FileNotFoundError:
+        return False  # without the program there is nothing that it made
+
+
+def _call(argv: Sequence[str], run: Run) -> None:
+    done = run(argv, timeout_seconds=60)
+    if not done.ok:
+        words = done.stderr.decode(errors="replace").strip()[-300:]
+        raise OSError(f"{' '.join(argv[:4])}: {words}")

@@ -21,7 +21,8 @@ class Seen:
     """What is known of a running container; None is unknown.
 
     ``job_seconds`` counts from when a job was first noticed, ``misses_count`` how often in
-    a row GitHub did not know the runner, ``leaving`` why the slot wants to be empty.
+    a row GitHub did not know the runner, ``leaving`` why the slot wants to be empty and
+    ``leaving_seconds`` for how long it has had to be, where that is bounded at all.
     """
 
     age_seconds: float
@@ -50,11 +51,11 @@ def advise(seen: Seen, instance: Instance, timing: Timing) -> Advice:
         return Advice(
             Act.END, f"it wrote {seen.written_mib:.0f} MiB; its limit is {limits.disk_mib}"
         )
+    if seen.leaving and seen.leaving_seconds > timing.stop_grace_seconds:
+        return Advice(Act.END, f"{seen.leaving}, and it did not end in time")
     if seen.job_seconds is not None:
         if seen.job_seconds > instance.job_max_minutes * 60:
             return Advice(Act.END, f"its job took more than {instance.job_max_minutes:g} minutes")
-        if seen.leaving and seen.leaving_seconds > timing.stop_grace_seconds:
-            return Advice(Act.END, f"{seen.leaving}, and its job did not end in time")
         return Advice(Act.KEEP)
     if seen.leaving:
         return Advice(Act.CLOSE, seen.leaving)
