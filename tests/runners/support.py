@@ -39,7 +39,7 @@ from ansible_collections.aina.factory.plugins.module_utils.runners.converge impo
 )
 from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Effects, Hub
 from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
-from factory import effects, http
+from factory import effects
 
 REPOSITORY = "factory/demo"
 RUNNERS = f"/repos/{REPOSITORY}/actions/runners"
@@ -107,6 +107,9 @@ class FakeHost:
     users: set[str] = field(default_factory=set)
     calls: list[list[str]] = field(default_factory=list)
     environments: list[Mapping[str, str]] = field(default_factory=list)
+    images: dict[str, str] = field(default_factory=dict)
+    walls: int = 0
+    journal: str = "its last words\n"
 
     def run(
         self,
@@ -138,8 +141,21 @@ class FakeHost:
         self.users.discard(words[-1])
         return Completed(0, b"", b"")
 
+    def _nft(self, words: list[str]) -> Completed:
+        if words[0] == "--file":
+            self.walls += 1
+        return Completed(0 if self.walls else 1, b"", b"")
+
+    def _docker(self, words: list[str]) -> Completed:
+        if "inspect" in words and "image" in words:
+            found = self.images.get(words[-1])
+            return (
+                Completed(0, found.encode(), b"") if found else Completed(1, b"", b"no such image")
+            )
+        return Completed(0, b"br-runners\n", b"")
+
     def _journalctl(self, _words: list[str]) -> Completed:
-        return Completed(0, b"its last words\n", b"")
+        return Completed(0, self.journal.encode(), b"")
 
     def _systemctl(self, words: list[str]) -> Completed:
         verb, names = words[0], [word for word in words[1:] if not word.startswith("--")]
@@ -239,7 +255,7 @@ class Site:
         return model.from_section(Section(self.section, "runners"))
 
     def hub(self, *, remembers: bool = True) -> Hub:
-        send = http.fetcher(str(self.simulator.ca_file))
+        send = effects.https_fetch(str(self.simulator.ca_file))
 
         def fetch(request: Request, *, timeout_seconds: float = 30.0) -> Response:
             answer = send(request, timeout_seconds=timeout_seconds)
@@ -313,6 +329,7 @@ def make_site(tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPa
         homes=tmp_path / "homes",
         state=tmp_path / "state",
         units=tmp_path / "units",
+        server_drained=tmp_path / "draining.json",
     )
     places.units.mkdir()
     host = FakeHost(tmp_path, str(simulator.ca_file))

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from simulator import stub_runner
 
+from ansible_collections.aina.factory.plugins.module_utils import documents
 from ansible_collections.aina.factory.plugins.module_utils.runners import processes, state
 from ansible_collections.aina.factory.plugins.module_utils.runners.container import Turn
 from factory.runners import loop
@@ -262,7 +263,7 @@ def test_the_configuration_is_in_no_argument(site: Site, slot: Slot, engine: Pla
     text = " ".join(" ".join(argv) for argv in engine.argv)
     assert secrets and not [secret for secret in secrets if secret in text]
     assert "base64" not in text and len(max(text.split(), key=len)) < 400
-    told = state.read_json(site.places.state / f"{SLOT}.json")
+    told = documents.read(site.places.state / f"{SLOT}.json")
     assert not [secret for secret in secrets if secret in str(told)]
 
 

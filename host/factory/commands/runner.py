@@ -12,10 +12,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils import documents
 from ansible_collections.aina.factory.plugins.module_utils.locks import exclusive
 from ansible_collections.aina.factory.plugins.module_utils.runners import layout, model, state
 from ansible_collections.aina.factory.plugins.module_utils.runners.converge import (
@@ -26,7 +26,7 @@ from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Ef
 from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
 from ansible_collections.aina.factory.plugins.module_utils.runners.model import Mode, Settings
 from ansible_collections.aina.factory.plugins.module_utils.runners.release import platform_of
-from factory import configuration, effects, http
+from factory import configuration, effects
 from factory.outcome import Exit, Outcome, UsageError
 
 _LOCK_SECONDS = 300.0
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         found.set_defaults(act=act)
         return found
 
-    verb("list", "show every runner of this host and what is wrong with it", _list)
+    verb("list", "show every runner of this host; the watchdog judges them", _list)
     loop = verb("loop", "supervise a slot: one fresh container per job", _loop)
     loop.add_argument("slot", metavar="SLOT", help="such as demo-1")
     verb("heal", "register what was removed, sweep what died, ask who may be served", _heal)
@@ -88,7 +88,9 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 
 def _hub(settings: Settings) -> Hub:
-    ports = Effects(effects.run, http.fetcher(settings.ca_file), effects.now, time.sleep)
+    ports = Effects(
+        effects.run, effects.https_fetch(settings.ca_file or None), effects.now, time.sleep
+    )
     return Hub(settings, ports, Places(), platform_of(platform.machine()))
 
 
@@ -100,36 +102,19 @@ def _require_root() -> None:
 # --- list -----------------------------------------------------------------------
 
 
-def _list(arguments: argparse.Namespace) -> Outcome:
-    settings = _settings(arguments)
-    limits = state.Thresholds(
-        version_warn_days=settings.version_warn_days, version_fail_days=settings.version_fail_days
-    )
-    found = state.facts(state.documents(Places().state), effects.now(), limits)
-    problems = [asdict(problem) for problem in found.problems]
-    document = {"runners": list(found.runners), "counts": dict(found.counts), "problems": problems}
-    rows = [("RUNNER", "MODE", "STATE", "SINCE", "VERSION", "DETAIL")]
-    rows += [
-        (
-            str(runner["instance"]),
-            str(runner["mode"]),
-            str(runner["state"]),
-            str(runner["since"]),
-            str(runner["version"] or "-"),
-            str(runner["detail"]),
-        )
-        for runner in found.runners
-    ]
-    widths = [max(len(row[index]) for row in rows) for index in range(5)]
+def _list(_arguments: argparse.Namespace) -> Outcome:
+    found = state.facts(state.all_documents(Places().state), effects.now())
+    columns = ("instance", "mode", "state", "since", "version")
+    rows = [tuple(name.upper() for name in columns)]
+    rows += [tuple(str(runner[name] or "-") for name in columns) for runner in found.runners]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    details = ["DETAIL", *(str(runner["detail"]) for runner in found.runners)]
     lines = [
-        "  ".join(
-            [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]
-        ).rstrip()
-        for row in rows
+        "  ".join([*map(str.ljust, row, widths), detail]).rstrip()
+        for row, detail in zip(rows, details, strict=True)
     ]
-    lines += [f"{p.severity}: {p.instance}: {p.detail}" for p in found.problems]
-    failed = any(problem.severity == "critical" for problem in found.problems)
-    return Outcome(Exit.FAILED if failed else Exit.DONE, document, "\n".join(lines))
+    document = {"runners": list(found.runners), "counts": dict(found.counts)}
+    return Outcome(Exit.DONE, document, "\n".join(lines))
 
 
 # --- loop -----------------------------------------------------------------------
@@ -244,12 +229,11 @@ def _drain(arguments: argparse.Namespace) -> Outcome:
     _require_root()
     path = Places().drained(name)
     document = {
-        "schema": 1,
         "reason": reason,
         "by": os.environ.get("SUDO_USER") or getpass.getuser(),
-        "since": state.iso(effects.now()),
+        "since": documents.moment(effects.now()),
     }
-    state.replace_json(path, document)
+    documents.replace(path, document)
     waiting = _wait_until_empty(settings, name, arguments.wait_seconds)
     told = {"name": name, **document, "waiting_for": waiting}
     if waiting and arguments.wait_seconds:
@@ -313,8 +297,7 @@ def _resume(arguments: argparse.Namespace) -> Outcome:
     path = Places().drained(name)
     before = json.loads(path.read_text()) if path.exists() else None
     path.unlink(missing_ok=True)
-    if before is not None:
-        # Slots notice it themselves; a native runner is registered again by the healer.
-        effects.run(["systemctl", "start", "--no-block", layout.HEAL_SERVICE], timeout_seconds=30)
+    # Slots notice it themselves; a native runner is registered again by the healer, which is
+    # started by the change of the directory.
     text = f"{name} takes jobs again" if before is not None else f"{name} was not drained"
     return Outcome(Exit.DONE, {"name": name, "changed": before is not None}, text)

@@ -190,7 +190,9 @@ class Engine:
     def has_worker(self, name: str) -> bool | None:
         """Whether a job is running in a container; None when nobody can say."""
         try:
-            return WORKER in self._ask("top", name, "-eo", "comm").splitlines()
+            # The engine finds its processes by the column of their numbers.
+            rows = self._ask("top", name, "-eo", "pid,comm").splitlines()
+            return WORKER in {row.split(maxsplit=1)[-1] for row in rows if row.strip()}
         except EngineError:
             return None
 

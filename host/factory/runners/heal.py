@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import units
+from ansible_collections.aina.factory.plugins.module_utils import documents, units
 from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
 from ansible_collections.aina.factory.plugins.module_utils.runners import (
@@ -100,9 +100,9 @@ class Healer:
             except _TROUBLES as error:
                 _log.warning("%s: how long jobs wait is unknown: %s", item.name, error)
                 continue
-            found[item.name] = None if since is None else state.iso(since)
+            found[item.name] = None if since is None else documents.moment(since)
         path = hub.places.shared("queue")
-        state.replace_json(path, {"schema": 1, "oldest_queued_at": found})
+        documents.replace(path, {"oldest_queued_at": found})
 
     def _present(self, mode: Mode | None = None) -> Iterator[Instance]:
         for item in self.hub.settings.instances:
@@ -113,7 +113,7 @@ class Healer:
         """Remove entries of ours that never came to life and belong to no running slot."""
         current = {
             found.runner_id
-            for document in state.documents(self.hub.places.state).values()
+            for document in state.all_documents(self.hub.places.state).values()
             if (found := state.from_document(document)) is not None
         }
         for target in sorted({item.target for item in self._present(Mode.EPHEMERAL)}):
@@ -280,7 +280,7 @@ class Healer:
         if not path:
             return
         now = self.hub.effects.now()
-        text = state.metrics(state.facts(state.documents(self.hub.places.state), now), now)
+        text = state.metrics(state.facts(state.all_documents(self.hub.places.state), now), now)
         candidate = Path(f"{path}.{os.getpid()}")
         try:
             candidate.write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ansible_collections.aina.factory.plugins.module_utils import documents
 from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
     ForgeError,
@@ -177,7 +178,7 @@ class Loop:
         self._written_at = 0.0
         before = state.read(self.places.state, self.slot)
         gave_up = before is not None and before.state in (Condition.FAILED, Condition.OUTDATED)
-        now = state.iso(self._now())
+        now = documents.moment(self._now())
         self.state = State(
             instance=self.slot,
             mode="ephemeral",
@@ -489,7 +490,7 @@ class Loop:
         more: dict[str, Any] = {}
         if had_job:
             outcome = watching.result or (f"ended: {ended.reason}" if ended else exits.words(code))
-            last = {"name": watching.job, "finished_at": state.iso(now), "outcome": outcome}
+            last = {"name": watching.job, "finished_at": documents.moment(now), "outcome": outcome}
             more = {"last_job": last, "jobs_count": self.state.jobs_count + 1}
         reaction = (
             exits.failure(

@@ -56,6 +56,8 @@ def run_argv(turn: Turn, instance: Instance) -> list[str]:
     user = layout.CONTAINER_USER_ID
     own = f"uid={user},gid={user}"
     argv = [*DOCKER, "run", "--rm", "--init", "--interactive", "--pull=never", "--sig-proxy=false"]
+    # Whatever the image says: it is how the application cancels its job in good order.
+    argv += ["--stop-signal=SIGTERM"]
     argv += ["--name", turn.name, "--hostname", turn.slot, "--log-driver=none"]
     argv += ["--label", f"{layout.ROLE_LABEL}=runner"]
     argv += ["--label", f"{layout.INSTANCE_LABEL}={turn.slot}"]

@@ -58,7 +58,7 @@ _FAILURES = (
 _LOOP_UNIT = re.compile(r"factory-runner@(?P<slot>[a-z0-9-]+)\.service")
 # These belong to the host as a whole, whatever the instances are.
 _STOP_MARGIN_SECONDS = 120.0
-_COMMON_UNITS = (layout.NETWORK_SERVICE, layout.HEAL_TIMER, layout.SLICE)
+_COMMON_UNITS = (layout.NETWORK_SERVICE, layout.HEAL_TIMER, layout.HEAL_PATH, layout.SLICE)
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,8 @@ class Converge:
         if forbidden and local.registration is None and not status.active:
             return NativePlan(host, wish, local, remote, Plan(()))
         plan = native.plan(wish, local, remote, self.hub.effects.now())
+        if plan.problem:
+            self.report.failures.append(f"{item.name}: {plan.problem}")
         if plan.deferred:
             self.report.deferred.append(f"{item.name}: {plan.deferred}")
         if item.present:
@@ -378,8 +380,8 @@ class Converge:
 
 
 def is_drained(places: Places, name: str) -> bool:
-    """Whether somebody keeps an instance or a slot from taking jobs."""
-    return places.drained(name).exists()
+    """Whether somebody keeps an instance or a slot, or the whole server, from taking jobs."""
+    return places.server_drained.exists() or places.drained(name).exists()
 
 
 def undeclared_natives(settings: Settings, places: Places) -> list[Instance]:

@@ -9,9 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils import documents
 from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
 from ansible_collections.aina.factory.plugins.module_utils.github import login
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    ForgeError,
+    LimitedError,
+    RefusedError,
+)
 from ansible_collections.aina.factory.plugins.module_utils.github.transport import Meter, Transport
 from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Run
 from ansible_collections.aina.factory.plugins.module_utils.runners import guard, release, state
@@ -82,7 +87,7 @@ class Hub:
 
     def queued_seconds(self, instance: str) -> float | None:
         """Return for how long a job has been waiting, by what the healer last learned."""
-        document = state.read_json(self.places.shared("queue")) or {}
+        document = documents.read(self.places.shared("queue")) or {}
         since = state.moment((document.get("oldest_queued_at") or {}).get(instance))
         return None if since is None else max(0.0, self.effects.now() - since)
 
@@ -128,7 +133,7 @@ class Hub:
         return self._releases
 
     def _remembered_releases(self, max_age_seconds: float) -> list[Release]:
-        document = state.read_json(self.places.shared("releases")) or {}
+        document = documents.read(self.places.shared("releases")) or {}
         checked = state.moment(document.get("checked_at")) or 0.0
         age = self.effects.now() - checked
         same_place = document.get("api_url") == self.settings.release_api_url
@@ -141,10 +146,9 @@ class Hub:
 
     def _ask_for_releases(self) -> list[Release]:
         found = release.recent(self.ask_release, self.platform)
-        document = {
-            "schema": 1,
+        document: dict[str, Any] = {
             "api_url": self.settings.release_api_url,
-            "checked_at": state.iso(self.effects.now()),
+            "checked_at": documents.moment(self.effects.now()),
             "releases": [asdict(item) for item in found],
         }
         self._remember("releases", document)
@@ -161,15 +165,22 @@ class Hub:
             return None
 
     def ask_release(self, path: str) -> Any:
-        """Return a document about releases; they are public, and no token goes to another server."""
+        """Return a document about releases.
+
+        They are public, and an App's token is none for another repository: so nobody asks,
+        and somebody only where that is refused (a mirror, or many hosts behind one address).
+        """
         settings, effects = self.settings, self.effects
-        token: Callable[[], str] = lambda: ""  # noqa: E731 - the anonymous caller
-        if settings.release_api_url == settings.api_url and self.can_ask and settings.instances:
-            target = settings.instances[0].target
-            return self.api(target).ask(path)
-        return Transport(
-            effects.fetch, settings.release_api_url, token, effects.now, self.meter
-        ).rest("GET", path)
+        nobody = Transport(
+            effects.fetch, settings.release_api_url, lambda: "", effects.now, self.meter
+        )
+        try:
+            return nobody.rest("GET", path)
+        except (RefusedError, LimitedError):
+            same_server = settings.release_api_url == settings.api_url
+            if not (same_server and self.can_ask and settings.instances):
+                raise
+            return self.api(settings.instances[0].target).ask(path)
 
     # --- who may be served ----------------------------------------------------
 
@@ -212,7 +223,7 @@ class Hub:
         return tuple(entry.get("problems") or ())
 
     def _verdicts(self) -> dict[str, Any]:
-        document = state.read_json(self.places.shared("guard")) or {}
+        document = documents.read(self.places.shared("guard")) or {}
         found = document.get("instances")
         return found if isinstance(found, dict) else {}
 
@@ -223,13 +234,13 @@ class Hub:
             "asked": _asked(instance),
             "ok": verdict.ok,
             "problems": list(verdict.problems),
-            "checked_at": state.iso(self.effects.now()),
+            "checked_at": documents.moment(self.effects.now()),
         }
-        self._remember("guard", {"schema": 1, "instances": entries})
+        self._remember("guard", {"instances": entries})
 
     def _remember(self, name: str, document: dict[str, Any]) -> None:
         if self._remembers:
-            state.replace_json(self.places.shared(name), document)
+            documents.replace(self.places.shared(name), document)
 
 
 def _asked(instance: Instance) -> str:

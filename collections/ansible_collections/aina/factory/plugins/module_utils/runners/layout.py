@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.aina.factory.plugins.module_utils import drain
+
 CONFIGURATION_PATH = "/etc/aina-factory/conf.d/runners.json"
 LOCK_PATH = Path("/run/lock/factory-runners.lock")
 
@@ -13,6 +15,7 @@ LOOP_PREFIX = "factory-runner@"
 SLICE = "factory-runners.slice"
 HEAL_SERVICE = "factory-runner-heal.service"
 HEAL_TIMER = "factory-runner-heal.timer"
+HEAL_PATH = "factory-runner-heal.path"
 NETWORK_SERVICE = "factory-runner-network.service"
 
 # Where the CI image has the runner application, and who runs it.
@@ -39,6 +42,8 @@ class Places:
     state: Path = Path("/var/lib/aina-factory/runners")
     units: Path = Path("/etc/systemd/system")
     proc: Path = Path("/proc")
+    # Exists while the whole server is to begin nothing new.
+    server_drained: Path = Path(drain.MARK)
 
     @property
     def cache(self) -> Path:

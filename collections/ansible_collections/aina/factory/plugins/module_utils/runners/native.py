@@ -12,7 +12,8 @@ from enum import Enum, StrEnum, auto
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.runners import exits, release, state
+from ansible_collections.aina.factory.plugins.module_utils import documents
+from ansible_collections.aina.factory.plugins.module_utils.runners import exits, release
 from ansible_collections.aina.factory.plugins.module_utils.runners.api import Registered
 from ansible_collections.aina.factory.plugins.module_utils.units import UnitStatus
 
@@ -118,27 +119,23 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps in order; ``deferred`` says what has to wait for the end of a job, and for which."""
+    """The steps in order.
+
+    ``deferred`` says what has to wait for the end of a job; ``problem`` why the declared state
+    cannot be had, whatever is waited for.
+    """
 
     steps: tuple[Step, ...]
     deferred: str = ""
+    problem: str = ""
 
 
 def plan(wish: Wish, local: Local, remote: Remote, now: float) -> Plan:
-    """Return what separates declared from actual.
-
-    Raises:
-        NativeError: it is a downgrade.
-
-    """
+    """Return what separates declared from actual."""
     if not wish.present:
         return _absent(local, remote)
-    _refuse_downgrade(wish, local)
-    if _is_turned_away(local) and local.version == wish.version and not wish.rests:
-        raise NativeError(
-            f"GitHub accepts version {wish.version} of the runner no longer, so it is not started again; raise or"
-            " unset gh_actions_runner_version"
-        )
+    if problem := _problem(wish, local):
+        return Plan((), problem=problem)
     registered, why = _is_registered(wish, local, remote, now)
     upgrade = local.version != wish.version
     closing = why if remote.known in (Known.REGISTERED, Known.UNASKED) else ""
@@ -182,16 +179,22 @@ def _come_up(wish: Wish, local: Local, remote: Remote, registered: bool, why: st
     return steps
 
 
-def _is_turned_away(local: Local) -> bool:
-    return not local.unit.active and local.unit.exit_status == exits.OUTDATED_CODE
-
-
-def _refuse_downgrade(wish: Wish, local: Local) -> None:
-    if local.version is not None and release.order(wish.version) < release.order(local.version):
-        raise NativeError(
-            f"{wish.name} runs version {local.version}; going back to {wish.version} is refused, since GitHub soon"
-            " turns older versions away. If it must be, converge it to state absent first"
+def _problem(wish: Wish, local: Local) -> str:
+    """Return why the declared version cannot be had."""
+    if local.version is None:
+        return ""
+    if release.order(wish.version) < release.order(local.version):
+        return (
+            f"it runs version {local.version}; going back to {wish.version} is refused, since GitHub soon turns older"
+            " versions away. If it must be, converge it to state absent first"
         )
+    turned_away = not local.unit.active and local.unit.exit_status == exits.OUTDATED_CODE
+    if turned_away and local.version == wish.version and not wish.rests:
+        return (
+            f"GitHub accepts version {wish.version} of the runner no longer, so it is not started again; raise or"
+            " unset gh_actions_runner_version"
+        )
+    return ""
 
 
 def _is_registered(wish: Wish, local: Local, remote: Remote, now: float) -> tuple[bool, str]:
@@ -215,9 +218,8 @@ def _is_registered(wish: Wish, local: Local, remote: Remote, now: float) -> tupl
 
 def _absent(local: Local, remote: Remote) -> Plan:
     if local.hosts_us:
-        raise NativeError(
-            "it runs this very play and cannot be removed by it; converge from another machine"
-        )
+        words = "it runs this very play and cannot be removed by it; converge from another machine"
+        return Plan((), problem=words)
     steps = []
     if remote.known is Known.REGISTERED or local.registration is not None:
         steps.append(Step(Do.CLOSE, "(it is declared absent)"))
@@ -237,7 +239,7 @@ def _absent(local: Local, remote: Remote) -> Plan:
 
 def read_registration(path: Path) -> Registration | None:
     """Return a recorded registration; None when there is none that can be understood."""
-    document: dict[str, Any] = state.read_json(path) or {}
+    document: dict[str, Any] = documents.read(path) or {}
     known = {key: document[key] for key in Registration.__dataclass_fields__ if key in document}
     try:
         return Registration(**known)
@@ -248,4 +250,4 @@ def read_registration(path: Path) -> Registration | None:
 def write_registration(path: Path, registration: Registration) -> None:
     """Record a registration, readable by root alone."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state.replace_json(path, {"schema": 1, **asdict(registration)}, mode=0o600)
+    documents.replace(path, asdict(registration), mode=0o600)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from ansible_collections.aina.factory.plugins.module_utils import documents
 from ansible_collections.aina.factory.plugins.module_utils.runners import exits, state
 from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance
 from ansible_collections.aina.factory.plugins.module_utils.runners.native import (
@@ -61,7 +62,7 @@ def last_job(log: str) -> Mapping[str, str | None] | None:
     ended = datetime.strptime(when, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     return {
         "name": state.printable(name),
-        "finished_at": state.iso(ended.timestamp()),
+        "finished_at": documents.moment(ended.timestamp()),
         "outcome": outcome,
     }
 
@@ -73,5 +74,5 @@ def first(instance: Instance, now: float) -> State:
         mode=instance.mode.value,
         project=instance.project,
         state=Condition.UNKNOWN,
-        since=state.iso(now),
+        since=documents.moment(now),
     )

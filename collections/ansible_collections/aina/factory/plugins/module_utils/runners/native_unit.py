@@ -115,10 +115,7 @@ def _environment(
     yield "RUNNER_LOGRETENTION", "7"
     yield "WORKER_LOGRETENTION", "7"
     for moment in ("STARTED", "COMPLETED"):
-        yield (
-            f"ACTIONS_RUNNER_HOOK_JOB_{moment}",
-            str(places.root / f"hooks/job-{moment.lower()}.sh"),
-        )
+        yield f"ACTIONS_RUNNER_HOOK_JOB_{moment}", str(places.root / "hooks/clean-workspace.sh")
     if instance.job_container_required:
         yield "ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER", "true"
     if settings.ca_file:

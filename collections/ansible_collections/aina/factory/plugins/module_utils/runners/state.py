@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils import documents
+
 SCHEMA = 1
+# Both supervisors and the healer write more often than this.
+STALE_SECONDS = 900.0
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a0-\uffff]")
 _TEXT_MAX = 300
 
@@ -56,20 +57,17 @@ class State:
 
     def changed(self, now: float, state: Condition, detail: str = "", **more: Any) -> State:
         """Return the next state; ``since`` moves only when the condition does."""
-        since = self.since if state is self.state else iso(now)
+        since = self.since if state is self.state else documents.moment(now)
         detail = printable(detail)
-        return replace(self, state=state, since=since, detail=detail, updated_at=iso(now), **more)
+        return replace(
+            self, state=state, since=since, detail=detail, updated_at=documents.moment(now), **more
+        )
 
 
-def iso(moment: float) -> str:
-    """Return a time as the documents write it."""
-    return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def moment(text: str | None) -> float | None:
+def moment(text: object) -> float | None:
     """Return seconds since the epoch; None for what is no time."""
     try:
-        return datetime.fromisoformat(str(text)).timestamp()
+        return documents.seconds_of(str(text))
     except ValueError:
         return None
 
@@ -81,30 +79,12 @@ def printable(text: str) -> str:
 
 def write(directory: Path, state: State) -> None:
     """Replace the document of an instance; readers see the old or the new one."""
-    replace_json(directory / f"{state.instance}.json", asdict(state))
-
-
-def replace_json(path: Path, document: Mapping[str, Any], mode: int = 0o644) -> None:
-    """Replace a JSON file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    candidate = path.with_name(f".{path.name}.{os.getpid()}")
-    candidate.write_text(json.dumps(document, sort_keys=True) + "\n", encoding="utf-8")
-    candidate.chmod(mode)
-    candidate.replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return a JSON mapping; None when there is none that can be read."""
-    try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None
+    documents.replace(directory / f"{state.instance}.json", asdict(state))
 
 
 def read(directory: Path, instance: str) -> State | None:
     """Return an instance's last state; None when there is none that can be understood."""
-    return from_document(read_json(directory / f"{instance}.json"))
+    return from_document(documents.read(directory / f"{instance}.json"))
 
 
 def from_document(document: Mapping[str, Any] | None) -> State | None:
@@ -118,94 +98,41 @@ def from_document(document: Mapping[str, Any] | None) -> State | None:
         return None
 
 
-def documents(directory: Path) -> dict[str, dict[str, Any] | None]:
+def all_documents(directory: Path) -> dict[str, dict[str, Any] | None]:
     """Return all documents by instance; None for one that cannot be read."""
-    try:
-        paths = sorted(directory.glob("*.json"))
-    except OSError:
-        return {}
-    return {path.stem: read_json(path) for path in paths}
+    return {path.stem: documents.read(path) for path in sorted(directory.glob("*.json"))}
 
 
 # --- what follows from all of them --------------------------------------------
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """From when on something is a problem."""
-
-    stale_seconds: float = 900.0
-    version_warn_days: float = 20.0
-    version_fail_days: float = 30.0
-    queued_seconds: float = 1800.0
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that somebody should know; ``severity`` is warning, critical or unknown."""
-
-    instance: str
-    severity: str
-    code: str
-    detail: str
-
-
-@dataclass(frozen=True)
 class Facts:
-    """All runners of this host at one glance."""
+    """All runners of this host at one glance; how bad any of it is, the watchdog judges."""
 
     runners: tuple[Mapping[str, Any], ...]
     counts: Mapping[str, int]
-    problems: tuple[Problem, ...] = field(default_factory=tuple)
 
 
-def facts(
-    found: Mapping[str, Mapping[str, Any] | None], now: float, thresholds: Thresholds = Thresholds()
-) -> Facts:
-    """Return what the documents say; one that is old or unreadable says nothing, which is a problem."""
-    states = {name: from_document(document) for name, document in found.items()}
+def facts(found: Mapping[str, Mapping[str, Any] | None], now: float) -> Facts:
+    """Return what the documents say; one that is old or unreadable says only that it is unknown."""
     counts = dict.fromkeys((condition.value for condition in Condition), 0)
-    problems: list[Problem] = []
     shown: list[Mapping[str, Any]] = []
-    for name, state in sorted(states.items()):
-        if state is None:
-            counts[Condition.UNKNOWN] += 1
-            problems.append(Problem(name, "unknown", "unreadable", "its state cannot be read"))
-            continue
-        judged = list(_judge(state, now, thresholds))
-        stale = any(problem.code == "stale" for problem in judged)
-        counts[Condition.UNKNOWN if stale else state.state] += 1
-        problems += judged
-        shown.append({**asdict(state), "state": "unknown" if stale else state.state.value})
-    return Facts(tuple(shown), counts, tuple(problems))
+    for name, document in sorted(found.items()):
+        state = from_document(document) or _unknown(name, "its state cannot be read")
+        updated = moment(state.updated_at)
+        if updated is None or now - updated > STALE_SECONDS:
+            since = state.updated_at or "ever"
+            state = replace(
+                state, state=Condition.UNKNOWN, detail=f"nothing heard of it since {since}"
+            )
+        counts[state.state] += 1
+        shown.append(asdict(state))
+    return Facts(tuple(shown), counts)
 
 
-def _judge(state: State, now: float, limits: Thresholds) -> Iterable[Problem]:
-    def problem(severity: str, code: str, detail: str) -> Problem:
-        return Problem(state.instance, severity, code, detail)
-
-    updated = moment(state.updated_at)
-    if updated is None or now - updated > limits.stale_seconds:
-        yield problem("unknown", "stale", f"nothing heard of it since {state.updated_at or 'ever'}")
-        return
-    if state.state in (Condition.FAILED, Condition.OUTDATED):
-        yield problem("critical", str(state.state), state.detail)
-    elif state.state is Condition.UNKNOWN:
-        yield problem("unknown", "unknown", state.detail)
-    elif state.state is Condition.BACKOFF:
-        yield problem("warning", "backoff", state.detail)
-    age = state.version_age_days
-    if age is not None and age >= limits.version_warn_days:
-        severity = "critical" if age >= limits.version_fail_days else "warning"
-        yield problem(
-            severity,
-            "version_age",
-            f"its version {state.version} has been outdated for {age:.0f} days; GitHub allows"
-            f" {limits.version_fail_days:.0f}",
-        )
-    queued = state.oldest_queued_seconds
-    if queued is not None and queued > limits.queued_seconds:
-        yield problem("warning", "queue", f"a job has been waiting for {queued / 60:.0f} minutes")
+def _unknown(name: str, detail: str) -> State:
+    return State(name, "", "", Condition.UNKNOWN, "", detail)
 
 
 def metrics(found: Facts, now: float) -> str:

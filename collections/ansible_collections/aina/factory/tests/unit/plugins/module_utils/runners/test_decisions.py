@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils import documents as files
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
@@ -317,7 +318,12 @@ def test_urls_of_github_and_of_a_server_of_ones_own() -> None:
 
 NOW = 1_800_000_000.0
 IDLE = State(
-    "demo-1", "ephemeral", "demo", Condition.IDLE, state.iso(NOW - 60), updated_at=state.iso(NOW)
+    "demo-1",
+    "ephemeral",
+    "demo",
+    Condition.IDLE,
+    files.moment(NOW - 60),
+    updated_at=files.moment(NOW),
 )
 
 
@@ -325,36 +331,8 @@ def documents(**changes: Any) -> dict[str, Any]:
     return {"demo-1": {**vars(IDLE), **changes}}
 
 
-PROBLEMS: list[tuple[dict[str, Any], list[str]]] = [
-    ({}, []),
-    ({"state": "busy"}, []),
-    ({"state": "stopped"}, []),
-    ({"state": "failed", "detail": "5 failures in a row"}, ["critical failed"]),
-    ({"state": "outdated"}, ["critical outdated"]),
-    ({"state": "backoff"}, ["warning backoff"]),
-    ({"state": "unknown"}, ["unknown unknown"]),
-    ({"state": "sleeping"}, ["unknown unreadable"]),
-    ({"schema": 2}, ["unknown unreadable"]),
-    ({"version_age_days": 19.9}, []),
-    ({"version_age_days": 20.0}, ["warning version_age"]),
-    ({"version_age_days": 30.0}, ["critical version_age"]),
-    ({"oldest_queued_seconds": 1801.0}, ["warning queue"]),
-    ({"updated_at": state.iso(NOW - 901)}, ["unknown stale"]),
-    ({"updated_at": ""}, ["unknown stale"]),
-    # Old news is no news: what it says of a failure does not count either.
-    ({"updated_at": "", "state": "idle", "version_age_days": 40.0}, ["unknown stale"]),
-]
-
-
-@pytest.mark.parametrize(("changes", "expected"), PROBLEMS)
-def test_problems_are_told_and_silence_is_one(changes: dict[str, Any], expected: list[str]) -> None:
-    found = state.facts(documents(**changes), NOW)
-
-    assert [f"{problem.severity} {problem.code}" for problem in found.problems] == expected
-
-
 def test_an_old_document_counts_as_unknown_and_not_as_what_it_says() -> None:
-    found = state.facts({**documents(updated_at=state.iso(NOW - 5000)), "x": None}, NOW)
+    found = state.facts({**documents(updated_at=files.moment(NOW - 5000)), "x": None}, NOW)
 
     assert found.counts["idle"] == 0
     assert found.counts["unknown"] == 2
@@ -365,8 +343,8 @@ def test_the_time_since_when_holds_until_the_condition_changes() -> None:
     later = IDLE.changed(NOW + 5, Condition.IDLE, "still")
     busy = later.changed(NOW + 9, Condition.BUSY)
 
-    assert (later.since, later.updated_at) == (IDLE.since, state.iso(NOW + 5))
-    assert busy.since == state.iso(NOW + 9)
+    assert (later.since, later.updated_at) == (IDLE.since, files.moment(NOW + 5))
+    assert busy.since == files.moment(NOW + 9)
 
 
 def test_foreign_words_cannot_move_the_cursor() -> None:
