@@ -125,6 +125,20 @@ def test_a_queued_ci_job_runs_in_a_fresh_container_and_leaves_nothing(blank: Clo
     sandbox.until(settled, "as many containers as before")
 
 
+def test_a_drained_server_leaves_ci_jobs_waiting_until_it_works_again(blank: Clone) -> None:
+    repository = "ainative-academy/aina-academy"
+    body = {"repository": repository, "labels": ["vds"], "steps": [{"run": "true"}]}
+
+    sandbox.on_host("factory", "drain", "--reason", "a new kernel", "--wait-seconds", "300")
+    number = sandbox.ask_github("POST", "/job", body)["id"]
+
+    assert sandbox.ask_github("GET", f"/repository?repository={repository}")["runners"] == {}
+    assert sandbox.ask_github("GET", f"/job?repository={repository}&id={number}")["status"] == "queued"
+    sandbox.on_host("factory", "drain", "--end")
+    job = sandbox.until(partial(sandbox.finished_job, repository, number), f"job {number}")
+    assert job["conclusion"] == "success"
+
+
 def test_a_converge_killed_at_ten_points_ends_in_the_same_state(blank: Clone) -> None:
     wanted = sandbox.fingerprint()
     total = blank.run("script/converge").recap["tasks"]
