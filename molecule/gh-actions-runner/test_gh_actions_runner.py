@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -484,6 +485,42 @@ def test_an_upgrade_lets_the_running_job_end(host: Any) -> None:
     assert run.returncode == 0, run.output
     assert job(number)["log"] == "whole\n"
     assert any("switch to version 2.331.0" in what for what in run.changed)
+
+
+BY_HAND = f"""\
+import json, os, subprocess, urllib.request
+secret = open("/etc/aina-factory/secrets/github-token").read().strip()
+path = "https://{GITHUB.container}/api/v3/repos/{REPOSITORY}/actions/runners/registration-token"
+asked = urllib.request.Request(path, method="POST", headers={{"Authorization": "Bearer " + secret}})
+token = json.load(urllib.request.urlopen(asked))["token"]
+os.chdir("/srv/hand")
+words = "--unattended --name hand --labels byhand --url https://{GITHUB.container}/{REPOSITORY}".split()
+environment = {{**os.environ, "ACTIONS_RUNNER_INPUT_TOKEN": token}}
+subprocess.run(["bin/Runner.Listener", "configure", *words], env=environment, check=True)
+subprocess.Popen(["nohup", "bin/Runner.Listener", "run"], start_new_session=True, stdout=2)
+"""
+
+
+def test_a_runner_that_was_set_up_by_hand_gives_way_after_its_job(host: Any) -> None:
+    unpack = (
+        "tar --extract --directory /srv/hand --file $(ls /opt/gha-runner/cache/*.tar.gz | tail -1)"
+    )
+    host.check_output(f"mkdir --parents /srv/hand && {unpack}")
+    host.check_output(f"python3 -c {shlex.quote(BY_HAND)} 2>/srv/hand/log")
+    wait_for(lambda: registered().get("hand") == "online", "the runner that was set up by hand")
+    number = queue("sleep 8; echo whole", label="byhand")
+    begun(number)
+
+    predecessors = [{"path": "/srv/hand", "target": REPOSITORY}]
+    run = converge(SCENARIO, gh_actions_runner_predecessors=predecessors)
+
+    assert run.returncode == 0, run.output
+    assert "/srv/hand: end its processes" in run.changed
+    assert job(number)["log"] == "whole\n"
+    assert "hand" not in registered()
+    assert host.run("pgrep --full /srv/hand").rc == 1
+    assert host.file("/srv/hand/bin/Runner.Listener").exists
+    assert converge(SCENARIO, gh_actions_runner_predecessors=predecessors).changed == []
 
 
 def test_fewer_slots_and_a_public_repository(host: Any) -> None:

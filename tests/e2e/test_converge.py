@@ -133,7 +133,9 @@ def test_a_drained_server_leaves_ci_jobs_waiting_until_it_works_again(blank: Clo
     number = sandbox.ask_github("POST", "/job", body)["id"]
 
     assert sandbox.ask_github("GET", f"/repository?repository={repository}")["runners"] == {}
-    assert sandbox.ask_github("GET", f"/job?repository={repository}&id={number}")["status"] == "queued"
+    assert (
+        sandbox.ask_github("GET", f"/job?repository={repository}&id={number}")["status"] == "queued"
+    )
     sandbox.on_host("factory", "drain", "--end")
     job = sandbox.until(partial(sandbox.finished_job, repository, number), f"job {number}")
     assert job["conclusion"] == "success"

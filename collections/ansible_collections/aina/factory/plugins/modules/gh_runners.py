@@ -24,6 +24,8 @@ options:
       - The section C(runners) of the command's configuration. Each instance has C(name), C(mode) (V(native) or
         V(ephemeral)), C(target) (owner/name or an organization), C(labels), C(slots) and limits; the README of the
         role C(gh_actions_runner) lists all keys.
+      - Runners that were set up by hand and are named in its C(predecessors) are closed and ended once a declared one
+        is online and their job is over.
       - Holds paths of secrets, never secrets.
     type: dict
     required: true

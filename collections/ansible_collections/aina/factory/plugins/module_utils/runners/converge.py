@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils import units
@@ -21,6 +22,7 @@ from ansible_collections.aina.factory.plugins.module_utils.runners import (
     names,
     native,
     network,
+    predecessor,
     release,
 )
 from ansible_collections.aina.factory.plugins.module_utils.runners.guard import Verdict
@@ -100,6 +102,14 @@ class NativePlan:
 
 
 @dataclass(frozen=True)
+class PredecessorPlan:
+    """One hand-made runner with what is left of it."""
+
+    host: predecessor.PredecessorHost
+    remains: predecessor.Remains
+
+
+@dataclass(frozen=True)
 class LoopPlan:
     """The systemctl calls for the loops and the common units; ``stopping`` do not wait."""
 
@@ -113,6 +123,7 @@ class Planned:
 
     natives: tuple[NativePlan, ...]
     loops: LoopPlan
+    predecessors: tuple[PredecessorPlan, ...] = ()
     farewell: tuple[str, ...] = ()
 
     @property
@@ -126,6 +137,9 @@ class Planned:
         steps += [str(action) for action in self.loops.actions]
         steps += [
             f"stop {unit} (nobody declares it; a job may end first)" for unit in self.loops.stopping
+        ]
+        steps += [
+            f"{item.host}: {step}" for item in self.predecessors for step in item.remains.steps
         ]
         return [*steps, *self.farewell]
 
@@ -151,7 +165,21 @@ class Converge:
         }
         natives = self._plan_natives()
         loops = self._plan_loops() if self.wishes.tends_loops else LoopPlan((), ())
-        return Planned(tuple(natives), loops, tuple(self._farewell()))
+        old = tuple(self._plan_predecessors())
+        return Planned(tuple(natives), loops, old, tuple(self._farewell()))
+
+    def _plan_predecessors(self) -> Iterator[PredecessorPlan]:
+        """Look at what gives way; not while the declared ones go themselves."""
+        if self.wishes.leaves or self.wishes.only:
+            return
+        for declared in self.settings.predecessors:
+            host = predecessor.PredecessorHost(
+                declared, self.hub, self.wishes.drain_seconds, self.wishes.play_runner_name
+            )
+            try:
+                yield PredecessorPlan(host, host.remains())
+            except _FAILURES as error:
+                self.report.failures.append(f"{host}: {error}")
 
     def _farewell(self) -> list[str]:
         """Return what all instances share and nobody needs any more."""
@@ -310,7 +338,14 @@ class Converge:
     def carry_out(self, planned: Planned) -> None:
         """Do it; a failure of one instance keeps no other from coming up."""
         for item in planned.natives:
-            self._carry_out_native(item)
+            self._attempt(
+                item.host.instance.name, partial(item.host.carry_out, item.plan, item.wish)
+            )
+        self._carry_out_loops(planned)
+        for old in planned.predecessors:
+            self._attempt(str(old.host), partial(old.host.carry_out, old.remains))
+
+    def _carry_out_loops(self, planned: Planned) -> None:
         run = self.hub.effects.run
         try:
             for action in planned.loops.actions:
@@ -367,12 +402,10 @@ class Converge:
             )
         self.report.actions.append(f"stop {unit}")
 
-    def _carry_out_native(self, item: NativePlan) -> None:
-        name = item.host.instance.name
+    def _attempt(self, name: str, act: Callable[[Callable[[str], None]], None]) -> None:
+        """Have one runner brought where it belongs; what it meets concerns no other."""
         try:
-            item.host.carry_out(
-                item.plan, item.wish, lambda phrase: self.report.actions.append(f"{name}: {phrase}")
-            )
+            act(lambda phrase: self.report.actions.append(f"{name}: {phrase}"))
         except BusyError as error:
             self.report.deferred.append(str(error))
         except _FAILURES as error:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
@@ -25,6 +26,7 @@ _SHA256 = re.compile(r"([0-9a-fA-F]{64})?\Z")
 _IMAGE = re.compile(r"([A-Za-z0-9][\w./:@-]{0,254})?\Z")
 _BRIDGE = re.compile(r"[a-z][a-z0-9-]{0,14}\Z")
 _UNIT = re.compile(r"([A-Za-z0-9:_.@\\-]+\.(?:service|target))?\Z")
+_DIRECTORY = re.compile(r"(/[A-Za-z0-9_@+-][A-Za-z0-9._@+-]*)+\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z")
 # What the application calls itself unless told not to.
@@ -98,6 +100,14 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Predecessor:
+    """A runner that was set up by hand in ``path`` and gives way to the declared ones."""
+
+    path: str
+    target: str
+
+
+@dataclass(frozen=True)
 class Destination:
     """A private address that jobs may reach nevertheless."""
 
@@ -143,6 +153,7 @@ class Settings:
     prefix: str
     login: login.Login
     instances: tuple[Instance, ...] = ()
+    predecessors: tuple[Predecessor, ...] = ()
     api_url: str = "https://api.github.com"
     release_api_url: str = "https://api.github.com"
     ca_file: str = ""
@@ -193,6 +204,7 @@ def from_section(section: Section) -> Settings:
         ),
         login=_login(section.section("login", {})),
         instances=tuple(_instance(item) for item in section.sections("instances", [])),
+        predecessors=tuple(_predecessor(item) for item in section.sections("predecessors", [])),
         api_url=api_url.rstrip("/"),
         release_api_url=release_api_url.rstrip("/"),
         ca_file=section.text("ca_file", ""),
@@ -223,6 +235,11 @@ def _check(settings: Settings, path: str) -> None:
             f"{path}.version_warn_days is {settings.version_warn_days:g}; it must not exceed"
             f" version_fail_days, {settings.version_fail_days:g}"
         )
+    for old in settings.predecessors:
+        if (Path(old.path) / "_").is_relative_to(layout.Places.root):
+            raise ConfigurationError(
+                f"{path}.predecessors: {old.path} is a declared runner's own; leave its instance out instead"
+            )
     seen: set[str] = set()
     for instance in settings.instances:
         # A slot is called after its instance: "a" with two slots leaves no room for an "a-1".
@@ -276,6 +293,15 @@ def _instance(section: Section) -> Instance:
             f"{section.path}: without default_labels at least one label is needed"
         )
     return instance
+
+
+def _predecessor(section: Section) -> Predecessor:
+    found = Predecessor(
+        path=section.matching("path", _DIRECTORY, "be an absolute path below /"),
+        target=section.matching("target", _TARGET, "be owner/name or an organization"),
+    )
+    section.done()
+    return found
 
 
 def _labels(section: Section) -> tuple[str, ...]:

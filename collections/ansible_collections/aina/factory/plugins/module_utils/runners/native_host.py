@@ -61,6 +61,34 @@ class Waits:
     drain_seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What a runner's own file says that it is."""
+
+    id: int
+    name: str
+
+
+def identity(tree: Path) -> Identity | None:
+    """Return what the file in a runner's tree says, into which a job may have put anything."""
+    try:
+        descriptor = os.open(
+            tree / ".runner", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        )
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        text = file.read(_RUNNER_FILE_MAX_BYTES).decode("utf-8-sig", errors="replace")
+    try:
+        document = json.loads(text)
+        found = {str(key).lower(): value for key, value in document.items()}
+        return Identity(int(found["agentid"]), str(found.get("agentname", "")))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
 class NativeHost:
     """One native instance on this host."""
 
@@ -130,23 +158,8 @@ class NativeHost:
         return registration.url.removeprefix(base).strip("/") or self.instance.target
 
     def _local_id(self) -> int | None:
-        """Return the number in the runner's own file, which a job may have put anything into."""
-        try:
-            descriptor = os.open(
-                self.tree / ".runner", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            )
-        except OSError:
-            return None
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return None
-            text = file.read(_RUNNER_FILE_MAX_BYTES).decode("utf-8-sig", errors="replace")
-        try:
-            document = json.loads(text)
-            found = {str(key).lower(): value for key, value in document.items()}
-            return int(found["agentid"])
-        except (AttributeError, KeyError, TypeError, ValueError):
-            return None
+        found = identity(self.tree)
+        return None if found is None else found.id
 
     def _remains(self) -> list[Path]:
         name, places = self.instance.name, self.places
