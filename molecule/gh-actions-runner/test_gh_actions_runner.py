@@ -508,6 +508,8 @@ def test_a_runner_that_was_set_up_by_hand_gives_way_after_its_job(host: Any) -> 
     host.check_output(f"mkdir --parents /srv/hand && {unpack}")
     host.check_output(f"python3 -c {shlex.quote(BY_HAND)} 2>/srv/hand/log")
     wait_for(lambda: registered().get("hand") == "online", "the runner that was set up by hand")
+    its_processes = "ls -l /proc/[0-9]*/cwd 2>/dev/null | grep '/srv/hand$'"
+    assert host.run(its_processes).rc == 0
     number = queue("sleep 8; echo whole", label="byhand")
     begun(number)
 
@@ -518,7 +520,7 @@ def test_a_runner_that_was_set_up_by_hand_gives_way_after_its_job(host: Any) -> 
     assert "/srv/hand: end its processes" in run.changed
     assert job(number)["log"] == "whole\n"
     assert "hand" not in registered()
-    assert host.run("pgrep --full /srv/hand").rc == 1
+    assert host.run(its_processes).rc == 1
     assert host.file("/srv/hand/bin/Runner.Listener").exists
     assert converge(SCENARIO, gh_actions_runner_predecessors=predecessors).changed == []
 
