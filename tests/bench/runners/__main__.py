@@ -153,7 +153,7 @@ def converge_seconds(rounds: int) -> list[float]:
 
 
 def main() -> int:
-    """Measure and print the tables of README.md."""
+    """Measure and print the tables of docs/benchmarks/runners.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--jobs", type=int, default=20)
