@@ -52,7 +52,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for item in session.items:
             if not item.nodeid.endswith(f"@{_group(item)}"):
                 raise pytest.UsageError(
-                    f"pytest-xdist has not put {item.nodeid} into its group: it does not fit this pytest; pin one it fits"
+                    f"pytest-xdist has not put {item.nodeid} into its group: pin a pytest that it fits"
                 )
 
 

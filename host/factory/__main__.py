@@ -30,6 +30,7 @@ COMMANDS = {
     "pause": "keep a job from running",
     "reap": "delete worktrees whose work has landed",
     "resume": "end a runtime pause",
+    "runner": "supervise, heal and drain CI runners",
     "silence": "keep an alert quiet until a given time",
     "status": "show what the watchdog last found",
     "validate": "check the configuration files",

@@ -18,8 +18,8 @@ from e2e.sandbox import FINGERPRINT
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
-# What comes from registries has tests of its own.
-SKIPPED_TAGS = "factory_images,paperclip"
+# What comes from registries or asks GitHub has tests of its own.
+SKIPPED_TAGS = "factory_images,gh_actions_runner,paperclip"
 
 
 def sh(*argv: str, stdin: bytes = b"", check: bool = True) -> str:

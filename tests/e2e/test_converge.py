@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,46 @@ def test_the_demo_says_why_each_pull_request_waits_and_who_must_act(blank: Clone
     planned = {number for number, item in rows.items() if item["decision"] == "merge"}
     assert set(json.loads(report)["merged"]) == planned
     assert sandbox.ask_github("GET", "/contract")["violations"] == []
+
+
+def test_a_queued_ci_job_runs_in_a_fresh_container_and_leaves_nothing(blank: Clone) -> None:
+    repository = "ainative-academy/aina-academy"
+    script = "id --user --name; node --version; ls /home/runner; touch /home/runner/left"
+    body = {"repository": repository, "labels": ["self-hosted", "vds"], "steps": [{"run": script}]}
+    before = sandbox.on_host("docker", "ps", "--all", "--quiet").splitlines()
+
+    jobs = [sandbox.ask_github("POST", "/job", body)["id"] for _ in range(2)]
+    found = [
+        sandbox.until(partial(sandbox.finished_job, repository, job), f"job {job}") for job in jobs
+    ]
+
+    assert [job["conclusion"] for job in found] == ["success", "success"]
+    for job in found:
+        user, version, *entries = job["log"].splitlines()
+        assert (user, version[0]) == ("runner", "v")
+        assert entries == ["actions-runner"]
+    assert len({job["runner"] for job in found}) == 2
+
+    def settled() -> bool:
+        return len(sandbox.on_host("docker", "ps", "--all", "--quiet").splitlines()) == len(before)
+
+    sandbox.until(settled, "as many containers as before")
+
+
+def test_a_drained_server_leaves_ci_jobs_waiting_until_it_works_again(blank: Clone) -> None:
+    repository = "ainative-academy/aina-academy"
+    body = {"repository": repository, "labels": ["vds"], "steps": [{"run": "true"}]}
+
+    sandbox.on_host("factory", "drain", "--reason", "a new kernel", "--wait-seconds", "300")
+    number = sandbox.ask_github("POST", "/job", body)["id"]
+
+    assert sandbox.ask_github("GET", f"/repository?repository={repository}")["runners"] == {}
+    assert (
+        sandbox.ask_github("GET", f"/job?repository={repository}&id={number}")["status"] == "queued"
+    )
+    sandbox.on_host("factory", "drain", "--end")
+    job = sandbox.until(partial(sandbox.finished_job, repository, number), f"job {number}")
+    assert job["conclusion"] == "success"
 
 
 def test_a_converge_killed_at_ten_points_ends_in_the_same_state(blank: Clone) -> None:

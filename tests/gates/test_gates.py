@@ -20,7 +20,7 @@ Reports = Mapping[str, Future[str]]
 @pytest.fixture(scope="session")
 def reports(request: pytest.FixtureRequest) -> Iterator[Reports]:
     """What the chosen gates will say; as many run at a time as there are processors."""
-    ids = {item.nodeid.rsplit("::")[-1] for item in request.session.items}
+    ids = {item.name for item in request.session.items}
     pool = ThreadPoolExecutor(os.cpu_count())
     yield {
         name: pool.submit(gate, ROOT)

@@ -91,7 +91,9 @@ def fill(world: World, document: Document) -> None:
     """
     world.consistency_delay_seconds = 0.0
     for given in document.get("users", []):
-        account = world.account(given["login"], given.get("type", "User"))
+        account = world.account(given["login"])
+        # The administrator's account was there before.
+        account.kind = given.get("type", account.kind)
         account.name = given.get("name")
         if "token" in given:
             world.add_token(account, given["token"])

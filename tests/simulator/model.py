@@ -388,6 +388,9 @@ class RunnerScope:
     # One-hour tokens: value to (purpose, expiry).
     tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
     used_names: set[str] = field(default_factory=set)
+    # An organization's own defaults; a repository has its own.
+    fork_approval_policy: str = "all_external_contributors"
+    fork_workflows: Json = field(default_factory=dict)
 
 
 @dataclass

@@ -203,7 +203,8 @@ def add_job(world: World, repository: Repository, run: Run, given: Json) -> Job:
     """Queue a job of a run."""
     name = given.get("name", "build")
     steps = [
-        {"name": s.get("name", s["run"].splitlines()[0]), "run": s["run"]} for s in given["steps"]
+        {"name": s.get("name", s["run"].strip().splitlines()[0]), "run": s["run"]}
+        for s in given["steps"]
     ]
     labels = given.get("labels", ["self-hosted"])
     job = Job(world.new_id(), run, name, labels, steps, world.now())

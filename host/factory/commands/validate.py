@@ -27,6 +27,7 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "marshal": lambda whole: _core("pull_requests.settings").from_section(whole.section("marshal")),
     "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),
     "projects": lambda whole: _core("projects").from_sections(whole.sections("projects")),
+    "runners": lambda whole: _core("runners.model").from_section(whole.section("runners")),
     "reap": lambda whole: _core("worktrees.model").policy_from_section(whole.section("reap")),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }

@@ -10,6 +10,7 @@ from simulator.clock import iso
 from simulator.http import Answer, HttpError
 from simulator.model import Json, Runner, RunnerGroup, RunnerScope
 from simulator.rest import shapes
+from simulator.rest.actions import FORK_SWITCHES, POLICIES
 from simulator.rest.router import Call, route
 from simulator.world import digest
 
@@ -258,6 +259,35 @@ def get_group(call: Call) -> Json:
     if group is None:
         raise HttpError(404, "Not Found")
     return _group(call, scope, group)
+
+
+@route("GET", "/orgs/{org}/actions/permissions/fork-pr-contributor-approval")
+def fork_approval(call: Call) -> Json:
+    """Show whose workflows wait for an approval."""
+    return {"approval_policy": _scope(call).fork_approval_policy}
+
+
+@route("PUT", "/orgs/{org}/actions/permissions/fork-pr-contributor-approval")
+def set_fork_approval(call: Call) -> Answer:
+    """Set whose workflows wait for an approval."""
+    policy = call.field("approval_policy", str, "Organization")
+    if policy not in POLICIES:
+        raise HttpError(422, f"Validation Failed: {policy} is no approval policy")
+    _scope(call).fork_approval_policy = policy
+    return Answer(204)
+
+
+@route("GET", "/orgs/{org}/actions/permissions/fork-pr-workflows-private-repos")
+def fork_workflows(call: Call) -> Json:
+    """Show what a fork's pull request may do in private repositories."""
+    return {**dict.fromkeys(FORK_SWITCHES, False), **_scope(call).fork_workflows}
+
+
+@route("PUT", "/orgs/{org}/actions/permissions/fork-pr-workflows-private-repos")
+def set_fork_workflows(call: Call) -> Answer:
+    """Set what a fork's pull request may do in private repositories."""
+    _scope(call).fork_workflows.update(call.body)
+    return Answer(204)
 
 
 @route("GET", "/orgs/{org}/actions/permissions/self-hosted-runners")

@@ -18,6 +18,7 @@ import pytest
 from simulator import Simulator, stub_runner
 from simulator.client import Client
 
+pytestmark = pytest.mark.slow
 REPOSITORY = "factory/demo"
 RUNNERS = f"/repos/{REPOSITORY}/actions/runners"
 SECONDS = 60.0

@@ -14,7 +14,8 @@ MARK = "/var/lib/aina-factory/draining.json"
 PAUSED_BY = "factory drain"
 # Goes on, since it watches over the work itself.
 KEPT_JOBS = frozenset({"watchdog"})
-_RESTING = frozenset({"idle", "stopped", "backoff", "failed", "outdated"})
+# An idle runner is not among them: until it is closed GitHub may give it a job.
+_RESTING = frozenset({"stopped", "backoff", "failed", "outdated"})
 
 
 def mark(reason: str, by: str, since: str) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def working_jobs(units: Iterable[tuple[str, str]], kept: Iterable[str]) -> Itera
 
 
 def working_runners(documents: Mapping[str, Mapping[str, Any] | None]) -> Iterator[str]:
-    """Yield the runners that may have a job; ``None`` is a file that cannot be read."""
+    """Yield the runners that have a job or may get one; ``None`` is a file that cannot be read."""
     for name, document in sorted(documents.items()):
         state = str((document or {}).get("state", "unknown"))
         if state not in _RESTING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,9 +16,15 @@ class LockedError(Exception):
     """Another process holds the lock; the message names the lock and its holder."""
 
 
+def _never() -> bool:
+    return False
+
+
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path, again: Callable[[], bool] = _never) -> Iterator[None]:
     """Hold the lock file at ``path``; it is created when missing and never removed.
+
+    While another process holds it, ``again`` waits a moment and says whether to try again.
 
     Raises:
         LockedError: another process holds it.
@@ -28,15 +34,22 @@ def exclusive(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 64).decode(errors="replace").strip() or "unknown"
-            raise LockedError(
-                f"another run holds {path} (process {holder}); try again when it has ended"
-            ) from None
+        while not _took(descriptor):
+            if not again():
+                holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
+                raise LockedError(
+                    f"another run holds {path} (process {holder}); try again when it has ended"
+                )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _took(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

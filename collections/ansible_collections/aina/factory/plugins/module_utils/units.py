@@ -26,6 +26,9 @@ _PROPERTIES = (
     "InactiveExitTimestampMonotonic",
     "ConditionResult",
     "ConditionTimestampMonotonic",
+    "SubState",
+    "Result",
+    "ExecMainStatus",
 )
 _ENABLED = frozenset({"enabled", "enabled-runtime", "alias", "static", "generated", "indirect"})
 
@@ -60,7 +63,8 @@ class UnitStatus:
     """What systemd says of one unit; ``started_at`` in seconds since the epoch.
 
     ``declined_at``: when it last declined to start by a condition of its own, such as a clock
-    that a container cannot set.
+    that a container cannot set. ``exit_status`` is that of its main process's last end; None when it
+    has not ended.
     """
 
     exists: bool
@@ -69,6 +73,9 @@ class UnitStatus:
     needs_reload: bool
     started_at: float | None
     declined_at: float | None = None
+    sub_state: str = ""
+    result: str = ""
+    exit_status: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,9 @@ def _parse(values: Mapping[str, str], boot_time: float) -> UnitStatus:
         declined_at=boot_time + declined / 1e6
         if declined and values.get("ConditionResult") == "no"
         else None,
+        sub_state=values.get("SubState", ""),
+        result=values.get("Result", ""),
+        exit_status=int(status) if (status := values.get("ExecMainStatus", "")).isdigit() else None,
     )
 
 

@@ -1,0 +1,104 @@
+"""The container of one job, as an argument list of ``docker run``; pure. No secret is in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.aina.factory.plugins.module_utils.runners import layout
+from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance
+
+DOCKER = ("docker", "--host", "unix:///run/docker.sock")
+CERTIFICATES = "/etc/aina-factory/ca-certificates.crt"
+DIAGNOSTICS_MIB = 64
+# The configuration arrives on standard input, where neither ps nor inspect shows it. The
+# application takes it from its environment and removes it there before a job begins.
+ENTRY = (
+    "umask 077; IFS= read -r ACTIONS_RUNNER_INPUT_JITCONFIG && export ACTIONS_RUNNER_INPUT_JITCONFIG"
+    f" && exec {layout.CONTAINER_TREE}/bin/Runner.Listener run"
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One container of a slot."""
+
+    slot: str
+    name: str
+    runner_id: int
+    image: str
+    cgroup_parent: str
+    cpuset: str
+    network: str
+    ca_file: str = ""
+    docker_group_id: int = 0
+
+
+def cpuset(instances: tuple[Instance, ...], slot: str, cpus_count: int) -> str:
+    """Return the processors of a slot: its neighbours get others while there are enough.
+
+    Only a set of processors (and no share of all) makes ``nproc`` tell a job the truth.
+    """
+    at = 0
+    for instance in instances:
+        for name in instance.slot_names:
+            wanted = min(instance.limits.cpus, cpus_count)
+            if name == slot:
+                return ",".join(
+                    str(cpu) for cpu in sorted((at + n) % cpus_count for n in range(wanted))
+                )
+            at += wanted
+    raise KeyError(slot)
+
+
+def run_argv(turn: Turn, instance: Instance) -> list[str]:
+    """Return the command that runs the container in the foreground, fed by standard input."""
+    limits, tree = instance.limits, layout.CONTAINER_TREE
+    user = layout.CONTAINER_USER_ID
+    own = f"uid={user},gid={user}"
+    argv = [*DOCKER, "run", "--rm", "--init", "--interactive", "--pull=never", "--sig-proxy=false"]
+    # Whatever the image says: it is how the application cancels its job in good order.
+    argv += ["--stop-signal=SIGTERM"]
+    argv += ["--name", turn.name, "--hostname", turn.slot, "--log-driver=none"]
+    argv += ["--label", f"{layout.ROLE_LABEL}=runner"]
+    argv += ["--label", f"{layout.INSTANCE_LABEL}={turn.slot}"]
+    argv += ["--label", f"{layout.RUNNER_LABEL}={turn.runner_id}"]
+    argv += ["--label", f"{layout.TARGET_LABEL}={instance.target}"]
+    argv += ["--network", turn.network, "--cgroup-parent", turn.cgroup_parent]
+    argv += ["--cpuset-cpus", turn.cpuset, "--pids-limit", str(limits.tasks_count)]
+    argv += ["--memory", f"{limits.memory_mib}m", "--memory-swap", f"{limits.memory_mib}m"]
+    argv += ["--ulimit=core=0", f"--ulimit=fsize={limits.disk_mib << 20}"]
+    argv += ["--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={user}:{user}"]
+    argv += [_tmpfs("/tmp", limits.tmp_mib, "mode=1777")]  # noqa: S108 - inside the container
+    argv += [_tmpfs(f"{tree}/_diag", DIAGNOSTICS_MIB, own)]
+    if limits.work_mib:
+        argv += [_tmpfs(f"{tree}/_work", limits.work_mib, own)]
+    if instance.runtime:
+        argv += ["--runtime", instance.runtime]
+    if instance.docker_socket_reason:
+        argv += ["--volume", "/run/docker.sock:/run/docker.sock"]
+        argv += ["--group-add", str(turn.docker_group_id)]
+    if turn.ca_file:
+        argv += ["--volume", f"{turn.ca_file}:{CERTIFICATES}:ro"]
+    for name, value in environment(instance, turn.ca_file):
+        argv += ["--env", f"{name}={value}"]
+    return [*argv, "--entrypoint=/bin/sh", turn.image, "-c", ENTRY]
+
+
+def _tmpfs(path: str, size_mib: int, options: str) -> str:
+    return f"--tmpfs={path}:rw,exec,nosuid,nodev,size={size_mib}m,{options}"
+
+
+def environment(instance: Instance, ca_file: str) -> list[tuple[str, str]]:
+    """Return what the application is told; jobs inherit it."""
+    found = [
+        ("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE", "1"),
+        ("ACTIONS_RUNNER_PRINT_LOG_TO_STDOUT", "1"),
+        ("RUNNER_LOGRETENTION", "7"),
+        ("WORKER_LOGRETENTION", "7"),
+    ]
+    if instance.job_container_required:
+        found.append(("ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER", "true"))
+    if ca_file:
+        names = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE")
+        found += [(name, CERTIFICATES) for name in names]
+    return found + list(instance.environment)

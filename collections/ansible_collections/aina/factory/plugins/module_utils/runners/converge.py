@@ -1,0 +1,463 @@
+"""All runners of a host at once: what separates them from what is declared, and carrying it out.
+
+The Ansible module and the healer on the server both use it; the healer never waits for a job.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from ansible_collections.aina.factory.plugins.module_utils import units
+from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
+from ansible_collections.aina.factory.plugins.module_utils.managed_files import ManagedFilesError
+from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from ansible_collections.aina.factory.plugins.module_utils.runners import (
+    layout,
+    names,
+    native,
+    network,
+    predecessor,
+    release,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners.guard import Verdict
+from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Hub
+from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
+from ansible_collections.aina.factory.plugins.module_utils.runners.model import (
+    Instance,
+    Mode,
+    Settings,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners.native import (
+    Local,
+    NativeError,
+    Plan,
+    Remote,
+    Wish,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners.native_host import (
+    BusyError,
+    NativeHost,
+    Waits,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners.release import ReleaseError
+from ansible_collections.aina.factory.plugins.module_utils.units import (
+    Running,
+    UnitsError,
+    UnitSpec,
+    UnitStatus,
+)
+
+_FAILURES = (
+    *(ConfigurationError, ForgeError, ManagedFilesError, NativeError),
+    *(OSError, ReleaseError, UnitsError),
+)
+_LOOP_UNIT = re.compile(r"factory-runner@(?P<slot>[a-z0-9-]+)\.service")
+# These belong to the host as a whole, whatever the instances are.
+_STOP_MARGIN_SECONDS = 120.0
+_COMMON_UNITS = (layout.NETWORK_SERVICE, layout.HEAL_TIMER, layout.HEAL_PATH, layout.SLICE)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a run behaves: how long it waits, who may be running it, what it believes.
+
+    ``tends_loops`` is off for the healer: a slot that has given up did so for a reason.
+    ``leaves`` is on when everything goes: then the loops' end is waited for. ``only`` leaves
+    all but one native instance alone.
+    """
+
+    drain_seconds: float = 0.0
+    play_runner_name: str = ""
+    believed_seconds: float = 0.0
+    tends_loops: bool = True
+    leaves: bool = False
+    only: str = ""
+
+
+@dataclass
+class Report:
+    """What a run found and did."""
+
+    actions: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    deferred: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NativePlan:
+    """One native instance with its plan."""
+
+    host: NativeHost
+    wish: Wish
+    local: Local
+    remote: Remote
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class PredecessorPlan:
+    """One hand-made runner with what is left of it."""
+
+    host: predecessor.PredecessorHost
+    remains: predecessor.Remains
+
+
+@dataclass(frozen=True)
+class LoopPlan:
+    """The systemctl calls for the loops and the common units; ``stopping`` do not wait."""
+
+    actions: tuple[units.Action, ...]
+    stopping: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Everything that a run is going to do."""
+
+    natives: tuple[NativePlan, ...]
+    loops: LoopPlan
+    predecessors: tuple[PredecessorPlan, ...] = ()
+    farewell: tuple[str, ...] = ()
+
+    @property
+    def phrases(self) -> list[str]:
+        """Return one phrase per step."""
+        steps = [
+            f"{item.host.instance.name}: {step}"
+            for item in self.natives
+            for step in item.plan.steps
+        ]
+        steps += [str(action) for action in self.loops.actions]
+        steps += [
+            f"stop {unit} (nobody declares it; a job may end first)" for unit in self.loops.stopping
+        ]
+        steps += [
+            f"{item.host}: {step}" for item in self.predecessors for step in item.remains.steps
+        ]
+        return [*steps, *self.farewell]
+
+
+class Converge:
+    """One run over all runners."""
+
+    def __init__(self, hub: Hub, boot_time: float, wishes: Wishes) -> None:
+        """Nothing is looked at yet; ``boot_time`` is when the monotonic clock was zero."""
+        self.hub, self.boot_time, self.wishes = hub, boot_time, wishes
+        self.settings, self.places = hub.settings, hub.places
+        self.report = Report()
+        self.verdicts: dict[str, Verdict] = {}
+
+    # --- planning ---------------------------------------------------------------
+
+    def plan(self) -> Planned:
+        """Compare; what cannot be judged is a failure of its instance alone."""
+        self.verdicts = {
+            item.name: self._judge(item)
+            for item in self.settings.instances
+            if self.wishes.only in ("", item.name)
+        }
+        natives = self._plan_natives()
+        loops = self._plan_loops() if self.wishes.tends_loops else LoopPlan((), ())
+        old = tuple(self._plan_predecessors())
+        return Planned(tuple(natives), loops, old, tuple(self._farewell()))
+
+    def _plan_predecessors(self) -> Iterator[PredecessorPlan]:
+        """Look at what gives way; not while the declared ones go themselves."""
+        if self.wishes.leaves or self.wishes.only:
+            return
+        for declared in self.settings.predecessors:
+            host = predecessor.PredecessorHost(
+                declared, self.hub, self.wishes.drain_seconds, self.wishes.play_runner_name
+            )
+            try:
+                yield PredecessorPlan(host, host.remains())
+            except _FAILURES as error:
+                self.report.failures.append(f"{host}: {error}")
+
+    def _farewell(self) -> list[str]:
+        """Return what all instances share and nobody needs any more."""
+        if not self.wishes.leaves:
+            return []
+        found = [f"remove {path}" for path in self._directories() if path.exists()]
+        statuses = self._units(_COMMON_UNITS)
+        return found + [f"stop {name}" for name in _COMMON_UNITS if statuses[name].active]
+
+    def _directories(self) -> tuple[Path, ...]:
+        return (self.places.root, self.places.homes, self.places.state)
+
+    def _judge(self, instance: Instance) -> Verdict:
+        if not instance.present:
+            return Verdict(())
+        verdict = self.hub.judge(instance, believed_seconds=self.wishes.believed_seconds)
+        self.report.failures += verdict.problems
+        return verdict
+
+    def _plan_natives(self) -> list[NativePlan]:
+        declared = [
+            item
+            for item in self.settings.instances
+            if item.mode is Mode.NATIVE and item.name in self.verdicts
+        ]
+        # Of what GitHub did not say nothing follows, neither a start nor a stop.
+        wanted = [item for item in declared if not self.verdicts[item.name].unknown]
+        wanted += undeclared_natives(self.settings, self.places) if not self.wishes.only else []
+        if not wanted:
+            return []
+        statuses = self._units([layout.native_unit(item.name) for item in wanted])
+        release_of = self._release_or_none(wanted)
+        found = []
+        for item in wanted:
+            try:
+                status = statuses[layout.native_unit(item.name)]
+                found.append(self._plan_native(item, status, release_of))
+            except _FAILURES as error:
+                self.report.failures.append(f"{item.name}: {error}")
+        return found
+
+    def _units(self, names: Sequence[str]) -> dict[str, UnitStatus]:
+        return units.read(names, self.hub.effects.run, self.boot_time)
+
+    def _release_or_none(self, wanted: Iterable[Instance]) -> str | None:
+        """Return the version that natives are to have; None when GitHub does not say."""
+        if not any(item.present for item in wanted):
+            return None
+        settings = self.settings
+        if settings.version != "latest":
+            return settings.version
+        try:
+            return release.choose(
+                self.hub.releases(), "latest", self.hub.ask_release, self.hub.platform
+            ).version
+        except (ConfigurationError, ForgeError, OSError, ReleaseError) as error:
+            self.report.warnings.append(f"the newest version of the runner is unknown: {error}")
+            return None
+
+    def _plan_native(self, item: Instance, status: UnitStatus, version: str | None) -> NativePlan:
+        host = NativeHost(
+            item,
+            self.hub,
+            Waits(self.wishes.drain_seconds),
+            self.wishes.play_runner_name,
+        )
+        local = host.local(status)
+        remote = host.remote(local.registration)
+        version = self._version_for(item, local, version)
+        forbidden = not self.verdicts.get(item.name, Verdict(())).ok
+        rests = "it is drained" if is_drained(self.places, item.name) else ""
+        wish = host.wish(version, rests="its target may not be served" if forbidden else rests)
+        if forbidden and local.registration is None and not status.active:
+            return NativePlan(host, wish, local, remote, Plan(()))
+        plan = native.plan(wish, local, remote, self.hub.effects.now())
+        if plan.problem:
+            self.report.failures.append(f"{item.name}: {plan.problem}")
+        if plan.deferred:
+            self.report.deferred.append(f"{item.name}: {plan.deferred}")
+        if item.present:
+            self._judge_age(item, version)
+        return NativePlan(host, wish, local, remote, plan)
+
+    def _version_for(self, item: Instance, local: Local, version: str | None) -> str:
+        if not item.present:
+            return local.version or ""
+        if version is None:
+            if local.version is None:
+                raise ReleaseError("which version to install is unknown; see the warning above")
+            return local.version
+        # What GitHub withdrew after it was installed here is no reason to go back.
+        if self.settings.version == "latest" and local.version is not None:
+            return max(version, local.version, key=release.order)
+        return version
+
+    def _judge_age(self, item: Instance, version: str) -> None:
+        """Warn of a version that GitHub will soon turn away, and fail where it is about to."""
+        days = self._outdated_days(version)
+        if days is None or days < self.settings.version_warn_days:
+            return
+        words = (
+            f"{item.name}: version {version} of the runner has been outdated for {days:.0f} days; GitHub gives it no"
+            f" jobs after 30: raise or unset gh_actions_runner_version"
+        )
+        failing = days >= self.settings.version_fail_days
+        (self.report.failures if failing else self.report.warnings).append(words)
+
+    def _outdated_days(self, version: str) -> float | None:
+        try:
+            self.hub.releases()
+        except (ConfigurationError, ForgeError, OSError, ReleaseError) as error:
+            self.report.warnings.append(f"how old version {version} is, is unknown: {error}")
+        return self.hub.outdated_days(version)
+
+    def _plan_loops(self) -> LoopPlan:
+        wanted = [
+            slot
+            for item in self.settings.instances
+            if item.mode is Mode.EPHEMERAL and item.present
+            for slot in item.slot_names
+        ]
+        may_start = {
+            slot
+            for item in self.settings.instances
+            if self.verdicts[item.name].ok
+            for slot in item.slot_names
+        }
+        common = _COMMON_UNITS if any(item.present for item in self.settings.instances) else ()
+        unit_names = [*common, *(layout.loop_unit(slot) for slot in wanted)]
+        specs = [
+            UnitSpec(name, True if name != layout.SLICE else None, Running.STARTED)
+            for name in common
+        ]
+        # A slot that may not serve is left as it is: its own preflight keeps it from taking jobs.
+        specs += [
+            UnitSpec(layout.loop_unit(slot), True, Running.STARTED)
+            for slot in wanted
+            if slot in may_start
+        ]
+        statuses = self._units(unit_names)
+        actions = units.plan(specs, statuses, [], units.changed_at)
+        stray = sorted(loops_on_host(self.places, self.hub.effects.run) - set(wanted))
+        for slot in list(stray):
+            if self._is_our_slot(slot):
+                self.report.failures.append(
+                    f"{slot}: it runs this very play and cannot be stopped by it; converge from another machine"
+                )
+                stray.remove(slot)
+        return LoopPlan(tuple(actions), tuple(layout.loop_unit(slot) for slot in stray))
+
+    def _is_our_slot(self, slot: str) -> bool:
+        return self.wishes.play_runner_name.startswith(f"{self.settings.prefix}-{slot}-")
+
+    # --- acting -----------------------------------------------------------------
+
+    def carry_out(self, planned: Planned) -> None:
+        """Do it; a failure of one instance keeps no other from coming up."""
+        for item in planned.natives:
+            self._attempt(
+                item.host.instance.name, partial(item.host.carry_out, item.plan, item.wish)
+            )
+        self._carry_out_loops(planned)
+        for old in planned.predecessors:
+            self._attempt(str(old.host), partial(old.host.carry_out, old.remains))
+
+    def _carry_out_loops(self, planned: Planned) -> None:
+        run = self.hub.effects.run
+        try:
+            for action in planned.loops.actions:
+                if action.verb == "start":
+                    # A unit that has given up does not start before that is forgotten.
+                    run(["systemctl", "reset-failed", action.unit], timeout_seconds=30)
+                units.apply([action], run)
+                self.report.actions.append(str(action))
+            for unit in planned.loops.stopping:
+                units.apply([units.Action("disable", unit, "")], run)
+                self._stop_loop(unit)
+            if planned.farewell:
+                self._leave()
+        except (UnitsError, ForgeError, ConfigurationError, OSError) as error:
+            self.report.failures.append(str(error))
+
+    def _leave(self) -> None:
+        """Remove what all instances share, once the last of them is gone."""
+        if self.report.failures or self.report.deferred:
+            return  # what is left needs it still
+        run = self.hub.effects.run
+        statuses = self._units(_COMMON_UNITS)
+        specs = [UnitSpec(name, False, Running.STOPPED) for name in _COMMON_UNITS]
+        specs = [spec for spec in specs if statuses[spec.name].exists]
+        for action in units.plan(specs, statuses, [], units.changed_at):
+            units.apply([action], run)
+            self.report.actions.append(str(action))
+        self._sweep_all()
+        self.report.actions += network.take_down(self.settings.network, run)
+        for path in self._directories():
+            if path.exists():
+                shutil.rmtree(path)
+                self.report.actions.append(f"remove {path}")
+
+    def _sweep_all(self) -> None:
+        """Remove the entries at GitHub that a killed supervisor left behind."""
+        declared = {slot for item in self.settings.instances for slot in item.slot_names}
+        pools = {i.target for i in self.settings.instances if i.mode is Mode.EPHEMERAL}
+        for target in sorted(pools) if self.hub.can_ask else ():
+            for runner in self.hub.api(target).listed():
+                ours = names.slot_of(runner.name, self.settings.prefix)
+                if ours and ours[0] in declared and not runner.online:
+                    self.hub.api(target).delete(runner.id)
+                    self.report.actions.append(f"remove what was left of {runner.name}")
+
+    def _stop_loop(self, unit: str) -> None:
+        """Stop a loop, which lets its job end first; that is only waited for when all goes."""
+        wait = [] if self.wishes.leaves else ["--no-block"]
+        limit = self.settings.timing.stop_grace_seconds + _STOP_MARGIN_SECONDS
+        done = self.hub.effects.run(["systemctl", "stop", *wait, unit], timeout_seconds=limit)
+        if not done.ok:
+            raise UnitsError(
+                f"systemctl stop {unit}: {done.stderr.decode(errors='replace').strip()}"
+            )
+        self.report.actions.append(f"stop {unit}")
+
+    def _attempt(self, name: str, act: Callable[[Callable[[str], None]], None]) -> None:
+        """Have one runner brought where it belongs; what it meets concerns no other."""
+        try:
+            act(lambda phrase: self.report.actions.append(f"{name}: {phrase}"))
+        except BusyError as error:
+            self.report.deferred.append(str(error))
+        except _FAILURES as error:
+            self.report.failures.append(f"{name}: {error}")
+
+
+def is_drained(places: Places, name: str) -> bool:
+    """Whether somebody keeps an instance or a slot, or the whole server, from taking jobs."""
+    return places.server_drained.exists() or places.drained(name).exists()
+
+
+def undeclared_natives(settings: Settings, places: Places) -> list[Instance]:
+    """Return the native instances that this host still has though nobody declares them."""
+    declared = {item.name for item in settings.instances if item.mode is Mode.NATIVE}
+    present = {path.stem for path in places.registrations.glob("*.json")}
+    present |= {path.name for path in places.instances.glob("[a-z0-9]*")}
+    found = []
+    for name in sorted(present - declared):
+        registration = native.read_registration(places.registration(name))
+        url = registration.url if registration else ""
+        target = url.removeprefix(settings.web_url("")).strip("/")
+        found.append(Instance(name, Mode.NATIVE, target or _any_target(settings), present=False))
+    return found
+
+
+def _any_target(settings: Settings) -> str:
+    # Of a tree without a registration only GitHub's list of names could tell more.
+    return settings.instances[0].target if settings.instances else ""
+
+
+def loops_on_host(places: Places, run: Run) -> set[str]:
+    """Return the slots whose loops run or start with the host."""
+    argv = [
+        "systemctl",
+        "list-units",
+        "--all",
+        "--plain",
+        "--no-legend",
+        "factory-runner@*.service",
+    ]
+    done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=30)
+    if not done.ok:
+        raise UnitsError(f"systemctl list-units: {done.stderr.decode(errors='replace').strip()}")
+    running = {
+        match["slot"]
+        for line in done.stdout.decode(errors="replace").splitlines()
+        if (match := _LOOP_UNIT.match(line.strip()))
+        and " inactive " not in f" {' '.join(line.split())} "
+    }
+    enabled = {
+        match["slot"]
+        for path in places.units.glob("*.wants/factory-runner@*.service")
+        if (match := _LOOP_UNIT.fullmatch(Path(path).name))
+    }
+    return running | enabled

@@ -1,0 +1,172 @@
+"""Who may be served: a runner executes what a workflow says, and a fork brings its own workflows.
+
+Only a private repository whose forks cannot start workflows unasked is served without the
+operator's word. What GitHub does not say counts as the worst that it could say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    ForgeError,
+    RefusedError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners.api import Runners
+from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance
+
+STRICT_APPROVAL = "all_external_contributors"
+_APPROVAL = "actions/permissions/fork-pr-contributor-approval"
+_PRIVATE_FORKS = "actions/permissions/fork-pr-workflows-private-repos"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What forbids to serve a target, sentence by sentence; empty when nothing does.
+
+    ``unknown`` tells that GitHub did not say: it may answer otherwise next time.
+    """
+
+    problems: tuple[str, ...]
+    unknown: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether it may be served."""
+        return not self.problems
+
+
+class _Judge:
+    def __init__(self, api: Runners) -> None:
+        self._api = api
+        self.problems: list[str] = []
+        self.unknown = False
+
+    def read(self, path: str, what: str, reader: Callable[[Any], Any], remedy: str) -> Any:
+        """Return what a document says; None when that stays unknown, which is a problem."""
+        try:
+            return reader(self._api.ask(path))
+        except (ForgeError, AttributeError, KeyError, TypeError, ValueError) as error:
+            self.unknown = True
+            self.object(f"GitHub does not say {what}: {error}", remedy)
+            return None
+
+    def object(self, problem: str, remedy: str) -> None:
+        self.problems.append(f"{self._api.target}: {problem}; {remedy}")
+
+    def verdict(self) -> Verdict:
+        return Verdict(tuple(self.problems), self.unknown)
+
+
+_PUBLIC_REMEDY = (
+    "make it private, or set public_repository_reason if strangers may run code on this host"
+)
+_FORK_REMEDY = "tighten it under Settings, Actions, or set open_fork_policy_reason"
+
+
+def visibility(api: Runners, instance: Instance) -> Verdict:
+    """Judge who can see the target, by one request; none where the operator does not mind."""
+    judge = _Judge(api)
+    if not instance.public_repository_reason:
+        if api.is_organization:
+            _judge_group(judge, instance.group)
+        else:
+            private = judge.read(
+                "/repos/" + api.target, "whether it is private", _private, _PUBLIC_REMEDY
+            )
+            if private is False:
+                judge.object("it is public", _PUBLIC_REMEDY)
+    return judge.verdict()
+
+
+def forks(api: Runners, instance: Instance) -> Verdict:
+    """Judge what a fork's pull request may start, by two requests at most."""
+    judge = _Judge(api)
+    if instance.open_fork_policy_reason:
+        return judge.verdict()
+    public = bool(instance.public_repository_reason)
+    _judge_approval(judge, api, public_expected=public)
+    if not public:
+        switches = judge.read(
+            _PRIVATE_FORKS, "what forks of private repositories may start", _switches, _FORK_REMEDY
+        )
+        if switches:
+            _judge_switches(judge, switches)
+    return judge.verdict()
+
+
+def both(api: Runners, instance: Instance) -> Verdict:
+    """Judge all of it; what strangers may start only matters where nothing else forbids already."""
+    seen = visibility(api, instance)
+    return seen if not seen.ok else forks(api, instance)
+
+
+def _judge_group(judge: _Judge, name: str) -> None:
+    def allows(document: Any) -> bool:
+        for group in document["runner_groups"]:
+            if str(group["name"]).lower() == name.lower():
+                return group["allows_public_repositories"] is not False
+        raise KeyError(f"there is no runner group {name!r}")
+
+    path = "actions/runner-groups?per_page=100"
+    if judge.read(path, "whether public repositories may use it", allows, _PUBLIC_REMEDY):
+        judge.object(f"its runner group {name!r} allows public repositories", _PUBLIC_REMEDY)
+
+
+def _judge_approval(judge: _Judge, api: Runners, *, public_expected: bool) -> None:
+    try:
+        policy = api.ask(_APPROVAL)["approval_policy"]
+    except RefusedError as error:
+        # It is a setting of public repositories: that a private one has none is no gap.
+        if error.status == 404 and not public_expected:
+            return
+        policy = error
+    except (ForgeError, KeyError, TypeError) as error:
+        policy = error
+    if isinstance(policy, Exception):
+        judge.unknown = True
+        judge.object(
+            f"GitHub does not say whose workflows wait for approval: {policy}", _FORK_REMEDY
+        )
+    elif policy != STRICT_APPROVAL:
+        judge.object(
+            f"workflows of forks wait for approval only as {policy}, not {STRICT_APPROVAL}",
+            _FORK_REMEDY,
+        )
+
+
+def _judge_switches(judge: _Judge, switches: dict[str, bool]) -> None:
+    if not switches["run_workflows_from_fork_pull_requests"]:
+        return
+    if not switches["require_approval_for_fork_pr_workflows"]:
+        judge.object("pull requests of forks run workflows without approval", _FORK_REMEDY)
+    for name, what in (
+        ("send_write_tokens_to_workflows", "tokens that can write"),
+        ("send_secrets_and_variables", "secrets"),
+    ):
+        if switches[name]:
+            judge.object(f"workflows of forks are given {what}", _FORK_REMEDY)
+
+
+def _private(document: Any) -> bool:
+    private = document["private"]
+    if not isinstance(private, bool):
+        raise TypeError(f"private is {private!r}")
+    # An internal repository is private too, but a whole enterprise can fork it.
+    return private and document.get("visibility", "private") in {"private", "internal"}
+
+
+def _switches(document: Any) -> dict[str, bool]:
+    names = (
+        "run_workflows_from_fork_pull_requests",
+        "send_write_tokens_to_workflows",
+        "send_secrets_and_variables",
+        "require_approval_for_fork_pr_workflows",
+    )
+    # A switch that is missing is taken as open, except the one that closes.
+    found = {name: bool(document.get(name, name != names[3])) for name in names}
+    if names[0] not in document:
+        raise KeyError(names[0])
+    return found

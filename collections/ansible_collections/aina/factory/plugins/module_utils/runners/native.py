@@ -1,0 +1,253 @@
+"""A native runner: what separates the host and GitHub from what is declared, and how it is closed.
+
+``plan`` compares and is pure; ``Native`` carries a plan out step by step. Each step leaves a
+state from which the next plan goes on, so that a run may be killed between any two.
+Only what root recorded counts as a registration: a job may have changed the runner's own files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import Enum, StrEnum, auto
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils import documents
+from ansible_collections.aina.factory.plugins.module_utils.runners import exits, release
+from ansible_collections.aina.factory.plugins.module_utils.runners.api import Registered
+from ansible_collections.aina.factory.plugins.module_utils.units import UnitStatus
+
+# A runner that was just made may not be seen by every reader yet.
+EVENTUALLY_SECONDS = 120.0
+
+
+class NativeError(Exception):
+    """The declared state cannot be reached now; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What an instance was registered as, recorded by root right after it was."""
+
+    url: str
+    name: str
+    group: str
+    default_labels: bool
+    work_dir: str
+    id: int
+    registered_at: float
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is declared, or ``present`` off; ``rests`` says why it must not run now."""
+
+    present: bool
+    rests: str
+    url: str
+    name: str
+    group: str
+    default_labels: bool
+    work_dir: str
+    labels: frozenset[str]
+    version: str
+    replace: bool
+
+
+@dataclass(frozen=True)
+class Local:
+    """What the host has; ``configured``: the runner's files are those of the registration."""
+
+    has_user: bool
+    version: str | None
+    registration: Registration | None
+    configured: bool
+    has_leftovers: bool
+    unit_differs: bool
+    unit: UnitStatus
+    is_stale: bool
+    hosts_us: bool
+
+
+class Known(Enum):
+    """What GitHub says of the registration; UNASKED where nobody may ask."""
+
+    REGISTERED = auto()
+    GONE = auto()
+    NEVER = auto()
+    UNASKED = auto()
+
+
+@dataclass(frozen=True)
+class Remote:
+    """GitHub's side."""
+
+    known: Known
+    runner: Registered | None = None
+
+
+class Do(StrEnum):
+    """One step."""
+
+    MAKE_USER = "make its user"
+    FETCH = "fetch version"
+    CLOSE = "close at GitHub"
+    STOP = "stop"
+    SWITCH = "switch to version"
+    REGISTER = "register"
+    LABEL = "set labels"
+    WRITE_UNIT = "write its unit"
+    RELOAD = "reload systemd"
+    ENABLE = "enable"
+    DISABLE = "disable"
+    START = "start"
+    AWAIT = "wait until it is online"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step and why, or with what."""
+
+    do: Do
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """Return a phrase."""
+        return f"{self.do} {self.detail}".strip()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps in order.
+
+    ``deferred`` says what has to wait for the end of a job; ``problem`` why the declared state
+    cannot be had, whatever is waited for.
+    """
+
+    steps: tuple[Step, ...]
+    deferred: str = ""
+    problem: str = ""
+
+
+def plan(wish: Wish, local: Local, remote: Remote, now: float) -> Plan:
+    """Return what separates declared from actual."""
+    if not wish.present:
+        return _absent(local, remote)
+    if problem := _problem(wish, local):
+        return Plan((), problem=problem)
+    registered, why = _is_registered(wish, local, remote, now)
+    upgrade = local.version != wish.version
+    closing = why if remote.known in (Known.REGISTERED, Known.UNASKED) else ""
+    if upgrade and local.version is not None and registered:
+        closing = f"version {local.version} gives way to {wish.version}"
+    if local.unit.active and (local.unit_differs or local.is_stale):
+        closing = closing or "its unit changed"
+    if wish.rests:
+        closing = wish.rests if registered or local.unit.active else ""
+    if local.hosts_us and (closing or not registered):
+        return Plan((), f"{closing or why}: it runs this very play; the healer does it afterwards")
+    steps = [Step(Do.MAKE_USER)] if not local.has_user else []
+    if upgrade:
+        steps.append(Step(Do.FETCH, wish.version))
+    if closing and local.registration is not None:
+        steps.append(Step(Do.CLOSE, f"({closing})"))
+    if local.unit.active and (closing or not registered):
+        steps.append(Step(Do.STOP))
+    if upgrade:
+        steps.append(Step(Do.SWITCH, wish.version))
+    if local.unit_differs:
+        steps.append(Step(Do.WRITE_UNIT))
+    if local.unit_differs or local.unit.needs_reload:
+        steps.append(Step(Do.RELOAD))
+    if wish.rests:
+        return Plan(tuple(steps))
+    coming = _come_up(wish, local, remote, registered and not closing, why or closing)
+    return Plan((*steps, *coming))
+
+
+def _come_up(wish: Wish, local: Local, remote: Remote, registered: bool, why: str) -> list[Step]:
+    steps = []
+    if not registered:
+        steps.append(Step(Do.REGISTER, f"({why})" if why else ""))
+    elif remote.runner is not None and remote.runner.custom_labels != wish.labels:
+        steps.append(Step(Do.LABEL, ", ".join(sorted(wish.labels)) or "(none)"))
+    if not local.unit.enabled:
+        steps.append(Step(Do.ENABLE))
+    if not registered or not local.unit.active:
+        steps += [Step(Do.START), Step(Do.AWAIT)]
+    return steps
+
+
+def _problem(wish: Wish, local: Local) -> str:
+    """Return why the declared version cannot be had."""
+    if local.version is None:
+        return ""
+    if release.order(wish.version) < release.order(local.version):
+        return (
+            f"it runs version {local.version}; going back to {wish.version} is refused, since GitHub soon turns older"
+            " versions away. If it must be, converge it to state absent first"
+        )
+    turned_away = not local.unit.active and local.unit.exit_status == exits.OUTDATED_CODE
+    if turned_away and local.version == wish.version and not wish.rests:
+        return (
+            f"GitHub accepts version {wish.version} of the runner no longer, so it is not started again; raise or"
+            " unset gh_actions_runner_version"
+        )
+    return ""
+
+
+def _is_registered(wish: Wish, local: Local, remote: Remote, now: float) -> tuple[bool, str]:
+    """Return whether it is registered as declared, and if not, why not."""
+    found = local.registration
+    if found is None:
+        return False, "it is not registered"
+    if not local.configured:
+        return False, "its files are not those of its registration"
+    differing = [
+        f"{name} was {getattr(found, name)!r}"
+        for name in ("url", "name", "group", "default_labels", "work_dir")
+        if getattr(found, name) != getattr(wish, name)
+    ]
+    if differing:
+        return False, ", ".join(differing)
+    if remote.known is Known.GONE and now - found.registered_at > EVENTUALLY_SECONDS:
+        return False, "GitHub does not know it any more"
+    return True, ""
+
+
+def _absent(local: Local, remote: Remote) -> Plan:
+    if local.hosts_us:
+        words = "it runs this very play and cannot be removed by it; converge from another machine"
+        return Plan((), problem=words)
+    steps = []
+    if remote.known is Known.REGISTERED or local.registration is not None:
+        steps.append(Step(Do.CLOSE, "(it is declared absent)"))
+    if local.unit.active:
+        steps.append(Step(Do.STOP))
+    if local.unit.enabled and local.unit.exists:
+        steps.append(Step(Do.DISABLE))
+    if local.has_leftovers or local.has_user:
+        steps.append(Step(Do.REMOVE, "its files and its user"))
+    if local.unit.exists:
+        steps.append(Step(Do.RELOAD))
+    return Plan(tuple(steps))
+
+
+# --- the record ---------------------------------------------------------------
+
+
+def read_registration(path: Path) -> Registration | None:
+    """Return a recorded registration; None when there is none that can be understood."""
+    document: dict[str, Any] = documents.read(path) or {}
+    known = {key: document[key] for key in Registration.__dataclass_fields__ if key in document}
+    try:
+        return Registration(**known)
+    except TypeError:
+        return None
+
+
+def write_registration(path: Path, registration: Registration) -> None:
+    """Record a registration, readable by root alone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    documents.replace(path, asdict(registration), mode=0o600)

@@ -1,0 +1,360 @@
+"""The pure decisions: what an end means, when a runner is ended, what a container may do."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils import documents as files
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners import (
+    container,
+    exits,
+    model,
+    names,
+    native_unit,
+    network,
+    state,
+    watch,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners.exits import Next
+from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
+from ansible_collections.aina.factory.plugins.module_utils.runners.model import (
+    Instance,
+    Limits,
+    Mode,
+    Timing,
+)
+from ansible_collections.aina.factory.plugins.module_utils.runners.network import Walls
+from ansible_collections.aina.factory.plugins.module_utils.runners.state import Condition, State
+from ansible_collections.aina.factory.plugins.module_utils.runners.watch import Act, Seen
+
+TIMING = Timing()
+POOL = Instance(
+    "demo", Mode.EPHEMERAL, "factory/demo", slots=2, limits=Limits(cpus=2, disk_mib=100)
+)
+
+# --- what an end means ----------------------------------------------------------
+
+ENDS = [
+    # status, had a job, lasted, and what follows
+    (0, True, 1.0, Next.GO_ON),
+    (0, False, 3600.0, Next.GO_ON),
+    (0, False, 1.0, Next.BACK_OFF),
+    (1, False, 1.0, Next.BACK_OFF),
+    (2, True, 100.0, Next.BACK_OFF),
+    (3, False, 100.0, Next.BACK_OFF),
+    (4, False, 100.0, Next.BACK_OFF),
+    (5, False, 240.0, Next.BACK_OFF),
+    (6, False, 100.0, Next.BACK_OFF),
+    (7, False, 1.0, Next.OUTDATED),
+    (125, False, 0.1, Next.BACK_OFF),
+    (127, False, 0.1, Next.BACK_OFF),
+    (134, True, 50.0, Next.BACK_OFF),
+    (137, True, 50.0, Next.BACK_OFF),
+    (None, False, 1.0, Next.BACK_OFF),
+]
+
+
+def react(code: int | None, *, failures: int = 0, **more: Any) -> exits.Reaction:
+    given = {"had_job": False, "was_ended": False, "lasted_seconds": 1.0, "draw": 0.5, **more}
+    return exits.react(code, failures=failures, timing=TIMING, **given)
+
+
+@pytest.mark.parametrize(("code", "had_job", "lasted", "expected"), ENDS)
+def test_every_end_has_its_consequence(
+    code: int | None, had_job: bool, lasted: float, expected: Next
+) -> None:
+    reaction = react(code, had_job=had_job, lasted_seconds=lasted)
+
+    assert reaction.next is expected
+    assert reaction.failures_count == (0 if expected is Next.GO_ON else 1)
+    if code:
+        assert f"status {code}" in reaction.detail
+
+
+def test_the_wait_doubles_up_to_its_bound_and_the_fifth_failure_gives_up() -> None:
+    reactions = [react(1, failures=count) for count in range(5)]
+
+    assert [r.delay_seconds for r in reactions] == [5, 10, 20, 40, 0]
+    assert reactions[-1].next is Next.GIVE_UP
+    assert "5 failures in a row" in reactions[-1].detail
+    assert exits.delay(20, TIMING, 0.5) == 80
+
+
+def test_slots_that_failed_together_do_not_come_back_together() -> None:
+    waits = {exits.delay(1, TIMING, draw) for draw in (0.0, 0.3, 0.6, 0.99)}
+
+    assert len(waits) == 4
+    assert all(4 <= wait <= 6 for wait in waits)
+
+
+def test_success_forgives_and_the_supervisors_own_deed_is_no_failure() -> None:
+    assert react(0, had_job=True, failures=4).failures_count == 0
+    assert react(137, was_ended=True, failures=4).next is Next.GO_ON
+
+
+# --- when a runner is ended --------------------------------------------------------
+
+QUIET = {
+    "age_seconds": 600.0,
+    "listening": True,
+    "job_seconds": None,
+    "worker": False,
+    "misses_count": 0,
+    "written_mib": 1.0,
+}
+WATCHED: list[tuple[dict[str, Any], Act]] = [
+    ({}, Act.KEEP),
+    ({"misses_count": 2}, Act.KEEP),
+    ({"misses_count": 3}, Act.END),
+    # Within its grace, with a worker, or where nobody knows whether there is one: not yet.
+    ({"misses_count": 3, "age_seconds": 100.0}, Act.KEEP),
+    ({"misses_count": 9, "worker": True}, Act.KEEP),
+    ({"misses_count": 9, "worker": None}, Act.KEEP),
+    ({"misses_count": 9, "job_seconds": 5.0}, Act.KEEP),
+    ({"listening": False, "age_seconds": 299.0}, Act.KEEP),
+    ({"listening": False, "age_seconds": 301.0}, Act.END),
+    ({"age_seconds": 86401.0}, Act.CLOSE),
+    ({"age_seconds": 86401.0, "job_seconds": 10.0}, Act.KEEP),
+    ({"job_seconds": 360 * 60 + 1.0}, Act.END),
+    ({"written_mib": 101.0}, Act.END),
+    ({"written_mib": 101.0, "job_seconds": 1.0}, Act.END),
+    ({"written_mib": None}, Act.KEEP),
+    ({"leaving": "it is drained"}, Act.CLOSE),
+    ({"leaving": "it is drained", "job_seconds": 1.0, "leaving_seconds": 599.0}, Act.KEEP),
+    ({"leaving": "it is drained", "job_seconds": 1.0, "leaving_seconds": 601.0}, Act.END),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), WATCHED)
+def test_a_runner_is_ended_exactly_when_it_must_be(changes: dict[str, Any], expected: Act) -> None:
+    advice = watch.advise(Seen(**{**QUIET, **changes}), POOL, TIMING)
+
+    assert advice.act is expected
+    assert bool(advice.reason) is (expected is not Act.KEEP)
+
+
+# --- the container ------------------------------------------------------------------
+
+TURN = container.Turn(
+    slot="demo-1",
+    name="box-demo-1-x",
+    runner_id=7,
+    image="ci",
+    cgroup_parent="p",
+    cpuset="0,1",
+    network="n",
+)
+
+
+def test_the_container_has_no_power_and_bounds_on_everything() -> None:
+    argv = container.run_argv(TURN, POOL)
+    text = " ".join(argv)
+
+    for word in (
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--user=1001:1001",
+        "--rm",
+        "--init",
+    ):
+        assert word in argv
+    assert "--memory 4096m --memory-swap 4096m" in text
+    assert "--pids-limit 2048" in text and "--cpuset-cpus 0,1" in text
+    assert re.search(r"--tmpfs=\S+/_work:\S*size=2048m", text)
+    assert "docker.sock:" not in text and "--volume" not in text and "--privileged" not in text
+
+
+def test_only_what_was_vouched_for_reaches_the_engine() -> None:
+    instance = Instance(
+        "d", Mode.EPHEMERAL, "a/b", docker_socket_reason="builds images", runtime="runsc"
+    )
+
+    argv = " ".join(container.run_argv(TURN, instance))
+
+    assert "--volume /run/docker.sock:/run/docker.sock" in argv
+    assert "--runtime runsc" in argv
+
+
+def test_neighbours_get_other_processors_while_there_are_enough() -> None:
+    other = Instance("other", Mode.EPHEMERAL, "a/b", limits=Limits(cpus=3))
+    pools = (POOL, other)
+
+    assert [container.cpuset(pools, slot, 8) for slot in ("demo-1", "demo-2", "other-1")] == [
+        "0,1",
+        "2,3",
+        "4,5,6",
+    ]
+    assert container.cpuset(pools, "demo-2", 2) == "0,1"
+    assert container.cpuset(pools, "other-1", 2) == "0,1"
+
+
+# --- names ---------------------------------------------------------------------------
+
+
+def test_a_name_tells_its_slot_and_its_age_and_no_foreign_name_does() -> None:
+    name = names.turn_name("box", "demo-1", 1_800_000_000.0, 0.5)
+
+    assert names.slot_of(name, "box") == ("demo-1", 1_800_000_000.0)
+    assert names.turn_name("box", "demo-1", 1_800_000_000.0, 0.6) != name
+    for foreign in ("box-one", "other-demo-1-tokenxy", "box-demo-1", f"{name}x9", f"my{name}"):
+        assert names.slot_of(foreign, "box") is None
+
+
+# --- the walls -----------------------------------------------------------------------
+
+
+def test_doors_open_to_private_addresses_alone_and_the_rules_tell_what_they_are() -> None:
+    walls = Walls(allowed=(("10.0.0.7", 443), ("93.184.216.34", 443)), nameservers=("10.0.0.2",))
+
+    rules = network.ruleset(model.Network(), walls)
+
+    assert 'iifname "br-runners" ip daddr 10.0.0.7 tcp dport 443 accept' in rules
+    assert "93.184.216.34" not in rules
+    assert rules.count("ip daddr 10.0.0.2 udp dport 53 accept") == 2
+    assert network.marker_of(rules) == network.marker_of(network.ruleset(model.Network(), walls))
+    assert network.marker_of(rules) != network.marker_of(network.ruleset(model.Network(), Walls()))
+
+
+@pytest.mark.parametrize(
+    ("address", "closed"),
+    [
+        ("169.254.169.254", True),
+        ("172.31.255.1", True),
+        ("8.8.8.8", False),
+        ("172.32.0.1", False),
+        ("::1", True),
+    ],
+)
+def test_what_lies_behind_the_walls(address: str, closed: bool) -> None:
+    assert network.is_closed(address) is closed
+
+
+# --- the unit -------------------------------------------------------------------------
+
+
+def test_sudo_works_in_a_workflow_only_where_that_is_declared() -> None:
+    settings = model.from_section(Section({"prefix": "box"}, "runners"))
+
+    strict = native_unit.render(Instance("a", Mode.NATIVE, "x/y"), settings, Places())
+    relaxed = native_unit.render(
+        Instance("a", Mode.NATIVE, "x/y", strict=False), settings, Places()
+    )
+
+    assert "NoNewPrivileges=yes" in strict
+    assert "NoNewPrivileges" not in relaxed
+    assert "ProtectSystem=strict" in relaxed
+
+
+# --- what is declared -------------------------------------------------------------------
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({}, "runners.prefix is missing"),
+    ({"prefix": "a b"}, "runners.prefix is 'a b'"),
+    ({"prefix": "x", "version": "2.328.0"}, "registers 2.329.0 and newer"),
+    ({"prefix": "x", "version": "v2.330.0"}, "must be 'latest' or such as 2.330.0"),
+    ({"prefix": "x", "version_sha256": "abc"}, "64 hexadecimal digits"),
+    ({"prefix": "x", "version_warn_days": 25, "version_fail_days": 20}, "must not exceed"),
+    ({"prefix": "x", "network": {"subnet": "10.0.0.1/8"}}, "be an IPv4 network"),
+    ({"prefix": "x", "network": {"denied_local_ports": ["ssh"]}}, "a list of ports"),
+    ({"prefix": "x", "timing": {"ghost_misses": 1}}, "timing.ghost_misses is not known"),
+    ({"prefix": "x", "login": {"method": "registration_token"}}, "login.token_file is missing"),
+]
+WRONG_INSTANCES: list[tuple[dict[str, Any], str]] = [
+    ({"name": "A"}, "lower-case letters"),
+    ({"target": "a/b/c"}, "be owner/name or an organization"),
+    ({"mode": "docker"}, "one of native, ephemeral"),
+    ({"labels": ["a b"]}, "labels without spaces"),
+    ({"default_labels": False}, "at least one label"),
+    ({"slots": 0}, "slots is 0"),
+    ({"memory": 1}, "memory is not known"),
+    ({"environment": {"ACTIONS_RUNNER_INPUT_TOKEN": "x"}}, "leave the runner's own inputs alone"),
+    ({"environment": {"A": "x\ny"}}, "values of one line"),
+    ({"image": "-v"}, "be the name of an image"),
+]
+
+
+def read(document: dict[str, Any]) -> model.Settings:
+    return model.from_section(Section(document, "runners"))
+
+
+@pytest.mark.parametrize(("document", "words"), WRONG)
+def test_a_wrong_setting_is_named(document: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        read(document)
+
+
+@pytest.mark.parametrize(("changes", "words"), WRONG_INSTANCES)
+def test_a_wrong_instance_is_named(changes: dict[str, Any], words: str) -> None:
+    instance = {"name": "demo", "target": "factory/demo", **changes}
+
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
+        read({"prefix": "x", "instances": [instance]})
+
+
+def test_a_slots_name_is_taken_once() -> None:
+    pool = {"name": "a", "target": "x/y", "slots": 2}
+
+    with pytest.raises(ConfigurationError, match="'a-1' is taken twice"):
+        read(
+            {"prefix": "x", "instances": [pool, {"name": "a-1", "target": "x/y", "mode": "native"}]}
+        )
+
+
+def test_urls_of_github_and_of_a_server_of_ones_own() -> None:
+    assert read({"prefix": "x"}).web_url("a/b") == "https://github.com/a/b"
+    own = read({"prefix": "x", "github_api_url": "https://git.example.com/api/v3/"})
+    assert own.web_url("a/b") == "https://git.example.com/a/b"
+    assert own.release_api_url == "https://git.example.com/api/v3"
+
+
+# --- what is told -----------------------------------------------------------------------
+
+NOW = 1_800_000_000.0
+IDLE = State(
+    "demo-1",
+    "ephemeral",
+    "demo",
+    Condition.IDLE,
+    files.moment(NOW - 60),
+    updated_at=files.moment(NOW),
+)
+
+
+def documents(**changes: Any) -> dict[str, Any]:
+    return {"demo-1": {**vars(IDLE), **changes}}
+
+
+def test_an_old_document_counts_as_unknown_and_not_as_what_it_says() -> None:
+    found = state.facts({**documents(updated_at=files.moment(NOW - 5000)), "x": None}, NOW)
+
+    assert found.counts["idle"] == 0
+    assert found.counts["unknown"] == 2
+    assert found.runners[0]["state"] == "unknown"
+
+
+def test_the_time_since_when_holds_until_the_condition_changes() -> None:
+    later = IDLE.changed(NOW + 5, Condition.IDLE, "still")
+    busy = later.changed(NOW + 9, Condition.BUSY)
+
+    assert (later.since, later.updated_at) == (IDLE.since, files.moment(NOW + 5))
+    assert busy.since == files.moment(NOW + 9)
+
+
+def test_foreign_words_cannot_move_the_cursor() -> None:
+    assert IDLE.changed(NOW, Condition.BUSY, "evil\x1b[2J\njob").detail == "evil?[2J?job"
+
+
+def test_metrics_name_every_state_and_leave_out_what_is_unknown() -> None:
+    text = state.metrics(state.facts(documents(version_age_days=None), NOW), NOW)
+
+    assert 'factory_runners{state="idle"} 1' in text
+    assert 'factory_runners{state="failed"} 0' in text
+    assert 'factory_runner_up{instance="demo-1",mode="ephemeral"} 1' in text
+    assert "version_age_days" not in text

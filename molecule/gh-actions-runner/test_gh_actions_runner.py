@@ -1,0 +1,549 @@
+"""What runners do on a host with systemd and a real engine; GitHub is the simulator."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCENARIO = Path(__file__).parent
+sys.path.insert(0, str(SCENARIO.parent / "shared"))
+
+from behaviour import Simulator, converge  # noqa: E402 - lives beside the scenarios, in no package
+
+HOST = "gh-actions-runner-host"
+GITHUB = Simulator("github.gh-actions-runner")
+REPOSITORY = "factory/demo"
+STATE = "/var/lib/aina-factory/runners"
+MARK = "/var/lib/aina-factory/draining.json"
+SLOTS = ("demo-1", "demo-2")
+SECONDS = 120.0
+# As long a list of releases is believed here, and a moment.
+RELEASES_SECONDS = 2.5
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
+    """Return the condition's first true value."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        if value := condition():
+            return value
+        time.sleep(0.3)
+    raise AssertionError(f"not within {seconds:g} s: {what}")
+
+
+def state(host: Any, name: str) -> dict[str, Any]:
+    answer = host.run(f"cat {STATE}/{name}.json")
+    return dict(json.loads(answer.stdout)) if answer.rc == 0 else {"state": "missing"}
+
+
+def registered() -> dict[str, str]:
+    """All runners that GitHub knows, with their status."""
+    return dict(GITHUB.ask("GET", f"/repository?repository={REPOSITORY}")["runners"])
+
+
+def is_up(host: Any) -> bool:
+    names = {name: status for name, status in registered().items() if status == "online"}
+    slots = {state(host, slot).get("runner_name") for slot in SLOTS}
+    idle = all(state(host, slot)["state"] == "idle" for slot in SLOTS)
+    return idle and "box-host" in names and slots <= set(names) and len(names) == 3
+
+
+@pytest.fixture(autouse=True)
+def everything_runs(host: Any) -> Iterator[None]:
+    """Begin and end with two idle slots and an idle native runner, and nothing else."""
+    wait_for(lambda: is_up(host), "every runner is idle")
+    yield
+    wait_for(lambda: is_up(host), "every runner is idle again")
+
+
+def queue(*steps: str, label: str = "demo") -> int:
+    body = {"repository": REPOSITORY, "labels": [label], "steps": [{"run": s} for s in steps]}
+    return int(GITHUB.ask("POST", "/job", body)["id"])
+
+
+def job(number: int) -> dict[str, Any]:
+    return dict(GITHUB.ask("GET", f"/job?repository={REPOSITORY}&id={number}"))
+
+
+def done(number: int, seconds: float = SECONDS) -> dict[str, Any]:
+    found: dict[str, Any] = wait_for(
+        lambda: (shown := job(number))["status"] == "completed" and shown, f"job {number}", seconds
+    )
+    return found
+
+
+def begun(number: int) -> dict[str, Any]:
+    found: dict[str, Any] = wait_for(
+        lambda: (shown := job(number))["status"] != "queued" and shown, f"begin of {number}"
+    )
+    return found
+
+
+UNTIL_TOLD = "until [ -e /tmp/told ]; do sleep 0.2; done"
+
+
+def tell(host: Any, runner: str) -> None:
+    """Let a job go on that waits for a word."""
+    host.check_output(f"docker exec {runner} touch /tmp/told")
+
+
+# --- what a job cannot reach -------------------------------------------------------
+
+# Each line is what a job gets to see of something; "no" where it gets nothing.
+REACH = """\
+tried() { what=$1; shift; if "$@" >/dev/null 2>&1; then echo "$what: yes"; else echo "$what: no"; fi; }
+port() { timeout 3 bash -c "exec 3<>/dev/tcp/$1/$2"; }
+tried internet_name getent hosts github.gh-actions-runner
+tried github port github.gh-actions-runner 443
+tried control_port port github.gh-actions-runner 8080 &
+tried metadata port 169.254.169.254 80 &
+tried host_service port HOST_ADDRESS 8099 &
+tried gateway_service port $(ip route | awk '/default/ {print $3}') 8099 &
+tried token cat /etc/aina-factory/secrets/github-token
+tried key cat /etc/aina-factory/conf.d/runners.json
+connect="import socket; socket.socket(socket.AF_UNIX).connect"
+tried engine python3 -c "$connect('/run/docker.sock')"
+tried containerd python3 -c "$connect('/run/containerd/containerd.sock')"
+tried kill_supervisor pgrep -f 'factory runner'
+tried become_root sudo -n true
+tried mount_something mount -t tmpfs none /mnt
+tried write_system touch /usr/bin/x
+wait
+"""
+OPEN = {"internet_name", "github"}
+
+
+def reach(host: Any, label: str) -> dict[str, bool]:
+    address = host.check_output("hostname -I").split()[0]
+    found = done(queue(REACH.replace("HOST_ADDRESS", address), label=label))
+    assert found["conclusion"] == "success", found["log"]
+    pairs = (line.partition(": ") for line in found["log"].splitlines())
+    return {name: answer == "yes" for name, _, answer in pairs}
+
+
+@pytest.fixture
+def services(host: Any) -> Iterator[None]:
+    """Services on the host, and one where clouds have their metadata."""
+    host.run("ip address add 169.254.169.254/32 dev lo")
+    for address, port in (("0.0.0.0", 8099), ("169.254.169.254", 80)):  # noqa: S104 - that is the trap
+        unit = f"listener-{port}"
+        command = f"python3 -m http.server --bind {address} {port}"
+        host.run(f"systemd-run --unit {unit} {command}")
+        socket = host.socket(f"tcp://{address}:{port}")
+        wait_for(partial(getattr, socket, "is_listening"), unit)
+    yield
+    host.run("systemctl stop listener-80 listener-8099")
+    host.run("ip address del 169.254.169.254/32 dev lo")
+
+
+def test_a_job_reaches_github_and_nothing_of_the_host_or_its_networks(
+    host: Any, services: None
+) -> None:
+    # They are there: a container without walls reaches them.
+    probe = "timeout 3 bash -c 'exec 3<>/dev/tcp/169.254.169.254/80'"
+    host.check_output(
+        f"docker run --rm --entrypoint /bin/bash aina-factory/ci:current -c {probe!r}"
+    )
+
+    found = reach(host, "demo")
+
+    assert {name for name, open_ in found.items() if open_} == OPEN
+
+
+def test_the_walls_survive_a_restart_of_the_engine(host: Any, services: None) -> None:
+    host.check_output("systemctl restart docker")
+    wait_for(lambda: is_up(host), "every runner is back")
+
+    found = reach(host, "demo")
+
+    assert {name for name, open_ in found.items() if open_} == OPEN
+
+
+def test_walls_that_were_taken_down_are_up_again_before_the_next_job(
+    host: Any, services: None
+) -> None:
+    host.check_output("nft delete table inet aina_runners")
+    for slot in SLOTS:  # the runners that wait now began behind walls; the next ones must too
+        host.check_output(f"systemctl restart factory-runner@{slot}")
+    wait_for(lambda: is_up(host), "every runner is back")
+
+    assert not reach(host, "demo")["metadata"]
+
+
+def test_slots_do_not_reach_each_other(host: Any) -> None:
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    serving = queue(f"python3 -m http.server 8000 & {UNTIL_TOLD}")
+    runner = begun(serving)["runner"]
+    address = host.check_output(f"docker inspect --format '{form}' {runner}")
+    reached = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/8000'"
+    wait_for(lambda: host.run(reached).rc == 0, "the server in the job")
+
+    found = done(queue(reached))
+
+    assert host.run(reached).rc == 0
+    assert found["runner"] != runner
+    assert found["conclusion"] == "failure"
+    tell(host, runner)
+    assert done(serving)["conclusion"] == "success"
+
+
+def test_a_second_job_sees_nothing_of_the_first(host: Any) -> None:
+    traces = "/tmp/trace /home/runner/trace /home/runner/actions-runner/_work/trace"
+    first = done(queue(f"touch {traces}; sleep 300 & echo left"))
+    again = [done(queue(f"ls {traces} 2>/dev/null; pgrep sleep; true")) for _ in range(2)]
+
+    assert first["log"] == "left\n"
+    assert [found["log"] for found in again] == ["", ""]
+
+
+def test_a_job_on_the_host_reads_no_secret_and_sees_no_foreign_process(
+    host: Any, services: None
+) -> None:
+    found = reach(host, "onhost")
+
+    # It shares the host's network; what is protected there is the metadata.
+    reached = {name for name, open_ in found.items() if open_}
+    assert reached == {*OPEN, "host_service"}
+    credentials = "cat /proc/1/environ /proc/1/cmdline; ls /proc | grep -c '^[0-9]'"
+    seen = done(queue(credentials, label="onhost"))["log"]
+    assert "systemd" not in seen
+
+
+# --- what a job cannot exhaust -------------------------------------------------------
+
+
+def test_a_greedy_job_is_ended_by_its_own_limit_and_its_neighbour_goes_on(host: Any) -> None:
+    neighbour = queue(f"{UNTIL_TOLD}; echo whole")
+    runner = begun(neighbour)["runner"]
+    greedy = {
+        "memory": "python3 -c 'x = [bytearray(8 << 20) for _ in range(200)]'",
+        "processes": "python3 -c 'import os, time\nwhile os.fork(): pass\ntime.sleep(20)'",
+        "one large file": "head -c 200M /dev/zero >/home/runner/large",
+        "work folder": 'head -c 100M /dev/zero >"$RUNNER_TEMP/large"',
+        "many files": "for i in 1 2 3 4; do head -c 40M /dev/zero >/home/runner/$i; done; sleep 600",
+    }
+
+    ends = {what: done(queue(script))["conclusion"] for what, script in greedy.items()}
+
+    assert set(ends.values()) <= {"failure", "cancelled"}, ends
+    assert ends["many files"] == "cancelled"
+    assert job(neighbour)["status"] == "in_progress"
+    assert host.run("timeout 5 true").rc == 0
+    tell(host, runner)
+    assert done(neighbour)["log"] == "whole\n"
+
+
+def test_a_job_that_sleeps_for_ever_is_ended_and_a_crashed_native_runner_comes_back(
+    host: Any,
+) -> None:
+    number = queue("sleep 100000")
+    shown = "systemctl show -p MainPID --value factory-runner-native-host"
+    before = host.check_output(shown)
+
+    host.check_output("systemctl kill --signal=KILL factory-runner-native-host")
+
+    wait_for(lambda: host.check_output(shown) not in ("0", before), "another process")
+    assert done(number)["conclusion"] == "cancelled"
+    # The runner is ended with its supervisor's words in the journal.
+    journal = host.run("journalctl -u 'factory-runner@*' --no-pager -o cat").stdout
+    assert "its job took more than 0.75 minutes" in journal
+
+
+def test_a_job_counts_its_own_processors_and_all_slots_share_one_bound(host: Any) -> None:
+    assert done(queue("nproc"))["log"] == "1\n"
+    driver = host.check_output("docker info --format '{{.CgroupDriver}}'")
+    group = host.check_output(
+        "systemctl show --property=ControlGroup --value factory-runners.slice"
+    )
+    wait_for(lambda: is_up(host), "every runner is idle again")
+    name = state(host, "demo-1")["runner_name"]
+    parent = host.check_output(f"docker inspect --format '{{{{.HostConfig.CgroupParent}}}}' {name}")
+    assert parent == ("factory-runners.slice" if driver == "systemd" else group)
+    assert host.check_output(
+        "systemctl show --property=MemoryMax --value factory-runners.slice"
+    ).isdigit()
+
+
+# --- many jobs -------------------------------------------------------------------------
+
+
+def used_bytes(host: Any) -> int:
+    """Bytes under everything that a job could grow; the log is bounded by itself."""
+    roots = "/var/lib/docker/overlay2 /var/lib/docker/containers /var/lib/docker/volumes"
+    roots += f" {STATE} /var/lib/gha-runner /opt/gha-runner /run/lock"
+    return sum(
+        int(line.split()[0])
+        for line in host.run(f"du -s --block-size=1 {roots}").stdout.splitlines()
+    )
+
+
+def test_twenty_jobs_over_two_slots_leave_the_host_as_it_was(host: Any) -> None:
+    before, containers = used_bytes(host), host.check_output("docker ps -aq | wc -l")
+    waits: list[float] = []
+
+    numbers = [queue("head -c 5M /dev/urandom >big; echo ok") for _ in range(20)]
+    found = [done(number, 300) for number in numbers]
+
+    assert {shown["log"] for shown in found} == {"ok\n"}
+    assert len({shown["runner"] for shown in found}) == 20
+    by_slot: dict[str, list[dict[str, Any]]] = {}
+    for shown in found:
+        by_slot.setdefault(shown["runner"].rpartition("-")[0], []).append(shown)
+    for shown_by in by_slot.values():
+        ordered = sorted(shown_by, key=lambda shown: shown["started_at"])
+        pairs = itertools.pairwise(ordered)
+        waits += [after["started_at"] - former["completed_at"] for former, after in pairs]
+    print(
+        f"median from the end of one job to the start of the next: {statistics.median(waits):.2f} s"
+    )
+    wait_for(lambda: is_up(host), "every runner is idle again")
+    assert host.check_output("docker ps -aq | wc -l") == containers
+    assert abs(used_bytes(host) - before) < 256 * 1024
+
+
+# --- runners that end ---------------------------------------------------------------------
+
+
+def test_a_killed_supervisor_does_not_take_its_job_along(host: Any) -> None:
+    number = queue("sleep 8; echo whole")
+    slot = begun(number)["runner"].removeprefix("box-").rpartition("-")[0]
+
+    host.check_output(f"systemctl kill --signal=KILL factory-runner@{slot}")
+
+    assert done(number)["log"] == "whole\n"
+
+
+def test_a_stopped_slot_lets_its_job_end(host: Any) -> None:
+    number = queue("sleep 5; echo whole")
+    runner = begun(number)["runner"]
+    slot = runner.removeprefix("box-").rpartition("-")[0]
+
+    host.check_output(f"systemctl stop factory-runner@{slot}")
+
+    assert job(number)["log"] == "whole\n"
+    assert runner not in registered()
+    assert state(host, slot)["state"] == "stopped"
+    host.check_output(f"systemctl start factory-runner@{slot}")
+
+
+def alerts(host: Any) -> str:
+    return str(host.run("factory watchdog --json").stdout)
+
+
+def test_an_outdated_image_is_told_and_another_one_starts_the_slot_again(host: Any) -> None:
+    order = {"name": "box-demo-1-*", "at": "idle", "deprecated": True}
+    GITHUB.ask("POST", "/runner_order", order)
+
+    found = wait_for(
+        lambda: (s := state(host, "demo-1"))["state"] == "outdated" and s, "the end of the slot"
+    )
+
+    assert (found["last_exit_code"], found["runner_id"]) == (7, None)
+    wait_for(lambda: host.run("systemctl is-failed factory-runner@demo-1").rc == 0, "it failed")
+    assert "accepts its version no longer" in alerts(host)
+    host.check_output("factory runner heal; true")
+    assert state(host, "demo-1")["state"] == "outdated"
+    host.check_output(
+        "printf 'FROM aina-factory/ci:current\\nLABEL renewed=1\\n' |"
+        " DOCKER_BUILDKIT=0 docker build --quiet --tag aina-factory/ci:current -"
+    )
+    host.run("factory runner heal")
+    wait_for(lambda: state(host, "demo-1")["state"] == "idle", "the slot's return")
+
+
+def test_a_native_runner_that_is_turned_away_is_told_and_not_started_again(host: Any) -> None:
+    GITHUB.ask("POST", "/runner_order", {"name": "box-host", "at": "idle", "deprecated": True})
+    unit = "factory-runner-native-host"
+
+    wait_for(lambda: state(host, "host")["state"] == "outdated", "the word of it")
+    assert host.run(f"systemctl is-failed {unit}").rc == 0
+    host.run("factory runner heal")
+    assert host.run(f"systemctl is-failed {unit}").rc == 0
+    assert "accepts" in alerts(host)
+
+    # An operator who knows better starts it by hand.
+    host.check_output(f"systemctl reset-failed {unit} && systemctl start {unit}")
+
+
+def test_a_version_that_ages_is_told(host: Any) -> None:
+    newer = {
+        "repository": "actions/runner",
+        "tag": "v2.330.1",
+        "runner": True,
+        "created_at": "-21d",
+    }
+    GITHUB.ask("POST", "/release", newer)
+    time.sleep(RELEASES_SECONDS)
+    host.run("factory runner heal")
+
+    slot = done(queue("true"))["runner"].removeprefix("box-").rpartition("-")[0]
+    wait_for(lambda: 20.9 < (state(host, slot).get("version_age_days") or 0) < 21.1, "its age")
+
+    assert "superseded since 21" in alerts(host)
+    GITHUB.ask("POST", "/release", {**newer, "prerelease": True})
+
+
+# --- healing and converging -----------------------------------------------------------------
+
+
+def test_a_runner_that_github_removed_is_back_within_a_period_of_the_healer(host: Any) -> None:
+    before = json.loads(host.check_output(f"cat {STATE}/registrations/host.json"))["id"]
+
+    GITHUB.ask("POST", "/remove_runner", {"repository": REPOSITORY, "name": "box-host"})
+
+    def healed() -> bool:
+        found = host.run(f"cat {STATE}/registrations/host.json")
+        return bool(found.rc == 0 and json.loads(found.stdout)["id"] != before)
+
+    wait_for(healed, "another registration", 45)
+
+
+def test_a_ghost_is_replaced(host: Any) -> None:
+    name = state(host, "demo-2")["runner_name"]
+
+    GITHUB.ask("POST", "/remove_runner", {"repository": REPOSITORY, "name": name, "ghost": True})
+
+    wait_for(lambda: state(host, "demo-2")["runner_name"] not in (None, name), "another runner")
+    assert state(host, "demo-2")["ghosts_count"] >= 1
+
+
+def test_a_drained_server_takes_no_job_until_it_works_again(host: Any) -> None:
+    host.check_output(f"printf '{{}}' >{MARK}")
+    wait_for(lambda: registered() == {}, "every runner is closed")
+    waiting = [queue("true"), queue("true", label="onhost")]
+    time.sleep(3)
+    assert [job(number)["status"] for number in waiting] == ["queued", "queued"]
+
+    host.check_output(f"rm {MARK}")
+
+    assert [done(number)["conclusion"] for number in waiting] == ["success", "success"]
+
+
+def test_one_runner_is_drained_and_resumed_by_command(host: Any) -> None:
+    answer = host.run("factory runner drain host --reason 'new kernel' --wait-seconds 60 --json")
+    assert answer.rc == 0, answer.stderr
+    assert "box-host" not in registered()
+    assert host.run("factory runner heal").rc == 0
+    assert "box-host" not in registered()
+
+    host.check_output("factory runner resume host")
+
+
+def test_a_converge_without_change_makes_few_calls(host: Any) -> None:
+    run = converge(SCENARIO)
+
+    assert run.returncode == 0, run.output
+    assert run.changed == []
+    assert run.module_calls <= 6  # two by each of the three roles
+
+
+def test_no_secret_is_seen_anywhere(host: Any) -> None:
+    argv = ["docker", "exec", GITHUB.container, "cat", "/var/lib/simulator/token"]
+    shown = subprocess.run(argv, capture_output=True, text=True, check=True)
+    token = shown.stdout.strip()
+    configuration = "/etc/systemd/system/factory-runner* /etc/aina-factory/conf.d/*.json"
+    sights = {
+        "the log": "journalctl --no-pager -o verbose",
+        "the arguments": "ps auxww",
+        "the containers": "docker ps -aq | xargs docker inspect",
+        "the files": f"cat {configuration} {STATE}/*.json {STATE}/*/*.json",
+        "the supervisors": "for p in $(pgrep -f 'factory runner loop'); do cat /proc/$p/environ; done",
+        "a job": "docker ps -q | head -n 1 | xargs -I% docker exec % sh -c 'cat /proc/*/cmdline'",
+    }
+
+    seen = {name: host.run(command).stdout for name, command in sights.items()}
+    seen["a converge"] = converge(SCENARIO, "-vvv", "--diff").output
+
+    assert all(len(text) > 100 for text in seen.values()), {n: len(t) for n, t in seen.items()}
+    assert token.startswith("ghp_") and len(token) > 30
+    assert [name for name, text in seen.items() if token in text] == []
+    # What every runner's own secret begins with, plain and packed.
+    assert [name for name, text in seen.items() if "rs_" in text or "eyIucnVubmVy" in text] == []
+
+
+def test_an_upgrade_lets_the_running_job_end(host: Any) -> None:
+    number = queue("sleep 15; echo whole", label="onhost")
+    begun(number)
+    GITHUB.ask(
+        "POST", "/release", {"repository": "actions/runner", "tag": "v2.331.0", "runner": True}
+    )
+    time.sleep(RELEASES_SECONDS)
+
+    run = converge(SCENARIO)
+
+    assert run.returncode == 0, run.output
+    assert job(number)["log"] == "whole\n"
+    assert any("switch to version 2.331.0" in what for what in run.changed)
+
+
+BY_HAND = f"""\
+import json, os, subprocess, urllib.request
+secret = open("/etc/aina-factory/secrets/github-token").read().strip()
+path = "https://{GITHUB.container}/api/v3/repos/{REPOSITORY}/actions/runners/registration-token"
+asked = urllib.request.Request(path, method="POST", headers={{"Authorization": "Bearer " + secret}})
+token = json.load(urllib.request.urlopen(asked))["token"]
+os.chdir("/srv/hand")
+words = "--unattended --name hand --labels byhand --url https://{GITHUB.container}/{REPOSITORY}".split()
+environment = {{**os.environ, "ACTIONS_RUNNER_INPUT_TOKEN": token}}
+subprocess.run(["bin/Runner.Listener", "configure", *words], env=environment, check=True)
+subprocess.Popen(["nohup", "bin/Runner.Listener", "run"], start_new_session=True, stdout=2)
+"""
+
+
+def test_a_runner_that_was_set_up_by_hand_gives_way_after_its_job(host: Any) -> None:
+    unpack = (
+        "tar --extract --directory /srv/hand --file $(ls /opt/gha-runner/cache/*.tar.gz | tail -1)"
+    )
+    host.check_output(f"mkdir --parents /srv/hand && {unpack}")
+    host.check_output(f"python3 -c {shlex.quote(BY_HAND)} 2>/srv/hand/log")
+    wait_for(lambda: registered().get("hand") == "online", "the runner that was set up by hand")
+    its_processes = "ls -l /proc/[0-9]*/cwd 2>/dev/null | grep '/srv/hand$'"
+    assert host.run(its_processes).rc == 0
+    number = queue("sleep 8; echo whole", label="byhand")
+    begun(number)
+
+    predecessors = [{"path": "/srv/hand", "target": REPOSITORY}]
+    run = converge(SCENARIO, gh_actions_runner_predecessors=predecessors)
+
+    assert run.returncode == 0, run.output
+    assert "/srv/hand: end its processes" in run.changed
+    assert job(number)["log"] == "whole\n"
+    assert "hand" not in registered()
+    assert host.run(its_processes).rc == 1
+    assert host.file("/srv/hand/bin/Runner.Listener").exists
+    assert converge(SCENARIO, gh_actions_runner_predecessors=predecessors).changed == []
+
+
+def test_fewer_slots_and_a_public_repository(host: Any) -> None:
+    projects = [{"name": "demo", "repository": REPOSITORY, "path": "/srv/repos/demo",
+                 "runner": {"slots": 1, "labels": ["demo"]}}]  # fmt: skip
+    run = converge(SCENARIO, gh_actions_runner_projects=projects)
+    assert run.returncode == 0, run.output
+    wait_for(lambda: host.run("systemctl is-active factory-runner@demo-2").rc != 0, "its end")
+
+    instances = [{"name": "open", "mode": "native", "target": "factory/open"}]
+    refused = converge(SCENARIO, gh_actions_runner_instances=instances)
+    assert refused.returncode != 0
+    assert "factory/open: it is public" in " ".join(refused.output.split())
+    assert host.run("id gha-open").rc != 0
+
+    assert converge(SCENARIO).returncode == 0
+
+
+def test_a_rebooted_host_serves_again(host: Any) -> None:
+    subprocess.run(["docker", "restart", HOST], check=True, capture_output=True)
+
+    wait_for(lambda: host.run("systemctl is-system-running").rc in (0, 1), "the boot")
+    wait_for(lambda: is_up(host), "every runner is back")
+    assert done(queue("true"))["conclusion"] == "success"

@@ -1,0 +1,171 @@
+"""Whom runners serve: a private repository whose forks start nothing unasked, or what somebody vouches for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils.runners import guard
+from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance, Mode
+from runners.support import REPOSITORY, Site
+
+APPROVAL = f"/repos/{REPOSITORY}/actions/permissions/fork-pr-contributor-approval"
+FORKS = f"/repos/{REPOSITORY}/actions/permissions/fork-pr-workflows-private-repos"
+UNASKED = {"run_workflows_from_fork_pull_requests": True}
+ASKED = {**UNASKED, "require_approval_for_fork_pr_workflows": True}
+VOUCHED = {"public_repository_reason": "open source", "open_fork_policy_reason": "nobody forks"}
+
+
+def judge(site: Site, **instance: Any) -> str:
+    site.section["instances"][0].update(instance)
+    chosen = site.settings().instances[0]
+    verdict = guard.both(site.hub().api(chosen.target), chosen)
+    return " / ".join(verdict.problems)
+
+
+def settings(site: Site, **values: Any) -> None:
+    site.client.control("POST", "/settings", {"repository": REPOSITORY, **values})
+
+
+# settings of the repository, of the instance, and what is objected to
+CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({}, {}, ""),
+    ({"private": False}, {}, "it is public"),
+    ({"private": False}, {"public_repository_reason": "open source"}, ""),
+    ({"fork_approval_policy": "first_time_contributors"}, {}, "only as first_time_contributors"),
+    ({"fork_workflows": UNASKED}, {}, "run workflows without approval"),
+    ({"fork_workflows": ASKED}, {}, ""),
+    ({"fork_workflows": {**ASKED, "send_secrets_and_variables": True}}, {}, "given secrets"),
+    ({"fork_workflows": UNASKED}, {"open_fork_policy_reason": "nobody forks"}, ""),
+    (
+        {"private": False, "fork_approval_policy": "first_time_contributors"},
+        {"public_repository_reason": "open source"},
+        "only as first_time_contributors",
+    ),
+    ({"private": False, "fork_approval_policy": "first_time_contributors"}, VOUCHED, ""),
+]
+
+
+@pytest.mark.parametrize(("repository", "instance", "objection"), CASES)
+def test_the_verdict_follows_the_repository_and_the_operators_word(
+    site: Site, repository: dict[str, Any], instance: dict[str, Any], objection: str
+) -> None:
+    settings(site, **repository)
+
+    problems = judge(site, **instance)
+
+    assert bool(problems) is bool(objection)
+    assert objection in problems
+
+
+# which request fails how, with which vouching, and whether that is held against the target
+SILENCE: list[tuple[str, dict[str, Any], dict[str, Any], bool]] = [
+    (f"/repos/{REPOSITORY}", {"answer": {"status": 500}}, {}, True),
+    (f"/repos/{REPOSITORY}", {"answer": {"status": 404}}, {}, True),
+    (f"/repos/{REPOSITORY}", {"disconnect": True}, {}, True),
+    (f"/repos/{REPOSITORY}", {"answer": {"status": 404, "body": []}}, {}, True),
+    (APPROVAL, {"answer": {"status": 403}}, {}, True),
+    (APPROVAL, {"answer": {"status": 502}}, {}, True),
+    # A private repository has no such setting; a public one must say.
+    (APPROVAL, {"answer": {"status": 404}}, {}, False),
+    (APPROVAL, {"answer": {"status": 404}}, {"public_repository_reason": "x"}, True),
+    (FORKS, {"answer": {"status": 404}}, {}, True),
+    (FORKS, {"rate_limit": "primary"}, {}, True),
+    (FORKS, {"answer": {"status": 403}}, {"open_fork_policy_reason": "x"}, False),
+]
+
+
+@pytest.mark.parametrize(("path", "fault", "instance", "held_against"), SILENCE)
+def test_what_github_does_not_say_is_held_against_the_target(
+    site: Site, path: str, fault: dict[str, Any], instance: dict[str, Any], held_against: bool
+) -> None:
+    site.client.control("POST", "/faults", {"path": path, **fault})
+
+    problems = judge(site, **instance)
+
+    assert bool(problems) is held_against, problems
+    assert ("GitHub does not say" in problems) is held_against
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({}, "private"),
+        ({"private": "yes"}, "private"),
+        ([], "list"),
+        ({"private": True, "visibility": "public"}, "public"),
+    ],
+)
+def test_an_answer_of_another_shape_says_nothing(document: Any, words: str) -> None:
+    class Odd:
+        target = REPOSITORY
+        is_organization = False
+
+        def ask(self, path: str) -> Any:
+            return document
+
+    verdict = guard.visibility(Odd(), Instance("x", Mode.NATIVE, REPOSITORY))  # type: ignore[arg-type]
+
+    assert words in verdict.problems[0]
+
+
+def test_an_organizations_group_must_not_serve_public_repositories(site: Site) -> None:
+    site.section["instances"][0]["target"] = "factory"
+    assert judge(site) == ""
+
+    made = {"name": "open", "allows_public_repositories": True}
+    site.client.rest("POST", "/orgs/factory/actions/runner-groups", made)
+    assert "'open' allows public repositories" in judge(site, group="open")
+    assert "there is no runner group 'none'" in judge(site, group="none")
+
+    policy = {"approval_policy": "first_time_contributors"}
+    path = "/orgs/factory/actions/permissions/fork-pr-contributor-approval"
+    site.client.rest("PUT", path, policy)
+    assert "only as first_time_contributors" in judge(site, group="Default")
+
+
+def test_a_refused_target_gets_no_runner_and_no_token_is_minted(site: Site) -> None:
+    settings(site, private=False)
+
+    run = site.converge()
+
+    assert "it is public" in run.report.failures[0]
+    assert site.registered() == {}
+    assert not [request for request in site.requests() if request.startswith("POST")]
+    assert not site.places.root.exists()
+
+
+def test_what_was_learned_of_forks_is_believed_for_a_while_but_not_of_visibility(
+    site: Site,
+) -> None:
+    site.fine()
+    site.forget_requests()
+    assert site.fine(believed_seconds=600) == []
+    assert not [request for request in site.requests() if "fork-pr" in request]
+
+    settings(site, private=False)
+    assert "it is public" in site.converge(believed_seconds=600).report.failures[0]
+
+    settings(site, private=True, fork_approval_policy="first_time_contributors")
+    # The last verdict was not fine, so nothing is believed.
+    assert "only as first_time" in site.converge(believed_seconds=600).report.failures[0]
+
+
+def test_an_unanswered_question_leaves_the_last_verdict_standing_until_it_is_too_old(
+    site: Site,
+) -> None:
+    site.fine()
+    hub, chosen = site.hub(), site.settings().instances[0]
+    site.client.control("POST", "/faults", {"path": "*", "answer": {"status": 502}})
+
+    assert not hub.judge(chosen).ok
+    assert hub.recorded(chosen, 600)
+    assert not hub.recorded(chosen, -1)
+
+
+def test_a_verdict_is_not_believed_of_another_target_or_group(site: Site) -> None:
+    site.fine()
+    site.section["instances"][0]["target"] = "factory/other"
+
+    assert not site.hub().recorded(site.settings().instances[0], 600)

@@ -1,0 +1,612 @@
+"""The supervisor of a slot: jobs, failures of every kind, and what it leaves behind when it dies."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulator import stub_runner
+
+from ansible_collections.aina.factory.plugins.module_utils import documents
+from ansible_collections.aina.factory.plugins.module_utils.runners import processes, state
+from ansible_collections.aina.factory.plugins.module_utils.runners.container import Turn
+from factory.runners import loop
+from factory.runners.engine import Attached, Found
+from factory.runners.loop import Loop, Ports
+from runners.support import REPOSITORY, RUNNERS, KilledError, Site, until
+
+pytestmark = pytest.mark.slow
+SLOT = "pool-1"
+
+
+class Box:
+    """One played container: a fresh tree and the stub's process in it."""
+
+    def __init__(self, tree: Path, process: subprocess.Popen[bytes], runner_id: int) -> None:
+        self.tree, self.process, self.runner_id = tree, process, runner_id
+        self.written_mib = 0.0
+
+
+class PlayedEngine:
+    """Starts the runner application as a process where the engine would start a container."""
+
+    def __init__(self, root: Path, ca_file: str) -> None:
+        self.root, self.ca_file = root, ca_file
+        self.boxes: dict[str, Box] = {}
+        self.argv: list[list[str]] = []
+        self.image = "sha256:one"
+        self.broken = False
+
+    def containers(self, slot: str) -> list[Found]:
+        return [
+            Found(name, box.runner_id, REPOSITORY, box.process.poll() is None)
+            for name, box in self.boxes.items()
+            if f"-{slot}-" in name
+        ]
+
+    def image_id(self, name: str) -> str | None:
+        return self.image
+
+    def start(self, argv: list[str], secret: str) -> Attached:
+        self.argv.append(argv)
+        if self.broken:
+            return Attached(subprocess.Popen(["sh", "-c", "exit 125"], stdout=subprocess.PIPE))
+        name = argv[argv.index("--name") + 1]
+        label = next(word for word in argv if word.startswith("aina-factory.runner="))
+        tree = self.root / name
+        with tarfile.open(fileobj=io.BytesIO(stub_runner.tarball("2.330.0"))) as tar:
+            tar.extractall(tree, filter="data")
+        process = subprocess.Popen(
+            [tree / "bin/Runner.Listener", "run"],
+            cwd=tree,
+            env={
+                **os.environ,
+                "SSL_CERT_FILE": self.ca_file,
+                "ACTIONS_RUNNER_INPUT_JITCONFIG": secret,
+                "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE": "1",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.boxes[name] = Box(tree, process, int(label.partition("=")[2]))
+        return Attached(process)
+
+    def adopt(self, name: str) -> Attached:
+        process = self.boxes[name].process
+        script = f"while kill -0 {process.pid} 2>/dev/null; do sleep 0.05; done; echo 0"
+        # As docker wait: the end is printed, by somebody who cannot hear the application.
+        waiter = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE)
+        threading.Thread(target=process.wait, daemon=True).start()
+        return Attached(waiter, prints_status=True)
+
+    def is_running(self, name: str) -> bool:
+        return name in self.boxes and self.boxes[name].process.poll() is None
+
+    def has_worker(self, name: str) -> bool | None:
+        return processes.has_worker(str(self.boxes[name].tree))
+
+    def written_mib(self, name: str) -> float | None:
+        return self.boxes[name].written_mib if name in self.boxes else None
+
+    def end(self, name: str, grace_seconds: int = 10) -> None:
+        process = self.boxes[name].process
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def remove(self, name: str) -> None:
+        shutil.rmtree(self.boxes.pop(name).tree)
+
+    def running(self) -> list[str]:
+        return [name for name, box in self.boxes.items() if box.process.poll() is None]
+
+    def close(self) -> None:
+        for box in self.boxes.values():
+            try:
+                os.killpg(box.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            box.process.wait()
+
+
+class Slot:
+    """A loop in a thread, and the levers that move it."""
+
+    def __init__(self, site: Site, engine: PlayedEngine) -> None:
+        self.site, self.engine = site, engine
+        self.preflight = ""
+        self.mark = "1"
+        self.rebuilds = 0
+        self.on_turn: Callable[[], None] = lambda: None
+        self.on_tick: Callable[[], None] = lambda: None
+        self.code: int | None = None
+        self.thread: threading.Thread | None = None
+        self.loop: Loop | None = None
+
+    def _turn(self, name: str, runner_id: int) -> Turn:
+        self.on_turn()
+        return Turn(SLOT, name, runner_id, "ci", "parent", "0", "net")
+
+    def _fingerprint(self) -> str:
+        self.on_tick()
+        return self.mark
+
+    def _rebuild(self) -> None:
+        self.rebuilds += 1
+
+    def start(self) -> Slot:
+        hub = self.site.hub()
+        instance = hub.settings.of_slot(SLOT)
+        assert instance is not None
+        assert hub.judge(instance).ok
+        draws = iter(number / 1009 % 1 for number in range(1, 100000, 7))
+        ports = Ports(
+            hub=hub,
+            engine=self.engine,
+            preflight=lambda: self.preflight,
+            turn=self._turn,
+            image=lambda: "ci",
+            fingerprint=self._fingerprint,
+            draw=lambda: next(draws),
+            rebuild=self._rebuild,
+        )
+        self.loop = Loop(SLOT, instance, ports)
+        self.code = None
+        self.thread = threading.Thread(target=self._run, args=(self.loop,))
+        self.thread.start()
+        return self
+
+    def _run(self, running: Loop) -> None:
+        try:
+            self.code = running.run()
+        except KilledError:
+            self.code = -9
+
+    def stop(self) -> None:
+        if self.loop is not None:
+            self.loop.stopping.set()
+
+    def end(self, seconds: float = 60.0) -> int | None:
+        """Wait for the loop's end and return its status."""
+        assert self.thread is not None
+        self.thread.join(seconds)
+        assert not self.thread.is_alive(), "the loop goes on"
+        return self.code
+
+    @property
+    def state(self) -> state.State:
+        found = state.read(self.site.places.state, SLOT)
+        assert found is not None
+        return found
+
+    def is_in(self, condition: str) -> bool:
+        found = state.read(self.site.places.state, SLOT)
+        return found is not None and found.state == condition
+
+    def idle(self) -> str:
+        """Wait until the slot waits for a job; return its runner's name."""
+        until(lambda: self.is_in("idle"), "an idle runner")
+        return str(self.state.runner_name)
+
+
+@pytest.fixture
+def engine(site: Site, tmp_path: Path) -> Iterator[PlayedEngine]:
+    played = PlayedEngine(tmp_path / "boxes", str(site.simulator.ca_file))
+    yield played
+    played.close()
+
+
+@pytest.fixture
+def slot(site: Site, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slot]:
+    monkeypatch.setattr(loop, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(loop, "HEARTBEAT_SECONDS", 0.5)
+    site.section["instances"] = [{"name": "pool", "target": REPOSITORY, "labels": ["demo"]}]
+    made = Slot(site, engine)
+    yield made
+    made.stop()
+    engine.close()
+    if made.thread is not None:
+        made.thread.join(30)
+
+
+def pool(site: Site, **changes: Any) -> None:
+    site.section["instances"][0].update(changes)
+
+
+def order(site: Site, **given: Any) -> None:
+    site.client.control("POST", "/runner_order", given)
+
+
+def test_each_job_gets_a_runner_of_its_own_and_the_last_one_is_forgotten(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    first = slot.start().idle()
+    jobs = [site.done(site.queue(f"echo {word} > left; ls")) for word in ("one", "two")]
+    until(lambda: slot.is_in("idle") and slot.state.jobs_count == 2, "the second job")
+
+    assert [job["conclusion"] for job in jobs] == ["success", "success"]
+    assert [job["log"] for job in jobs] == ["left\n", "left\n"]
+    assert len({job["runner"] for job in jobs}) == 2
+    assert jobs[0]["runner"] == first
+    assert list(site.registered()) == [slot.state.runner_name]
+    assert slot.state.last_job is not None
+    assert slot.state.last_job["outcome"] == "Succeeded"
+    assert slot.state.version == "2.330.0"
+    assert len(engine.running()) == 1
+
+
+def test_the_labels_are_the_default_ones_and_the_declared_ones(site: Site, slot: Slot) -> None:
+    name = slot.start().idle()
+
+    shown = [label["name"] for label in site.registered()[name]["labels"]]
+    assert shown == ["self-hosted", "linux", "X64", "demo"]
+
+
+def test_the_configuration_is_in_no_argument(site: Site, slot: Slot, engine: PlayedEngine) -> None:
+    slot.start().idle()
+
+    secrets = [
+        r.secret for r in site.simulator.world.scopes[f"repos/{REPOSITORY}"].runners.values()
+    ]
+    text = " ".join(" ".join(argv) for argv in engine.argv)
+    assert secrets and not [secret for secret in secrets if secret in text]
+    assert "base64" not in text and len(max(text.split(), key=len)) < 400
+    told = documents.read(site.places.state / f"{SLOT}.json")
+    assert not [secret for secret in secrets if secret in str(told)]
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 6, 134])
+def test_a_failing_runner_is_replaced_after_a_pause(site: Site, slot: Slot, code: int) -> None:
+    order(site, at="start", exit=code)
+    slot.start()
+
+    until(lambda: slot.is_in("idle") and slot.state.last_exit_code, "the next runner")
+
+    assert slot.state.last_exit_code == (code if code < 128 else 128 - code)
+    assert slot.state.consecutive_failures == 1
+    assert len(site.registered()) == 1
+
+    site.done(site.queue("true"))
+    until(lambda: slot.state.jobs_count == 1 and slot.state.consecutive_failures == 0)
+
+
+def test_a_runner_that_ends_at_once_without_a_job_is_a_failure_too(site: Site, slot: Slot) -> None:
+    order(site, at="start", exit=0, times=99)
+
+    assert slot.start().end() == 1
+    assert slot.is_in("failed")
+    assert "5 failures in a row" in slot.state.detail
+    assert site.registered() == {}
+
+
+def test_too_many_failures_end_the_slot_and_a_new_start_counts_anew(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    engine.broken = True
+    assert slot.start().end() == 1
+    assert (slot.state.last_exit_code, slot.state.consecutive_failures) == (125, 5)
+    assert site.registered() == {}
+
+    engine.broken = False
+    slot.start().idle()
+    assert slot.state.consecutive_failures == 0
+
+
+def test_an_outdated_version_ends_the_slot_and_asks_for_a_new_image(site: Site, slot: Slot) -> None:
+    order(site, at="start", deprecated=True)
+
+    assert slot.start().end() == 7
+    assert slot.is_in("outdated")
+    assert slot.rebuilds == 1
+    assert site.registered() == {}
+
+
+def test_a_crash_in_the_middle_of_a_job_loses_that_job_alone(site: Site, slot: Slot) -> None:
+    slot.start().idle()
+    order(site, at="job", exit=137)
+    lost, next_one = site.queue("true"), site.queue("true")
+
+    assert site.done(next_one)["conclusion"] == "success"
+    site.client.control("POST", "/clock", {"seconds": 61})
+    site.registered()
+    assert site.job(lost)["conclusion"] == "failure"
+
+
+def test_a_ghost_is_ended_and_replaced(site: Site, slot: Slot) -> None:
+    ghost = slot.start().idle()
+    body = {"repository": REPOSITORY, "name": "box-pool-1-*", "ghost": True}
+    site.client.control("POST", "/remove_runner", body)
+
+    until(lambda: slot.is_in("idle") and slot.state.runner_name != ghost, "another runner")
+
+    assert slot.state.ghosts_count == 1
+    assert slot.state.consecutive_failures == 0
+    assert site.done(site.queue("true"))["conclusion"] == "success"
+
+
+def test_silence_of_github_is_no_proof_of_a_ghost(site: Site, slot: Slot) -> None:
+    name = slot.start().idle()
+    site.client.control("POST", "/faults", {"path": f"{RUNNERS}/*", "answer": {"status": 502}})
+
+    threading.Event().wait(2)
+
+    assert (slot.state.runner_name, slot.state.ghosts_count) == (name, 0)
+
+
+def test_an_idle_runner_is_renewed_after_its_time_but_not_a_busy_one(
+    site: Site, slot: Slot
+) -> None:
+    pool(site, idle_max_hours=1.5 / 3600)
+    name = slot.start().idle()
+    until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "another runner")
+
+    number = site.queue("sleep 3; echo whole")
+    assert site.done(number)["log"] == "whole\n"
+
+
+def test_a_job_that_never_ends_is_ended(site: Site, slot: Slot) -> None:
+    pool(site, job_max_minutes=1 / 60)
+    slot.start().idle()
+
+    found = site.done(site.queue("sleep 1000"))
+
+    assert found["conclusion"] == "cancelled"
+    until(lambda: slot.state.jobs_count == 1)
+    assert slot.state.last_job is not None
+    assert slot.state.consecutive_failures == 0
+
+
+def test_a_job_that_fills_the_disk_is_ended(site: Site, slot: Slot, engine: PlayedEngine) -> None:
+    pool(site, disk_mib=100)
+    name = slot.start().idle()
+    number = site.queue("sleep 1000")
+    until(lambda: slot.is_in("busy"))
+    engine.boxes[name].written_mib = 101.0
+
+    assert site.done(number)["conclusion"] == "cancelled"
+
+
+def test_a_runner_that_never_comes_online_is_given_up_for_another(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    site.section["timing"]["online_max_seconds"] = 1
+    real = engine.ca_file
+    engine.ca_file = "/dev/null"
+    slot.start()
+    until(lambda: len(engine.argv) == 2, "a second try")
+    engine.ca_file = real
+
+    until(lambda: slot.is_in("idle"), "a working runner")
+    assert len(site.registered()) == 1
+
+
+def test_a_stop_while_idle_leaves_nothing(site: Site, slot: Slot, engine: PlayedEngine) -> None:
+    slot.start().idle()
+    slot.stop()
+
+    assert slot.end() == 0
+    assert site.registered() == {}
+    assert engine.running() == []
+    assert slot.is_in("stopped")
+
+
+def test_a_stop_lets_the_job_end_within_its_grace(site: Site, slot: Slot) -> None:
+    slot.start().idle()
+    number = site.queue("sleep 1; echo whole")
+    until(lambda: slot.is_in("busy"))
+    slot.stop()
+
+    assert slot.end() == 0
+    assert site.job(number)["log"] == "whole\n"
+    assert site.registered() == {}
+
+
+def test_a_stop_does_not_wait_for_ever(site: Site, slot: Slot) -> None:
+    slot.start().idle()
+    number = site.queue("sleep 1000")
+    until(lambda: slot.is_in("busy"))
+    slot.stop()
+
+    assert slot.end() == 0
+    assert site.done(number)["conclusion"] == "cancelled"
+
+
+def test_a_drained_slot_closes_its_runner_and_waits(site: Site, slot: Slot) -> None:
+    slot.start().idle()
+    mark = site.places.drained("pool")
+    mark.parent.mkdir(parents=True)
+    mark.write_text("{}")
+
+    until(lambda: slot.is_in("stopped"), "the drain")
+    assert site.registered() == {}
+    number = site.queue("true")
+
+    mark.unlink()
+    assert site.done(number)["conclusion"] == "success"
+
+
+def test_a_drain_never_cuts_a_job_short(site: Site, slot: Slot) -> None:
+    slot.start().idle()
+    number = site.queue("sleep 3; echo whole")
+    until(lambda: slot.is_in("busy"))
+    mark = site.places.drained(SLOT)
+    mark.parent.mkdir(parents=True)
+    mark.write_text("{}")
+
+    assert site.done(number)["log"] == "whole\n"
+    until(lambda: slot.is_in("stopped"), "the drain")
+
+
+def test_a_changed_configuration_is_taken_up_once_the_runner_is_closed(
+    site: Site, slot: Slot
+) -> None:
+    slot.start().idle()
+    slot.mark = "2"
+
+    assert slot.end() == 0
+    assert site.registered() == {}
+
+
+def test_a_renewed_image_replaces_the_idle_runner(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    name = slot.start().idle()
+    engine.image = "sha256:two"
+
+    until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "another runner")
+    assert slot.state.image_id == "sha256:two"
+
+
+def test_a_target_that_may_not_be_served_any_more_loses_its_runner(site: Site, slot: Slot) -> None:
+    slot.start().idle()
+    site.client.control("POST", "/settings", {"repository": REPOSITORY, "private": False})
+    hub = site.hub()
+    slot.preflight = "its target may not be served"
+
+    assert not hub.judge(hub.settings.instances[0]).ok
+
+    until(lambda: slot.is_in("backoff"), "the end of the runner")
+    assert site.registered() == {}
+
+
+def test_no_runner_is_started_while_something_forbids_it(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    slot.preflight = "the disk is full"
+    slot.start()
+    until(lambda: slot.is_in("backoff"))
+    assert slot.state.detail == "the disk is full"
+    assert engine.argv == []
+    assert not [r for r in site.requests() if r.startswith("POST")]
+
+    slot.preflight = ""
+    slot.idle()
+
+
+# --- GitHub misbehaves --------------------------------------------------------------
+
+JIT = f"{RUNNERS}/generate-jitconfig"
+
+
+def test_a_taken_name_is_exchanged_for_another(site: Site, slot: Slot) -> None:
+    site.client.control("POST", "/faults", {"path": JIT, "times": 2, "answer": {"status": 409}})
+
+    slot.start().idle()
+
+    assert slot.state.consecutive_failures == 0
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 422])
+def test_a_refusal_ends_the_slot(site: Site, slot: Slot, status: int) -> None:
+    site.client.control("POST", "/faults", {"path": JIT, "answer": {"status": status}})
+
+    assert slot.start().end() == 1
+    assert slot.is_in("failed")
+    assert "GitHub refuses" in slot.state.detail
+    tried = [request for request in site.requests() if request == f"POST {JIT}"]
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_lost_answer_is_tried_again_and_leaves_no_entry(
+    site: Site, slot: Slot, when: str
+) -> None:
+    fault = {"path": JIT, "times": 3, "when": when, "answer": {"status": 502}}
+    site.client.control("POST", "/faults", fault)
+
+    slot.start().idle()
+
+    assert list(site.registered()) == [slot.state.runner_name]
+    assert slot.state.consecutive_failures == 0
+
+
+def test_a_rate_limit_is_waited_out(site: Site, slot: Slot) -> None:
+    headers = {"Retry-After": "1"}
+    answer = {"status": 429, "headers": headers}
+    site.client.control("POST", "/faults", {"path": JIT, "times": 1, "answer": answer})
+    slot.start()
+
+    until(lambda: slot.is_in("backoff"))
+    slot.idle()
+
+
+# --- the supervisor is killed ----------------------------------------------------------
+
+
+def kill() -> None:
+    raise KilledError
+
+
+def test_killed_between_registering_and_starting_it_leaves_no_entry(site: Site, slot: Slot) -> None:
+    slot.on_turn = kill
+    assert slot.start().end() == -9
+    assert [runner["status"] for runner in site.registered().values()] == ["offline"]
+
+    slot.on_turn = lambda: None
+    slot.start().idle()
+    assert list(site.registered()) == [slot.state.runner_name]
+
+
+def test_killed_while_a_job_runs_the_next_process_waits_for_it(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    name = slot.start().idle()
+    number = site.queue("sleep 4; echo whole")
+    until(lambda: slot.is_in("busy"))
+    slot.on_tick = kill
+    assert slot.end() == -9
+    assert engine.running() == [name]
+
+    slot.on_tick = lambda: None
+    slot.start()
+    assert site.done(number)["log"] == "whole\n"
+    until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "the next runner")
+    assert slot.state.jobs_count == 1
+    assert list(site.registered()) == [slot.state.runner_name]
+
+
+def test_killed_while_idle_the_next_process_takes_the_runner_over(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    name = slot.start().idle()
+    slot.on_tick = kill
+    slot.end()
+
+    slot.on_tick = lambda: None
+    slot.start()
+    assert slot.idle() == name
+    assert site.done(site.queue("true"))["runner"] == name
+
+
+def test_a_client_that_is_cut_off_does_not_end_the_job(
+    site: Site, slot: Slot, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = threading.Event()
+    real = Attached.poll
+    monkeypatch.setattr(
+        Attached,
+        "poll",
+        lambda self: 1 if cut.is_set() and not self._prints_status else real(self),
+    )
+    name = slot.start().idle()
+    number = site.queue("sleep 2; echo whole")
+    until(lambda: slot.is_in("busy"))
+
+    cut.set()  # as when the engine is restarted under a container that lives on
+
+    found = site.done(number)
+    cut.clear()
+    assert (found["log"], found["runner"]) == ("whole\n", name)
+    until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "the next runner")
