@@ -31,6 +31,18 @@ class Issue:
 
 
 @dataclass(frozen=True)
+class Conflict:
+    """An open pull request that a lane may push to: what it changes, and where."""
+
+    number: int
+    title: str
+    body: str
+    url: str
+    branch: str
+    base_branch: str
+
+
+@dataclass(frozen=True)
 class PullRequest:
     """A pull request that a lane opened."""
 
@@ -58,6 +70,30 @@ class Forge:
         if document.get("state") != "open":
             raise RefusedError(f"issue #{number} of {self.repository} is {document.get('state')}")
         return Issue(number, str(document["title"]), str(document.get("body") or ""))
+
+    def conflict(self, number: int) -> Conflict:
+        """Return an open pull request whose branch lies in this repository.
+
+        Raises:
+            ForgeError: GitHub does not say, or it is not open, or its branch is a fork's.
+
+        """
+        document = self.transport.rest("GET", f"/repos/{self.repository}/pulls/{number}")
+        if document.get("state") != "open":
+            raise RefusedError(f"pull request #{number} is {document.get('state')}")
+        head = document["head"]
+        if str((head.get("repo") or {}).get("full_name", "")).lower() != self.repository.lower():
+            raise RefusedError(
+                f"the branch of #{number} is not in {self.repository}, and stays alone"
+            )
+        return Conflict(
+            number,
+            str(document["title"]),
+            str(document.get("body") or ""),
+            str(document["html_url"]),
+            str(head["ref"]),
+            str(document["base"]["ref"]),
+        )
 
     def open_pull_request(
         self, head: str, base: str, title: str, body: str, *, draft: bool, labels: Sequence[str]

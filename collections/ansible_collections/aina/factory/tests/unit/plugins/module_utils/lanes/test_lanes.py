@@ -88,7 +88,6 @@ def place(**changes: Any) -> container.Place:
     values = {
         "lane": "demo-7-0a1b2c3d",
         "issue": 7,
-        "base": "b" * 40,
         "socket_dir": "/run/factory-lanes/demo-7-0a1b2c3d/gw",
         "mirror": "/mirrors/demo.git",
         "store": "",
@@ -101,28 +100,60 @@ def place(**changes: Any) -> container.Place:
 
 
 def test_a_container_has_every_wall_and_nothing_of_the_host() -> None:
-    argv = container.argv(settings().projects[0], place())
+    created = container.creation(settings().projects[0], place())
 
-    for flag in (
-        "--rm",
-        "--read-only",
-        "--cap-drop=ALL",
-        "--network=none",
-        "--security-opt=no-new-privileges",
-        "--user=10001:10001",
-        "--pull=never",
-        "--memory=4096m",
-        "--memory-swap=4096m",
-        "--cgroup-parent=factory-lanes.slice",
-        "--label=aina-factory.role=lane",
-        "--label=lane=demo-7-0a1b2c3d",
-    ):
-        assert flag in argv
-    mounts = [word for word in argv if word.startswith(("--mount", "--volume", "-v"))]
-    assert all("readonly" in word for word in mounts)
-    assert len(mounts) == 2
-    assert not any("docker.sock" in word or "--privileged" in word for word in argv)
-    assert argv[argv.index("aina-factory/lane:current") + 1] == "codex"
+    host = created["HostConfig"]
+    assert created["User"] == "10001:10001"
+    assert created["Cmd"][0] == "codex"
+    assert (host["AutoRemove"], host["ReadonlyRootfs"], host["CapDrop"]) == (True, True, ["ALL"])
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert (host["NetworkMode"], host["IpcMode"], host["LogConfig"]) == (
+        "none",
+        "private",
+        {"Type": "none"},
+    )
+    assert host["Memory"] == host["MemorySwap"] == 4096 << 20
+    assert host["CgroupParent"] == "factory-lanes.slice"
+    assert created["Labels"]["aina-factory.role"] == "lane"
+    assert created["Labels"]["lane"] == "demo-7-0a1b2c3d"
+    # What is not in here the engine gives nobody: devices, rights, binds that can be written.
+    assert not {"Binds", "Privileged", "CapAdd", "Devices", "PidMode", "UsernsMode"} & set(host)
+    assert [(item["Type"], item["ReadOnly"]) for item in host["Mounts"]] == [("bind", True)] * 2
+    assert not any("docker" in item["Source"] for item in host["Mounts"])
+    assert all(
+        "nosuid,nodev" in options and "size=" in options for options in host["Tmpfs"].values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("driver", "expected"),
+    [
+        ("systemd", "factory-lanes.slice"),
+        ("cgroupfs", "/factory.slice/factory-lanes.slice"),
+    ],
+)
+def test_a_container_is_below_the_slice_in_the_words_of_the_engines_driver(
+    driver: str, expected: str
+) -> None:
+    group = "/factory.slice/factory-lanes.slice"
+    assert container.cgroup_parent(driver, "factory-lanes.slice", group) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "words"),
+    [
+        ("factory-lanes.slice", "", "is not active; converge the role agent_lanes"),
+        ("factory-lanes.slice", "/system.slice", "is not active"),
+        ("factory-lanes", "/factory-lanes", "is no slice of systemd"),
+        ("/a/b.slice", "/a/b.slice", "is no slice of systemd"),
+    ],
+)
+@pytest.mark.parametrize("driver", ["systemd", "cgroupfs"])
+def test_without_the_slice_nothing_bounds_all_lanes_together_and_none_begins(
+    driver: str, name: str, group: str, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        container.cgroup_parent(driver, name, group)
 
 
 def test_an_agents_words_are_one_argument_each_whatever_they_are() -> None:
