@@ -21,6 +21,7 @@ _VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "resume": (("LANE",), ("queue_seconds",)),
     "deliver": (("LANE",), ()),
     "resolve": (("REPO", "PULL"), ("detach", "events", "queue_seconds")),
+    "dispatch": ((), ("dry_run",)),
 }
 _RUN = (("REPO", "ISSUE"), ("stdin", "detach", "events", "model", "queue_seconds"))
 
@@ -36,7 +37,7 @@ def words_for(argv: Sequence[str]) -> list[str]:
         allow_abbrev=False,
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    for flag in ("--stdin", "--detach", "--events", "--json", "--follow"):
+    for flag in ("--stdin", "--detach", "--events", "--json", "--follow", "--dry-run"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--model", metavar="NAME")
     parser.add_argument("--queue-seconds", type=float, metavar="N")
@@ -48,7 +49,7 @@ def words_for(argv: Sequence[str]) -> list[str]:
         wanted = " ".join((*((verb,) if verb else ()), *names))
         parser.error(f"{' '.join(given.words) or 'nothing'} was given, and {wanted} is wanted")
     words = ["lane", *(["--json"] if given.json else []), verb or "run", *operands]
-    for name in ("stdin", "detach", "events", "follow", "model", "queue_seconds"):
+    for name in ("stdin", "detach", "events", "follow", "dry_run", "model", "queue_seconds"):
         value = getattr(given, name)
         if value is None or value is False:
             continue

@@ -28,6 +28,8 @@ from factory.lanes import processes, transcript
             ["resolve", "--detach", "factory/demo", "5"],
             ["lane", "resolve", "factory/demo", "5", "--detach"],
         ),
+        (["dispatch", "--json"], ["lane", "--json", "dispatch"]),
+        (["dispatch", "--dry-run"], ["lane", "dispatch", "--dry-run"]),
     ],
 )
 def test_run_lane_says_nothing_but_what_it_knows(given: list[str], expected: list[str]) -> None:
@@ -44,6 +46,7 @@ def test_run_lane_says_nothing_but_what_it_knows(given: list[str], expected: lis
         ["demo"],
         ["gateway", "x", "y"],
         ["stop", "demo-1-0a1b2c3d", "--detach"],
+        ["dispatch", "demo"],
         ["resolve", "demo"],
         ["--", "--config", "/tmp/mine"],
         ["--", "demo", "--config=/tmp/mine"],

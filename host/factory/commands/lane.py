@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _PROMPT_MAX_BYTES = 1 << 20
 _REPACK_GRACE_DAYS = 2.0
+# There was room when it was dispatched; should it be gone, the next dispatch looks again.
+_DISPATCHED_WAIT_SECONDS = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resolve = verb("resolve", "let an agent resolve a pull request's conflict with its base")
     resolve.add_argument("project", metavar="REPO", help="a project's name, or owner/name")
     resolve.add_argument("issue", metavar="PULL", help="the pull request's number")
+    dispatch = verb("dispatch", "start lanes for the open issues that ask for one")
+    dispatch.add_argument("--dry-run", action="store_true", help="say what would be started")
     for chosen in (run, resolve):
         chosen.add_argument(
             "--queue-seconds", type=float, metavar="N", help="wait so long for a place"
@@ -91,6 +95,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     verbs: dict[str, Callable[[Settings, Path, argparse.Namespace], Outcome]] = {
         "run": _run,
         "resolve": _resolve,
+        "dispatch": _dispatch,
         "resume": _resume,
         "list": _list,
         "logs": _logs,
@@ -208,6 +213,31 @@ def _detach(config: str, words: Sequence[str], project: str, issue: int) -> str:
     ]
     done = effects.run(argv, timeout_seconds=30)
     return "" if done.ok else done.stderr.decode(errors="replace").strip()
+
+
+def _dispatch(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes import dispatching
+
+    _require_root()
+
+    def start(project: str, issue: int) -> str:
+        words = ["run", project, str(issue), f"--queue-seconds={_DISPATCHED_WAIT_SECONDS}"]
+        return _detach(arguments.config, words, project, issue)
+
+    with locks.exclusive(lock_directory / dispatching.LOCK):
+        document = dispatching.run(settings, start, dry_run=arguments.dry_run)
+    rows = [
+        f"{item['verb']:<6} {item['project']} #{item['issue']}  {item['title'][:50]}  ({item['why']})"
+        for item in document["issues"]
+    ]
+    rows += [f"failed: {words}" for words in document["failures"]]
+    rows += [document["closed"]] if document["closed"] else []
+    failed = bool(document["failures"])
+    return Outcome(
+        Exit.FAILED if failed else Exit.DONE,
+        {**document, "changed": document["started"] > 0},
+        "\n".join(rows) or "no open issue asks for a lane",
+    )
 
 
 def _require_root() -> None:
