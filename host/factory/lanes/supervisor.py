@@ -520,23 +520,9 @@ class Lane:
         if not bundle.is_file():
             return None, ""
         try:
-            with self._incoming(bundle) as path:
-                return self._mirror("", results=True).take(path, start, self.name), ""
+            return self._mirror("", results=True).take(bundle, start, self.name), ""
         except (collect.CollectError, OSError) as error:
             return None, f"the bundle is refused: {error}"
-
-    @contextlib.contextmanager
-    def _incoming(self, bundle: Path) -> Iterator[Path]:
-        """Lend the bundle to the user that runs git."""
-        path = Path(self.settings.mirror_dir, f"{self.name}.bundle")
-        shutil.copyfile(bundle, path)
-        try:
-            if self.settings.git_user:
-                owner = pwd.getpwnam(self.settings.git_user)
-                os.chown(path, owner.pw_uid, owner.pw_gid)
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
 
     def _session(self) -> str:
         kind, key = self.project.engine.session_event
