@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import LANE_COMMAND
 from factory import codex_lane, run_lane
 from factory.lanes import processes, transcript
 
@@ -25,7 +26,7 @@ from factory.lanes import processes, transcript
         (["logs", "demo-1-0a1b2c3d", "--follow"], ["lane", "logs", "demo-1-0a1b2c3d", "--follow"]),
         (["stop", "demo-1-0a1b2c3d"], ["lane", "stop", "demo-1-0a1b2c3d"]),
         (
-            ["resolve", "--detach", "factory/demo", "5"],
+            [*LANE_COMMAND[1:], "factory/demo", "5"],
             ["lane", "resolve", "factory/demo", "5", "--detach"],
         ),
         (["dispatch", "--json"], ["lane", "--json", "dispatch"]),
