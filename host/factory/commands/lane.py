@@ -144,6 +144,12 @@ def _attend(
 ) -> Outcome:
     """Start the lane and stay with it, or have the server do so."""
     if arguments.detach:
+        from factory.lanes import room
+
+        _require_root()
+        closed = room.draining()
+        if closed is not None:
+            return _refused(closed.code, closed.words)
         words = [arguments.verb, task.project.name, str(task.issue)]
         if arguments.queue_seconds is not None:
             words.append(f"--queue-seconds={arguments.queue_seconds}")
@@ -151,7 +157,7 @@ def _attend(
             words.append(f"--model={task.project.model}")
         trouble = _detach(arguments.config, words, task.project.name, task.issue)
         if trouble:
-            return Outcome(Exit.FAILED, {"error": trouble}, f"factory: {trouble}")
+            return _refused("detach", trouble)
         return Outcome(Exit.DONE, {"detached": True}, "started; see factory lane list")
     task = replace(task, queue_seconds=arguments.queue_seconds, listener=_listener(arguments))
     done = _start(settings, lock_directory, task)
@@ -188,11 +194,14 @@ def _start(settings: Settings, lock_directory: Path, task: Task) -> Outcome:
     try:
         result = supervisor.Lane(settings, task, lock_directory).run()
     except supervisor.RefusedError as error:
-        return Outcome(
-            Exit.FAILED, {"outcome": "refused", "error": str(error)}, f"factory: {error}"
-        )
+        return _refused(error.code, str(error))
     good = result["outcome"] in outcome.GOOD and not result["delivery"].startswith("failed")
     return Outcome(Exit.DONE if good else Exit.FAILED, result, _summary(result))
+
+
+def _refused(code: str, words: str) -> Outcome:
+    document = {"outcome": "refused", "reason": code, "error": words}
+    return Outcome(Exit.FAILED, document, f"factory: {words}")
 
 
 def _summary(result: dict[str, Any]) -> str:

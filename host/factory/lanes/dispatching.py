@@ -29,7 +29,7 @@ def run(settings: Settings, start: Callable[[str, int], str], *, dry_run: bool) 
     """
     closed = room.draining()
     if closed:
-        return {"issues": [], "started": 0, "failures": [], "closed": closed}
+        return {"issues": [], "started": 0, "failures": [], "closed": closed.words}
     seen: list[dispatch.Seen] = []
     failures: list[str] = []
     for project in settings.projects:

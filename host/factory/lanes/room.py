@@ -6,17 +6,22 @@ import os
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils import documents, drain
-from ansible_collections.aina.factory.plugins.module_utils.lanes.admission import Load
+from ansible_collections.aina.factory.plugins.module_utils.lanes.admission import Load, Obstacle
 from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import Settings
 
 OWNER = "owner.json"
+DRAINING = "draining"
 
 
-def draining() -> str:
-    """Return why nothing may begin at all; empty when the server works as usual."""
+def draining() -> Obstacle | None:
+    """Return why nothing may begin at all; ``None`` when the server works as usual.
+
+    The mark counts by being there: one that cannot be read says no less.
+    """
     if not Path(drain.MARK).exists():
-        return ""
-    return f"the server is emptied of work ({drain.MARK}); factory drain --end ends that"
+        return None
+    words = f"the server is emptied of work ({drain.MARK}); factory drain --end ends that"
+    return Obstacle(DRAINING, words)
 
 
 def load(settings: Settings) -> Load:

@@ -62,14 +62,33 @@ _RESIDUE_LOOKS, _RESIDUE_SECONDS = 3, 0.5
 _HANDOVER_SECONDS = 60
 # An engine that was killed is started again by then.
 _ENGINE_WAIT_SECONDS = 90.0
-_REFUSALS = (collect.CollectError, ForgeError, engine.EngineError, OSError, LockedError)
 _SESSION = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
 
 _log = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
-    """The lane was not started; the message says what is in the way and what to do."""
+    """The lane was not started: ``code`` for programs, and words on what to do."""
+
+    def __init__(self, code: str, words: str) -> None:
+        """Keep both."""
+        super().__init__(words)
+        self.code = code
+
+
+class GatewayError(OSError):
+    """The lanes' gateway does not answer, or refuses."""
+
+
+# What keeps a lane from starting, and what that is called; the first that fits.
+_REFUSALS: dict[type[Exception], str] = {
+    ForgeError: "github",
+    collect.CollectError: "git",
+    engine.EngineError: "engine",
+    GatewayError: "gateway",
+    LockedError: "locked",
+    OSError: "host",
+}
 
 
 @dataclass
@@ -139,9 +158,10 @@ class Lane:
                 )
                 opened.result()
                 assigned = found.result()
-            except _REFUSALS as error:
+            except tuple(_REFUSALS) as error:
                 self._give_up(box)
-                raise RefusedError(str(error)) from error
+                code = next(name for kind, name in _REFUSALS.items() if isinstance(error, kind))
+                raise RefusedError(code, str(error)) from error
             except BaseException:
                 self._give_up(box)
                 raise
@@ -217,7 +237,7 @@ class Lane:
         """Wait for a place and take it.
 
         Raises:
-            RefusedError: the waiting time is over.
+            RefusedError: the waiting time is over, or waiting would hold the server up.
 
         """
         wait = self.task.queue_seconds
@@ -226,16 +246,19 @@ class Lane:
         while True:
             with self._admission():
                 obstacle = self._obstacle()
-                if not obstacle:
+                if obstacle is None:
                     self._take_place()
                     return
+            if obstacle.code == room.DRAINING:
+                raise RefusedError(obstacle.code, obstacle.words)
             if time.monotonic() >= deadline:
                 raise RefusedError(
-                    f"{obstacle}; waited {limit:.0f} s (lanes.queue_timeout_minutes)"
+                    obstacle.code,
+                    f"{obstacle.words}; waited {limit:.0f} s (lanes.queue_timeout_minutes)",
                 )
-            if obstacle != said:
-                _log.info("waiting: %s", obstacle)
-                said = obstacle
+            if obstacle.words != said:
+                _log.info("waiting: %s", obstacle.words)
+                said = obstacle.words
             time.sleep(_QUEUE_POLL_SECONDS)
 
     @contextlib.contextmanager
@@ -246,9 +269,9 @@ class Lane:
                 yield
                 return
             time.sleep(0.05)
-        raise RefusedError(f"{ADMISSION_LOCK} was held for 30 s; see who holds it")
+        raise RefusedError("locked", f"{ADMISSION_LOCK} was held for 30 s; see who holds it")
 
-    def _obstacle(self) -> str:
+    def _obstacle(self) -> admission.Obstacle | None:
         return room.draining() or admission.obstacle(
             self.settings, self.project, self.task.issue, room.load(self.settings)
         )
@@ -333,12 +356,12 @@ class Lane:
         try:
             answer = wicket.ask("open", self.name)
         except OSError as error:
-            raise OSError(
+            raise GatewayError(
                 f"the lanes' gateway does not answer ({error}); see systemctl status "
                 "factory-lane-gateway"
             ) from error
         if answer != "ok":
-            raise OSError(f"the lanes' gateway refuses: {answer}")
+            raise GatewayError(f"the lanes' gateway refuses: {answer}")
 
     # --- Watching it -------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ def _decide(
     verb, why = _past(seen, wish, now)
     if not verb:
         obstacle = admission.obstacle(settings, project, wish.number, load)
-        verb, why = (WAIT, obstacle) if obstacle else (START, "it is open and has the label")
+        verb, why = (WAIT, obstacle.words) if obstacle else (START, "it is open and has the label")
     return Decision(project.name, wish.number, wish.title, verb, why)
 
 
