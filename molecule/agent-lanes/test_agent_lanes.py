@@ -785,6 +785,10 @@ def test_the_marshal_has_a_conflict_resolved(host: Any) -> None:
     assert done["pull_request"]["number"] == number
     assert after["head"]["sha"] == done["head"] != before["head"]["sha"]
     wait_for(lambda: api(host, "GET", f"{REPOSITORY}/pulls/{number}")["mergeable"])
+    # Lanes that are kept stand on it.
+    host.check_output("factory lane mirrors --repack")
+    mirror = "git --git-dir=/var/lib/aina-factory/mirrors/demo.git"
+    assert f"refs/pull/{number}" in host.check_output(f"{mirror} for-each-ref")
     # What has none any more gets no lane.
     again = host.run(f"factory lane resolve demo {number} --json")
     assert json.loads(again.stdout)["reason"] == "github"

@@ -175,6 +175,17 @@ def test_a_pull_requests_conflict_is_found_by_path(conflicting: Conflicting) -> 
         results.conflicts(Start("0" * 40, conflicting.start.onto))
 
 
+def test_a_pull_requests_head_is_kept_as_long_as_a_lane_stands_on_it(
+    conflicting: Conflicting,
+) -> None:
+    results = conflicting.place.results
+    results.forget_pulls({5})
+    assert "refs/pull/5" in results.out("for-each-ref")
+    results.forget_pulls({7})
+    assert "refs/pull/" not in results.out("for-each-ref")
+    assert "refs/heads/main" in results.out("for-each-ref")
+
+
 def test_a_resolved_conflict_counts_only_what_the_lane_itself_changed(
     conflicting: Conflicting,
 ) -> None:

@@ -410,6 +410,7 @@ def _mirrors(settings: Settings, lock_directory: Path, arguments: argparse.Names
                 mirror = delivery.repository(settings, project, token())
                 heads[project.name] = mirror.update(project.default_branch).base
                 if arguments.repack:
+                    mirror.forget_pulls(_issues_of_lanes(settings, project.name))
                     longest = project.limits.timeout_seconds / 86400
                     mirror.repack(longest + _REPACK_GRACE_DAYS)
         except (CollectError, OSError, LockedError) as error:
@@ -418,6 +419,12 @@ def _mirrors(settings: Settings, lock_directory: Path, arguments: argparse.Names
     return Outcome(
         Exit.FAILED if failures else Exit.DONE, {"heads": heads, "failures": failures}, text
     )
+
+
+def _issues_of_lanes(settings: Settings, project: str) -> set[int]:
+    """Return the numbers that the project's lanes, of which anything is kept, worked on."""
+    paths = Path(settings.state_dir).glob(f"{project}-*/")
+    return {int(path.name.rsplit("-", 2)[1]) for path in paths if identity.is_lane(path.name)}
 
 
 def _store(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:

@@ -7,7 +7,7 @@ object on the way into a bare repository of ours.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,6 +126,15 @@ class Repository:
             words = done.stderr.decode(errors="replace").strip()[-500:]
             raise CollectError(f"git merge-tree ended with {done.returncode}: {words}")
         return [path for path in paths if path]
+
+    def forget_pulls(self, kept: Collection[int]) -> None:
+        """Drop the heads of all pull requests but these; their objects go with a later repack.
+
+        Lanes' work that is kept stands on them.
+        """
+        for ref in self.out("for-each-ref", "--format=%(refname)", "refs/pull/").split():
+            if int(ref.rpartition("/")[2]) not in kept:
+                self.out("update-ref", "-d", ref)
 
     def repack(self, keep_days: float) -> None:
         """Make the repository small again; what a running lane may still read stays."""

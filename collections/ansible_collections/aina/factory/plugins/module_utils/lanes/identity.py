@@ -28,6 +28,11 @@ def lane_id(project: str, issue: int, token: str) -> str:
     return checked(f"{project}-{issue}-{token}")
 
 
+def is_lane(word: str) -> bool:
+    """Whether ``word`` is a lane's name."""
+    return _LANE.match(word) is not None
+
+
 def checked(word: str) -> str:
     """Return ``word`` if it is a lane's name: it becomes part of paths.
 
@@ -35,7 +40,7 @@ def checked(word: str) -> str:
         ConfigurationError: it is none.
 
     """
-    if not _LANE.match(word):
+    if not is_lane(word):
         raise ConfigurationError(
             f"{word!r} is no lane such as demo-17-0a1b2c3d; see factory lane list"
         )
