@@ -1,9 +1,9 @@
 """What a lane costs beside doing it by hand: run as root on a host of the scenario agent-lanes.
 
-    docker exec -i agent-lanes-host python3 - < tests/bench/lanes/bench.py
+    docker exec -i agent-lanes-host python3 - [--grow] < tests/bench/lanes/bench.py
 
-Prints the tables of docs/benchmarks/lanes.md. It opens issues, and at its end makes the
-demo's repository a large one.
+Prints the tables of docs/benchmarks/lanes.md. It opens issues; with --grow it
+makes the demo's repository a large one in between.
 """
 
 from __future__ import annotations
@@ -161,9 +161,9 @@ def add_history(repository: str) -> None:
 def clones(mirror: str) -> dict[str, float]:
     """Seconds until each way of cloning is ready to work, inside a container as a lane's is."""
     ways = {
-        "full clone": "git clone --quiet file:///mirror.git /work/clone",
-        "clone --depth 1": "git clone --quiet --depth 1 file:///mirror.git /work/clone",
-        "clone --shared": "git clone --quiet --shared /mirror.git /work/clone",
+        "full clone": "git clone --quiet --branch main file:///mirror.git /work/clone",
+        "clone --depth 1": "git clone --quiet --branch main --depth 1 file:///mirror.git /work/clone",
+        "clone --shared": "git clone --quiet --branch main --shared /mirror.git /work/clone",
     }
     found: dict[str, float] = {}
     for name, command in ways.items():
