@@ -44,6 +44,8 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name != chosen:
+            continue
         subparser.add_argument(
             "--config",
             default=DEFAULT_CONFIGURATION,
@@ -51,8 +53,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
             help="configuration file (default: %(default)s)",
         )
         subparser.add_argument("--json", action="store_true", help="print one JSON document")
-        if name == chosen:
-            importlib.import_module(f"factory.commands.{name}").add_arguments(subparser)
+        importlib.import_module(f"factory.commands.{name}").add_arguments(subparser)
     return parser
 
 

@@ -13,38 +13,50 @@ from collections.abc import Sequence
 
 from factory.__main__ import main as factory
 
-_VERBS = ("list", "logs", "stop", "resume", "deliver")
+# What each verb takes: operands, then flags.
+_VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "list": ((), ()),
+    "logs": (("LANE",), ("follow",)),
+    "stop": (("LANE",), ()),
+    "resume": (("LANE",), ("queue_seconds",)),
+    "deliver": (("LANE",), ()),
+    "resolve": (("REPO", "PULL"), ("detach", "events", "queue_seconds")),
+    "dispatch": ((), ("dry_run",)),
+}
+_RUN = (("REPO", "ISSUE"), ("stdin", "detach", "events", "model", "queue_seconds"))
 
 
 def words_for(argv: Sequence[str]) -> list[str]:
     """Return the arguments of ``factory`` for those of ``run-lane``; wrong ones end the program."""
+    usage = ["run-lane REPO ISSUE [options]"]
+    usage += [" ".join(("run-lane", verb, *names)) for verb, (names, _) in _VERBS.items()]
     parser = argparse.ArgumentParser(
-        prog="run-lane", description="Let an agent work on an issue.", allow_abbrev=False
+        prog="run-lane",
+        usage="\n       ".join(usage),
+        description="Let an agent work on an issue.",
+        allow_abbrev=False,
     )
-    parser.add_argument("repository", metavar="REPO", help=f"or one of {', '.join(_VERBS)}")
-    parser.add_argument("issue", metavar="ISSUE", nargs="?", help="or a lane")
-    for flag in ("--stdin", "--detach", "--events", "--json", "--follow"):
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    for flag in ("--stdin", "--detach", "--events", "--json", "--follow", "--dry-run"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--model", metavar="NAME")
     parser.add_argument("--queue-seconds", type=float, metavar="N")
-    given = parser.parse_args(argv)
-    is_verb = given.repository in _VERBS
-    if given.issue is None and given.repository != "list":
-        parser.error("an issue, or a lane, is missing")
-    words = ["lane", *(["--json"] if given.json else [])]
-    words += [given.repository] if is_verb else ["run", given.repository]
-    words += [given.issue] if given.issue is not None else []
-    flags = ("follow",) if is_verb else ("stdin", "detach", "events")
-    words += [f"--{name}" for name in flags if getattr(given, name)]
-    if not is_verb and given.model is not None:
-        words.append(f"--model={given.model}")
-    if given.queue_seconds is not None and given.repository not in (
-        "list",
-        "logs",
-        "stop",
-        "deliver",
-    ):
-        words.append(f"--queue-seconds={given.queue_seconds}")
+    given = parser.parse_intermixed_args(argv)
+    verb = given.words[0] if given.words and given.words[0] in _VERBS else ""
+    operands = given.words[1:] if verb else given.words
+    names, flags = _VERBS[verb] if verb else _RUN
+    if len(operands) != len(names) or any(word.startswith("-") for word in operands):
+        wanted = " ".join((*((verb,) if verb else ()), *names))
+        parser.error(f"{' '.join(given.words) or 'nothing'} was given, and {wanted} is wanted")
+    words = ["lane", *(["--json"] if given.json else []), verb or "run", *operands]
+    for name in ("stdin", "detach", "events", "follow", "dry_run", "model", "queue_seconds"):
+        value = getattr(given, name)
+        if value is None or value is False:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if name not in flags:
+            parser.error(f"{option} has no meaning for {verb or 'a run'}")
+        words.append(option if value is True else f"{option}={value}")
     return words
 
 

@@ -9,8 +9,11 @@ from urllib.parse import urlsplit
 from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Request, Response
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
+    """A connection to the server behind a socket file."""
+
     def __init__(self, socket_path: str, timeout_seconds: float) -> None:
+        """Remember where it leads; it is made with the first request."""
         super().__init__("localhost", timeout=timeout_seconds)
         self._socket_path = socket_path
 
@@ -27,7 +30,7 @@ def fetch_through(socket_path: str) -> Fetch:
     def fetch(request: Request, *, timeout_seconds: float = 30.0) -> Response:
         address = urlsplit(request.url)
         target = f"{address.path}?{address.query}" if address.query else address.path
-        connection = _Connection(socket_path, timeout_seconds)
+        connection = Connection(socket_path, timeout_seconds)
         try:
             connection.request(request.method, target, request.body, dict(request.headers))
             answer = connection.getresponse()

@@ -48,7 +48,7 @@ class Model(BaseHTTPRequestHandler):
         plays = re.findall(r"^play: (\S+)", prompt, re.MULTILINE)
         done = sum(item.get("type") == "function_call_output" for item in request["input"])
         for play in plays:
-            if play in STATUSES:
+            if play in STATUSES and done >= len(commands):
                 self.refuse(int(play))
                 return
             if play == "hang" and done >= len(commands):

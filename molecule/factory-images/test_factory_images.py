@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,10 +45,17 @@ def in_image(host: Any, name: str, script: str, *options: str) -> str:
 
 @pytest.fixture
 def tree(host: Any) -> Iterator[Any]:
-    """Give the sources back, and the images that belong to them."""
-    host.check_output(f"rm -rf /root/tree && cp -a {TREE} /root/tree")
+    """Give the sources back, and the images and records that belong to them."""
+    before = in_force(host)
+    host.check_output(
+        f"rm -rf /root/kept && mkdir /root/kept && cp -a {TREE} /root/kept/tree && cp -a {STATE} /root/kept/state"
+    )
     yield host
-    host.check_output(f"rm -rf {TREE} && mv /root/tree {TREE} && factory images build")
+    now = in_force(host)
+    moved = [f"docker tag {before[n]} aina-factory/{n}" for n in before if now.get(n) != before[n]]
+    gone = [f"docker rmi --no-prune aina-factory/{name}" for name in now if name not in before]
+    back = f"rm -rf {TREE} {STATE} && mv /root/kept/tree {TREE} && mv /root/kept/state {STATE}"
+    host.check_output(" && ".join([back, *moved, *gone]))
 
 
 def write(host: Any, path: str, text: str) -> None:
@@ -290,9 +298,13 @@ def test_an_engine_that_does_not_answer_is_not_one_without_images(host: Any) -> 
 
 @pytest.fixture(scope="module")
 def real(host: Any) -> Any:
-    """Build the images that the project ships."""
+    """Build the images that the project ships; what takes minutes is kept for other scenarios."""
+    host.check_output(f"rm -r {STATE}")
+    foundation = SCENARIO.parent / "shared/foundation.sh"
+    subprocess.run([foundation, "load", "factory-images-host"], check=True, capture_output=True)
     run = converge(SCENARIO, factory_images_tree_dir=str(PROJECT / "images"))
     assert run.returncode == 0, run.output
+    subprocess.run([foundation, "save", "factory-images-host"], check=True, capture_output=True)
     return host
 
 

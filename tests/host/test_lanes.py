@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import LANE_COMMAND
 from factory import codex_lane, run_lane
 from factory.lanes import processes, transcript
 
@@ -24,7 +24,13 @@ from factory.lanes import processes, transcript
         ),
         (["list"], ["lane", "list"]),
         (["logs", "demo-1-0a1b2c3d", "--follow"], ["lane", "logs", "demo-1-0a1b2c3d", "--follow"]),
-        (["stop", "demo-1-0a1b2c3d", "--detach"], ["lane", "stop", "demo-1-0a1b2c3d"]),
+        (["stop", "demo-1-0a1b2c3d"], ["lane", "stop", "demo-1-0a1b2c3d"]),
+        (
+            [*LANE_COMMAND[1:], "factory/demo", "5"],
+            ["lane", "resolve", "factory/demo", "5", "--detach"],
+        ),
+        (["dispatch", "--json"], ["lane", "--json", "dispatch"]),
+        (["dispatch", "--dry-run"], ["lane", "dispatch", "--dry-run"]),
     ],
 )
 def test_run_lane_says_nothing_but_what_it_knows(given: list[str], expected: list[str]) -> None:
@@ -40,6 +46,11 @@ def test_run_lane_says_nothing_but_what_it_knows(given: list[str], expected: lis
         ["demo", "17", "--std"],
         ["demo"],
         ["gateway", "x", "y"],
+        ["stop", "demo-1-0a1b2c3d", "--detach"],
+        ["dispatch", "demo"],
+        ["resolve", "demo"],
+        ["--", "--config", "/tmp/mine"],
+        ["--", "demo", "--config=/tmp/mine"],
         [],
     ],
 )
@@ -105,8 +116,18 @@ def test_a_transcript_is_bounded_and_keeps_no_secret(tmp_path: Path) -> None:
 
 
 def test_an_endless_line_comes_in_pieces() -> None:
-    pieces = list(transcript.lines(io.BytesIO(b"x" * (3 << 20))))
-    assert len(pieces) == 3
+    lines = transcript.Lines()
+    pieces = [*lines.feed(b"x" * (3 << 20) + b"y"), *lines.end()]
+    assert [len(piece) for piece in pieces] == [1 << 20, 1 << 20, 1 << 20, 1]
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_transcript_is_cut_into_lines_wherever_its_pieces_end(size: int) -> None:
+    content, lines = b"one\r\n\ntwo\nthree", transcript.Lines()
+    found: list[bytes] = []
+    for start in range(0, len(content), size):
+        found += lines.feed(content[start : start + size])
+    assert [*found, *lines.end()] == [b"one", b"", b"two", b"three"]
 
 
 def test_a_process_is_known_by_more_than_its_number() -> None:

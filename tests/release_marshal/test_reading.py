@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from simulator import Simulator
 
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import policy as policies
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Duplicates
-from factory.__main__ import main
+from factory import run_lane
+from factory.__main__ import build_parser, main
 from release_marshal.test_simulator import NAME, Rig, policy, repository, settings_file
 
 pytestmark = pytest.mark.slow
@@ -186,10 +188,11 @@ def test_the_configured_command_is_asked_to_resolve_a_conflict(
 def test_a_conflict_starts_a_lane_of_the_server_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = tmp_path / "systemd-run"
+    program, *words = policies.LANE_COMMAND
+    command = tmp_path / Path(program).name
     command.write_text(LANE)
     command.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(policies, "LANE_COMMAND", (str(command), *words))
     with Simulator("small") as simulator:
         addresses = simulator.addresses()
         login = {"method": "token_file", "token_file": addresses["token_file"]}
@@ -200,7 +203,8 @@ def test_a_conflict_starts_a_lane_of_the_server_itself(
             assert main(["marshal", "--config", path, "--json"]) == 0
             capsys.readouterr()
 
-        assert (tmp_path / "asked").read_text().splitlines() == [
-            "--quiet --collect --no-block --slice=factory-lanes.slice"
-            f" /usr/local/bin/factory lane run {NAME} 5"
-        ]
+    (asked,) = (tmp_path / "asked").read_text().splitlines()
+    # What the marshal says is what the other end understands: a conflict, and no issue.
+    given = build_parser("lane").parse_args(run_lane.words_for(asked.split()))
+    assert (command.name, given.command, given.verb) == ("run-lane", "lane", "resolve")
+    assert (given.project, given.issue, given.detach) == (NAME, "5", True)

@@ -8,11 +8,11 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.aina.factory.plugins.module_utils import documents
 from ansible_collections.aina.factory.plugins.module_utils.lanes import identity, outcome
@@ -23,9 +23,14 @@ from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import
 from factory import configuration, effects, locks
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
+if TYPE_CHECKING:
+    from factory.lanes.assignment import Task
+
 _log = logging.getLogger(__name__)
 _PROMPT_MAX_BYTES = 1 << 20
 _REPACK_GRACE_DAYS = 2.0
+# There was room when it was dispatched; should it be gone, the next dispatch looks again.
+_DISPATCHED_WAIT_SECONDS = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("issue", metavar="ISSUE", help="the issue's number; 0 with --stdin")
     run.add_argument("--stdin", action="store_true", help="the prompt comes from standard input")
     run.add_argument("--model", metavar="NAME", help="another model that the project allows")
-    run.add_argument("--queue-seconds", type=float, metavar="N", help="wait so long for a place")
-    run.add_argument("--detach", action="store_true", help="return at once")
-    run.add_argument("--events", action="store_true", help="print the agent's events as they come")
+    resolve = verb("resolve", "let an agent resolve a pull request's conflict with its base")
+    resolve.add_argument("project", metavar="REPO", help="a project's name, or owner/name")
+    resolve.add_argument("issue", metavar="PULL", help="the pull request's number")
+    dispatch = verb("dispatch", "start lanes for the open issues that ask for one")
+    dispatch.add_argument("--dry-run", action="store_true", help="say what would be started")
+    for chosen in (run, resolve):
+        chosen.add_argument(
+            "--queue-seconds", type=float, metavar="N", help="wait so long for a place"
+        )
+        chosen.add_argument("--detach", action="store_true", help="return at once")
+        chosen.add_argument(
+            "--events", action="store_true", help="print the agent's events as they come"
+        )
     resume = verb("resume", "go on where a lane was cut off")
     resume.add_argument("lane", metavar="LANE")
     resume.add_argument("--queue-seconds", type=float, metavar="N")
@@ -79,6 +94,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     settings = from_section(whole.section("lanes"))
     verbs: dict[str, Callable[[Settings, Path, argparse.Namespace], Outcome]] = {
         "run": _run,
+        "resolve": _resolve,
+        "dispatch": _dispatch,
         "resume": _resume,
         "list": _list,
         "logs": _logs,
@@ -93,7 +110,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 
 def _run(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
-    from factory.lanes import supervisor
+    from factory.lanes.assignment import Task
 
     project = settings.project(arguments.project)
     issue = (
@@ -104,20 +121,45 @@ def _run(settings: Settings, lock_directory: Path, arguments: argparse.Namespace
             allowed = ", ".join(project.models)
             raise UsageError(f"--model {arguments.model}: {project.name} may use {allowed}")
         project = replace(project, model=arguments.model)
-    if arguments.detach:
-        return _detach(arguments)
     text = ""
     if arguments.stdin:
+        if arguments.detach:
+            raise UsageError("--detach: a lane with its prompt on standard input stays with you")
         text = sys.stdin.buffer.read(_PROMPT_MAX_BYTES).decode(errors="replace")
         if not text.strip():
             raise UsageError("--stdin: the prompt on standard input is empty")
-    task = supervisor.Task(
-        project,
-        issue,
-        text=text,
-        queue_seconds=arguments.queue_seconds,
-        listener=_listener(arguments),
-    )
+    return _attend(settings, lock_directory, arguments, Task(project, issue, text=text))
+
+
+def _resolve(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes.assignment import Task
+
+    project = settings.project(arguments.project)
+    task = Task(project, identity.issue_number(arguments.issue), is_conflict=True)
+    return _attend(settings, lock_directory, arguments, task)
+
+
+def _attend(
+    settings: Settings, lock_directory: Path, arguments: argparse.Namespace, task: Task
+) -> Outcome:
+    """Start the lane and stay with it, or have the server do so."""
+    if arguments.detach:
+        from factory.lanes import room
+
+        _require_root()
+        closed = room.draining()
+        if closed is not None:
+            return _refused(closed.code, closed.words)
+        words = [arguments.verb, task.project.name, str(task.issue)]
+        if arguments.queue_seconds is not None:
+            words.append(f"--queue-seconds={arguments.queue_seconds}")
+        if arguments.verb == "run":
+            words.append(f"--model={task.project.model}")
+        trouble = _detach(arguments.config, words, task.project.name, task.issue)
+        if trouble:
+            return _refused("detach", trouble)
+        return Outcome(Exit.DONE, {"detached": True}, "started; see factory lane list")
+    task = replace(task, queue_seconds=arguments.queue_seconds, listener=_listener(arguments))
     done = _start(settings, lock_directory, task)
     if arguments.events:
         return replace(done, text=json.dumps({"type": "lane.result", **done.document}))
@@ -139,11 +181,10 @@ def _listener(arguments: argparse.Namespace) -> Callable[[bytes], None]:
     return show
 
 
-def _start(settings: Settings, lock_directory: Path, task: Any) -> Outcome:
+def _start(settings: Settings, lock_directory: Path, task: Task) -> Outcome:
     from factory.lanes import engine, reaping, supervisor
 
-    if os.geteuid() != 0:
-        raise UsageError("a lane is started as root; use run-lane, which may do just that")
+    _require_root()
     if reaping.is_due(settings):
         with (
             suppress(LockedError, engine.EngineError),
@@ -153,11 +194,14 @@ def _start(settings: Settings, lock_directory: Path, task: Any) -> Outcome:
     try:
         result = supervisor.Lane(settings, task, lock_directory).run()
     except supervisor.RefusedError as error:
-        return Outcome(
-            Exit.FAILED, {"outcome": "refused", "error": str(error)}, f"factory: {error}"
-        )
+        return _refused(error.code, str(error))
     good = result["outcome"] in outcome.GOOD and not result["delivery"].startswith("failed")
     return Outcome(Exit.DONE if good else Exit.FAILED, result, _summary(result))
+
+
+def _refused(code: str, words: str) -> Outcome:
+    document = {"outcome": "refused", "reason": code, "error": words}
+    return Outcome(Exit.FAILED, document, f"factory: {words}")
 
 
 def _summary(result: dict[str, Any]) -> str:
@@ -170,23 +214,48 @@ def _summary(result: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _detach(arguments: argparse.Namespace) -> Outcome:
+def _detach(config: str, words: Sequence[str], project: str, issue: int) -> str:
+    """Have the server run a lane; return what is wrong. One unit for one issue, and so one lane."""
     argv = [
-        *("systemd-run", "--collect", "--quiet", "--slice=system.slice"),
-        *("/usr/local/bin/factory", "lane", f"--config={arguments.config}", "run"),
-        *(arguments.project, arguments.issue),
+        *("systemd-run", "--collect", "--quiet", f"--unit=factory-lane-{project}-{issue}"),
+        *("/usr/local/bin/factory", "lane", f"--config={config}", *words),
     ]
-    if arguments.stdin:
-        raise UsageError("--detach: a lane with its prompt on standard input cannot be left alone")
     done = effects.run(argv, timeout_seconds=30)
-    if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()
-        return Outcome(Exit.FAILED, {"error": words}, f"factory: {words}")
-    return Outcome(Exit.DONE, {"detached": True}, "started; see factory lane list")
+    return "" if done.ok else done.stderr.decode(errors="replace").strip()
+
+
+def _dispatch(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes import dispatching
+
+    _require_root()
+
+    def start(project: str, issue: int) -> str:
+        words = ["run", project, str(issue), f"--queue-seconds={_DISPATCHED_WAIT_SECONDS}"]
+        return _detach(arguments.config, words, project, issue)
+
+    with locks.exclusive(lock_directory / dispatching.LOCK):
+        document = dispatching.run(settings, start, dry_run=arguments.dry_run)
+    rows = [
+        f"{item['verb']:<6} {item['project']} #{item['issue']}  {item['title'][:50]}  ({item['why']})"
+        for item in document["issues"]
+    ]
+    rows += [f"failed: {words}" for words in document["failures"]]
+    rows += [document["closed"]] if document["closed"] else []
+    failed = bool(document["failures"])
+    return Outcome(
+        Exit.FAILED if failed else Exit.DONE,
+        {**document, "changed": document["started"] > 0},
+        "\n".join(rows) or "no open issue asks for a lane",
+    )
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise UsageError("a lane is started as root; use run-lane, which may do just that")
 
 
 def _resume(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
-    from factory.lanes import supervisor
+    from factory.lanes.assignment import Task
 
     result = _result(settings, arguments.lane)
     project = settings.project(str(result["project"]))
@@ -195,8 +264,13 @@ def _resume(settings: Settings, lock_directory: Path, arguments: argparse.Namesp
     if not issue and not text:
         prompt = Path(settings.state_dir, arguments.lane, "prompt.md")
         text = prompt.read_text(encoding="utf-8")
-    task = supervisor.Task(
-        project, issue, text=text, resume=arguments.lane, queue_seconds=arguments.queue_seconds
+    task = Task(
+        project,
+        issue,
+        text=text,
+        resume=arguments.lane,
+        is_conflict=bool(result.get("is_conflict")),
+        queue_seconds=arguments.queue_seconds,
     )
     return _start(settings, lock_directory, task)
 
@@ -286,10 +360,8 @@ def _stop(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Ou
 
 def _deliver(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
     from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
-    from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
     from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import CollectError
-    from ansible_collections.aina.factory.plugins.module_utils.lanes.forge import Forge
-    from factory.lanes import supervisor
+    from factory.lanes import delivery
 
     result = _result(settings, arguments.lane)
     if result.get("pull_request"):
@@ -297,13 +369,11 @@ def _deliver(settings: Settings, _locks: Path, arguments: argparse.Namespace) ->
     if not result.get("head"):
         raise UsageError(f"lane {arguments.lane} has no work to deliver: {result['outcome']}")
     project = settings.project(str(result["project"]))
-    token = supervisor.token_of(settings, project)
-    fetch = effects.https_fetch(settings.github.ca_file or None)
-    forge = Forge(Transport(fetch, settings.github.api_url, token, time.time), project.repository)
+    token, forge = delivery.github(settings, project)
     result = {"guarded_paths": [], "title": "", "subject": "", **result}
     path = Path(settings.state_dir, arguments.lane, "result.json")
     try:
-        supervisor.deliver(settings, project, forge, token(), result)
+        delivery.deliver(settings, project, forge, token(), result)
     except (CollectError, ForgeError, OSError) as error:
         return Outcome(Exit.FAILED, {**result, "error": str(error)}, f"factory: {error}")
     documents.replace(path, result)
@@ -329,17 +399,18 @@ def _reap(settings: Settings, lock_directory: Path, arguments: argparse.Namespac
 
 def _mirrors(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
     from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import CollectError
-    from factory.lanes import supervisor
+    from factory.lanes import delivery
 
     heads: dict[str, str] = {}
     failures: list[str] = []
     for project in settings.projects:
         try:
-            token = supervisor.token_of(settings, project)
+            token, _ = delivery.github(settings, project)
             with locks.exclusive(lock_directory / f"factory-mirror-{project.name}.lock"):
-                mirror = supervisor.repository(settings, project, token())
-                heads[project.name] = mirror.update(project.default_branch)
+                mirror = delivery.repository(settings, project, token())
+                heads[project.name] = mirror.update(project.default_branch).base
                 if arguments.repack:
+                    mirror.forget_pulls(_issues_of_lanes(settings, project.name))
                     longest = project.limits.timeout_seconds / 86400
                     mirror.repack(longest + _REPACK_GRACE_DAYS)
         except (CollectError, OSError, LockedError) as error:
@@ -348,6 +419,12 @@ def _mirrors(settings: Settings, lock_directory: Path, arguments: argparse.Names
     return Outcome(
         Exit.FAILED if failures else Exit.DONE, {"heads": heads, "failures": failures}, text
     )
+
+
+def _issues_of_lanes(settings: Settings, project: str) -> set[int]:
+    """Return the numbers that the project's lanes, of which anything is kept, worked on."""
+    paths = Path(settings.state_dir).glob(f"{project}-*/")
+    return {int(path.name.rsplit("-", 2)[1]) for path in paths if identity.is_lane(path.name)}
 
 
 def _store(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
@@ -369,7 +446,7 @@ def _store(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> 
 
 
 def _gateway(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
-    from factory.lanes import gateway
+    from factory.lanes import gateway, wicket
 
-    gateway.serve(Path(settings.run_dir), settings.upstream_ca_file, Path(gateway.CONTROL_SOCKET))
+    gateway.serve(Path(settings.run_dir), settings.upstream_ca_file, Path(wicket.CONTROL_SOCKET))
     return Outcome(Exit.DONE, {}, "ended")

@@ -29,9 +29,8 @@ from ansible_collections.aina.factory.plugins.module_utils.lanes.gateway import 
     Ledger,
     Stream,
 )
+from factory.lanes.wicket import PERMIT, SOCKET, SOCKET_DIR
 
-CONTROL_SOCKET = "/run/factory-lane-gateway/control.sock"
-PERMIT, SOCKET_DIR, SOCKET = "permit.json", "gw", "gw.sock"
 CONNECT_SECONDS = 30.0
 # A model that thinks sends a sign of life more often than this.
 ANSWER_SECONDS = 600.0
@@ -369,18 +368,3 @@ def notify(message: str) -> None:
         name = f"\0{address[1:]}" if address.startswith("@") else address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
             link.sendto(message.encode(), name)
-
-
-def ask(verb: str, lane: str, control: Path = Path(CONTROL_SOCKET)) -> str:
-    """Ask the running gateway.
-
-    Raises:
-        OSError: it does not answer.
-
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-        link.settimeout(10)
-        link.connect(str(control))
-        link.sendall(f"{verb} {lane}\n".encode())
-        with link.makefile("r", encoding="utf-8") as stream:
-            return stream.readline().strip()

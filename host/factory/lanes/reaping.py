@@ -12,7 +12,7 @@ from typing import Any
 from ansible_collections.aina.factory.plugins.module_utils import documents
 from ansible_collections.aina.factory.plugins.module_utils.lanes import identity, outcome, reaper
 from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import Settings
-from factory.lanes import engine, gateway, processes, supervisor
+from factory.lanes import assignment, delivery, engine, processes, room, supervisor, wicket
 
 LOCK = "factory-lanes-reaper.lock"
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def survey(settings: Settings) -> reaper.Seen:
     containers = engine.lanes()
     places: dict[str, str] = {}
     for path in Path(settings.run_dir).glob("*/"):
-        owner = documents.read(path / supervisor.OWNER) or {}
+        owner = documents.read(path / room.OWNER) or {}
         places[path.name] = str(owner.get("supervisor", ""))
     unfinished: dict[str, str] = {}
     for path in Path(settings.state_dir).glob(f"*/{supervisor.STATE}"):
@@ -45,7 +45,7 @@ def survey(settings: Settings) -> reaper.Seen:
 
 def is_due(settings: Settings) -> bool:
     """Whether somebody who watched a lane is gone; only files are looked at."""
-    names = [supervisor.OWNER, supervisor.STATE]
+    names = [room.OWNER, supervisor.STATE]
     roots = [settings.run_dir, settings.state_dir]
     for root, name in zip(roots, names, strict=True):
         for path in Path(root).glob(f"*/{name}"):
@@ -89,7 +89,7 @@ def _carry_out(settings: Settings, lock_directory: Path, step: reaper.Step) -> N
     if step.verb in {"end", "finish"}:
         _finish(settings, lock_directory, step)
     with contextlib.suppress(OSError):
-        gateway.ask("close", step.lane)
+        wicket.ask("close", step.lane)
     shutil.rmtree(Path(settings.run_dir, Path(step.lane).name), ignore_errors=True)
 
 
@@ -98,7 +98,11 @@ def _lane(settings: Settings, lock_directory: Path, name: str) -> supervisor.Lan
     state = documents.read(Path(settings.state_dir, name, supervisor.STATE)) or {}
     for project in settings.projects:
         if project.name == state.get("project"):
-            task = supervisor.Task(project, int(state.get("issue") or 0))
+            task = assignment.Task(
+                project,
+                int(state.get("issue") or 0),
+                is_conflict=bool(state.get("is_conflict")),
+            )
             return supervisor.Lane(settings, task, lock_directory, name=name)
     return None
 
@@ -117,12 +121,13 @@ def _finish(settings: Settings, lock_directory: Path, step: reaper.Step) -> None
     if lane is None or not lane.directory.is_dir():
         return
     state = documents.read(lane.directory / supervisor.STATE) or {}
-    base = str(state.get("base") or "")
-    work, trouble = lane._collect(base) if base else (None, "")
+    start = assignment.start_of(state)
+    work, trouble = lane._collect(start) if start.base else (None, "")
     model = outcome.model_of(supervisor.gateway_lines(lane.directory))
     began = documents.seconds_of(str(state["started_at"])) if state.get("started_at") else 0.0
     result = {
-        **lane._head(base),
+        **lane._head(),
+        **vars(start),
         "outcome": outcome.INTERRUPTED,
         "detail": trouble or f"{step.why}; factory lane resume {step.lane} goes on from here",
         "started_at": state.get("started_at"),
@@ -157,7 +162,7 @@ def _forget(settings: Settings, name: str) -> None:
     for project in settings.projects:
         if project.name == result.get("project") and result.get("head"):
             with contextlib.suppress(Exception):
-                supervisor.repository(settings, project, "", results=True).forget(name)
+                delivery.repository(settings, project, "", results=True).forget(name)
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -9,7 +9,7 @@ from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import
     LaneProject,
     Settings,
 )
-from factory.lanes import engine, supervisor
+from factory.lanes import delivery, engine
 
 SECONDS = 3600.0
 _LOCK_FILE, _MANIFEST = "pnpm-lock.yaml", "package.json"
@@ -23,7 +23,7 @@ def fill(settings: Settings, project: LaneProject) -> str:
         EngineError: the packages cannot be had.
 
     """
-    mirror = supervisor.repository(settings, project, "")
+    mirror = delivery.repository(settings, project, "")
     found = {name: mirror.show(project.default_branch, name) for name in (_LOCK_FILE, _MANIFEST)}
     if not found[_LOCK_FILE]:
         return f"no {_LOCK_FILE}"

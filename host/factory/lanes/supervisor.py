@@ -10,20 +10,16 @@ import pwd
 import re
 import secrets
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents, drain
-from ansible_collections.aina.factory.plugins.module_utils.github import login
+from ansible_collections.aina.factory.plugins.module_utils import documents
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
-from ansible_collections.aina.factory.plugins.module_utils.github.git import git_environment
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
 from ansible_collections.aina.factory.plugins.module_utils.lanes import (
     admission,
     collect,
@@ -31,27 +27,24 @@ from ansible_collections.aina.factory.plugins.module_utils.lanes import (
     frames,
     identity,
     outcome,
-    prompt,
     reaper,
 )
-from ansible_collections.aina.factory.plugins.module_utils.lanes.forge import (
-    PERMISSIONS,
-    Forge,
-    Issue,
-)
+from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import Start
+from ansible_collections.aina.factory.plugins.module_utils.lanes.forge import Forge
 from ansible_collections.aina.factory.plugins.module_utils.lanes.gateway import Permit
 from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
     MIB,
     LaneProject,
     Settings,
 )
-from factory import effects
-from factory.lanes import engine, gateway, processes, transcript
+from factory.lanes import assignment, delivery, engine, processes, room, transcript, wicket
+from factory.lanes.assignment import Assignment, Task
+from factory.lanes.room import OWNER
 from factory.locks import exclusive
 from factory.outcome import LockedError
 
 ADMISSION_LOCK = "factory-lanes-admission.lock"
-OWNER, STOP = "owner.json", "stop"
+STOP = "stop"
 STATE, RESULT = "state.json", "result.json"
 TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
     "transcript.jsonl",
@@ -63,7 +56,8 @@ RESIDUE = "residue.json"
 _POLL_SECONDS = 0.2
 _QUEUE_POLL_SECONDS = 0.5
 _SHOW_SECONDS = 15.0
-_MIRROR_WAIT_SECONDS = 600.0
+# What stands between two states of the engine is looked at again, so often and after so long.
+_RESIDUE_LOOKS, _RESIDUE_SECONDS = 3, 0.5
 # How long a lane may take to hand over once its agent was told to end.
 _HANDOVER_SECONDS = 60
 # An engine that was killed is started again by then.
@@ -74,19 +68,27 @@ _log = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
-    """The lane was not started; the message says what is in the way and what to do."""
+    """The lane was not started: ``code`` for programs, and words on what to do."""
+
+    def __init__(self, code: str, words: str) -> None:
+        """Keep both."""
+        super().__init__(words)
+        self.code = code
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is asked for. Without an ``issue`` the prompt is the caller's own text."""
+class GatewayError(OSError):
+    """The lanes' gateway does not answer, or refuses."""
 
-    project: LaneProject
-    issue: int
-    text: str = ""
-    resume: str = ""
-    queue_seconds: float | None = None
-    listener: Callable[[bytes], None] | None = None
+
+# What keeps a lane from starting, and what that is called; the first that fits.
+_REFUSALS: dict[type[Exception], str] = {
+    ForgeError: "github",
+    collect.CollectError: "git",
+    engine.EngineError: "engine",
+    GatewayError: "gateway",
+    LockedError: "locked",
+    OSError: "host",
+}
 
 
 @dataclass
@@ -121,12 +123,14 @@ class Lane:
         return Path(self.settings.run_dir, self.name)
 
     def _mirror(self, token: str, *, results: bool = False) -> collect.Repository:
-        return repository(self.settings, self.project, token, results=results)
+        return delivery.repository(self.settings, self.project, token, results=results)
 
     # --- The run -----------------------------------------------------------------------
 
     def run(self) -> dict[str, Any]:
         """Run the lane and return its result.
+
+        The container starts while GitHub and git are asked: it waits for where it begins.
 
         Raises:
             RefusedError: it was not started.
@@ -134,64 +138,91 @@ class Lane:
 
         """
         asked_at = time.time()
-        token = token_of(self.settings, self.project)
-        forge = Forge(self._transport(token), self.project.repository)
-        self._admit()
-        try:
-            with ThreadPoolExecutor() as pool:
-                base = pool.submit(self._update_mirror, token())
-                issue = pool.submit(self._issue, forge)
-                parent = pool.submit(engine.cgroup_parent, self.settings.slice)
-                self._open_gateway()
-                found = (base.result(), issue.result(), parent.result())
-        except (
-            *(collect.CollectError, ForgeError, engine.EngineError),
-            *(OSError, LockedError),
-        ) as error:
-            self._clear()
-            shutil.rmtree(self.directory, ignore_errors=True)
-            raise RefusedError(str(error)) from error
-        return self._work(asked_at, forge, token, *found)
+        box: engine.Box | None = None
+        with ThreadPoolExecutor() as pool:
+            parent = pool.submit(engine.cgroup_parent, self.settings.slice, pool)
+            github = pool.submit(delivery.github, self.settings, self.project)
+            self._admit()
+            try:
+                earlier = self._seed()
+                owner = self._make_place()
+                opened = pool.submit(self._open_gateway, owner)
+                found = pool.submit(self._find, pool, github, earlier)
+                if not (self._mirror("").directory / "HEAD").exists():
+                    found.result()
+                place = self._place_of(earlier, parent.result())
+                box = engine.start(
+                    container.name(self.name),
+                    container.creation(self.project, place),
+                    place.deadline - time.time() + _ENGINE_WAIT_SECONDS,
+                )
+                opened.result()
+                assigned = found.result()
+            except tuple(_REFUSALS) as error:
+                self._give_up(box)
+                code = next(name for kind, name in _REFUSALS.items() if isinstance(error, kind))
+                raise RefusedError(code, str(error)) from error
+            except BaseException:
+                self._give_up(box)
+                raise
+            token, forge = github.result()
+        return self._work(asked_at, forge, token, assigned, box, place.deadline)
+
+    def _find(
+        self, pool: ThreadPoolExecutor, github: Future[delivery.GitHub], earlier: dict[str, Any]
+    ) -> Assignment:
+        token, forge = github.result()
+        return assignment.find(
+            self.task, pool, forge, lambda: self._mirror(token()), self.lock_directory, earlier
+        )
+
+    def _give_up(self, box: engine.Box | None) -> None:
+        if box is not None:
+            with contextlib.suppress(engine.EngineError):
+                engine.remove(box.id)
+        self._clear()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _place_of(self, earlier: dict[str, Any], parent: str) -> container.Place:
+        socket_dir = self.place / wicket.SOCKET_DIR
+        seed = self.directory / "seed"
+        return container.Place(
+            lane=self.name,
+            issue=self.task.issue,
+            socket_dir=str(socket_dir),
+            mirror=str(self._mirror("").directory),
+            store=self.settings.store_dir if Path(self.settings.store_dir).is_dir() else "",
+            seed=str(seed) if seed.is_dir() else "",
+            cgroup_parent=parent,
+            deadline=time.time() + self.project.limits.timeout_seconds + _HANDOVER_SECONDS,
+            supervisor=processes.identity(),
+            session=str(earlier.get("session") or ""),
+        )
 
     def _work(
         self,
         asked_at: float,
         forge: Forge,
         token: Callable[[], str],
-        base: str,
-        issue: Issue,
-        parent: str,
+        assigned: Assignment,
+        box: engine.Box,
+        deadline: float,
     ) -> dict[str, Any]:
-        started_at = time.time()
-        seed = self._seed()
-        base = str(seed.get("base") or base)
-        place = container.Place(
-            lane=self.name,
-            issue=self.task.issue,
-            base=base,
-            socket_dir=str(self.place / gateway.SOCKET_DIR),
-            mirror=str(self._mirror("").directory),
-            store=self.settings.store_dir if Path(self.settings.store_dir).is_dir() else "",
-            seed=str(self.directory / "seed") if seed else "",
-            cgroup_parent=parent,
-            deadline=started_at + self.project.limits.timeout_seconds + _HANDOVER_SECONDS,
-            supervisor=processes.identity(),
-            session=str(seed.get("session") or ""),
-        )
-        self._state("running", base=base, deadline=documents.moment(place.deadline))
-        words = self.task.text or prompt.compose(
-            self.project.repository, issue.number, issue.title, issue.body
-        )
-        (self.directory / "prompt.md").write_text(words, encoding="utf-8")
-        (self.directory / "prompt.md").chmod(0o640)
+        started_at, start = time.time(), assigned.start
+        box.send(f"{start.base} {start.onto}\n{assigned.words}".encode())
+        where = {"base": start.base, "onto": start.onto}
+        self._state("running", **where, deadline=documents.moment(deadline))
+        prompt = self.directory / "prompt.md"
+        prompt.write_text(assigned.words, encoding="utf-8")
+        prompt.chmod(0o640)
         with ThreadPoolExecutor(1) as pool:
             # Beside the start: a running container stands on what it uses, so that is none of its leftovers.
             seen = pool.submit(engine.snapshot, Path(self.settings.run_dir))
-            status = self._supervise(container.argv(self.project, place), words.encode())
+            self._supervise(box)
         self._last_rites()
-        result = self._conclude(status, base, asked_at, started_at, issue)
+        result = self._conclude(box.status, assigned, asked_at, started_at)
         with contextlib.suppress(OSError):
-            gateway.ask("close", self.name)
+            wicket.ask("close", self.name)
         if result["outcome"] in outcome.DELIVERED:
             self._deliver(forge, token, result)
         shutil.rmtree(self.directory / "seed", ignore_errors=True)
@@ -206,7 +237,7 @@ class Lane:
         """Wait for a place and take it.
 
         Raises:
-            RefusedError: the waiting time is over.
+            RefusedError: the waiting time is over, or waiting would hold the server up.
 
         """
         wait = self.task.queue_seconds
@@ -215,16 +246,19 @@ class Lane:
         while True:
             with self._admission():
                 obstacle = self._obstacle()
-                if not obstacle:
+                if obstacle is None:
                     self._take_place()
                     return
+            if obstacle.code == room.DRAINING:
+                raise RefusedError(obstacle.code, obstacle.words)
             if time.monotonic() >= deadline:
                 raise RefusedError(
-                    f"{obstacle}; waited {limit:.0f} s (lanes.queue_timeout_minutes)"
+                    obstacle.code,
+                    f"{obstacle.words}; waited {limit:.0f} s (lanes.queue_timeout_minutes)",
                 )
-            if obstacle != said:
-                _log.info("waiting: %s", obstacle)
-                said = obstacle
+            if obstacle.words != said:
+                _log.info("waiting: %s", obstacle.words)
+                said = obstacle.words
             time.sleep(_QUEUE_POLL_SECONDS)
 
     @contextlib.contextmanager
@@ -235,24 +269,12 @@ class Lane:
                 yield
                 return
             time.sleep(0.05)
-        raise RefusedError(f"{ADMISSION_LOCK} was held for 30 s; see who holds it")
+        raise RefusedError("locked", f"{ADMISSION_LOCK} was held for 30 s; see who holds it")
 
-    def _obstacle(self) -> str:
-        if Path(drain.MARK).exists():
-            return f"the server is emptied of work ({drain.MARK}); factory drain --end ends that"
-        running: list[tuple[str, int]] = []
-        for path in Path(self.settings.run_dir).glob(f"*/{OWNER}"):
-            owner = documents.read(path) or {}
-            running.append((str(owner.get("project")), int(owner.get("issue") or -1)))
-        statistics = os.statvfs(self.settings.state_dir)
-        load = admission.Load(
-            running=[
-                pair if pair[1] > 0 else (pair[0], -index - 1) for index, pair in enumerate(running)
-            ],
-            free_disk_bytes=statistics.f_bavail * statistics.f_frsize,
-            available_memory_bytes=_available_memory_bytes(),
+    def _obstacle(self) -> admission.Obstacle | None:
+        return room.draining() or admission.obstacle(
+            self.settings, self.project, self.task.issue, room.load(self.settings)
         )
-        return admission.obstacle(self.settings, self.project, self.task.issue, load)
 
     def _take_place(self) -> None:
         self.name = identity.lane_id(self.project.name, self.task.issue, secrets.token_hex(4))
@@ -273,11 +295,12 @@ class Lane:
             "project": self.project.name,
             "repository": self.project.repository,
             "issue": self.task.issue,
+            "is_conflict": self.task.is_conflict,
             "engine": self.project.engine.name,
             "model": self.project.model,
             "supervisor": processes.identity(),
             "started_at": before.get("started_at") or documents.moment(time.time()),
-            **{key: value for key, value in before.items() if key in ("base", "deadline")},
+            **{key: value for key, value in before.items() if key in ("base", "onto", "deadline")},
             **more,
             "state": state,
             "updated_at": documents.moment(time.time()),
@@ -286,49 +309,24 @@ class Lane:
 
     # --- What it needs -----------------------------------------------------------------
 
-    def _transport(self, token: Callable[[], str]) -> Transport:
-        fetch = effects.https_fetch(self.settings.github.ca_file or None)
-        return Transport(fetch, self.settings.github.api_url, token, time.time)
-
-    def _update_mirror(self, token: str) -> str:
-        mirror = self._mirror(token)
-        deadline = time.monotonic() + _MIRROR_WAIT_SECONDS
-        while True:
-            try:
-                lock = self.lock_directory / f"factory-mirror-{self.project.name}.lock"
-                with exclusive(lock):
-                    return mirror.update(self.project.default_branch)
-            except LockedError:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.05)
-
-    def _issue(self, forge: Forge) -> Issue:
-        if not self.task.issue:
-            return Issue(0, "", "")
-        return forge.issue(self.task.issue)
-
     def _seed(self) -> dict[str, Any]:
         """Hand what an earlier lane has left to this one; return what is known of it."""
         if not self.task.resume:
             return {}
-        earlier = Path(self.settings.state_dir, identity.checked(self.task.resume))
-        result = documents.read(earlier / RESULT) or {}
+        directory = Path(self.settings.state_dir, identity.checked(self.task.resume))
+        result = documents.read(directory / RESULT) or {}
         seed = self.directory / "seed"
         seed.mkdir(mode=0o755)
         for name in (BUNDLE, SESSIONS):
-            if (earlier / name).is_file():
-                shutil.copyfile(earlier / name, seed / name)
+            if (directory / name).is_file():
+                shutil.copyfile(directory / name, seed / name)
                 (seed / name).chmod(0o644)
         has_session = (seed / SESSIONS).is_file() and self.project.engine.resume_command
-        return {
-            "base": result.get("base"),
-            "session": result.get("session") if has_session else "",
-            "lane": self.task.resume,
-        }
+        return result if has_session else {**result, "session": ""}
 
-    def _open_gateway(self) -> None:
-        limits, owner = self.project.limits, pwd.getpwnam(self.settings.gateway_user)
+    def _make_place(self) -> pwd.struct_passwd:
+        """Make what the gateway and the container share; return whose it is."""
+        owner = pwd.getpwnam(self.settings.gateway_user)
         log = self.directory / GATEWAY_LOG
         log.touch(mode=0o640)
         os.chown(log, owner.pw_uid, owner.pw_gid)
@@ -336,9 +334,13 @@ class Lane:
         os.chown(self.directory, 0, owner.pw_gid)
         self.directory.chmod(0o710)
         os.chown(self.place, 0, owner.pw_gid)
-        sockets = self.place / gateway.SOCKET_DIR
+        sockets = self.place / wicket.SOCKET_DIR
         sockets.mkdir(mode=0o755)
         os.chown(sockets, owner.pw_uid, owner.pw_gid)
+        return owner
+
+    def _open_gateway(self, owner: pwd.struct_passwd) -> None:
+        limits = self.project.limits
         permit = Permit(
             lane=self.name,
             route=self.project.engine.route,
@@ -347,51 +349,35 @@ class Lane:
             requests_per_minute=limits.requests_per_minute,
             requests_max_count=limits.requests_max_count,
             connect_allowed=self.settings.connect_allowed,
-            log_path=str(log),
+            log_path=str(self.directory / GATEWAY_LOG),
         )
-        documents.replace(self.place / gateway.PERMIT, permit.document(), mode=0o640)
-        os.chown(self.place / gateway.PERMIT, 0, owner.pw_gid)
+        documents.replace(self.place / wicket.PERMIT, permit.document(), mode=0o640)
+        os.chown(self.place / wicket.PERMIT, 0, owner.pw_gid)
         try:
-            answer = gateway.ask("open", self.name)
+            answer = wicket.ask("open", self.name)
         except OSError as error:
-            raise OSError(
+            raise GatewayError(
                 f"the lanes' gateway does not answer ({error}); see systemctl status "
                 "factory-lane-gateway"
             ) from error
         if answer != "ok":
-            raise OSError(f"the lanes' gateway refuses: {answer}")
+            raise GatewayError(f"the lanes' gateway refuses: {answer}")
 
     # --- Watching it -------------------------------------------------------------------
 
-    def _supervise(self, argv: list[str], words: bytes) -> int:
-        """Run the container, drain it, hold it to its limits; return its exit status."""
-        limits = self.project.limits
-        # A session of its own: what ends the terminal's processes does not end the client.
-        process = subprocess.Popen(
-            ["docker", *argv],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True,
-        )  # fmt: skip
-        if process.stdin is None or process.stdout is None or process.stderr is None:
-            raise OSError("the engine's client has no pipes")
-        threads = [
-            threading.Thread(target=_feed, args=(process.stdin, words), daemon=True),
-            threading.Thread(target=self._read_frames, args=(process.stdout,), daemon=True),
-            threading.Thread(target=self._read_transcript, args=(process.stderr,), daemon=True),
-        ]
-        for thread in threads:
-            thread.start()
-        deadline = time.monotonic() + limits.timeout_seconds
-        while process.poll() is None:
+    def _supervise(self, box: engine.Box) -> None:
+        """Drain the container to its end and hold it to its limits."""
+        reader = threading.Thread(target=self._read, args=(box,), daemon=True)
+        reader.start()
+        self._last_sign = time.monotonic()
+        deadline = self._last_sign + self.project.limits.timeout_seconds
+        while not box.wait(_POLL_SECONDS):
             self._show_life()
             why = self._due(deadline)
             if why and not self._ended_by:
                 self._ended_by = why
                 threading.Thread(target=self._end, daemon=True).start()
-            time.sleep(_POLL_SECONDS)
-        for thread in threads:
-            thread.join(timeout=30)
-        return process.returncode
+        reader.join(timeout=30)
 
     def _show_life(self) -> None:
         """Write down, now and then, when the agent last said something."""
@@ -415,26 +401,39 @@ class Lane:
     def _gateway_is_busy(self) -> bool:
         """Whether the model has given a sign of life lately; then the agent waits for it."""
         try:
-            status = json.loads(gateway.ask("status", self.name))
+            status = json.loads(wicket.ask("status", self.name))
             return float(status["idle_seconds"]) < self.project.limits.idle_seconds
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def _end(self) -> None:
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(engine.EngineError):
             engine.end(container.name(self.name), _HANDOVER_SECONDS if not self._broken else 1)
 
-    def _read_frames(self, stream: IO[bytes]) -> None:
-        reader = frames.Reader(self.project.limits.bundle_max_mib * MIB)
-        read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+    def _read(self, box: engine.Box) -> None:
+        limits = self.project.limits
+        reader = frames.Reader(limits.bundle_max_mib * MIB)
+        path, lines = self.directory / TRANSCRIPT, transcript.Lines()
+        with transcript.Writer(path, limits.transcript_max_mib * MIB) as writer:
+            for is_transcript, piece in box.output():
+                if is_transcript:
+                    self._last_sign = time.monotonic()
+                    self._tell(writer, lines.feed(piece))
+                elif not self._broken:
+                    self._take(reader, piece)
+            self._tell(writer, lines.end())
         try:
-            while chunk := read(1 << 16):
-                if not self._broken:
-                    self._take(reader, chunk)
             if not self._broken:
                 reader.end()
         except frames.FrameError as error:
-            self._broken = self._broken or str(error)
+            self._broken = str(error)
+
+    def _tell(self, writer: transcript.Writer, lines: Iterator[bytes]) -> None:
+        for line in lines:
+            written = writer.write(line)
+            if self.task.listener is not None and written:
+                with contextlib.suppress(OSError):
+                    self.task.listener(written)
 
     def _take(self, reader: frames.Reader, chunk: bytes) -> None:
         try:
@@ -456,16 +455,6 @@ class Lane:
                 candidate.replace(self.directory / name)
         if handover.is_final:
             self._final = handover
-
-    def _read_transcript(self, stream: IO[bytes]) -> None:
-        limit = self.project.limits.transcript_max_mib * MIB
-        with transcript.Writer(self.directory / TRANSCRIPT, limit) as writer:
-            for line in transcript.lines(stream):
-                self._last_sign = time.monotonic()
-                written = writer.write(line)
-                if self.task.listener is not None and written:
-                    with contextlib.suppress(OSError):
-                        self.task.listener(written)
 
     def _last_rites(self) -> None:
         """Make sure that no container is left, rescuing what it holds if its client died."""
@@ -490,9 +479,9 @@ class Lane:
     # --- What came of it ---------------------------------------------------------------
 
     def _conclude(
-        self, status: int, base: str, asked_at: float, started_at: float, issue: Issue
+        self, status: int | None, assigned: Assignment, asked_at: float, started_at: float
     ) -> dict[str, Any]:
-        work, trouble = self._collect(base)
+        work, trouble = self._collect(assigned.start)
         lines = gateway_lines(self.directory)
         model = outcome.model_of(lines)
         final = self._final
@@ -504,10 +493,12 @@ class Lane:
             commits_count=work.commits_count if work else 0,
             model=model,
             has_result=final is not None,
+            unresolved=_unresolved(assigned, work),
         )
         name, detail = outcome.decide(evidence)
         return {
-            **self._head(base),
+            **self._head(),
+            **assigned.document(),
             "outcome": name,
             "detail": detail,
             "finished_at": documents.moment(time.time()),
@@ -520,7 +511,6 @@ class Lane:
             "requests_count": model.requests_count,
             "refused_count": model.refused_count,
             "exit_status": status,
-            "title": issue.title,
             "head": work.head if work else "",
             "commits_count": work.commits_count if work else 0,
             "paths_count": len(work.paths) if work else 0,
@@ -536,40 +526,26 @@ class Lane:
             "delivery": "",
         }
 
-    def _head(self, base: str) -> dict[str, Any]:
+    def _head(self) -> dict[str, Any]:
         return {
             "lane": self.name,
             "project": self.project.name,
             "repository": self.project.repository,
             "issue": self.task.issue,
+            "is_conflict": self.task.is_conflict,
             "engine": self.project.engine.name,
             "model": self.project.model,
-            "base": base,
         }
 
-    def _collect(self, base: str) -> tuple[collect.Work | None, str]:
+    def _collect(self, start: Start) -> tuple[collect.Work | None, str]:
         """Check the bundle; return what it holds, and what is wrong with it."""
         bundle = self.directory / BUNDLE
         if not bundle.is_file():
             return None, ""
         try:
-            with self._incoming(bundle) as path:
-                return self._mirror("", results=True).take(path, base, self.name), ""
+            return self._mirror("", results=True).take(bundle, start, self.name), ""
         except (collect.CollectError, OSError) as error:
             return None, f"the bundle is refused: {error}"
-
-    @contextlib.contextmanager
-    def _incoming(self, bundle: Path) -> Iterator[Path]:
-        """Lend the bundle to the user that runs git."""
-        path = Path(self.settings.mirror_dir, f"{self.name}.bundle")
-        shutil.copyfile(bundle, path)
-        try:
-            if self.settings.git_user:
-                owner = pwd.getpwnam(self.settings.git_user)
-                os.chown(path, owner.pw_uid, owner.pw_gid)
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
 
     def _session(self) -> str:
         kind, key = self.project.engine.session_event
@@ -582,7 +558,7 @@ class Lane:
 
     def _deliver(self, forge: Forge, token: Callable[[], str], result: dict[str, Any]) -> None:
         try:
-            deliver(self.settings, self.project, forge, token(), result)
+            delivery.deliver(self.settings, self.project, forge, token(), result)
         except (collect.CollectError, ForgeError, OSError) as error:
             result["delivery"] = f"failed: {error}"
             _log.warning("lane %s is done but not delivered: %s", self.name, error)
@@ -595,7 +571,7 @@ class Lane:
 
     def _clear(self) -> None:
         with contextlib.suppress(OSError):
-            gateway.ask("close", self.name)
+            wicket.ask("close", self.name)
         shutil.rmtree(self.place, ignore_errors=True)
 
     def _residue(self, seen: Future[dict[str, set[str]]]) -> list[dict[str, Any]]:
@@ -605,15 +581,23 @@ class Lane:
                 kind: {name for name in names if name != self.name}
                 for kind, names in seen.result().items()
             }
-            after = engine.snapshot(Path(self.settings.run_dir))
+            left = self._left(before)
+            for _look in range(_RESIDUE_LOOKS - 1):
+                if not left:
+                    break
+                # Another lane's may be just coming or going; what stays is a leftover.
+                time.sleep(_RESIDUE_SECONDS)
+                left = [item for item in self._left(before) if item in left]
         except engine.EngineError as error:
             left = [{"kind": "unknown", "name": str(error)}]
-        else:
-            # Other lanes come and go; what bears their names is theirs.
-            others = {path.parent.name for path in Path(self.settings.run_dir).glob(f"*/{OWNER}")}
-            left = [item for item in reaper.residue(before, after) if item["name"] not in others]
         record_residue(self.settings, self.name, left)
         return left
+
+    def _left(self, before: dict[str, set[str]]) -> list[dict[str, Any]]:
+        after = engine.snapshot(Path(self.settings.run_dir))
+        # Other lanes come and go; what bears their names is theirs.
+        others = {path.parent.name for path in Path(self.settings.run_dir).glob(f"*/{OWNER}")}
+        return [item for item in reaper.residue(before, after) if item["name"] not in others]
 
 
 def rescued(lane: Lane, frame: bytes) -> None:
@@ -636,115 +620,21 @@ def record_residue(settings: Settings, lane: str, left: list[dict[str, Any]]) ->
     documents.replace(path, {"differences": known[-200:], "checked_at": at})
 
 
-def repository(
-    settings: Settings, project: LaneProject, token: str, *, results: bool = False
-) -> collect.Repository:
-    """Return the project's mirror, or the repository that takes lanes' work.
-
-    They are two: no lane sees another's work, and the mirror is what lanes read.
-    """
-    directory = Path(settings.mirror_dir, f"{project.name}{'.results' if results else ''}.git")
-    github, prefix = settings.github, []
-    if settings.git_user:
-        prefix = [
-            *("setpriv", f"--reuid={settings.git_user}", f"--regid={settings.git_user}"),
-            *("--clear-groups", "--no-new-privs", "--"),
-        ]
-    found = collect.Repository(
-        effects.run,
-        directory,
-        f"{github.git_url}/{project.repository}.git",
-        git_environment(github.git_url, github.ca_file, token) if token else {},
-        prefix,
-    )
-    if results:
-        found.ensure()
-        alternates = directory / "objects/info/alternates"
-        wanted = f"{settings.mirror_dir}/{project.name}.git/objects\n"
-        if not alternates.exists() or alternates.read_text() != wanted:
-            alternates.write_text(wanted)
-            alternates.chmod(0o644)
-    return found
-
-
-def token_of(settings: Settings, project: LaneProject) -> Callable[[], str]:
-    """Return what yields a token for the project's repository.
-
-    Raises:
-        ConfigurationError: there is none.
-
-    """
-    return login.token_source(
-        settings.github.login,
-        settings.github.api_url,
-        project.repository,
-        PERMISSIONS,
-        run=effects.run,
-        fetch=effects.https_fetch(settings.github.ca_file or None),
-        now=time.time,
-    )
-
-
-def deliver(
-    settings: Settings,
-    project: LaneProject,
-    forge: Forge,
-    token: str,
-    result: dict[str, Any],
-) -> None:
-    """Push a finished lane's work and open its pull request; ``result`` says so afterwards.
-
-    Raises:
-        CollectError: git refuses.
-        ForgeError: GitHub refuses or does not answer.
-
-    """
-    lane, issue = str(result["lane"]), int(result["issue"])
-    branch = identity.branch(issue, lane)
-    repository(settings, project, token, results=True).push(lane, branch)
-    guarded = list(result["guarded_paths"])
-    title = str(result["title"] or result["subject"] or f"Work of lane {lane}")
-    lines = [
-        f"Closes #{issue}." if issue else "",
-        f"Made by lane `{lane}` ({result['engine']}, {result['model']}): {result['summary']}.",
-        f"{result['requests_count']} requests, {result['tokens']} tokens, {result['duration_seconds']} s.",
-    ]
-    if guarded:
-        lines.append(
-            "It changes paths under guard, so it stays a draft until somebody has read them: "
-            + ", ".join(f"`{path}`" for path in guarded[:20])
-        )
-    pull = forge.open_pull_request(
-        branch,
-        project.default_branch,
-        title[:250],
-        "\n\n".join(filter(None, lines)),
-        draft=bool(guarded) or project.draft,
-        labels=[project.guarded_label] if guarded else [],
-    )
-    result["branch"] = branch
-    result["pull_request"] = {"number": pull.number, "url": pull.url}
-    result["delivery"] = "done"
-
-
 def gateway_lines(directory: Path) -> list[dict[str, Any]]:
     """Return the gateway's log of a lane."""
     return list(transcript.events(directory / GATEWAY_LOG))
 
 
-def _feed(stream: IO[bytes], words: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        stream.write(words)
-    with contextlib.suppress(BrokenPipeError):
-        stream.close()
+def _unresolved(assigned: Assignment, work: collect.Work | None) -> str:
+    """Say what of a conflict is left; empty when nothing is, or when there was none."""
+    conflict = assigned.conflict
+    if conflict is None or (work is not None and work.is_merged):
+        return ""
+    return (
+        f"the agent ended without having merged {conflict.base_branch} "
+        f"({assigned.start.onto[:12]}) into {conflict.branch}"
+    )
 
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _available_memory_bytes() -> int:
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0

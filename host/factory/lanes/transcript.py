@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 _LINE_MAX_BYTES = 1 << 20
 # What looks like a secret is none of a transcript's business, wherever it came from.
@@ -18,10 +18,25 @@ _SECRET = re.compile(
 )
 
 
-def lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a stream to its end; an endless one comes in pieces."""
-    while line := stream.readline(_LINE_MAX_BYTES):
-        yield line.rstrip(b"\r\n")
+class Lines:
+    """Cuts a stream into lines; an endless one comes in pieces."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Take more bytes and yield the lines that are complete now."""
+        *whole, self._rest = (self._rest + piece).split(b"\n")
+        yield from (line.rstrip(b"\r") for line in whole)
+        while len(self._rest) > _LINE_MAX_BYTES:
+            yield self._rest[:_LINE_MAX_BYTES]
+            self._rest = self._rest[_LINE_MAX_BYTES:]
+
+    def end(self) -> Iterator[bytes]:
+        """Yield what is left."""
+        if self._rest:
+            yield self._rest
 
 
 class Writer:

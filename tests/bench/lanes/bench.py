@@ -1,25 +1,37 @@
-"""What a lane costs beside a bare container: run as root on a host of the scenario agent-lanes.
+"""What a lane costs beside doing it by hand: run as root on a host of the scenario agent-lanes.
 
-    docker exec -i agent-lanes-host python3 - ISSUE < tests/bench/lanes/bench.py
+    docker exec -i agent-lanes-host python3 - [--grow] < tests/bench/lanes/bench.py
 
-ISSUE is one whose lane changes something. Prints the tables of README.md.
+Prints the tables of docs/benchmarks/lanes.md. It opens issues; with --grow it
+makes the demo's repository a large one in between.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
-LANES = Path("/var/lib/aina-factory/lanes")
-IMAGE = "aina-factory/lane:current"
-ROUNDS = 7
+CONFIGURATION = json.loads(Path("/etc/aina-factory/conf.d/lanes.json").read_text())["lanes"]
+PROJECT = CONFIGURATION["projects"][0]
+API = CONFIGURATION["github"]["api_url"]
+URL = f"{API.removesuffix('/api/v3')}/{PROJECT['repository']}.git"
+TOKEN = Path(CONFIGURATION["github"]["login"]["token_file"]).read_text().strip()
+LOGIN = ["-c", f"http.extraHeader=Authorization: Bearer {TOKEN}"]
+ASKED = Path("/srv/model/asked.jsonl")
+IMAGE = PROJECT["image"]
+ROUNDS = int(os.environ.get("ROUNDS", "9"))
 COMMITS, FILES = 1500, 4000
 
 
@@ -33,71 +45,125 @@ def timed(what: Callable[[], object]) -> float:
     return time.monotonic() - started
 
 
-def median(what: Callable[[], float], rounds: int = ROUNDS) -> float:
-    return statistics.median(what() for _ in range(rounds))
+def issue(*lines: str) -> str:
+    """Open an issue whose lines the played model carries out; return its number."""
+    body = json.dumps({"title": "Bench", "body": "\n".join(lines)}).encode()
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    url = f"{API}/repos/{PROJECT['repository']}/issues"
+    asked = urllib.request.Request(url, body, headers)  # noqa: S310 - the simulator's address
+    with urllib.request.urlopen(asked) as answer:  # noqa: S310 - the same
+        return str(json.load(answer)["number"])
 
 
-def until_first_request(issue: str) -> float:
-    """Seconds from the call until the agent's first request reached the gateway."""
-    known = set(LANES.glob("*/gateway.jsonl"))
-    started = time.time()
-    with subprocess.Popen(
-        ["factory", "lane", "run", "demo", issue, "--json"], stdout=subprocess.DEVNULL
-    ) as process:
-        while process.poll() is None:
-            for path in set(LANES.glob("*/gateway.jsonl")) - known:
-                text = path.read_text()
-                if text.endswith("\n"):
-                    seen = time.time()
-                    line = json.loads(text.splitlines()[0])
-                    process.wait()
-                    return seen - started - float(line["duration_seconds"])
-            time.sleep(0.005)
-    raise SystemExit(f"the lane on issue {issue} asked nothing; see factory lane list")
+def lane(number: str) -> float:
+    """Seconds from the call until the model was asked for the first time."""
+    before, started = ASKED.stat().st_size, time.time()
+    run("run-lane", PROJECT["name"], number, "--json")
+    with ASKED.open() as file:
+        file.seek(before)
+        return float(json.loads(file.readline())["at"]) - started
 
 
-def bare(url: str, login: Sequence[str]) -> float:
-    """Seconds of a bare container and a full clone of the same repository."""
+def bare() -> float:
+    """Seconds of a bare container that does nothing, and a full clone; no agent starts."""
 
     def work() -> None:
         run("docker", "run", "--rm", "--network=none", "--entrypoint=true", IMAGE)
         with tempfile.TemporaryDirectory() as target:
-            run("git", *login, "clone", "--quiet", url, f"{target}/clone")
+            run("git", *LOGIN, "clone", "--quiet", URL, f"{target}/clone")
 
     return timed(work)
 
 
-def history(target: str) -> None:
-    """A repository of some size, so that the way of cloning matters."""
+class Model(BaseHTTPRequestHandler):
+    """Notes when it is asked, and refuses in the way that ends the agent at once."""
+
+    asked_at: ClassVar[list[float]] = []
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+    def do_POST(self) -> None:
+        """Answer."""
+        self.asked_at.append(time.time())
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(400)
+        self.end_headers()
+
+
+def by_hand() -> float:
+    """Seconds until the same agent asks, with nothing of ours but the image and the limits."""
+    server = HTTPServer(("127.0.0.1", 0), Model)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    limits = [f"--cpus={PROJECT['cpus']}", f"--memory={PROJECT['memory_mib']}m"]
+    limits += [f"--tmpfs={path}:rw,exec,mode=1777" for path in ("/work", "/home/lane", "/tmp")]
+    agent = "codex exec --json --dangerously-bypass-approvals-and-sandbox --model gpt-5.5 -c "
+    agent += f"model_providers.lane.base_url=http://127.0.0.1:{server.server_port}/v1 -"
+    script = (
+        "cp -R /etc/aina-lane/homes/codex/. $HOME/ && "
+        f"git {LOGIN[0]} '{LOGIN[1]}' clone --quiet {URL} /work/repository && "
+        f"cd /work/repository && echo 'Say more.' | {agent}"
+    )
+    argv = ["docker", "run", "--rm", "--init", "--network=host", "--read-only", *limits]
+    argv += ["--mount=type=bind,readonly,source=/etc/ssl/certs,target=/etc/ssl/certs"]
+    argv += ["--env=HOME=/home/lane", "--env=CODEX_HOME=/home/lane/.codex", "--user=10001"]
+    started = time.time()
+    subprocess.run(
+        [*argv, "--entrypoint=bash", IMAGE, "-c", script], capture_output=True, check=False
+    )
+    server.shutdown()
+    return Model.asked_at.pop() - started
+
+
+def starts(size: str, number: str) -> None:
+    """Print the medians of all three, taken in turn: whatever else the machine does meets all."""
+    rounds = [(bare(), by_hand(), lane(number)) for _ in range(ROUNDS)]
+    nothing, hand, ours = (statistics.median(column) for column in zip(*rounds, strict=True))
+    print(
+        f"| {size} | {nothing:.2f} s | {hand:.2f} s | {ours:.2f} s | "
+        f"{ours / nothing:.2f} | {ours / hand:.2f} |"
+    )
+
+
+def grow() -> None:
+    """Make the repository at GitHub one of some size."""
+    with tempfile.TemporaryDirectory(dir="/var/lib") as work:
+        run("git", *LOGIN, "clone", "--quiet", "--bare", URL, work)
+        add_history(work)
+        run("git", *LOGIN, f"--git-dir={work}", "push", "--quiet", URL, "main")
+
+
+def add_history(repository: str) -> None:
+    """Give the branch main so many files and commits that the way of cloning matters."""
     blob, lines = "x" * 3000, []
+    parent = f"from {run('git', f'--git-dir={repository}', 'rev-parse', 'main').strip()}\n"
     lines.append(
-        "commit refs/heads/main\ncommitter a <a@example.com> 1700000000 +0000\ndata 1\n0\n"
+        "commit refs/heads/main\ncommitter a <a@example.com> 1700000000 +0000\ndata 1\n0\n" + parent
     )
     for index in range(FILES):
         text = f"{index} {blob}"
         lines.append(f"M 644 inline d{index % 40}/f{index}.txt\ndata {len(text)}\n{text}\n")
     for index in range(COMMITS):
-        text = f"{index} {blob}"
+        text = f"{index} {os.urandom(1500).hex()}"
         lines.append(
             f"commit refs/heads/main\ncommitter a <a@example.com> {1700000000 + index} +0000\n"
             f"data 1\n1\nM 644 inline d{index % 40}/f{index % FILES}.txt\ndata {len(text)}\n{text}\n"
         )
-    run("git", "init", "--quiet", "--bare", target)
     subprocess.run(
-        ["git", f"--git-dir={target}", "fast-import", "--quiet"],
+        ["git", f"--git-dir={repository}", "fast-import", "--quiet"],
         input="".join(lines),
         text=True,
         check=True,
     )
-    run("git", f"--git-dir={target}", "repack", "-adq")
+    run("git", f"--git-dir={repository}", "repack", "-adq")
 
 
 def clones(mirror: str) -> dict[str, float]:
     """Seconds until each way of cloning is ready to work, inside a container as a lane's is."""
     ways = {
-        "full clone": "git clone --quiet file:///mirror.git /work/clone",
-        "clone --depth 1": "git clone --quiet --depth 1 file:///mirror.git /work/clone",
-        "clone --shared": "git clone --quiet --shared /mirror.git /work/clone",
+        "full clone": "git clone --quiet --branch main file:///mirror.git /work/clone",
+        "clone --depth 1": "git clone --quiet --branch main --depth 1 file:///mirror.git /work/clone",
+        "clone --shared": "git clone --quiet --branch main --shared /mirror.git /work/clone",
     }
     found: dict[str, float] = {}
     for name, command in ways.items():
@@ -124,14 +190,8 @@ def clones(mirror: str) -> dict[str, float]:
 def parallel(issues: Sequence[str]) -> float:
     """Seconds until all of so many lanes at once are done."""
 
-    def one(issue: str) -> str:
-        done = subprocess.run(
-            ["factory", "lane", "run", "demo", issue, "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return str(json.loads(done.stdout).get("outcome"))
+    def one(number: str) -> str:
+        return str(json.loads(run("run-lane", PROJECT["name"], number, "--json"))["outcome"])
 
     started = time.monotonic()
     with ThreadPoolExecutor(len(issues)) as pool:
@@ -153,33 +213,25 @@ def left() -> dict[str, int]:
 
 
 def main() -> None:
-    issues = sys.argv[1:]
-    configuration = json.loads(Path("/etc/aina-factory/conf.d/lanes.json").read_text())["lanes"]
-    github = configuration["github"]
-    url = f"{github['api_url'].removesuffix('/api/v3')}/factory/demo.git"
-    token = Path(github["login"]["token_file"]).read_text().strip()
-    login = ["-c", f"http.extraHeader=Authorization: Bearer {token}"]
-    until_first_request(issues[0])
+    """Measure everything."""
+    change = "run: echo more >> more.txt && git add --all && git commit --quiet --message More"
+    issues = [issue(change) for _ in range(8)]
+    lane(issues[0])
     before = left()
-    # In turn, so that whatever else the machine does meets both.
-    pairs = [(bare(url, login), until_first_request(issues[0])) for _ in range(ROUNDS)]
-    plain, lane = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"| bare `docker run --rm` and full clone | {plain:.2f} s | 1.00 |")
-    print(
-        f"| `factory lane run` until the agent's first request | {lane:.2f} s | {lane / plain:.2f} |"
-    )
-    with tempfile.TemporaryDirectory(dir="/var/lib") as work:
-        Path(work).chmod(0o755)
-        history(f"{work}/mirror.git")
-        found = clones(f"{work}/mirror.git")
-    for name, seconds in found.items():
-        print(f"| {name} | {seconds * 1000:.0f} ms | {seconds / found['full clone']:.2f} |")
+    starts("a few files", issues[0])
     for count in (1, 2, 4, 8):
-        if count <= len(issues):
-            print(f"| {count} lanes at once | {parallel(issues[:count]):.1f} s |")
+        print(f"| {count} | {parallel(issues[:count]):.1f} s |")
     after = left()
     for name, value in before.items():
         print(f"| {name} before and after | {value} | {after[name]} |")
+    if "--grow" in sys.argv:
+        grow()
+    # The first of them fetches it, as only the first does.
+    lane(issues[0])
+    starts(f"{FILES} files, {COMMITS} commits", issues[0])
+    found = clones(f"{CONFIGURATION['mirror_dir']}/{PROJECT['name']}.git")
+    for name, seconds in found.items():
+        print(f"| {name} | {seconds * 1000:.0f} ms | {seconds / found['full clone']:.2f} |")
 
 
 if __name__ == "__main__":

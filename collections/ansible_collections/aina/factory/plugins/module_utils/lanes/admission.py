@@ -22,24 +22,35 @@ class Load:
     available_memory_bytes: int
 
 
-def obstacle(settings: Settings, project: LaneProject, issue: int, load: Load) -> str:
-    """Return what is in the way of a new lane; empty when nothing is."""
+@dataclass(frozen=True)
+class Obstacle:
+    """What is in the way of a new lane: a code for programs, and words."""
+
+    code: str
+    words: str
+
+
+def obstacle(settings: Settings, project: LaneProject, issue: int, load: Load) -> Obstacle | None:
+    """Return what is in the way of a new lane; ``None`` when nothing is."""
     if (project.name, issue) in load.running:
-        return f"a lane works on issue {issue} of {project.name} already"
+        return Obstacle("issue_taken", f"a lane works on issue {issue} of {project.name} already")
     if len(load.running) >= settings.concurrency:
-        return f"all {settings.concurrency} lanes of this server are taken"
+        return Obstacle("lanes_taken", f"all {settings.concurrency} lanes of this server are taken")
     own = sum(name == project.name for name, _ in load.running)
     if own >= project.concurrency:
-        return f"all {project.concurrency} lanes of {project.name} are taken"
+        words = f"all {project.concurrency} lanes of {project.name} are taken"
+        return Obstacle("project_taken", words)
     if load.free_disk_bytes < settings.min_free_disk_mib * MIB:
-        return (
+        return Obstacle(
+            "disk",
             f"{load.free_disk_bytes // MIB} MiB of disk are free, and lanes.min_free_disk_mib is "
-            f"{settings.min_free_disk_mib}; run factory janitor"
+            f"{settings.min_free_disk_mib}; run factory janitor",
         )
     needed = project.limits.memory_mib + settings.min_free_memory_mib
     if load.available_memory_bytes < needed * MIB:
-        return (
+        return Obstacle(
+            "memory",
             f"{load.available_memory_bytes // MIB} MiB of memory are available, and a lane of "
-            f"{project.name} needs {needed} with lanes.min_free_memory_mib"
+            f"{project.name} needs {needed} with lanes.min_free_memory_mib",
         )
-    return ""
+    return None

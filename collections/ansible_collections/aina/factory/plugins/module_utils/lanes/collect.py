@@ -6,7 +6,8 @@ object on the way into a bare repository of ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
+_OBJECT = re.compile(rb"[0-9a-f]{40}\Z")
 _SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0")
 
 
@@ -27,14 +29,23 @@ class CollectError(Exception):
 
 
 @dataclass(frozen=True)
+class Start:
+    """Where a lane begins: at ``base``, and, to resolve a conflict, with ``onto`` to merge."""
+
+    base: str
+    onto: str = ""
+
+
+@dataclass(frozen=True)
 class Work:
-    """What a bundle holds against its base."""
+    """What a bundle holds against its base; ``is_merged`` says whether that includes ``onto``."""
 
     head: str
     commits_count: int
     paths: tuple[str, ...]
     subject: str
     summary: str
+    is_merged: bool = True
 
 
 @dataclass
@@ -50,22 +61,24 @@ class Repository:
     login: Mapping[str, str] = field(default_factory=dict)
     prefix: Sequence[str] = ()
 
-    def _git(self, *arguments: str, login: bool = False) -> Completed:
+    def _git(self, *arguments: str, login: bool = False, stdin: bytes = b"") -> Completed:
         environment = {**_ENVIRONMENT, **(self.login if login else {})}
         argv = [*self.prefix, "git", f"--git-dir={self.directory}", *_SAFE, *arguments]
         try:
-            return self.run(argv, environment=environment, timeout_seconds=FETCH_SECONDS)
+            return self.run(
+                argv, stdin=stdin, environment=environment, timeout_seconds=FETCH_SECONDS
+            )
         except (OSError, TimeoutError) as error:
             raise CollectError(f"git {arguments[0]}: {error}") from error
 
-    def out(self, *arguments: str, login: bool = False) -> str:
+    def out(self, *arguments: str, login: bool = False, stdin: bytes = b"") -> str:
         """Run git and return what it printed.
 
         Raises:
             CollectError: it failed.
 
         """
-        done = self._git(*arguments, login=login)
+        done = self._git(*arguments, login=login, stdin=stdin)
         if not done.ok:
             words = done.stderr.decode(errors="replace").strip()[-500:]
             raise CollectError(f"git {arguments[0]} ended with {done.returncode}: {words}")
@@ -76,12 +89,52 @@ class Repository:
         if not (self.directory / "HEAD").exists():
             self.out("init", "--bare", "--quiet", "--initial-branch=none")
 
-    def update(self, branch: str) -> str:
-        """Fetch the newest ``branch`` and return its commit; the caller holds the mirror's lock."""
+    def update(self, branch: str) -> Start:
+        """Fetch the newest ``branch``; the caller holds the mirror's lock."""
+        self._fetch(f"+refs/heads/{branch}:refs/heads/{branch}")
+        return Start(self._commit(f"refs/heads/{branch}"))
+
+    def update_pull(self, number: int, base_branch: str) -> Start:
+        """Fetch a pull request's head, and the branch that it conflicts with."""
+        branch = f"refs/heads/{base_branch}"
+        self._fetch(f"+{branch}:{branch}", f"+refs/pull/{number}/head:{_pull(number)}")
+        return Start(self._commit(_pull(number)), self._commit(branch))
+
+    def _fetch(self, *refspecs: str) -> None:
         self.ensure()
-        refspec = f"+refs/heads/{branch}:refs/heads/{branch}"
-        self.out("fetch", "--quiet", "--no-tags", "--prune", self.url, refspec, login=True)
-        return self.out("rev-parse", "--verify", f"refs/heads/{branch}^{{commit}}")
+        self.out("fetch", "--quiet", "--no-tags", "--prune", self.url, *refspecs, login=True)
+
+    def _commit(self, ref: str) -> str:
+        return self.out("rev-parse", "--verify", f"{ref}^{{commit}}")
+
+    def has(self, commit: str) -> bool:
+        """Whether the commit is here."""
+        return self._git("cat-file", "-e", f"{commit}^{{commit}}").ok
+
+    def conflicts(self, start: Start) -> list[str]:
+        """Return the paths in which merging ``onto`` conflicts.
+
+        Raises:
+            CollectError: git does not say.
+
+        """
+        names = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z")
+        done = self._git(*names, start.base, start.onto)
+        # The tree comes first, if git could merge at all: 1 is also how it ends when it could not.
+        tree, *paths = done.stdout.decode(errors="replace").split("\0")
+        if done.returncode not in (0, 1) or not tree:
+            words = done.stderr.decode(errors="replace").strip()[-500:]
+            raise CollectError(f"git merge-tree ended with {done.returncode}: {words}")
+        return [path for path in paths if path]
+
+    def forget_pulls(self, kept: Collection[int]) -> None:
+        """Drop the heads of all pull requests but these; their objects go with a later repack.
+
+        Lanes' work that is kept stands on them.
+        """
+        for ref in self.out("for-each-ref", "--format=%(refname)", "refs/pull/").split():
+            if int(ref.rpartition("/")[2]) not in kept:
+                self.out("update-ref", "-d", ref)
 
     def repack(self, keep_days: float) -> None:
         """Make the repository small again; what a running lane may still read stays."""
@@ -93,29 +146,40 @@ class Repository:
         done = self._git("show", f"refs/heads/{branch}:{path}")
         return done.stdout.decode(errors="replace") if done.ok else None
 
-    def take(self, bundle: Path, base: str, lane: str) -> Work:
+    def take(self, bundle: Path, start: Start, lane: str) -> Work:
         """Check a bundle and take its one branch over as ``refs/lanes/<lane>``.
 
         Raises:
-            CollectError: it is no bundle, holds something broken, or does not build on ``base``.
+            CollectError: it is no bundle, holds something broken, or does not build on the base.
 
         """
-        ref = f"refs/lanes/{lane}"
-        strict = ("-c", "fetch.fsckObjects=true", "-c", "transfer.fsckObjects=true")
-        self.out("bundle", "verify", "--quiet", str(bundle))
-        self.out(*strict, "fetch", "--quiet", "--no-tags", str(bundle), f"+refs/heads/lane:{ref}")
-        head = self.out("rev-parse", "--verify", f"{ref}^{{commit}}")
-        if not self._git("merge-base", "--is-ancestor", base, head).ok:
-            self.forget(lane)
+        base, onto = start.base, start.onto
+        head, pack = _opened(bundle.read_bytes())
+        # A fetch from a bundle would let pass what git only warns of, such as a tree with a .git.
+        self.out("index-pack", "--strict", "--stdin", "--fix-thin", stdin=pack)
+        if not self._holds(head, base):
             raise CollectError(f"the bundle does not build on {base}")
-        paths = self.out("diff-tree", "-r", "-z", "--no-renames", "--name-only", base, head)
+        self.out("update-ref", f"refs/lanes/{lane}", head)
+        known = [f"^{base}", *([f"^{onto}"] if onto else [])]
         return Work(
             head=head,
-            commits_count=int(self.out("rev-list", "--count", f"{base}..{head}")),
-            paths=tuple(path for path in paths.split("\0") if path),
+            commits_count=int(self.out("rev-list", "--count", head, *known)),
+            paths=self._paths(start, head),
             subject=self.out("log", "-1", "--format=%s", head),
             summary=self.out("diff", "--shortstat", "--no-ext-diff", "--no-textconv", base, head),
+            is_merged=not onto or self._holds(head, onto),
         )
+
+    def _holds(self, head: str, commit: str) -> bool:
+        return self._git("merge-base", "--is-ancestor", commit, head).ok
+
+    def _paths(self, start: Start, head: str) -> tuple[str, ...]:
+        """Return what the lane itself changed: in a merge, what differs from both sides."""
+        sides = []
+        for side in filter(None, (start.base, start.onto)):
+            names = self.out("diff-tree", "-r", "-z", "--no-renames", "--name-only", side, head)
+            sides.append([path for path in names.split("\0") if path])
+        return tuple(path for path in sides[0] if all(path in other for other in sides[1:]))
 
     def push(self, lane: str, branch: str) -> None:
         """Push a lane's work; a branch that is another's is never overwritten."""
@@ -125,6 +189,25 @@ class Repository:
     def forget(self, lane: str) -> None:
         """Drop a lane's reference; its objects go with the next repack."""
         self.out("update-ref", "-d", f"refs/lanes/{lane}")
+
+
+def _opened(bundle: bytes) -> tuple[str, bytes]:
+    """Return the head that a bundle gives to the branch ``lane``, and its pack.
+
+    Raises:
+        CollectError: it is no bundle, or has no such branch.
+
+    """
+    header, _, pack = bundle.partition(b"\n\n")
+    signature, *lines = header.split(b"\n")
+    heads = [line[:-16] for line in lines if line.endswith(b" refs/heads/lane")]
+    if signature != b"# v2 git bundle" or len(heads) != 1 or not _OBJECT.match(heads[0]):
+        raise CollectError("what was handed over is no bundle of git with the branch lane")
+    return heads[0].decode(), pack
+
+
+def _pull(number: int) -> str:
+    return f"refs/pull/{number}"
 
 
 def guarded(paths: Sequence[str], patterns: Sequence[str]) -> list[str]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import LaneProject
+from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
+    MIB,
+    LaneProject,
+)
 
 UID = 10001
 HOME, WORK, MIRROR, STORE, GATEWAY, SEED = (
@@ -25,7 +29,6 @@ class Place:
 
     lane: str
     issue: int
-    base: str
     socket_dir: str
     mirror: str
     store: str
@@ -41,34 +44,70 @@ def name(lane: str) -> str:
     return f"factory-lane-{lane}"
 
 
-def argv(project: LaneProject, place: Place) -> list[str]:
-    """Return the whole ``docker run``: no network, no right, no writable file but in memory."""
+def cgroup_parent(driver: str, slice_name: str, control_group: str) -> str:
+    """Return the parent that puts a container below the slice, as the engine's driver wants it.
+
+    Driver ``systemd`` (the rule with cgroup v2) has systemd make the container's scope and takes
+    the slice's name. Driver ``cgroupfs`` makes a directory itself and takes the path, which
+    systemd alone knows: ``control_group``, where a dash in a slice's name is a level.
+
+    Raises:
+        ValueError: the slice is not there, so that nothing would bound all lanes together.
+
+    """
+    if not slice_name.endswith(".slice") or "/" in slice_name:
+        raise ValueError(f"{slice_name!r} is no slice of systemd, such as factory-lanes.slice")
+    if not control_group.endswith(f"/{slice_name}"):
+        raise ValueError(f"{slice_name} is not active; converge the role agent_lanes")
+    return slice_name if driver == "systemd" else control_group
+
+
+def creation(project: LaneProject, place: Place) -> dict[str, Any]:
+    """Return the whole container: no network, no right, no writable file but in memory."""
     limits, engine = project.limits, project.engine
     own = f"rw,exec,nosuid,nodev,uid={UID},gid={UID}"
-    flags = [
-        *("run", "--rm", "--interactive", "--init", f"--name={name(place.lane)}"),
-        f"--user={UID}:{UID}",
-        *("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
-        *("--network=none", "--ipc=private", "--log-driver=none", "--pull=never"),
-        f"--cgroup-parent={place.cgroup_parent}",
-        f"--cpus={limits.cpus:g}",
-        f"--memory={limits.memory_mib}m",
-        f"--memory-swap={limits.memory_mib}m",
-        f"--pids-limit={limits.pids_count}",
-        *("--ulimit=nofile=4096:8192", "--ulimit=core=0"),
-        f"--stop-timeout={STOP_SECONDS}",
-        f"--tmpfs={HOME}:{own},size={limits.home_mib}m,mode=0700",
-        f"--tmpfs={WORK}:{own},size={limits.work_mib}m,mode=0755",
-        f"--tmpfs=/tmp:rw,exec,nosuid,nodev,size={limits.temporary_mib}m,mode=1777",
-    ]
-    for key, value in _labels(project, place):
-        flags.append(f"--label={key}={value}")
-    for source, target in _mounts(place):
-        flags.append(f"--mount=type=bind,readonly,source={source},target={target}")
-    for key, value in _environment(project, place):
-        flags.append(f"--env={key}={value}")
-    agent = engine.argv(project.model, project.effort, place.session)
-    return [*flags, project.image, *agent]
+    memory_bytes = limits.memory_mib * MIB
+    return {
+        "Image": project.image,
+        "Cmd": engine.argv(project.model, project.effort, place.session),
+        "User": f"{UID}:{UID}",
+        "Env": [f"{key}={value}" for key, value in _environment(project, place)],
+        "Labels": dict(_labels(project, place)),
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "StopTimeout": STOP_SECONDS,
+        "HostConfig": {
+            "AutoRemove": True,
+            "Init": True,
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "NetworkMode": "none",
+            "IpcMode": "private",
+            "LogConfig": {"Type": "none"},
+            "CgroupParent": place.cgroup_parent,
+            "NanoCpus": int(limits.cpus * 1e9),
+            "Memory": memory_bytes,
+            "MemorySwap": memory_bytes,
+            "PidsLimit": limits.pids_count,
+            "Ulimits": [
+                {"Name": "nofile", "Soft": 4096, "Hard": 8192},
+                {"Name": "core", "Soft": 0, "Hard": 0},
+            ],
+            "Tmpfs": {
+                HOME: f"{own},size={limits.home_mib}m,mode=0700",
+                WORK: f"{own},size={limits.work_mib}m,mode=0755",
+                "/tmp": f"rw,exec,nosuid,nodev,size={limits.temporary_mib}m,mode=1777",  # noqa: S108 - the container's
+            },
+            "Mounts": [
+                {"Type": "bind", "ReadOnly": True, "Source": source, "Target": target}
+                for source, target in _mounts(place)
+            ],
+        },
+    }
 
 
 def _labels(project: LaneProject, place: Place) -> Sequence[tuple[str, str]]:
@@ -97,7 +136,6 @@ def _environment(project: LaneProject, place: Place) -> Sequence[tuple[str, str]
     limits, engine = project.limits, project.engine
     return (
         ("HOME", HOME),
-        ("LANE_BASE", place.base),
         ("LANE_ID", place.lane),
         ("LANE_ISSUE", str(place.issue)),
         ("LANE_HOME", engine.home),

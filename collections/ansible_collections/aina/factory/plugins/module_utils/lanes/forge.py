@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,6 +19,7 @@ PERMISSIONS = {
     "pull_requests": "write",
     "metadata": "read",
 }
+_PAGE, _PAGES_MAX_COUNT = 100, 50
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,18 @@ class Issue:
     number: int
     title: str
     body: str
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """An open pull request that a lane may push to: what it changes, and where."""
+
+    number: int
+    title: str
+    body: str
+    url: str
+    branch: str
+    base_branch: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,59 @@ class Forge:
         if document.get("state") != "open":
             raise RefusedError(f"issue #{number} of {self.repository} is {document.get('state')}")
         return Issue(number, str(document["title"]), str(document.get("body") or ""))
+
+    def conflict(self, number: int) -> Conflict:
+        """Return an open pull request whose branch lies in this repository.
+
+        Raises:
+            ForgeError: GitHub does not say, or it is not open, or its branch is a fork's.
+
+        """
+        document = self.transport.rest("GET", f"/repos/{self.repository}/pulls/{number}")
+        if document.get("state") != "open":
+            raise RefusedError(f"pull request #{number} is {document.get('state')}")
+        head = document["head"]
+        if str((head.get("repo") or {}).get("full_name", "")).lower() != self.repository.lower():
+            raise RefusedError(
+                f"the branch of #{number} is not in {self.repository}, and stays alone"
+            )
+        return Conflict(
+            number,
+            str(document["title"]),
+            str(document.get("body") or ""),
+            str(document["html_url"]),
+            str(head["ref"]),
+            str(document["base"]["ref"]),
+        )
+
+    def open_issues(self, label: str) -> list[dict[str, Any]]:
+        """Return the open issues that carry ``label``, the oldest first.
+
+        Raises:
+            ForgeError: GitHub does not say.
+
+        """
+        query = {"state": "open", "labels": label, "sort": "created", "direction": "asc"}
+        return [item for item in self._all("issues", query) if item.get("pull_request") is None]
+
+    def open_branches(self) -> list[str]:
+        """Return the branches of this repository that open pull requests want to land.
+
+        Raises:
+            ForgeError: GitHub does not say.
+
+        """
+        return [str(item["head"]["ref"]) for item in self._all("pulls", {"state": "open"})]
+
+    def _all(self, what: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for page in range(1, _PAGES_MAX_COUNT + 1):
+            words = urlencode({**query, "per_page": str(_PAGE), "page": str(page)}, quote_via=quote)
+            items = self.transport.rest("GET", f"/repos/{self.repository}/{what}?{words}")
+            found += items
+            if len(items) < _PAGE:
+                return found
+        raise RefusedError(f"{self.repository} has more than {len(found)} open {what}")
 
     def open_pull_request(
         self, head: str, base: str, title: str, body: str, *, draft: bool, labels: Sequence[str]

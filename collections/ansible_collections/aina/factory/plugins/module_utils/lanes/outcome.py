@@ -53,16 +53,18 @@ class Evidence:
 
     ``ended_by`` is why the supervisor ended it (timeout, idle, stop), or empty. ``broken``
     says what was wrong with the handed-over result. ``oom_kill_count`` counts as the kernel
-    did, ``exit_status`` is the container's.
+    did, ``exit_status`` is the container's or ``None`` when nobody saw its end. ``unresolved``
+    says what of a conflict is left.
     """
 
-    exit_status: int
+    exit_status: int | None
     ended_by: str
     broken: str
     oom_kill_count: int
     commits_count: int
     model: Model
     has_result: bool
+    unresolved: str = ""
 
 
 def decide(evidence: Evidence) -> tuple[str, str]:
@@ -97,6 +99,8 @@ def decide(evidence: Evidence) -> tuple[str, str]:
         return FAILED_TURN, f"its last request ended as {model.last_verdict} ({model.last_status})"
     if evidence.exit_status != 0:
         return FAILED_TURN, f"the agent ended with {evidence.exit_status}"
+    if evidence.unresolved:
+        return FAILED_TURN, evidence.unresolved
     if evidence.commits_count > 0:
         return CHANGED, f"{evidence.commits_count} commits"
     return NO_CHANGE, "the agent ended well and changed nothing"

@@ -45,6 +45,16 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Dispatch:
+    """Which of a project's issues get lanes by themselves; without a ``label`` none does."""
+
+    label: str
+    hold_labels: tuple[str, ...]
+    attempts_max_count: int
+    retry_seconds: float
+
+
+@dataclass(frozen=True)
 class LaneProject:
     """One repository that lanes work on."""
 
@@ -61,6 +71,7 @@ class LaneProject:
     guarded_paths: tuple[str, ...]
     guarded_label: str
     draft: bool
+    dispatch: Dispatch
 
 
 @dataclass(frozen=True)
@@ -194,9 +205,21 @@ def _project(section: Section, known: Mapping[str, Engine]) -> LaneProject:
         guarded_paths=tuple(section.strings("guarded_paths", (".github/", ".codex/", "AGENTS.md"))),
         guarded_label=section.text("guarded_label", "guarded-paths"),
         draft=section.boolean("draft", False),
+        dispatch=_dispatch(section.section("dispatch", {})),
     )
     section.done()
     return project
+
+
+def _dispatch(section: Section) -> Dispatch:
+    dispatch = Dispatch(
+        label=section.text("label", "lane"),
+        hold_labels=tuple(section.strings("hold_labels", ("hold",))),
+        attempts_max_count=section.integer("attempts_max_count", 2, minimum=1, maximum=100),
+        retry_seconds=3600 * section.number("retry_hours", 6, minimum=0, maximum=8760),
+    )
+    section.done()
+    return dispatch
 
 
 def _limits(section: Section) -> Limits:

@@ -16,10 +16,7 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
 MODES = ("fast", "strict", "train", "native")
 METHODS = ("squash", "merge", "rebase")
 # What starts a lane of this server and does not wait for it; the repository and the number follow.
-LANE_COMMAND = (
-    *("systemd-run", "--quiet", "--collect", "--no-block", "--slice=factory-lanes.slice"),
-    *("/usr/local/bin/factory", "lane", "run"),
-)
+LANE_COMMAND = ("/usr/local/bin/run-lane", "resolve", "--detach")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 

@@ -1,0 +1,114 @@
+"""Which open issues get a lane now, and why the others do not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ansible_collections.aina.factory.plugins.module_utils.lanes import admission
+from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
+    LaneProject,
+    Settings,
+)
+
+START, WAIT, SKIP = "start", "wait", "skip"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An open issue that carries the label of the dispatch."""
+
+    number: int
+    title: str
+    labels: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What became of one issue's lanes so far."""
+
+    finished_at: tuple[float, ...] = ()
+    last_outcome: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One project: its wishes, oldest first, and the issues that an open pull request has."""
+
+    project: LaneProject
+    wishes: Sequence[Wish]
+    proposed: Collection[int]
+    past: Mapping[int, Past]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What happens with one issue."""
+
+    project: str
+    issue: int
+    title: str
+    verb: str
+    why: str
+
+
+def plan(
+    settings: Settings, seen: Sequence[Seen], load: admission.Load, now: float
+) -> list[Decision]:
+    """Return one decision for each issue; the projects take turns, so that none starves.
+
+    ``load`` is what the host has before anything is started; each start is added to it.
+    """
+    decided: dict[tuple[str, int], Decision] = {}
+    queues = [list(item.wishes) for item in seen]
+    while any(queues):
+        for item, queue in zip(seen, queues, strict=True):
+            while queue:
+                decision = _decide(settings, item, queue.pop(0), load, now)
+                decided[decision.project, decision.issue] = decision
+                if decision.verb == START:
+                    load = _with(load, item.project, decision.issue)
+                    break
+    return [decided[item.project.name, wish.number] for item in seen for wish in item.wishes]
+
+
+def _decide(
+    settings: Settings, seen: Seen, wish: Wish, load: admission.Load, now: float
+) -> Decision:
+    project = seen.project
+    verb, why = _past(seen, wish, now)
+    if not verb:
+        obstacle = admission.obstacle(settings, project, wish.number, load)
+        verb, why = (WAIT, obstacle.words) if obstacle else (START, "it is open and has the label")
+    return Decision(project.name, wish.number, wish.title, verb, why)
+
+
+def _past(seen: Seen, wish: Wish, now: float) -> tuple[str, str]:
+    """Return the verdict of what was before; empty when nothing speaks against a lane."""
+    rules = seen.project.dispatch
+    held = sorted(wish.labels & set(rules.hold_labels))
+    if held:
+        return SKIP, f"it has the label {held[0]}"
+    if wish.number in seen.proposed:
+        return SKIP, "a lane's pull request for it is open"
+    past = seen.past.get(wish.number, Past())
+    tries = len(past.finished_at)
+    if tries >= rules.attempts_max_count:
+        return SKIP, (
+            f"{tries} lanes ended without solving it, the last as {past.last_outcome}; "
+            "factory lane run starts another"
+        )
+    if past.finished_at and now - max(past.finished_at) < rules.retry_seconds:
+        hours = rules.retry_seconds / 3600
+        return WAIT, f"its last lane ended as {past.last_outcome} less than {hours:g} hours ago"
+    return "", ""
+
+
+def _with(load: admission.Load, project: LaneProject, issue: int) -> admission.Load:
+    return replace(
+        load,
+        running=[*load.running, (project.name, issue)],
+        # It does not use it yet, and may.
+        available_memory_bytes=load.available_memory_bytes
+        - project.limits.memory_mib * admission.MIB,
+    )

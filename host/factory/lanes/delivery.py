@@ -1,0 +1,130 @@
+"""What reaches GitHub: the repositories on this side, and a finished lane's pull request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.github import login
+from ansible_collections.aina.factory.plugins.module_utils.github.git import git_environment
+from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
+from ansible_collections.aina.factory.plugins.module_utils.lanes import collect, identity
+from ansible_collections.aina.factory.plugins.module_utils.lanes.forge import PERMISSIONS, Forge
+from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
+    LaneProject,
+    Settings,
+)
+from factory import effects
+
+# What yields a token for a repository, and the repository at GitHub.
+GitHub = tuple[Callable[[], str], Forge]
+
+
+def repository(
+    settings: Settings, project: LaneProject, token: str, *, results: bool = False
+) -> collect.Repository:
+    """Return the project's mirror, or the repository that takes lanes' work.
+
+    They are two: no lane sees another's work, and the mirror is what lanes read.
+    """
+    directory = Path(settings.mirror_dir, f"{project.name}{'.results' if results else ''}.git")
+    github, prefix = settings.github, []
+    if settings.git_user:
+        prefix = [
+            *("setpriv", f"--reuid={settings.git_user}", f"--regid={settings.git_user}"),
+            *("--clear-groups", "--no-new-privs", "--"),
+        ]
+    found = collect.Repository(
+        effects.run,
+        directory,
+        f"{github.git_url}/{project.repository}.git",
+        git_environment(github.git_url, github.ca_file, token) if token else {},
+        prefix,
+    )
+    if results:
+        found.ensure()
+        alternates = directory / "objects/info/alternates"
+        wanted = f"{settings.mirror_dir}/{project.name}.git/objects\n"
+        if not alternates.exists() or alternates.read_text() != wanted:
+            alternates.write_text(wanted)
+            alternates.chmod(0o644)
+    return found
+
+
+def github(settings: Settings, project: LaneProject) -> GitHub:
+    """Return the way to the project's repository.
+
+    Raises:
+        ConfigurationError: there is no token.
+
+    """
+    fetch = effects.https_fetch(settings.github.ca_file or None)
+    token = login.token_source(
+        settings.github.login,
+        settings.github.api_url,
+        project.repository,
+        PERMISSIONS,
+        run=effects.run,
+        fetch=fetch,
+        now=time.time,
+    )
+    transport = Transport(fetch, settings.github.api_url, token, time.time)
+    return token, Forge(transport, project.repository)
+
+
+def deliver(
+    settings: Settings,
+    project: LaneProject,
+    forge: Forge,
+    token: str,
+    result: dict[str, Any],
+) -> None:
+    """Push a finished lane's work and open its pull request; ``result`` says so afterwards.
+
+    Raises:
+        CollectError: git refuses.
+        ForgeError: GitHub refuses or does not answer.
+
+    """
+    lane, issue = str(result["lane"]), int(result["issue"])
+    guarded = list(result["guarded_paths"])
+    conflict = result.get("conflict")
+    results = repository(settings, project, token, results=True)
+    if conflict and not guarded and identity.issue_of_branch(conflict["branch"]) is not None:
+        # A lane made that branch, so another may go on with it. It is only ever added to.
+        results.push(lane, conflict["branch"])
+        result["branch"] = conflict["branch"]
+        result["pull_request"] = {"number": issue, "url": conflict["url"]}
+        result["delivery"] = "done"
+        return
+    branch, base = identity.branch(issue, lane), project.default_branch
+    results.push(lane, branch)
+    title = str(result["title"] or result["subject"] or f"Work of lane {lane}")
+    closes = f"Closes #{issue}." if issue else ""
+    if conflict:
+        # Somebody's own branch: it is theirs to take this in.
+        base, title = conflict["branch"], f"Resolve the conflict of #{issue}"
+        closes = f"Merges `{conflict['base_branch']}` into the branch of #{issue}."
+    lines = [
+        closes,
+        f"Made by lane `{lane}` ({result['engine']}, {result['model']}): {result['summary']}.",
+        f"{result['requests_count']} requests, {result['tokens']} tokens, {result['duration_seconds']} s.",
+    ]
+    if guarded:
+        lines.append(
+            "It changes paths under guard, so it stays a draft until somebody has read them: "
+            + ", ".join(f"`{path}`" for path in guarded[:20])
+        )
+    pull = forge.open_pull_request(
+        branch,
+        base,
+        title[:250],
+        "\n\n".join(filter(None, lines)),
+        draft=bool(guarded) or project.draft,
+        labels=[project.guarded_label] if guarded else [],
+    )
+    result["branch"] = branch
+    result["pull_request"] = {"number": pull.number, "url": pull.url}
+    result["delivery"] = "done"

@@ -1,0 +1,206 @@
+"""What git itself says of a lane's work: honest, hostile, and with a conflict resolved."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils.lanes import collect
+from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import Start
+from factory import effects
+
+LANE = "demo-7-0a1b2c3d"
+
+
+@dataclass
+class Place:
+    """A repository at GitHub, this side's bare one, and a lane's clone."""
+
+    root: Path
+
+    def git(self, *words: str, at: str = "lane", check: bool = True) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "core.pager=cat"]
+        argv = ["git", *identity, "-C", str(self.root / at), *words]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def commit(self, path: str, text: str, at: str = "lane") -> str:
+        target = self.root / at / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        self.git("add", "--all", at=at)
+        self.git("commit", "--quiet", "--message", f"Change {path}", at=at)
+        return self.git("rev-parse", "HEAD", at=at)
+
+    @property
+    def results(self) -> collect.Repository:
+        return collect.Repository(effects.run, self.root / "results.git", str(self.root / "hub"))
+
+    def bundle(self) -> Path:
+        path = self.root / "lane.bundle"
+        self.git("bundle", "create", "--quiet", str(path), "refs/heads/lane")
+        return path
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    found = Place(tmp_path)
+    for name in ("hub", "lane"):
+        (tmp_path / name).mkdir()
+    found.git("init", "--quiet", "--initial-branch=main", at="hub")
+    found.commit("a.txt", "one\n", at="hub")
+    found.git("clone", "--quiet", str(tmp_path / "hub"), ".")
+    found.git("checkout", "--quiet", "-b", "lane")
+    return found
+
+
+def test_an_honest_bundle_says_what_it_holds(place: Place) -> None:
+    start = place.results.update("main")
+    head = place.commit("b.txt", "two\n")
+
+    work = place.results.take(place.bundle(), start, LANE)
+
+    assert (work.head, work.commits_count, work.paths) == (head, 1, ("b.txt",))
+    assert work.subject == "Change b.txt"
+    assert work.is_merged
+
+
+def test_a_bundle_that_does_not_build_on_the_base_is_refused(place: Place) -> None:
+    start = place.results.update("main")
+    place.git("checkout", "--quiet", "--orphan", "other")
+    place.commit("b.txt", "two\n")
+    place.git("branch", "--force", "lane", "other")
+
+    with pytest.raises(collect.CollectError, match="does not build on"):
+        place.results.take(place.bundle(), start, LANE)
+    assert LANE not in place.results.out("for-each-ref")
+
+
+def test_a_bundle_with_a_repository_inside_a_tree_is_refused(place: Place) -> None:
+    """Hooks and settings that a later checkout would put in force."""
+    start = place.results.update("main")
+    blob = place.git("rev-parse", "HEAD:a.txt")
+    argv = ["git", "-C", str(place.root / "lane"), "mktree"]
+
+    def tree(line: str) -> str:
+        done = subprocess.run(argv, input=line, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    hooks = tree(f"100755 blob {blob}\tpost-checkout\n")
+    top = tree(f"040000 tree {tree(f'040000 tree {hooks}{chr(9)}hooks{chr(10)}')}\t.git\n")
+    head = place.git("commit-tree", "-p", "HEAD", "-m", "Hide", top)
+    place.git("update-ref", "refs/heads/lane", head)
+
+    with pytest.raises(collect.CollectError, match="hasDotgit"):
+        place.results.take(place.bundle(), start, LANE)
+    assert LANE not in place.results.out("for-each-ref")
+
+
+def test_nothing_of_a_bundle_is_run_on_this_side(place: Place) -> None:
+    start = place.results.update("main")
+    place.results.ensure()
+    proof = place.root / "ran"
+    for name in ("post-commit", "reference-transaction", "post-update", "pre-push"):
+        hook = place.root / "lane/.git/hooks" / name
+        hook.write_text(f"#!/bin/sh\ntouch {proof}.$(basename $PWD)\n")
+        hook.chmod(0o755)
+    place.git("config", "core.fsmonitor", f"touch {proof}.fsmonitor", check=False)
+    place.commit("b.txt", "two\n")
+    bundle = place.bundle()
+    for path in place.root.glob("ran*"):
+        path.unlink()
+
+    place.results.take(bundle, start, LANE)
+    place.git("config", "receive.denyCurrentBranch", "ignore", at="hub")
+    place.results.push(LANE, "lane/7-0a1b2c3d")
+
+    assert list(place.root.glob("ran*")) == []
+
+
+def test_what_is_no_bundle_is_refused(place: Place) -> None:
+    start = place.results.update("main")
+    path = place.root / "lane.bundle"
+    place.commit("b.txt", "two\n")
+    whole = place.bundle().read_bytes()
+    for content in (b"", b"# v2 git bundle\nnonsense\n", whole.replace(b"v2", b"v9", 1)):
+        path.write_bytes(content)
+        with pytest.raises(collect.CollectError, match="no bundle of git"):
+            place.results.take(path, start, LANE)
+    for content in (whole[:-20], whole[:-9] + b"x" + whole[-8:], whole.partition(b"PACK")[0]):
+        path.write_bytes(content)
+        with pytest.raises(collect.CollectError, match="git index-pack"):
+            place.results.take(path, start, LANE)
+    assert LANE not in place.results.out("for-each-ref")
+
+
+@dataclass
+class Conflicting:
+    """A pull request that changes what main changes too."""
+
+    place: Place
+    start: Start
+
+    def merge(self, text: str) -> None:
+        start = self.start
+        self.place.git("checkout", "--quiet", "-B", "lane", start.base)
+        self.place.git("merge", "--quiet", start.onto, check=False)
+        self.place.commit("a.txt", text)
+
+
+@pytest.fixture
+def conflicting(place: Place) -> Conflicting:
+    place.git("checkout", "--quiet", "-b", "feature", at="hub")
+    place.commit("a.txt", "theirs\n", at="hub")
+    place.git("update-ref", "refs/pull/5/head", "HEAD", at="hub")
+    place.git("checkout", "--quiet", "main", at="hub")
+    place.commit("a.txt", "ours\n", at="hub")
+    place.commit("guarded/x", "of main\n", at="hub")
+    start = place.results.update_pull(5, "main")
+    place.git("fetch", "--quiet", str(place.root / "results.git"), "refs/heads/*:refs/host/*")
+    place.git("fetch", "--quiet", str(place.root / "results.git"), "refs/pull/5:refs/host/pull")
+    return Conflicting(place, start)
+
+
+def test_a_pull_requests_conflict_is_found_by_path(conflicting: Conflicting) -> None:
+    results = conflicting.place.results
+    assert conflicting.start.base == conflicting.place.git("rev-parse", "refs/host/pull")
+    assert conflicting.start.onto == conflicting.place.git("rev-parse", "refs/host/main")
+    assert results.conflicts(conflicting.start) == ["a.txt"]
+    assert results.conflicts(Start(conflicting.start.onto, conflicting.start.onto)) == []
+    with pytest.raises(collect.CollectError, match="merge-tree"):
+        results.conflicts(Start("0" * 40, conflicting.start.onto))
+
+
+def test_a_pull_requests_head_is_kept_as_long_as_a_lane_stands_on_it(
+    conflicting: Conflicting,
+) -> None:
+    results = conflicting.place.results
+    results.forget_pulls({5})
+    assert "refs/pull/5" in results.out("for-each-ref")
+    results.forget_pulls({7})
+    assert "refs/pull/" not in results.out("for-each-ref")
+    assert "refs/heads/main" in results.out("for-each-ref")
+
+
+def test_a_resolved_conflict_counts_only_what_the_lane_itself_changed(
+    conflicting: Conflicting,
+) -> None:
+    conflicting.merge("both\n")
+
+    work = conflicting.place.results.take(conflicting.place.bundle(), conflicting.start, LANE)
+
+    # What main brings along is none of the lane's: it would be under guard.
+    assert (work.is_merged, work.commits_count, work.paths) == (True, 1, ("a.txt",))
+
+
+def test_work_without_the_merge_is_not_a_resolved_conflict(conflicting: Conflicting) -> None:
+    conflicting.place.git("checkout", "--quiet", "-B", "lane", conflicting.start.base)
+    conflicting.place.commit("b.txt", "besides\n")
+
+    work = conflicting.place.results.take(conflicting.place.bundle(), conflicting.start, LANE)
+
+    assert not work.is_merged
