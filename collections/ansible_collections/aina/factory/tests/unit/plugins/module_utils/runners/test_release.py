@@ -204,7 +204,9 @@ def test_what_a_killed_run_left_of_a_tree_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"no archive", "tar ended"), (archive("README"), "holds no bin")]
+    ("content", "words"),
+    [(b"no archive", "tar ended"), (archive("README"), "holds no bin")],
+    ids=["no archive", "no runner"],
 )
 def test_what_is_no_runner_never_gets_its_name(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "x.tar.gz"
