@@ -52,10 +52,15 @@ def tree(host: Any) -> Iterator[Any]:
     )
     yield host
     now = in_force(host)
-    moved = [f"docker tag {before[n]} aina-factory/{n}" for n in before if now.get(n) != before[n]]
-    gone = [f"docker rmi --no-prune aina-factory/{name}" for name in now if name not in before]
-    back = f"rm -rf {TREE} {STATE} && mv /root/kept/tree {TREE} && mv /root/kept/state {STATE}"
-    host.check_output(" && ".join([back, *moved, *gone]))
+    host.check_output(
+        f"rm -rf {TREE} {STATE} && mv /root/kept/tree {TREE} && mv /root/kept/state {STATE}"
+    )
+    for name, identity in before.items():
+        if now.get(name) != identity:
+            # What is gone meanwhile is built again.
+            host.run(f"docker tag {identity} aina-factory/{name}")
+    gone = " ".join(f"aina-factory/{name}" for name in now if name not in before)
+    host.check_output(f"{f'docker rmi --no-prune {gone};' if gone else ''} factory images build")
 
 
 def write(host: Any, path: str, text: str) -> None:
