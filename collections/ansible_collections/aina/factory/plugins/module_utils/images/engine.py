@@ -95,7 +95,7 @@ class Engine:
 
 def _found(document: Mapping[str, Any]) -> Found:
     configuration = document.get("Config") or {}
-    head, _, rest = str(document["Created"]).partition(".")
+    head, _dot, rest = str(document["Created"]).partition(".")
     zone = rest.lstrip("0123456789") if rest else ""
     return Found(
         id=str(document["Id"]),

@@ -41,7 +41,7 @@ def npm_credentials(npmrc: str) -> dict[str, bytes]:
     """Return the values of an npmrc that nobody may see."""
     found: dict[str, bytes] = {}
     for line in npmrc.splitlines():
-        name, _, value = line.partition("=")
+        name, _equals, value = line.partition("=")
         key = name.strip().rpartition(":")[2] or name.strip()
         secret = value.strip().strip('"')
         if key in {"_auth", "_authToken", "_password"} and len(secret) >= _SHORTEST_SECRET:

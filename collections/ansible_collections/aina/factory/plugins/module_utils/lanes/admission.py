@@ -36,7 +36,7 @@ def obstacle(settings: Settings, project: LaneProject, issue: int, load: Load) -
         return Obstacle("issue_taken", f"a lane works on issue {issue} of {project.name} already")
     if len(load.running) >= settings.concurrency:
         return Obstacle("lanes_taken", f"all {settings.concurrency} lanes of this server are taken")
-    own = sum(name == project.name for name, _ in load.running)
+    own = sum(name == project.name for name, _issue in load.running)
     if own >= project.concurrency:
         words = f"all {project.concurrency} lanes of {project.name} are taken"
         return Obstacle("project_taken", words)

@@ -198,7 +198,7 @@ def _opened(bundle: bytes) -> tuple[str, bytes]:
         CollectError: it is no bundle, or has no such branch.
 
     """
-    header, _, pack = bundle.partition(b"\n\n")
+    header, _gap, pack = bundle.partition(b"\n\n")
     signature, *lines = header.split(b"\n")
     heads = [line[:-16] for line in lines if line.endswith(b" refs/heads/lane")]
     if signature != b"# v2 git bundle" or len(heads) != 1 or not _OBJECT.match(heads[0]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
     LimitedError,
@@ -20,7 +20,7 @@ PAGE_SIZES = (100, 50, 25, 10)
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 # Ask for (page size, cursor or None, whether the repository's own facts are wanted too).
-AskPage = Callable[[int, str | None, bool], dict[str, Any]]
+AskPage: TypeAlias = "Callable[[int, str | None, bool], dict[str, Any]]"
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ansible_collections.aina.factory.plugins.module_utils.status import plot
 from ansible_collections.aina.factory.plugins.module_utils.status.plot import escape
@@ -60,7 +60,7 @@ _SCRIPT = (
     "check();setInterval(check,30000);"
 )
 
-Cell = tuple[str, str] | str
+Cell: TypeAlias = "tuple[str, str] | str"
 
 
 def render(document: Mapping[str, Any]) -> str:

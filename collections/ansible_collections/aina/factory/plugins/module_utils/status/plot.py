@@ -63,7 +63,11 @@ def timeline(entries: Sequence[Mapping[str, Any]], now: float, days: int = 14) -
     """Return one row per alert key: a bar from when it was raised until it recovered."""
     begin = now - days * 86400
     bars = _bars(entries, now)
-    rows = [(key, found) for key, found in bars.items() if any(end > begin for _, end, _ in found)]
+    rows = [
+        (key, found)
+        for key, found in bars.items()
+        if any(end > begin for _begin, end, _kind in found)
+    ]
     if not rows:
         return '<p class="quiet">No alert in the last two weeks.</p>'
     height = _ROW * len(rows) * 2 + _BOTTOM

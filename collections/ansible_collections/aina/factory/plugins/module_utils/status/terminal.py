@@ -120,11 +120,11 @@ def _disks(document: Mapping[str, Any]) -> list[str]:
             lines.append(f"DISK {disk['path']}: unknown: {disk['reason']}")
             continue
         filled = round(_BAR * disk["used_percent"] / 100)
-        bar = "█" * filled + "░" * (_BAR - filled)
+        gauge = "█" * filled + "░" * (_BAR - filled)
         full = disk["full_in_hours"]
         trend = f"full in {duration(full * 3600)}" if full is not None else "not about to fill"
         lines.append(
-            f"DISK {disk['path']}  {bar} {disk['used_percent']} % of {size(disk['total_bytes'])}, "
+            f"DISK {disk['path']}  {gauge} {disk['used_percent']} % of {size(disk['total_bytes'])}, "
             f"{size(disk['available_bytes'])} free, {trend}"
         )
         owners = disk["owners"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk
 
@@ -35,7 +35,7 @@ class Absent:
     reason: str
 
 
-Fact = Known[T] | Unknown | Absent
+Fact: TypeAlias = "Known[T] | Unknown | Absent"
 NOT_GATHERED = Unknown("it was not gathered")
 
 

@@ -46,7 +46,7 @@ def known(read: Callable[[], T]) -> Fact[T]:
         return Unknown(str(error) or type(error).__name__)
     except (ConfigurationError, ReadingError, ValueError, KeyError, TypeError) as error:
         return Unknown(
-            f"{type(error).__name__}: {error}" if type(error) is KeyError else str(error)
+            f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         )
 
 
@@ -197,7 +197,7 @@ def memory(text: str) -> Memory:
     """Read ``/proc/meminfo``."""
     values = {}
     for line in text.splitlines():
-        name, _, rest = line.partition(":")
+        name, _colon, rest = line.partition(":")
         words = rest.split()
         if words and words[0].isdigit():
             values[name] = int(words[0]) * (1024 if words[-1] == "kB" else 1)
@@ -234,7 +234,7 @@ def exposed_ports(tables: Mapping[str, str], ports: Mapping[int, str]) -> tuple[
     for text in tables.values():
         for line in text.splitlines()[1:]:
             words = line.split()
-            address, _, port = words[1].partition(":")
+            address, _colon, port = words[1].partition(":")
             listening = words[3] == "0A"
             local = address in _LOOPBACK or (len(address) == 8 and address.endswith("7F"))
             if listening and not local and int(port, 16) in ports:

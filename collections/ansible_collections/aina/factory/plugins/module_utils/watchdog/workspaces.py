@@ -104,7 +104,7 @@ def _with_metadata(path: str, metadata: os.stat_result) -> str:
 
 
 def _gitfile(path: str, git: str) -> str:
-    word, _, target = _text(Path(git)).partition(":")
+    word, _colon, target = _text(Path(git)).partition(":")
     if word != "gitdir" or not target.strip():
         return "damaged_gitfile"
     # An absolute target takes the place of the path before it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ansible_collections.aina.factory.plugins.module_utils.workflows.document import (
     Compose,
@@ -15,7 +16,7 @@ from ansible_collections.aina.factory.plugins.module_utils.workflows.document im
 )
 
 # What an edit may put into a document.
-Value = str | int | Sequence[str] | Mapping[str, object] | None
+Value: TypeAlias = "str | int | Sequence[str] | Mapping[str, object] | None"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ def scalar(text: str, *, flow: bool) -> tuple[str, Shape]:
 def flow_list(values: Sequence[str]) -> tuple[str, Shape]:
     """Return a list in brackets and its shape."""
     parts = [scalar(value, flow=True) for value in values]
-    return f"[{', '.join(text for text, _ in parts)}]", ("sequence", *(shape for _, shape in parts))
+    return f"[{', '.join(text for text, _other in parts)}]", (
+        "sequence",
+        *(shape for _other, shape in parts),
+    )
 
 
 def block(value: Value, indent: int, newline: str) -> tuple[str, Shape]:
@@ -180,7 +184,7 @@ def _expect(shape: Shape, path: tuple[str | int, ...], edit: Edit) -> Shape:
     if shape[0] != "mapping":
         raise DocumentError(f"there is no entry {head}")
     entries: list[tuple[object, object]] = list(shape[1:])  # type: ignore[arg-type]
-    names = [name for name, _ in entries]
+    names = [name for name, _value in entries]
     if rest:
         index = names.index(head)
         entries[index] = (head, _expect(entries[index][1], rest, edit))  # type: ignore[arg-type]

@@ -241,7 +241,7 @@ def test_only_the_models_own_request_leaves_a_lane() -> None:
 
 def test_budget_rate_and_number_end_in_the_status_that_ends_a_turn() -> None:
     ledger = gateway.Ledger(permit())
-    for _ in range(3):
+    for _turn in range(3):
         assert ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0].allowed
     assert ledger.judge_model("POST", "/v1/responses", BODY, 59.0)[0].status == 429
     assert ledger.judge_model("POST", "/v1/responses", BODY, 61.0)[0].allowed

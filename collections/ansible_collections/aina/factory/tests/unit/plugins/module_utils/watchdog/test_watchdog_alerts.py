@@ -67,7 +67,7 @@ class Server:
         self.judge(checks.run(replace(given, **facts), POLICY))
 
     def changes(self, change: Change) -> int:
-        return sum(told == change.value for told, _ in self.told)
+        return sum(told == change.value for told, _text in self.told)
 
 
 def used(percent: float) -> Any:
@@ -80,7 +80,7 @@ def day_of(server: Server, values: Iterable[float]) -> None:
 
 
 DICE = random.Random(1)  # noqa: S311 - the same noise in each run is what is wanted
-NOISE = [DICE.uniform(-3, 3) for _ in range(101)]
+NOISE = [DICE.uniform(-3, 3) for _turn in range(101)]
 FLAPPING: list[tuple[str, Callable[[int], float]]] = [
     ("two points up and down", lambda run: 85 + (2 if run % 2 else -2)),
     ("a wave of four points", lambda run: 85 + 4 * math.sin(run / 3)),
@@ -107,7 +107,7 @@ def test_an_answer_that_comes_and_goes_is_one_alert_and_one_recovery() -> None:
 
     for run in range(RUNS_OF_A_DAY):
         server.run(engine=Known(Engine(run % 2 == 0, "as told")))
-    for _ in range(40):
+    for _turn in range(40):
         server.run(engine=Known(Engine(True, "as told")))
 
     assert (server.changes(Change.RAISED), server.changes(Change.RECOVERED)) == (1, 1)
@@ -148,9 +148,9 @@ def test_between_the_two_thresholds_nothing_changes() -> None:
     assert server.told == []
     day_of(server, [85, 85])
     day_of(server, [80.1] * 20)
-    assert [change for change, _ in server.told] == ["raised"]
+    assert [change for change, _text in server.told] == ["raised"]
     day_of(server, [80, 80])
-    assert [change for change, _ in server.told] == ["raised", "recovered"]
+    assert [change for change, _text in server.told] == ["raised", "recovered"]
 
 
 def test_an_alert_that_stays_is_repeated_ever_later() -> None:
@@ -158,7 +158,7 @@ def test_an_alert_that_stays_is_repeated_ever_later() -> None:
     at = []
 
     bad = Finding("disk_space", "/", Status.PROBLEM, "90 %")
-    for _ in range(10 * RUNS_OF_A_DAY):
+    for _turn in range(10 * RUNS_OF_A_DAY):
         before = len(server.told)
         server.judge([bad])
         at += [server.now] * (len(server.told) - before)
@@ -170,7 +170,7 @@ def test_an_alert_that_stays_is_repeated_ever_later() -> None:
 def test_all_changes_of_one_run_are_one_message() -> None:
     server = Server()
 
-    for _ in range(2):
+    for _turn in range(2):
         server.run(disks=used(90), engine=Known(Engine(False, "gone")))
 
     assert len(server.told) == 2
@@ -181,7 +181,7 @@ def test_unknown_three_times_is_an_alert_of_its_own_and_clears_nothing() -> None
     server = Server()
 
     day_of(server, [90, 90])
-    for _ in range(2):
+    for _turn in range(2):
         server.run(disks=Unknown("no answer"))
     assert server.told == [("raised", "disk_space:/")]
     server.run(disks=Unknown("no answer"))
@@ -195,7 +195,7 @@ def test_unknown_three_times_is_an_alert_of_its_own_and_clears_nothing() -> None
 def test_a_fact_that_several_checks_want_for_is_one_unknown() -> None:
     server = Server()
 
-    for _ in range(3):
+    for _turn in range(3):
         server.run(jobs=Unknown("systemd does not answer"))
 
     assert server.told == [("raised", "unknown:jobs")]
@@ -208,9 +208,9 @@ def test_one_unknown_subject_keeps_its_alert_while_the_others_are_known() -> Non
         return fact
 
     server = Server()
-    for _ in range(2):
+    for _turn in range(2):
         server.run(runners=Known({"a": runner("failed"), "b": runner("idle")}))
-    for _ in range(20):
+    for _turn in range(20):
         server.run(runners=Known({"a": Unknown("no JSON"), "b": runner("idle")}))
 
     assert server.tracks["runner:a"].firing
@@ -221,7 +221,7 @@ def test_what_is_no_longer_there_recovers() -> None:
     server.run(units=Known((FailedUnit("u", True, server.now, "x"),)))
     assert server.told == [("raised", "unit_failed:u")]
 
-    for _ in range(2):
+    for _turn in range(2):
         server.run(units=Known(()))
 
     assert server.told[-1] == ("recovered", "unit_failed:u")
@@ -230,13 +230,13 @@ def test_what_is_no_longer_there_recovers() -> None:
 
 def test_what_is_no_longer_configured_recovers() -> None:
     server = Server()
-    for _ in range(2):
+    for _turn in range(2):
         server.run(engine=Known(Engine(False, "gone")))
 
-    for _ in range(2):
+    for _turn in range(2):
         server.run(engine=Absent("no engine is declared"))
 
-    assert [change for change, _ in server.told] == ["raised", "recovered"]
+    assert [change for change, _text in server.told] == ["raised", "recovered"]
 
 
 def silence(match: str, hours: float) -> Silence:

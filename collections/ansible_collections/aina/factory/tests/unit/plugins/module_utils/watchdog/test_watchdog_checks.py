@@ -160,7 +160,7 @@ def test_a_limit_acts_exactly_where_it_is_promised_to(name: str) -> None:
 # Limits between whose two thresholds a value can lie.
 WITH_TWO = [
     name
-    for name, (raise_at, clear_at, _) in PROMISED.items()
+    for name, (raise_at, clear_at, _unit) in PROMISED.items()
     if clear_at != raise_at and name in EDGES and name != "paperclip_agents_error_count"
 ]
 MUTATIONS = [

@@ -110,7 +110,7 @@ def test_the_buckets_add_up_to_what_is_used_and_the_rest_has_a_name() -> None:
         10.0,
     )
 
-    assert sum(count for _, count in attribution.buckets(found)) == found.used_bytes
+    assert sum(count for _name, count in attribution.buckets(found)) == found.used_bytes
     assert found.unattributed_bytes == (229 - 71 - 24 - 3) * GIB
     assert found.explained_percent == pytest.approx(100 * 98 / 229, abs=0.1)
 
@@ -200,7 +200,7 @@ def test_nothing_is_repaired_on_a_guess() -> None:
 
 
 def test_report_only_and_off() -> None:
-    assert {verdict for _, verdict in plan(wanted("report"), [], "/w/1")} == {"report_only"}
+    assert {verdict for _path, verdict in plan(wanted("report"), [], "/w/1")} == {"report_only"}
     assert plan(wanted("off"), [], "/w/1") == []
 
 
