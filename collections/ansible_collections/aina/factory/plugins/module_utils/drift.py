@@ -99,8 +99,9 @@ class Checkout:
             self._demand("init", "--quiet")
         branch = self._settings.branch
         self._demand(
-            "fetch", "--quiet", "--prune", "--force", "--tags", self._settings.repository,
-            f"+refs/heads/{branch}:refs/remotes/origin/{branch}",
+            # A tag that was taken back is gone here as well.
+            "fetch", "--quiet", "--prune", "--force", self._settings.repository,
+            f"+refs/heads/{branch}:refs/remotes/origin/{branch}", "+refs/tags/*:refs/tags/*",
         )  # fmt: skip
         return self._demand("rev-parse", "--verify", f"refs/remotes/origin/{branch}^{{commit}}")
 
@@ -133,9 +134,11 @@ class Checkout:
                 "drift.signers_path is not declared, so nobody may sign what is applied"
             )
         pattern = f"refs/tags/{self._settings.tag_pattern}"
+        # The last key counts first; tags of the same second go by their names.
         listing = self._demand(
-            "for-each-ref", "--sort=-creatordate", "--count=1", "--format=%(refname)", pattern
-        )
+            "for-each-ref", "--sort=-version:refname", "--sort=-creatordate", "--count=1",
+            "--format=%(refname)", pattern,
+        )  # fmt: skip
         if not listing:
             raise DriftError(f"there is no tag {self._settings.tag_pattern}")
         name = listing.removeprefix("refs/tags/")
