@@ -30,6 +30,8 @@ READS = [
     "/users/factory/repos",
     "/orgs/guild/repos",
     "/orgs/guild/actions/permissions/self-hosted-runners",
+    "/orgs/guild/actions/permissions/fork-pr-contributor-approval",
+    "/orgs/guild/actions/permissions/fork-pr-workflows-private-repos",
     "/orgs/guild/actions/runners",
     "/orgs/guild/actions/runners/downloads",
     "/orgs/guild/actions/runner-groups",
@@ -181,14 +183,15 @@ def write_all(client: Client) -> None:
     write("PUT", permissions, {"enabled": True, "allowed_actions": "all"})
     write("PUT", f"{permissions}/workflow", {"default_workflow_permissions": "read"})
     policy = {"approval_policy": "first_time_contributors"}
-    write("PUT", f"{permissions}/fork-pr-contributor-approval", policy)
     switches = {
         "run_workflows_from_fork_pull_requests": True,
         "send_write_tokens_to_workflows": False,
         "send_secrets_and_variables": False,
         "require_approval_for_fork_pr_workflows": True,
     }
-    write("PUT", f"{permissions}/fork-pr-workflows-private-repos", switches)
+    for place in (permissions, "/orgs/guild/actions/permissions"):
+        write("PUT", f"{place}/fork-pr-contributor-approval", policy)
+        write("PUT", f"{place}/fork-pr-workflows-private-repos", switches)
     run = client.control("POST", "/job", {"repository": "factory/demo", "steps": [{"run": "x"}]})
     write("POST", f"{R}/actions/runs/{run['run_id']}/cancel")
     dispatches = "/repos/guild/tool/actions/workflows/release.yml/dispatches"
