@@ -33,7 +33,9 @@ class Surroundings:
     engine: Engine
     run: Run
     configuration: Path
+    # What the last look before a turn found, for that turn: every question to the engine delays the next job.
     _info: Info | None = field(default=None, init=False)
+    _image: str | None = field(default=None, init=False)
 
     def preflight(self) -> str:
         """Return what forbids to start a runner now; "" when nothing does."""
@@ -44,7 +46,7 @@ class Surroundings:
         yield self._disk()
         try:
             self._info = self.engine.info()
-            image = self.image()
+            self._image = image = self.image()
             if self.engine.image_id(image) is None:
                 yield f"there is no image {image}; converge the images, or set image for {self.instance.name}"
         except EngineError as error:
@@ -86,7 +88,7 @@ class Surroundings:
             slot=self.slot,
             name=name,
             runner_id=runner_id,
-            image=self.image(),
+            image=self._image or self.image(),
             cgroup_parent=self._cgroup_parent(info),
             cpuset=container.cpuset(pools, self.slot, info.cpus_count),
             network=settings.network.name,
