@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,23 @@ ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
 # A scenario takes one to three minutes; this one hangs.
 TIMEOUT_SECONDS = 1800
+# What tells why a scenario failed, among thousands of lines: a task, an assertion, molecule itself.
+REASON = re.compile(r"fatal: \[|^E {2,}\S|^FAILED |^(ERROR|CRITICAL)\b")
+REASON_LINES = 12
+
+
+def reason(output: str) -> str:
+    """Return the lines of molecule's output that say why it failed."""
+    lines = [line.strip().removeprefix("│").strip() for line in output.splitlines()]
+    return "\n".join([line for line in lines if REASON.search(line)][:REASON_LINES])
+
+
+def test_the_reason_of_a_failure_is_found_in_the_output() -> None:
+    output = (
+        "│ TASK [x]\n│ ok: [h]\n│ fatal: [h]: FAILED! =>\n│   E       assert 1 == 2\n│ PLAY RECAP\n"
+    )
+
+    assert reason(output) == "fatal: [h]: FAILED! =>\nE       assert 1 == 2"
 
 
 def test_there_are_scenarios() -> None:
@@ -24,7 +42,16 @@ def test_there_are_scenarios() -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name: str) -> None:
     scripts = Path(sys.prefix) / "bin"
-    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        # Unbroken lines without colours: they are searched for the reason of a failure.
+        "COLUMNS": "1000",
+        "NO_COLOR": "1",
+        "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_NOCOLOR": "1",
+        "PY_COLORS": "0",
+    }
 
     completed = subprocess.run(
         [scripts / "molecule", "test", "--scenario-name", name],
@@ -42,4 +69,7 @@ def test_scenario(name: str) -> None:
     if completed.returncode or "Executed: Missing" in completed.stdout:
         # Shown once, above: the reason of a failure is repeated in the summary.
         print(completed.stdout)
-        pytest.fail(f"molecule test -s {name} ended with {completed.returncode}", pytrace=False)
+        pytest.fail(
+            f"molecule test -s {name} ended with {completed.returncode}\n{reason(completed.stdout)}",
+            pytrace=False,
+        )
