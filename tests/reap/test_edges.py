@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -81,6 +82,21 @@ def test_the_answer_has_the_promised_form_and_every_odd_path(corpus: Corpus) -> 
         one["bytes"] for one in run.document["worktrees"] if one["reaped"]
     )
     assert run.document["bytes_freed"] > 0
+
+
+def test_what_stays_is_measured_unless_nobody_wants_to_know(corpus: Corpus) -> None:
+    measured = {
+        path: one["bytes"] for path, one in reap(corpus.checkout, "--dry-run").verdicts().items()
+    }
+    quick = reap(corpus.checkout, "--dry-run", "--no-sizes").verdicts()
+
+    du = ["du", "-sx0", "--block-size=1", *still_there(corpus)]
+    done = subprocess.run(du, check=True, capture_output=True)
+    listing = os.fsdecode(done.stdout)
+    for size, _tab, path in (line.partition("\t") for line in listing.split("\0") if line):
+        assert measured[path] == int(size), path
+    assert {one["reason"] for one in quick.values() if one["bytes"] is None} >= {"not_landed"}
+    assert all(one["bytes"] for one in quick.values() if one["verdict"] == "reap")
 
 
 def test_without_the_remote_nothing_goes_and_the_reason_is_told(corpus: Corpus) -> None:

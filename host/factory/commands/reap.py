@@ -70,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also reap locked worktrees whose lock names a process that is gone",
     )
+    parser.add_argument(
+        "--no-sizes", action="store_true", help="do not measure the worktrees that stay"
+    )
     parser.add_argument("--undo", metavar="PATH", help="give a reaped worktree back")
     parser.add_argument(
         "--empty-trash", action="store_true", help="delete what was reaped now, and wait for it"
@@ -98,6 +101,11 @@ def execute(arguments: argparse.Namespace) -> Outcome:
             _reap(task, repository, policy, hub, dry_run=arguments.dry_run)
             for task, repository in tasks
         ]
+    if not arguments.no_sizes:
+        for report in reports:
+            bar = progress_bar(Path(report.repository).name)
+            reap.measure(report, bar)
+            bar("", 0, 0)
     if not arguments.dry_run:
         for task, _ in tasks:
             _empty_later(task, policy)

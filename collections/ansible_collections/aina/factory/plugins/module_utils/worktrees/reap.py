@@ -197,33 +197,47 @@ def _look_at_files(
     policy: Policy,
     tools: Tools,
 ) -> dict[str, _Look]:
-    candidates = {
-        item.path
+    candidates = [
+        item
         for item in items
-        if not obstacles[item.path] and (item.head or "") in proofs.evidence
-    }
-    existing = [item for item in items if not item.is_main and Path(item.path).is_dir()]
-
-    def look(item: Listed) -> _Look:
-        if item.path in candidates:
-            return _look_closely(git, item, policy, tools.now())
-        return _Look(replace(walk(item.path), marks={}))
+        if not item.is_main
+        and not obstacles[item.path]
+        and (item.head or "") in proofs.evidence
+        and Path(item.path).is_dir()
+    ]
 
     looks: dict[str, _Look] = {}
     with ThreadPoolExecutor(_WORKERS) as workers:
-        for number, (item, seen) in enumerate(
-            zip(existing, workers.map(look, existing), strict=True)
-        ):
-            looks[item.path] = seen
-            tools.progress("looking at files", number + 1, len(existing))
+        # This thread alone walks: several would wait for the interpreter's lock more than for
+        # the disk, and take three times as long. The others wait for git meanwhile.
+        # The time of a look is taken before it.
+        pending = [
+            workers.submit(_look_closely, git, item, policy, tools.now(), *_first_look(item))
+            for item in candidates
+        ]
+        for number, (item, future) in enumerate(zip(candidates, pending, strict=True)):
+            looks[item.path] = future.result()
+            tools.progress("looking at files", number + 1, len(candidates))
     return looks
 
 
-def _look_closely(git: Git, item: Listed, policy: Policy, now: float) -> _Look:
-    # Marks before judgement: what changes in between then shows as a change since.
-    admin = walk(item.admin_dir or "")
-    seen = walk(item.path)
-    activity = survey.last_activity(item)
+def _first_look(item: Listed) -> tuple[Contents, Contents, float]:
+    """Return git's own files, the tree and the last activity.
+
+    Marks before judgement: what changes in between then shows as a change since.
+    """
+    return walk(item.admin_dir or ""), walk(item.path), survey.last_activity(item)
+
+
+def _look_closely(
+    git: Git,
+    item: Listed,
+    policy: Policy,
+    now: float,
+    admin: Contents,
+    seen: Contents,
+    activity: float,
+) -> _Look:
     against, disposable = survey.obstacles_of_files(git, item, policy)
     if not against:
         submodules = survey.submodule_paths(git, item) if seen.repositories else []
@@ -233,6 +247,20 @@ def _look_closely(git: Git, item: Listed, policy: Policy, now: float) -> _Look:
         trace = Trace({}, {}, disposable)  # a further change would not show
     contents = replace(seen, newest_mtime=max(seen.newest_mtime, activity), marks={})
     return _Look(contents, tuple(against), trace)
+
+
+def measure(report: Report, progress: Progress) -> None:
+    """Add the size of those that stay: no verdict waits for it."""
+    unmeasured = [
+        index
+        for index, verdict in enumerate(report.verdicts)
+        if verdict.bytes is None and not verdict.listed.is_main
+    ]
+    for number, index in enumerate(unmeasured):
+        verdict = report.verdicts[index]
+        if Path(verdict.listed.path).is_dir():
+            report.verdicts[index] = replace(verdict, bytes=walk(verdict.listed.path).bytes)
+        progress("measuring what stays", number + 1, len(unmeasured))
 
 
 def _unknown_directories(task: Task, items: Sequence[Listed]) -> list[str]:

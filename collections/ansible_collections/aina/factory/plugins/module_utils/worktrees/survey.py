@@ -258,10 +258,9 @@ def obstacles_of_files(
     try:
         if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
             here.defuse()  # it can have settings that the repository does not show
-        found = [
-            *_status_obstacles(here, item, policy, disposable),
-            *_index_obstacles(here, item),
-        ]
+        found = list(_status_obstacles(here, item, policy, disposable))
+        if not found:
+            found = list(_index_obstacles(here, item))
     except (GitError, OSError) as error:
         found = [("status_failed", str(error))]
     return found, frozenset(disposable)
