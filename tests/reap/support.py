@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,14 @@ class Pristine:
 
     def restore(self) -> Corpus:
         """Put the corpus back."""
-        shutil.rmtree(self._root)
+        # A git that a killed reap had started may still be writing.
+        for attempt in range(20):
+            try:
+                shutil.rmtree(self._root)
+                break
+            except OSError:
+                if attempt == 19:
+                    raise
+                time.sleep(0.5)
         subprocess.run(["cp", "-a", self._aside, self._root], check=True)
         return self.corpus

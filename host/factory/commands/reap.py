@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also reap locked worktrees whose lock names a process that is gone",
     )
     parser.add_argument(
-        "--no-sizes", action="store_true", help="do not measure the worktrees that stay"
+        "--no-sizes", action="store_true", help="print the verdicts without measuring the worktrees"
     )
     parser.add_argument("--undo", metavar="PATH", help="give a reaped worktree back")
     parser.add_argument(
@@ -127,6 +127,8 @@ def reap_all(whole: Section, *, dry_run: bool) -> Sequence[dict[str, Any]]:
         report = _reap(task, repository, policy, hub, dry_run=dry_run)
         if report.failures:
             raise GitError("; ".join(report.failures))
+        if dry_run:
+            reap.measure(report, lambda stage, done, total: None)
         verdicts += [verdict.document() for verdict in report.verdicts]
         if not dry_run:
             common_dir = survey.common_directory(effects.run, task.repository)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Contents
@@ -12,12 +12,12 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.model impor
 _BLOCK_BYTES = 512
 
 
-def walk(root: str, skipped: Collection[str] = ()) -> Contents:
+def walk(root: str, closed: Callable[[str], bool] = lambda name: False) -> Contents:
     """Look at every entry below ``root`` without following links or entering mounts.
 
     Bytes are allocated blocks; a file with several hard links counts only when all of its
-    links lie inside, since deleting the others frees nothing. ``skipped`` are directories
-    below ``root``, relative to it, that are not entered.
+    links lie inside, since deleting the others frees nothing. A directory below ``root`` for
+    whose name ``closed`` holds is not entered.
     """
     try:
         top = Path(root).lstat()
@@ -27,6 +27,7 @@ def walk(root: str, skipped: Collection[str] = ()) -> Contents:
     repositories: list[str] = []
     mounts: list[str] = []
     unreadable: list[str] = []
+    not_entered: list[str] = []
     links: dict[int, list[int]] = {}
     marks = {"": top.st_mtime_ns}
     newest_change = 0.0
@@ -41,7 +42,7 @@ def walk(root: str, skipped: Collection[str] = ()) -> Contents:
             unreadable.append(directory)
             continue
         names = {entry.name for entry in entries}
-        if directory != root and _is_repository(names):
+        if directory != root and is_repository(names):
             repositories.append(directory)
         for entry in entries:
             try:
@@ -57,7 +58,9 @@ def walk(root: str, skipped: Collection[str] = ()) -> Contents:
             marks[inner] = marks.get(inner, 0) + _mark(entry.name, status)
             if stat.S_ISDIR(status.st_mode):
                 total += status.st_blocks
-                if entry.path[len(root) + 1 :] not in skipped:
+                if closed(entry.name):
+                    not_entered.append(entry.path)
+                else:
                     pending.append(entry.path)
             elif status.st_nlink == 1:
                 total += status.st_blocks
@@ -73,6 +76,7 @@ def walk(root: str, skipped: Collection[str] = ()) -> Contents:
         repositories=tuple(sorted(repositories)),
         mounts=tuple(sorted(mounts)),
         unreadable=tuple(sorted(unreadable)),
+        not_entered=tuple(not_entered),
     )
 
 
@@ -93,6 +97,6 @@ def marks_outside(marks: Mapping[str, int], skipped: Collection[str]) -> dict[st
     return {path: mark for path, mark in marks.items() if not f"{path}/".startswith(inside)}
 
 
-def _is_repository(names: set[str]) -> bool:
+def is_repository(names: set[str]) -> bool:
     """Whether a directory with these entries is a git work tree or a git directory."""
     return ".git" in names or {"HEAD", "objects", "refs"} <= names

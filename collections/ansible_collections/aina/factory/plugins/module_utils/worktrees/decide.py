@@ -28,24 +28,21 @@ def decide(facts: Facts, policy: Policy, now: float) -> Verdict:
     ``now`` is in seconds since the epoch. A worktree goes only when nothing speaks
     against it, there is evidence for it, and its files have been looked at.
     """
-    size = facts.contents.bytes if facts.contents is not None else None
     if facts.obstacles:
         reason, detail = facts.obstacles[0]
-        return Verdict(facts.listed, False, reason, detail, facts.evidence, size)
+        return Verdict(facts.listed, False, reason, detail, facts.evidence)
     if facts.evidence is None:
         detail = "nothing shows that its work is in the default branch or on the remote"
-        return Verdict(facts.listed, False, "not_landed", detail, None, size)
+        return Verdict(facts.listed, False, "not_landed", detail, None)
     if facts.contents is None:
         detail = "its files were not looked at"
-        return Verdict(facts.listed, False, "unknown", detail, facts.evidence, size)
+        return Verdict(facts.listed, False, "unknown", detail, facts.evidence)
     idle_seconds = now - facts.contents.newest_mtime
     if not idle_seconds >= policy.grace_seconds:  # a grace that is no number keeps it, too
         detail = f"last touched {_ago(idle_seconds)} ago; the grace period is {_ago(policy.grace_seconds)}"
-        return Verdict(facts.listed, False, "recently_active", detail, facts.evidence, size)
+        return Verdict(facts.listed, False, "recently_active", detail, facts.evidence)
     evidence = facts.evidence
-    return Verdict(
-        facts.listed, True, evidence.kind, evidence.detail, evidence, size, trace=facts.trace
-    )
+    return Verdict(facts.listed, True, evidence.kind, evidence.detail, evidence, trace=facts.trace)
 
 
 def _ago(seconds: float) -> str:

@@ -118,7 +118,8 @@ class Contents:
     ``newest_ctime`` are in seconds since the epoch. ``marks`` has a number for each
     directory, relative to the root, that changes with any of its entries. ``repositories``
     are paths of nested git repositories, ``mounts`` of entries on another file system,
-    ``unreadable`` of directories that could not be read.
+    ``unreadable`` of directories that could not be read, ``not_entered`` of those that the
+    caller wanted closed.
     """
 
     bytes: int = 0
@@ -128,6 +129,7 @@ class Contents:
     repositories: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    not_entered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ class Facts:
 class Verdict:
     """The decision about one worktree; ``reason`` is a stable code.
 
+    ``bytes`` is what its deletion frees, ``None`` while it has not been measured.
     One that is to be reaped carries the ``trace`` by which a change since shows.
     """
 
@@ -166,7 +169,7 @@ class Verdict:
     reason: str
     detail: str
     evidence: Evidence | None
-    bytes: int | None
+    bytes: int | None = None
     reaped: bool = False
     trace: Trace | None = None
 

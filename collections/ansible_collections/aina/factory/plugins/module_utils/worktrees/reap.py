@@ -207,12 +207,15 @@ def _look_at_files(
     ]
 
     looks: dict[str, _Look] = {}
+    closed = survey.closed_names(policy)
     with ThreadPoolExecutor(_WORKERS) as workers:
         # This thread alone walks: several would wait for the interpreter's lock more than for
         # the disk, and take three times as long. The others wait for git meanwhile.
         # The time of a look is taken before it.
         pending = [
-            workers.submit(_look_closely, git, item, policy, tools.now(), *_first_look(item))
+            workers.submit(
+                _look_closely, git, item, policy, tools, tools.now(), *_first_look(item, closed)
+            )
             for item in candidates
         ]
         for number, (item, future) in enumerate(zip(candidates, pending, strict=True)):
@@ -221,27 +224,42 @@ def _look_at_files(
     return looks
 
 
-def _first_look(item: Listed) -> tuple[Contents, Contents, float]:
+def _first_look(
+    item: Listed, closed: Callable[[str], bool] = lambda name: False
+) -> tuple[Contents, Contents, float]:
     """Return git's own files, the tree and the last activity.
 
     Marks before judgement: what changes in between then shows as a change since.
     """
-    return walk(item.admin_dir or ""), walk(item.path), survey.last_activity(item)
+    return walk(item.admin_dir or ""), walk(item.path, closed), survey.last_activity(item)
 
 
 def _look_closely(
     git: Git,
     item: Listed,
     policy: Policy,
+    tools: Tools,
     now: float,
     admin: Contents,
     seen: Contents,
     activity: float,
 ) -> _Look:
     against, disposable = survey.obstacles_of_files(git, item, policy)
+    directories = [f"{item.path}/{path}" for path in sorted(disposable)]
+    if not against and not set(directories).issuperset(seen.not_entered):
+        # One that only bears the name of a disposable directory: look at everything, and again.
+        now = tools.now()
+        admin, seen, activity = _first_look(item)
+        against, disposable = survey.obstacles_of_files(git, item, policy)
+        directories = []
     if not against:
         submodules = survey.submodule_paths(git, item) if seen.repositories else []
         against = survey.obstacles_of_contents(item, seen, submodules)
+    if not against:
+        against, inside = survey.look_inside(
+            tools.run, item, directories, now - policy.grace_seconds
+        )
+        activity = max(activity, inside)
     trace = Trace(marks_outside(seen.marks, disposable), admin.marks, disposable)
     if max(seen.newest_ctime, admin.newest_ctime) > now - _TICK_SECONDS:
         trace = Trace({}, {}, disposable)  # a further change would not show
@@ -250,7 +268,7 @@ def _look_closely(
 
 
 def measure(report: Report, progress: Progress) -> None:
-    """Add the size of those that stay: no verdict waits for it."""
+    """Add the sizes that are not known yet: no verdict waits for them."""
     unmeasured = [
         index
         for index, verdict in enumerate(report.verdicts)
@@ -260,7 +278,7 @@ def measure(report: Report, progress: Progress) -> None:
         verdict = report.verdicts[index]
         if Path(verdict.listed.path).is_dir():
             report.verdicts[index] = replace(verdict, bytes=walk(verdict.listed.path).bytes)
-        progress("measuring what stays", number + 1, len(unmeasured))
+        progress("measuring", number + 1, len(unmeasured))
 
 
 def _unknown_directories(task: Task, items: Sequence[Listed]) -> list[str]:
@@ -355,35 +373,36 @@ def _changes_since_plan(item: Listed, items: Sequence[Listed], policy: Policy) -
 
 def _reap_one(verdict: Verdict, git: Git, common_dir: str, tools: Tools, report: Report) -> Verdict:
     item, trace = verdict.listed, verdict.trace
+    admin_dir = item.admin_dir or ""
+    freed_bytes = 0
+
+    def difference(tree: str) -> str | None:
+        nonlocal freed_bytes
+        # Nobody looks for it here any more: no change can follow unseen.
+        seen = walk(tree)
+        freed_bytes = seen.bytes
+        return _difference(trace, seen, walk(admin_dir), admin_dir)
+
     try:
         if item.branch is None and verdict.reason not in {"ancestor", "remote_ref"}:
             # No branch keeps these commits, and the remote has them only under other ids.
             git.output("update-ref", f"refs/reaped/{item.head}", item.head or "")
-        trash.move(
-            item.path,
-            item.admin_dir or "",
-            common_dir,
-            tools.now(),
-            lambda tree: _difference(trace, tree, item.admin_dir or ""),
-        )
+        trash.move(item.path, admin_dir, common_dir, tools.now(), difference)
     except trash.ChangedError as error:
         return _spared(verdict, str(error))
     except (trash.TrashError, GitError) as error:
         report.failures.append(str(error))
         return replace(verdict, reap=False, reason="failed", detail=str(error))
-    return replace(verdict, reaped=True)
+    return replace(verdict, reaped=True, bytes=freed_bytes)
 
 
-def _difference(trace: Trace | None, tree: str, admin_dir: str) -> str | None:
-    """Return what is not as it was when the worktree was judged.
-
-    Asked when the tree is where nobody looks for it any more: no change can follow unseen.
-    """
+def _difference(trace: Trace | None, tree: Contents, admin: Contents, admin_dir: str) -> str | None:
+    """Return what is not as it was when the worktree was judged."""
     if trace is None:
         return "it was not looked at closely"
     for before, now, place in (
-        (trace.tree, walk(tree, trace.disposable).marks, "it"),
-        (trace.admin, walk(admin_dir).marks, admin_dir),
+        (trace.tree, marks_outside(tree.marks, trace.disposable), "it"),
+        (trace.admin, admin.marks, admin_dir),
     ):
         differing = [path for path in sorted({*before, *now}) if before.get(path) != now.get(path)]
         if differing:

@@ -6,11 +6,13 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.contents import is_repository
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import (
+    LOCAL_SECONDS,
     REMOTE_SECONDS,
     Git,
     GitError,
@@ -400,6 +402,59 @@ def obstacles_of_contents(
     if contents.unreadable:
         found.append(("unreadable", contents.unreadable[0]))
     return found
+
+
+def closed_names(policy: Policy) -> Callable[[str], bool]:
+    """Return whether a directory of this name is disposable where git ignores it."""
+    names = [pattern.rstrip("/") for pattern in policy.disposable if pattern.endswith("/")]
+    pattern = re.compile("|".join(map(fnmatch.translate, names)) or r"(?!)")
+    return lambda name: pattern.match(name) is not None
+
+
+def look_inside(
+    run: Run, item: Listed, directories: Sequence[str], since: float
+) -> tuple[list[Obstacle], float]:
+    """Return what speaks against deleting disposable directories, and their last change.
+
+    They hold most of a worktree's files: ``find`` goes through them in a process of its own
+    and names only what matters. ``directories`` are absolute. Both times are in seconds since
+    the epoch; a change before ``since`` is told as 0.
+    """
+    if not directories:
+        return [], 0.0
+    inside = f"{os.path.realpath(item.path)}/"
+    repository = ["(", "-name", ".git", "-o", "-name", "refs", "-type", "d", ")"]
+    argv = ["find", "-files0-from", "-", "-xdev", *repository, "-printf", r"repository\0%h\0"]
+    argv += [",", "-newermt", f"@{since:.6f}", "-printf", r"touched\0%T@\0"]
+    names = b"".join(os.fsencode(directory) + b"\0" for directory in directories)
+    newest = 0.0
+    try:
+        for mount in _mount_points():
+            if mount.startswith(inside):
+                return [("mount_inside", mount)], newest
+        done = run(argv, stdin=names, environment={"LC_ALL": "C"}, timeout_seconds=LOCAL_SECONDS)
+        if not done.ok:
+            return [("unreadable", done.stderr.decode(errors="replace").strip())], newest
+        told = fields(done.stdout)
+        for kind, value in zip(told[::2], told[1::2], strict=True):
+            if kind == "touched":
+                newest = max(newest, float(value))
+            elif is_repository({path.name for path in Path(value).iterdir()}):
+                return [("nested_repository", value)], newest
+    except (OSError, TimeoutError) as error:
+        return [("unreadable", str(error))], newest
+    return [], newest
+
+
+def _mount_points() -> list[str]:
+    """Return where something is mounted in this process's view, also from the same file system."""
+    table = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    return [
+        os.fsdecode(
+            re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split()[4])
+        )
+        for line in table
+    ]
 
 
 def submodule_paths(git: Git, item: Listed) -> list[str]:

@@ -22,7 +22,7 @@ NOW = 1_700_000_000.0
 DAY = 86400.0
 LANE = Listed("/lanes/a", "a" * 40, "lane/a", False, None, "/repo/.git/worktrees/a")
 PROOF = Evidence("snapshot", "it is all there")
-OLD = Contents(bytes=4096, newest_mtime=NOW - 30 * DAY)
+OLD = Contents(newest_mtime=NOW - 30 * DAY)
 AFTER_THE_PLAN = {"changed_since_plan", "failed"}
 KEEP = re.findall(r"``([a-z_]+)``", (module.__doc__ or "").partition("The reasons to reap")[0])
 EVIDENCE = re.findall(r"``([a-z_]+)``", (module.__doc__ or "").partition("The reasons to reap")[2])
@@ -33,7 +33,7 @@ def test_proven_clean_and_idle_goes_and_names_its_evidence(kind: str) -> None:
     verdict = decide(Facts(LANE, Evidence(kind, "so"), (), OLD), Policy(), NOW)
 
     assert (verdict.reap, verdict.reason, verdict.detail) == (True, kind, "so")
-    assert (verdict.bytes, verdict.reaped) == (4096, False)
+    assert (verdict.bytes, verdict.reaped) == (None, False)
 
 
 @pytest.mark.parametrize("reason", [reason for reason in KEEP if reason not in AFTER_THE_PLAN])

@@ -254,3 +254,103 @@ def test_a_remote_that_does_not_answer_keeps_all(world: World) -> None:
     verdict = world.plan()["lane"]
 
     assert (verdict.reap, verdict.reason) == (False, "remote_unreachable")
+
+
+def with_dependencies(world: World) -> Path:
+    """Return a lane with an old, ignored ``node_modules``."""
+    lane = world.lane(world.root / "lane")
+    with Path(world.checkout, ".git/info/exclude").open("a") as file:
+        file.write("node_modules/\nclone/\n")
+    package = lane / "node_modules/package"
+    package.mkdir(parents=True)
+    (package / "index.js").write_text("x")
+    return lane
+
+
+@pytest.mark.parametrize("place", ["node_modules", "node_modules/package/deep"])
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_repository_among_the_dependencies_keeps_it(place: str, bare: bool, world: World) -> None:
+    lane = with_dependencies(world)
+    (lane / "node_modules/package/refs").mkdir()  # only bears the name
+    assert world.plan()["lane"].reap
+
+    world.git("init", "-q", *(["--bare"] if bare else []), lane / place)
+
+    verdict = world.plan()["lane"]
+    assert (verdict.reap, verdict.reason) == (False, "nested_repository")
+    assert verdict.detail == str(lane / place)
+
+
+def test_a_file_written_in_place_among_the_dependencies_is_activity(world: World) -> None:
+    lane = with_dependencies(world)
+    past = effects.now() - 10_000
+    for directory, folders, files in os.walk(world.root):
+        for name in [*folders, *files]:
+            os.utime(Path(directory, name), (past, past), follow_symlinks=False)
+    os.utime(world.root, (past, past))
+    tools = reap.Tools(effects.run, effects.now)
+
+    def verdict(grace_seconds: float) -> Verdict:
+        policy = Policy(grace_seconds=grace_seconds)
+        return by_name(reap.plan(world.task, policy, tools))["lane"]
+
+    assert verdict(9_000).reap
+    with (lane / "node_modules/package/index.js").open("w") as file:
+        file.write("y")  # the directory does not change with it
+    assert (verdict(9_000).reap, verdict(9_000).reason) == (False, "recently_active")
+    os.utime(lane / "node_modules/package/index.js", (past, past))
+    assert verdict(9_000).reap
+
+
+def test_something_mounted_among_the_dependencies_keeps_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = with_dependencies(world)
+    monkeypatch.setattr(survey, "_mount_points", lambda: ["/", str(lane / "node_modules/package")])
+
+    verdict = world.plan()["lane"]
+
+    assert (verdict.reap, verdict.reason) == (False, "mount_inside")
+
+
+def test_dependencies_that_nothing_can_look_at_keep_it(world: World) -> None:
+    with_dependencies(world)
+
+    def broken(argv: Sequence[str | bytes]) -> Completed | None:
+        return Completed(1, b"", b"find: Permission denied") if argv[0] == "find" else None
+
+    verdict = world.plan(instead(broken))["lane"]
+
+    assert (verdict.reap, verdict.reason) == (False, "unreadable")
+    assert "Permission denied" in verdict.detail
+
+
+def test_a_tracked_directory_with_a_disposable_name_is_looked_at_like_any_other(
+    world: World,
+) -> None:
+    lane = world.lane(world.root / "lane")
+    (lane / "build/clone").mkdir(parents=True)
+    (lane / "build/rules.mk").write_text("all:\n")
+    world.git("add", ".", at=lane)
+    world.git("commit", "-q", "-m", "Build", at=lane)
+    world.git("push", "-q", "origin", "HEAD:main", at=lane)
+    tools = reap.Tools(effects.run, effects.now)
+    report = reap.plan(world.task, POLICY, tools)
+    assert by_name(report)["lane"].reap
+
+    # A change since shows there, too.
+    with (lane / "build/rules.mk").open("a") as file:
+        file.write("clean:\n")
+    reap.carry_out(report, world.task, POLICY, tools)
+
+    assert by_name(report)["lane"].reason == "changed_since_plan"
+    assert (lane / "build/rules.mk").read_text().endswith("clean:\n")
+
+
+def test_the_table_of_mounts_is_read_as_the_kernel_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "/" in survey._mount_points()
+    line = rb"36 35 98:0 /mnt1 /mnt/with\040space\134 rw,noatime - ext3 /dev/root rw"
+    monkeypatch.setattr(Path, "read_bytes", lambda self: line + b"\n")
+    assert survey._mount_points() == ["/mnt/with space\\"]
