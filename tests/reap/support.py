@@ -76,6 +76,16 @@ def run_seed_script(name: str, corpus: Corpus) -> None:
     )
 
 
+def clear(root: Path) -> None:
+    """Delete a corpus; what a reap left behind to unlink may just be making its lock there."""
+    for _attempt in range(20):
+        shutil.rmtree(root, ignore_errors=True)
+        if not root.exists():
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"{root} cannot be deleted")
+
+
 class Pristine:
     """A corpus that can be put back as it was; worktrees know their absolute paths."""
 
@@ -88,14 +98,6 @@ class Pristine:
 
     def restore(self) -> Corpus:
         """Put the corpus back."""
-        # A git that a killed reap had started may still be writing.
-        for attempt in range(20):
-            try:
-                shutil.rmtree(self._root)
-                break
-            except OSError:
-                if attempt == 19:
-                    raise
-                time.sleep(0.5)
+        clear(self._root)
         subprocess.run(["cp", "-a", self._aside, self._root], check=True)
         return self.corpus

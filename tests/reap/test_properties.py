@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from corpus.judge import judge
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from reap.conftest import in_memory
-from reap.support import Ran, reap
+from reap.support import Ran, clear, reap
 
 # Each example is one repository with this many worktrees: 1,000 in the full run.
 WORKTREES = 40
@@ -46,7 +45,7 @@ UNHURRIED = settings(
 def judged(area: Path, plans: list[Plan]) -> str:
     """Return what is wrong with a reap of worktrees made by these plans."""
     root = area / "corpus"
-    shutil.rmtree(root, ignore_errors=True)
+    clear(root)
     factory = Factory(
         root, style="squash", seed=len(plans), shape=Shape(3, 0), now=int(time.time())
     )
