@@ -36,15 +36,11 @@ options:
           Switching it on is the business of a swap unit.
         type: bool
         default: false
+extends_documentation_fragment:
+  - aina.factory.attributes
 attributes:
-  check_mode:
-    description: Can predict what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows the files that are or would be made and removed.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
     support: full
 author:
   - aina-factory contributors (@ainative-academy)

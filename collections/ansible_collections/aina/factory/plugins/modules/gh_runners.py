@@ -39,6 +39,8 @@ options:
       neither restarted nor removed.
     type: str
     default: ""
+extends_documentation_fragment:
+  - aina.factory.attributes
 attributes:
   check_mode:
     description: Can predict what it would change without changing it. Then GitHub is only asked questions; where the
@@ -46,9 +48,6 @@ attributes:
     support: full
   diff_mode:
     description: Shows what has been done or would be, step by step.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
     support: full
 author:
   - aina-factory contributors (@ainative-academy)

@@ -22,15 +22,11 @@ options:
     type: list
     elements: str
     required: true
+extends_documentation_fragment:
+  - aina.factory.attributes
 attributes:
-  check_mode:
-    description: Can predict what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows the members before and after.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
     support: full
 author:
   - aina-factory contributors (@ainative-academy)

@@ -17,15 +17,11 @@ options:
     description: Names of settings, as sysctl writes them, and their lowest acceptable whole number.
     type: dict
     required: true
+extends_documentation_fragment:
+  - aina.factory.attributes
 attributes:
-  check_mode:
-    description: Can predict what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows the values before and after.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
     support: full
 author:
   - aina-factory contributors (@ainative-academy)

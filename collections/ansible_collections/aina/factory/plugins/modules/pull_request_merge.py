@@ -51,10 +51,9 @@ options:
         with V(github_app) come C(app_id) and C(app_key_file). These are paths, never tokens.
     type: dict
     default: {}
+extends_documentation_fragment:
+  - aina.factory.attributes
 attributes:
-  check_mode:
-    description: Can predict what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows which pull requests land, are updated or are closed.
     support: full

@@ -25,15 +25,14 @@ options:
     type: list
     elements: str
     default: []
+extends_documentation_fragment:
+  - aina.factory.attributes
 attributes:
   check_mode:
     description: Can predict what it would change without changing it. Settings are judged where a server is installed.
     support: full
   diff_mode:
     description: Shows the settings that have changed or would change.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
     support: full
 author:
   - aina-factory contributors (@ainative-academy)

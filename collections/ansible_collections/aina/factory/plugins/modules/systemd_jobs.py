@@ -57,15 +57,11 @@ options:
         description: The script that the line ran. It is moved into C(parked/) beside it once its successor is in place
           and nothing runs it any more.
         type: path
+extends_documentation_fragment:
+  - aina.factory.attributes
 attributes:
-  check_mode:
-    description: Can predict what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows what has changed or would change, per file, and the state of the timers.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
     support: full
 author:
   - aina-factory contributors (@ainative-academy)

@@ -53,15 +53,11 @@ options:
       - The units are those of this user's own manager instead of the system's. It is made to run from boot on, without
         a login.
     type: str
+extends_documentation_fragment:
+  - aina.factory.attributes
 attributes:
-  check_mode:
-    description: Can predict what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows what has changed or would change, unit by unit.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
     support: full
 author:
   - aina-factory contributors (@ainative-academy)

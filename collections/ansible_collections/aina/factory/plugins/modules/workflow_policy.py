@@ -51,10 +51,9 @@ options:
     description: A file that holds the token, readable by its owner alone. C(gh) is asked when not given. The token
       needs the scope C(workflow).
     type: path
+extends_documentation_fragment:
+  - aina.factory.attributes
 attributes:
-  check_mode:
-    description: Can predict what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows the changed lines of each workflow.
     support: full

@@ -69,15 +69,11 @@ options:
       - A lock file that whatever makes or deletes worktrees on the host takes; the module fails while it is held.
       - One reap at a time per repository is seen to in any case.
     type: path
+extends_documentation_fragment:
+  - aina.factory.attributes
 attributes:
-  check_mode:
-    description: Can predict what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows which worktrees go.
-    support: full
-  idempotent:
-    description: A second run changes nothing.
     support: full
 author:
   - aina-factory contributors (@ainative-academy)
