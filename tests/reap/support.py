@@ -101,3 +101,11 @@ class Pristine:
         clear(self._root)
         subprocess.run(["cp", "-a", self._aside, self._root], check=True)
         return self.corpus
+
+    def put_back(self) -> None:
+        """Put back the worktrees that are gone, and the repository: nothing else was changed."""
+        clear(self.corpus.checkout)
+        gone = [Path(label.path) for label in self.corpus.labels if not Path(label.path).exists()]
+        for path in (self.corpus.checkout, *gone):
+            aside = self._aside / path.relative_to(self._root)
+            subprocess.run(["cp", "-a", aside, path], check=True)

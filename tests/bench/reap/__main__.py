@@ -113,7 +113,7 @@ def measure(pristine: Pristine, scratch: Path) -> list[Figures]:
         name: str, act: Callable[[], tuple[float, float]], decide: Sequence[str | Path] | None,
         count: Sequence[str | Path] | None,
     ) -> Figures:  # fmt: skip
-        pristine.restore()
+        pristine.put_back()
         refresh(corpus)
         deciding = timed(decide) if decide else None
         processes = git_processes(count, scratch) if count else None
