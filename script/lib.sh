@@ -12,7 +12,8 @@ LOGS=$CACHE/log
 export AINA_SANDBOX_NAME=${AINA_SANDBOX_NAME:-aina-factory}
 SANDBOX_HOST=$AINA_SANDBOX_NAME-sandbox
 SANDBOX_SUITE=trixie
-SANDBOX_BASE_IMAGE=$AINA_SANDBOX_NAME/debian:$SANDBOX_SUITE
+# Servers with this release are supported too; only tests start one.
+SANDBOX_OLD_SUITE=bookworm
 SANDBOX_IMAGE=$AINA_SANDBOX_NAME/sandbox:$SANDBOX_SUITE
 SIMULATOR_IMAGE=$AINA_SANDBOX_NAME/simulator:$SANDBOX_SUITE
 
@@ -288,29 +289,31 @@ debian_mirror() {
     awk -F'|' '$1 == "Debian" && $2 == "Debian" { print $3; exit }'
 }
 
+# bootstrap_base SUITE IMAGE
 bootstrap_base() {
-  local tar=$CACHE/$SANDBOX_SUITE.tar mirror
+  local tar=$CACHE/$1.tar mirror
   if [[ $(id -u) != 0 ]] || ! is_debian_family; then
-    echo "no registry has debian:$SANDBOX_SUITE, and building it needs root on a Debian-family system"
+    echo "no registry has debian:$1, and building it needs root on a Debian-family system"
     return 1
   fi
   command -v mmdebstrap >/dev/null || apt_install mmdebstrap debian-archive-keyring
   mirror=$(debian_mirror)
   mmdebstrap --variant=minbase \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' "$SANDBOX_SUITE" "$tar" ${mirror:+"$mirror"}
-  docker import "$tar" "$SANDBOX_BASE_IMAGE"
+    --dpkgopt='path-exclude=/usr/share/locale/*' "$1" "$tar" ${mirror:+"$mirror"}
+  docker import "$tar" "$2"
   rm -f "$tar"
 }
 
+# build_sandbox_image CONTENT SUITE
 build_sandbox_image() {
-  local base=debian:$SANDBOX_SUITE
+  local base=debian:$2
   if ! timeout 300 docker pull "$base"; then
-    base=$SANDBOX_BASE_IMAGE
-    docker image inspect "$base" >/dev/null 2>&1 || bootstrap_base
+    base=$AINA_SANDBOX_NAME/debian:$2
+    docker image inspect "$base" >/dev/null 2>&1 || bootstrap_base "$2" "$base"
   fi
   docker build --network host --build-arg "BASE_IMAGE=$base" \
-    --label "aina-factory.content=$1" --tag "$SANDBOX_IMAGE" images/sandbox
+    --label "aina-factory.content=$1" --tag "$AINA_SANDBOX_NAME/sandbox:$2" images/sandbox
 }
 
 # has_content IMAGE CONTENT: whether the image was made of just this.
@@ -318,11 +321,13 @@ has_content() {
   [[ $(docker image inspect --format '{{ index .Config.Labels "aina-factory.content" }}' "$1" 2>/dev/null) == "$2" ]]
 }
 
+# ensure_sandbox_image [SUITE]
 ensure_sandbox_image() {
-  local content
+  local content suite=${1:-$SANDBOX_SUITE} title="sandbox image"
+  [[ $suite == "$SANDBOX_SUITE" ]] || title+=" ($suite)"
   content=$(digest images/sandbox/* | cut -d' ' -f1)
-  if ! has_content "$SANDBOX_IMAGE" "$content"; then
-    step "sandbox image" build_sandbox_image "$content"
+  if ! has_content "$AINA_SANDBOX_NAME/sandbox:$suite" "$content"; then
+    step "$title" build_sandbox_image "$content" "$suite"
   fi
 }
 

@@ -16,8 +16,10 @@ from pathlib import Path
 ROOTS = ("/home", "/srv", "/etc", "/var/spool/cron", "/root", "/usr/local", "/var/lib/docker/image")
 # Written by programs that run while nobody converges.
 VOLATILE = (
-    "/srv/aina/actions-runner/_work/_temp/heartbeat",
-    "/srv/aina/actions-runner/runner.log",
+    "/srv/aina/actions-runner/_diag",
+    "/srv/aina/actions-runner/_work/_temp",
+    "/srv/aina/actions-runner/_work/_tool",
+    "/srv/aina/actions-runner/nohup.out",
     # The old jobs are due now and then.
     *(f"/srv/aina/ops/{name}-ran" for name in ("watchdog", "release-marshal", "janitor")),
     "/etc/mtab",

@@ -7,9 +7,12 @@ homes, 321 workspaces of which some lack git, an engine with two images and defa
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
+import ssl
 import subprocess
+import urllib.request
 from pathlib import Path
 
 OPS = Path("/srv/aina/ops")
@@ -34,11 +37,12 @@ date >>/srv/aina/ops/watchdog-ran
 """
 RUN_SH = """\
 #!/bin/sh
-# Listens for jobs, as the real one does; works on one right now.
-cd /srv/aina/actions-runner
-echo "Listening for Jobs" >>runner.log
-while :; do date +%s >_work/_temp/heartbeat; sleep 1; done
+cd "$(dirname "$0")" || exit
+bin/Runner.Listener run "$@"
 """
+REPOSITORY = "ainative-academy/aina-academy"
+# Of the authority of the simulated GitHub, which the host does not know before it is converged.
+AUTHORITY = Path("/srv/aina/github.pem")
 
 
 def sh(command: str) -> None:
@@ -100,12 +104,36 @@ def agents() -> None:
             (workspace / ".git/refs").mkdir()
 
 
+def fetch(path: str, method: str = "GET") -> bytes:
+    headers = {"Authorization": f"Bearer {os.environ['GITHUB_TOKEN']}"}
+    url = os.environ["GITHUB_URL"] + path
+    request = urllib.request.Request(url, None, headers, method=method)  # noqa: S310 - https always
+    context = ssl.create_default_context(cafile=str(AUTHORITY))
+    with urllib.request.urlopen(request, context=context) as answer:  # noqa: S310 - as above
+        return bytes(answer.read())
+
+
 def runner() -> None:
-    write(RUNNER / ".runner", '{"agentId": 7, "agentName": "vds-runner", "workFolder": "_work"}\n')
-    write(RUNNER / ".credentials", '{"scheme": "OAuth"}\n', 0o600)
+    """Set a runner up as GitHub's page says: unpack, configure."""
+    name = "actions-runner-linux-x64-2.330.0.tar.gz"
+    RUNNER.mkdir(parents=True)
+    (RUNNER / name).write_bytes(fetch(f"/actions/runner/releases/download/v2.330.0/{name}"))
+    sh(f"tar --extract --directory {RUNNER} --file {RUNNER}/{name}")
     write(RUNNER / "run.sh", RUN_SH, 0o755)
+    asked = fetch(f"/api/v3/repos/{REPOSITORY}/actions/runners/registration-token", "POST")
+    words = (
+        f"--unattended --name vds-runner --labels vds --url {os.environ['GITHUB_URL']}/{REPOSITORY}"
+    )
+    subprocess.run(
+        [str(RUNNER / "bin/Runner.Listener"), "configure", *words.split()],
+        env={
+            "PATH": os.environ["PATH"],
+            "SSL_CERT_FILE": str(AUTHORITY),
+            "ACTIONS_RUNNER_INPUT_TOKEN": json.loads(asked)["token"],
+        },
+        check=True,
+    )
     write(RUNNER / "_work/aina-academy/aina-academy/README.md", "a job's checkout\n")
-    (RUNNER / "_work/_temp").mkdir(parents=True)
 
 
 def start() -> None:
@@ -118,7 +146,10 @@ def start() -> None:
     )
     sh("chown -R ali:ali /home/ali /srv/aina")
     # As it was: no unit, no restart, gone with the next boot.
-    sh("su ali -c 'setsid nohup /srv/aina/actions-runner/run.sh >/dev/null 2>&1 </dev/null &'")
+    sh(
+        f"su ali -c 'SSL_CERT_FILE={AUTHORITY} setsid nohup {RUNNER}/run.sh "
+        f">{RUNNER}/nohup.out 2>&1 </dev/null &'"
+    )
 
 
 if __name__ == "__main__":

@@ -18,8 +18,11 @@ from e2e.sandbox import FINGERPRINT
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
-# What comes from registries or asks GitHub has tests of its own.
-SKIPPED_TAGS = "factory_images,gh_actions_runner,paperclip"
+NAME = f"{os.environ.get('AINA_SANDBOX_NAME') or 'aina-factory'}-adopt"
+GITHUB = f"github.{NAME}"
+REPOSITORY = "ainative-academy/aina-academy"
+# What comes from registries has tests of its own.
+SKIPPED_TAGS = "factory_images,paperclip"
 
 
 def sh(*argv: str, stdin: bytes = b"", check: bool = True) -> str:
@@ -51,16 +54,20 @@ class Ran:
 
 @dataclass(frozen=True)
 class Host:
-    """One host by its container's name."""
+    """One host by its name in the inventory."""
 
     name: str
 
+    @property
+    def container(self) -> str:
+        return f"{NAME}-{self.name.removeprefix('adopt-')}"
+
     def on(self, *argv: str, stdin: bytes = b"", check: bool = True) -> str:
         interactive = ["--interactive"] if stdin else []
-        return sh("docker", "exec", *interactive, self.name, *argv, stdin=stdin, check=check)
+        return sh("docker", "exec", *interactive, self.container, *argv, stdin=stdin, check=check)
 
-    def shell(self, script: str, *, check: bool = True) -> str:
-        return self.on("bash", "-c", script, check=check)
+    def shell(self, script: str, *, stdin: bytes = b"", check: bool = True) -> str:
+        return self.on("bash", "-c", script, stdin=stdin, check=check)
 
     def python(self, script: Path) -> str:
         return self.on("python3", "-", stdin=script.read_bytes())
@@ -74,7 +81,7 @@ class Host:
     def command(self, *options: str, playbook: str = "playbooks/site.yml") -> list[str]:
         return [
             str(Path(sys.executable).with_name("ansible-playbook")),
-            *("--inventory", str(HERE / "hosts.yml"), "--inventory", "inventory/production"),
+            *("--inventory", "inventory/production", "--inventory", str(HERE / "hosts.yml")),
             *("--limit", self.name, "--skip-tags", SKIPPED_TAGS, *options, playbook),
         ]
 
@@ -154,11 +161,11 @@ class Host:
         with self.playing(playbook) as process:
             while not holds():
                 assert process.poll() is None, "the run ended before the moment came"
-            sh("docker", "kill", "--signal", "KILL", self.name)
+            sh("docker", "kill", "--signal", "KILL", self.container)
         self.boot()
 
     def boot(self) -> None:
-        sh("docker", "start", self.name)
+        sh("docker", "start", self.container)
         self.wait_until_booted()
 
     def wait_until_booted(self) -> None:
@@ -232,6 +239,8 @@ late() {  # UNIT FILE...: does the unit run since before one of its files change
 late systemd-journald /etc/systemd/journald.conf.d/60-aina-factory.conf
 late earlyoom /etc/systemd/system/earlyoom.service.d/60-aina-factory.conf
 late ssh /etc/ssh/sshd_config.d/10-aina-factory.conf
+runner=factory-runner-native-aina-academy
+late $runner /etc/systemd/system/$runner.service
 [ "$(docker info --format '{{.LoggingDriver}} {{.LiveRestoreEnabled}}')" = "local true" ] ||
   echo "docker runs otherwise"
 iptables -S DOCKER-USER | grep -q AINA-FACTORY || echo "published ports are not guarded"
@@ -271,13 +280,63 @@ def create(*names: str) -> dict[str, Host]:
 
 
 def destroy(*names: str) -> None:
-    for name in names:
-        sh("docker", "rm", "--force", "--volumes", name, check=False)
+    for container in (*(Host(name).container for name in names), GITHUB):
+        sh("docker", "rm", "--force", "--volumes", container, check=False)
 
 
 def make_rotten(host: Host) -> None:
     """Build the server that grew by hand."""
-    host.shell("mkdir -p /opt/aina-factory-demo")
-    sh("docker", "cp", str(ROOT / "tests/corpus"), f"{host.name}:/opt/aina-factory-demo/corpus")
+    host.shell("mkdir -p /opt/aina-factory-demo /srv/aina")
+    sh(
+        "docker",
+        "cp",
+        str(ROOT / "tests/corpus"),
+        f"{host.container}:/opt/aina-factory-demo/corpus",
+    )
     host.on("bash", "-c", "apt-get update -qq && apt-get install -qq -y git >/dev/null")
-    host.python(HERE / "rotten.py")
+    read = ("docker", "exec", GITHUB, "cat")
+    authority, token = (sh(*read, f"/var/lib/simulator/{name}") for name in ("ca.pem", "token"))
+    host.shell("cat >/srv/aina/github.pem", stdin=authority.encode())
+    words = (f"GITHUB_URL=https://{GITHUB}", f"GITHUB_TOKEN={token}", "python3", "-")
+    host.on("env", *words, stdin=(HERE / "rotten.py").read_bytes())
+
+
+# --- GitHub ------------------------------------------------------------------
+
+
+def ask_github(method: str, path: str, body: Any = None) -> Any:
+    """Send a command to the control port of the simulated GitHub."""
+    argv = ["docker", "exec", "--interactive", GITHUB, "python3", "-P"]
+    argv += ["/opt/aina-factory/tests/simulator/ask.py", "http://127.0.0.1:8080", method, path]
+    return json.loads(sh(*argv, stdin=json.dumps(body).encode()))
+
+
+def job(number: int) -> dict[str, Any]:
+    return dict(ask_github("GET", f"/job?repository={REPOSITORY}&id={number}"))
+
+
+def queue_job(label: str, script: str) -> int:
+    body = {"repository": REPOSITORY, "labels": [label], "steps": [{"run": script}]}
+    return int(ask_github("POST", "/job", body)["id"])
+
+
+_LIST_RUNNERS = f"""\
+import json, urllib.request
+token = open("/etc/aina-factory/secrets/runner-token").read().strip()
+url = "https://{GITHUB}/api/v3/repos/{REPOSITORY}/actions/runners"
+request = urllib.request.Request(url, headers={{"Authorization": "Bearer " + token}})
+for runner in json.load(urllib.request.urlopen(request))["runners"]:
+    print(runner["name"], runner["status"], *sorted(label["name"] for label in runner["labels"]))
+"""
+
+
+def registrations(host: Host) -> list[str]:
+    """Return all runners that GitHub has, as the host's own token shows them."""
+    return sorted(host.on("python3", "-", stdin=_LIST_RUNNERS.encode()).splitlines())
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 180.0) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, f"not within {seconds:g} s: {what}"
+        time.sleep(0.5)

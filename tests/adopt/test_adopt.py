@@ -14,17 +14,23 @@ from adopt.support import Host
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
-ROTTEN, REBUILT = "adopt-rotten", "adopt-rebuilt"
-PLAYBOOKS = ("host", "docker", "upkeep", "marshal")
+ROTTEN, REBUILT, OLD_RELEASE = "adopt-rotten", "adopt-rebuilt", "adopt-old-release"
+# How many interruptions of 32 a playbook gets; the longest ones get the most.
+SHARES = {"host": 11, "docker": 8, "runners": 6, "upkeep": 5, "marshal": 2}
 # So many interruptions, spread over the playbooks of the site; AINA_KILL_POINTS asks for more.
 KILL_POINTS_COUNT = int(os.environ.get("AINA_KILL_POINTS", "32"))
 DELAYS_SECONDS = (0.0, 0.4, 1.0, 2.0)
 PARKED = ("watchdog", "janitor", "release-marshal")
+RUNNER = "/srv/aina/actions-runner"
+NATIVE_UNIT = "factory-runner-native-aina-academy"
+RUNNER_AT_GITHUB = "vds-aina-academy online Linux X64 self-hosted vds"
+# Works until its runner's successor is up, and then some: it must not be cut short by that.
+JOB = f"until systemctl is-active --quiet {NATIVE_UNIT}; do sleep 1; done; sleep 6; echo whole"
 
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[dict[str, Host]]:
-    made = support.create(ROTTEN, REBUILT)
+    made = support.create(ROTTEN, REBUILT, OLD_RELEASE)
     yield made
     support.destroy(*made)
 
@@ -49,15 +55,19 @@ def prepare_rebuilt(host: Host) -> None:
     )
 
 
-def runner_pid(host: Host) -> str:
-    return host.shell("pgrep -f '^/bin/sh /srv/aina/actions-runner/run.sh'")
+@pytest.fixture(scope="module")
+def job(rotten: Host, before: dict[str, str]) -> int:
+    """A job that the runner of the old days works on."""
+    number = support.queue_job("vds", JOB)
+    support.until(lambda: support.job(number)["status"] == "in_progress", "the beginning of a job")
+    return number
 
 
 # --- Adoption ----------------------------------------------------------------
 
 
 def test_the_plan_says_what_becomes_of_everything_and_changes_nothing(
-    rotten: Host, before: dict[str, str]
+    rotten: Host, before: dict[str, str], job: int
 ) -> None:
     plan = rotten.play("--check", "--diff")
 
@@ -67,12 +77,16 @@ def test_the_plan_says_what_becomes_of_everything_and_changes_nothing(
     assert {f"park /srv/aina/ops/{name}.sh" for name in PARKED} <= plan.what
     for name in (*PARKED, "coo-ops-loop"):
         assert f"/srv/aina/ops/{name}.sh" in plan.output
+    for step in ("close it at GitHub", "end its processes"):
+        assert f"{RUNNER}: {step}" in plan.output
+    assert support.job(job)["status"] == "in_progress"
     assert "-# PAUSED 2026-06-30 (Ali: save GitHub CI minutes)" in plan.output
     assert "-30 6 * * 1 /home/ali/bin/weekly-report.sh" not in plan.output
 
 
-def test_adoption_takes_over_and_loses_nothing(rotten: Host, before: dict[str, str]) -> None:
-    runner = runner_pid(rotten)
+def test_adoption_takes_over_and_loses_nothing(
+    rotten: Host, before: dict[str, str], job: int
+) -> None:
     plan = rotten.play("--check")
 
     done = rotten.converge()
@@ -87,6 +101,9 @@ def test_adoption_takes_over_and_loses_nothing(rotten: Host, before: dict[str, s
         "/usr/local/",
         "/var/spool/cron/crontabs/ali",
         "/srv/aina/ops/WATCHDOG-STATUS.json",
+        # The application forgets a registration that GitHub has ended.
+        f"{RUNNER}/.runner",
+        f"{RUNNER}/.credentials",
     )
     lost = [
         path
@@ -107,11 +124,20 @@ def test_adoption_takes_over_and_loses_nothing(rotten: Host, before: dict[str, s
         "alpine",
         "hello-world",
     ]
-    # The runner that works on a job goes on, under the same registration.
-    assert runner_pid(rotten) == runner
-    beat = rotten.shell("cat /srv/aina/actions-runner/_work/_temp/heartbeat")
-    time.sleep(2)
-    assert rotten.shell("cat /srv/aina/actions-runner/_work/_temp/heartbeat") != beat
+    # The runner of the old days has finished its job and given way to the declared one.
+    finished = support.job(job)
+    assert (finished["runner"], finished["conclusion"]) == ("vds-runner", "success")
+    assert finished["log"].endswith("whole\n")
+    assert rotten.shell(f"pgrep --full {RUNNER}/", check=False) == ""
+    assert support.registrations(rotten) == [RUNNER_AT_GITHUB]
+
+
+def test_the_declared_runner_takes_the_next_job(rotten: Host) -> None:
+    number = support.queue_job("vds", "echo $RUNNER_NAME")
+
+    support.until(lambda: support.job(number)["status"] == "completed", "a job")
+
+    assert support.job(number)["log"] == "vds-aina-academy\n"
 
 
 def test_no_job_runs_twice_and_none_is_lost(rotten: Host) -> None:
@@ -159,11 +185,11 @@ def rebuilt(hosts: dict[str, Host]) -> Host:
 
 def survive(rebuilt: Host, count: int) -> int:
     """Interrupt runs from a blank host on; return how many were really interrupted."""
-    counts = dict.fromkeys(PLAYBOOKS, 0)
+    order = [name for name, share in SHARES.items() for _ in range(share)]
+    counts = dict.fromkeys(SHARES, 0)
     interrupted = 0
     for point in range(count):
-        # The longest playbooks get the most points, the last one, of a single task, the last two.
-        name = "marshal" if point >= count - 2 else PLAYBOOKS[point * 3 // count]
+        name = order[point * len(order) // count]
         counts[name] += 1
         delay = DELAYS_SECONDS[point % len(DELAYS_SECONDS)]
         # Beyond the last task the point goes to the beginning of one that every run has.
@@ -177,12 +203,17 @@ def survive(rebuilt: Host, count: int) -> int:
 def test_a_blank_server_killed_at_every_point_ends_in_the_adopted_state(
     rotten: Host, rebuilt: Host
 ) -> None:
+    of_adopted = comparable(rotten)
+    # It takes the place of one that is lost: the same name, and the registration at GitHub.
+    support.sh("docker", "kill", rotten.container)
+    support.ask_github("POST", "/clock", {"seconds": 61})
+
     assert survive(rebuilt, KILL_POINTS_COUNT) == KILL_POINTS_COUNT
 
     rebuilt.converge()
     assert support.stray_daemons(rebuilt) == []
     assert rebuilt.play().what == set()
-    of_rebuilt, of_adopted = comparable(rebuilt), comparable(rotten)
+    of_rebuilt = comparable(rebuilt)
     assert of_rebuilt - of_adopted == set()
     # The adopted one has, beside that, what its owner had installed.
     foreign = re.compile(
@@ -192,11 +223,11 @@ def test_a_blank_server_killed_at_every_point_ends_in_the_adopted_state(
 
 
 def comparable(host: Host) -> set[str]:
-    """Return the fingerprint without the host's own name and numbers, and what remembers its past."""
+    """Return the fingerprint and the registrations at GitHub, without the host's name, numbers and past."""
     past = ("packages-host_baseline.json", "docker-daemon.json")
     return {
         re.sub(r"\b\d+\(", "(", line.replace(host.name, "HOST"))
-        for line in host.fingerprint()
+        for line in [*host.fingerprint(), *support.registrations(host)]
         if not any(word in line for word in past)
     }
 
@@ -267,10 +298,11 @@ def test_a_boot_brings_everything_back_and_makes_up_for_what_it_missed_once(rebu
     # The host was off for two days: the janitor catches up, the marshal does not, the paused rests.
     rebuilt.shell(f"systemctl stop factory-job-janitor.timer; touch -d '2 days ago' {stamp}")
 
-    support.sh("docker", "restart", "--time", "10", rebuilt.name)
+    support.sh("docker", "restart", "--time", "10", rebuilt.container)
     rebuilt.wait_until_booted()
     time.sleep(5)
 
+    support.until(lambda: support.registrations(rebuilt) == [RUNNER_AT_GITHUB], "the runner")
     assert rebuilt.shell(runs.format("janitor")).count("Starting ") == 1
     assert rebuilt.shell(runs.format("coo-ops-loop")).count("Starting ") == 0
     assert support.stray_daemons(rebuilt) == []
@@ -291,3 +323,21 @@ def test_a_drifted_server_is_foretold_and_repaired(rebuilt: Host) -> None:
     assert done.what
     assert rebuilt.fingerprint() == before
     assert support.stray_daemons(rebuilt) == []
+
+
+# --- Another release, and the way back ----------------------------------------
+
+
+def test_the_release_before_is_converged_by_the_same_inventory(hosts: dict[str, Host]) -> None:
+    host = hosts[OLD_RELEASE]
+    prepare_rebuilt(host)
+    blank = host.manifest()
+
+    plan = host.play("--check")
+
+    assert plan.returncode == 0, plan.output
+    assert host.manifest() == blank
+    assert plan.what == host.converge().what
+    assert host.converge().what == set()
+    assert support.stray_daemons(host) == []
+    assert "old-aina-academy online Linux X64 self-hosted vds" in support.registrations(host)

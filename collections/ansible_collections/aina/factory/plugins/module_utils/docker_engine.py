@@ -45,11 +45,15 @@ _CREDENTIALS = re.compile(rb"://[^/\s\"]+@")
 
 @dataclass(frozen=True)
 class Wish:
-    """What the operator declares; an empty ``settings`` gives everything of ours back."""
+    """What the operator declares; an empty ``settings`` gives everything of ours back.
+
+    ``validates``: the engine can judge a file before it starts with it.
+    """
 
     settings: Settings
     policy: RestartPolicy
     store_switch_allowed: bool
+    validates: bool = True
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def plan(wish: Wish, run: Run, boot_time: float, path: Path = CONFIGURATION) -> 
         changed_at = target.stat().st_ctime if previous is not None else None
         effective = docker_daemon.effective_settings(engine, current, changed_at, record)
         decision = docker_daemon.decide(engine, effective, merged.settings, wish.policy)
-    changes = _file_changes(target, previous, current, merged)
+    changes = _file_changes(target, previous, current, merged, wish.validates)
     # Giving everything back does not ask for a running engine.
     wanted = bool(wish.settings)
     return Plan(
@@ -150,7 +154,7 @@ def _parse(path: Path, content: bytes | None) -> dict[str, Any]:
 
 
 def _file_changes(
-    target: Path, previous: bytes | None, current: Settings, merged: Merged
+    target: Path, previous: bytes | None, current: Settings, merged: Merged, validates: bool
 ) -> list[managed_files.Change]:
     if previous is not None and not merged.settings and current:
         return managed_files.plan([], [], [str(target)])
@@ -162,7 +166,7 @@ def _file_changes(
         str(target),
         content,
         managed_files.Attributes("root", "root", mode),
-        validate=("dockerd", "--validate", "--config-file", "%s"),
+        validate=("dockerd", "--validate", "--config-file", "%s") if validates else (),
         # A proxy's address may carry a password.
         sensitive=bool(_CREDENTIALS.search(content + (previous or b""))),
     )

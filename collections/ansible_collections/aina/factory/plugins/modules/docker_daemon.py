@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Merges settings into C(/etc/docker/daemon.json). Keys of others stay, and are reported. Keys that were declared
     before and no longer are get removed, or get back the value that they had before.
-  - C(dockerd --validate) judges the new file before it replaces the old one. When the engine does not start with the
-    new file all the same, the old one is restored.
+  - C(dockerd --validate) judges the new file before it replaces the old one, from version 23 on. When the engine does
+    not start with the new file all the same, the old one is restored.
   - The engine is started, now and with the host. Whether it is reloaded or restarted is decided by what it runs with,
     so that a run that was killed between writing and restarting is completed by the next one.
   - A restart waits until nothing runs, see O(restart_policy). Until then RV(restart_pending) and

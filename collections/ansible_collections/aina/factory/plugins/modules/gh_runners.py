@@ -135,7 +135,7 @@ def _patience() -> Callable[[], bool]:
     return again
 
 
-def _converge(module: AnsibleModule, settings: model.Settings) -> tuple[Converge, list[str]]:
+def _run(module: AnsibleModule, settings: model.Settings) -> Converge:
     effects = hub.Effects(
         ansible_effects.runner(module),
         ansible_effects.fetcher(open_url, settings.ca_file),
@@ -155,7 +155,14 @@ def _converge(module: AnsibleModule, settings: model.Settings) -> tuple[Converge
         believed_seconds=hub.GUARD_BELIEVED_SECONDS,
         leaves=module.params["state"] == "absent",
     )
-    run = Converge(github, time.time() - time.monotonic(), wishes)
+    return Converge(github, time.time() - time.monotonic(), wishes)
+
+
+def _converge(module: AnsibleModule, settings: model.Settings) -> tuple[Converge, list[str]]:
+    run = _run(module, settings)
+    if module.check_mode and (missing := _missing_login(settings)):
+        module.warn(f"runners were not compared: {missing} is not on this host yet")
+        return run, run.foretell()
     if module.check_mode:
         return run, run.plan().phrases
     with exclusive(layout.LOCK_PATH, _patience()):
@@ -175,11 +182,6 @@ def main() -> None:
     )
     try:
         settings = _settings(module)
-        missing = _missing_login(settings)
-        if module.check_mode and missing:
-            module.warn(f"runners were not compared: {missing} is not on this host yet")
-            names = [item.name for item in settings.instances if item.present]
-            _exit(module, [f"{name}: bring it up" for name in names], [], 0)
         run, actions = _converge(module, settings)
     except (ConfigurationError, LockedError, ReleaseError, units.UnitsError, OSError) as error:
         module.fail_json(msg=str(error))

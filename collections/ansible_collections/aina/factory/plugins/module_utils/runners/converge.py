@@ -168,6 +168,12 @@ class Converge:
         old = tuple(self._plan_predecessors())
         return Planned(tuple(natives), loops, old, tuple(self._farewell()))
 
+    def foretell(self) -> list[str]:
+        """Return what is coming where GitHub cannot be asked yet, a phrase per step."""
+        coming = [f"{item.name}: bring it up" for item in self.settings.instances if item.present]
+        old = tuple(self._plan_predecessors())
+        return coming + Planned((), LoopPlan((), ()), old).phrases
+
     def _plan_predecessors(self) -> Iterator[PredecessorPlan]:
         """Look at what gives way; not while the declared ones go themselves."""
         if self.wishes.leaves or self.wishes.only:

@@ -52,6 +52,7 @@ def _wish(parameters: dict[str, Any], run: Run) -> docker_engine.Wish:
         settings,
         docker_daemon.RestartPolicy(parameters["restart_policy"]),
         parameters["image_store_switch_allowed"],
+        validates=major >= docker_daemon.FIRST_ENGINE_THAT_VALIDATES,
     )
 
 
