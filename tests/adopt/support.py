@@ -224,6 +224,31 @@ def environment(recap: Path | None) -> dict[str, str]:
     }
 
 
+_BELONGINGS = r"""
+dpkg-query -W -f 'package ${Package} ${Status}\n'
+systemctl list-unit-files --no-legend --no-pager | awk '{print "unit", $1, $2}'
+getent passwd | sed 's/^/user /'
+getent group | sed 's/^/group /'
+# Empty directories are nobody's, and what apt and dpkg know of packages is theirs.
+find /etc /usr/local /opt /srv /root /home /var/lib /var/spool /var/backups /var/cache -xdev ! -type d \
+  ! -path '/var/lib/apt/*' ! -path '/var/lib/dpkg/*' ! -path '/var/cache/apt/*' ! -path '/root/.ansible/*' \
+  ! -name '*.pyc' -printf '%y %m %u:%g %p %l\n'
+find /etc /usr/local -xdev -type f -exec sha256sum {} +
+"""
+
+
+def belongings(host: Host) -> set[str]:
+    """Return everything that a host has and that its programs do not write by themselves."""
+    return set(host.shell(_BELONGINGS).splitlines())
+
+
+def purge(host: Host, before: set[str]) -> None:
+    """Remove the packages that were not there before, and what these have left behind."""
+    now = {line for line in host.shell(_BELONGINGS).splitlines() if line.startswith("package ")}
+    names = " ".join(sorted(line.split()[1] for line in now - before))
+    host.shell(f"DEBIAN_FRONTEND=noninteractive apt-get purge -qq -y {names} >/dev/null 2>&1")
+
+
 def stray_daemons(host: Host) -> list[str]:
     """Return the daemons that run otherwise than their files declare."""
     script = r"""

@@ -327,17 +327,47 @@ def test_a_drifted_server_is_foretold_and_repaired(rebuilt: Host) -> None:
 
 # --- Another release, and the way back ----------------------------------------
 
+# After everything is taken back and its packages are purged: data, and what purging leaves.
+STAYS = re.compile(
+    r"[fl] \S+ \S+ /(var/lib/aina-factory/|home/ali/)"
+    r"|\S+ +(\S+ \S+ )?/etc/((passwd|group|shadow|gshadow|subuid|subgid)-?|docker/key.json|ld.so.cache)"
+    r"|group (docker|_ssh):"
+)
 
-def test_the_release_before_is_converged_by_the_same_inventory(hosts: dict[str, Host]) -> None:
-    host = hosts[OLD_RELEASE]
-    prepare_rebuilt(host)
-    blank = host.manifest()
 
-    plan = host.play("--check")
+@pytest.fixture(scope="module")
+def old_release(hosts: dict[str, Host]) -> Host:
+    prepare_rebuilt(hosts[OLD_RELEASE])
+    return hosts[OLD_RELEASE]
+
+
+@pytest.fixture(scope="module")
+def blank(old_release: Host) -> set[str]:
+    return support.belongings(old_release)
+
+
+def test_the_release_before_is_converged_by_the_same_inventory(
+    old_release: Host, blank: set[str]
+) -> None:
+    plan = old_release.play("--check")
 
     assert plan.returncode == 0, plan.output
-    assert host.manifest() == blank
-    assert plan.what == host.converge().what
-    assert host.converge().what == set()
-    assert support.stray_daemons(host) == []
-    assert "old-aina-academy online Linux X64 self-hosted vds" in support.registrations(host)
+    assert support.belongings(old_release) == blank
+    # Which packages can be had is known once apt has its lists.
+    done = old_release.converge().what
+    assert {item for item in plan.what ^ done if not item.startswith("install ")} == set()
+    assert old_release.converge().what == set()
+    assert support.stray_daemons(old_release) == []
+    assert "old-aina-academy online Linux X64 self-hosted vds" in support.registrations(old_release)
+
+
+def test_what_is_given_up_leaves_the_host_as_it_was(old_release: Host, blank: set[str]) -> None:
+    done = old_release.play(playbook="playbooks/leave.yml")
+
+    assert done.returncode == 0, done.output
+    runners = support.ask_github("GET", f"/repository?repository={support.REPOSITORY}")["runners"]
+    assert "old-aina-academy" not in runners
+    assert old_release.shell("systemctl list-units --failed --no-legend --plain") == ""
+    support.purge(old_release, blank)
+    after = support.belongings(old_release)
+    assert {line for line in after ^ blank if not STAYS.match(line)} == set()
