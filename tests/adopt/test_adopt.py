@@ -361,6 +361,25 @@ def test_the_release_before_is_converged_by_the_same_inventory(
     assert "old-aina-academy online Linux X64 self-hosted vds" in support.registrations(old_release)
 
 
+def test_a_server_of_ssh_that_a_socket_starts_is_left_to_the_socket(old_release: Host) -> None:
+    """As Ubuntu sets it up."""
+    drop_in = "/etc/ssh/sshd_config.d/10-aina-factory.conf"
+    old_release.shell(
+        "systemctl disable --now ssh.service 2>&1; systemctl enable --now ssh.socket 2>&1; "
+        f"rm {drop_in}"
+    )
+
+    done = old_release.play("--tags", "host_baseline")
+
+    assert done.returncode == 0, done.output
+    assert drop_in in done.what
+    states = old_release.shell("systemctl is-active ssh.service ssh.socket; true").split()
+    assert states == ["inactive", "active"]
+    greeting = "timeout 20 bash -c 'exec 3<>/dev/tcp/127.0.0.1/22 && head -c 7 <&3'"
+    assert old_release.shell(greeting) == "SSH-2.0"
+    assert old_release.play("--tags", "host_baseline").what == set()
+
+
 def test_what_is_given_up_leaves_the_host_as_it_was(old_release: Host, blank: set[str]) -> None:
     done = old_release.play(playbook="playbooks/leave.yml")
 

@@ -16,6 +16,10 @@ import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
 from ansible_collections.aina.factory.plugins.module_utils.runners import layout, processes
+from ansible_collections.aina.factory.plugins.module_utils.runners.converge import (
+    Converge,
+    Wishes,
+)
 from runners.support import REPOSITORY, RUNNERS, Site, until
 
 pytestmark = pytest.mark.slow
@@ -93,6 +97,22 @@ def test_it_is_closed_and_ended_and_does_not_come_back(site: Site, tree: Path) -
     site.forget_requests()
     assert site.fine() == []
     assert not any(request.startswith(("POST", "DELETE", "PUT")) for request in site.requests())
+
+
+def test_it_is_foretold_where_github_cannot_be_asked_yet(site: Site, tree: Path) -> None:
+    with by_hand(site, tree):
+        site.forget_requests()
+        run = Converge(site.hub(), 0.0, Wishes())
+
+        told = run.foretell()
+
+        assert told == [
+            "one: bring it up",
+            f"{tree}: close it at GitHub",
+            f"{tree}: end its processes",
+            f"{tree}: rename its .runner to .runner.retired",
+        ]
+        assert site.requests() == []
 
 
 def test_its_job_ends_first(site: Site, tree: Path) -> None:

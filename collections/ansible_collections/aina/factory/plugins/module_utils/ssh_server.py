@@ -23,7 +23,6 @@ from ansible_collections.aina.factory.plugins.module_utils.ports import Complete
 CONFIGURATION_DIR = Path("/etc/ssh")
 DROP_IN = "/etc/ssh/sshd_config.d/10-aina-factory.conf"
 SERVICE = "ssh.service"
-SOCKET = "ssh.socket"
 PROGRAM = "/usr/sbin/sshd"
 RUNTIME_DIR = Path("/run/sshd")
 JUDGE_SECONDS = 30.0

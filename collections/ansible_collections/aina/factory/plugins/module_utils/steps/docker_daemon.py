@@ -37,7 +37,8 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def _wish(parameters: dict[str, Any], run: Run) -> docker_engine.Wish:
+def wish(parameters: dict[str, Any], run: Run) -> docker_engine.Wish:
+    """Return what is declared, as the installed engine understands it."""
     settings = dict(parameters["settings"])
     cache, address = parameters["build_cache"], parameters["published_address"]
     major = docker_engine.dockerd_major(run) or _ASSUMED_MAJOR
@@ -68,7 +69,7 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what the engine runs with, and act."""
     boot_time = time.time() - time.monotonic()
     try:
-        plan = docker_engine.plan(_wish(parameters, context.run), context.run, boot_time)
+        plan = docker_engine.plan(wish(parameters, context.run), context.run, boot_time)
         if parameters["state"] == "absent":
             _refuse_removal_under_load(plan.engine)
         decision = plan.decision
