@@ -256,6 +256,11 @@ def test_only_declared_users_join_the_group_and_others_are_reported(host: Any) -
     assert "stranger: member of group docker, which nobody declared" in " ".join(run.output.split())
     assert host.user("stranger").groups == ["stranger", "docker"]
 
+    assert converge(SCENARIO, docker_host_root_equivalent_users=[]).changed == [
+        "take agent out of docker"
+    ]
+    assert host.group("docker").members == ["stranger"]
+
 
 def test_the_engine_is_left_alone_by_unattended_upgrades(host: Any) -> None:
     host.check_output("apt-get install --yes --quiet unattended-upgrades >/dev/null")
@@ -285,6 +290,16 @@ def test_absence_gives_the_engine_back_and_keeps_what_it_stored(host: Any) -> No
     assert host.run("apt-config dump | grep 'Package-Blacklist::.*docker'").failed
     assert host.run("ls -A /var/lib/docker/image/overlay2").stdout != ""
     assert converge(SCENARIO, docker_host_state="absent").changed == []
+
+
+def test_absence_leaves_an_engine_that_was_there_before(host: Any) -> None:
+    host.check_output("apt-get install --yes --quiet --no-install-recommends docker.io >/dev/null")
+    assert converge(SCENARIO).returncode == 0
+
+    assert converge(SCENARIO, docker_host_state="absent").returncode == 0
+
+    assert host.service("docker").is_running
+    host.check_output("apt-get remove --yes --quiet docker.io >/dev/null")
 
 
 def test_a_foreign_engine_is_adopted_and_not_replaced(host: Any) -> None:

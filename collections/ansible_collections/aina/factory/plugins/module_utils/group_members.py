@@ -1,4 +1,4 @@
-"""Decide who is to be added to a Unix group; nobody is ever taken out of one."""
+"""Decide who belongs to a Unix group; nobody is taken out who was not added by us."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 
-ADD_SECONDS = 30.0
+CHANGE_SECONDS = 30.0
 
 
 class GroupMembersError(Exception):
@@ -16,31 +16,46 @@ class GroupMembersError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """Users to add, and members that nobody declared."""
+    """Users to add, ours to take out again, and members that nobody declared."""
 
     group: str
     add: tuple[str, ...]
+    remove: tuple[str, ...]
     others: tuple[str, ...]
 
+    @property
+    def actions(self) -> list[str]:
+        """Return one phrase per step."""
+        return [
+            *(f"add {name} to {self.group}" for name in self.add),
+            *(f"take {name} out of {self.group}" for name in self.remove),
+        ]
 
-def plan(group: str, declared: Sequence[str], actual: Collection[str]) -> Plan:
-    """Compare the declared members with the actual ones."""
+
+def plan(
+    group: str, declared: Sequence[str], actual: Collection[str], own: Collection[str] = ()
+) -> Plan:
+    """Compare the declared members with the actual ones; ``own`` were added by earlier runs."""
+    undeclared = set(actual) - set(declared)
     return Plan(
         group,
         tuple(name for name in dict.fromkeys(declared) if name not in actual),
-        tuple(sorted(set(actual) - set(declared))),
+        tuple(sorted(undeclared & set(own))),
+        tuple(sorted(undeclared - set(own))),
     )
 
 
 def apply(plan_: Plan, run: Run) -> None:
-    """Add the missing members.
+    """Add the missing members, take out those of ours that are declared no longer.
 
     Raises:
         GroupMembersError: a user or the group does not exist.
 
     """
-    for name in plan_.add:
-        done = run(["gpasswd", "--add", name, plan_.group], timeout_seconds=ADD_SECONDS)
+    steps = [("--add", name, "join") for name in plan_.add]
+    steps += [("--delete", name, "leave") for name in plan_.remove]
+    for option, name, verb in steps:
+        done = run(["gpasswd", option, name, plan_.group], timeout_seconds=CHANGE_SECONDS)
         if not done.ok:
             words = done.stderr.decode(errors="replace").strip()
-            raise GroupMembersError(f"{name} could not join group {plan_.group}: {words}")
+            raise GroupMembersError(f"{name} could not {verb} group {plan_.group}: {words}")

@@ -10,7 +10,8 @@ module: group_members
 short_description: Add users to a group and report its other members
 version_added: 0.1.0
 description:
-  - Adds the declared users to a group. Members that are not declared stay, and are reported with a warning.
+  - Adds the declared users to a group. Members that are neither declared nor added by it, as O(record_path) says, stay
+    and are reported with a warning.
   - Meant for groups whose membership is worth as much as root's password.
 options:
   group:
@@ -22,6 +23,10 @@ options:
     type: list
     elements: str
     required: true
+  record_path:
+    description: File that remembers whom earlier runs have added. These are taken out again once they are not declared
+      any more; without it nobody is taken out.
+    type: path
 extends_documentation_fragment:
   - aina.factory.attributes
 attributes:

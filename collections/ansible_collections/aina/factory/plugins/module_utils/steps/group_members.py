@@ -5,13 +5,19 @@ from __future__ import annotations
 import grp
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import group_members
+from ansible_collections.aina.factory.plugins.module_utils import (
+    group_members,
+    managed_files,
+    own_record,
+)
 from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
     "group": {"type": "str", "required": True},
     "members": {"type": "list", "elements": "str", "required": True},
+    "record_path": {"type": "path"},
 }
+_RECORDED = "added"
 
 
 def _members(group: str) -> list[str]:
@@ -22,25 +28,42 @@ def _members(group: str) -> list[str]:
 
 
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Add who is missing; tell who else belongs to the group."""
+    """Add who is missing, take back who was added; tell who else belongs to the group."""
     group, before = parameters["group"], _members(parameters["group"])
-    plan = group_members.plan(group, parameters["members"], before)
+    path = parameters["record_path"]
     try:
+        own = own_record.read(path, _RECORDED)
+        plan = group_members.plan(group, parameters["members"], before, own)
         if not context.check_mode:
+            # Before they join: a killed run must not forget whom it has added.
+            own_record.write(path, _RECORDED, own | set(plan.add), context.run)
             group_members.apply(plan, context.run)
-    except (group_members.GroupMembersError, OSError) as error:
+            # Who is no longer there is not ours to take out, should somebody else bring him back.
+            left = (own | set(plan.add)) & set(parameters["members"])
+            own_record.write(path, _RECORDED, left, context.run)
+    except (
+        group_members.GroupMembersError,
+        managed_files.ManagedFilesError,
+        ValueError,
+        OSError,
+    ) as error:
         raise StepError(str(error)) from error
     if plan.others:
         context.warn(
             f"{', '.join(plan.others)}: member of group {group}, which nobody declared; "
             f"declare it, or take it back by 'gpasswd --delete USER {group}'"
         )
-    after = "".join(f"{name}\n" for name in sorted({*before, *plan.add}))
+    after = sorted({*before, *plan.add} - {*plan.remove})
     return {
-        "changed": bool(plan.add),
-        "actions": [f"add {name} to {group}" for name in plan.add],
+        "changed": bool(plan.actions),
+        "actions": plan.actions,
         "others": list(plan.others),
-        "diff": [{"before": "".join(f"{name}\n" for name in sorted(before)), "after": after}]
-        if plan.add
+        "diff": [
+            {
+                "before": "".join(f"{name}\n" for name in sorted(before)),
+                "after": "".join(f"{name}\n" for name in after),
+            }
+        ]
+        if plan.actions
         else [],
     }

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files, packages
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from ansible_collections.aina.factory.plugins.module_utils import (
+    managed_files,
+    own_record,
+    packages,
+)
 from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
 
+_RECORDED = "installed"
 _NAMES = {"type": "list", "elements": "str", "default": []}
 ARGUMENTS: dict[str, Any] = {
     "present": _NAMES,
@@ -45,24 +47,6 @@ def _frontend_lock(wait_seconds: int) -> Iterator[None]:
         yield
 
 
-def _recorded(path: str | None) -> set[str]:
-    if path is None or not Path(path).exists():
-        return set()
-    return set(json.loads(Path(path).read_text(encoding="utf-8"))["installed"])
-
-
-def _record(path: str | None, names: set[str], run: Run) -> None:
-    if path is None or names == _recorded(path):
-        return
-    if not names:
-        Path(path).unlink(missing_ok=True)
-        return
-    content = json.dumps({"schema": 1, "installed": sorted(names)}) + "\n"
-    attributes = managed_files.Attributes("root", "root", 0o644)
-    file = managed_files.FileSpec(path, content.encode(), attributes)
-    managed_files.apply(managed_files.plan((), [file], ()), run)
-
-
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what is installed, and install or remove."""
     keys = ("present", "optional", "absent", "unless_installed")
@@ -71,16 +55,17 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     spec = packages.PackagesSpec(**names, own_only=record_path is not None)
     wait_seconds = parameters["lock_wait_seconds"]
     try:
-        own = _recorded(record_path)
+        own = own_record.read(record_path, _RECORDED)
         age = packages.lists_age_seconds(time.time())
         plan = packages.plan(spec, packages.read(spec, context.run, age is not None, own))
         if plan.actions and not context.check_mode:
             stale = age is None or age > parameters["lists_max_age_seconds"]
             lock = _frontend_lock(wait_seconds)
             # Before they are there: a killed run must not forget what it has begun to install.
-            _record(record_path, own | set(plan.install), context.run)
+            own_record.write(record_path, _RECORDED, own | set(plan.install), context.run)
             plan = packages.apply(plan, context.run, lock, wait_seconds, stale)
-            _record(record_path, (own | set(plan.install)) - set(plan.remove), context.run)
+            left = (own | set(plan.install)) - set(plan.remove)
+            own_record.write(record_path, _RECORDED, left, context.run)
     except (packages.PackagesError, managed_files.ManagedFilesError, ValueError, OSError) as error:
         raise StepError(str(error)) from error
     after = "".join(f"{action}\n" for action in plan.actions)

@@ -87,10 +87,17 @@ def test_the_bundle_is_judged_by_the_certificate_and_not_by_its_line_breaks(
     assert trusted_certificates.plan({}, SECOND, [], []).actions == []
 
 
-def test_nobody_is_taken_out_of_a_group() -> None:
+def test_nobody_is_taken_out_of_a_group_whom_somebody_else_has_added() -> None:
     plan = group_members.plan("docker", ["ali", "ali"], ["bob"])
 
-    assert (plan.add, plan.others) == (("ali",), ("bob",))
+    assert (plan.add, plan.remove, plan.others) == (("ali",), (), ("bob",))
+
+
+def test_who_was_added_and_is_declared_no_longer_is_taken_out() -> None:
+    plan = group_members.plan("docker", ["ali"], ["ali", "eve", "bob"], own=["eve", "ali", "gone"])
+
+    assert (plan.add, plan.remove, plan.others) == ((), ("eve",), ("bob",))
+    assert plan.actions == ["take eve out of docker"]
 
 
 def test_a_user_that_does_not_exist_is_named() -> None:
