@@ -12,8 +12,6 @@ LOGS=$CACHE/log
 export AINA_SANDBOX_NAME=${AINA_SANDBOX_NAME:-aina-factory}
 SANDBOX_HOST=$AINA_SANDBOX_NAME-sandbox
 SANDBOX_SUITE=trixie
-# Servers with this release are supported too; only tests start one.
-SANDBOX_OLD_SUITE=bookworm
 SANDBOX_IMAGE=$AINA_SANDBOX_NAME/sandbox:$SANDBOX_SUITE
 SIMULATOR_IMAGE=$AINA_SANDBOX_NAME/simulator:$SANDBOX_SUITE
 
