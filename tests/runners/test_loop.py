@@ -20,7 +20,7 @@ from ansible_collections.aina.factory.plugins.module_utils import documents
 from ansible_collections.aina.factory.plugins.module_utils.runners import processes, state
 from ansible_collections.aina.factory.plugins.module_utils.runners.container import Turn
 from factory.runners import loop
-from factory.runners.engine import Attached, Found
+from factory.runners.engine import NOT_STARTED, Attached, EngineError, Found, Status
 from factory.runners.loop import Loop, Ports
 from runners.support import REPOSITORY, RUNNERS, KilledError, Site, until
 
@@ -29,11 +29,16 @@ SLOT = "pool-1"
 
 
 class Box:
-    """One played container: a fresh tree and the stub's process in it."""
+    """One played container: a fresh tree, and the stub's process in it once it is started."""
 
-    def __init__(self, tree: Path, process: subprocess.Popen[bytes], runner_id: int) -> None:
-        self.tree, self.process, self.runner_id = tree, process, runner_id
+    def __init__(self, tree: Path, runner_id: int) -> None:
+        self.tree, self.runner_id = tree, runner_id
+        self.process: subprocess.Popen[bytes] | None = None
         self.written_mib = 0.0
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
 
 class PlayedEngine:
@@ -44,27 +49,34 @@ class PlayedEngine:
         self.boxes: dict[str, Box] = {}
         self.argv: list[list[str]] = []
         self.image = "sha256:one"
-        self.broken = False
+        self.broken = self.startless = False
+        self.on_start: Callable[[], None] = lambda: None
 
     def containers(self, slot: str) -> list[Found]:
         return [
-            Found(name, box.runner_id, REPOSITORY, box.process.poll() is None)
-            for name, box in self.boxes.items()
+            Found(name, box.runner_id, REPOSITORY, box.runs)
+            for name, box in list(self.boxes.items())
             if f"-{slot}-" in name
         ]
 
     def image_id(self, name: str) -> str | None:
         return self.image
 
-    def start(self, argv: list[str], secret: str) -> Attached:
+    def create(self, argv: list[str]) -> None:
         self.argv.append(argv)
         if self.broken:
-            return Attached(subprocess.Popen(["sh", "-c", "exit 125"], stdout=subprocess.PIPE))
+            raise EngineError("docker create: no space left on device")
         name = argv[argv.index("--name") + 1]
         label = next(word for word in argv if word.startswith("aina-factory.runner="))
         tree = self.root / name
         with tarfile.open(fileobj=io.BytesIO(stub_runner.tarball("2.330.0"))) as tar:
             tar.extractall(tree, filter="data")
+        self.boxes[name] = Box(tree, int(label.partition("=")[2]))
+
+    def start(self, name: str, secret: str) -> Attached:
+        if self.startless:
+            return Attached(subprocess.Popen(["sh", "-c", "exit 1"], stdout=subprocess.PIPE))
+        tree = self.boxes[name].tree
         process = subprocess.Popen(
             [tree / "bin/Runner.Listener", "run"],
             cwd=tree,
@@ -78,19 +90,26 @@ class PlayedEngine:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self.boxes[name] = Box(tree, process, int(label.partition("=")[2]))
+        self.boxes[name].process = process
+        self.on_start()
         return Attached(process)
 
     def adopt(self, name: str) -> Attached:
         process = self.boxes[name].process
-        script = f"while kill -0 {process.pid} 2>/dev/null; do sleep 0.05; done; echo 0"
-        # As docker wait: the end is printed, by somebody who cannot hear the application.
-        waiter = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE)
+        assert process is not None
+        # As docker wait: somebody who cannot hear the application.
+        script = f"while kill -0 {process.pid} 2>/dev/null; do sleep 0.05; done"
         threading.Thread(target=process.wait, daemon=True).start()
-        return Attached(waiter, prints_status=True)
+        return Attached(subprocess.Popen(["sh", "-c", script]))
 
-    def is_running(self, name: str) -> bool:
-        return name in self.boxes and self.boxes[name].process.poll() is None
+    def status(self, name: str) -> Status | None:
+        if name not in self.boxes:
+            return None
+        process = self.boxes[name].process
+        if process is None:
+            return Status(False, NOT_STARTED)
+        code = process.poll()
+        return Status(code is None, 0 if code is None else code)
 
     def has_worker(self, name: str) -> bool | None:
         return processes.has_worker(str(self.boxes[name].tree))
@@ -100,6 +119,7 @@ class PlayedEngine:
 
     def end(self, name: str, grace_seconds: int = 10) -> None:
         process = self.boxes[name].process
+        assert process is not None
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(5)
@@ -107,13 +127,22 @@ class PlayedEngine:
             os.killpg(process.pid, signal.SIGKILL)
 
     def remove(self, name: str) -> None:
+        if name not in self.boxes:
+            return
+        if self.boxes[name].runs:
+            raise EngineError("docker rm: it is running")
         shutil.rmtree(self.boxes.pop(name).tree)
 
     def running(self) -> list[str]:
-        return [name for name, box in self.boxes.items() if box.process.poll() is None]
+        return [name for name, box in list(self.boxes.items()) if box.runs]
+
+    def ready(self) -> list[str]:
+        return [name for name, box in list(self.boxes.items()) if box.process is None]
 
     def close(self) -> None:
-        for box in self.boxes.values():
+        for box in list(self.boxes.values()):
+            if box.process is None:
+                continue
             try:
                 os.killpg(box.process.pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -127,6 +156,7 @@ class Slot:
     def __init__(self, site: Site, engine: PlayedEngine) -> None:
         self.site, self.engine = site, engine
         self.preflight = ""
+        self.recheck = ""
         self.mark = "1"
         self.rebuilds = 0
         self.on_turn: Callable[[], None] = lambda: None
@@ -156,6 +186,7 @@ class Slot:
             hub=hub,
             engine=self.engine,
             preflight=lambda: self.preflight,
+            recheck=lambda: self.recheck,
             turn=self._turn,
             image=lambda: "ci",
             fingerprint=self._fingerprint,
@@ -594,11 +625,13 @@ def test_a_client_that_is_cut_off_does_not_end_the_job(
     site: Site, slot: Slot, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut = threading.Event()
-    real = Attached.poll
+    real = Attached.ended
     monkeypatch.setattr(
         Attached,
-        "poll",
-        lambda self: 1 if cut.is_set() and not self._prints_status else real(self),
+        "ended",
+        lambda self, seconds: (
+            (cut.is_set() and self._process.stdout is not None) or real(self, seconds)
+        ),
     )
     name = slot.start().idle()
     number = site.queue("sleep 2; echo whole")
@@ -610,3 +643,200 @@ def test_a_client_that_is_cut_off_does_not_end_the_job(
     cut.clear()
     assert (found["log"], found["runner"]) == ("whole\n", name)
     until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "the next runner")
+
+
+# --- the next runner is made ready while a job runs --------------------------------------
+
+
+def told(slot: Slot) -> Path:
+    return slot.site.host.root / "told"
+
+
+def busy_with_next(slot: Slot) -> tuple[int, str]:
+    """Return a job that runs, and the runner that is ready for the next one."""
+    slot.start().idle()
+    # Bounded: whatever becomes of the test, no step of its job stays behind.
+    step = f"for n in $(seq 600); do [ ! -e {told(slot)} ] || break; sleep 0.1; done; echo whole"
+    number = slot.site.queue(step)
+    ready = until(slot.engine.ready, "the next runner")
+    until(lambda: slot.is_in("busy"))
+    assert slot.site.job(number)["status"] == "in_progress"
+    return number, str(ready[0])
+
+
+def finish(slot: Slot) -> None:
+    """Let the job go on."""
+    told(slot).touch()
+
+
+def test_the_next_runner_is_ready_before_the_job_ends_and_is_the_one_that_follows(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    number, ready = busy_with_next(slot)
+    assert site.registered()[ready]["status"] == "offline"
+    assert slot.state.runner_name != ready
+    assert len(engine.running()) == 1
+    waiting = site.queue("true")
+    site.forget_requests()
+
+    finish(slot)
+
+    assert site.done(number)["log"] == "whole\n"
+    assert site.done(waiting)["runner"] == ready
+    until(lambda: slot.is_in("idle") and slot.state.jobs_count == 2, "the second job")
+    assert list(site.registered()) == [slot.state.runner_name]
+    assert len(engine.boxes) == 1
+    # Nothing was registered between the two jobs.
+    done = [r for r in site.requests() if r.startswith(("POST", "DELETE"))]
+    first = next(i for i, request in enumerate(done) if request.startswith("DELETE"))
+    assert f"POST {JIT}" not in done[:first]
+
+
+def test_two_containers_of_a_slot_never_run_at_once(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    at_once: list[int] = []
+    engine.on_start = lambda: at_once.append(len(engine.running()))
+    slot.start().idle()
+
+    for number in [site.queue("sleep 0.3") for _ in range(5)]:
+        site.done(number)
+
+    until(lambda: slot.is_in("idle") and slot.state.jobs_count == 5, "the last job")
+    assert at_once and set(at_once) == {1}
+
+
+@pytest.mark.parametrize("how", ["stop", "drain", "configuration", "image", "guard"])
+def test_whoever_wants_the_slot_empty_makes_it_forget_the_next_runner_while_the_job_goes_on(
+    site: Site, slot: Slot, engine: PlayedEngine, how: str
+) -> None:
+    number, ready = busy_with_next(slot)
+    mark = site.places.drained(SLOT)
+    if how == "stop":
+        slot.stop()
+    elif how == "drain":
+        mark.parent.mkdir(parents=True)
+        mark.write_text("{}")
+    elif how == "configuration":
+        slot.mark = "2"
+    elif how == "image":
+        engine.image = "sha256:two"
+    else:
+        site.places.shared("guard").unlink()
+
+    until(lambda: ready not in site.registered() and engine.ready() == [], "its end")
+
+    assert site.job(number)["status"] == "in_progress"
+    finish(slot)
+    assert site.done(number)["log"] == "whole\n"
+    if how in ("stop", "configuration"):
+        assert slot.end() == 0
+        assert (site.registered(), engine.boxes) == ({}, {})
+
+
+@pytest.mark.parametrize("what", ["recheck", "age"])
+def test_a_runner_that_may_not_be_started_any_more_is_thrown_away(
+    site: Site, slot: Slot, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    number, ready = busy_with_next(slot)
+    if what == "recheck":
+        slot.recheck = "the disk is full"
+    else:
+        monkeypatch.setattr(loop, "READY_MAX_SECONDS", 0.0)
+
+    finish(slot)
+
+    site.done(number)
+    until(lambda: slot.is_in("idle") and slot.state.jobs_count == 1, "another runner")
+    assert slot.state.runner_name != ready
+    assert list(site.registered()) == list(engine.boxes) == [slot.state.runner_name]
+
+
+def test_one_that_grows_old_during_a_long_job_is_exchanged(
+    site: Site, slot: Slot, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "READY_MAX_SECONDS", 1.0)
+    number, ready = busy_with_next(slot)
+
+    until(lambda: ready not in engine.ready() and engine.ready(), "another one")
+
+    assert set(site.registered()) == {slot.state.runner_name, *engine.ready()}
+    finish(slot)
+    assert site.done(number)["log"] == "whole\n"
+
+
+def test_a_runner_that_cannot_be_made_ready_does_not_disturb_the_job(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    slot.start().idle()
+    fault = {"path": JIT, "times": 1, "when": "after", "answer": {"status": 502}}
+    site.client.control("POST", "/faults", fault)
+    engine.broken = True
+    number = site.queue("sleep 2; echo whole")
+    until(lambda: slot.is_in("busy"))
+    engine.broken = False
+
+    assert site.done(number)["log"] == "whole\n"
+    until(lambda: slot.is_in("idle") and slot.state.jobs_count == 1, "the next runner")
+    assert slot.state.consecutive_failures == 0
+    assert list(site.registered()) == list(engine.boxes) == [slot.state.runner_name]
+
+
+def test_a_failure_of_the_runner_forgets_the_next_one(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    _number, ready = busy_with_next(slot)
+    process = engine.boxes[str(slot.state.runner_name)].process
+    assert process is not None
+    os.killpg(process.pid, signal.SIGKILL)  # as a container that is killed, with all in it
+
+    until(lambda: slot.state.last_exit_code not in (None, 0), "its end")
+    finish(slot)
+    slot.idle()
+    assert slot.state.runner_name != ready
+    assert ready not in site.registered()
+    assert list(engine.boxes) == [slot.state.runner_name]
+
+
+@pytest.mark.parametrize("step", ["registered", "made", "started", "buried"])
+def test_killed_at_any_step_of_the_next_runner_nothing_of_it_stays(
+    site: Site, slot: Slot, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    slot.start().idle()
+    running = str(slot.state.runner_name)
+    if step == "registered":
+        slot.on_turn = kill
+    number = site.queue("sleep 2; echo whole")
+    if step == "made":
+        until(engine.ready, "the next runner")
+        slot.on_tick = kill
+    elif step == "started":
+        engine.on_start = kill
+    elif step == "buried":
+        monkeypatch.setattr(engine, "remove", lambda _name: kill())
+    assert slot.end() == -9
+    if step in ("registered", "made"):
+        assert engine.running() == [running]
+        assert len(site.registered()) == 2
+
+    monkeypatch.undo()
+    slot.on_turn = slot.on_tick = engine.on_start = lambda: None
+    monkeypatch.setattr(loop, "TICK_SECONDS", 0.05)
+    slot.start()
+
+    assert site.done(number)["log"] == "whole\n"
+    # Nobody of the two that are there now was made by the process that died, but one that runs.
+    until(lambda: slot.is_in("idle") and slot.state.runner_name != running, "the next runner")
+    assert list(site.registered()) == list(engine.boxes) == [slot.state.runner_name]
+    assert site.done(site.queue("true"))["conclusion"] == "success"
+
+
+def test_a_container_that_does_not_start_is_a_failure_and_leaves_nothing(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    engine.startless = True
+
+    assert slot.start().end() == 1
+
+    assert (slot.state.last_exit_code, slot.state.consecutive_failures) == (125, 5)
+    assert (site.registered(), engine.boxes) == ({}, {})

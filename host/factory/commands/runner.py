@@ -137,6 +137,7 @@ def _loop(arguments: argparse.Namespace) -> Outcome:
         hub=hub,
         engine=engine,
         preflight=around.preflight,
+        recheck=around.recheck,
         turn=around.turn,
         image=around.image,
         fingerprint=around.fingerprint,

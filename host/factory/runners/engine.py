@@ -18,6 +18,10 @@ from ansible_collections.aina.factory.plugins.module_utils.runners.processes imp
 
 _QUERY_SECONDS = 60.0
 _LINES_MAX = 1000
+_ALIVE = ("running", "paused", "restarting")
+# The statuses that the engine's clients give: it could not start a container, or what is in it.
+NOT_STARTED = 125
+_NOT_EXECUTABLE = (126, 127)
 
 _log = logging.getLogger(__name__)
 
@@ -44,15 +48,21 @@ class Found:
     running: bool
 
 
+@dataclass(frozen=True)
+class Status:
+    """Whether a container runs, and with what it ended if it does not."""
+
+    running: bool
+    exit_code: int
+
+
 class Attached:
     """A client that waits for a container's end; its lines go to the log as they come."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, prints_status: bool = False) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         """Read in the background: a full pipe would stop the container."""
         self._process = process
-        self._prints_status = prints_status
         self._lines: queue.Queue[str] = queue.Queue(_LINES_MAX)
-        self._last = ""
         if process.stdout is not None:
             self._reader = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
             self._reader.start()
@@ -62,22 +72,21 @@ class Attached:
             line = state.printable(raw.decode(errors="replace").rstrip())
             if not line:
                 continue
-            self._last = line
             print(line, flush=True)
             try:
                 self._lines.put_nowait(line)
             except queue.Full:
                 continue  # nobody looks at so many; the log has them
 
-    def poll(self) -> int | None:
-        """Return the client's end; None while it waits."""
-        code = self._process.poll()
-        if code is None:
-            return None
-        self._reader.join(5)
-        if self._prints_status:
-            return int(self._last) if code == 0 and self._last.isdigit() else 125
-        return code
+    def ended(self, seconds: float) -> bool:
+        """Wait so long for the client's end; whether it came, and all that was said with it."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        if self._process.stdout is not None:
+            self._reader.join(5)
+        return True
 
     def lines(self) -> list[str]:
         """Return what was said since the last call."""
@@ -145,13 +154,22 @@ class Engine:
         for row in rows:
             name, status, runner, target = row.split("\t")
             number = int(runner) if runner.isdigit() else 0
-            found.append(Found(name, number, target, status in ("running", "paused")))
+            found.append(Found(name, number, target, status in _ALIVE))
         return found
 
-    def start(self, argv: Sequence[str], secret: str) -> Attached:
-        """Run a container in the foreground; ``secret`` is the first line that it reads."""
+    def create(self, argv: Sequence[str]) -> None:
+        """Make a container.
+
+        Raises:
+            EngineError: there is none.
+
+        """
+        self._ask(*argv[len(DOCKER) :])
+
+    def start(self, name: str, secret: str) -> Attached:
+        """Start a container in the foreground; ``secret`` is the first line that it reads."""
         process = subprocess.Popen(
-            list(argv),
+            [*DOCKER, "start", "--attach", "--interactive", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -168,24 +186,28 @@ class Engine:
 
     def adopt(self, name: str) -> Attached:
         """Wait for a container that an earlier supervisor started."""
-        process = subprocess.Popen(
-            [*DOCKER, "wait", name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        return Attached(process, prints_status=True)
+        argv = [*DOCKER, "wait", name]
+        quiet = subprocess.DEVNULL
+        return Attached(subprocess.Popen(argv, stdout=quiet, stderr=quiet))
 
-    def is_running(self, name: str) -> bool:
-        """Whether a container runs.
+    def status(self, name: str) -> Status | None:
+        """Return how a container is; None when there is none of this name.
 
         Raises:
             EngineError: the engine does not say.
 
         """
+        form = "{{.State.Status}} {{.State.ExitCode}}"
         try:
-            return self._ask("inspect", "--format", "{{.State.Running}}", name) == "true"
+            status, code = self._ask("container", "inspect", "--format", form, name).split()
         except EngineError as error:
             if "no such" in str(error).lower():
-                return False
+                return None
             raise
+        exit_code = int(code)
+        if status == "created" and exit_code not in _NOT_EXECUTABLE:
+            exit_code = NOT_STARTED
+        return Status(status in _ALIVE, exit_code)
 
     def has_worker(self, name: str) -> bool | None:
         """Whether a job is running in a container; None when nobody can say."""
@@ -212,9 +234,9 @@ class Engine:
             _log.warning("%s", error)
 
     def remove(self, name: str) -> None:
-        """Remove a container, whatever it does."""
+        """Remove a container that does not run."""
         try:
-            self._ask("rm", "--force", "--volumes", name)
+            self._ask("rm", "--volumes", name)
         except EngineError as error:
             if "no such" not in str(error).lower():
                 raise

@@ -41,11 +41,13 @@ from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Hu
 from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance
 from ansible_collections.aina.factory.plugins.module_utils.runners.state import Condition, State
 from ansible_collections.aina.factory.plugins.module_utils.runners.watch import Act, Advice, Seen
-from factory.runners.engine import EngineError, Found
+from factory.runners.engine import NOT_STARTED, EngineError, Found, Status
 
 TICK_SECONDS = 0.2
 HEARTBEAT_SECONDS = 60.0
 PREFLIGHT_PAUSE_SECONDS = 30.0
+# The healer takes entries that did not come to life for leftovers when they are older than this.
+READY_MAX_SECONDS = 600.0
 _NAMES_TRIED = 3
 _ASK_AGAIN_SECONDS = 10.0
 _RUNNING = re.compile(r"Z: Running job: (.+)$")
@@ -58,8 +60,9 @@ _log = logging.getLogger(__name__)
 class Client(Protocol):
     """What waits for a container's end."""
 
-    def poll(self) -> int | None:
-        """Return the end; None while it waits."""
+    def ended(self, seconds: float) -> bool:
+        """Wait so long for the end; whether it came."""
+        raise NotImplementedError
 
     def lines(self) -> list[str]:
         """Return what was said since the last call."""
@@ -79,16 +82,19 @@ class Containers(Protocol):
     def image_id(self, name: str) -> str | None:
         """Return an image's id."""
 
-    def start(self, argv: list[str], secret: str) -> Client:
-        """Run a container."""
+    def create(self, argv: list[str]) -> None:
+        """Make a container."""
+
+    def start(self, name: str, secret: str) -> Client:
+        """Start a container that is made."""
         raise NotImplementedError
 
     def adopt(self, name: str) -> Client:
         """Wait for a running container."""
         raise NotImplementedError
 
-    def is_running(self, name: str) -> bool:
-        """Whether a container runs."""
+    def status(self, name: str) -> Status | None:
+        """Return how a container is; None when there is none."""
         raise NotImplementedError
 
     def has_worker(self, name: str) -> bool | None:
@@ -101,25 +107,40 @@ class Containers(Protocol):
         """End a container."""
 
     def remove(self, name: str) -> None:
-        """Remove a container."""
+        """Remove a container that does not run."""
 
 
 @dataclass(frozen=True)
 class Ports:
     """What surrounds a loop.
 
-    ``preflight`` says what forbids to start a runner now, ``turn`` describes the next
-    container, ``fingerprint`` changes when this process is outdated.
+    ``preflight`` says what forbids to start a runner now, ``recheck`` what has come to forbid
+    it since, ``turn`` describes the next container, ``fingerprint`` changes when this process
+    is outdated.
     """
 
     hub: Hub
     engine: Containers
     preflight: Callable[[], str]
+    recheck: Callable[[], str]
     turn: Callable[[str, int], Turn]
     image: Callable[[], str]
     fingerprint: Callable[[], str]
     draw: Callable[[], float]
     rebuild: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A runner that only has to be started: it is registered, and its container is made.
+
+    Nobody sends it a job before it listens. So the next one is made ready while a job runs:
+    when more jobs wait than there are slots, none of them waits for that.
+    """
+
+    jit: Jit
+    image_id: str | None
+    made_at: float
 
 
 @dataclass
@@ -143,6 +164,7 @@ class Watching:
     leaving: str = ""
     leaving_asked_at: float = 0.0
     close_after: float = 0.0
+    prepare_after: float = 0.0
     ended: Advice | None = None
 
     def hear(self, line: str, now: float) -> None:
@@ -174,6 +196,9 @@ class Loop:
         self._fingerprint = self.ports.fingerprint()
         self._stop_since: float | None = None
         self._sweep_owed = True
+        self._ready: Ready | None = None
+        # Containers that ended or were never started, and the numbers of their runners.
+        self._left: list[tuple[str, int]] = []
         self._api_failures = 0
         self._written_at = 0.0
         before = state.read(self.places.state, self.slot)
@@ -234,12 +259,14 @@ class Loop:
         code = self._take_over()
         while code is None:
             if self.stopping.is_set():
+                self._clear()
                 self._tell(
                     Condition.STOPPED, "the service was stopped", runner_id=None, runner_name=None
                 )
                 return 0
             if self.ports.fingerprint() != self._fingerprint:
                 _log.info("configuration or program changed: starting anew")
+                self._clear()
                 return 0
             code = self._step()
         return code
@@ -247,10 +274,15 @@ class Loop:
     def _step(self) -> int | None:
         """Do one turn, or find out why there can be none; return a status to end with."""
         if self._is_drained():
+            self._clear()
             if self.state.state is not Condition.STOPPED or self._is_due():
                 self._tell(Condition.STOPPED, "it is drained", runner_id=None, runner_name=None)
             self._nap(min(PREFLIGHT_PAUSE_SECONDS, self.timing.watch_seconds))
             return None
+        ready = self._take_ready()
+        if ready is not None:
+            return self._react(self._turn(ready))
+        self._clear()
         problem = self.ports.preflight()
         if problem:
             _log.warning("no runner is started: %s", problem)
@@ -258,8 +290,11 @@ class Loop:
             self._nap(min(PREFLIGHT_PAUSE_SECONDS, self.timing.watch_seconds))
             return None
         try:
-            self._sweep()
-            jit = self._register()
+            ready = self._prepare()
+        except EngineError as error:
+            _log.error("%s", error)
+            self._tell(Condition.BACKOFF, str(error))
+            return self._react(self._judge(NOT_STARTED, Watching("", 0, self._now(), None)))
         except LimitedError as error:
             self._back_off_from_api(str(error), error.retry_after_seconds)
             return None
@@ -272,7 +307,7 @@ class Loop:
             self._back_off_from_api(str(error), 0.0)
             return None
         self._api_failures = 0
-        return self._react(self._turn(jit))
+        return self._react(self._turn(ready))
 
     def _is_drained(self) -> bool:
         return is_drained(self.places, self.slot) or is_drained(self.places, self.instance.name)
@@ -286,6 +321,83 @@ class Loop:
         _log.warning("GitHub: %s", words)
         self._tell(Condition.BACKOFF, words, runner_id=None, runner_name=None)
         self._nap(max(wait, at_least_seconds))
+
+    # --- what can be done before a turn ----------------------------------------------
+
+    def _prepare(self, beside: int | None = None) -> Ready:
+        """Make the next runner ready, ``beside`` one that runs.
+
+        Raises:
+            EngineError: there is no container.
+            ForgeError, ConfigurationError, OSError: there may be no registration, or one without life.
+
+        """
+        self._sweep(beside)
+        jit, now, engine = self._register(), self._now(), self.ports.engine
+        try:
+            turn = self.ports.turn(jit.name, jit.id)
+            image_id = engine.image_id(turn.image)
+            engine.create(container.create_argv(turn, self.instance))
+        except (EngineError, OSError) as error:
+            self._left.append((jit.name, jit.id))
+            self._bury()
+            raise EngineError(str(error)) from error
+        return Ready(jit, image_id, now)
+
+    def _prepare_ahead(self, watching: Watching, now: float) -> None:
+        """Make the next runner ready while a job runs; whatever forbids it shows again after the job."""
+        ends = self.stopping.is_set() or bool(watching.leaving)
+        if self._ready is not None and (ends or self._is_stale(self._ready)):
+            self._drop_ready()
+            self._bury()
+        busy = watching.job_since is not None and watching.ended is None
+        if self._ready is not None or ends or not busy or now < watching.prepare_after:
+            return
+        watching.prepare_after = now + READY_MAX_SECONDS
+        problem = self.ports.preflight()
+        if problem:
+            _log.warning("no runner is made ready: %s", problem)
+            return
+        try:
+            self._ready = self._prepare(watching.runner_id)
+        except (EngineError, ForgeError, ConfigurationError, OSError) as error:
+            _log.warning("no runner is made ready: %s", error)
+            self._sweep_owed = True
+
+    def _is_stale(self, ready: Ready) -> bool:
+        return not 0 <= self._now() - ready.made_at < READY_MAX_SECONDS
+
+    def _take_ready(self) -> Ready | None:
+        """Return the runner that is ready, unless something has come to forbid its start."""
+        ready = self._ready
+        if ready is None or self._is_stale(ready):
+            return None
+        if problem := self.ports.recheck():
+            _log.warning("the runner that is ready is not started: %s", problem)
+            return None
+        self._ready = None
+        return ready
+
+    def _drop_ready(self) -> None:
+        if self._ready is not None:
+            self._left.append((self._ready.jit.name, self._ready.jit.id))
+            self._ready = None
+
+    def _bury(self) -> None:
+        """Remove what ended or was never started, here and at GitHub."""
+        left, self._left = self._left, []
+        for name, runner_id in left:
+            self._forget(runner_id)
+            try:
+                self.ports.engine.remove(name)
+            except EngineError as error:
+                _log.warning("%s", error)
+                self._left.append((name, runner_id))
+
+    def _clear(self) -> None:
+        """Leave nothing behind."""
+        self._drop_ready()
+        self._bury()
 
     def _register(self) -> Jit:
         """Register a runner under a name that nobody has."""
@@ -305,63 +417,62 @@ class Loop:
                 _log.warning("attempt %d: %s", attempt + 1, error)
         raise UncertainError("every name that was tried is taken")
 
-    def _sweep(self) -> None:
-        """Remove the entries at GitHub that an earlier process of this slot left without life."""
+    def _sweep(self, spared: int | None) -> None:
+        """Remove the entries at GitHub that this slot left without life."""
         if not self._sweep_owed:
             return
         api = self._api()
         for runner in api.listed():
             found = names.slot_of(runner.name, self.ports.hub.settings.prefix)
-            if found and found[0] == self.slot and not runner.online:
+            ours = found is not None and found[0] == self.slot
+            if ours and not runner.online and runner.id != spared:
                 _log.info("removing what was left of %s", runner.name)
                 api.delete(runner.id)
         self._sweep_owed = False
 
     # --- one turn -------------------------------------------------------------------
 
-    def _turn(self, jit: Jit) -> Reaction:
-        """Run one container to its end and forget its runner."""
-        image = self.ports.image()
+    def _turn(self, ready: Ready) -> Reaction:
+        """Run one container to its end."""
+        jit = ready.jit
         self._tell(Condition.STARTING, "", runner_id=jit.id, runner_name=jit.name)
-        began = self._now()
-        watching = Watching(jit.name, jit.id, began, None)
+        watching = Watching(jit.name, jit.id, self._now(), ready.image_id)
+        code: int | None = NOT_STARTED
         try:
-            watching.image_id = self.ports.engine.image_id(image)
-            argv = container.run_argv(self.ports.turn(jit.name, jit.id), self.instance)
-            client = self.ports.engine.start(argv, jit.config)
+            client = self.ports.engine.start(jit.name, jit.config)
+            self._bury()  # the last one, while this one starts
             code = self._supervise(client, watching)
         except (EngineError, OSError) as error:
             _log.error("%s", error)
-            code = 125
             self._tell(Condition.BACKOFF, str(error))
-        self._forget(jit.id)
+        self._left.append((jit.name, jit.id))
         return self._judge(code, watching)
 
     def _supervise(self, client: Client, watching: Watching) -> int | None:
         while True:
-            code = client.poll()
-            now = self._now()
+            ended, now = client.ended(TICK_SECONDS), self._now()
             for line in client.lines():
                 watching.hear(line, now)
-            if code is not None:
-                if not self._still_runs(watching.name):
-                    return code
+            if ended:
+                status = self._status(watching.name)
+                if status is None or not status.running:
+                    return None if status is None else status.exit_code
                 # The client was cut off (the engine was restarted); the container lives on.
                 client = self.ports.engine.adopt(watching.name)
             self._look(watching, now)
             self._follow(watching, now)
             self._show(watching, now)
-            self._nap(TICK_SECONDS)
+            self._prepare_ahead(watching, now)
 
-    def _still_runs(self, name: str) -> bool:
+    def _status(self, name: str) -> Status | None:
         while True:
             try:
-                return self.ports.engine.is_running(name)
+                return self.ports.engine.status(name)
             except EngineError as error:
                 # Its client ends when the engine does: wait for the answer of the next one.
                 _log.warning("%s", error)
                 if self.stopping.is_set():
-                    return False
+                    raise
                 self._nap(TICK_SECONDS * 4)
 
     def _look(self, watching: Watching, now: float) -> None:
@@ -522,6 +633,7 @@ class Loop:
         if reaction.next is Next.GO_ON:
             return None
         _log.warning("%s: %s", reaction.next, reaction.detail)
+        self._clear()
         if reaction.next is Next.OUTDATED:
             self._tell(Condition.OUTDATED, reaction.detail, runner_id=None, runner_name=None)
             self.ports.rebuild()
@@ -562,7 +674,7 @@ class Loop:
         except (EngineError, OSError) as error:
             _log.error("%s", error)
             return None
-        self._forget(found.runner_id)
+        self._left.append((found.name, found.runner_id))
         # Its words were lost with the process that heard them: an orderly end is a done job.
         watching.result = "unknown" if code == 0 and watching.job_since else None
         return self._react(self._judge(code, watching))

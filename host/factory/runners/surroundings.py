@@ -41,6 +41,11 @@ class Surroundings:
         """Return what forbids to start a runner now; "" when nothing does."""
         return next(filter(None, self._problems()), "")
 
+    def recheck(self) -> str:
+        """Return what has come to forbid to start a container that is made already."""
+        found = (self._guard(), self._disk(), walls.problem(self.hub.settings, self.run))
+        return next(filter(None, found), "")
+
     def _problems(self) -> Iterator[str]:
         yield self._guard()
         yield self._disk()

@@ -1,4 +1,4 @@
-"""The container of one job, as an argument list of ``docker run``; pure. No secret is in it."""
+"""The container of one job, as an argument list of ``docker create``; pure. No secret is in it."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def cpuset(instances: tuple[Instance, ...], slot: str, cpus_count: int) -> str:
     raise KeyError(slot)
 
 
-def run_argv(turn: Turn, instance: Instance) -> list[str]:
-    """Return the command that runs the container in the foreground, fed by standard input."""
+def create_argv(turn: Turn, instance: Instance) -> list[str]:
+    """Return the command that makes the container; it waits for its configuration once it is started."""
     limits, tree = instance.limits, layout.CONTAINER_TREE
     user = layout.CONTAINER_USER_ID
     own = f"uid={user},gid={user}"
-    argv = [*DOCKER, "run", "--rm", "--init", "--interactive", "--pull=never", "--sig-proxy=false"]
+    argv = [*DOCKER, "create", "--init", "--interactive", "--pull=never"]
     # Whatever the image says: it is how the application cancels its job in good order.
     argv += ["--stop-signal=SIGTERM"]
     argv += ["--name", turn.name, "--hostname", turn.slot, "--log-driver=none"]

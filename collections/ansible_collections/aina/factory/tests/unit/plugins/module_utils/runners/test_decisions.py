@@ -154,14 +154,13 @@ TURN = container.Turn(
 
 
 def test_the_container_has_no_power_and_bounds_on_everything() -> None:
-    argv = container.run_argv(TURN, POOL)
+    argv = container.create_argv(TURN, POOL)
     text = " ".join(argv)
 
     for word in (
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
         "--user=1001:1001",
-        "--rm",
         "--init",
     ):
         assert word in argv
@@ -176,7 +175,7 @@ def test_only_what_was_vouched_for_reaches_the_engine() -> None:
         "d", Mode.EPHEMERAL, "a/b", docker_socket_reason="builds images", runtime="runsc"
     )
 
-    argv = " ".join(container.run_argv(TURN, instance))
+    argv = " ".join(container.create_argv(TURN, instance))
 
     assert "--volume /run/docker.sock:/run/docker.sock" in argv
     assert "--runtime runsc" in argv
