@@ -106,12 +106,10 @@ tried() { what=$1; shift; if "$@" >/dev/null 2>&1; then echo "$what: yes"; else 
 port() { timeout 3 bash -c "exec 3<>/dev/tcp/$1/$2"; }
 tried internet_name getent hosts github.gh-actions-runner
 tried github port github.gh-actions-runner 443
-tried control_port port github.gh-actions-runner 8080 &
+tried github_service port github.gh-actions-runner 8081 &
 tried metadata port 169.254.169.254 80 &
 tried host_service port HOST_ADDRESS 8099 &
 tried gateway_service port $(ip route | awk '/default/ {print $3}') 8099 &
-tried token cat /etc/aina-factory/secrets/github-token
-tried key cat /etc/aina-factory/conf.d/runners.json
 connect="import socket; socket.socket(socket.AF_UNIX).connect"
 tried engine python3 -c "$connect('/run/docker.sock')"
 tried containerd python3 -c "$connect('/run/containerd/containerd.sock')"
@@ -142,8 +140,12 @@ def services(host: Any) -> Iterator[None]:
         host.run(f"systemd-run --unit {unit} {command}")
         socket = host.socket(f"tcp://{address}:{port}")
         wait_for(partial(getattr, socket, "is_listening"), unit)
+    beside = f"docker exec --detach {GITHUB.container} python3 -m http.server 8081"
+    subprocess.run(beside.split(), check=True)
     yield
     host.run("systemctl stop listener-80 listener-8099")
+    beside = f"docker exec {GITHUB.container} pkill --full http.server"
+    subprocess.run(beside.split(), check=False)
     host.run("ip address del 169.254.169.254/32 dev lo")
 
 
@@ -151,14 +153,111 @@ def test_a_job_reaches_github_and_nothing_of_the_host_or_its_networks(
     host: Any, services: None
 ) -> None:
     # They are there: a container without walls reaches them.
-    probe = "timeout 3 bash -c 'exec 3<>/dev/tcp/169.254.169.254/80'"
-    host.check_output(
-        f"docker run --rm --entrypoint /bin/bash aina-factory/ci:current -c {probe!r}"
-    )
+    github = host.check_output(f"getent hosts {GITHUB.container}").split()[0]
+    for address, port in (("169.254.169.254", 80), (github, 8081)):
+        probe = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/{port}'"
+        wait_for(partial(reaches_unwalled, host, probe), f"{address} {port}")
 
     found = reach(host, "demo")
 
     assert {name for name, open_ in found.items() if open_} == OPEN
+
+
+# Asks for the log of requests, which the control port alone gives, at every address that a job
+# can find out about: names, its own, its neighbours', gateways, and what connections exist.
+CONTROL = """\
+import concurrent.futures, glob, re, socket, ssl, struct, urllib.request
+found = {"127.0.0.1", "::1"}
+for name in ("github.gh-actions-runner", "host.docker.internal", socket.gethostname(), "HOST_ADDRESS"):
+    try:
+        found |= {str(entry[4][0]) for entry in socket.getaddrinfo(name, 443)}
+    except OSError:
+        pass
+for line in open("/proc/net/route").read().splitlines()[1:]:
+    for word in line.split()[1:3]:
+        found.add(socket.inet_ntoa(struct.pack("<L", int(word, 16))))
+for path in ("/proc/net/fib_trie", "/proc/net/arp", "/etc/hosts", "/etc/resolv.conf"):
+    found |= set(re.findall(r"[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+", open(path).read()))
+for line in open("/proc/net/tcp").read().splitlines()[1:]:
+    found.add(socket.inet_ntoa(struct.pack("<L", int(line.split()[2].split(":")[0], 16))))
+found -= {"0.0.0.0"}
+print("tried", len(found))
+anybody = ssl._create_unverified_context()
+def ask(url):
+    try:
+        body = urllib.request.urlopen(url, timeout=3, context=anybody).read()
+        return url if b'"requests"' in body else ""
+    except (OSError, ValueError):
+        return ""
+urls = []
+for address in sorted(found):
+    host = "[" + address + "]" if ":" in address else address
+    urls += ["http://" + host + ":8080/log", "https://" + host + "/log", "https://" + host + "/control/log"]
+with concurrent.futures.ThreadPoolExecutor(32) as pool:
+    for url in filter(None, pool.map(ask, urls)):
+        print("reached", url)
+"""
+
+
+def unwalled(host: Any, script: str, *options: str) -> Any:
+    """Run a script in a job's image without what keeps a job in."""
+    words = shlex.join(
+        [*options, "--entrypoint=/bin/bash", "aina-factory/ci:current", "-c", script]
+    )
+    return host.run(f"docker run --rm {words}")
+
+
+def reaches_unwalled(host: Any, probe: str) -> bool:
+    return bool(unwalled(host, probe).rc == 0)
+
+
+@pytest.mark.parametrize("label", ["demo", "onhost"])
+def test_a_job_reaches_the_control_port_of_the_simulator_at_no_address(
+    host: Any, label: str
+) -> None:
+    script = CONTROL.replace("HOST_ADDRESS", host.check_output("hostname -I").split()[0])
+    argv = ["docker", "exec", GITHUB.container, "python3", "-c", script]
+    beside = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+    found = done(queue(f"python3 -c {shlex.quote(script)}", label=label))["log"]
+
+    assert "reached http://127.0.0.1:8080/log" in beside  # where only the wall is missing
+    assert int(found.split()[1]) >= 5
+    assert "reached" not in found
+
+
+# The pattern does not match itself.
+SEARCH = """\
+set +e
+pattern='KEY-OF-THE-[A]PP-[0-9]{8}'
+grep -rlsaE -D skip --exclude-dir=proc --exclude-dir=sys "$pattern" /
+grep -lsaE "$pattern" /proc/[0-9]*/environ /proc/[0-9]*/cmdline
+grep -rlsaE -D skip "$pattern" /proc/[0-9]*/root/etc/aina-factory /proc/[0-9]*/root/run
+grep -lsaE -D skip "$pattern" /proc/[0-9]*/fd/* /proc/[0-9]*/cwd/*
+echo searched
+"""
+
+
+@pytest.fixture
+def app_key(host: Any) -> Iterator[str]:
+    """An App's key where the host has it, and a process of the host that was given it."""
+    path = "/etc/aina-factory/secrets/github-app.pem"
+    host.check_output(f"install -m 0600 /dev/null {path} && echo KEY-OF-THE-APP-20261125 >{path}")
+    argv = ["docker", "exec", "--detach", "--env", "KEY=KEY-OF-THE-APP-20261125", HOST]
+    subprocess.run([*argv, "sleep", "987654"], check=True)
+    yield path
+    host.check_output(f"rm {path}; pkill --full '[s]leep 987654'")
+
+
+@pytest.mark.parametrize("label", ["demo", "onhost"])
+def test_a_job_finds_the_key_of_the_app_nowhere(host: Any, app_key: str, label: str) -> None:
+    # Where a wall is missing it is found: in a file, and in a process of somebody else.
+    walls = ("--user=0", "--pid=host", "--cap-add=SYS_PTRACE", "--security-opt=apparmor=unconfined")
+    seen = unwalled(host, SEARCH, *walls, f"--volume={app_key}:/home/runner/key").stdout
+    assert "/home/runner/key\n" in seen
+    assert "/environ\n" in seen
+
+    assert done(queue(f"{{ {SEARCH}}} 2>/dev/null", label=label))["log"] == "searched\n"
 
 
 def test_the_walls_survive_a_restart_of_the_engine(host: Any, services: None) -> None:
@@ -214,7 +313,7 @@ def test_a_job_on_the_host_reads_no_secret_and_sees_no_foreign_process(
 
     # It shares the host's network; what is protected there is the metadata.
     reached = {name for name, open_ in found.items() if open_}
-    assert reached == {*OPEN, "host_service"}
+    assert reached == {*OPEN, "host_service", "github_service"}
     credentials = "cat /proc/1/environ /proc/1/cmdline; ls /proc | grep -c '^[0-9]'"
     seen = done(queue(credentials, label="onhost"))["log"]
     assert "systemd" not in seen
@@ -339,6 +438,80 @@ def test_a_stopped_slot_lets_its_job_end(host: Any) -> None:
 
 def alerts(host: Any) -> str:
     return str(host.run("factory watchdog --json").stdout)
+
+
+def ended_in_turn(host: Any, slot: str, codes: list[int]) -> dict[str, Any]:
+    """Have a slot's next runners end so while they wait; return the slot's state after the last one."""
+    for code in codes:
+        order = {"name": f"box-{slot}-*", "at": "idle", "exit": code}
+        GITHUB.ask("POST", "/runner_order", order)
+    found: dict[str, Any] = wait_for(
+        lambda: (shown := state(host, slot))["last_exit_code"] == codes[-1] and shown,
+        f"the ends {codes}",
+    )
+    return found
+
+
+def test_a_slot_tries_again_after_each_end_of_its_runner_and_gives_up_after_five(host: Any) -> None:
+    since = host.check_output("date +%s")
+    unit = "factory-runner@demo-1"
+
+    ended_in_turn(host, "demo-1", [1, 2, 3, 4, 5])
+
+    found = wait_for(
+        lambda: (shown := state(host, "demo-1"))["state"] == "failed" and shown, "its end"
+    )
+    assert found["consecutive_failures"] == 5
+    assert found["detail"].startswith("5 failures in a row; the last: another session")
+    assert found["runner_id"] is None
+    wait_for(lambda: host.run(f"systemctl is-failed {unit}").rc == 0, "the end of the unit")
+    assert host.check_output(f"systemctl show -P ExecMainStatus {unit}") == "1"
+    journal = host.check_output(f"journalctl -u {unit} --no-pager -o cat --since @{since}")
+    told = [line for line in journal.splitlines() if line.startswith("WARNING: back off")]
+    assert [line.rpartition("(")[2] for line in told] == [f"status {n})" for n in (1, 2, 3, 4)]
+    assert [name for name in registered() if "-demo-1-" in name] == []
+    assert host.check_output("docker ps -aq --filter label=aina-factory.instance=demo-1") == ""
+    assert "5 failures in a row" in alerts(host)
+
+    host.check_output(f"systemctl reset-failed {unit} && systemctl start {unit}")
+    wait_for(lambda: is_up(host), "a new start")
+    assert state(host, "demo-1")["consecutive_failures"] == 0
+
+    for count, code in enumerate((6, 139), 1):  # the last is a crash
+        found = ended_in_turn(host, "demo-1", [code])
+        assert found["consecutive_failures"] == count
+        wait_for(lambda: is_up(host), "the next runner")
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 6, 139])
+def test_a_native_runner_is_told_of_and_started_again_after_each_end(host: Any, code: int) -> None:
+    unit = "factory-runner-native-host"
+    host.check_output(f"systemctl reset-failed {unit}")  # its starts are not counted for this test
+    before = host.check_output(f"systemctl show -P MainPID {unit}")
+    status = str(code if code < 128 else code - 128)
+
+    GITHUB.ask("POST", "/runner_order", {"name": "box-host", "at": "idle", "exit": code})
+
+    ends = f"systemctl show -P SubState -P ExecMainStatus {unit}"
+    wait_for(lambda: set(host.check_output(ends).split()) == {"auto-restart", status}, "its end")
+    found = wait_for(
+        lambda: (
+            host.run("factory runner heal")
+            and (shown := state(host, "host"))["state"] == "backoff"
+            and shown["detail"].endswith(f"(status {status})")
+            and shown
+        ),
+        "the word of it",
+        25,
+    )
+    assert found["last_exit_code"] == int(status)
+    assert found["consecutive_failures"] >= 1
+    # An operator need not do this: systemd does it after 30 seconds.
+    if code != 5:
+        host.check_output(f"systemctl start {unit}")
+    wait_for(
+        lambda: host.check_output(f"systemctl show -P MainPID {unit}") not in ("0", before), ""
+    )
 
 
 def test_an_outdated_image_is_told_and_another_one_starts_the_slot_again(host: Any) -> None:
