@@ -87,10 +87,10 @@ def waiting_seconds() -> float:
     return float(job["steps"][0]["started_at"] - job["created_at"])
 
 
-def turnaround_seconds(jobs: int) -> list[float]:
+def turnaround_seconds(jobs: int, step: str) -> list[float]:
     """Return the times from the end of one job to the first step of the next of the same slot."""
     idle()
-    found = [done(number) for number in [queue("true") for _ in range(jobs)]]
+    found = [done(number) for number in [queue(step) for _ in range(jobs)]]
     by_slot: dict[str, list[dict[str, Any]]] = {}
     for job in found:
         by_slot.setdefault(job["runner"].rpartition("-")[0], []).append(job)
@@ -162,8 +162,14 @@ def main() -> int:
     for _ in range(arguments.rounds):  # in turn: a busy machine disturbs both alike
         bare.append(bare_seconds())
         waiting.append(waiting_seconds())
-    turns = turnaround_seconds(arguments.jobs)
-    again = [bare_seconds() for _ in range(arguments.rounds)]
+    turns, beside = {}, {}
+    for step in ("sleep 5", "true"):
+        idle()
+        before = [bare_seconds() for _ in range(arguments.rounds)]
+        turns[step] = statistics.median(turnaround_seconds(arguments.jobs, step))
+        idle()
+        after = [bare_seconds() for _ in range(arguments.rounds)]
+        beside[step] = turns[step] / statistics.median([*before, *after])
     seconds = converge_seconds(3)
     requests = requests_of_a_converge()
     base = statistics.median(bare)
@@ -174,10 +180,13 @@ def main() -> int:
             statistics.median(waiting),
             statistics.median(waiting) / base,
         ),
-        (
-            "end of a job to first step of the next, queue full",
-            statistics.median(turns),
-            statistics.median(turns) / statistics.median(again),
+        *(
+            (
+                f"end of a job (`{step}`) to first step of the next, queue full",
+                turns[step],
+                beside[step],
+            )
+            for step in turns
         ),
     ]
     print("| what | median | ratio |\n|---|---|---|")
