@@ -130,7 +130,9 @@ def test_what_is_no_bundle_is_refused(place: Place) -> None:
         path.write_bytes(content)
         with pytest.raises(collect.CollectError, match="no bundle of git"):
             place.results.take(path, start, LANE)
-    for content in (whole[:-20], whole[:-9] + b"x" + whole[-8:], whole.partition(b"PACK")[0]):
+    # Another byte than there was, whatever it was.
+    damaged = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+    for content in (whole[:-20], damaged, whole.partition(b"PACK")[0]):
         path.write_bytes(content)
         with pytest.raises(collect.CollectError, match="git index-pack"):
             place.results.take(path, start, LANE)
