@@ -198,6 +198,88 @@ def test_who_has_no_outside_watcher_is_told_so(server: Server) -> None:
     )
 
 
+# -- lanes for alerts ---------------------------------------------------------------------
+
+
+class RunLane:
+    """Stands for the program ``run-lane``; refuses when it is told to."""
+
+    def __init__(self, server: Server, **heal: Any) -> None:
+        self.words: list[list[str]] = []
+        self.refusal = ""
+        server.run_program = self
+        order = {"alert": "drift", "project": "demo", "issue": 7}
+        server.section["heal"] = {"mode": "repair", "lanes": [order], **heal}
+
+    def __call__(self, argv: Any, **options: Any) -> Completed:
+        if argv[0] != "/usr/local/bin/run-lane":
+            return effects.run(argv, **options)
+        self.words.append(list(argv[1:]))
+        return Completed(1 if self.refusal else 0, b"", self.refusal.encode())
+
+
+def test_an_alert_gets_the_lane_that_is_declared_for_it_once_each_time(server: Server) -> None:
+    program = RunLane(server, cooldown_minutes=0)
+    server.run(2)
+    assert program.words == [], "while all is well nobody is called"
+
+    break_something(server)
+    document_ = server.run(3)
+
+    assert program.words == [["demo", "7", "--detach"]]
+    (attempt,) = document_["heals"]["recent"]
+    assert (attempt["action"], attempt["target"], attempt["result"]) == (
+        ("start_lane", "demo#7", "done")
+    )
+    assert document_["heals"]["waiting"] == [
+        {"action": "start_lane", "target": "demo#7", "verdict": "already_started"}
+    ]
+    assert "demo#7" in (server.data / "status.html").read_text()
+    mend_it(server)
+    server.run(3)
+    break_something(server)
+    server.run(2)
+    assert len(program.words) == 2, "it is raised anew"
+
+
+def test_a_lane_that_is_refused_is_given_up_and_told(server: Server) -> None:
+    program = RunLane(server, cooldown_minutes=30)
+    program.refusal = "factory: project 'demo' is not known"
+    break_something(server)
+
+    document_ = server.run(8)
+
+    assert len(program.words) == 3, "every second run, thrice"
+    assert document_["heals"]["recent"][0]["detail"] == program.refusal
+    assert document_["heals"]["waiting"][0]["verdict"] == "circuit_open"
+    assert "healing:start_lane:demo#7" in firing(document_)
+
+
+def test_the_budget_of_a_day_ends_lanes_for_alerts_and_is_told(server: Server) -> None:
+    program = RunLane(server, lanes_max_per_day=1, cooldown_minutes=0)
+    for _ in range(2):
+        break_something(server)
+        document_ = server.run()
+        mend_it(server)
+        server.run(4)
+
+    assert len(program.words) == 1
+    assert document_["heals"]["waiting"][0]["verdict"] == "budget_used_up"
+    assert firing(document_) == {"drift", "healing:start_lane"}
+
+
+def test_a_silenced_alert_calls_for_no_lane(server: Server) -> None:
+    program = RunLane(server)
+    silence = {"match": "drift", "until": "2099-01-01", "reason": "known", "by": "ali"}
+    server.section["silences"] = [silence]
+    break_something(server)
+
+    document_ = server.run(3)
+
+    assert firing(document_) == {"drift"}
+    assert program.words == []
+
+
 # -- what must be written whatever happens -------------------------------------------------
 
 

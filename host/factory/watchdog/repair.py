@@ -8,13 +8,18 @@ from collections.abc import Iterable
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.heal import (
+    DONE,
+    FAILED,
     GO,
     INIT_SCRIPT,
     INIT_WORKSPACE,
+    RESTART_UNIT,
+    START_LANE,
     Attempt,
     Repair,
 )
 
+RUN_LANE = "/usr/local/bin/run-lane"
 _SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
@@ -26,12 +31,10 @@ def carry_out(repairs: Iterable[Repair], run: Run, now: float) -> list[Attempt]:
         if repair.verdict != GO:
             continue
         try:
-            detail = (
-                _init(repair, run) if repair.action == INIT_WORKSPACE else _restart(repair, run)
-            )
-            result = "failed" if detail else "done"
+            detail = _ACTIONS[repair.action](repair, run)
+            result = FAILED if detail else DONE
         except (OSError, TimeoutError, KeyError) as error:
-            detail, result = str(error), "failed"
+            detail, result = str(error), FAILED
         _log.info("repair %s: %s%s", repair.key, result, f": {detail}" if detail else "")
         attempts.append(Attempt(now, repair.action, repair.target, result, detail))
     return attempts
@@ -48,6 +51,17 @@ def _init(repair: Repair, run: Run) -> str:
 def _restart(repair: Repair, run: Run) -> str:
     _words(run, ["systemctl", "reset-failed", "--", repair.target])
     return _words(run, ["systemctl", "restart", "--", repair.target])
+
+
+def _start_lane(repair: Repair, run: Run) -> str:
+    if repair.order is None:
+        raise OSError("the issue is not known")
+    # The one narrow way in, which the loop of dispatch takes as well.
+    words = [repair.order.project, str(repair.order.issue), "--detach"]
+    return _words(run, [RUN_LANE, *words])
+
+
+_ACTIONS = {INIT_WORKSPACE: _init, RESTART_UNIT: _restart, START_LANE: _start_lane}
 
 
 def _words(run: Run, argv: list[str]) -> str:

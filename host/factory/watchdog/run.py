@@ -33,8 +33,13 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Sample,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
+    Silence,
+    covering,
+)
 from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects
+from factory.lanes import room
 from factory.watchdog import gather, memory, notify, repair, web
 from factory.watchdog.store import FALLBACK_DIR, Reserve, Store
 
@@ -71,6 +76,10 @@ class Watchdog:
         attempts = repair.carry_out(repairs, self.run, self.now)
         if attempts:
             facts = self._after_repairs(facts)
+        # What is mended by now calls for nobody.
+        orders = self._lanes(facts, known, silences)
+        attempts += repair.carry_out(orders, self.run, self.now)
+        repairs += orders
         facts = _with(facts, healing=self._healing(repairs))
         findings = checks.run(facts, policy)
         step = alerts.step(known.tracks, findings, policy, silences, self.now)
@@ -111,7 +120,7 @@ class Watchdog:
         store.reserve.refill()
         return told
 
-    def _silences(self, store: Store) -> Sequence[Any]:
+    def _silences(self, store: Store) -> Sequence[Silence]:
         try:
             return memory.silences(self.policy)
         except (ConfigurationError, OSError) as error:
@@ -169,6 +178,20 @@ class Watchdog:
         return _with(
             facts, **{name: fact for name, fact in answers.items() if name not in self.sources}
         )
+
+    def _lanes(
+        self, facts: Facts, known: memory.Memory, silences: Sequence[Silence]
+    ) -> list[heal.Repair]:
+        if not self.policy.heal.lanes:
+            return []
+        findings = checks.run(facts, self.policy)
+        raised = [
+            track
+            for track in alerts.step(known.tracks, findings, self.policy, silences, self.now).firing
+            if covering(track.key, silences, self.now) is None
+        ]
+        closed = room.draining() is not None
+        return heal.plan_lanes(self.policy.heal, raised, known.attempts, self.now, closed=closed)
 
     def _healing(self, repairs: Sequence[heal.Repair]) -> Fact[Any]:
         if self.policy.heal.mode != "repair":

@@ -7,7 +7,7 @@ Status page, metrics, Prometheus' rules, the dashboard and the self-test are mad
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
     Fact,
@@ -29,7 +29,9 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.judges impor
     own,
     work,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
+
+if TYPE_CHECKING:
+    from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
 
 
 def run(facts: Facts, policy: Policy) -> list[Finding]:

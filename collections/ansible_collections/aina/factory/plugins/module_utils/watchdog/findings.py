@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
     Absent,
@@ -14,7 +14,9 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Known,
     Unknown,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
+
+if TYPE_CHECKING:
+    from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
 
 MINUTE = 60.0
 SHOWN = 3

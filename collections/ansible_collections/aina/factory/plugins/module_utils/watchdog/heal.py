@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.alerts import UNKNOWN, Track
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
     DAY,
     Fact,
@@ -16,19 +17,24 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Workspace,
     Workspaces,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Heal
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Heal, LaneOrder
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.workspaces import HEALABLE
 from ansible_collections.aina.factory.plugins.module_utils.words import iso
 
 INIT_WORKSPACE = "init_workspace"
 RESTART_UNIT = "restart_unit"
+START_LANE = "start_lane"
 KEPT_SECONDS = 14 * DAY
+
+DONE, FAILED = "done", "failed"
 
 GO = "go"
 REPORTED = "report_only"
 COOLING = "cooling_down"
 BUDGET = "budget_used_up"
 OPEN = "circuit_open"
+ASKED = "already_started"
+CLOSED = "draining"
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Repair:
     target: str
     verdict: str
     workspace: Workspace | None = None
+    order: LaneOrder | None = None
 
     @property
     def key(self) -> str:
@@ -71,7 +78,7 @@ def plan(
     """Return what is called for; nothing is repaired on a guess or beyond the budgets."""
     if policy.mode == "off":
         return []
-    today = [attempt for attempt in attempts if now - attempt.at < DAY]
+    today = _today(attempts, now)
     left = {
         action: policy.max_per_day - sum(attempt.action == action for attempt in today)
         for action in (INIT_WORKSPACE, RESTART_UNIT)
@@ -85,6 +92,49 @@ def plan(
             left[action] -= 1
         repairs.append(Repair(action, target, verdict, workspace))
     return repairs
+
+
+def plan_lanes(
+    policy: Heal,
+    raised: Iterable[Track],
+    attempts: Sequence[Attempt],
+    now: float,
+    *,
+    closed: bool,
+) -> list[Repair]:
+    """Return the lanes that the ``raised`` alerts call for: one each time an alert is raised.
+
+    One that could not be started is tried again, within the same bounds as every repair.
+    While the host is emptied of work (``closed``) none is.
+    """
+    if policy.mode == "off":
+        return []
+    orders: dict[str, LaneOrder] = {}
+    since: dict[str, float] = {}
+    for track in raised:
+        for order in policy.lanes:
+            # Several alerts may call for the same issue.
+            if track.check != UNKNOWN and order.covers(track.check, track.key):
+                orders[order.target] = order
+                since[order.target] = max(since.get(order.target, 0), track.raised_at or now)
+    today = _today(attempts, now)
+    left = policy.lanes_max_per_day - sum(attempt.action == START_LANE for attempt in today)
+    repairs = []
+    for target, order in orders.items():
+        earlier = [attempt for attempt in attempts if attempt.target == target]
+        verdict = _verdict(policy, _today(earlier, now), left, now)
+        if any(item.result == DONE and item.at >= since[target] for item in earlier):
+            verdict = ASKED
+        elif verdict == GO and closed:
+            verdict = CLOSED
+        elif verdict == GO:
+            left -= 1
+        repairs.append(Repair(START_LANE, target, verdict, order=order))
+    return repairs
+
+
+def _today(attempts: Iterable[Attempt], now: float) -> list[Attempt]:
+    return [attempt for attempt in attempts if now - attempt.at < DAY]
 
 
 def _wanted(

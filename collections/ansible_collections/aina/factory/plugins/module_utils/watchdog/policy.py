@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
     Section,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import limits
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import BY_NAME
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.limits import Limit
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
     Silence,
@@ -24,6 +27,7 @@ TITLE = "$host: $summary"
 BODY = "$edges"
 WORDS = frozenset({"host", "summary", "edges", "problems", "recovered", "reminders", "time"})
 HEAL_MODES = ("off", "report", "repair")
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,27 @@ class Reminders:
 
 
 @dataclass(frozen=True)
+class LaneOrder:
+    """The issue that an agent is to work on when an alert is raised.
+
+    ``alert`` is a check, whatever its subject, or a pattern over alert keys.
+    """
+
+    alert: str
+    project: str
+    issue: int
+
+    @property
+    def target(self) -> str:
+        """How people write the issue."""
+        return f"{self.project}#{self.issue}"
+
+    def covers(self, check: str, key: str) -> bool:
+        """Whether the alert with this key is meant."""
+        return self.alert == check or fnmatch.fnmatchcase(key, self.alert)
+
+
+@dataclass(frozen=True)
 class Heal:
     """What the watchdog may repair by itself, and how often."""
 
@@ -59,6 +84,8 @@ class Heal:
     max_per_day: int
     cooldown_seconds: float
     max_attempts: int
+    lanes: tuple[LaneOrder, ...]
+    lanes_max_per_day: int
 
 
 @dataclass(frozen=True)
@@ -203,6 +230,21 @@ def _heal(section: Section) -> Heal:
         max_per_day=section.integer("max_per_day", 50, minimum=0),
         cooldown_seconds=section.number("cooldown_minutes", 60, minimum=0) * 60,
         max_attempts=section.integer("max_attempts", 3, minimum=1),
+        lanes=tuple(map(_lane_order, section.sections("lanes", ()))),
+        lanes_max_per_day=section.integer("lanes_max_per_day", 4, minimum=0),
     )
     section.done()
     return heal
+
+
+def _lane_order(section: Section) -> LaneOrder:
+    order = LaneOrder(
+        section.text("alert"), section.text("project"), section.integer("issue", minimum=1)
+    )
+    if order.alert.partition(":")[0] not in BY_NAME:
+        wish = "begin with a check's name, such as main_red or main_red:demo"
+        raise section.error("alert", order.alert, wish)
+    if not _PROJECT.match(order.project):
+        raise section.error("project", order.project, "be a project's name, such as demo")
+    section.done()
+    return order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,18 @@ WRONG = [
         "watchdog.silences[0].reason",
     ),
     ({"heal": {"mode": "always"}}, "watchdog.heal.mode is 'always'"),
+    (
+        {"heal": {"lanes": [{"alert": "mian_red", "project": "demo", "issue": 1}]}},
+        "watchdog.heal.lanes[0].alert is 'mian_red'; it must begin with a check's name",
+    ),
+    (
+        {"heal": {"lanes": [{"alert": "main_red", "project": "../etc", "issue": 1}]}},
+        "watchdog.heal.lanes[0].project is '../etc'",
+    ),
+    (
+        {"heal": {"lanes": [{"alert": "main_red", "project": "demo", "issue": 0}]}},
+        "watchdog.heal.lanes[0].issue is 0",
+    ),
     ({"disks": ["var"]}, "watchdog.disks"),
 ]
 
@@ -229,6 +242,81 @@ def test_a_day_has_a_budget() -> None:
     ]
 
     assert verdicts == ["go", "go", "budget_used_up", "budget_used_up"]
+
+
+ORDERS = [
+    {"alert": "main_red", "project": "demo", "issue": 7},
+    {"alert": "image:demo-*", "project": "demo", "issue": 9},
+]
+
+
+def raised(check: str, subject: str, ago: float = 0) -> Track:
+    return Track(f"{check}:{subject}", check, subject, raised_at=NOW - ago)
+
+
+def lanes(
+    tracks: list[Track], attempts: Sequence[heal.Attempt] = (), closed: bool = False, **values: Any
+) -> dict[str, str]:
+    chosen = wanted(lanes=ORDERS, **values)
+    repairs = heal.plan_lanes(chosen, tracks, attempts, NOW, closed=closed)
+    return {repair.key: repair.verdict for repair in repairs}
+
+
+RED = raised("main_red", "demo", 2 * HOUR)
+
+
+def asked(ago: float, result: str = "done", target: str = "demo#7") -> heal.Attempt:
+    return heal.Attempt(NOW - ago, heal.START_LANE, target, result, "")
+
+
+def test_a_lane_is_started_for_a_declared_alert_alone() -> None:
+    others = [
+        raised("disk_space", "/"),
+        raised("image", "base"),
+        raised("unknown", "main_red:demo"),
+    ]
+
+    assert lanes([RED, raised("image", "demo-ci"), *others]) == {
+        "start_lane:demo#7": "go",
+        "start_lane:demo#9": "go",
+    }
+    assert lanes([raised("main_red", "a"), raised("main_red", "b")]) == {"start_lane:demo#7": "go"}
+    assert lanes([]) == {}
+    assert heal.plan_lanes(wanted(), [RED], [], NOW, closed=False) == [], "the list is empty"
+
+
+@pytest.mark.parametrize(
+    ("values", "attempts", "verdict"),
+    [
+        ({"mode": "report"}, [], "report_only"),
+        # One lane each time it is raised, however long it stays.
+        ({}, [asked(HOUR + 60)], "already_started"),
+        ({"cooldown_minutes": 0}, [asked(2 * HOUR)], "already_started"),
+        ({}, [asked(3 * HOUR)], "go"),
+        # What was refused is tried again, but not at once and not for ever.
+        ({}, [asked(HOUR / 2, "failed")], "cooling_down"),
+        ({}, [asked(1.5 * HOUR, "failed")], "go"),
+        ({}, [asked(hours * HOUR, "failed") for hours in (1.9, 1.7, 1.5)], "circuit_open"),
+        # Their own budget, whatever issue they were for.
+        ({"lanes_max_per_day": 0}, [], "budget_used_up"),
+        (
+            {"lanes_max_per_day": 2},
+            [asked(20 * HOUR, target="demo#1"), asked(5 * HOUR, target="demo#2")],
+            "budget_used_up",
+        ),
+        ({"lanes_max_per_day": 1}, [asked(25 * HOUR, target="demo#1")], "go"),
+        ({"max_per_day": 0}, [], "go"),
+    ],
+)
+def test_lanes_for_alerts_have_bounds(
+    values: dict[str, Any], attempts: list[heal.Attempt], verdict: str
+) -> None:
+    assert lanes([RED], attempts, **values) == {"start_lane:demo#7": verdict}
+
+
+def test_no_lane_is_started_on_a_host_that_is_emptied_or_with_repairs_off() -> None:
+    assert lanes([RED], closed=True) == {"start_lane:demo#7": "draining"}
+    assert lanes([RED], mode="off") == {}
 
 
 # -- messages -----------------------------------------------------------------------------
