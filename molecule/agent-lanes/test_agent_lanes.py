@@ -654,18 +654,37 @@ def test_another_agent_is_data_and_no_code(host: Any, settings: Callable[..., st
     ]
 
 
+# A loop as it grew by hand: the agent's path in a variable, the prompt in files, the events in a log.
+LOOP = r"""#!/usr/bin/env bash
+set -uo pipefail
+CODEX=$(command -v codex || echo /home/ali/.npm-global/bin/codex)
+cd /srv/repos/demo || cd /srv/ops
+nohup bash -c "{ echo '## UPDATE: go on.'; cat /srv/ops/lanes/lane-1.md; } | $CODEX exec --json \
+  --dangerously-bypass-approvals-and-sandbox --model gpt-5.5 -c model_reasoning_effort=high \
+  --skip-git-repo-check - > /srv/ops/codex-1.log 2>/srv/ops/codex-1.err" >/dev/null 2>&1 &
+wait $!
+"""
+
+
 def test_a_dispatcher_switches_by_changing_one_path(host: Any) -> None:
-    words = "exec --json --dangerously-bypass-approvals-and-sandbox --model gpt-5.5 -c model_reasoning_effort=high"
-    host.check_output("mkdir -p /srv/repos/demo && id ali")
-    command = (
-        "cd /srv/repos/demo && printf 'Do it.\\nrun: echo by-ali > ali.txt\\n' | "
-        f"codex-lane {words} --skip-git-repo-check -"
+    host.check_output("install -d -o ali /srv/repos/demo /srv/ops /srv/ops/lanes")
+    host.check_output("printf %%s %s >/srv/ops/loop.sh", LOOP)
+    host.check_output("echo 'run: echo by-ali > ali.txt' >/srv/ops/lanes/lane-1.md")
+    switch = "sed --in-place 's,^CODEX=.*,CODEX=/usr/local/bin/codex-lane,' /srv/ops/loop.sh"
+    # As cron starts it.
+    cron = (
+        "cd / && env --ignore-environment HOME=/home/ali PATH=/usr/bin:/bin bash /srv/ops/loop.sh"
     )
 
-    done = host.run("su ali -c %s", command)
+    without = host.run("su ali -c %s", cron)
+    host.check_output(switch)
+    done = host.run("su ali -c %s", cron)
 
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.rc == 0, done.stderr
+    assert without.rc != 0, "the agent itself is not installed on the host"
+    assert done.rc == 0, host.run("cat /srv/ops/codex-1.err").stdout
+    events = [
+        json.loads(line) for line in host.check_output("cat /srv/ops/codex-1.log").splitlines()
+    ]
     assert "turn.completed" in [event["type"] for event in events]
     assert events[-1]["type"] == "lane.result"
     assert events[-1]["pull_request"]["number"] > 0
@@ -818,12 +837,15 @@ def test_a_loop_dispatches_what_has_the_label_and_nothing_twice(host: Any) -> No
     held = issue(host, labels=("lane", "hold"))
     plain = issue(host)
 
-    # As the owner of the loop, who is not root.
-    begun = json.loads(host.check_output("su ali -c 'run-lane dispatch --json'"))
+    # The scheduled job itself, of a user who is not root.
+    host.check_output("systemctl start factory-job-coo-ops-loop.service")
 
-    verbs = {item["issue"]: (item["verb"], item["started"]) for item in begun["issues"]}
-    assert (verbs[number], verbs[held]) == (("start", True), ("skip", False))
-    assert plain not in verbs
+    journal = "journalctl --identifier factory-job-coo-ops-loop --output cat"
+    said = str(wait_for(lambda: host.run(f"{journal} --grep 'demo #{number} '").stdout))
+    said += host.check_output(journal)
+    verbs = {line.split()[2]: line.split()[0] for line in said.splitlines() if " demo #" in line}
+    assert (verbs[f"#{number}"], verbs[f"#{held}"]) == ("start", "skip")
+    assert f"#{plain}" not in verbs
     pattern = f"{LANES}/demo-{number}-*/result.json"
     wait_for(lambda: host.run(f"ls {pattern}").rc == 0)
     assert json.loads(host.check_output(f"cat {pattern}"))["outcome"] == "changed"
@@ -832,6 +854,31 @@ def test_a_loop_dispatches_what_has_the_label_and_nothing_twice(host: Any) -> No
     assert {item["issue"]: item["why"] for item in again["issues"]}[number] == (
         "a lane's pull request for it is open"
     )
+
+
+def test_the_watchdog_starts_the_lane_that_an_alert_calls_for_once(host: Any) -> None:
+    number = issue(host, COMMIT.format("repaired"))
+    order = {"alert": "unit_failed:broken.service", "project": "demo", "issue": number}
+    policy = json.dumps({"watchdog": {"heal": {"mode": "repair", "lanes": [order]}}})
+    place = "/etc/aina-factory/conf.d/watchdog.json"
+    host.check_output(f"printf %%s %s >{place} && factory validate", policy)
+    pattern = f"{LANES}/demo-{number}-*/result.json"
+    try:
+        before = status(host)["heals"]
+        host.run("systemd-run --wait --unit=broken /bin/false")
+        heals = status(host)["heals"]
+        wait_for(lambda: host.run(f"ls {pattern}").rc == 0)
+        later = status(host)["heals"]
+    finally:
+        host.run(f"systemctl reset-failed broken; rm {place}")
+
+    assert (before["recent"], before["waiting"]) == ([], [])
+    (attempt,) = heals["recent"]
+    found = (attempt["action"], attempt["target"], attempt["result"])
+    assert found == ("start_lane", f"demo#{number}", "done"), attempt
+    assert json.loads(host.check_output(f"cat {pattern}"))["outcome"] == "changed"
+    assert [item["verdict"] for item in later["waiting"]] == ["already_started"]
+    assert len(later["recent"]) == 1
 
 
 def test_a_reboot_loses_no_checkpoint(host: Any) -> None:
