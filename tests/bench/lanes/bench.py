@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -33,6 +33,10 @@ ASKED = Path("/srv/model/asked.jsonl")
 IMAGE = PROJECT["image"]
 ROUNDS = int(os.environ.get("ROUNDS", "9"))
 COMMITS, FILES = 1500, 4000
+# What a lane has, unless its project says otherwise.
+CPUS = 2
+# What years of work leave: 120 MB of packs.
+HISTORY_COMMITS, HISTORY_CHANGES, HISTORY_BYTES = 20_000, 3, 1500
 
 
 def run(*argv: str) -> str:
@@ -133,6 +137,40 @@ def grow() -> None:
         run("git", *LOGIN, f"--git-dir={work}", "push", "--quiet", URL, "main")
 
 
+def years() -> dict[str, float]:
+    """Seconds of each way to clone a repository with a history of years."""
+    with tempfile.TemporaryDirectory(dir="/var/lib") as work:
+        run("git", "init", "--quiet", "--bare", "--initial-branch=main", work)
+        with subprocess.Popen(
+            ["git", f"--git-dir={work}", "fast-import", "--quiet"], stdin=subprocess.PIPE, text=True
+        ) as importing:
+            for piece in history():
+                print(piece, file=importing.stdin)
+        if importing.returncode:
+            raise SystemExit("git fast-import failed")
+        Path(work).chmod(0o755)
+        size = run("du", "--summarize", "--block-size=1M", f"{work}/objects/pack").split()[0]
+        print(f"{FILES} files, {HISTORY_COMMITS} commits, {size} MiB of packs:")
+        return clones(work)
+
+
+def history() -> Iterator[str]:
+    """Return what fast-import reads: every file once, then commit by commit."""
+
+    def file(index: int) -> str:
+        text = f"{index} {os.urandom(HISTORY_BYTES).hex()}"
+        return f"M 644 inline d{index % 200}/f{index}.txt\ndata {len(text)}\n{text}"
+
+    def commit(number: int) -> str:
+        at = 1_700_000_000 + number
+        return f"commit refs/heads/main\ncommitter a <a@example.com> {at} +0000\ndata 1\n1"
+
+    yield "\n".join([commit(0), *map(file, range(FILES))])
+    for number in range(1, HISTORY_COMMITS):
+        chosen = {(number * 7919 + step * 104729) % FILES for step in range(HISTORY_CHANGES)}
+        yield "\n".join([commit(number), *map(file, sorted(chosen))])
+
+
 def add_history(repository: str) -> None:
     """Give the branch main so many files and commits that the way of cloning matters."""
     blob, lines = "x" * 3000, []
@@ -160,10 +198,14 @@ def add_history(repository: str) -> None:
 
 def clones(mirror: str) -> dict[str, float]:
     """Seconds until each way of cloning is ready to work, inside a container as a lane's is."""
+    shared = "git clone --quiet --shared --no-checkout /mirror.git /work/clone"
+    checkout = "checkout --quiet -b lane origin/main"
     ways = {
         "full clone": "git clone --quiet --branch main file:///mirror.git /work/clone",
         "clone --depth 1": "git clone --quiet --branch main --depth 1 file:///mirror.git /work/clone",
-        "clone --shared": "git clone --quiet --branch main --shared /mirror.git /work/clone",
+        "clone --shared alone": shared,
+        "clone --shared and checkout": f"{shared} && git -C /work/clone {checkout}",
+        "the same as lanes do it": f"{shared} && git -C /work/clone -c checkout.workers=4 {checkout}",
     }
     found: dict[str, float] = {}
     for name, command in ways.items():
@@ -172,6 +214,7 @@ def clones(mirror: str) -> dict[str, float]:
             "echo $((e - s)); rm -rf /work/clone; done"
         )
         argv = ["docker", "run", "--rm", "--network=none", "--read-only", "--user=10001:10001"]
+        argv += [f"--cpus={CPUS}"]
         argv += [
             "--tmpfs=/work:rw,exec,size=700m,mode=1777",
             "--env=HOME=/work",
@@ -229,9 +272,10 @@ def main() -> None:
     # The first of them fetches it, as only the first does.
     lane(issues[0])
     starts(f"{FILES} files, {COMMITS} commits", issues[0])
-    found = clones(f"{CONFIGURATION['mirror_dir']}/{PROJECT['name']}.git")
-    for name, seconds in found.items():
-        print(f"| {name} | {seconds * 1000:.0f} ms | {seconds / found['full clone']:.2f} |")
+    mirror = f"{CONFIGURATION['mirror_dir']}/{PROJECT['name']}.git"
+    for found in (clones(mirror), *([years()] if "--grow" in sys.argv else [])):
+        for name, seconds in found.items():
+            print(f"| {name} | {seconds * 1000:.0f} ms | {seconds / found['full clone']:.2f} |")
 
 
 if __name__ == "__main__":
