@@ -313,6 +313,13 @@ TRIES = {
     "other_path": "node -e \"fetch('http://127.0.0.1:3128/v1/models').then((r) => console.log(r.status))\"",
     "key": f"grep -rl {SECRET[:12]}[{SECRET[12]}] /etc /run /home /tmp /proc/*/environ 2>/dev/null || echo refused",
     "image": "touch /usr/bin/x /etc/x 2>/dev/null || echo refused",
+    # Where the rights of files alone would let it.
+    "open_directory": "touch /var/tmp/x 2>/dev/null || echo refused",
+    "read_only": "grep -cE ' (/mirror.git|/run/lane) [^ ]+ ro,' /proc/mounts",
+    "no_setuid": "grep -E ' (/work|/home/lane|/tmp) ' /proc/mounts | grep -c ' rw,nosuid,nodev,'",
+    # As cgroups of either version say it.
+    "limits": "cd /sys/fs/cgroup && cat cpu.max memory.max pids.max cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us "
+    "memory/memory.limit_in_bytes pids/pids.max 2>/dev/null | tr '\\n' ' '",
     "home_template": "echo x >>/etc/aina-lane/AGENTS.md 2>/dev/null || echo refused",
     "capabilities": "grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t' | tr '\\n' ' '",
     "namespace": "unshare --user true 2>/dev/null || echo refused",
@@ -374,6 +381,7 @@ def test_nothing_that_an_agent_tries_reaches_beyond_its_lane(
         "metadata",
         "key",
         "image",
+        "open_directory",
         "home_template",
         "namespace",
         "docker",
@@ -386,6 +394,8 @@ def test_nothing_that_an_agent_tries_reaches_beyond_its_lane(
     # All that can be written is memory, and together less than the lane's.
     assert (said["home"], said["disks"].split()) == ("tmpfs", ["128", "128", "64"])
     assert said["umask"] == "0022"
+    assert (said["read_only"], said["no_setuid"]) == ("2", "3")
+    assert said["limits"].split() == ["100000", "100000", str(2**29), "160"]
     assert "Refusing" not in host.check_output(f"cat {LANES}/{done['lane']}/transcript.jsonl")
     assert said["interfaces"].split() == ["lo"]
     assert "403" in said["github"]

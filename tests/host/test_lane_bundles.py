@@ -111,6 +111,11 @@ def test_nothing_of_a_bundle_is_run_on_this_side(place: Place) -> None:
     place.git("config", "core.fsmonitor", f"touch {proof}.fsmonitor", check=False)
     place.commit("b.txt", "two\n")
     bundle = place.bundle()
+    # Nor what somebody has put into the repository on this side.
+    for name in ("reference-transaction", "pre-push"):
+        hook = place.results.directory / "hooks" / name
+        hook.write_text(f"#!/bin/sh\ntouch {proof}.$(basename $PWD)\n")
+        hook.chmod(0o755)
     for path in place.root.glob("ran*"):
         path.unlink()
 
@@ -119,6 +124,19 @@ def test_nothing_of_a_bundle_is_run_on_this_side(place: Place) -> None:
     place.results.push(LANE, "lane/7-0a1b2c3d")
 
     assert list(place.root.glob("ran*")) == []
+
+
+def test_a_branch_that_is_anothers_is_never_overwritten(place: Place) -> None:
+    start = place.results.update("main")
+    place.commit("b.txt", "two\n")
+    place.results.take(place.bundle(), start, LANE)
+    place.git("checkout", "--quiet", "-b", "lane/7-0a1b2c3d", at="hub")
+    theirs = place.commit("c.txt", "three\n", at="hub")
+    place.git("checkout", "--quiet", "main", at="hub")
+
+    with pytest.raises(collect.CollectError, match="git push"):
+        place.results.push(LANE, "lane/7-0a1b2c3d")
+    assert place.git("rev-parse", "lane/7-0a1b2c3d", at="hub") == theirs
 
 
 def test_what_is_no_bundle_is_refused(place: Place) -> None:

@@ -51,6 +51,8 @@ def test_run_lane_says_nothing_but_what_it_knows(given: list[str], expected: lis
         ["resolve", "demo"],
         ["--", "--config", "/tmp/mine"],
         ["--", "demo", "--config=/tmp/mine"],
+        ["--", "--config=/tmp/mine"],
+        ["demo", "-7"],
         [],
     ],
 )

@@ -114,6 +114,8 @@ def test_a_container_has_every_wall_and_nothing_of_the_host() -> None:
         {"Type": "none"},
     )
     assert host["Memory"] == host["MemorySwap"] == 4096 << 20
+    assert (host["PidsLimit"], host["NanoCpus"]) == (512, 2 * 10**9)
+    assert {item["Name"]: item["Hard"] for item in host["Ulimits"]} == {"nofile": 8192, "core": 0}
     assert host["CgroupParent"] == "factory-lanes.slice"
     assert created["Labels"]["aina-factory.role"] == "lane"
     assert created["Labels"]["lane"] == "demo-7-0a1b2c3d"
@@ -164,13 +166,17 @@ def test_an_agents_words_are_one_argument_each_whatever_they_are() -> None:
     assert engine.argv("m", "high", session="id-1")[-2:] == ["id-1", "-"]
 
 
-def frame(kind: str, **members: bytes) -> bytes:
+def frame(kind: str, link: str = "", **members: bytes) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name.replace("__", "."))
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+        if link:
+            member = tarfile.TarInfo("lane.bundle")
+            member.type, member.linkname = tarfile.SYMTYPE, link
+            archive.addfile(member)
     content = buffer.getvalue()
     return b"LANE1 %s %d\n" % (kind.encode(), len(content)) + content
 
@@ -194,6 +200,7 @@ def test_frames_are_cut_wherever_the_stream_is() -> None:
         (b"LANE1 result 99999999\n", "over the limit"),
         (b"LANE1 result 4\nabcd", "cannot be read"),
         (frame("result", passwd=b"x"), "has no place in it"),
+        (frame("result", link="result.json", result__json=b"{}"), "has no place in it"),
         (frame("result", result__json=b"[]"), "no JSON object"),
         (frame("result", lane__bundle=b"x")[:-1], "cut off"),
     ],
