@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils import drain
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
 from ansible_collections.aina.factory.plugins.module_utils.status import document, legacy
 from factory import __main__, effects
@@ -266,6 +267,22 @@ def test_the_budget_of_a_day_ends_lanes_for_alerts_and_is_told(server: Server) -
     assert len(program.words) == 1
     assert document_["heals"]["waiting"][0]["verdict"] == "budget_used_up"
     assert firing(document_) == {"drift", "healing:start_lane"}
+
+
+def test_a_server_that_is_emptied_of_work_starts_no_lane_until_it_is_not(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = RunLane(server)
+    mark = server.root / "draining.json"
+    monkeypatch.setattr(drain, "MARK", str(mark))
+    mark.touch()
+    break_something(server)
+
+    assert server.run(2)["heals"]["waiting"][0]["verdict"] == "draining"
+    assert program.words == []
+    mark.unlink()
+    server.run(2)
+    assert len(program.words) == 1
 
 
 def test_a_silenced_alert_calls_for_no_lane(server: Server) -> None:

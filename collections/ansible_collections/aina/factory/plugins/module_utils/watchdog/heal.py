@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.alerts import UNKNOWN, Track
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.alerts import Track
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
     DAY,
     Fact,
@@ -114,7 +114,7 @@ def plan_lanes(
     for track in raised:
         for order in policy.lanes:
             # Several alerts may call for the same issue.
-            if track.check != UNKNOWN and order.covers(track.check, track.key):
+            if order.covers(track.check, track.key):
                 orders[order.target] = order
                 since[order.target] = max(since.get(order.target, 0), track.raised_at or now)
     today = _today(attempts, now)

@@ -72,6 +72,10 @@ WRONG = [
         "watchdog.heal.lanes[0].alert is 'mian_red'; it must begin with a check's name",
     ),
     (
+        {"heal": {"lanes": [{"alert": "unknown:main_red", "project": "demo", "issue": 1}]}},
+        "watchdog.heal.lanes[0].alert is 'unknown:main_red'",
+    ),
+    (
         {"heal": {"lanes": [{"alert": "main_red", "project": "../etc", "issue": 1}]}},
         "watchdog.heal.lanes[0].project is '../etc'",
     ),
