@@ -759,7 +759,8 @@ def test_eight_at_once_and_thirty_in_a_row_leave_nothing(host: Any) -> None:
 
 
 def test_a_converge_without_change_changes_nothing_while_lanes_run(host: Any) -> None:
-    name = start(host, issue(host, "run: sleep 500"))
+    # The agent waits half a minute for a command, and a converge may take longer.
+    name = start(host, issue(host, *["run: sleep 500"] * 8))
 
     run = converge(SCENARIO)
 
@@ -868,19 +869,20 @@ def test_a_loop_dispatches_what_has_the_label_and_nothing_twice(host: Any) -> No
 
 def test_the_watchdog_starts_the_lane_that_an_alert_calls_for_once(host: Any) -> None:
     number = issue(host, COMMIT.format("repaired"))
-    order = {"alert": "unit_failed:broken.service", "project": "demo", "issue": number}
-    policy = json.dumps({"watchdog": {"heal": {"mode": "repair", "lanes": [order]}}})
+    order = {"alert": f"unit_failed:broken-{number}.service", "project": "demo", "issue": number}
+    heal = {"mode": "repair", "lanes": [order], "lanes_max_per_day": 100}
+    policy = json.dumps({"watchdog": {"heal": heal}})
     place = "/etc/aina-factory/conf.d/watchdog.json"
     host.check_output(f"printf %%s %s >{place} && factory validate", policy)
     pattern = f"{LANES}/demo-{number}-*/result.json"
     try:
         before = status(host)["heals"]
-        host.run("systemd-run --wait --unit=broken /bin/false")
+        host.run(f"systemd-run --wait --unit=broken-{number} /bin/false")
         heals = status(host)["heals"]
         wait_for(lambda: host.run(f"ls {pattern}").rc == 0)
         later = status(host)["heals"]
     finally:
-        host.run(f"systemctl reset-failed broken; rm {place}")
+        host.run(f"systemctl reset-failed broken-{number}; rm {place}")
 
     def begun(heals: dict[str, Any]) -> list[tuple[str, str]]:
         own = [item for item in heals["recent"] if item["target"] == f"demo#{number}"]
