@@ -204,8 +204,8 @@ def clones(mirror: str) -> dict[str, float]:
         "full clone": "git clone --quiet --branch main file:///mirror.git /work/clone",
         "clone --depth 1": "git clone --quiet --branch main --depth 1 file:///mirror.git /work/clone",
         "clone --shared alone": shared,
-        "clone --shared and checkout": f"{shared} && git -C /work/clone {checkout}",
-        "the same as lanes do it": f"{shared} && git -C /work/clone -c checkout.workers=4 {checkout}",
+        "clone --shared and checkout, as lanes do": f"{shared} && git -C /work/clone {checkout}",
+        "the same with checkout.workers=4": f"{shared} && git -C /work/clone -c checkout.workers=4 {checkout}",
     }
     found: dict[str, float] = {}
     for name, command in ways.items():
