@@ -21,7 +21,7 @@ NAMES = {job["name"] for job in JOBS}
 UNITS = "/etc/systemd/system"
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Return the condition's first true value; fail when it never comes."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
@@ -204,9 +204,9 @@ def test_queue_runs_once_more_afterwards(host: Any) -> None:
 
 
 def test_a_shared_lock_makes_the_second_job_skip_or_wait(host: Any) -> None:
-    host.run("rm -f /var/tmp/loser /var/tmp/waiter")
+    host.run("rm -f /var/tmp/loser /var/tmp/waiter /var/tmp/held /var/tmp/release")
     host.run("systemctl start --no-block factory-job-lock-holder.service")
-    wait_for(lambda: host.run("flock -n /run/lock/factory-shared.lock true").rc != 0)
+    wait_for(lambda: host.file("/var/tmp/held").exists)
     host.run("systemctl start --no-block factory-job-lock-waiter.service")
 
     assert host.run("systemctl start factory-job-lock-loser.service").rc == 0
@@ -215,6 +215,7 @@ def test_a_shared_lock_makes_the_second_job_skip_or_wait(host: Any) -> None:
     assert not host.file("/var/tmp/waiter").exists
     assert show(host, "factory-job-lock-loser.service", "ExecMainStatus") == "75"
     assert job_report(host, "lock-loser")["last_run"]["result"] == "skipped"
+    host.run("touch /var/tmp/release")
     wait_for(lambda: host.file("/var/tmp/waiter").exists)
     assert host.run("systemctl start factory-job-lock-loser.service").rc == 0
     assert host.file("/var/tmp/loser").exists

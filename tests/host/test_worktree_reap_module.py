@@ -15,9 +15,10 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-# Git that writes down how it was called.
+# Git that writes down how it was called, in one write: others write at the same time.
 RECORDER = """#!/bin/sh
-(printf '%s\\t' "$@"; echo) >>{log}
+called=$(printf '%s\\t' "$@")
+printf '%s\\n' "$called" >>{log}
 exec {git} "$@"
 """
 IDENTITY = {
