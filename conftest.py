@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -15,6 +16,15 @@ OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
 # Items of these files need nothing of each other, and take long.
 APART = ("tests/gates/test_gates.py", "tests/molecule/test_scenarios.py")
+
+
+def pytest_configure() -> None:
+    """Give back the interrupt that a shell takes from what it starts in the background.
+
+    Programs under test would inherit that they must ignore it, and never end when they are asked to.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _group(item: pytest.Item) -> str:
