@@ -128,7 +128,7 @@ def reap_all(whole: Section, *, dry_run: bool) -> Sequence[dict[str, Any]]:
         if report.failures:
             raise GitError("; ".join(report.failures))
         if dry_run:
-            reap.measure(report, lambda stage, done, total: None)
+            reap.measure(report)
         verdicts += [verdict.document() for verdict in report.verdicts]
         if not dry_run:
             common_dir = survey.common_directory(effects.run, task.repository)

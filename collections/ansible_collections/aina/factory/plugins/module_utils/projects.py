@@ -11,8 +11,9 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
     Section,
 )
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
+# What every capability takes for a project's name, and for a repository at GitHub.
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
 
 # What else the one list of projects says: each is read by its own capability alone.
 _OTHERS = ("lanes", "merge", "runner", "toolchain", "workflows")
@@ -55,8 +56,8 @@ def from_sections(sections: Iterable[Section]) -> tuple[Project, ...]:
 
 def _project(section: Section) -> Project:
     project = Project(
-        name=section.matching("name", _NAME, "be lower-case letters, digits and dashes"),
-        repository=section.matching("repository", _REPOSITORY, "be owner/name as on GitHub"),
+        name=section.matching("name", NAME, "be lower-case letters, digits and dashes"),
+        repository=section.matching("repository", REPOSITORY, "be owner/name as on GitHub"),
         path=section.absolute_path("path"),
         default_branch=section.text("default_branch", "main"),
         worktree_roots=tuple(section.absolute_paths("worktree_roots", ())),

@@ -212,7 +212,7 @@ def main() -> None:
         report = _reap(module)
     except (ConfigurationError, GitError, LockedError, OSError) as error:
         module.fail_json(msg=str(error))
-    reap.measure(report, lambda stage, done, total: None)
+    reap.measure(report)
     document = report.document()
     going = [item for item in report.verdicts if (module.check_mode and item.reap) or item.reaped]
     before = "".join(f"{verdict.listed.path}\n" for verdict in report.verdicts)

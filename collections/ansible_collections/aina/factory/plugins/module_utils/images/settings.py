@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ansible_collections.aina.factory.plugins.module_utils import projects
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
@@ -15,7 +16,6 @@ PREFIX = "aina-factory"
 # What a project may ask for by name and version; anything else is a Dockerfile's business.
 TOOLS = ("node", "npm", "pnpm", "yarn")
 
-_PROJECT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 _REFERENCE = re.compile(r"[a-z0-9][a-z0-9._/:-]*:[A-Za-z0-9._-]+\Z")
 _SUITE = re.compile(r"([a-z]+)?\Z")
 _VERSION = re.compile(r"\d+(\.\d+){0,2}\Z")
@@ -146,7 +146,8 @@ def _project(section: Section) -> ProjectImages:
     }
     tools.done()
     project = ProjectImages(
-        section.matching("name", _PROJECT, "be lower-case letters, digits and dashes"), toolchain
+        section.matching("name", projects.NAME, "be lower-case letters, digits and dashes"),
+        toolchain,
     )
     section.done()
     return project

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ansible_collections.aina.factory.plugins.module_utils import projects
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
@@ -14,8 +15,6 @@ from ansible_collections.aina.factory.plugins.module_utils.github import login
 from ansible_collections.aina.factory.plugins.module_utils.lanes import engines
 from ansible_collections.aina.factory.plugins.module_utils.lanes.engines import Engine
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}\Z")
 _URL = re.compile(r"https?://[^\s/]+(/[^\s]*)?\Z")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,100}\Z")
@@ -187,11 +186,13 @@ def _github(section: Section) -> GitHub:
 
 
 def _project(section: Section, known: Mapping[str, Engine]) -> LaneProject:
-    name = section.matching("name", _NAME, "be lower-case letters, digits and dashes")
+    name = section.matching("name", projects.NAME, "be lower-case letters, digits and dashes")
     model = section.matching("model", _MODEL, "be a model's name", "gpt-5.5")
     project = LaneProject(
         name=name,
-        repository=section.matching("repository", _REPOSITORY, "be owner/name as on GitHub"),
+        repository=section.matching(
+            "repository", projects.REPOSITORY, "be owner/name as on GitHub"
+        ),
         default_branch=section.matching("default_branch", _BRANCH, "be a branch", "main"),
         image=section.matching(
             "image", _IMAGE, "be an image with its tag", "aina-factory/lane:current"

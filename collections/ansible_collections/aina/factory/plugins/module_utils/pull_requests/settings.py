@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ansible_collections.aina.factory.plugins.module_utils import projects
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
@@ -12,8 +13,6 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
 from ansible_collections.aina.factory.plugins.module_utils.github import login
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
-_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
 _URL = re.compile(r"https://[^\s/]+(/[^\s]*)?\Z")
 
 
@@ -79,8 +78,10 @@ def git_url_of(api_url: str) -> str:
 
 def _project(section: Section) -> MergeProject:
     project = MergeProject(
-        name=section.matching("name", _NAME, "be lower-case letters, digits and dashes"),
-        repository=section.matching("repository", _REPOSITORY, "be owner/name as on GitHub"),
+        name=section.matching("name", projects.NAME, "be lower-case letters, digits and dashes"),
+        repository=section.matching(
+            "repository", projects.REPOSITORY, "be owner/name as on GitHub"
+        ),
         default_branch=section.text("default_branch", "main"),
         policy=Policy.from_section(section.section("merge", {})),
     )

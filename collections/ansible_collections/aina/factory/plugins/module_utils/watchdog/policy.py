@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ansible_collections.aina.factory.plugins.module_utils import projects
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
@@ -27,7 +27,6 @@ TITLE = "$host: $summary"
 BODY = "$edges"
 WORDS = frozenset({"host", "summary", "edges", "problems", "recovered", "reminders", "time"})
 HEAL_MODES = ("off", "report", "repair")
-_PROJECT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 
 
 @dataclass(frozen=True)
@@ -244,7 +243,7 @@ def _lane_order(section: Section) -> LaneOrder:
     if order.alert.partition(":")[0] not in BY_NAME:
         wish = "begin with a check's name, such as main_red or main_red:demo"
         raise section.error("alert", order.alert, wish)
-    if not _PROJECT.match(order.project):
+    if not projects.NAME.match(order.project):
         raise section.error("project", order.project, "be a project's name, such as demo")
     section.done()
     return order

@@ -36,6 +36,11 @@ LOCK = "aina-factory-reap.lock"
 
 Progress = Callable[[str, int, int], None]
 
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """Tell nobody of the progress; see ``Tools``."""
+
+
 _WORKERS = max(4, 2 * (os.cpu_count() or 1))
 # A file system tells two changes apart only when a tick of its clock lies between them.
 _TICK_SECONDS = 0.02
@@ -62,7 +67,7 @@ class Tools:
     run: Run
     now: Now
     merged_pull_requests: landed.MergedPullRequests | None = None
-    progress: Progress = lambda stage, done, total: None
+    progress: Progress = silent
 
 
 def plan(task: Task, policy: Policy, tools: Tools) -> Report:
@@ -211,16 +216,15 @@ def _look_at_files(
     with ThreadPoolExecutor(_WORKERS) as workers:
         # This thread alone walks: several would wait for the interpreter's lock more than for
         # the disk, and take three times as long. The others wait for git meanwhile.
-        # The time of a look is taken before it.
-        pending = [
-            workers.submit(
-                _look_closely, git, item, policy, tools, tools.now(), *_first_look(item, closed)
-            )
-            for item in candidates
-        ]
+        pending = []
+        for number, item in enumerate(candidates):
+            now = tools.now()  # before the look
+            seen = _first_look(item, closed)
+            pending.append(workers.submit(_look_closely, git, item, policy, tools, now, *seen))
+            tools.progress("looking at files", number + 1, len(candidates))
         for number, (item, future) in enumerate(zip(candidates, pending, strict=True)):
             looks[item.path] = future.result()
-            tools.progress("looking at files", number + 1, len(candidates))
+            tools.progress("judging files", number + 1, len(candidates))
     return looks
 
 
@@ -267,7 +271,7 @@ def _look_closely(
     return _Look(contents, tuple(against), trace)
 
 
-def measure(report: Report, progress: Progress) -> None:
+def measure(report: Report, progress: Progress = silent) -> None:
     """Add the sizes that are not known yet: no verdict waits for them."""
     unmeasured = [
         index
