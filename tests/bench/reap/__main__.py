@@ -118,6 +118,8 @@ def measure(pristine: Pristine, scratch: Path) -> list[Figures]:
         deciding = timed(decide) if decide else None
         processes = git_processes(count, scratch) if count else None
         refresh(corpus)
+        # Nothing of the copying is left for the disk to write while it is measured.
+        os.sync()
         before, used = present(corpus), cpu()
         names, whole = act()
         used = cpu() - used
