@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import Simulator, converge
+from waiting import until
 
 SCENARIO = Path(__file__).parent
-sys.path.insert(0, str(SCENARIO.parent / "shared"))
-
-from behaviour import Simulator, converge  # noqa: E402 - lives beside the scenarios, in no package
 
 HUB = Simulator("github.agent-lanes")
 HOST = "agent-lanes-host"
@@ -79,16 +77,6 @@ def left_behind(host: Any) -> dict[str, Any]:
     }
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 120) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.5)
-    raise AssertionError("it did not come about")
-
-
 @pytest.fixture
 def settings(host: Any) -> Iterator[Callable[..., str]]:
     """Return a function that makes another configuration and returns the option that names it."""
@@ -119,13 +107,13 @@ def start(host: Any, number: int, options: str = "") -> str:
         new = set(host.run(f"ls {LANES}").stdout.split()) - before - {"residue.json"}
         return next(iter(new), "")
 
-    found = str(wait_for(name))
-    wait_for(lambda: "item.started" in host.run(f"cat {LANES}/{found}/transcript.jsonl").stdout)
+    found = str(until(name))
+    until(lambda: "item.started" in host.run(f"cat {LANES}/{found}/transcript.jsonl").stdout)
     return found
 
 
 def result(host: Any, name: str) -> dict[str, Any]:
-    wait_for(lambda: host.run(f"test -e {LANES}/{name}/result.json").rc == 0)
+    until(lambda: host.run(f"test -e {LANES}/{name}/result.json").rc == 0)
     return dict(json.loads(host.check_output(f"cat {LANES}/{name}/result.json")))
 
 
@@ -448,7 +436,7 @@ def test_progress_is_visible_while_it_runs_and_after(host: Any) -> None:
     shown = status(host)["lanes"]["items"]
 
     followed = host.check_output(f"timeout 100 factory lane logs --follow {name}")
-    wait_for(lambda: host.run(f"ls {RUN}").stdout.strip() == "")
+    until(lambda: host.run(f"ls {RUN}").stdout.strip() == "")
     listed = json.loads(host.check_output("factory lane list --json"))["lanes"]
 
     assert "last-words" in followed
@@ -464,7 +452,7 @@ def test_progress_is_visible_while_it_runs_and_after(host: Any) -> None:
 
 def test_a_stopped_lane_hands_over_what_it_has(host: Any) -> None:
     name = start(host, issue(host, COMMIT.format("stopped"), "run: sleep 500"))
-    wait_for(lambda: "sleep 500" in host.run(f"cat {LANES}/{name}/transcript.jsonl").stdout)
+    until(lambda: "sleep 500" in host.run(f"cat {LANES}/{name}/transcript.jsonl").stdout)
 
     host.check_output(f"factory lane stop {name}")
 
@@ -510,7 +498,7 @@ def test_a_killed_supervisor_loses_no_commit_and_frees_its_issue(host: Any) -> N
     host.check_output("systemctl stop factory-lane-reaper.timer")
     number = issue(host, COMMIT.format("rescued"), "run: sleep 500")
     name = start(host, number)
-    wait_for(lambda: "sleep 500" in host.run(f"cat {LANES}/{name}/transcript.jsonl").stdout)
+    until(lambda: "sleep 500" in host.run(f"cat {LANES}/{name}/transcript.jsonl").stdout)
 
     host.check_output(f"systemctl kill --signal=KILL lane-{number}")
     assert host.check_output("docker ps --quiet --filter label=lane") != ""
@@ -518,8 +506,8 @@ def test_a_killed_supervisor_loses_no_commit_and_frees_its_issue(host: Any) -> N
 
     done = result(host, name)
     assert (done["outcome"], done["commits_count"]) == ("interrupted", 1)
-    wait_for(lambda: host.run("docker ps --all --quiet --filter label=lane").stdout == "")
-    wait_for(lambda: host.run(f"ls {RUN}").stdout == "")
+    until(lambda: host.run("docker ps --all --quiet --filter label=lane").stdout == "")
+    until(lambda: host.run(f"ls {RUN}").stdout == "")
     # The issue is free: what was cut off goes on.
     resumed = host.run(f"timeout 20 factory lane resume {name} --json --queue-seconds 1")
     host.run("factory lane reap")
@@ -579,14 +567,14 @@ def test_a_killed_gateway_is_back_and_the_lane_goes_on(host: Any) -> None:
 
 def test_a_killed_engine_loses_no_commit(host: Any) -> None:
     name = start(host, issue(host, COMMIT.format("engine"), "run: sleep 500"))
-    wait_for(lambda: "sleep 500" in host.run(f"cat {LANES}/{name}/transcript.jsonl").stdout)
+    until(lambda: "sleep 500" in host.run(f"cat {LANES}/{name}/transcript.jsonl").stdout)
 
     host.check_output("systemctl kill --signal=KILL docker.service")
 
     done = result(host, name)
-    wait_for(lambda: host.run("docker info").rc == 0)
+    until(lambda: host.run("docker info").rc == 0)
     assert (done["outcome"], done["commits_count"]) == ("interrupted", 1), done
-    wait_for(lambda: host.run("docker ps --all --quiet --filter label=lane").stdout == "")
+    until(lambda: host.run("docker ps --all --quiet --filter label=lane").stdout == "")
 
 
 def test_a_model_that_cannot_be_reached_fails_the_turn(host: Any) -> None:
@@ -803,7 +791,7 @@ def test_the_marshal_has_a_conflict_resolved(host: Any) -> None:
     (row,) = [item for item in rows if item["number"] == number]
     assert (row["reason"]["code"], row["result"]) == ("conflict", "lane_asked"), row
     pattern = f"{LANES}/demo-{number}-*/result.json"
-    wait_for(lambda: host.run(f"ls {pattern}").rc == 0)
+    until(lambda: host.run(f"ls {pattern}").rc == 0)
 
     done = json.loads(host.check_output(f"cat {pattern}"))
     after = api(host, "GET", f"{REPOSITORY}/pulls/{number}")
@@ -814,7 +802,7 @@ def test_the_marshal_has_a_conflict_resolved(host: Any) -> None:
     )
     assert done["pull_request"]["number"] == number
     assert after["head"]["sha"] == done["head"] != before["head"]["sha"]
-    wait_for(lambda: api(host, "GET", f"{REPOSITORY}/pulls/{number}")["mergeable"])
+    until(lambda: api(host, "GET", f"{REPOSITORY}/pulls/{number}")["mergeable"])
     # Lanes that are kept stand on it.
     host.check_output("factory lane mirrors --repack")
     mirror = "git --git-dir=/var/lib/aina-factory/mirrors/demo.git"
@@ -852,13 +840,13 @@ def test_a_loop_dispatches_what_has_the_label_and_nothing_twice(host: Any) -> No
     host.check_output("systemctl start factory-job-coo-ops-loop.service")
 
     journal = "journalctl --identifier factory-job-coo-ops-loop --output cat"
-    said = str(wait_for(lambda: host.run(f"{journal} --grep 'demo #{number} '").stdout))
+    said = str(until(lambda: host.run(f"{journal} --grep 'demo #{number} '").stdout))
     said += host.check_output(journal)
     verbs = {line.split()[2]: line.split()[0] for line in said.splitlines() if " demo #" in line}
     assert (verbs[f"#{number}"], verbs[f"#{held}"]) == ("start", "skip")
     assert f"#{plain}" not in verbs
     pattern = f"{LANES}/demo-{number}-*/result.json"
-    wait_for(lambda: host.run(f"ls {pattern}").rc == 0)
+    until(lambda: host.run(f"ls {pattern}").rc == 0)
     assert json.loads(host.check_output(f"cat {pattern}"))["outcome"] == "changed"
     again = json.loads(host.check_output("su ali -c 'run-lane dispatch --json'"))
     assert again["started"] == 0
@@ -879,7 +867,7 @@ def test_the_watchdog_starts_the_lane_that_an_alert_calls_for_once(host: Any) ->
         before = status(host)["heals"]
         host.run(f"systemd-run --wait --unit=broken-{number} /bin/false")
         heals = status(host)["heals"]
-        wait_for(lambda: host.run(f"ls {pattern}").rc == 0)
+        until(lambda: host.run(f"ls {pattern}").rc == 0)
         later = status(host)["heals"]
     finally:
         host.run(f"systemctl reset-failed broken-{number}; rm {place}")
@@ -897,10 +885,10 @@ def test_the_watchdog_starts_the_lane_that_an_alert_calls_for_once(host: Any) ->
 def test_a_reboot_loses_no_checkpoint(host: Any) -> None:
     number = issue(host, COMMIT.format("reboot"), "run: sleep 500")
     name = start(host, number)
-    wait_for(lambda: host.run(f"test -e {LANES}/{name}/lane.bundle").rc == 0)
+    until(lambda: host.run(f"test -e {LANES}/{name}/lane.bundle").rc == 0)
 
     subprocess.run(["docker", "restart", "--time", "1", HOST], check=True, capture_output=True)
-    wait_for(lambda: host.run("systemctl is-active docker factory-lane-gateway").rc == 0)
+    until(lambda: host.run("systemctl is-active docker factory-lane-gateway").rc == 0)
     host.check_output("factory lane reap")
 
     done = result(host, name)

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import converge
 
 SCENARIO = Path(__file__).parent
-sys.path.insert(0, str(SCENARIO.parent / "shared"))
-
-from behaviour import converge  # noqa: E402 - lives beside the scenarios, in no package
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 NOTE = "/var/lib/aina-factory/docker-daemon.json"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import converge
 
 SCENARIO = Path(__file__).parent
-sys.path.insert(0, str(SCENARIO.parent / "shared"))
-
-from behaviour import converge  # noqa: E402 - lives beside the scenarios, in no package
 
 STATE = "/var/lib/aina-factory/drift.json"
 JOURNAL = "/etc/systemd/journald.conf.d/60-aina-factory.conf"

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import Run, converge
 
 SCENARIO = Path(__file__).parent
-sys.path.insert(0, str(SCENARIO.parent / "shared"))
-
-from behaviour import Run, converge  # noqa: E402 - lives beside the scenarios, in no package
 
 MARK = "/var/lib/aina-factory/draining.json"
 RUNNER = "/var/lib/aina-factory/runners/one.json"

@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from waiting import until
 
 HERE = Path(__file__).parent
 HOST = "crons-host"
@@ -19,17 +19,6 @@ INVENTORY = yaml.safe_load((HERE / "inventory.yml").read_text())
 JOBS: list[dict[str, Any]] = INVENTORY["factory"]["vars"]["factory_crons_jobs"]
 NAMES = {job["name"] for job in JOBS}
 UNITS = "/etc/systemd/system"
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Return the condition's first true value; fail when it never comes."""
-    limit = time.monotonic() + seconds
-    while time.monotonic() < limit:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.3)
-    raise AssertionError(f"not within {seconds} s: {condition}")
 
 
 def converge(jobs: list[dict[str, Any]], *options: str, **arguments: Any) -> dict[str, Any]:
@@ -108,9 +97,9 @@ def test_what_is_declared_is_installed_and_nothing_else_has_the_prefix(host: Any
 def test_a_job_runs_by_its_timer_and_is_reported(host: Any) -> None:
     before = len(lines(host, "/var/tmp/tick"))
 
-    wait_for(lambda: len(lines(host, "/var/tmp/tick")) > before + 1)
+    until(lambda: len(lines(host, "/var/tmp/tick")) > before + 1)
 
-    tick = wait_for(lambda: (job := job_report(host, "tick"))["last_run"] and job)
+    tick = until(lambda: (job := job_report(host, "tick"))["last_run"] and job)
     assert tick["last_run"]["result"] == "success"
     assert tick["missed"] is False
     assert tick["next_elapse_at"] is not None
@@ -150,7 +139,7 @@ def test_a_job_that_overruns_its_timeout_is_ended_and_reported(host: Any) -> Non
     assert host.run("systemctl start factory-job-overrun.service").rc != 0
 
     spool = "/var/lib/aina-factory/failures/factory-job-overrun.service.json"
-    wait_for(lambda: host.file(spool).exists)
+    until(lambda: host.file(spool).exists)
     failure = json.loads(host.file(spool).content_string)
     assert (failure["unit"], failure["result"]) == ("factory-job-overrun.service", "timeout")
     assert host.run("pgrep -f 'sleep 600' | xargs -r ps -o unit= -p | grep overrun").stdout == ""
@@ -167,7 +156,7 @@ def test_a_failure_to_be_ignored_is_recorded_but_not_reported(host: Any) -> None
 
 def test_starts_do_not_overlap(host: Any) -> None:
     host.run("systemctl stop factory-job-slow-skip.service; rm -f /var/tmp/skip.*")
-    wait_for(lambda: len(lines(host, "/var/tmp/skip.end")) > 1, 40)
+    until(lambda: len(lines(host, "/var/tmp/skip.end")) > 1, seconds=40)
 
     begins = [float(moment) for moment in lines(host, "/var/tmp/skip.begin")]
     ends = [float(moment) for moment in lines(host, "/var/tmp/skip.end")]
@@ -178,7 +167,7 @@ def test_starts_do_not_overlap(host: Any) -> None:
 def test_kill_old_ends_the_old_run_and_that_is_no_failure(host: Any) -> None:
     before = len(lines(host, "/var/tmp/kill.begin"))
 
-    wait_for(lambda: len(lines(host, "/var/tmp/kill.begin")) > before + 1, 30)
+    until(lambda: len(lines(host, "/var/tmp/kill.begin")) > before + 1, seconds=30)
 
     assert lines(host, "/var/tmp/kill.end") == []
     running = host.check_output("systemctl show --value -p MainPID factory-job-slow-kill.service")
@@ -191,12 +180,12 @@ def test_queue_runs_once_more_afterwards(host: Any) -> None:
     host.run("rm -f /var/tmp/queue.*")
     trigger = "factory-trigger-queue@slow-queue.service"
     host.run("systemctl start --no-block factory-job-slow-queue.service")
-    wait_for(lambda: len(lines(host, "/var/tmp/queue.begin")) == 1)
+    until(lambda: len(lines(host, "/var/tmp/queue.begin")) == 1)
 
     for _ in range(3):  # due again three times: one run more, not three
         host.run(f"systemctl start --no-block {trigger}")
 
-    wait_for(lambda: len(lines(host, "/var/tmp/queue.end")) == 2, 30)
+    until(lambda: len(lines(host, "/var/tmp/queue.end")) == 2, seconds=30)
     begins, ends = lines(host, "/var/tmp/queue.begin"), lines(host, "/var/tmp/queue.end")
     assert float(begins[1]) >= float(ends[0])
     time.sleep(3)
@@ -206,7 +195,7 @@ def test_queue_runs_once_more_afterwards(host: Any) -> None:
 def test_a_shared_lock_makes_the_second_job_skip_or_wait(host: Any) -> None:
     host.run("rm -f /var/tmp/loser /var/tmp/waiter /var/tmp/held /var/tmp/release")
     host.run("systemctl start --no-block factory-job-lock-holder.service")
-    wait_for(lambda: host.file("/var/tmp/held").exists)
+    until(lambda: host.file("/var/tmp/held").exists)
     host.run("systemctl start --no-block factory-job-lock-waiter.service")
 
     assert host.run("systemctl start factory-job-lock-loser.service").rc == 0
@@ -216,7 +205,7 @@ def test_a_shared_lock_makes_the_second_job_skip_or_wait(host: Any) -> None:
     assert show(host, "factory-job-lock-loser.service", "ExecMainStatus") == "75"
     assert job_report(host, "lock-loser")["last_run"]["result"] == "skipped"
     host.run("touch /var/tmp/release")
-    wait_for(lambda: host.file("/var/tmp/waiter").exists)
+    until(lambda: host.file("/var/tmp/waiter").exists)
     assert host.run("systemctl start factory-job-lock-loser.service").rc == 0
     assert host.file("/var/tmp/loser").exists
 
@@ -237,7 +226,7 @@ def test_a_runtime_pause_survives_a_converge_and_is_reported(
     assert len(lines(host, "/var/tmp/tick")) <= paused_at + 1
     assert job_report(host, "tick")["paused"]["origin"] == "runtime"
     assert host.run("factory resume tick").rc == 0
-    wait_for(lambda: len(lines(host, "/var/tmp/tick")) > paused_at + 1)
+    until(lambda: len(lines(host, "/var/tmp/tick")) > paused_at + 1)
     assert job_report(host, "tick")["drift"] == []
 
 
@@ -289,7 +278,7 @@ def test_a_missed_slot_is_made_up_for_once_at_the_next_boot(host: Any) -> None:
 
     subprocess.run(["docker", "restart", "--time", "10", HOST], check=True, capture_output=True)
 
-    wait_for(lambda: lines(host, "/var/tmp/careful"), 40)
+    until(lambda: lines(host, "/var/tmp/careful"), seconds=40)
     time.sleep(3)
     assert len(lines(host, "/var/tmp/careful")) == 1
     assert host.file("/run/lock/factory-shared.lock").mode == 0o666
@@ -305,7 +294,7 @@ def test_undeclared_units_of_the_prefix_go_and_foreign_ones_stay(
         printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n' >$name.service; done
         systemctl daemon-reload && systemctl enable --now factory-job-stale.timer other.timer"""
     )
-    wait_for(lambda: show(host, "factory-job-stale.service", "ActiveState") == "failed")
+    until(lambda: show(host, "factory-job-stale.service", "ActiveState") == "failed")
     assert {"unit": "factory-job-stale.timer", "reason": "undeclared"} in report(host)["drift"]
 
     result = converge(JOBS)
@@ -493,7 +482,7 @@ def test_a_secret_reaches_its_job_and_shows_nowhere(
 
     answer = converge([*JOBS, job])
     host.check_output("systemctl start --no-block factory-job-keeper")
-    wait_for(lambda: host.file("/tmp/knows").exists)
+    until(lambda: host.file("/tmp/knows").exists)
     seen = host.check_output(
         "ps -eo args; systemctl show factory-job-keeper; systemctl cat factory-job-keeper; "
         f"journalctl --boot --output=cat; grep --recursive --no-filename . {UNITS}"

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import PROJECT, converge
 
 SCENARIO = Path(__file__).parent
-sys.path.insert(0, str(SCENARIO.parent / "shared"))
-
-from behaviour import PROJECT, converge  # noqa: E402 - lives beside the scenarios, in no package
 
 TREE = "/usr/local/share/aina-factory/images"
 STATE = "/var/lib/aina-factory/images"

@@ -7,19 +7,17 @@ import json
 import shlex
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import Simulator, converge
+from waiting import until
 
 SCENARIO = Path(__file__).parent
-sys.path.insert(0, str(SCENARIO.parent / "shared"))
-
-from behaviour import Simulator, converge  # noqa: E402 - lives beside the scenarios, in no package
 
 HOST = "gh-actions-runner-host"
 GITHUB = Simulator("github.gh-actions-runner")
@@ -27,19 +25,8 @@ REPOSITORY = "factory/demo"
 STATE = "/var/lib/aina-factory/runners"
 MARK = "/var/lib/aina-factory/draining.json"
 SLOTS = ("demo-1", "demo-2")
-SECONDS = 120.0
 # As long a list of releases is believed here, and a moment.
 RELEASES_SECONDS = 2.5
-
-
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
-    """Return the condition's first true value."""
-    limit = time.monotonic() + seconds
-    while time.monotonic() < limit:
-        if value := condition():
-            return value
-        time.sleep(0.3)
-    raise AssertionError(f"not within {seconds:g} s: {what}")
 
 
 def state(host: Any, name: str) -> dict[str, Any]:
@@ -62,9 +49,9 @@ def is_up(host: Any) -> bool:
 @pytest.fixture(autouse=True)
 def everything_runs(host: Any) -> Iterator[None]:
     """Begin and end with two idle slots and an idle native runner, and nothing else."""
-    wait_for(lambda: is_up(host), "every runner is idle")
+    until(lambda: is_up(host), "every runner is idle")
     yield
-    wait_for(lambda: is_up(host), "every runner is idle again")
+    until(lambda: is_up(host), "every runner is idle again")
 
 
 def queue(*steps: str, label: str = "demo") -> int:
@@ -76,15 +63,15 @@ def job(number: int) -> dict[str, Any]:
     return dict(GITHUB.ask("GET", f"/job?repository={REPOSITORY}&id={number}"))
 
 
-def done(number: int, seconds: float = SECONDS) -> dict[str, Any]:
-    found: dict[str, Any] = wait_for(
+def done(number: int, seconds: float = 180.0) -> dict[str, Any]:
+    found: dict[str, Any] = until(
         lambda: (shown := job(number))["status"] == "completed" and shown, f"job {number}", seconds
     )
     return found
 
 
 def begun(number: int) -> dict[str, Any]:
-    found: dict[str, Any] = wait_for(
+    found: dict[str, Any] = until(
         lambda: (shown := job(number))["status"] != "queued" and shown, f"begin of {number}"
     )
     return found
@@ -139,7 +126,7 @@ def services(host: Any) -> Iterator[None]:
         command = f"python3 -m http.server --bind {address} {port}"
         host.run(f"systemd-run --unit {unit} {command}")
         socket = host.socket(f"tcp://{address}:{port}")
-        wait_for(partial(getattr, socket, "is_listening"), unit)
+        until(partial(getattr, socket, "is_listening"), unit)
     beside = f"docker exec --detach {GITHUB.container} python3 -m http.server 8081"
     subprocess.run(beside.split(), check=True)
     yield
@@ -156,7 +143,7 @@ def test_a_job_reaches_github_and_nothing_of_the_host_or_its_networks(
     github = host.check_output(f"getent hosts {GITHUB.container}").split()[0]
     for address, port in (("169.254.169.254", 80), (github, 8081)):
         probe = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/{port}'"
-        wait_for(partial(reaches_unwalled, host, probe), f"{address} {port}")
+        until(partial(reaches_unwalled, host, probe), f"{address} {port}")
 
     found = reach(host, "demo")
 
@@ -262,7 +249,7 @@ def test_a_job_finds_the_key_of_the_app_nowhere(host: Any, app_key: str, label: 
 
 def test_the_walls_survive_a_restart_of_the_engine(host: Any, services: None) -> None:
     host.check_output("systemctl restart docker")
-    wait_for(lambda: is_up(host), "every runner is back")
+    until(lambda: is_up(host), "every runner is back")
 
     found = reach(host, "demo")
 
@@ -275,7 +262,7 @@ def test_walls_that_were_taken_down_are_up_again_before_the_next_job(
     host.check_output("nft delete table inet aina_runners")
     for slot in SLOTS:  # the runners that wait now began behind walls; the next ones must too
         host.check_output(f"systemctl restart factory-runner@{slot}")
-    wait_for(lambda: is_up(host), "every runner is back")
+    until(lambda: is_up(host), "every runner is back")
 
     assert not reach(host, "demo")["metadata"]
 
@@ -286,7 +273,7 @@ def test_slots_do_not_reach_each_other(host: Any) -> None:
     runner = begun(serving)["runner"]
     address = host.check_output(f"docker inspect --format '{form}' {runner}")
     reached = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/8000'"
-    wait_for(lambda: host.run(reached).rc == 0, "the server in the job")
+    until(lambda: host.run(reached).rc == 0, "the server in the job")
 
     found = done(queue(reached))
 
@@ -352,7 +339,7 @@ def test_a_job_that_sleeps_for_ever_is_ended_and_a_crashed_native_runner_comes_b
 
     host.check_output("systemctl kill --signal=KILL factory-runner-native-host")
 
-    wait_for(lambda: host.check_output(shown) not in ("0", before), "another process")
+    until(lambda: host.check_output(shown) not in ("0", before), "another process")
     assert done(number)["conclusion"] == "cancelled"
     # The runner is ended with its supervisor's words in the journal.
     journal = host.run("journalctl -u 'factory-runner@*' --no-pager -o cat").stdout
@@ -365,7 +352,7 @@ def test_a_job_counts_its_own_processors_and_all_slots_share_one_bound(host: Any
     group = host.check_output(
         "systemctl show --property=ControlGroup --value factory-runners.slice"
     )
-    wait_for(lambda: is_up(host), "every runner is idle again")
+    until(lambda: is_up(host), "every runner is idle again")
     name = state(host, "demo-1")["runner_name"]
     parent = host.check_output(f"docker inspect --format '{{{{.HostConfig.CgroupParent}}}}' {name}")
     assert parent == ("factory-runners.slice" if driver == "systemd" else group)
@@ -406,7 +393,7 @@ def test_twenty_jobs_over_two_slots_leave_the_host_as_it_was(host: Any) -> None:
     print(
         f"median from the end of one job to the start of the next: {statistics.median(waits):.2f} s"
     )
-    wait_for(lambda: is_up(host), "every runner is idle again")
+    until(lambda: is_up(host), "every runner is idle again")
     assert host.check_output("docker ps -aq | wc -l") == containers
     assert abs(used_bytes(host) - before) < 256 * 1024
 
@@ -445,7 +432,7 @@ def ended_in_turn(host: Any, slot: str, codes: list[int]) -> dict[str, Any]:
     for code in codes:
         order = {"name": f"box-{slot}-*", "at": "idle", "exit": code}
         GITHUB.ask("POST", "/runner_order", order)
-    found: dict[str, Any] = wait_for(
+    found: dict[str, Any] = until(
         lambda: (shown := state(host, slot))["last_exit_code"] == codes[-1] and shown,
         f"the ends {codes}",
     )
@@ -458,13 +445,13 @@ def test_a_slot_tries_again_after_each_end_of_its_runner_and_gives_up_after_five
 
     ended_in_turn(host, "demo-1", [1, 2, 3, 4, 5])
 
-    found = wait_for(
+    found = until(
         lambda: (shown := state(host, "demo-1"))["state"] == "failed" and shown, "its end"
     )
     assert found["consecutive_failures"] == 5
     assert found["detail"].startswith("5 failures in a row; the last: another session")
     assert found["runner_id"] is None
-    wait_for(lambda: host.run(f"systemctl is-failed {unit}").rc == 0, "the end of the unit")
+    until(lambda: host.run(f"systemctl is-failed {unit}").rc == 0, "the end of the unit")
     assert host.check_output(f"systemctl show -P ExecMainStatus {unit}") == "1"
     journal = host.check_output(f"journalctl -u {unit} --no-pager -o cat --since @{since}")
     told = [line for line in journal.splitlines() if line.startswith("WARNING: back off")]
@@ -474,13 +461,13 @@ def test_a_slot_tries_again_after_each_end_of_its_runner_and_gives_up_after_five
     assert "5 failures in a row" in alerts(host)
 
     host.check_output(f"systemctl reset-failed {unit} && systemctl start {unit}")
-    wait_for(lambda: is_up(host), "a new start")
+    until(lambda: is_up(host), "a new start")
     assert state(host, "demo-1")["consecutive_failures"] == 0
 
     for count, code in enumerate((6, 139), 1):  # the last is a crash
         found = ended_in_turn(host, "demo-1", [code])
         assert found["consecutive_failures"] == count
-        wait_for(lambda: is_up(host), "the next runner")
+        until(lambda: is_up(host), "the next runner")
 
 
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 6, 139])
@@ -493,8 +480,8 @@ def test_a_native_runner_is_told_of_and_started_again_after_each_end(host: Any, 
     GITHUB.ask("POST", "/runner_order", {"name": "box-host", "at": "idle", "exit": code})
 
     ends = f"systemctl show -P SubState -P ExecMainStatus {unit}"
-    wait_for(lambda: set(host.check_output(ends).split()) == {"auto-restart", status}, "its end")
-    found = wait_for(
+    until(lambda: set(host.check_output(ends).split()) == {"auto-restart", status}, "its end")
+    found = until(
         lambda: (
             host.run("factory runner heal")
             and (shown := state(host, "host"))["state"] == "backoff"
@@ -509,8 +496,9 @@ def test_a_native_runner_is_told_of_and_started_again_after_each_end(host: Any, 
     # An operator need not do this: systemd does it after 30 seconds.
     if code != 5:
         host.check_output(f"systemctl start {unit}")
-    wait_for(
-        lambda: host.check_output(f"systemctl show -P MainPID {unit}") not in ("0", before), ""
+    until(
+        lambda: host.check_output(f"systemctl show -P MainPID {unit}") not in ("0", before),
+        "its end",
     )
 
 
@@ -518,12 +506,12 @@ def test_an_outdated_image_is_told_and_another_one_starts_the_slot_again(host: A
     order = {"name": "box-demo-1-*", "at": "idle", "deprecated": True}
     GITHUB.ask("POST", "/runner_order", order)
 
-    found = wait_for(
+    found = until(
         lambda: (s := state(host, "demo-1"))["state"] == "outdated" and s, "the end of the slot"
     )
 
     assert (found["last_exit_code"], found["runner_id"]) == (7, None)
-    wait_for(lambda: host.run("systemctl is-failed factory-runner@demo-1").rc == 0, "it failed")
+    until(lambda: host.run("systemctl is-failed factory-runner@demo-1").rc == 0, "it failed")
     assert "accepts its version no longer" in alerts(host)
     host.check_output("factory runner heal; true")
     assert state(host, "demo-1")["state"] == "outdated"
@@ -532,14 +520,14 @@ def test_an_outdated_image_is_told_and_another_one_starts_the_slot_again(host: A
         " DOCKER_BUILDKIT=0 docker build --quiet --tag aina-factory/ci:current -"
     )
     host.run("factory runner heal")
-    wait_for(lambda: state(host, "demo-1")["state"] == "idle", "the slot's return")
+    until(lambda: state(host, "demo-1")["state"] == "idle", "the slot's return")
 
 
 def test_a_native_runner_that_is_turned_away_is_told_and_not_started_again(host: Any) -> None:
     GITHUB.ask("POST", "/runner_order", {"name": "box-host", "at": "idle", "deprecated": True})
     unit = "factory-runner-native-host"
 
-    wait_for(lambda: state(host, "host")["state"] == "outdated", "the word of it")
+    until(lambda: state(host, "host")["state"] == "outdated", "the word of it")
     assert host.run(f"systemctl is-failed {unit}").rc == 0
     host.run("factory runner heal")
     assert host.run(f"systemctl is-failed {unit}").rc == 0
@@ -561,7 +549,7 @@ def test_a_version_that_ages_is_told(host: Any) -> None:
     host.run("factory runner heal")
 
     slot = done(queue("true"))["runner"].removeprefix("box-").rpartition("-")[0]
-    wait_for(lambda: 20.9 < (state(host, slot).get("version_age_days") or 0) < 21.1, "its age")
+    until(lambda: 20.9 < (state(host, slot).get("version_age_days") or 0) < 21.1, "its age")
 
     assert "superseded since 21" in alerts(host)
     GITHUB.ask("POST", "/release", {**newer, "prerelease": True})
@@ -579,7 +567,7 @@ def test_a_runner_that_github_removed_is_back_within_a_period_of_the_healer(host
         found = host.run(f"cat {STATE}/registrations/host.json")
         return bool(found.rc == 0 and json.loads(found.stdout)["id"] != before)
 
-    wait_for(healed, "another registration", 45)
+    until(healed, "another registration", 45)
 
 
 def test_a_ghost_is_replaced(host: Any) -> None:
@@ -587,13 +575,13 @@ def test_a_ghost_is_replaced(host: Any) -> None:
 
     GITHUB.ask("POST", "/remove_runner", {"repository": REPOSITORY, "name": name, "ghost": True})
 
-    wait_for(lambda: state(host, "demo-2")["runner_name"] not in (None, name), "another runner")
+    until(lambda: state(host, "demo-2")["runner_name"] not in (None, name), "another runner")
     assert state(host, "demo-2")["ghosts_count"] >= 1
 
 
 def test_a_drained_server_takes_no_job_until_it_works_again(host: Any) -> None:
     host.check_output(f"printf '{{}}' >{MARK}")
-    wait_for(lambda: registered() == {}, "every runner is closed")
+    until(lambda: registered() == {}, "every runner is closed")
     waiting = [queue("true"), queue("true", label="onhost")]
     time.sleep(3)
     assert [job(number)["status"] for number in waiting] == ["queued", "queued"]
@@ -680,7 +668,7 @@ def test_a_runner_that_was_set_up_by_hand_gives_way_after_its_job(host: Any) -> 
     )
     host.check_output(f"mkdir --parents /srv/hand && {unpack}")
     host.check_output(f"python3 -c {shlex.quote(BY_HAND)} 2>/srv/hand/log")
-    wait_for(lambda: registered().get("hand") == "online", "the runner that was set up by hand")
+    until(lambda: registered().get("hand") == "online", "the runner that was set up by hand")
     its_processes = "ls -l /proc/[0-9]*/cwd 2>/dev/null | grep '/srv/hand$'"
     assert host.run(its_processes).rc == 0
     number = queue("sleep 8; echo whole", label="byhand")
@@ -703,7 +691,7 @@ def test_fewer_slots_and_a_public_repository(host: Any) -> None:
                  "runner": {"slots": 1, "labels": ["demo"]}}]  # fmt: skip
     run = converge(SCENARIO, gh_actions_runner_projects=projects)
     assert run.returncode == 0, run.output
-    wait_for(lambda: host.run("systemctl is-active factory-runner@demo-2").rc != 0, "its end")
+    until(lambda: host.run("systemctl is-active factory-runner@demo-2").rc != 0, "its end")
 
     instances = [{"name": "open", "mode": "native", "target": "factory/open"}]
     refused = converge(SCENARIO, gh_actions_runner_instances=instances)
@@ -717,6 +705,6 @@ def test_fewer_slots_and_a_public_repository(host: Any) -> None:
 def test_a_rebooted_host_serves_again(host: Any) -> None:
     subprocess.run(["docker", "restart", HOST], check=True, capture_output=True)
 
-    wait_for(lambda: host.run("systemctl is-system-running").rc in (0, 1), "the boot")
-    wait_for(lambda: is_up(host), "every runner is back")
+    until(lambda: host.run("systemctl is-system-running").rc in (0, 1), "the boot")
+    until(lambda: is_up(host), "every runner is back")
     assert done(queue("true"))["conclusion"] == "success"

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import Run, converge
 
 SCENARIO = Path(__file__).parent
-sys.path.insert(0, str(SCENARIO.parent / "shared"))
-
-from behaviour import Run, converge  # noqa: E402 - lives beside the scenarios, in no package
 
 SSH_FILE = "/etc/ssh/sshd_config.d/10-aina-factory.conf"
 SSH = "ssh -o StrictHostKeyChecking=no -o ConnectTimeout=10 -o BatchMode=yes"

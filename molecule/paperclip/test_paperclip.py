@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SCENARIO = Path(__file__).parent
-sys.path.insert(0, str(SCENARIO.parent / "shared"))
+from behaviour import converge
+from waiting import until
 
-import behaviour  # noqa: E402 - lives beside the scenarios, in no package
+SCENARIO = Path(__file__).parent
 
 HOME = "/home/ali/.paperclip"
 INSTANCE = f"{HOME}/instances/default"
@@ -34,13 +31,6 @@ def answers(target: Any, **values: Any) -> None:
 
 def healthy(host: Any) -> bool:
     return bool(json.loads(host.run("factory paperclip --json").stdout).get("healthy"))
-
-
-def wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(1)
 
 
 def test_it_runs_as_its_user_without_a_login_and_answers_on_loopback_alone(host: Any) -> None:
@@ -66,10 +56,10 @@ def test_the_watchdog_knows_it(host: Any) -> None:
 def test_it_comes_back_after_a_crash_and_after_its_manager(host: Any) -> None:
     before = pid(host)
     host.check_output(f"kill -9 {before}")
-    wait(lambda: pid(host) not in ("0", before) and healthy(host))
+    until(lambda: pid(host) not in ("0", before) and healthy(host))
     # As after a boot: nobody logs in, the manager starts by itself.
     host.check_output("systemctl restart user@$(id -u ali).service")
-    wait(lambda: healthy(host))
+    until(lambda: healthy(host))
 
 
 def test_a_secret_is_in_its_environment_and_nowhere_else(host: Any) -> None:
@@ -79,9 +69,7 @@ def test_a_secret_is_in_its_environment_and_nowhere_else(host: Any) -> None:
     assert found.split() == ["/home/ali/.config/aina-factory/paperclip.env"]
     assert host.file("/home/ali/.config/aina-factory/paperclip.env").mode == 0o600
     assert host.run("journalctl --no-pager | grep -c TopSecret").stdout.strip() == "0"
-    run = behaviour.converge(
-        SCENARIO, "--diff", paperclip_environment={"OPENAI_API_KEY": "OtherSecret"}
-    )
+    run = converge(SCENARIO, "--diff", paperclip_environment={"OPENAI_API_KEY": "OtherSecret"})
     assert run.returncode == 0, run.output
     assert "OtherSecret" not in run.output
 
@@ -90,13 +78,13 @@ def test_a_change_restarts_it_but_never_while_an_agent_is_at_work(host: Any) -> 
     before = pid(host)
     answers(host, runs=["Founding Engineer"])
 
-    run = behaviour.converge(SCENARIO, paperclip_memory_high_mib=4096)
+    run = converge(SCENARIO, paperclip_memory_high_mib=4096)
 
     assert run.returncode == 0, run.output
     assert "Founding Engineer" in run.output
     assert pid(host) == before
     answers(host)
-    run = behaviour.converge(SCENARIO, paperclip_memory_high_mib=4096)
+    run = converge(SCENARIO, paperclip_memory_high_mib=4096)
     assert run.returncode == 0, run.output
     assert pid(host) != before
 
@@ -104,7 +92,7 @@ def test_a_change_restarts_it_but_never_while_an_agent_is_at_work(host: Any) -> 
 def test_a_version_that_this_node_cannot_run_is_refused_before_anything_changes(host: Any) -> None:
     before = pid(host)
 
-    run = behaviour.converge(SCENARIO, paperclip_version="2026.916.1")
+    run = converge(SCENARIO, paperclip_version="2026.916.1")
 
     assert run.returncode != 0
     assert "needs Node 24.11.0 or newer" in run.output
@@ -120,7 +108,7 @@ def test_a_version_that_this_node_cannot_run_is_refused_before_anything_changes(
 def test_the_way_back_to_an_older_version_is_refused(host: Any) -> None:
     answers(host, version="2026.831.1")
     try:
-        run = behaviour.converge(SCENARIO)
+        run = converge(SCENARIO)
     finally:
         answers(host)
 
@@ -131,14 +119,14 @@ def test_the_way_back_to_an_older_version_is_refused(host: Any) -> None:
 def test_an_installation_that_was_cut_off_is_never_run(host: Any) -> None:
     host.check_output("mkdir -p /usr/local/lib/aina-paperclip/2026.824.0.part/node_modules")
 
-    run = behaviour.converge(
+    run = converge(
         SCENARIO, paperclip_version="2026.824.0", paperclip_package_source="/no/such.tgz"
     )
 
     assert run.returncode != 0
     assert host.run("test -e /usr/local/lib/aina-paperclip/2026.824.0").rc == 1
     assert host.run(f"{SYSTEMCTL} is-active paperclipai").stdout == "active\n"
-    assert behaviour.converge(SCENARIO).returncode == 0
+    assert converge(SCENARIO).returncode == 0
     assert "2026.824.0.part" not in host.check_output("ls /usr/local/lib/aina-paperclip")
 
 
@@ -179,12 +167,12 @@ def test_an_exposed_port_is_refused(host: Any) -> None:
     answers(host, host="0.0.0.0")  # noqa: S104 - the very mistake
     restart(host)
     try:
-        run = behaviour.converge(SCENARIO)
+        run = converge(SCENARIO)
         asked = host.run("factory paperclip --exposed")
     finally:
         answers(host)
         restart(host)
-        wait(lambda: healthy(host))
+        until(lambda: healthy(host))
 
     assert run.returncode != 0
     assert asked.rc == 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from waiting import until
 
 # Stands for a chat and for the outside watcher: writes down what it is sent.
 OUTSIDE = r"""
@@ -56,14 +56,6 @@ def watchdog(host: Any, times: int = 1) -> dict[str, Any]:
         done = host.run("factory watchdog --json")
         assert done.rc in (0, 1), done.stdout + done.stderr
     return dict(json.loads(done.stdout))
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what is about to happen, a minute at the most: the machine has other things to do."""
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, inspect.getsource(holds)
-        time.sleep(0.5)
 
 
 def firing(document: dict[str, Any]) -> set[str]:

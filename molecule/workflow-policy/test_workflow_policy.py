@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-SCENARIO = Path(__file__).parent
-sys.path.insert(0, str(SCENARIO.parent / "shared"))
+from behaviour import converge
 
-from behaviour import converge  # noqa: E402 - lives beside the scenarios, in no package
+SCENARIO = Path(__file__).parent
 
 API = "https://github.workflow-policy/api/v3"
 NAME = "ainative-academy/aina-academy"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import converge
 
 SCENARIO = Path(__file__).parent
-sys.path.insert(0, str(SCENARIO.parent / "shared"))
-
-from behaviour import converge  # noqa: E402 - lives beside the scenarios, in no package
 
 CHECKOUT = "/srv/repos/example"
 AS_AGENT = "setpriv --reuid=agent --regid=agent --init-groups env HOME=/home/agent"

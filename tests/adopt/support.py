@@ -358,10 +358,3 @@ for runner in json.load(urllib.request.urlopen(request))["runners"]:
 def registrations(host: Host) -> list[str]:
     """Return all runners that GitHub has, as the host's own token shows them."""
     return sorted(host.on("python3", "-", stdin=_LIST_RUNNERS.encode()).splitlines())
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 180.0) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, f"not within {seconds:g} s: {what}"
-        time.sleep(0.5)

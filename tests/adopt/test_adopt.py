@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from waiting import until
 
 from adopt import support
 from adopt.support import Host
@@ -59,7 +60,7 @@ def prepare_rebuilt(host: Host) -> None:
 def job(rotten: Host, before: dict[str, str]) -> int:
     """A job that the runner of the old days works on."""
     number = support.queue_job("vds", JOB)
-    support.until(lambda: support.job(number)["status"] == "in_progress", "the beginning of a job")
+    until(lambda: support.job(number)["status"] == "in_progress", "the beginning of a job")
     return number
 
 
@@ -135,7 +136,7 @@ def test_adoption_takes_over_and_loses_nothing(
 def test_the_declared_runner_takes_the_next_job(rotten: Host) -> None:
     number = support.queue_job("vds", "echo $RUNNER_NAME")
 
-    support.until(lambda: support.job(number)["status"] == "completed", "a job")
+    until(lambda: support.job(number)["status"] == "completed", "a job")
 
     assert support.job(number)["log"] == "vds-aina-academy\n"
 
@@ -302,7 +303,7 @@ def test_a_boot_brings_everything_back_and_makes_up_for_what_it_missed_once(rebu
     rebuilt.wait_until_booted()
     time.sleep(5)
 
-    support.until(lambda: support.registrations(rebuilt) == [RUNNER_AT_GITHUB], "the runner")
+    until(lambda: support.registrations(rebuilt) == [RUNNER_AT_GITHUB], "the runner")
     assert rebuilt.shell(runs.format("janitor")).count("Starting ") == 1
     assert rebuilt.shell(runs.format("coo-ops-loop")).count("Starting ") == 0
     assert support.stray_daemons(rebuilt) == []

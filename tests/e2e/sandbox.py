@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,16 +50,6 @@ def finished_job(repository: str, number: int) -> Any:
     """Return a job at GitHub once it is over."""
     job = ask_github("GET", f"/job?repository={repository}&id={number}")
     return job if job["status"] == "completed" else None
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 180.0) -> Any:
-    """Return the condition's first true value."""
-    limit = time.monotonic() + seconds
-    while time.monotonic() < limit:
-        if value := condition():
-            return value
-        time.sleep(0.5)
-    raise AssertionError(f"not within {seconds:g} s: {what}")
 
 
 def traces() -> list[str]:

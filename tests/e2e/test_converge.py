@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from e2e import sandbox
 from e2e.sandbox import Clone
+from waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
@@ -108,9 +109,7 @@ def test_a_queued_ci_job_runs_in_a_fresh_container_and_leaves_nothing(blank: Clo
     before = sandbox.on_host("docker", "ps", "--all", "--quiet").splitlines()
 
     jobs = [sandbox.ask_github("POST", "/job", body)["id"] for _ in range(2)]
-    found = [
-        sandbox.until(partial(sandbox.finished_job, repository, job), f"job {job}") for job in jobs
-    ]
+    found = [until(partial(sandbox.finished_job, repository, job), f"job {job}") for job in jobs]
 
     assert [job["conclusion"] for job in found] == ["success", "success"]
     for job in found:
@@ -122,7 +121,7 @@ def test_a_queued_ci_job_runs_in_a_fresh_container_and_leaves_nothing(blank: Clo
     def settled() -> bool:
         return len(sandbox.on_host("docker", "ps", "--all", "--quiet").splitlines()) == len(before)
 
-    sandbox.until(settled, "as many containers as before")
+    until(settled, "as many containers as before")
 
 
 def test_a_drained_server_leaves_ci_jobs_waiting_until_it_works_again(blank: Clone) -> None:
@@ -137,7 +136,7 @@ def test_a_drained_server_leaves_ci_jobs_waiting_until_it_works_again(blank: Clo
         sandbox.ask_github("GET", f"/job?repository={repository}&id={number}")["status"] == "queued"
     )
     sandbox.on_host("factory", "drain", "--end")
-    job = sandbox.until(partial(sandbox.finished_job, repository, number), f"job {number}")
+    job = until(partial(sandbox.finished_job, repository, number), f"job {number}")
     assert job["conclusion"] == "success"
 
 

@@ -13,11 +13,13 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import waiting
 from simulator import Simulator
 from simulator.client import Client
 
@@ -44,7 +46,8 @@ from factory import effects
 REPOSITORY = "factory/demo"
 RUNNERS = f"/repos/{REPOSITORY}/actions/runners"
 PLATFORM = "linux-x64"
-SECONDS = 60.0
+# What is waited for here happens in this process.
+until = partial(waiting.until, pause_seconds=0.05)
 # Everything that a second of waiting may stand for in these tests.
 FAST = {
     "watch_seconds": 0.2,
@@ -67,16 +70,6 @@ def scenario(**more: Any) -> dict[str, Any]:
         "users": users,
         "repositories": [application, {"name": REPOSITORY, "private": True, **more}, other],
     }
-
-
-def until(condition: Callable[[], Any], what: str = "it", seconds: float = SECONDS) -> Any:
-    """Return the condition's first true value."""
-    limit = time.monotonic() + seconds
-    while time.monotonic() < limit:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen within {seconds:g} s")
 
 
 class KilledError(BaseException):

@@ -13,15 +13,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 SCENARIO = ROOT / "molecule/gh-actions-runner"
-sys.path.insert(0, str(ROOT / "molecule/shared"))
+sys.path[:0] = [str(ROOT / "molecule/shared"), str(ROOT / "tests")]
 
 from behaviour import Simulator, converge  # noqa: E402 - lives beside the scenarios, in no package
+from waiting import until  # noqa: E402 - the same
 
 HOST = "gh-actions-runner-host"
 GITHUB = Simulator("github.gh-actions-runner")
@@ -38,16 +38,6 @@ def on_host(script: str) -> str:
     """Return what a script prints on the host."""
     argv = ["docker", "exec", HOST, "bash", "-euc", script]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Return the condition's first true value."""
-    limit = time.monotonic() + 300
-    while time.monotonic() < limit:
-        if value := condition():
-            return value
-        time.sleep(0.2)
-    raise AssertionError("it took too long")
 
 
 def idle(slots: int = 2) -> None:

@@ -10,11 +10,13 @@ import stat
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import waiting
 from simulator import Simulator, stub_runner
 from simulator.client import Client
 
@@ -23,14 +25,7 @@ REPOSITORY = "factory/demo"
 RUNNERS = f"/repos/{REPOSITORY}/actions/runners"
 SECONDS = 60.0
 
-
-def until(condition: Callable[[], Any]) -> Any:
-    limit = time.monotonic() + SECONDS
-    while time.monotonic() < limit:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
+until = partial(waiting.until, pause_seconds=0.05)
 
 
 def is_running(pid: str) -> bool:
