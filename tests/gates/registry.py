@@ -40,3 +40,5 @@ SLOW: dict[str, Gate] = {
     "antsibull-docs": tools.antsibull_docs,
     **sanity.GATES,
 }
+
+ALL = {**FAST, **SLOW}

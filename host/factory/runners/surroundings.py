@@ -39,24 +39,22 @@ class Surroundings:
 
     def preflight(self) -> str:
         """Return what forbids to start a runner now; "" when nothing does."""
-        return next(filter(None, self._problems()), "")
+        return self._engine_problem() or self.recheck()
 
     def recheck(self) -> str:
         """Return what has come to forbid to start a container that is made already."""
         found = (self._guard(), self._disk(), walls.problem(self.hub.settings, self.run))
         return next(filter(None, found), "")
 
-    def _problems(self) -> Iterator[str]:
-        yield self._guard()
-        yield self._disk()
+    def _engine_problem(self) -> str:
         try:
             self._info = self.engine.info()
             self._image = image = self.image()
             if self.engine.image_id(image) is None:
-                yield f"there is no image {image}; converge the images, or set image for {self.instance.name}"
+                return f"there is no image {image}; converge the images, or set image for {self.instance.name}"
         except EngineError as error:
-            yield f"the container engine does not answer: {error}"
-        yield walls.problem(self.hub.settings, self.run)
+            return f"the container engine does not answer: {error}"
+        return ""
 
     def _guard(self) -> str:
         if self.hub.recorded(self.instance, self.hub.settings.timing.guard_max_age_seconds):
