@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,67 @@ def on_host(script: str) -> str:
     """Return what a shell command prints on the host."""
     argv = ["docker", "exec", HOST, "sh", "-c", script]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the host is reached: over SSH, as a server is."""
+
+    address: str
+    key: Path
+    known_hosts: Path
+
+    @property
+    def options(self) -> list[str]:
+        """Return the options of ``ssh`` that make up this way in."""
+        return [
+            "-o",
+            f"UserKnownHostsFile={self.known_hosts}",
+            "-o",
+            "StrictHostKeyChecking=accept-new",
+        ]
+
+    def of_ansible(self) -> list[str]:
+        """Return what says so to ansible-playbook: an inventory that goes over the sandbox's."""
+        variables = {
+            "ansible_connection": "ssh",
+            "ansible_host": self.address,
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(self.key),
+            "ansible_ssh_common_args": " ".join(self.options),
+        }
+        hosts = self.key.with_name("hosts.yml")
+        hosts.write_text(json.dumps({"factory": {"hosts": {"sandbox": variables}}}))
+        return ["--inventory", str(hosts)]
+
+    def of_pyinfra(self) -> list[str]:
+        """Return what says so to pyinfra."""
+        data = f"ssh_known_hosts_file={self.known_hosts}"
+        return ["--ssh-user", "root", "--ssh-key", str(self.key), "--data", data, self.address]
+
+    def of_ssh(self) -> list[str]:
+        """Return a command that runs its further words on the host."""
+        # One connection for all rounds, as Ansible keeps one.
+        shared = ["-o", "ControlMaster=auto", "-o", "ControlPersist=600s"]
+        shared += ["-o", f"ControlPath={self.key.with_name('control')}"]
+        return ["ssh", "-i", str(self.key), *self.options, *shared, f"root@{self.address}"]
+
+
+def open_access(directory: Path) -> Access:
+    """Give the host a server of SSH, and let this run in with a key of its own."""
+    key = directory / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    on_host(
+        "command -v /usr/sbin/sshd || { apt-get -qq update && "
+        "DEBIAN_FRONTEND=noninteractive apt-get -qqy install --no-install-recommends openssh-server; }; "
+        "systemctl start ssh; mkdir -p -m 700 /root/.ssh; "
+        f"echo '{key.with_suffix('.pub').read_text().strip()}' >/root/.ssh/authorized_keys"
+    )
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}\n{{end}}"
+    shown = subprocess.run(
+        ["docker", "inspect", "--format", form, HOST], capture_output=True, text=True, check=True
+    ).stdout
+    return Access(shown.split()[0], key, directory / "known_hosts")
 
 
 def declared_state(directory: Path) -> Path:
@@ -103,7 +165,10 @@ def main() -> int:
 def measure(scratch: Path, runs: int) -> dict[str, dict[str, Any]]:
     """Return medians per way."""
     recap = scratch / "recap.json"
-    state = declared_state(scratch)
+    (scratch / "access").mkdir()
+    access = open_access(scratch / "access")
+    (scratch / "state").mkdir()
+    state = declared_state(scratch / "state")
     on_host("rm -rf /opt/bench")
     subprocess.run(["docker", "cp", "--quiet", f"{state}/.", f"{HOST}:/opt/bench"], check=True)
     ways: dict[str, tuple[list[str], dict[str, str]]] = {
@@ -112,15 +177,16 @@ def measure(scratch: Path, runs: int) -> dict[str, dict[str, Any]]:
                 str(ROOT / ".venv/bin/ansible-playbook"),
                 "--inventory",
                 "inventory/sandbox",
+                *access.of_ansible(),
                 "playbooks/site.yml",
             ],
             {"AINA_RECAP_FILE": str(recap), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
         ),
         "pyinfra": (
-            [pyinfra_program(), "-y", f"@docker/{HOST}", str(HERE / "deploy.py")],
+            [pyinfra_program(), "-y", *access.of_pyinfra(), str(HERE / "deploy.py")],
             {"BENCH_STATE": str(state)},
         ),
-        "shell script": (["docker", "exec", HOST, "/opt/bench/setup.sh"], {}),
+        "shell script": ([*access.of_ssh(), "/opt/bench/setup.sh"], {}),
     }
     samples: dict[str, list[Sample]] = {name: [] for name in ways}
     for number in range(runs + 1):
