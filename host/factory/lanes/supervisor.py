@@ -291,13 +291,7 @@ class Lane:
     def _state(self, state: str, **more: Any) -> None:
         before = documents.read(self.directory / STATE) or {}
         document = {
-            "lane": self.name,
-            "project": self.project.name,
-            "repository": self.project.repository,
-            "issue": self.task.issue,
-            "is_conflict": self.task.is_conflict,
-            "engine": self.project.engine.name,
-            "model": self.project.model,
+            **self._head(),
             "supervisor": processes.identity(),
             "started_at": before.get("started_at") or documents.moment(time.time()),
             **{key: value for key, value in before.items() if key in ("base", "onto", "deadline")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -42,16 +43,23 @@ def from_sections(sections: Iterable[Section]) -> tuple[Project, ...]:
 
     """
     projects = tuple(_project(section) for section in sections)
-    for attribute in ("name", "path"):
-        seen: set[str] = set()
-        for project in projects:
-            value = getattr(project, attribute)
-            if value in seen:
-                raise ConfigurationError(
-                    f"configuration.projects: {attribute} {value!r} is declared twice"
-                )
-            seen.add(value)
+    refuse_twins("configuration.projects", projects, "name", "path")
     return projects
+
+
+def refuse_twins(place: str, projects: Iterable[object], *attributes: str) -> None:
+    """Refuse projects that share what is theirs alone; ``place`` names the list in the message.
+
+    Raises:
+        ConfigurationError: two have the same value of one of ``attributes``.
+
+    """
+    projects = tuple(projects)
+    for attribute in attributes:
+        values = Counter(getattr(project, attribute) for project in projects)
+        value, count = max(values.items(), key=lambda item: item[1], default=("", 0))
+        if count > 1:
+            raise ConfigurationError(f"{place}: {attribute} {value!r} is declared twice")
 
 
 def _project(section: Section) -> Project:

@@ -97,10 +97,7 @@ def from_section(section: Section) -> Settings:
         projects=tuple(_project(item) for item in section.sections("projects", ())),
     )
     section.done()
-    names = [project.name for project in settings.projects]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigurationError(f"{section.path}.projects: {twice[0]!r} is declared twice")
+    projects.refuse_twins(f"{section.path}.projects", settings.projects, "name")
     return settings
 
 

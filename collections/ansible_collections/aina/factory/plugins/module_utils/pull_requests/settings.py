@@ -58,13 +58,7 @@ def from_section(section: Section) -> Settings:
         projects=tuple(_project(item) for item in section.sections("projects", [])),
     )
     section.done()
-    for attribute in ("name", "repository"):
-        values = [getattr(project, attribute) for project in settings.projects]
-        twice = sorted({value for value in values if values.count(value) > 1})
-        if twice:
-            raise ConfigurationError(
-                f"marshal.projects: {attribute} {twice[0]!r} is declared twice"
-            )
+    projects.refuse_twins(f"{section.path}.projects", settings.projects, "name", "repository")
     return settings
 
 
