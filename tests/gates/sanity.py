@@ -6,16 +6,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from gates.tree import COLLECTION, ROOT, UnavailableError, files
-
-# Core and the Python it runs on here; requirements.lock maps one to the other.
-PAIRS = {"2.19": "3.11", "2.21": "3.13"}
+import cores
+from gates.tree import COLLECTION, UnavailableError, files
 
 # Where ansible-test cannot download its pip bootstrap script it names the place to save one at.
 BOOTSTRAP_WANTED = re.compile(r"can be manually downloaded and saved to: (\S+)")
@@ -28,48 +25,6 @@ subprocess.check_call([sys.executable, "-m", "ensurepip"])
 wanted = [word for word in sys.argv[1:] if word.startswith("pip==")]
 sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", *wanted]))
 """
-
-
-def _pythons(version: str) -> Iterator[str]:
-    yield sys.executable
-    on_path = shutil.which(f"python{version}")
-    if on_path:
-        yield on_path
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    yield from map(str, sorted(pyenv.glob(f"versions/{version}*/bin/python{version}")))
-
-
-def find_python(version: str) -> str:
-    """Return an interpreter of that version which runs; a pyenv shim may exist and not run."""
-    program = "import sys; print(sys.executable, '%d.%d' % sys.version_info[:2])"
-    for candidate in _pythons(version):
-        started = subprocess.run(
-            [candidate, "-c", program], capture_output=True, text=True, check=False
-        )
-        if started.returncode == 0 and started.stdout.split()[1] == version:
-            return started.stdout.split()[0]
-    raise UnavailableError(
-        f"no Python {version} on PATH or under pyenv; install python{version} with its venv module"
-    )
-
-
-def _environment(version: str) -> Path:
-    """Return a virtual environment of that Python with the locked packages."""
-    python = find_python(version)
-    if Path(python).is_relative_to(sys.prefix):
-        return Path(sys.prefix)
-    venv = ROOT / f".venv-{version}"
-    program = 'source script/lib.sh && ensure_venv "$1" "$2"'
-    subprocess.run(["bash", "-c", program, "-", python, str(venv)], cwd=ROOT, check=True)
-    return venv
-
-
-def _core(venv: Path) -> str:
-    program = "import ansible.release; print(ansible.release.__version__)"
-    started = subprocess.run(
-        [venv / "bin/python", "-c", program], capture_output=True, text=True, check=True
-    )
-    return started.stdout.strip()
 
 
 def _sanity(collection: Path, venv: Path, python: str) -> subprocess.CompletedProcess[str]:
@@ -98,10 +53,11 @@ def _findings(output: str) -> str:
 
 def sanity(core: str, root: Path) -> str:
     """Run every sanity test on a copy, so that its output stays out of the checkout."""
-    python = PAIRS[core]
-    venv = _environment(python)
-    if not _core(venv).startswith(f"{core}."):
-        raise AssertionError(f"{venv} has core {_core(venv)}, not {core}; see requirements.lock")
+    try:
+        venv = cores.environment(core)
+    except cores.NoPythonError as error:
+        raise UnavailableError(str(error)) from error
+    python = cores.PAIRS[core]
     with tempfile.TemporaryDirectory(prefix="aina-factory-sanity-") as temporary:
         collection = Path(temporary) / "ansible_collections/aina/factory"
         for path in files(root, str(COLLECTION)):
@@ -119,5 +75,5 @@ def sanity(core: str, root: Path) -> str:
 
 
 GATES: dict[str, Callable[[Path], str]] = {
-    f"sanity-{core}": partial(sanity, core) for core in PAIRS
+    f"sanity-{core}": partial(sanity, core) for core in cores.PAIRS
 }
