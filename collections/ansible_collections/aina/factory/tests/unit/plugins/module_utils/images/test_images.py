@@ -118,7 +118,10 @@ def test_a_version_stands_for_all_that_begin_with_it(
             {"base": {"image": "ubuntu"}},
             "images.base.image is 'ubuntu'; it must be an image with its tag",
         ),
-        ({"projects": [{"name": "a"}, {"name": "a"}]}, "images.projects: name 'a' is declared twice"),
+        (
+            {"projects": [{"name": "a"}, {"name": "a"}]},
+            "images.projects: name 'a' is declared twice",
+        ),
         (
             {"projects": [{"name": "a", "toolchain": {"node": 22}}]},
             "node is 22; it must be a string",
