@@ -617,6 +617,45 @@ def test_work_that_github_did_not_take_is_delivered_later(
     )
 
 
+# Turns the mark that a file cannot be removed, by anybody, on and off; the host itself has no right to it.
+IMMUTABLE = """
+import fcntl, os, struct, sys
+file = os.open(sys.argv[1], os.O_RDONLY)
+(flags,) = struct.unpack("l", fcntl.ioctl(file, 0x80086601, struct.pack("l", 0)))
+fcntl.ioctl(file, 0x40086602, struct.pack("l", flags ^ 0x10))
+"""
+
+
+def toggle_immutable(path: str) -> None:
+    ask = ["docker", "inspect", "--format={{.Config.Image}}", HOST]
+    image = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    argv = ["docker", "run", "--rm", "--network=none", "--cap-add=LINUX_IMMUTABLE"]
+    argv += [f"--volumes-from={HOST}", "--entrypoint=python3", image, "-c", IMMUTABLE, path]
+    subprocess.run(argv, capture_output=True, check=True)
+
+
+def test_a_container_that_the_engine_cannot_remove_holds_no_lane_up(host: Any) -> None:
+    name = start(host, issue(host, COMMIT.format("stuck"), "run: sleep 3"))
+    own = host.check_output(f"docker inspect --format '{{{{.Id}}}}' factory-lane-{name}")
+    stuck = f"/var/lib/docker/containers/{own}/stuck"
+    host.check_output(f"touch {stuck}")
+    toggle_immutable(stuck)
+    try:
+        done = result(host, name)
+        left = host.run("docker ps --all --quiet --no-trunc --filter label=lane").stdout
+    finally:
+        toggle_immutable(stuck)
+    host.check_output("factory lane reap")
+
+    assert (done["outcome"], done["pull_request"] is None) == ("changed", False), done
+    assert done["residue"] == [{"kind": "container", "name": name}]
+    assert left.strip() == own
+    assert host.run("docker ps --all --quiet --filter label=lane").stdout == ""
+    assert result(host, name) == done
+    known = json.loads(host.check_output(f"cat {LANES}/residue.json"))["differences"]
+    assert name not in {item["name"] for item in known}
+
+
 def test_what_a_lane_leaves_is_an_alert_until_it_is_gone(host: Any) -> None:
     name = start(host, issue(host, "run: sleep 5"))
     host.check_output("docker volume create left-over")

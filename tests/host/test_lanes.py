@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import socketserver
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import LANE_COMMAND
 from factory import codex_lane, run_lane
-from factory.lanes import processes, transcript
+from factory.lanes import engine, processes, transcript
 
 
 @pytest.mark.parametrize(
@@ -130,6 +133,40 @@ def test_a_transcript_is_cut_into_lines_wherever_its_pieces_end(size: int) -> No
     for start in range(0, len(content), size):
         found += lines.feed(content[start : start + size])
     assert [*found, *lines.end()] == [b"one", b"", b"two", b"three"]
+
+
+def test_a_lane_ends_when_its_container_does_whatever_becomes_of_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine that is played here says when a container has ended, and never removes it."""
+    has_ended, is_over = threading.Event(), threading.Event()
+
+    class Engine(http.server.BaseHTTPRequestHandler):
+        def address_string(self) -> str:
+            return ""
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            (has_ended if "condition=next-exit" in self.path else is_over).wait(60)
+            self.wfile.write(b'{"StatusCode": 7}')
+
+    path = tmp_path / "engine.sock"
+    monkeypatch.setattr(engine, "SOCKET", str(path))
+    with socketserver.ThreadingUnixStreamServer(str(path), Engine) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        box = engine.Box("0a1b2c3d")
+        box.watch(60)
+        before = box.wait(0.05)
+        has_ended.set()
+        after = box.wait(30)
+        is_over.set()
+        server.shutdown()
+
+    assert (before, after, box.status) == (False, True, 7)
 
 
 def test_a_process_is_known_by_more_than_its_number() -> None:

@@ -119,7 +119,7 @@ class Box:
                 yield kind == _STDERR, stream.read(size)
 
     def wait(self, seconds: float) -> bool:
-        """Return, after ``seconds`` at most, whether it is gone; ``status`` is what it ended with.
+        """Return, after ``seconds`` at most, whether it ended; ``status`` is what it ended with.
 
         That is ``None`` when the engine was lost meanwhile.
         """
@@ -158,21 +158,22 @@ class Box:
         """
         connection = Connection(SOCKET, seconds)
         try:
-            connection.request("POST", f"/containers/{self.id}/wait?condition=removed")
-            # It answers at once, and says the rest when the container is gone.
+            # Not its removal: whatever keeps the engine from that does not keep the lane waiting.
+            connection.request("POST", f"/containers/{self.id}/wait?condition=next-exit")
+            # It answers at once, and says the rest when the container has ended.
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise EngineError(f"the engine does not answer at {SOCKET}: {error}") from error
         if answer.status != 200:
             raise EngineError(f"the engine does not watch {self.id[:12]}: {answer.read()!r}")
 
-        def until_removed() -> None:
+        def until_ended() -> None:
             with contextlib.suppress(OSError, http.client.HTTPException, ValueError, KeyError):
                 self.status = int(json.loads(answer.read())["StatusCode"])
             connection.close()
             self._ended.set()
 
-        threading.Thread(target=until_removed, daemon=True).start()
+        threading.Thread(target=until_ended, daemon=True).start()
 
 
 def start(name: str, creation: Mapping[str, Any], watch_seconds: float) -> Box:

@@ -62,6 +62,8 @@ _RESIDUE_LOOKS, _RESIDUE_SECONDS = 3, 0.5
 _HANDOVER_SECONDS = 60
 # An engine that was killed is started again by then.
 _ENGINE_WAIT_SECONDS = 90.0
+# How long the engine, which is at work, may take to remove a container.
+_REMOVAL_SECONDS, _REMOVAL_POLL_SECONDS = 10.0, 0.05
 _SESSION = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
 
 _log = logging.getLogger(__name__)
@@ -219,7 +221,7 @@ class Lane:
             # Beside the start: a running container stands on what it uses, so that is none of its leftovers.
             seen = pool.submit(engine.snapshot, Path(self.settings.run_dir))
             self._supervise(box)
-        self._last_rites()
+        self._last_rites(box)
         result = self._conclude(box.status, assigned, asked_at, started_at)
         with contextlib.suppress(OSError):
             wicket.ask("close", self.name)
@@ -450,25 +452,31 @@ class Lane:
         if handover.is_final:
             self._final = handover
 
-    def _last_rites(self) -> None:
-        """Make sure that no container is left, rescuing what it holds if its client died."""
+    def _last_rites(self, box: engine.Box) -> None:
+        """Make sure that no container is left, rescuing what it holds if its end was not seen."""
         limit = self.project.limits.bundle_max_mib * MIB
-        deadline = time.monotonic() + _ENGINE_WAIT_SECONDS
+        deadline, is_asked = time.monotonic() + _ENGINE_WAIT_SECONDS, False
         while True:
+            trouble, pause = "the engine does not remove its container", _REMOVAL_POLL_SECONDS
             try:
-                for item in engine.lanes():
-                    if item.lane != self.name:
-                        continue
-                    if item.running and self._final is None and not self._broken:
+                own = [item for item in engine.lanes() if item.lane == self.name]
+                if not own:
+                    return
+                for item in own:
+                    is_lost = box.status is None and item.running
+                    if is_lost and self._final is None and not self._broken:
                         self._ended_by = self._ended_by or "the loss of the engine"
                         rescued(self, engine.rescue(item.id, limit))
+                if not is_asked:
+                    deadline, is_asked = time.monotonic() + _REMOVAL_SECONDS, True
+                for item in own:
                     engine.remove(item.id)
-                return
             except engine.EngineError as error:
-                if time.monotonic() >= deadline:
-                    _log.warning("lane %s: %s; the reaper goes on", self.name, error)
-                    return
-                time.sleep(1)
+                trouble, pause = str(error), 1.0
+            if time.monotonic() >= deadline:
+                _log.warning("lane %s: %s; the reaper goes on", self.name, trouble)
+                return
+            time.sleep(pause)
 
     # --- What came of it ---------------------------------------------------------------
 

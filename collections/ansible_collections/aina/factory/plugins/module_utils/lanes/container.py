@@ -21,6 +21,8 @@ HOME, WORK, MIRROR, STORE, GATEWAY, SEED = (
     "/seed",
 )
 STOP_SECONDS = 10
+# Its supervisor ends a lane at its time limit and says so; by itself it ends this much later, should nobody.
+UNWATCHED_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _environment(project: LaneProject, place: Place) -> Sequence[tuple[str, str]
         ("LANE_HOME", engine.home),
         ("LANE_INSTRUCTIONS", engine.instructions),
         ("LANE_SESSIONS", engine.sessions),
-        ("LANE_TIMEOUT_SECONDS", f"{limits.timeout_seconds:.0f}"),
+        ("LANE_TIMEOUT_SECONDS", f"{limits.timeout_seconds + UNWATCHED_SECONDS:.0f}"),
         ("HTTPS_PROXY", "http://127.0.0.1:3128"),
         ("https_proxy", "http://127.0.0.1:3128"),
         ("NO_PROXY", "127.0.0.1"),

@@ -166,6 +166,12 @@ def test_an_agents_words_are_one_argument_each_whatever_they_are() -> None:
     assert engine.argv("m", "high", session="id-1")[-2:] == ["id-1", "-"]
 
 
+def test_an_agent_ends_by_itself_only_when_its_supervisor_has_not_ended_it() -> None:
+    (project,) = settings(project={"timeout_minutes": 3}).projects
+    environment = dict(item.split("=", 1) for item in container.creation(project, place())["Env"])
+    assert int(environment["LANE_TIMEOUT_SECONDS"]) > 180
+
+
 def frame(kind: str, link: str = "", **members: bytes) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
