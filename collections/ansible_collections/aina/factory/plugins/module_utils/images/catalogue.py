@@ -18,10 +18,11 @@ from ansible_collections.aina.factory.plugins.module_utils.images.settings impor
 
 FOUNDATION = "factory-base"
 CI = "ci"
+LANE = "lane"
 # What is built on the foundation, and needs nothing but its own directory.
 PINS = "package.json"
 AGENTS = "AGENTS.md"
-_PLAIN = ("lane",)
+_PLAIN = (LANE,)
 _KINDS = (CI, *_PLAIN)
 
 
@@ -142,7 +143,7 @@ def _spec(
 
 
 def _of_project(settings: Settings, project: ProjectImages, kind: str, parent: Spec) -> list[Spec]:
-    """Return the images of one project: its tools, then its own Dockerfile, then its AGENTS.md.
+    """Return the images of one project: its agent, its tools, its own Dockerfile, its AGENTS.md.
 
     The last of them carries the project's name; the ones below it say what they add.
     """
@@ -154,13 +155,20 @@ def _of_project(settings: Settings, project: ProjectImages, kind: str, parent: S
     }
     has_own = Path(settings.source_dir, own, "Dockerfile").is_file()
     agents = Path(settings.source_dir, own, AGENTS)
+    engine = f"engines/{project.engine}"
     steps: list[tuple[str, str, Mapping[str, str], tuple[Artifact, ...]]] = []
+    if (
+        kind == LANE
+        and project.engine
+        and Path(settings.source_dir, engine, "Dockerfile").is_file()
+    ):
+        steps.append(("engine", engine, {}, ()))
     if asked or (project.toolchain and not has_own):
         upper = {tool.upper(): version for tool, version in asked.items()}
         steps.append(("toolchain", "toolchain", upper, ()))
     if has_own:
         steps.append(("own", own, {}, ()))
-    if kind == "lane" and agents.is_file():
+    if kind == LANE and agents.is_file():
         digest = hashlib.sha256(agents.read_bytes()).hexdigest()
         steps.append(("agents", "lane-agents", {}, (Artifact(AGENTS, str(agents), digest),)))
     found: list[Spec] = []

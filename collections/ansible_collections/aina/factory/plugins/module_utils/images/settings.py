@@ -22,6 +22,7 @@ _VERSION = re.compile(r"\d+(\.\d+){0,2}\Z")
 _DIGEST = re.compile(r"([0-9a-f]{64})?\Z")
 _RELEASE = re.compile(r"(latest|\d+\.\d+\.\d+)\Z")
 _URL = re.compile(r"https://[^\s/]+(/[^\s]*)?\Z")
+_OPTIONAL_NAME = re.compile(r"([a-z0-9][a-z0-9-]*)?\Z")
 _OPTIONAL_PATH = re.compile(r"(/.*)?\Z")
 
 
@@ -56,10 +57,11 @@ class RunnerWish:
 
 @dataclass(frozen=True)
 class ProjectImages:
-    """What one project's images hold beside the common ones."""
+    """What one project's images hold beside the common ones; ``engine`` is its lanes' agent."""
 
     name: str
     toolchain: Mapping[str, str] = field(default_factory=dict)
+    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,9 @@ def _project(section: Section) -> ProjectImages:
     project = ProjectImages(
         section.matching("name", projects.NAME, "be lower-case letters, digits and dashes"),
         toolchain,
+        section.matching(
+            "engine", _OPTIONAL_NAME, "be lower-case letters, digits and dashes, or empty", ""
+        ),
     )
     section.done()
     return project

@@ -47,7 +47,15 @@ def settings(tree: Path, **values: Any) -> Settings:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for name in ("factory-base", "ci", "lane", "lane-agents", "toolchain", "projects/shop"):
+    for name in (
+        "factory-base",
+        "ci",
+        "lane",
+        "lane-agents",
+        "toolchain",
+        "engines/other",
+        "projects/shop",
+    ):
         directory = tmp_path / name
         directory.mkdir(parents=True)
         (directory / "Dockerfile").write_text(f"# {name}\n")
@@ -73,23 +81,28 @@ def test_without_projects_there_are_the_common_images(tree: Path) -> None:
 def test_a_project_has_its_tools_then_its_dockerfile_then_its_instructions(tree: Path) -> None:
     projects = [
         {"name": "plain"},
+        {"name": "agent", "engine": "other"},
+        {"name": "known", "engine": "codex"},
         {"name": "same", "toolchain": {"node": "22", "pnpm": "10.11.0"}},
-        {"name": "shop", "toolchain": {"node": "20"}},
+        {"name": "shop", "engine": "other", "toolchain": {"node": "20"}},
     ]
     found = catalogue(settings(tree, projects=projects), RUNNER)
 
     listed = names(found)
     assert {name: parent for name, parent in listed.items() if "-" in name[4:]} == {
         "factory-base": "",
+        "agent-lane": "lane",
         "same-ci": "ci",
         "same-lane": "lane",
         "shop-ci-toolchain": "ci",
         "shop-ci": "shop-ci-toolchain",
-        "shop-lane-toolchain": "lane",
+        "shop-lane-engine": "lane",
+        "shop-lane-toolchain": "shop-lane-engine",
         "shop-lane-own": "shop-lane-toolchain",
         "shop-lane": "shop-lane-own",
     }
     by_name = {spec.name: spec for spec in found}
+    assert by_name["agent-lane"].context == str(tree / "engines/other")
     assert by_name["same-ci"].arguments == {}
     assert by_name["shop-ci-toolchain"].arguments == {"NODE": "20"}
     assert by_name["shop-lane"].expected["node"] == "20"
@@ -129,6 +142,10 @@ def test_a_version_stands_for_all_that_begin_with_it(
         (
             {"projects": [{"name": "a", "toolchain": {"cobol": "1"}}]},
             "toolchain.cobol is not known",
+        ),
+        (
+            {"projects": [{"name": "a", "engine": "../x"}]},
+            "engine is '../x'; it must be lower-case",
         ),
         (
             {"runner": {"version": "2.336"}},
