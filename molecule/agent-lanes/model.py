@@ -1,7 +1,8 @@
 """A model that is played: it does what the issue tells it to, line by line.
 
-``run: COMMAND`` is one tool call, ``play: NAME`` one way to misbehave. What was asked, and
-with which key, is appended to /srv/model/asked.jsonl.
+``run: COMMAND`` is one tool call, ``play: NAME`` one way to misbehave, ``helper: MODEL`` a call
+for another agent that has a smaller model. What was asked, and with which key, is appended to
+/srv/model/asked.jsonl.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Model(BaseHTTPRequestHandler):
                 "at": time.time(),
             }
             file.write(json.dumps({**line, "tools": request.get("tools")}) + "\n")
-        if self.path == "/v1/messages":
-            self.answer_message()
+        if self.path.startswith("/v1/messages"):
+            self.answer_message(request)
             return
         prompt = "\n".join(
             part.get("text", "")
@@ -85,10 +86,59 @@ class Model(BaseHTTPRequestHandler):
             },
         )
 
-    def answer_message(self) -> None:
+    def answer_message(self, request: dict[str, Any]) -> None:
+        """Answer in the form of the other API: a tool call or the last words, in pieces."""
+        parts = [
+            part
+            for message in request["messages"]
+            if message["role"] == "user"
+            for part in (
+                [{"type": "text", "text": message["content"]}]
+                if isinstance(message["content"], str)
+                else message["content"]
+            )
+        ]
+        prompt = "\n".join(part["text"] for part in parts if part["type"] == "text")
+        calls = re.findall(r"^(run|helper): (.*?)\s*$", prompt, re.MULTILINE)
+        done = sum(part["type"] == "tool_result" for part in parts)
+        block: dict[str, Any] = {"type": "text", "text": ""}
+        delta, reason = {"type": "text_delta", "text": "all done"}, "end_turn"
+        if done < len(calls):
+            kind, words = calls[done]
+            name, asked = "Bash", {"command": words, "description": "Do what the issue says"}
+            if kind == "helper":
+                name, asked = "Agent", {"description": "Help", "prompt": "Help.", "model": words}
+                asked["subagent_type"] = "general-purpose"
+            block = {"type": "tool_use", "id": f"toolu_{done}", "name": name, "input": {}}
+            delta, reason = (
+                {"type": "input_json_delta", "partial_json": json.dumps(asked)},
+                "tool_use",
+            )
+        start = {
+            "id": f"msg_{done}",
+            "type": "message",
+            "role": "assistant",
+            "model": request["model"],
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": {
+                "input_tokens": 30,
+                "cache_creation_input_tokens": 40,
+                "cache_read_input_tokens": 30,
+                "output_tokens": 1,
+            },
+        }
         self.events(
-            {"type": "message_start", "message": {"usage": {"input_tokens": 30}}},
-            {"type": "message_delta", "usage": {"output_tokens": 5}},
+            {"type": "message_start", "message": start},
+            {"type": "content_block_start", "index": 0, "content_block": block},
+            {"type": "content_block_delta", "index": 0, "delta": delta},
+            {"type": "content_block_stop", "index": 0},
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": reason, "stop_sequence": None},
+                "usage": {"output_tokens": 7},
+            },
             {"type": "message_stop"},
         )
 

@@ -135,6 +135,47 @@ def test_a_transcript_is_cut_into_lines_wherever_its_pieces_end(size: int) -> No
     assert [*found, *lines.end()] == [b"one", b"", b"two", b"three"]
 
 
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (
+            {
+                "type": "item.started",
+                "item": {"type": "command_execution", "command": "make\ntest"},
+            },
+            "▸ make test",
+        ),
+        # Of agents whose events nobody here knows.
+        (
+            {
+                "type": "assistant",
+                "message": {"model": "m", "content": [{"input": {"command": "make test"}}]},
+            },
+            "· assistant make test",
+        ),
+        (
+            {"type": "user", "message": {"content": [{"type": "x", "content": "3 passed"}]}},
+            "· user 3 passed",
+        ),
+        ({"type": "system", "tools": ["Bash"], "cwd": "/work"}, "· system"),
+        (
+            {"type": "end", "a": {"b": [[{"text": "  "}], {"text": "x" * 200}]}},
+            "· end " + "x" * 160,
+        ),
+        ({"no": "type"}, ""),
+    ],
+)
+def test_every_agents_events_are_a_line_each(event: dict[str, Any], words: str) -> None:
+    assert transcript.describe(event) == words
+
+
+def test_an_event_without_end_to_its_depth_is_still_a_line() -> None:
+    event: dict[str, Any] = {"text": "deep"}
+    for _level in range(5000):
+        event = {"in": event}
+    assert transcript.describe({"type": "odd", "in": event}) == "· odd"
+
+
 def test_a_lane_ends_when_its_container_does_whatever_becomes_of_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,8 +159,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             address.hostname or "", address.port, context=lane.context, timeout=ANSWER_SECONDS
         )
         try:
-            headers = {n: v for n, v in self.headers.items() if n.lower() not in _DROPPED}
-            headers.pop(route.header, None)
+            dropped = _DROPPED | {route.header.lower()}
+            headers = {n: v for n, v in self.headers.items() if n.lower() not in dropped}
             headers[route.header] = route.value.replace("{key}", lane.key(route.credential))
             connection.request("POST", f"{address.path}{route.path}", body, headers)
             answer = connection.getresponse()

@@ -120,4 +120,21 @@ def describe(event: dict[str, Any]) -> str:
         words = item.get("command") or item.get("text") or item.get("message") or item.get("type")
         mark = "▸" if kind == "item.started" else "▪"
         return f"{mark} {' '.join(str(words).split())[:160]}"
-    return f"· {kind}" if kind else ""
+    return f"· {kind} {_telling(event)}".rstrip() if kind else ""
+
+
+# What people want to read of an event whose form nobody here knows, the most telling first.
+_TELLING = ("command", "text", "result", "message", "content", "file_path")
+_TELLING_MAX_DEPTH = 8
+
+
+def _telling(value: Any, depth: int = 0) -> str:
+    """Return the first words of an event that say something, wherever they lie."""
+    if depth > _TELLING_MAX_DEPTH:
+        return ""
+    if isinstance(value, dict):
+        for name in _TELLING:
+            if isinstance(value.get(name), str) and value[name].strip():
+                return " ".join(value[name].split())[:160]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((words for part in parts if (words := _telling(part, depth + 1))), "")

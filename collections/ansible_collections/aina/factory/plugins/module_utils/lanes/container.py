@@ -148,5 +148,5 @@ def _environment(project: LaneProject, place: Place) -> Sequence[tuple[str, str]
         ("https_proxy", "http://127.0.0.1:3128"),
         ("NO_PROXY", "127.0.0.1"),
         ("no_proxy", "127.0.0.1"),
-        *sorted(engine.environment.items()),
+        *sorted(engine.variables(project.model, project.effort).items()),
     )

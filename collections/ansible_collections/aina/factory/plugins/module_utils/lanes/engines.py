@@ -27,11 +27,13 @@ CODEX: Mapping[str, Any] = {
         *("--dangerously-bypass-approvals-and-sandbox", "--model", "{model}"),
         *("-c", "model_reasoning_effort={effort}", "--skip-git-repo-check", "{session}", "-"),
     ],
+    "model": "gpt-5.5",
     "home": "codex",
     "environment": {"CODEX_HOME": "/home/lane/.codex"},
     "instructions": ".codex/AGENTS.md",
     "sessions": ".codex/sessions",
     "session_event": {"type": "thread.started", "field": "thread_id"},
+    "guarded_paths": [".codex/", "AGENTS.md"],
     "route": {
         "path": "/v1/responses",
         "upstream": "https://api.openai.com",
@@ -43,7 +45,8 @@ CODEX: Mapping[str, Any] = {
             {
                 "event": "response.completed",
                 "at": ["response", "usage"],
-                "fields": ["input_tokens", "output_tokens"],
+                "input": ["input_tokens"],
+                "output": ["output_tokens"],
             }
         ],
     },
@@ -52,11 +55,15 @@ CODEX: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Usage:
-    """Where one kind of event of the stream says how many tokens were used."""
+    """Where one kind of event of the stream says how many tokens were used, by its field names.
+
+    What goes in may be counted in parts, such as that which was cached.
+    """
 
     event: str
     at: tuple[str, ...]
-    fields: tuple[str, ...]
+    input: tuple[str, ...]
+    output: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -74,28 +81,41 @@ class Route:
 
 @dataclass(frozen=True)
 class Engine:
-    """One agent; ``home`` names the template in the image, paths are below the lane's home."""
+    """One agent; ``home`` names the template in the image, paths are below the lane's home.
+
+    ``model`` and ``effort`` are those of a project that names none, ``guarded_paths`` what in a
+    repository steers this agent.
+    """
 
     name: str
     command: tuple[str, ...]
     resume_command: tuple[str, ...]
+    model: str
+    effort: str
     home: str
     environment: Mapping[str, str]
     instructions: str
     sessions: str
     session_event: tuple[str, str]
+    guarded_paths: tuple[str, ...]
     route: Route
 
     def argv(self, model: str, effort: str, session: str = "") -> list[str]:
         """Return the agent's own argument list, resuming ``session`` when there is one."""
         words = self.resume_command if session else self.command
-        values = {"{model}": model, "{effort}": effort, "{session}": session}
-        found = []
-        for word in words:
-            for name, value in values.items():
-                word = word.replace(name, value)
-            found.append(word)
-        return found
+        values = {"model": model, "effort": effort, "session": session}
+        return [_filled(word, values) for word in words]
+
+    def variables(self, model: str, effort: str) -> dict[str, str]:
+        """Return the agent's environment."""
+        values = {"model": model, "effort": effort}
+        return {name: _filled(value, values) for name, value in self.environment.items()}
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
 
 
 def from_value(given: Any, path: str) -> dict[str, Engine]:
@@ -125,11 +145,14 @@ def _engine(name: str, section: Section) -> Engine:
         name=name,
         command=tuple(command),
         resume_command=tuple(section.strings("resume_command", ())),
+        model=section.text("model", ""),
+        effort=section.text("effort", "high"),
         home=section.text("home"),
         environment=section.mapping_of_strings("environment", {}),
         instructions=section.text("instructions", ""),
         sessions=section.text("sessions", ""),
         session_event=_session_event(section.section("session_event", {})),
+        guarded_paths=tuple(section.strings("guarded_paths", ())),
         route=_route(section.section("route")),
     )
     section.done()
@@ -174,7 +197,10 @@ def _route(section: Section) -> Route:
 
 def _usage(section: Section) -> Usage:
     usage = Usage(
-        section.text("event"), tuple(section.strings("at")), tuple(section.strings("fields"))
+        event=section.text("event"),
+        at=tuple(section.strings("at")),
+        input=tuple(section.strings("input", ())),
+        output=tuple(section.strings("output", ())),
     )
     section.done()
     return usage

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.lanes.engines import Route
+from ansible_collections.aina.factory.plugins.module_utils.lanes.engines import Route, Usage
 
 REQUEST_MAX_BYTES = 32 << 20
 # Without any word on usage a request is charged by its size, so that silence costs something.
@@ -30,13 +30,7 @@ class Permit:
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        route = {
-            **vars(self.route),
-            "usage": [
-                {"event": item.event, "at": list(item.at), "fields": list(item.fields)}
-                for item in self.route.usage
-            ],
-        }
+        route = {**vars(self.route), "usage": [vars(item) for item in self.route.usage]}
         return {
             **vars(self),
             "route": route,
@@ -179,12 +173,19 @@ class Stream:
                 value: Any = event
                 for key in rule.at:
                     value = value.get(key) if isinstance(value, dict) else None
-                if isinstance(value, dict):
-                    self._seen[rule.event] = {
-                        name: int(value[name])
-                        for name in rule.fields
-                        if isinstance(value.get(name), int) and not isinstance(value[name], bool)
-                    }
+                counts = _counts(value, rule) if isinstance(value, dict) else {}
+                if counts:
+                    self._seen[rule.event] = counts
+
+
+def _counts(usage: Mapping[str, Any], rule: Usage) -> dict[str, int]:
+    """Return how many tokens went in and came out; a kind of which nothing is said is left out."""
+    found: dict[str, int] = {}
+    for kind, names in (("input_tokens", rule.input), ("output_tokens", rule.output)):
+        said = [usage[name] for name in names if type(usage.get(name)) is int]
+        if said:
+            found[kind] = sum(said)
+    return found
 
 
 def permit_from_document(document: Mapping[str, Any], route: Route) -> Permit:

@@ -181,7 +181,10 @@ def _github(section: Section) -> GitHub:
 
 def _project(section: Section, known: Mapping[str, Engine]) -> LaneProject:
     name = section.matching("name", projects.NAME, "be lower-case letters, digits and dashes")
-    model = section.matching("model", _MODEL, "be a model's name", "gpt-5.5")
+    engine = known[section.text("engine", engines.DEFAULT, choices=sorted(known))]
+    model = section.matching("model", _MODEL, "be a model's name", engine.model)
+    # Whichever agent a change would steer, a person looks at it.
+    steering = sorted({path for each in known.values() for path in each.guarded_paths})
     project = LaneProject(
         name=name,
         repository=section.matching(
@@ -192,12 +195,12 @@ def _project(section: Section, known: Mapping[str, Engine]) -> LaneProject:
             "image", _IMAGE, "be an image with its tag", "aina-factory/lane:current"
         ),
         concurrency=section.integer("concurrency", 4, minimum=1, maximum=256),
-        engine=known[section.text("engine", engines.DEFAULT, choices=sorted(known))],
+        engine=engine,
         model=model,
         models=(model, *section.strings("models", ())),
-        effort=section.matching("effort", _MODEL, "be a word such as high", "high"),
+        effort=section.matching("effort", _MODEL, "be a word such as high", engine.effort),
         limits=_limits(section),
-        guarded_paths=tuple(section.strings("guarded_paths", (".github/", ".codex/", "AGENTS.md"))),
+        guarded_paths=tuple(section.strings("guarded_paths", (".github/", *steering))),
         guarded_label=section.text("guarded_label", "guarded-paths"),
         draft=section.boolean("draft", False),
         dispatch=_dispatch(section.section("dispatch", {})),

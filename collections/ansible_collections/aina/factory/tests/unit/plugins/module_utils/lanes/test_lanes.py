@@ -85,6 +85,20 @@ def test_only_a_lane_is_a_lane(word: str) -> None:
     assert identity.branch(7, identity.lane_id("demo", 7, "0a1b2c3d")) == "lane/7-0a1b2c3d"
 
 
+# Another shape of stream: parts of what goes in, in an event of its own.
+MESSAGES: dict[str, Any] = {
+    "path": "/v1/messages?beta=true",
+    "upstream": "https://messages.example.com",
+    "header": "X-Api-Key",
+    "credential": "x",
+    "completed_event": "message_stop",
+    "usage": [
+        {"event": "message_start", "at": ["message", "usage"], "input": ["input_tokens", "cached"]},
+        {"event": "message_delta", "at": ["usage"], "output": ["output_tokens"]},
+    ],
+}
+
+
 def place(**changes: Any) -> container.Place:
     values = {
         "lane": "demo-7-0a1b2c3d",
@@ -170,6 +184,27 @@ def test_an_agent_ends_by_itself_only_when_its_supervisor_has_not_ended_it() -> 
     (project,) = settings(project={"timeout_minutes": 3}).projects
     environment = dict(item.split("=", 1) for item in container.creation(project, place())["Env"])
     assert int(environment["LANE_TIMEOUT_SECONDS"]) > 180
+
+
+def test_a_project_has_its_agents_model_and_guards_what_steers_any_agent() -> None:
+    (codex,) = settings().projects
+    own: dict[str, Any] = {
+        "command": ["x", "{model}"],
+        "home": "x",
+        "model": "m-1",
+        "guarded_paths": [".x/"],
+    }
+    own |= {"environment": {"SMALL": "{model}", "EFFORT": "{effort}"}, "route": MESSAGES}
+    (other,) = settings(engines={"x": own}, project={"engine": "x"}).projects
+    (named,) = settings(engines={"x": own}, project={"engine": "x", "model": "m-2"}).projects
+
+    assert (codex.model, codex.effort) == ("gpt-5.5", "high")
+    assert (other.model, other.models, named.models) == ("m-1", ("m-1",), ("m-2",))
+    assert other.guarded_paths == (".github/", ".codex/", ".x/", "AGENTS.md")
+    environment = container.creation(named, place())["Env"]
+    assert {"SMALL=m-2", "EFFORT=high"} < set(environment)
+    with pytest.raises(ConfigurationError, match=r"model is ''; it must be a model's name"):
+        settings(engines={"x": {**own, "model": ""}}, project={"engine": "x"})
 
 
 def frame(kind: str, link: str = "", **members: bytes) -> bytes:
@@ -302,9 +337,32 @@ def test_usage_is_read_while_the_answer_passes() -> None:
             stream.feed(text[start : start + size])
         assert stream.completed
         assert stream.usage() == {"input_tokens": 7, "output_tokens": 2}
+    silent = gateway.Stream(permit().route)
+    silent.feed(
+        b'data: {"type": "response.completed", "response": {"usage": {"input_tokens": true}}}\n'
+    )
+    assert (silent.completed, silent.usage()) == (True, None)
     broken = gateway.Stream(permit().route)
     broken.feed(b"data: {nonsense\n\ndata: []\n\n" + b"x" * 100)
     assert (broken.completed, broken.usage()) == (False, None)
+
+
+def test_what_goes_in_by_parts_and_comes_out_later_is_one_sum() -> None:
+    route = engines.route_from_document(MESSAGES)
+    stream = gateway.Stream(route)
+    for line in (
+        b'{"type": "message_start", "message": {"usage": {"input_tokens": 3, "cached": 40, "output_tokens": 1}}}',
+        b'{"type": "message_delta", "usage": {"input_tokens": 3, "output_tokens": 2}}',
+        b'{"type": "message_delta", "usage": {"output_tokens": 5}}',
+        b'{"type": "message_stop"}',
+    ):
+        stream.feed(b"data: " + line + b"\n\n")
+    assert stream.completed
+    assert stream.usage() == {"input_tokens": 43, "output_tokens": 5}
+    ledger = gateway.Ledger(permit(route=route))
+    verdict, _ = ledger.judge_model("POST", "/v1/messages?beta=true", BODY, 0.0)
+    assert verdict.allowed
+    assert not ledger.judge_model("POST", "/v1/messages", BODY, 0.0)[0].allowed
 
 
 GOOD = outcome.Evidence(
