@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,10 @@ _OPTIONS = (
     *("--variant=minbase", "--include=ca-certificates", "--dpkgopt=force-unsafe-io"),
     *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "doc", "locale")),
 )
+# What a base that is made here consists of: made of the same on two hosts it is the same, whatever its number.
+PACKAGES_LABEL = "aina-factory.packages"
+_STATUS = "./var/lib/dpkg/status"
+_TELLING = ("Package: ", "Version: ", "Architecture: ")
 # As root it keeps mounts from spreading, and would do so to the whole host: afterwards no service
 # there would get its credentials.
 _BOOTSTRAP = ("unshare", "--mount", "--", "mmdebstrap")
@@ -39,7 +46,7 @@ class Bases:
     def identity(self) -> str:
         """Return the base's identity at the engine; empty when it is not there."""
         found = self.engine.find([self.settings.base.image]).get(self.settings.base.image)
-        return found.id if found else ""
+        return (found.labels.get(PACKAGES_LABEL) or found.id) if found else ""
 
     def provide(self) -> None:
         """Fetch the newest base, or make it.
@@ -66,9 +73,14 @@ class Bases:
             mirror = base.bootstrap_mirror or self._mirror()
             argv = [*_BOOTSTRAP, *_OPTIONS, base.bootstrap_suite, archive]
             self._do([*argv, *([mirror] if mirror else [])])
-            labels = "LABEL aina-factory.role=image aina-factory.instance=base"
+            labels = {
+                "aina-factory.role": "image",
+                "aina-factory.instance": "base",
+                PACKAGES_LABEL: packages_in(archive),
+            }
+            words = " ".join(f"{name}={value}" for name, value in labels.items())
             self.engine.call(
-                ["import", "--change", labels, archive, base.image],
+                ["import", "--change", f"LABEL {words}", archive, base.image],
                 timeout_seconds=PROVIDE_SECONDS,
             )
 
@@ -89,3 +101,25 @@ class Bases:
         if not done.ok:
             words = "\n".join(done.stderr.decode(errors="replace").strip().splitlines()[-15:])
             raise EngineError(f"mmdebstrap {self.settings.base.bootstrap_suite}: {words}")
+
+
+def packages_in(archive: str) -> str:
+    """Return a hash over the packages of a root file system, and over how it was made of them.
+
+    Raises:
+        EngineError: the archive holds no list of packages.
+
+    """
+    with tarfile.open(archive) as tar:
+        try:
+            stream = tar.extractfile(_STATUS)
+        except KeyError:
+            stream = None
+        if stream is None:
+            raise EngineError(f"{archive} has no {_STATUS}; mmdebstrap made something else")
+        text = stream.read().decode(errors="replace")
+    packages = sorted(
+        [line for line in block.splitlines() if line.startswith(_TELLING)]
+        for block in text.split("\n\n")
+    )
+    return hashlib.sha256(json.dumps([_OPTIONS, packages]).encode()).hexdigest()

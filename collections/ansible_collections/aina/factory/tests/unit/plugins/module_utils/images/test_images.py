@@ -15,13 +15,22 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
     ConfigurationError,
     Section,
 )
-from ansible_collections.aina.factory.plugins.module_utils.images import content, layers, plan
+from ansible_collections.aina.factory.plugins.module_utils.images import (
+    base,
+    content,
+    layers,
+    plan,
+)
 from ansible_collections.aina.factory.plugins.module_utils.images.catalogue import (
     Spec,
     catalogue,
     satisfied,
 )
-from ansible_collections.aina.factory.plugins.module_utils.images.engine import Found
+from ansible_collections.aina.factory.plugins.module_utils.images.engine import (
+    Engine,
+    EngineError,
+    Found,
+)
 from ansible_collections.aina.factory.plugins.module_utils.images.runner import (
     Releases,
     RunnerArchive,
@@ -31,7 +40,11 @@ from ansible_collections.aina.factory.plugins.module_utils.images.settings impor
     Settings,
     from_section,
 )
-from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Response
+from ansible_collections.aina.factory.plugins.module_utils.ports import (
+    Completed,
+    Request,
+    Response,
+)
 from ansible_collections.aina.factory.plugins.module_utils.runners.release import ReleaseError
 
 RUNNER = RunnerArchive("/srv/runner.tar.gz", "0" * 64, "2.336.0")
@@ -225,6 +238,45 @@ def archive(path: Path, *layer: bytes) -> Path:
             member.size = len(text)
             tar.addfile(member, io.BytesIO(text))
     return path
+
+
+STATUS = "Package: {0}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {1}\nDescription: {2}\n"
+
+
+def root(path: Path, *packages: tuple[str, str, str]) -> str:
+    text = "\n".join(STATUS.format(*package) for package in packages).encode()
+    with tarfile.open(path, "w") as tar:
+        member = tarfile.TarInfo("./var/lib/dpkg/status")
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text))
+    return str(path)
+
+
+def test_a_base_made_here_is_the_same_where_its_packages_are(tmp_path: Path) -> None:
+    first = root(tmp_path / "1.tar", ("bash", "5", "a shell"), ("dash", "0.5", "another"))
+    same = root(tmp_path / "2.tar", ("dash", "0.5", "another"), ("bash", "5", "the shell"))
+    newer = root(tmp_path / "3.tar", ("bash", "5.1", "a shell"), ("dash", "0.5", "another"))
+
+    assert base.packages_in(first) == base.packages_in(same) != base.packages_in(newer)
+    with pytest.raises(EngineError, match="mmdebstrap made something else"):
+        base.packages_in(str(archive(tmp_path / "4.tar", b"")))
+
+
+def test_a_base_is_known_by_its_packages_or_else_by_its_number(tree: Path) -> None:
+    def identity(labels: dict[str, str]) -> str:
+        document = {
+            "Id": "sha256:1",
+            "Created": "2026-06-30T12:00:00Z",
+            "Config": {"Labels": labels},
+        }
+
+        def run(*_argv: Any, **_: Any) -> Completed:
+            return Completed(0, json.dumps([document]).encode(), b"")
+
+        return base.Bases(settings(tree), Engine(run), run).identity()
+
+    assert identity({base.PACKAGES_LABEL: "abc"}) == "abc"
+    assert identity({}) == "sha256:1"
 
 
 def test_a_secret_is_found_in_plain_and_in_compressed_layers(tmp_path: Path) -> None:
