@@ -210,6 +210,10 @@ def test_a_build_that_is_killed_is_made_up_for(tree: Any) -> None:
     tree.run("timeout --signal=KILL 3 factory images build")
     # Another is left by a kill between the build and the move of the name.
     tree.check_output("docker tag aina-factory/ci:current aina-factory/ci:candidate-0123456789ab")
+    # Another by one while the layers were searched.
+    tree.check_output(
+        f"mkdir {STATE}/factory-save-killed && touch {STATE}/factory-save-killed/images.tar"
+    )
     assert {name: i for name, i in in_force(tree).items() if "candidate" not in name} == before
 
     code, _ = build(tree)
@@ -218,6 +222,7 @@ def test_a_build_that_is_killed_is_made_up_for(tree: Any) -> None:
     after = in_force(tree)
     assert after["shop-ci:current"] != before["shop-ci:current"]
     assert not [name for name in after if "candidate" in name]
+    assert tree.run(f"ls {STATE} | grep ^factory-.*-").stdout == ""
 
 
 def test_an_image_that_nobody_declares_any_more_loses_its_name(tree: Any) -> None:
@@ -241,6 +246,16 @@ def test_two_builds_at_once_are_refused(host: Any) -> None:
 
     assert done.rc == 75
     assert lock in json.loads(done.stdout)["error"]
+
+
+def test_a_converge_waits_for_the_build_of_one_that_was_cut_off(host: Any) -> None:
+    host.check_output(
+        "systemd-run --quiet --collect flock --no-fork /run/lock/factory-images.lock sleep 8"
+    )
+
+    run = converge(SCENARIO)
+
+    assert (run.returncode, run.changed) == (0, [])
 
 
 def test_the_weekly_rebuild_fetches_everything_again(host: Any) -> None:

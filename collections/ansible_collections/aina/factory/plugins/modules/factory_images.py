@@ -27,6 +27,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  lock_wait_seconds:
+    description: How long to wait for another build, such as that of a run that was cut off.
+    type: int
+    default: 3600
 extends_documentation_fragment:
   - aina.factory.attributes
 attributes:
@@ -56,6 +60,7 @@ actions:
 
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +81,7 @@ from ansible_collections.aina.factory.plugins.module_utils.images.settings impor
 from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
 
 LOCK = Path("/run/lock") / build.LOCK
+_POLL_SECONDS = 1.0
 
 
 def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list[str]]:
@@ -90,13 +96,15 @@ def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list
         platform.machine(),
     )
     builder = build.Builder(settings, tools, module.params["changed_paths"])
+    # Looking needs no lock.
     if module.check_mode:
         report = builder.survey()
         return [
             *(f"retire {name}" for name in report.retired),
             *(f"build {step.spec.current} ({step.why})" for step in report.steps if step.why),
         ], []
-    report = builder.build()
+    with exclusive(LOCK, _patience(module.params["lock_wait_seconds"])):
+        report = builder.build()
     actions = [f"fetch the base {settings.base.image}"] if report.base_changed else []
     actions += [f"retire {name}" for name in report.retired]
     actions += [
@@ -105,6 +113,16 @@ def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list
         if step.spec.name in report.built
     ]
     return actions, [f"{name}: {words}" for name, words in report.failures.items()]
+
+
+def _patience(seconds: int) -> Callable[[], bool]:
+    deadline = time.monotonic() + seconds
+
+    def again() -> bool:
+        time.sleep(_POLL_SECONDS)
+        return time.monotonic() < deadline
+
+    return again
 
 
 def _absent(module: AnsibleModule, settings: Settings) -> list[str]:
@@ -124,6 +142,7 @@ def main() -> None:
             "settings": {"type": "dict", "required": True},
             "changed_paths": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "lock_wait_seconds": {"type": "int", "default": 3600},
         },
         supports_check_mode=True,
     )
@@ -133,8 +152,7 @@ def main() -> None:
         if module.params["state"] == "absent":
             actions = _absent(module, settings)
         else:
-            with exclusive(LOCK):
-                actions, failures = _present(module, settings)
+            actions, failures = _present(module, settings)
     except (ConfigurationError, EngineError, LockedError, OSError) as error:
         module.fail_json(msg=str(error))
     result: dict[str, Any] = {

@@ -208,10 +208,13 @@ class Builder:
         return report
 
     def _sweep(self) -> None:
-        """Take away the names that a killed build has left."""
+        """Take away the names and the files that a killed build has left."""
         left = [name for name in names(self.tools.run) if ":candidate-" in name]
         if left:
             self._engine.call(["image", "rm", "--no-prune", *left])
+        for path in Path(self.settings.state_dir).glob("factory-*-*"):
+            if path.is_dir():
+                shutil.rmtree(path)
 
     def _retire(self, retired: Sequence[str]) -> None:
         """Take the names of images away that nobody declares any more, and their records."""
@@ -272,7 +275,10 @@ class Builder:
                 for artifact in spec.artifacts:
                     _add(artifact, context)
             self._engine.call(
-                [*argv, str(context)], timeout_seconds=self.settings.build_timeout_seconds
+                [*argv, str(context)],
+                timeout_seconds=self.settings.build_timeout_seconds,
+                # What the client notes of a build goes with it, and not into root's home.
+                environment={"BUILDX_CONFIG": f"{work}/buildx"},
             )
 
     def _work_dir(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.documents import seconds_of
@@ -62,25 +63,36 @@ class Engine:
         return found
 
     def call(
-        self, argv: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float = QUERY_SECONDS
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_seconds: float = QUERY_SECONDS,
+        environment: Mapping[str, str] | None = None,
     ) -> str:
-        """Run one command of the client and return what it printed.
+        """Run one command of the client and return what it printed; ``environment`` is added to ours.
 
         Raises:
             EngineError: it failed, or took too long.
 
         """
-        done = self._call(argv, timeout_seconds, stdin)
+        done = self._call(argv, timeout_seconds, stdin, environment or {})
         if not done.ok:
             raise EngineError(_words(done))
         return done.stdout.decode(errors="replace")
 
-    def _call(self, argv: Sequence[str], timeout_seconds: float, stdin: bytes = b"") -> Completed:
+    def _call(
+        self,
+        argv: Sequence[str],
+        timeout_seconds: float,
+        stdin: bytes = b"",
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> Completed:
         try:
             return self.run(
                 ["docker", *argv],
                 stdin=stdin,
-                environment=self._environment,
+                environment={**self._environment, **more},
                 timeout_seconds=timeout_seconds,
             )
         except FileNotFoundError:
