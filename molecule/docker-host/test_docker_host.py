@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviour import converge
+from behaviour import Run, converge
 
 SCENARIO = Path(__file__).parent
 
@@ -289,14 +289,38 @@ def test_absence_gives_the_engine_back_and_keeps_what_it_stored(host: Any) -> No
     assert converge(SCENARIO, docker_host_state="absent").changed == []
 
 
+def said_to_stay(run: Run) -> set[str]:
+    """Return what the recap says was to go and did not."""
+    recap = run.output.partition("KEPT, SEE THE WARNINGS ABOVE")[2].splitlines()
+    return set(recap[1].rpartition(": ")[2].split(", "))
+
+
 def test_absence_leaves_an_engine_that_was_there_before(host: Any) -> None:
     host.check_output("apt-get install --yes --quiet --no-install-recommends docker.io >/dev/null")
     assert converge(SCENARIO).returncode == 0
 
-    assert converge(SCENARIO, docker_host_state="absent").returncode == 0
+    run = converge(SCENARIO, docker_host_state="absent")
 
+    assert run.returncode == 0
     assert host.service("docker").is_running
-    host.check_output("apt-get remove --yes --quiet docker.io >/dev/null")
+    assert said_to_stay(run) == {"package docker.io", "stranger in group docker"}
+
+
+def test_what_a_release_without_records_has_brought_stays_and_is_named(host: Any) -> None:
+    assert converge(SCENARIO, docker_host_root_equivalent_users=["agent"]).returncode == 0
+    host.check_output("rm /var/lib/aina-factory/packages-* /var/lib/aina-factory/members-*")
+
+    run = converge(SCENARIO, docker_host_state="absent")
+
+    assert run.returncode == 0
+    assert host.service("docker").is_running
+    assert set(host.group("docker").members) == {"agent", "stranger"}
+    stay = {f"package {name}" for name in ("docker.io", "docker-cli", "docker-buildx")}
+    stay |= {f"{name} in group docker" for name in ("agent", "stranger")}
+    assert said_to_stay(run) == stay
+    words = "nothing records that an earlier run has installed them, so they stay"
+    assert words in " ".join(run.output.split())
+    host.check_output("apt-get remove --yes --quiet docker.io docker-cli docker-buildx >/dev/null")
 
 
 def test_a_foreign_engine_is_adopted_and_not_replaced(host: Any) -> None:

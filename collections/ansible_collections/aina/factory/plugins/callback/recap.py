@@ -11,7 +11,7 @@ short_description: Say what changed and where the time went
 version_added: 0.1.0
 description:
   - Ends a run with one screen. Every change by host (in check mode every change to come),
-    the number of module calls, and the slowest tasks.
+    what stays though it was to go, the number of module calls, and the slowest tasks.
 author: aina-factory contributors (@ainative-academy)
 requirements:
   - enable in configuration
@@ -103,6 +103,7 @@ class CallbackModule(CallbackBase):
         """Start with nothing seen."""
         super().__init__()
         self._changes: list[dict[str, Any]] = []
+        self._kept: list[dict[str, Any]] = []
         self._seconds: dict[str, float] = {}
         self._module_calls: Counter[str] = Counter()
         self._started = time.monotonic()
@@ -138,6 +139,8 @@ class CallbackModule(CallbackBase):
             self._changes.append(
                 {"host": host, "task": task.get_name(), "what": describe(values)},
             )
+        if kept := values.get("kept"):
+            self._kept.append({"host": host, "task": task.get_name(), "what": list(kept)})
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Print the recap and write it when a file is asked for."""
@@ -159,6 +162,7 @@ class CallbackModule(CallbackBase):
                 "tasks": len(self._seconds),
                 "module_calls": dict(self._module_calls),
                 "changes": self._changes,
+                "kept": self._kept,
                 "slowest": slowest,
             }
             Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -176,6 +180,10 @@ class CallbackModule(CallbackBase):
                 f"{change['host']}: {change['task']}" + (f": {what}" if what else ""),
                 color="yellow",
             )
+        if self._kept:
+            self._display.banner("KEPT, SEE THE WARNINGS ABOVE")
+        for item in self._kept:
+            show(f"{item['host']}: {item['task']}: {', '.join(item['what'])}", color="yellow")
         calls = ", ".join(
             f"{count} module calls on {host}" for host, count in sorted(self._module_calls.items())
         )

@@ -71,7 +71,8 @@ class Situation:
 class Plan:
     """What is to be done; ``interrupted`` quotes dpkg when a repair comes first.
 
-    ``perhaps`` are optional packages of which nobody knows yet whether they can be had.
+    ``perhaps`` are optional packages of which nobody knows yet whether they can be had. ``kept``
+    were to go and stay, for nothing records that an earlier run has installed them.
     """
 
     interrupted: str
@@ -79,6 +80,7 @@ class Plan:
     perhaps: tuple[str, ...]
     remove: tuple[str, ...]
     adopted: str
+    kept: tuple[str, ...] = ()
 
     @property
     def actions(self) -> list[str]:
@@ -156,16 +158,15 @@ def plan(spec: PackagesSpec, situation: Situation) -> Plan:
     wanted = [name for name in spec.optional if name not in situation.installed]
     if situation.candidates is not None:
         missing += [name for name in wanted if name in situation.candidates]
+    unwanted = tuple(name for name in spec.absent if name in situation.installed)
+    kept = tuple(name for name in unwanted if spec.own_only and name not in situation.own)
     return Plan(
         interrupted=situation.interrupted,
         install=() if adopted else tuple(missing),
         perhaps=tuple(wanted) if unknown and not adopted else (),
-        remove=tuple(
-            name
-            for name in spec.absent
-            if name in situation.installed and (not spec.own_only or name in situation.own)
-        ),
+        remove=tuple(name for name in unwanted if name not in kept),
         adopted=f"{adopted} {situation.installed[adopted]}" if adopted else "",
+        kept=kept,
     )
 
 

@@ -27,6 +27,10 @@ options:
     description: File that remembers whom earlier runs have added. These are taken out again once they are not declared
       any more; without it nobody is taken out.
     type: path
+  kept_reported:
+    description: Whether RV(kept) names the members that stay.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - aina.factory.attributes
 attributes:
@@ -57,6 +61,12 @@ others:
   type: list
   elements: str
   sample: [bob]
+kept:
+  description: Members that stay though all were to go, with O(kept_reported).
+  returned: always
+  type: list
+  elements: str
+  sample: [bob in group docker]
 """
 
 from ansible.module_utils.basic import AnsibleModule

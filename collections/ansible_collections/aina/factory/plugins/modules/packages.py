@@ -40,6 +40,10 @@ options:
     description: A file on the host in which this module keeps the names of the packages that it installed. With it,
       only those of O(absent) are removed that stand in it, so that what was there before stays.
     type: path
+  kept_reported:
+    description: Whether to warn of packages of O(absent) that stay because O(record_path) does not name them.
+    type: bool
+    default: false
   lists_max_age_seconds:
     description: Package lists older than this are fetched again before something is installed.
     type: int
@@ -82,6 +86,12 @@ interrupted:
   description: What dpkg said of an interrupted installation, or an empty string.
   returned: always
   type: str
+kept:
+  description: What stays though it was to go, with O(kept_reported).
+  returned: always
+  type: list
+  elements: str
+  sample: [package docker.io]
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -63,6 +63,12 @@ changed_paths:
   type: list
   elements: str
   sample: [/etc/chrony/conf.d/example.conf]
+kept:
+  description: What stays though it was to go, by all steps.
+  returned: always
+  type: list
+  elements: str
+  sample: [package docker.io]
 outcomes:
   description: What each step would have returned alone, without the differences, in order.
   returned: success
@@ -129,7 +135,10 @@ def main() -> None:
     arguments = {"steps": {"type": "list", "elements": "dict", "required": True, "no_log": True}}
     module = AnsibleModule(arguments, supports_check_mode=True)
     run = ansible_effects.runner(module)
-    done: dict[str, Any] = {"changed": False, "actions": [], "changed_paths": [], "diff": []}
+    done: dict[str, Any] = {
+        "changed": False,
+        **{name: [] for name in ("actions", "changed_paths", "kept", "diff")},
+    }
     outcomes = []
     try:
         declared = _read(module.params["steps"])
@@ -151,6 +160,7 @@ def main() -> None:
         done["changed"] = done["changed"] or result["changed"]
         done["actions"] += result.get("actions", []) or result.get("changed_paths", [])
         done["changed_paths"] += result.get("changed_paths", [])
+        done["kept"] += result.get("kept", [])
         done["diff"] += result.pop("diff")
         outcomes.append({"step": name, **result})
     module.exit_json(**done, outcomes=outcomes)

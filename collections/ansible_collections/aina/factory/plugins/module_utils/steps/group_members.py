@@ -16,6 +16,7 @@ ARGUMENTS: dict[str, Any] = {
     "group": {"type": "str", "required": True},
     "members": {"type": "list", "elements": "str", "required": True},
     "record_path": {"type": "path"},
+    "kept_reported": {"type": "bool", "default": False},
 }
 _RECORDED = "added"
 
@@ -58,6 +59,9 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         "changed": bool(plan.actions),
         "actions": plan.actions,
         "others": list(plan.others),
+        "kept": [f"{name} in group {group}" for name in plan.others]
+        if parameters["kept_reported"]
+        else [],
         "diff": [
             {
                 "before": "".join(f"{name}\n" for name in sorted(before)),

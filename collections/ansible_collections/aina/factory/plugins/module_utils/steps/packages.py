@@ -23,6 +23,7 @@ ARGUMENTS: dict[str, Any] = {
     "absent": _NAMES,
     "unless_installed": _NAMES,
     "record_path": {"type": "path"},
+    "kept_reported": {"type": "bool", "default": False},
     "lists_max_age_seconds": {"type": "int", "default": 86400},
     "lock_wait_seconds": {"type": "int", "default": 300},
 }
@@ -68,11 +69,19 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
             own_record.write(record_path, _RECORDED, left, context.run)
     except (packages.PackagesError, managed_files.ManagedFilesError, ValueError, OSError) as error:
         raise StepError(str(error)) from error
+    kept = list(plan.kept) if parameters["kept_reported"] else []
+    if kept:
+        context.warn(
+            f"{', '.join(kept)}: nothing records that an earlier run has installed them, so they stay. They were here "
+            "before, or come from a release that kept no record. If nobody needs them: "
+            f"'apt-get remove {' '.join(kept)}'"
+        )
     after = "".join(f"{action}\n" for action in plan.actions)
     return {
         "changed": bool(plan.actions),
         "actions": plan.actions,
         "adopted": plan.adopted,
         "interrupted": plan.interrupted,
+        "kept": [f"package {name}" for name in kept],
         "diff": [{"before": "", "after": after}] if plan.actions else [],
     }

@@ -197,4 +197,14 @@ def test_with_a_record_only_what_an_earlier_run_installed_is_removed(
     spec = PackagesSpec(absent=("chrony", "restic"), own_only=True)
     found = Situation({"chrony": "4"}, "", (), own)
 
-    assert packages.plan(spec, found).remove == removed
+    plan = packages.plan(spec, found)
+
+    assert (plan.remove, {*plan.remove, *plan.kept}) == (removed, {"chrony"})
+
+
+def test_without_a_record_nothing_that_was_to_go_is_kept() -> None:
+    spec = PackagesSpec(absent=("chrony",))
+
+    plan = packages.plan(spec, situation(installed=["chrony"]))
+
+    assert (plan.remove, plan.kept) == (("chrony",), ())
