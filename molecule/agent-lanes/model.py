@@ -11,6 +11,7 @@ import json
 import re
 import ssl
 import time
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -177,10 +178,15 @@ class Registry(BaseHTTPRequestHandler):
         self.wfile.write(b"a package")
 
 
-def serve(port: int, handler: type[BaseHTTPRequestHandler]) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+def serve(
+    port: int,
+    handler: type[BaseHTTPRequestHandler],
+    address: str = "127.0.0.1",
+    chain: Sequence[str] = ("/srv/model/ca.pem", "/srv/model/key.pem"),
+) -> None:
+    server = ThreadingHTTPServer((address, port), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain("/srv/model/ca.pem", "/srv/model/key.pem")
+    context.load_cert_chain(*chain)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     server.serve_forever()
 

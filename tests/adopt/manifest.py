@@ -22,6 +22,7 @@ VOLATILE = (
     "/srv/aina/actions-runner/nohup.out",
     # The old jobs are due now and then.
     *(f"/srv/aina/ops/{name}-ran" for name in ("watchdog", "release-marshal", "janitor")),
+    "/srv/aina/ops/WATCHDOG-STATUS.json",
     "/etc/mtab",
     "/etc/machine-id",
     "/root/.ansible",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,6 @@ HERE = Path(__file__).parent
 NAME = f"{os.environ.get('AINA_SANDBOX_NAME') or 'aina-factory'}-adopt"
 GITHUB = f"github.{NAME}"
 REPOSITORY = "ainative-academy/aina-academy"
-# What comes from registries has tests of its own.
-SKIPPED_TAGS = "factory_images,paperclip"
 
 
 def sh(*argv: str, stdin: bytes = b"", check: bool = True) -> str:
@@ -75,6 +74,9 @@ class Host:
     def manifest(self) -> dict[str, str]:
         return dict(json.loads(line) for line in self.python(HERE / "manifest.py").splitlines())
 
+    def holds(self, condition: str) -> bool:
+        return self.shell(f"{condition} >/dev/null 2>&1 && echo yes", check=False) == "yes"
+
     def fingerprint(self) -> list[str]:
         return self.on("sh", "-c", FINGERPRINT).splitlines()
 
@@ -82,7 +84,7 @@ class Host:
         return [
             str(Path(sys.executable).with_name("ansible-playbook")),
             *("--inventory", "inventory/production", "--inventory", str(HERE / "hosts.yml")),
-            *("--limit", self.name, "--skip-tags", SKIPPED_TAGS, *options, playbook),
+            *("--limit", self.name, *options, playbook),
         ]
 
     def play(self, *options: str, playbook: str = "playbooks/site.yml") -> Ran:
@@ -156,10 +158,10 @@ class Host:
             process.stdout.read()
             return process.wait() != 0
 
-    def lose_power_when(self, holds: Callable[[], bool], playbook: str) -> None:
+    def lose_power_when(self, condition: str, playbook: str) -> None:
         """SIGKILL the whole host at the moment the condition holds, while a run is at work."""
         with self.playing(playbook) as process:
-            while not holds():
+            while not self.holds(condition):
                 assert process.poll() is None, "the run ended before the moment came"
             sh("docker", "kill", "--signal", "KILL", self.container)
         self.boot()
@@ -264,8 +266,13 @@ late() {  # UNIT FILE...: does the unit run since before one of its files change
 late systemd-journald /etc/systemd/journald.conf.d/60-aina-factory.conf
 late earlyoom /etc/systemd/system/earlyoom.service.d/60-aina-factory.conf
 late ssh /etc/ssh/sshd_config.d/10-aina-factory.conf
-runner=factory-runner-native-aina-academy
+runner=factory-runner-native-host
 late $runner /etc/systemd/system/$runner.service
+settings=/etc/aina-factory/conf.d
+for slot in 1 2; do
+  late factory-runner@aina-academy-$slot /etc/systemd/system/factory-runner@.service $settings/runners.json
+done
+late factory-lane-gateway /etc/systemd/system/factory-lane-gateway.service $settings/lanes.json
 [ "$(docker info --format '{{.LoggingDriver}} {{.LiveRestoreEnabled}}')" = "local true" ] ||
   echo "docker runs otherwise"
 iptables -S DOCKER-USER | grep -q AINA-FACTORY || echo "published ports are not guarded"
@@ -280,6 +287,8 @@ for item in document["drift"]:
     print(item)'
 systemctl list-units --failed --no-legend --plain | grep -v factory-job || true
 find / -xdev -name '.*.managed-tmp' -not -path '/proc/*' 2>/dev/null
+find /var/lib/aina-factory/images -type d -name 'factory-*'
+docker images --format '{{.Repository}}:{{.Tag}}' | grep candidate
 dpkg --audit
 """
     return host.shell(script).splitlines()
@@ -301,7 +310,17 @@ def create(*names: str) -> dict[str, Host]:
         stdout=sys.stderr,
         check=True,
     )
+    play_model()
     return {name: Host(name) for name in names}
+
+
+def play_model() -> None:
+    """Play the lanes' model beside GitHub, under its certificate."""
+    sh("docker", "cp", str(ROOT / "molecule/agent-lanes/model.py"), f"{GITHUB}:/srv/model.py")
+    chain = ["/var/lib/simulator/server.pem"]
+    program = f"import model; model.serve(9443, model.Model, '', {chain})"
+    started = ("docker", "exec", "--detach", "--user", "0", "--workdir", "/srv", GITHUB)
+    sh(*started, "sh", "-c", 'mkdir -p model; exec python3 -c "$0"', program)
 
 
 def destroy(*names: str) -> None:
@@ -340,21 +359,53 @@ def job(number: int) -> dict[str, Any]:
     return dict(ask_github("GET", f"/job?repository={REPOSITORY}&id={number}"))
 
 
+def finished_job(number: int) -> dict[str, Any] | None:
+    """Return a job once it is over."""
+    found = job(number)
+    return found if found["status"] == "completed" else None
+
+
 def queue_job(label: str, script: str) -> int:
     body = {"repository": REPOSITORY, "labels": [label], "steps": [{"run": script}]}
     return int(ask_github("POST", "/job", body)["id"])
 
 
-_LIST_RUNNERS = f"""\
-import json, urllib.request
+_API = f"""\
+import json, sys, urllib.request
 token = open("/etc/aina-factory/secrets/runner-token").read().strip()
-url = "https://{GITHUB}/api/v3/repos/{REPOSITORY}/actions/runners"
-request = urllib.request.Request(url, headers={{"Authorization": "Bearer " + token}})
-for runner in json.load(urllib.request.urlopen(request))["runners"]:
-    print(runner["name"], runner["status"], *sorted(label["name"] for label in runner["labels"]))
+method, path, body = sys.argv[1:]
+url = "https://{GITHUB}/api/v3/repos/{REPOSITORY}" + path
+headers = {{"Authorization": "Bearer " + token, "Content-Type": "application/json"}}
+request = urllib.request.Request(url, body.encode() or None, headers, method=method)
+print(urllib.request.urlopen(request).read().decode())
 """
 
 
+def api(host: Host, method: str, path: str, body: Any = None) -> Any:
+    """Ask GitHub from the host, with its own token."""
+    text = json.dumps(body) if body is not None else ""
+    return json.loads(host.on("python3", "-c", _API, method, path, text))
+
+
 def registrations(host: Host) -> list[str]:
-    """Return all runners that GitHub has, as the host's own token shows them."""
-    return sorted(host.on("python3", "-", stdin=_LIST_RUNNERS.encode()).splitlines())
+    """Return the runners that GitHub has.
+
+    Those of a slot have a new name for every job. Of one that died the healer removes the
+    entry later.
+    """
+    found = []
+    for runner in api(host, "GET", "/actions/runners")["runners"]:
+        turn = re.fullmatch(r"(.+-\d+)-[0-9a-z]{8,9}", runner["name"])
+        if turn is None or runner["status"] == "online":
+            labels = sorted(label["name"] for label in runner["labels"])
+            name = turn[1] if turn else runner["name"]
+            found.append(" ".join([name, runner["status"], *labels]))
+    return sorted(found)
+
+
+def run_lane(host: Host) -> dict[str, Any]:
+    """Have a lane work on an issue that tells the model what to do."""
+    commit = "run: echo said >said.txt && git add --all && git commit --quiet --message said"
+    issue = api(host, "POST", "/issues", {"title": "Say more", "body": f"Please.\n{commit}"})
+    words = ("factory", "lane", "run", "aina-academy", str(issue["number"]), "--json")
+    return dict(json.loads(host.on(*words, check=False)))

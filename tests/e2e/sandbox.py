@@ -194,8 +194,18 @@ find /etc/aina-factory /usr/local/lib/aina-factory /usr/local/bin /etc/docker /e
 dpkg-query -W -f '${Package} ${Version} ${Status}\n'
 systemctl list-unit-files --no-legend --no-pager | LC_ALL=C sort
 # Whether a job runs just now is its timer's business.
-systemctl list-units --all --no-legend --no-pager --plain --type=service,timer,socket \
-  'factory-*.timer' 'docker*' 'containerd*' | awk '{print $1, $2, $3}' | LC_ALL=C sort
+systemctl list-units --all --no-legend --no-pager --plain \
+  'factory-*.timer' 'factory-*.path' factory-lanes.slice factory-runners.slice factory-lane-gateway.service \
+  'factory-runner@*' 'factory-runner-native-*' factory-runner-network.service docker.service docker.socket \
+  containerd.service | awk '{print $1, $2, $3}' | LC_ALL=C sort
+# Images by what they are made of, not by number or time.
+for image in $(docker images --filter label=aina-factory.role=image --filter dangling=false \
+    --format '{{.Repository}}:{{.Tag}}' | LC_ALL=C sort); do
+  echo "$image" $(docker image inspect "$image" --format \
+    '{{index .Config.Labels "aina-factory.content"}} {{index .Config.Labels "aina-factory.packages"}}')
+done
+docker network ls --format '{{.Name}} {{.Driver}}' | LC_ALL=C sort
+nft list tables | grep aina | LC_ALL=C sort
 getent passwd ali; id ali
 dpkg --audit
 """
