@@ -53,9 +53,10 @@ class Ran:
 
 @dataclass(frozen=True)
 class Host:
-    """One host by its name in the inventory."""
+    """One host by its name in the inventory, and the environment whose Ansible serves it."""
 
     name: str
+    control: Path = Path(sys.prefix)
 
     @property
     def container(self) -> str:
@@ -82,7 +83,7 @@ class Host:
 
     def command(self, *options: str, playbook: str = "playbooks/site.yml") -> list[str]:
         return [
-            str(Path(sys.executable).with_name("ansible-playbook")),
+            str(self.control / "bin/ansible-playbook"),
             *("--inventory", "inventory/production", "--inventory", str(HERE / "hosts.yml")),
             *("--limit", self.name, *options, playbook),
         ]

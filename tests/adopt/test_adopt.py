@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
+import warnings
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
+import cores
 import pytest
 from waiting import until
 
@@ -37,8 +41,17 @@ JOB = f"until systemctl is-active --quiet {NATIVE_UNIT}; do sleep 1; done; sleep
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[dict[str, Host]]:
     made = support.create(ROTTEN, REBUILT, OLD_RELEASE)
-    yield made
+    yield made | {OLD_RELEASE: Host(OLD_RELEASE, newest_core())}
     support.destroy(*made)
+
+
+def newest_core() -> Path:
+    """Return the environment with the newest core, which serves the oldest of the hosts."""
+    try:
+        return cores.environment(cores.NEWEST)
+    except cores.NoPythonError as error:
+        warnings.warn(f"the newest ansible-core is not tried: {error}", stacklevel=1)
+        return Path(sys.prefix)
 
 
 @pytest.fixture(scope="module")
