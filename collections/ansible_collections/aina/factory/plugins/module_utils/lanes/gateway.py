@@ -182,7 +182,8 @@ def _counts(usage: Mapping[str, Any], rule: Usage) -> dict[str, int]:
     """Return how many tokens went in and came out; a kind of which nothing is said is left out."""
     found: dict[str, int] = {}
     for kind, names in (("input_tokens", rule.input), ("output_tokens", rule.output)):
-        said = [usage[name] for name in names if type(usage.get(name)) is int]
+        values = [usage.get(name) for name in names]
+        said = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
         if said:
             found[kind] = sum(said)
     return found

@@ -360,8 +360,7 @@ def test_what_goes_in_by_parts_and_comes_out_later_is_one_sum() -> None:
     assert stream.completed
     assert stream.usage() == {"input_tokens": 43, "output_tokens": 5}
     ledger = gateway.Ledger(permit(route=route))
-    verdict, _ = ledger.judge_model("POST", "/v1/messages?beta=true", BODY, 0.0)
-    assert verdict.allowed
+    assert ledger.judge_model("POST", "/v1/messages?beta=true", BODY, 0.0)[0].allowed
     assert not ledger.judge_model("POST", "/v1/messages", BODY, 0.0)[0].allowed
 
 
