@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.locks import exclusive
+from ansible_collections.aina.factory.plugins.module_utils.locks import exclusive, patience
 
-__all__ = ["WORKTREES", "directory_of", "exclusive"]
+__all__ = ["WORKTREES", "directory_of", "exclusive", "patience"]
 
 # Taken by everything that makes or deletes worktrees on this server.
 WORKTREES = "factory-worktrees.lock"

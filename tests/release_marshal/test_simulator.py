@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -399,6 +401,24 @@ def test_a_second_run_at_once_says_who_holds_the_lock(
         with locks.exclusive(tmp_path / "state/demo/lock"):
             assert main(["marshal", "--config", path, "--json"]) == 75
         assert "lock" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_who_only_looks_waits_for_the_run_at_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Simulator(repository(1)) as simulator, ExitStack() as run_at_hand:
+        addresses = simulator.addresses()
+        login = {"method": "token_file", "token_file": addresses["token_file"]}
+        path = settings_file(tmp_path, addresses, login)
+        run_at_hand.enter_context(locks.exclusive(tmp_path / "state/demo/lock"))
+        ending = threading.Timer(1.5, run_at_hand.close)
+        ending.start()
+
+        code = main(["marshal", "--config", path, "--dry-run", "--json"])
+
+        ending.join()
+        assert code == 0
+        assert json.loads(capsys.readouterr().out)["dry_run"] is True
 
 
 def queueing(*heads: str, **ci: Any) -> dict[str, Any]:

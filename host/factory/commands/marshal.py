@@ -15,6 +15,9 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests import 
 from factory import configuration, effects, locks
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
+# Somebody is looking: the cycle that runs just now is over soon, and takes less than a minute.
+_LOOK_WAIT_SECONDS = 120.0
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``factory marshal``."""
@@ -34,7 +37,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     Raises:
         UsageError: the configuration, the login or the project's name is wrong.
-        LockedError: every project is locked by another run.
+        LockedError: every project is locked by another run; a dry one has waited for it.
 
     """
     section = configuration.load(Path(arguments.config)).section("marshal")
@@ -69,7 +72,9 @@ def _cycle(
     except OSError as error:
         raise UsageError(f"marshal.ca_file {chosen.ca_file}: {error}") from error
     ports = assembly.Effects(effects.run, fetch, effects.now, time.sleep)
-    with locks.exclusive(Path(chosen.state_dir) / project.name / "lock"):
+    seconds = _LOOK_WAIT_SECONDS if arguments.dry_run else 0.0
+    waits = locks.patience(seconds, time.monotonic, time.sleep)
+    with locks.exclusive(Path(chosen.state_dir) / project.name / "lock", waits):
         return assembly.cycle(
             chosen, project, ports, dry_run=arguments.dry_run, resume=arguments.resume
         )

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_PAUSE_SECONDS = 1.0
+
 
 class LockedError(Exception):
     """Another process holds the lock; the message names the lock and its holder."""
@@ -18,6 +20,21 @@ class LockedError(Exception):
 
 def _never() -> bool:
     return False
+
+
+def patience(
+    seconds: float, monotonic: Callable[[], float], sleep: Callable[[float], None]
+) -> Callable[[], bool]:
+    """Return an ``again`` for :func:`exclusive` that waits for ``seconds`` in all, from now."""
+    deadline = monotonic() + seconds
+
+    def again() -> bool:
+        if monotonic() >= deadline:
+            return False
+        sleep(_PAUSE_SECONDS)
+        return True
+
+    return again
 
 
 @contextmanager

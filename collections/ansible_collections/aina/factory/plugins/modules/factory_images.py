@@ -60,7 +60,6 @@ actions:
 
 import platform
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +77,13 @@ from ansible_collections.aina.factory.plugins.module_utils.images.settings impor
     Settings,
     from_section,
 )
-from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
+from ansible_collections.aina.factory.plugins.module_utils.locks import (
+    LockedError,
+    exclusive,
+    patience,
+)
 
 LOCK = Path("/run/lock") / build.LOCK
-_POLL_SECONDS = 1.0
 
 
 def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list[str]]:
@@ -103,7 +105,8 @@ def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list
             *(f"retire {name}" for name in report.retired),
             *(f"build {step.spec.current} ({step.why})" for step in report.steps if step.why),
         ], []
-    with exclusive(LOCK, _patience(module.params["lock_wait_seconds"])):
+    waits = patience(module.params["lock_wait_seconds"], time.monotonic, time.sleep)
+    with exclusive(LOCK, waits):
         report = builder.build()
     actions = [f"fetch the base {settings.base.image}"] if report.base_changed else []
     actions += [f"retire {name}" for name in report.retired]
@@ -113,16 +116,6 @@ def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list
         if step.spec.name in report.built
     ]
     return actions, [f"{name}: {words}" for name, words in report.failures.items()]
-
-
-def _patience(seconds: int) -> Callable[[], bool]:
-    deadline = time.monotonic() + seconds
-
-    def again() -> bool:
-        time.sleep(_POLL_SECONDS)
-        return time.monotonic() < deadline
-
-    return again
 
 
 def _absent(module: AnsibleModule, settings: Settings) -> list[str]:
