@@ -392,6 +392,8 @@ STAYS = re.compile(
     r"[fl] \S+ \S+ /(var/lib/aina-factory/(?!draining|paused)|home/ali/|srv/aina/ops/WATCHDOG-STATUS\.json)"
     r"|\S+ +(\S+ \S+ )?/etc/((passwd|group|shadow|gshadow|subuid|subgid)-?|docker/key.json|ld.so.cache)"
     r"|group (docker|_ssh):"
+    # What Debian itself keeps of each day's packages.
+    r"|f \S+ \S+ /var/backups/(dpkg|apt|alternatives)\."
     # A container that starts again may have another address.
     r"|\S+ +/etc/hosts"
     # By which Debian 12's client of the engine is told from others.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,9 +100,19 @@ class Pristine:
 
     def restore(self) -> Corpus:
         """Put the corpus back."""
+        self._end_unlinkers()
         clear(self._root)
         subprocess.run(["cp", "-a", self._aside, self._root], check=True)
         return self.corpus
+
+    def _end_unlinkers(self) -> None:
+        """End what waits in the background for the end of an undo period: the paths come again."""
+        own = f"--repository={self.corpus.checkout}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                if own in words and b"--empty-trash" in words:
+                    os.kill(int(process.name), signal.SIGKILL)
 
     def put_back(self) -> None:
         """Put back the worktrees that are gone, and the repository: nothing else was changed."""
