@@ -680,6 +680,9 @@ def test_a_runner_that_was_set_up_by_hand_gives_way_after_its_job(host: Any) -> 
     assert run.returncode == 0, run.output
     # By the play, or by the healer that the new settings have started before it came to that.
     until(lambda: host.run(its_processes).rc == 1, "its end")
+    journal = "journalctl --identifier factory-runner-heal --output cat"
+    ended = "/srv/hand: end its processes"
+    until(lambda: ended in run.changed or ended in host.check_output(journal), "the word of it")
     assert job(number)["log"] == "whole\n"
     assert "hand" not in registered()
     assert host.file("/srv/hand/bin/Runner.Listener").exists

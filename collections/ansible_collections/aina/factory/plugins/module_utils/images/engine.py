@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.documents import seconds_of
@@ -76,7 +75,7 @@ class Engine:
             EngineError: it failed, or took too long.
 
         """
-        done = self._call(argv, timeout_seconds, stdin, environment or {})
+        done = self._call(argv, timeout_seconds, stdin, environment)
         if not done.ok:
             raise EngineError(_words(done))
         return done.stdout.decode(errors="replace")
@@ -86,13 +85,13 @@ class Engine:
         argv: Sequence[str],
         timeout_seconds: float,
         stdin: bytes = b"",
-        more: Mapping[str, str] = MappingProxyType({}),
+        environment: Mapping[str, str] | None = None,
     ) -> Completed:
         try:
             return self.run(
                 ["docker", *argv],
                 stdin=stdin,
-                environment={**self._environment, **more},
+                environment={**self._environment, **(environment or {})},
                 timeout_seconds=timeout_seconds,
             )
         except FileNotFoundError:
