@@ -40,10 +40,11 @@ def registered() -> dict[str, str]:
 
 
 def is_up(host: Any) -> bool:
-    names = {name: status for name, status in registered().items() if status == "online"}
-    slots = {state(host, slot).get("runner_name") for slot in SLOTS}
-    idle = all(state(host, slot)["state"] == "idle" for slot in SLOTS)
-    return idle and "box-host" in names and slots <= set(names) and len(names) == 3
+    slots = [state(host, slot) for slot in SLOTS]
+    if any(slot["state"] != "idle" for slot in slots):
+        return False
+    online = {name for name, status in registered().items() if status == "online"}
+    return online == {"box-host", *(slot["runner_name"] for slot in slots)}
 
 
 @pytest.fixture(autouse=True)

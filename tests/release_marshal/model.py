@@ -380,10 +380,11 @@ class Forge:
         if state == "MERGED" and self.repository.stale_fates:
             self.repository.stale_fates -= 1
             state = "OPEN"
+        # A fork's branch is nobody's base here, whatever its name.
         dependants = tuple(
             (other.number, "")
             for other in self.repository.pulls.values()
-            if other.state == "OPEN" and other.base == f"b{number}"
+            if not pull.fork and other.state == "OPEN" and other.base == f"b{number}"
         )
         return Fate(
             number,
@@ -393,7 +394,7 @@ class Forge:
             pull.head if pull.branch_there else "",
             "ref",
             False,
-            False,
+            pull.fork,
             pull.base,
             pull.merge_oid,
             dependants,

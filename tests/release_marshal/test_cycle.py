@@ -227,6 +227,19 @@ def test_dependants_are_retargeted_before_the_branch_goes() -> None:
     assert repository.writes.index("retarget 2") < repository.writes.index("delete b1")
 
 
+def test_a_branch_of_the_same_name_as_a_forks_is_left_alone_with_all_that_targets_it() -> None:
+    pulls = independent(2)
+    pulls[1].fork = True
+    pulls[2].base = "b1"
+    repository = Repository(pulls, replace(POLICY, forks_allowed=True))
+
+    Runner(repository).until_quiet()
+
+    assert landed(repository) == [1]
+    assert pulls[2].base == "b1"
+    assert "delete b1" not in repository.writes
+
+
 def test_what_landed_differently_halts_the_project() -> None:
     repository = Repository(independent(2), POLICY)
     runner = Runner(repository)
