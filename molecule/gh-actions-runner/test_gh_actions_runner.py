@@ -568,8 +568,7 @@ def test_a_runner_that_github_removed_is_back_within_a_period_of_the_healer(host
         found = host.run(f"cat {STATE}/registrations/host.json")
         return bool(found.rc == 0 and json.loads(found.stdout)["id"] != before)
 
-    # A round may have asked just before; the next one begins 30 s later.
-    until(healed, "another registration", 60)
+    until(healed, "another registration", 45)
 
 
 def test_a_ghost_is_replaced(host: Any) -> None:

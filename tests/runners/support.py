@@ -47,7 +47,7 @@ REPOSITORY = "factory/demo"
 RUNNERS = f"/repos/{REPOSITORY}/actions/runners"
 PLATFORM = "linux-x64"
 # What is waited for here happens in this process.
-until = partial(waiting.until, pause_seconds=0.05, pause_max_seconds=0.05)
+until = partial(waiting.until, pause_seconds=0.05)
 # Everything that a second of waiting may stand for in these tests.
 FAST = {
     "watch_seconds": 0.2,

@@ -25,7 +25,7 @@ REPOSITORY = "factory/demo"
 RUNNERS = f"/repos/{REPOSITORY}/actions/runners"
 SECONDS = 60.0
 
-until = partial(waiting.until, pause_seconds=0.05, pause_max_seconds=0.05)
+until = partial(waiting.until, pause_seconds=0.05)
 
 
 def is_running(pid: str) -> bool:
