@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e.sandbox import FINGERPRINT
+from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
@@ -74,9 +75,6 @@ class Host:
 
     def manifest(self) -> dict[str, str]:
         return dict(json.loads(line) for line in self.python(HERE / "manifest.py").splitlines())
-
-    def holds(self, condition: str) -> bool:
-        return self.shell(f"{condition} >/dev/null 2>&1 && echo yes", check=False) == "yes"
 
     def fingerprint(self) -> list[str]:
         return self.on("sh", "-c", FINGERPRINT).splitlines()
@@ -161,10 +159,18 @@ class Host:
 
     def lose_power_when(self, condition: str, playbook: str) -> None:
         """SIGKILL the whole host at the moment the condition holds, while a run is at work."""
-        with self.playing(playbook) as process:
-            while not self.holds(condition):
-                assert process.poll() is None, "the run ended before the moment came"
-            sh("docker", "kill", "--signal", "KILL", self.container)
+        # The host watches itself: to be asked from outside would keep it from its work.
+        watch = f"until {condition}; do sleep 0.05; done >/dev/null 2>&1"
+        argv = ["docker", "exec", self.container, "timeout", "1200", "bash", "-c", watch]
+        with self.playing(playbook) as process, subprocess.Popen(argv) as watching:
+            try:
+                while watching.poll() is None:
+                    assert process.poll() is None, "the run ended before the moment came"
+                    time.sleep(0.02)
+                sh("docker", "kill", "--signal", "KILL", self.container)
+            finally:
+                watching.kill()
+            assert watching.returncode == 0, f"the moment did not come: {condition}"
         self.boot()
 
     def boot(self) -> None:
@@ -172,13 +178,12 @@ class Host:
         self.wait_until_booted()
 
     def wait_until_booted(self) -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            state = self.on("systemctl", "is-system-running", check=False)
-            if state in ("running", "degraded"):
-                return
-            time.sleep(0.3)
-        raise AssertionError("the host did not boot within 120 s")
+        def is_booted() -> bool:
+            # Waits by itself once systemd can be asked at all.
+            asked = ("timeout", "60", "systemctl", "is-system-running", "--wait")
+            return self.on(*asked, check=False) in ("running", "degraded")
+
+        until(is_booted, f"the boot of {self.container}", 120)
 
 
 def descendants(pid: int) -> Iterator[int]:
