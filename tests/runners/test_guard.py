@@ -33,7 +33,10 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({}, {}, ""),
     ({"private": False}, {}, "it is public"),
     ({"private": False}, {"public_repository_reason": "open source"}, ""),
-    ({"fork_approval_policy": "first_time_contributors"}, {}, "only as first_time_contributors"),
+    # The policy of approvals does not apply to a private repository, vouched for or not.
+    ({"fork_approval_policy": "first_time_contributors"}, {}, ""),
+    ({}, {"public_repository_reason": "may be opened"}, ""),
+    ({"fork_workflows": UNASKED}, {"public_repository_reason": "x"}, "without approval"),
     ({"fork_workflows": UNASKED}, {}, "run workflows without approval"),
     ({"fork_workflows": ASKED}, {}, ""),
     ({"fork_workflows": {**ASKED, "send_secrets_and_variables": True}}, {}, "given secrets"),
@@ -69,7 +72,8 @@ SILENCE: list[tuple[str, dict[str, Any], dict[str, Any], bool]] = [
     (APPROVAL, {"answer": {"status": 502}}, {}, True),
     # A private repository has no such setting; a public one must say.
     (APPROVAL, {"answer": {"status": 404}}, {}, False),
-    (APPROVAL, {"answer": {"status": 404}}, {"public_repository_reason": "x"}, True),
+    (APPROVAL, {"answer": {"status": 422}}, {}, False),
+    (APPROVAL, {"answer": {"status": 410}}, {}, True),
     (FORKS, {"answer": {"status": 404}}, {}, True),
     (FORKS, {"rate_limit": "primary"}, {}, True),
     (FORKS, {"answer": {"status": 403}}, {"open_fork_policy_reason": "x"}, False),
@@ -86,6 +90,18 @@ def test_what_github_does_not_say_is_held_against_the_target(
 
     assert bool(problems) is held_against, problems
     assert ("GitHub does not say" in problems) is held_against
+    # The cure for an unknown is an answer, never to allow what may be forbidden.
+    assert "_reason" not in problems
+
+
+@pytest.mark.parametrize("status", [404, 422])
+def test_a_public_repository_without_a_word_on_approvals_is_not_served(
+    site: Site, status: int
+) -> None:
+    settings(site, private=False)
+    site.client.control("POST", "/faults", {"path": APPROVAL, "answer": {"status": status}})
+
+    assert "whose workflows wait" in judge(site, public_repository_reason="open source")
 
 
 @pytest.mark.parametrize(
@@ -147,9 +163,9 @@ def test_what_was_learned_of_forks_is_believed_for_a_while_but_not_of_visibility
     settings(site, private=False)
     assert "it is public" in site.converge(believed_seconds=600).report.failures[0]
 
-    settings(site, private=True, fork_approval_policy="first_time_contributors")
+    settings(site, private=True, fork_workflows=UNASKED)
     # The last verdict was not fine, so nothing is believed.
-    assert "only as first_time" in site.converge(believed_seconds=600).report.failures[0]
+    assert "without approval" in site.converge(believed_seconds=600).report.failures[0]
 
 
 def test_an_unanswered_question_leaves_the_last_verdict_standing_until_it_is_too_old(

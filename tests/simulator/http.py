@@ -15,7 +15,7 @@ class HttpError(Exception):
         status: int,
         message: str,
         *,
-        errors: list[dict[str, Any]] | None = None,
+        errors: list[dict[str, Any]] | str | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
         """Keep the parts of the body."""

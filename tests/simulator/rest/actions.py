@@ -258,15 +258,27 @@ def set_workflow_permissions(call: Call) -> Answer:
     return Answer(204)
 
 
+def _only_public(call: Call) -> None:
+    """Refuse as GitHub does what only a public repository has (github.com, since 2026-04)."""
+    if call.repository.private:
+        raise HttpError(
+            422,
+            "Validation Failed",
+            errors="Fork PR approval is not allowed for private repositories.",
+        )
+
+
 @route("GET", f"{BASE}/permissions/fork-pr-contributor-approval", "administration:read")
 def fork_approval(call: Call) -> Json:
     """Show whose workflows wait for an approval."""
+    _only_public(call)
     return {"approval_policy": call.repository.fork_approval_policy}
 
 
 @route("PUT", f"{BASE}/permissions/fork-pr-contributor-approval", "administration:write")
 def set_fork_approval(call: Call) -> Answer:
     """Set whose workflows wait for an approval."""
+    _only_public(call)
     policy = call.field("approval_policy", str, "Repository")
     if policy not in POLICIES:
         raise HttpError(422, f"Validation Failed: {policy} is no approval policy")

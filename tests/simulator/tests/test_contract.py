@@ -77,7 +77,6 @@ READS = [
     f"{R}/actions/runners/downloads",
     f"{R}/actions/permissions",
     f"{R}/actions/permissions/workflow",
-    f"{R}/actions/permissions/fork-pr-contributor-approval",
     f"{R}/actions/permissions/fork-pr-workflows-private-repos",
     "/repos/guild/tool/releases",
     "/repos/guild/tool/releases/latest",
@@ -178,8 +177,11 @@ def write_all(client: Client) -> None:
     pushed = {"repository": "factory/demo", "branch": "n", "files": {"n": "n"}}
     client.control("POST", "/push", pushed)
     write("POST", f"{R}/pulls", {"title": "N", "head": "n", "base": "main"})
-    write("PATCH", R, {"private": False, "delete_branch_on_merge": True})
     permissions = f"{R}/actions/permissions"
+    # A private repository has no such setting, and GitHub says so.
+    refused = write("GET", f"{permissions}/fork-pr-contributor-approval", status=422)
+    assert "not allowed for private repositories" in refused["errors"]
+    write("PATCH", R, {"private": False, "delete_branch_on_merge": True})
     write("PUT", permissions, {"enabled": True, "allowed_actions": "all"})
     write("PUT", f"{permissions}/workflow", {"default_workflow_permissions": "read"})
     policy = {"approval_policy": "first_time_contributors"}
@@ -191,6 +193,7 @@ def write_all(client: Client) -> None:
     }
     for place in (permissions, "/orgs/guild/actions/permissions"):
         write("PUT", f"{place}/fork-pr-contributor-approval", policy)
+        write("GET", f"{place}/fork-pr-contributor-approval")
         write("PUT", f"{place}/fork-pr-workflows-private-repos", switches)
     run = client.control("POST", "/job", {"repository": "factory/demo", "steps": [{"run": "x"}]})
     write("POST", f"{R}/actions/runs/{run['run_id']}/cancel")

@@ -19,6 +19,7 @@ from ansible_collections.aina.factory.plugins.module_utils.runners.model import 
 
 STRICT_APPROVAL = "all_external_contributors"
 _APPROVAL = "actions/permissions/fork-pr-contributor-approval"
+_NO_SUCH_SETTING = (404, 422)
 _PRIVATE_FORKS = "actions/permissions/fork-pr-workflows-private-repos"
 
 
@@ -44,14 +45,18 @@ class _Judge:
         self.problems: list[str] = []
         self.unknown = False
 
-    def read(self, path: str, what: str, reader: Callable[[Any], Any], remedy: str) -> Any:
+    def read(self, path: str, what: str, reader: Callable[[Any], Any]) -> Any:
         """Return what a document says; None when that stays unknown, which is a problem."""
         try:
             return reader(self._api.ask(path))
         except (ForgeError, AttributeError, KeyError, TypeError, ValueError) as error:
-            self.unknown = True
-            self.object(f"GitHub does not say {what}: {error}", remedy)
+            self.not_said(what, error)
             return None
+
+    def not_said(self, what: str, error: Exception) -> None:
+        """Object to an unknown: the cure is an answer, never to allow more."""
+        self.unknown = True
+        self.object(f"GitHub does not say {what}: {error}", _UNKNOWN_REMEDY)
 
     def object(self, problem: str, remedy: str) -> None:
         self.problems.append(f"{self._api.target}: {problem}; {remedy}")
@@ -60,6 +65,10 @@ class _Judge:
         return Verdict(tuple(self.problems), self.unknown)
 
 
+_UNKNOWN_REMEDY = (
+    "see that the target's name is right, that the login may read its administration settings,"
+    " and that GitHub answers; it is asked again by itself"
+)
 _PUBLIC_REMEDY = (
     "make it private, or set public_repository_reason if strangers may run code on this host"
 )
@@ -73,24 +82,21 @@ def visibility(api: Runners, instance: Instance) -> Verdict:
         if api.is_organization:
             _judge_group(judge, instance.group)
         else:
-            private = judge.read(
-                "/repos/" + api.target, "whether it is private", _private, _PUBLIC_REMEDY
-            )
-            if private is False:
+            if _is_private(judge, api) is False:
                 judge.object("it is public", _PUBLIC_REMEDY)
     return judge.verdict()
 
 
 def forks(api: Runners, instance: Instance) -> Verdict:
-    """Judge what a fork's pull request may start, by two requests at most."""
+    """Judge what a fork's pull request may start, by three requests at most."""
     judge = _Judge(api)
     if instance.open_fork_policy_reason:
         return judge.verdict()
-    public = bool(instance.public_repository_reason)
-    _judge_approval(judge, api, public_expected=public)
-    if not public:
+    may_be_public = bool(instance.public_repository_reason)
+    applies = _judge_approval(judge, api, may_be_public=may_be_public)
+    if not (may_be_public and applies):
         switches = judge.read(
-            _PRIVATE_FORKS, "what forks of private repositories may start", _switches, _FORK_REMEDY
+            _PRIVATE_FORKS, "what forks of private repositories may start", _switches
         )
         if switches:
             _judge_switches(judge, switches)
@@ -111,30 +117,44 @@ def _judge_group(judge: _Judge, name: str) -> None:
         raise KeyError(f"there is no runner group {name!r}")
 
     path = "actions/runner-groups?per_page=100"
-    if judge.read(path, "whether public repositories may use it", allows, _PUBLIC_REMEDY):
+    if judge.read(path, "whether public repositories may use it", allows):
         judge.object(f"its runner group {name!r} allows public repositories", _PUBLIC_REMEDY)
 
 
-def _judge_approval(judge: _Judge, api: Runners, *, public_expected: bool) -> None:
+def _is_private(judge: _Judge, api: Runners) -> bool | None:
+    """Return whether a repository is private; None when that stays unknown."""
+    answer: bool | None = judge.read("/repos/" + api.target, "whether it is private", _private)
+    return answer
+
+
+def _judge_approval(judge: _Judge, api: Runners, *, may_be_public: bool) -> bool:
+    """Judge whose workflows wait for approval; return whether that setting applies.
+
+    It is a setting of public repositories alone: GitHub answers the question for a private
+    one with 422, older servers with 404. That it has none is no gap.
+    """
+    what = "whose workflows wait for approval"
     try:
         policy = api.ask(_APPROVAL)["approval_policy"]
     except RefusedError as error:
-        # It is a setting of public repositories: that a private one has none is no gap.
-        if error.status == 404 and not public_expected:
-            return
-        policy = error
+        if error.status in _NO_SUCH_SETTING:
+            if not may_be_public:
+                return False
+            if not api.is_organization:
+                private = _is_private(judge, api)
+                if private is not False:
+                    return not private
+        judge.not_said(what, error)
+        return True
     except (ForgeError, KeyError, TypeError) as error:
-        policy = error
-    if isinstance(policy, Exception):
-        judge.unknown = True
-        judge.object(
-            f"GitHub does not say whose workflows wait for approval: {policy}", _FORK_REMEDY
-        )
-    elif policy != STRICT_APPROVAL:
+        judge.not_said(what, error)
+        return True
+    if policy != STRICT_APPROVAL:
         judge.object(
             f"workflows of forks wait for approval only as {policy}, not {STRICT_APPROVAL}",
             _FORK_REMEDY,
         )
+    return True
 
 
 def _judge_switches(judge: _Judge, switches: dict[str, bool]) -> None:

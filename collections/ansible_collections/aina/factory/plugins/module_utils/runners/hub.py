@@ -255,7 +255,7 @@ def _unasked(instance: Instance) -> Verdict:
     return Verdict(
         (
             f"{instance.target}: with a bare registration token GitHub cannot be asked whether it is private; log in"
-            " otherwise, or set public_repository_reason and open_fork_policy_reason",
+            " with a token or an App (gh_actions_runner_login_method)",
         ),
         unknown=True,
     )
