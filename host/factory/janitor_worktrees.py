@@ -8,13 +8,27 @@ from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
     Candidate,
+    KindError,
     Limits,
+    PartlyListedError,
     Removal,
 )
 
-# One reap of all projects, told whether it is a dry run; returns the worktrees' verdicts as
-# ``factory reap --json`` prints them (path, verdict, reason, bytes, reaped).
-Reap = Callable[[bool], Sequence[Mapping[str, Any]]]
+
+@dataclass(frozen=True)
+class Reaped:
+    """One reap of all projects.
+
+    ``worktrees`` are the verdicts as ``factory reap --json`` prints them (path, verdict,
+    reason, detail, bytes, reaped); ``failures`` says what could not be judged or done.
+    """
+
+    worktrees: Sequence[Mapping[str, Any]]
+    failures: Sequence[str] = ()
+
+
+# One reap of all projects, told whether it is a dry run.
+Reap = Callable[[bool], Reaped]
 
 
 @dataclass
@@ -25,9 +39,17 @@ class Worktrees:
     limits: Limits = field(default_factory=lambda: Limits(max_per_run=100_000, watermark=False))
     name: str = field(default="worktrees", init=False)
     _reaped: dict[str, Mapping[str, Any]] | None = field(default=None, init=False)
+    _failures: Sequence[str] = field(default=(), init=False)
 
     def inventory(self) -> Sequence[Candidate]:
         """Ask the reaper for its verdicts; see ``Kind``."""
+        planned = self.reap(True)
+        candidates = self._candidates(planned)
+        if planned.failures:
+            raise PartlyListedError("; ".join(planned.failures), candidates)
+        return candidates
+
+    def _candidates(self, planned: Reaped) -> list[Candidate]:
         return [
             Candidate(
                 kind=self.name,
@@ -37,14 +59,18 @@ class Worktrees:
                 held_by="" if item["verdict"] == "reap" else str(item["reason"]),
                 due=str(item["reason"]) if item["verdict"] == "reap" else "",
             )
-            for item in self.reap(True)
+            for item in planned.worktrees
         ]
 
     def remove(self, candidate: Candidate) -> Removal:
         """Reap once, at the first call, and report per worktree; see ``Kind``."""
         if self._reaped is None:
-            self._reaped = {str(item["path"]): item for item in self.reap(False)}
+            done = self.reap(False)
+            self._reaped = {str(item["path"]): item for item in done.worktrees}
+            self._failures = done.failures
         item = self._reaped.get(candidate.target)
+        if self._failures and (item is None or item["reason"] == "failed"):
+            raise KindError("; ".join(self._failures))
         if item is None or not item["reaped"]:
             return Removal(False, 0, str(item["reason"]) if item else "gone")
         return Removal(True, candidate.bytes, "")

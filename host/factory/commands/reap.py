@@ -23,6 +23,7 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
 from factory import configuration, effects, github, locks
+from factory.janitor_worktrees import Reaped
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 from factory.text import printable, progress_bar, size
 
@@ -112,28 +113,29 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     return _outcome(reports, arguments)
 
 
-def reap_all(whole: Section, *, dry_run: bool) -> Sequence[dict[str, Any]]:
+def reap_all(whole: Section, *, dry_run: bool) -> Reaped:
     """Reap all projects of a configuration and free their space before returning.
 
-    The caller holds the host's lock.
-
-    Raises:
-        GitError: a repository cannot be read.
-
+    The caller holds the host's lock. A project that fails is told of and stops no other.
     """
     policy, hub = _policy(whole), _github(whole)
-    verdicts: list[dict[str, Any]] = []
+    worktrees: list[dict[str, Any]] = []
+    failures: list[str] = []
     for task, repository in _projects(whole, None):
-        report = _reap(task, repository, policy, hub, dry_run=dry_run)
-        if report.failures:
-            raise GitError("; ".join(report.failures))
+        try:
+            report = _reap(task, repository, policy, hub, dry_run=dry_run)
+        except LockedError as error:
+            failures.append(f"{task.repository}: {error}")
+            continue
+        failures += [f"{task.repository}: {failure}" for failure in report.failures]
         if dry_run:
             reap.measure(report)
-        verdicts += [verdict.document() for verdict in report.verdicts]
+        worktrees += [verdict.document() for verdict in report.verdicts]
         if not dry_run:
-            common_dir = survey.common_directory(effects.run, task.repository)
-            trash.empty(common_dir, effects.now(), effects.run)
-    return verdicts
+            with suppress(GitError):  # told of already
+                common_dir = survey.common_directory(effects.run, task.repository)
+                trash.empty(common_dir, effects.now(), effects.run)
+    return Reaped(worktrees, failures)
 
 
 def _tasks(
@@ -226,8 +228,16 @@ def _reap(
             report = reap.plan(task, policy, tools)
             reap.carry_out(report, task, policy, tools)
             return report
-    except (GitError, OSError) as error:
-        return model.Report(task.repository, failures=[str(error)])
+    except LockedError:
+        raise
+    except Exception as error:
+        # Whatever is odd about one repository ends its own reap and no other.
+        words = (
+            str(error)
+            if isinstance(error, GitError | OSError)
+            else f"{type(error).__name__}: {error}"
+        )
+        return model.Report(task.repository, failures=[words])
     finally:
         bar("", 0, 0)
 

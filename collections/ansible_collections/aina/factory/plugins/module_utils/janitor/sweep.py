@@ -14,6 +14,7 @@ from ansible_collections.aina.factory.plugins.module_utils.janitor.model import 
     Decision,
     Disk,
     Kind,
+    PartlyListedError,
     SkipError,
     Watermarks,
 )
@@ -75,7 +76,11 @@ def sweep(
     for kind in kinds:
         progress(f"looking at {kind.name}")
         with _reporting(reports[kind.name]):
-            inventory[kind.name] = kind.inventory()
+            try:
+                inventory[kind.name] = kind.inventory()
+            except PartlyListedError as error:
+                inventory[kind.name] = error.candidates
+                raise
     decisions = plan.decide(
         inventory, {kind.name: kind.limits for kind in kinds}, disk(), watermarks, now
     )
