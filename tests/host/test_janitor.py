@@ -10,11 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils import mounts
+from ansible_collections.aina.factory.plugins.module_utils.janitor import paths
+from ansible_collections.aina.factory.plugins.module_utils.janitor.model import KindError
 from factory import effects
 from factory.__main__ import main
 
@@ -36,15 +40,17 @@ class Server:
             "image_use_path": str(root / "image-use.json"),
         }
 
+        self.more: dict[str, Any] = {}
+
     def write(self) -> str:
         file = self.root / "factory.json"
         locks = {"directory": str(self.root / "lock")}
-        file.write_text(json.dumps({"locks": locks, "janitor": self.policy}))
+        file.write_text(json.dumps({"locks": locks, "janitor": self.policy, **self.more}))
         return str(file)
 
-    def run(self, *options: str) -> tuple[int, dict[str, Any]]:
+    def run(self, *options: str, command: str = "janitor") -> tuple[int, dict[str, Any]]:
         self.capsys.readouterr()
-        code = main(["janitor", "--json", "--config", self.write(), *options])
+        code = main([command, "--json", "--config", self.write(), *options])
         return code, json.loads(self.capsys.readouterr().out)
 
     def directory(self, name: str) -> Path:
@@ -239,6 +245,86 @@ def test_a_symbolic_link_is_removed_but_never_followed(server: Server) -> None:
     assert document["kinds"]["runner"]["status"] == "failed"
     assert "symbolic links are not followed" in document["kinds"]["runner"]["detail"]
     assert document["kinds"]["temporary"]["status"] == "done"
+
+
+@contextmanager
+def mounted(what: Path, where: Path) -> Iterator[None]:
+    """Mount a directory of the same file system on another one."""
+    if subprocess.run(["mount", "--bind", what, where], check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", where], check=True)
+
+
+@pytest.mark.usefixtures("later")
+def test_leftovers_in_which_something_is_mounted_stay_whole(server: Server) -> None:
+    left, home = server.directory("left"), server.directory("home")
+    (home / "thesis.tex").write_text("x")
+    (left / "jail/home").mkdir(parents=True)
+    (left / "jail/passwd").write_text("x")
+    (left / "old").mkdir()
+    server.policy["temporary"] = {"roots": [str(left)]}
+
+    with mounted(home, left / "jail/home"):
+        code, document = server.run()
+
+        assert (left / "jail/home/thesis.tex").exists()
+    assert (code, document["kinds"]["temporary"]["kept"]) == (0, {"mount_inside": 1})
+    assert (left / "jail/passwd").exists()
+    assert not (left / "old").exists()
+
+
+def test_nothing_is_removed_through_a_mount_that_came_after_the_look(server: Server) -> None:
+    left, home = server.directory("left"), server.directory("home")
+    (home / "thesis.tex").write_text("x")
+    (left / "jail/home").mkdir(parents=True)
+    (listed,) = paths.entries(str(left))
+    with mounted(home, left / "jail/home"):
+        with pytest.raises(KindError, match="unmount it first"):
+            paths.remove(listed)
+        # Nor where the table of mounts was read too early.
+        with pytest.MonkeyPatch.context() as early:
+            early.setattr(mounts, "points", list)
+            with pytest.raises(KindError, match="unmount it first"):
+                paths.remove(listed)
+        assert (home / "thesis.tex").exists()
+
+
+def git(*words: str | Path) -> None:
+    names = [f"GIT_{role}_{part}" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")]
+    subprocess.run(
+        ["git", *words], env={**os.environ, **dict.fromkeys(names, "x@example.com")}, check=True
+    )
+
+
+@pytest.mark.parametrize("command", ["reap", "janitor"])
+def test_a_project_that_cannot_be_read_stops_no_other(server: Server, command: str) -> None:
+    projects = []
+    for name in ("broken", "fine"):
+        origin, checkout = server.root / f"{name}.git", server.root / name
+        git("init", "-q", "--bare", "-b", "main", origin)
+        git("clone", "-q", origin, checkout)
+        git("-C", checkout, "commit", "-q", "--allow-empty", "-m", "Begin")
+        git("-C", checkout, "push", "-q", "origin", "HEAD:main")
+        git("-C", checkout, "worktree", "add", "-q", "-b", "lane", server.root / f"{name}-lane")
+        projects.append({"name": name, "repository": f"o/{name}", "path": str(checkout)})
+    (server.root / "broken-lane/x").write_text("x")
+    git("-C", server.root / "broken-lane", "add", "x")
+    git("-C", server.root / "broken-lane", "commit", "-q", "-m", "Open")
+    (server.root / "broken/.git/shallow").write_bytes(b"\xff\0\n")
+    server.policy["worktrees"] = True
+    server.more = {"projects": projects, "reap": {"grace_seconds": 0}}
+
+    code, document = server.run(
+        *([] if command == "janitor" else ["--github", "none"]), command=command
+    )
+
+    assert code == 1
+    assert "broken" in json.dumps(document)
+    assert (server.root / "broken-lane").exists()
+    assert not (server.root / "fine-lane").exists()
 
 
 @pytest.mark.usefixtures("later")

@@ -82,7 +82,12 @@ class FileKind:
 
     def _holder(self) -> Holder:
         busy, open_elsewhere = self._busy(), open_holder(self._open_files())
-        return lambda found: busy(found) or open_elsewhere(found)
+
+        def held_by(found: Found) -> str:
+            mounted = "mount_inside" if found.mounted_inside else ""
+            return mounted or busy(found) or open_elsewhere(found)
+
+        return held_by
 
     def _candidate(self, found: Found, held_by: Holder) -> Candidate:
         protected = found.parts[-1] in PROTECTED_NAMES

@@ -1,7 +1,7 @@
 """Files under declared roots: list, measure and remove without ever leaving the root.
 
-Every directory is opened by descriptor without following symbolic links, other
-filesystems are not entered, and an entry is compared with what was listed before it goes.
+Every directory is opened by descriptor without following symbolic links, what is mounted is
+not entered, and an entry is compared with what was listed before it goes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ansible_collections.aina.factory.plugins.module_utils import mounts
 from ansible_collections.aina.factory.plugins.module_utils.janitor.model import KindError, SkipError
 
 BLOCK_BYTES = 512
@@ -24,7 +25,10 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class Found:
-    """An entry as it was listed: where it is, and what proves that it is still the same."""
+    """An entry as it was listed: where it is, and what proves that it is still the same.
+
+    ``mounted_inside`` is where something is mounted in it; such an entry is in use.
+    """
 
     root: str
     parts: tuple[str, ...]
@@ -35,6 +39,7 @@ class Found:
     bytes: int
     last_used: float
     inodes: frozenset[tuple[int, int]]
+    mounted_inside: str | None = None
 
     @property
     def path(self) -> str:
@@ -90,9 +95,9 @@ def opened(root: str, parts: Sequence[str] = ()) -> Iterator[int]:
 def files(root: str, globs: Sequence[str], *, recursive: bool) -> list[Found]:
     """Return the regular files below ``root`` whose name matches one of ``globs``."""
     found: list[Found] = []
+    tree = _Tree(root)
     with opened(root) as descriptor:
-        device = os.fstat(descriptor).st_dev
-        for parts, status in _walk(descriptor, (), device, recursive=recursive):
+        for parts, status in tree.walk(descriptor, (), recursive=recursive):
             if stat.S_ISREG(status.st_mode) and name_matches(parts[-1], globs):
                 found.append(_found(root, parts, status, [status]))
     return found
@@ -101,16 +106,17 @@ def files(root: str, globs: Sequence[str], *, recursive: bool) -> list[Found]:
 def entries(root: str, globs: Sequence[str] = ("*",)) -> list[Found]:
     """Return the direct entries of ``root``, directories with all that is in them."""
     found: list[Found] = []
+    tree = _Tree(root)
     with opened(root) as descriptor:
-        device = os.fstat(descriptor).st_dev
-        for parts, status in _walk(descriptor, (), device, recursive=False):
+        for parts, status in tree.walk(descriptor, (), recursive=False):
             if not name_matches(parts[-1], globs):
                 continue
             inside = [status]
             if stat.S_ISDIR(status.st_mode):
                 with opened(root, parts) as below:
-                    inside += [item for _depth, item in _walk(below, parts, device, recursive=True)]
-            found.append(_found(root, parts, status, inside))
+                    inside += [item for _depth, item in tree.walk(below, parts, recursive=True)]
+            entry = _found(root, parts, status, inside)
+            found.append(replace(entry, mounted_inside=mounts.inside(entry.path, tree.mounted)))
     return found
 
 
@@ -119,29 +125,39 @@ def name_matches(name: str, globs: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in globs)
 
 
-def _walk(
-    descriptor: int, parts: tuple[str, ...], device: int, *, recursive: bool
-) -> Iterator[tuple[tuple[str, ...], os.stat_result]]:
-    with os.scandir(descriptor) as listing:
-        names = sorted(entry.name for entry in listing)
-    for name in names:
-        try:
-            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        # A mount point belongs to somebody else, and so does everything under it.
-        if status.st_dev != device:
-            continue
-        yield (*parts, name), status
-        if recursive and stat.S_ISDIR(status.st_mode):
-            try:
-                below = os.open(name, _DIRECTORY, dir_fd=descriptor)
-            except (FileNotFoundError, NotADirectoryError):
+class _Tree:
+    """What lies below a root without what is mounted there.
+
+    A mount point belongs to somebody else, and so does everything under it. The table tells
+    of them all: what is mounted from the same file system has the same device number.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self.mounted = frozenset(mounts.points())
+
+    def walk(
+        self, descriptor: int, parts: tuple[str, ...], *, recursive: bool
+    ) -> Iterator[tuple[tuple[str, ...], os.stat_result]]:
+        with os.scandir(descriptor) as listing:
+            names = sorted(entry.name for entry in listing)
+        for name in names:
+            if "/".join((self._root, *parts, name)) in self.mounted:
                 continue
             try:
-                yield from _walk(below, (*parts, name), device, recursive=True)
-            finally:
-                os.close(below)
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            yield (*parts, name), status
+            if recursive and stat.S_ISDIR(status.st_mode):
+                try:
+                    below = os.open(name, _DIRECTORY, dir_fd=descriptor)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                try:
+                    yield from self.walk(below, (*parts, name), recursive=True)
+                finally:
+                    os.close(below)
 
 
 def _found(
@@ -184,7 +200,7 @@ def opened_files(found: Found) -> Iterator[int | None]:
         inside = [(found.parts, status)]
     if found.is_directory:
         with opened(found.root, found.parts) as below:
-            inside += list(_walk(below, found.parts, found.device, recursive=True))
+            inside += list(_Tree(found.root).walk(below, found.parts, recursive=True))
     for parts, status in inside:
         if stat.S_ISREG(status.st_mode):
             yield from _opened_file(found.root, parts)
@@ -219,12 +235,20 @@ def unchanged(found: Found, descriptor: int) -> bool:
 
 
 def remove(found: Found) -> bool:
-    """Remove the entry if it is still what was listed; return whether it went."""
+    """Remove the entry if it is still what was listed; return whether it went.
+
+    Raises:
+        KindError: something is mounted in it; nothing of it is removed.
+
+    """
     with opened(found.root, found.parts[:-1]) as parent:
         if not unchanged(found, parent):
             return False
+        mounted = mounts.inside(found.path, mounts.points())
+        if mounted is not None:
+            raise KindError(f"something is mounted at {mounted}; unmount it first")
         if found.is_directory:
-            _remove_directory(found.parts[-1], parent, found.device)
+            _remove_directory(found.parts[-1], parent, _mount_of(parent))
         else:
             os.unlink(found.parts[-1], dir_fd=parent)
     return True
@@ -240,16 +264,25 @@ def remove_empty_parents(found: Found) -> None:
                 return
 
 
-def _remove_directory(name: str, parent: int, device: int) -> None:
+def _mount_of(descriptor: int) -> str:
+    """Return the number of the mount that an opened directory was reached through."""
+    for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").splitlines():
+        name, _colon, value = line.partition(":")
+        if name == "mnt_id":
+            return value.strip()
+    raise KindError("the kernel does not tell what is mounted where (mnt_id); nothing is removed")
+
+
+def _remove_directory(name: str, parent: int, mount: str) -> None:
     descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
     try:
-        if os.fstat(descriptor).st_dev != device:
+        if _mount_of(descriptor) != mount:
             raise KindError(f"{name!r} is a mount point; unmount it first")
         with os.scandir(descriptor) as listing:
             inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
         for entry_name, is_directory in inside:
             if is_directory:
-                _remove_directory(entry_name, descriptor, device)
+                _remove_directory(entry_name, descriptor, mount)
             else:
                 os.unlink(entry_name, dir_fd=descriptor)
     finally:

@@ -10,6 +10,8 @@ from pathlib import Path
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Contents
 
 _BLOCK_BYTES = 512
+# What version control systems call the directory (git: or file) with all that they know.
+VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", ".pijul", "_darcs"})
 
 
 def walk(root: str, closed: Callable[[str], bool] = lambda name: False) -> Contents:
@@ -98,5 +100,5 @@ def marks_outside(marks: Mapping[str, int], skipped: Collection[str]) -> dict[st
 
 
 def is_repository(names: set[str]) -> bool:
-    """Whether a directory with these entries is a git work tree or a git directory."""
-    return ".git" in names or {"HEAD", "objects", "refs"} <= names
+    """Whether a directory with these entries is a checkout or a git directory."""
+    return not VERSION_CONTROL.isdisjoint(names) or {"HEAD", "objects", "refs"} <= names

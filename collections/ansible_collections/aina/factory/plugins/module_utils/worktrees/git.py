@@ -20,6 +20,16 @@ _SETTINGS = (
     "core.untrackedCache=false",
     "core.quotePath=false",
     "core.preloadIndex=true",
+    # Settings that make git see less: two names as one, no change of a mode, or none that keeps
+    # size and time. The repository may be set so for comfort, or for another
+    # system; what would be deleted is on this one.
+    "core.ignoreCase=false",
+    "core.fileMode=true",
+    "core.symlinks=true",
+    "core.precomposeUnicode=false",
+    "core.checkStat=default",
+    "core.trustCtime=true",
+    "core.ignoreStat=false",
     "status.showUntrackedFiles=all",
     "status.relativePaths=false",
     "submodule.recurse=false",
@@ -37,10 +47,16 @@ _ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_GRAFT_FILE": "/dev/null",
     "GIT_PAGER": "cat",
     "GIT_ASKPASS": "true",
     "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
 }
+
+
+# Variables that hold what --config-env sets.
+_NOTHING, _FALSE = "AINA_FACTORY_NOTHING", "AINA_FACTORY_FALSE"
+_ENVIRONMENT |= {_NOTHING: "", _FALSE: "false"}
 
 
 class GitError(Exception):
@@ -73,6 +89,12 @@ class Git:
         other.includes = self.includes
         return other
 
+    def in_tree(self, directory: str) -> Git:
+        """Return the same git on the work tree ``directory``, whatever ``core.worktree`` says."""
+        other = self.at(directory)
+        other._environment = {**self._environment, "GIT_WORK_TREE": directory}
+        return other
+
     def defuse(self) -> None:
         """Switch off every filter and merge driver that the configuration names."""
         pattern = r"^(filter\..*|merge\..*|include|includeif\..*)\."
@@ -82,10 +104,11 @@ class Git:
         overrides = []
         for name in sorted(names):
             kind, key = name.split(".", 1)[0], name.rsplit(".", 1)[1]
+            # Not -c: it would end the name at the first "=", and a driver may be called "a=b".
             if kind == "filter" and key in {"clean", "smudge", "process"}:
-                overrides.append(f"{name}=")
+                overrides.append(f"--config-env={name}={_NOTHING}")
             elif (kind, key) in {("filter", "required"), ("merge", "driver")}:
-                overrides.append(f"{name}=false")
+                overrides.append(f"--config-env={name}={_FALSE}")
         self._overrides = tuple(overrides)
 
     def call(
@@ -101,7 +124,8 @@ class Git:
             GitError: git could not be started or did not end in time.
 
         """
-        settings = [part for item in (*_SETTINGS, *self._overrides) for part in ("-c", item)]
+        settings = [part for item in _SETTINGS for part in ("-c", item)]
+        settings += self._overrides
         if os.geteuid() == 0:
             # Git runs as the owner of the settings; whose files a worktree holds is no danger.
             settings += ["-c", "safe.directory=*"]

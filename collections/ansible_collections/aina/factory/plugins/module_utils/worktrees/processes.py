@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.aina.factory.plugins.module_utils.mounts import unescaped
+
 PROC = "/proc"
 
 
@@ -20,6 +22,8 @@ class _Mount:
     point: str
     device: str
     root: str
+    # What an overlay is made of, as paths of whoever mounted it.
+    layers: tuple[str, ...] = ()
 
 
 @dataclass
@@ -47,7 +51,7 @@ def find(directories: Iterable[str], proc: str = PROC) -> Occupants:
     tables: dict[str, _Table | None] = {}
     for entry in os.scandir(proc):
         if entry.name.isdigit():
-            _look_at(entry.name, proc, wanted, tables, result)
+            _look_at(entry.name, proc, wanted, own_table, tables, result)
     return result
 
 
@@ -63,6 +67,7 @@ def _look_at(
     pid: str,
     proc: str,
     wanted: dict[tuple[str, str], str],
+    own_table: Sequence[_Mount],
     tables: dict[str, _Table | None],
     result: Occupants,
 ) -> None:
@@ -72,7 +77,7 @@ def _look_at(
         if namespace not in tables:
             mounts = _mounts(f"{base}/mountinfo")
             tables[namespace] = None if mounts is None else _Table(mounts)
-            for directory in _mounted_elsewhere(mounts or [], wanted):
+            for directory in _mounted_elsewhere(mounts or [], own_table, wanted):
                 result.inside.setdefault(directory, []).append(
                     f"a mount seen by {_name(base, pid)}"
                 )
@@ -114,25 +119,35 @@ def _paths_in_use(base: str) -> Iterator[str]:
 
 
 def _covering(path: str, table: Sequence[_Mount], wanted: dict[tuple[str, str], str]) -> str | None:
-    device, inner = _located(path.removesuffix(" (deleted)"), table)
-    while True:
+    return _wanted_around(*_located(path.removesuffix(" (deleted)"), table), wanted)
+
+
+def _wanted_around(device: str, inner: str, wanted: dict[tuple[str, str], str]) -> str | None:
+    while inner != "":
         if (device, inner) in wanted:
             return wanted[(device, inner)]
-        if inner in {"/", ""}:
+        if inner == "/":
             return None
         inner = inner.rpartition("/")[0] or "/"
+    return None
 
 
-def _mounted_elsewhere(table: Sequence[_Mount], wanted: dict[tuple[str, str], str]) -> set[str]:
-    """Return directories of which a part is a mount of its own, as in ``docker run -v``."""
+def _mounted_elsewhere(
+    table: Sequence[_Mount], own_table: Sequence[_Mount], wanted: dict[tuple[str, str], str]
+) -> set[str]:
+    """Return directories of which a part is a mount of its own, or the layer of an overlay.
+
+    ``docker run -v`` makes the one, a sandbox that copies on write the other. An overlay has
+    a device of its own, and names its layers as the process saw them that mounted it: that
+    is most often our own view, and else the one that the process has.
+    """
     hits = set()
     for mount in table:
-        inner = mount.root
-        while inner not in {"/", ""}:
-            if (mount.device, inner) in wanted:
-                hits.add(wanted[(mount.device, inner)])
-            inner = inner.rpartition("/")[0] or "/"
-    return hits
+        places = [(mount.device, mount.root)] if mount.root != "/" else []
+        for layer in mount.layers:
+            places += [_located(layer, view) for view in (table, own_table)]
+        hits |= {_wanted_around(device, inner, wanted) for device, inner in places}
+    return {hit for hit in hits if hit is not None}
 
 
 def _located(path: str, table: Sequence[_Mount]) -> tuple[str, str]:
@@ -153,23 +168,23 @@ def _mounts(file: str) -> list[_Mount] | None:
     mounts = []
     for line in content.splitlines():
         words = line.split(b" ")
-        root, point = _unescaped(words[3]), _unescaped(words[4])
-        mounts.append(_Mount(point, words[2].decode(), root))
+        root, point = unescaped(words[3]), unescaped(words[4])
+        layers = _layers(words[-1]) if words[-3] == b"overlay" else ()
+        mounts.append(_Mount(point, words[2].decode(), root, layers))
     # Of two mounts on one point the later one is seen.
     mounts.reverse()
     mounts.sort(key=lambda mount: -len(mount.point))
     return mounts
 
 
-def _unescaped(word: bytes) -> str:
-    for code, character in (
-        (b"\\040", b" "),
-        (b"\\011", b"\t"),
-        (b"\\012", b"\n"),
-        (b"\\134", b"\\"),
-    ):
-        word = word.replace(code, character)
-    return os.fsdecode(word)
+def _layers(options: bytes) -> tuple[str, ...]:
+    """Return the directories that an overlay's options name."""
+    found: list[str] = []
+    for option in options.split(b","):
+        name, _equals, value = option.partition(b"=")
+        if name.rstrip(b"+") in {b"lowerdir", b"upperdir"}:
+            found += [unescaped(part) for part in value.split(b":") if part.startswith(b"/")]
+    return tuple(found)
 
 
 def _name(base: str, pid: str) -> str:

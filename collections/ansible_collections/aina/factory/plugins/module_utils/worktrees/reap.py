@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils import mounts
 from ansible_collections.aina.factory.plugins.module_utils.ports import Now, Run
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     landed,
@@ -82,8 +84,9 @@ def plan(task: Task, policy: Policy, tools: Tools) -> Report:
     git.defuse()
     report = Report(task.repository)
     items = survey.listed(git, common_dir)
+    mounted = frozenset(mounts.points())
     obstacles = {
-        item.path: survey.obstacles_of_form(item, items, policy) or survey.obstacles_of_git(item)
+        item.path: _fenced(_obstacles_at_first_sight, item, items, policy, mounted)
         for item in items
     }
     private = _private_commits(git, [item for item in items if not obstacles[item.path]], obstacles)
@@ -112,6 +115,24 @@ def plan(task: Task, policy: Policy, tools: Tools) -> Report:
     return report
 
 
+def _fenced(look: Callable[..., list[survey.Obstacle]], *what: Any) -> list[survey.Obstacle]:
+    """Return what a look at one worktree found; a look that fails keeps that worktree alone."""
+    try:
+        return look(*what)
+    except Exception as error:
+        return [_unjudged(error)]
+
+
+def _unjudged(error: Exception) -> survey.Obstacle:
+    return ("unknown", f"it cannot be judged: {type(error).__name__}: {error}")
+
+
+def _obstacles_at_first_sight(
+    item: Listed, items: Sequence[Listed], policy: Policy, mounted: Collection[str]
+) -> list[survey.Obstacle]:
+    return survey.obstacles_of_form(item, items, policy, mounted) or survey.obstacles_of_git(item)
+
+
 def _private_commits(
     git: Git, items: Sequence[Listed], obstacles: dict[str, list[survey.Obstacle]]
 ) -> dict[str, list[str]]:
@@ -119,7 +140,7 @@ def _private_commits(
     for item in items:
         try:
             found[item.path] = survey.private_commits(git, item)
-        except (GitError, OSError) as error:
+        except (GitError, OSError, ValueError) as error:
             obstacles[item.path].append(("unknown", f"its own refs cannot be read: {error}"))
     return found
 
@@ -216,15 +237,22 @@ def _look_at_files(
     with ThreadPoolExecutor(_WORKERS) as workers:
         # This thread alone walks: several would wait for the interpreter's lock more than for
         # the disk, and take three times as long. The others wait for git meanwhile.
-        pending = []
+        pending: dict[str, Future[_Look]] = {}
         for number, item in enumerate(candidates):
             now = tools.now()  # before the look
-            seen = _first_look(item, closed)
-            pending.append(workers.submit(_look_closely, git, item, policy, tools, now, *seen))
+            try:
+                seen = _first_look(item, closed)
+            except Exception as error:
+                looks[item.path] = _Look(obstacles=(_unjudged(error),))
+                continue
+            pending[item.path] = workers.submit(_look_closely, git, item, policy, tools, now, *seen)
             tools.progress("looking at files", number + 1, len(candidates))
-        for number, (item, future) in enumerate(zip(candidates, pending, strict=True)):
-            looks[item.path] = future.result()
-            tools.progress("judging files", number + 1, len(candidates))
+        for number, (path, future) in enumerate(pending.items()):
+            try:
+                looks[path] = future.result()
+            except Exception as error:
+                looks[path] = _Look(obstacles=(_unjudged(error),))
+            tools.progress("judging files", number + 1, len(pending))
     return looks
 
 
@@ -371,7 +399,7 @@ def _changes_since_plan(item: Listed, items: Sequence[Listed], policy: Policy) -
         return "locked: it was locked meanwhile"
     if found != item:
         return f"head_moved: it is on {found.head} of {found.branch or 'no branch'} now"
-    against = survey.obstacles_of_form(item, items, policy) or survey.obstacles_of_git(item)
+    against = _fenced(_obstacles_at_first_sight, item, items, policy, frozenset(mounts.points()))
     return f"{against[0][0]}: {against[0][1]}" if against else None
 
 
@@ -394,8 +422,8 @@ def _reap_one(verdict: Verdict, git: Git, common_dir: str, tools: Tools, report:
         trash.move(item.path, admin_dir, common_dir, tools.now(), difference)
     except trash.ChangedError as error:
         return _spared(verdict, str(error))
-    except (trash.TrashError, GitError) as error:
-        report.failures.append(str(error))
+    except (trash.TrashError, GitError, OSError, ValueError) as error:
+        report.failures.append(f"{item.path}: {error}")
         return replace(verdict, reap=False, reason="failed", detail=str(error))
     return replace(verdict, reaped=True, bytes=freed_bytes)
 

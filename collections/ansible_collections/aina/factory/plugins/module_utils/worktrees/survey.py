@@ -6,11 +6,15 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
+from ansible_collections.aina.factory.plugins.module_utils import mounts
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.contents import is_repository
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.contents import (
+    VERSION_CONTROL,
+    is_repository,
+)
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import (
     LOCAL_SECONDS,
     REMOTE_SECONDS,
@@ -120,8 +124,13 @@ def _admin_dirs(common_dir: str) -> dict[str, str]:
     return found
 
 
-def obstacles_of_form(item: Listed, others: Sequence[Listed], policy: Policy) -> list[Obstacle]:
-    """Return what the directory entries alone tell, without asking git or reading files."""
+def obstacles_of_form(
+    item: Listed, others: Sequence[Listed], policy: Policy, mounted: Collection[str]
+) -> list[Obstacle]:
+    """Return what the directory entries alone tell, without asking git or reading files.
+
+    ``mounted`` are the mount points of this host.
+    """
     if item.is_main:
         return [("main_worktree", "it is the repository's main worktree")]
     try:
@@ -132,7 +141,7 @@ def obstacles_of_form(item: Listed, others: Sequence[Listed], policy: Policy) ->
     if not stat.S_ISDIR(status.st_mode):
         return [("not_a_directory", "a link or a file stands in its place")]
     found = _gitfile_obstacles(item)
-    found += _place_obstacles(item, others, policy, status)
+    found += _place_obstacles(item, others, policy, mounted)
     if item.lock_reason is not None:
         found.append(_lock_obstacle(item.lock_reason, policy))
     return [obstacle for obstacle in found if obstacle[0]]
@@ -156,12 +165,16 @@ def _gitfile_obstacles(item: Listed) -> list[Obstacle]:
 
 
 def _place_obstacles(
-    item: Listed, others: Sequence[Listed], policy: Policy, status: os.stat_result
+    item: Listed, others: Sequence[Listed], policy: Policy, mounted: Collection[str]
 ) -> list[Obstacle]:
     found: list[Obstacle] = []
     real = os.path.realpath(item.path)
-    if Path(real).parent.stat().st_dev != status.st_dev:
+    if real in mounted:
         found.append(("mount_point", "a file system is mounted on it"))
+    inner = mounts.inside(real, mounted)
+    if inner is not None:
+        # What is mounted from the same file system has its device number: only the table tells.
+        found.append(("mount_inside", inner))
     roots = policy.paperclip_roots
     if "/.paperclip/" in real or any(real.startswith(f"{root}/") for root in roots):
         found.append(("paperclip_workspace", "Paperclip owns it; archive it there"))
@@ -255,7 +268,7 @@ def obstacles_of_files(
 
     With them come the disposable directories, relative to the worktree.
     """
-    here = git.at(item.path)
+    here = git.in_tree(item.path)
     disposable: set[str] = set()
     try:
         if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
@@ -286,6 +299,7 @@ def _status_obstacles(
         )
     )
     reported: set[str] = set()
+    in_doubt: list[str] = []
     expected = {"branch.oid": item.head, "branch.head": item.branch or "(detached)"}
     for entry in entries:
         kind, _space, rest = entry.partition(" ")
@@ -302,20 +316,59 @@ def _status_obstacles(
             continue
         if kind == "!" and _empty_trash(f"{git.directory}/{path}"):
             continue
+        if kind == "!" and "ignored_files" not in reported and _below_disposable(path, policy):
+            in_doubt.append(path)
+            continue
         if reason not in reported:
             reported.add(reason)
             yield (reason, path)
+    if in_doubt and "ignored_files" not in reported:
+        for path in _ignored_for_themselves(git, in_doubt, policy):
+            yield ("ignored_files", path)
+            return
 
 
 def _disposable(root: str, path: str, policy: Policy) -> bool:
-    *folders, last = path.rstrip("/").split("/")
+    """Whether the name of what is ignored says that a build makes it again.
+
+    A directory's name says nothing of what git ignores *in* it: a directory ``build`` that
+    holds sources may well hold somebody's ``.env`` too.
+    """
+    last = path.rstrip("/").rpartition("/")[2]
     is_folder = path.endswith("/") or Path(root, path).is_symlink()
-    names = [f"{folder}/" for folder in folders] + [f"{last}/" if is_folder else last]
     return any(
-        fnmatch.fnmatchcase(name if pattern.endswith("/") else name.rstrip("/"), pattern)
-        for name in names
+        fnmatch.fnmatchcase(f"{last}/", pattern)
+        if pattern.endswith("/")
+        else fnmatch.fnmatchcase(last, pattern)
         for pattern in policy.disposable
+        if is_folder or not pattern.endswith("/")
     )
+
+
+def _below_disposable(path: str, policy: Policy) -> bool:
+    closed = closed_names(policy)
+    return any(closed(folder) for folder in path.rstrip("/").split("/")[:-1])
+
+
+def _ignored_for_themselves(git: Git, paths: Sequence[str], policy: Policy) -> Iterator[str]:
+    """Yield what is ignored by a rule of its own, not with all that a disposable directory holds.
+
+    ``dist/*`` ignores the content of ``dist`` as ``dist/`` does, and lets a file in it be
+    tracked; ``.env`` and ``*.sqlite`` name files that happen to lie there.
+    """
+    closed = closed_names(policy)
+    stdin = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    output = git.output("check-ignore", "--verbose", "-z", "--stdin", stdin=stdin).split(b"\0")
+    rules = {
+        os.fsdecode(path).rstrip("/"): os.fsdecode(rule)
+        for rule, path in zip(output[2::4], output[3::4], strict=True)
+    }
+    for path in paths:
+        *folders, last = rules.get(path.rstrip("/"), "").strip("/").split("/")
+        while folders and folders[-1] in {"*", "**"}:
+            folders.pop()
+        if last not in {"*", "**"} or not folders or not closed(folders[-1]):
+            yield path
 
 
 def _empty_trash(path: str) -> bool:
@@ -366,7 +419,7 @@ def _submodule_obstacles(git: Git, item: Listed, path: str) -> Iterator[Obstacle
         if Path(directory).is_dir() and any(Path(directory).iterdir()):
             yield ("submodule", f"{path} is not initialised but holds files")
         return
-    inner = git.at(directory)
+    inner = git.in_tree(directory)
     try:
         inner.defuse()
         if inner.output(
@@ -422,16 +475,15 @@ def look_inside(
     """
     if not directories:
         return [], 0.0
-    inside = f"{os.path.realpath(item.path)}/"
-    repository = ["(", "-name", ".git", "-o", "-name", "refs", "-type", "d", ")"]
+    repository = ["(", "-name", "refs", "-type", "d"]
+    for name in sorted(VERSION_CONTROL):
+        repository += ["-o", "-name", name]
+    repository.append(")")
     argv = ["find", "-files0-from", "-", "-xdev", *repository, "-printf", r"repository\0%h\0"]
     argv += [",", "-newermt", f"@{since:.6f}", "-printf", r"touched\0%T@\0"]
     names = b"".join(os.fsencode(directory) + b"\0" for directory in directories)
     newest = 0.0
     try:
-        for mount in _mount_points():
-            if mount.startswith(inside):
-                return [("mount_inside", mount)], newest
         done = run(argv, stdin=names, environment={"LC_ALL": "C"}, timeout_seconds=LOCAL_SECONDS)
         if not done.ok:
             return [("unreadable", done.stderr.decode(errors="replace").strip())], newest
@@ -446,17 +498,6 @@ def look_inside(
     return [], newest
 
 
-def _mount_points() -> list[str]:
-    """Return where something is mounted in this process's view, also from the same file system."""
-    table = Path("/proc/self/mountinfo").read_bytes().splitlines()
-    return [
-        os.fsdecode(
-            re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split()[4])
-        )
-        for line in table
-    ]
-
-
 def submodule_paths(git: Git, item: Listed) -> list[str]:
     """Return the paths of the submodules in the worktree's index.
 
@@ -464,7 +505,7 @@ def submodule_paths(git: Git, item: Listed) -> list[str]:
         GitError: the index cannot be read.
 
     """
-    entries = fields(git.at(item.path).output("ls-files", "-z", "--stage"))
+    entries = fields(git.in_tree(item.path).output("ls-files", "-z", "--stage"))
     return [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]
 
 

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.aina.factory.plugins.module_utils import mounts
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import processes
 
@@ -277,6 +278,9 @@ def _delete(entry: Entry, run: Run) -> str | None:
     except OSError as error:
         return f"{entry.tree}: {error.strerror}"
     if os.path.lexists(doomed):
+        mounted = mounts.inside(os.path.realpath(doomed), mounts.points())
+        if mounted is not None:  # --one-file-system does not see one of the same file system
+            return f"{doomed}: something is mounted at {mounted}; unmount it first"
         idle = ["nice", "-n", "19", "ionice", "-c", "3"]
         remove = [*idle, "rm", "-rf", "--one-file-system", "--", doomed]
         done = run(remove, timeout_seconds=_UNLINK_SECONDS)

@@ -192,6 +192,16 @@ def test_a_part_of_it_that_a_container_has_mounted_counts_though_unused(proc: Pr
     assert proc.find(LANE, "/home/ali/other").inside == {LANE: ["a mount seen by node (7)"]}
 
 
+@pytest.mark.parametrize("option", ["lowerdir=/mnt/lane/src:/usr", "upperdir=/home/ali/lane"])
+def test_a_layer_of_an_overlay_counts_as_seen_by_the_process_or_by_the_server(
+    option: str, proc: Proc
+) -> None:
+    line = f"52 50 0:99 / /work rw,relatime - overlay overlay rw,{option},workdir=/w\n"
+    proc.add(7, mounts=CONTAINER + line, cwd="/work")
+
+    assert proc.find(LANE).inside == {LANE: ["a mount seen by node (7)"]}
+
+
 def test_another_disk_with_the_same_path_inside_is_another_place(proc: Proc) -> None:
     proc.add(7, mounts=CONTAINER.replace("8:2", "8:3"), cwd="/mnt/lane")
 

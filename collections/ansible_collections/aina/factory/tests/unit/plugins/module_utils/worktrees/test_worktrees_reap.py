@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils import mounts
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     processes,
@@ -31,6 +33,20 @@ IDENTITY = {
     for part in ("NAME", "EMAIL")
 }
 POLICY = Policy(grace_seconds=0)
+
+
+@contextmanager
+def mounted(what: Path, where: Path) -> Iterator[None]:
+    """Mount a directory of the same file system on another one."""
+    if subprocess.run(["mount", "--bind", what, where], check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield
+    finally:
+        # A renamed parent has taken the mount along.
+        for point in mounts.points():
+            if point.startswith(str(what.parent)):
+                subprocess.run(["umount", point], check=True)
 
 
 class World:
@@ -306,11 +322,159 @@ def test_something_mounted_among_the_dependencies_keeps_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane = with_dependencies(world)
-    monkeypatch.setattr(survey, "_mount_points", lambda: ["/", str(lane / "node_modules/package")])
+    monkeypatch.setattr(mounts, "points", lambda: ["/", str(lane / "node_modules/package")])
 
     verdict = world.plan()["lane"]
 
     assert (verdict.reap, verdict.reason) == (False, "mount_inside")
+
+
+def test_something_mounted_among_the_sources_keeps_it_though_its_content_is_the_same(
+    world: World,
+) -> None:
+    lane = world.lane(world.root / "lane")
+    (lane / "data").mkdir()
+    (lane / "data/table").write_text("rows")
+    world.git("add", ".", at=lane)
+    world.git("commit", "-q", "-m", "Data", at=lane)
+    world.git("push", "-q", "origin", "HEAD:main", at=lane)
+    elsewhere = world.root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "table").write_text("rows")
+    report = reap.plan(world.task, POLICY, reap.Tools(effects.run, effects.now))
+    assert by_name(report)["lane"].reap
+    with mounted(elsewhere, lane / "data"):
+        assert world.plan()["lane"].reason == "mount_inside"
+
+        # One that came after the plan is seen as well.
+        reap.carry_out(report, world.task, POLICY, reap.Tools(effects.run, effects.now))
+        assert by_name(report)["lane"].reason == "changed_since_plan"
+    assert (elsewhere / "table").exists()
+
+
+def test_the_trash_is_not_emptied_through_a_mount(world: World) -> None:
+    lane = world.lane(world.root / "lane")
+    assert world.reap()["lane"].reaped
+    (tree,) = (lane.parent / trash.TREE_TRASH).glob("lane.*")
+    elsewhere = world.root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "table").write_text("rows")
+    (tree / "data").mkdir()
+    with mounted(elsewhere, tree / "data"):
+        (problem,) = trash.empty(f"{world.checkout}/.git", effects.now(), effects.run)
+        assert "unmount it first" in problem
+        assert (elsewhere / "table").exists()
+    assert trash.empty(f"{world.checkout}/.git", effects.now(), effects.run) == []
+    assert (elsewhere / "table").exists()
+
+
+IGNORED = [
+    # rules of .gitignore, tracked files, ignored files, and why the lane stays
+    (".env", ["build/webpack.config.js"], ["build/.env"], "ignored_files"),
+    ("*.sqlite", [], ["services/out/prod.sqlite"], "ignored_files"),
+    ("dist/*\n.env", ["dist/.gitkeep"], ["dist/.env"], "ignored_files"),
+    ("dist/*\n!dist/.gitkeep", ["dist/.gitkeep"], ["dist/app.js"], ""),
+    ("/packages/*/build/**", ["packages/a/index.js"], ["packages/a/build/app.js"], ""),
+    ("dist/", [], ["dist/app.js"], ""),
+    ("*.pyc", ["src/a.py"], ["src/__pycache__/a.pyc"], ""),
+    ("dist/", [], ["dist/.hg/store/data"], "nested_repository"),
+]
+
+
+@pytest.mark.parametrize(("rules", "tracked", "ignored", "reason"), IGNORED)
+def test_what_is_ignored_goes_only_with_a_directory_that_is_ignored_itself(
+    rules: str, tracked: list[str], ignored: list[str], reason: str, world: World
+) -> None:
+    lane = world.lane(world.root / "lane")
+    for name in (".gitignore", *tracked, *ignored):
+        (lane / name).parent.mkdir(parents=True, exist_ok=True)
+        (lane / name).write_text(f"{rules}\n" if name == ".gitignore" else "x")
+    world.git("add", "--force", ".gitignore", *tracked, at=lane)
+    world.git("commit", "-q", "-m", "Rules", at=lane)
+    world.git("push", "-q", "origin", "HEAD:main", at=lane)
+
+    verdict = world.plan()["lane"]
+
+    assert verdict.reap is not bool(reason)
+    if reason:
+        assert verdict.reason == reason
+
+
+def _case(lane: Path) -> None:
+    (lane / "readme.md").write_text("mine")
+
+
+def _mode(lane: Path) -> None:
+    (lane / "README.md").chmod(0o755)
+
+
+def _content(lane: Path) -> None:
+    (lane / "README.md").write_text("# APP\n")
+
+
+def _same_size_and_time(lane: Path) -> None:
+    before = (lane / "README.md").stat()
+    subprocess.run(["sleep", "1"], check=True)  # git compares times of change by the second
+    (lane / "README.md").write_text("# APP\n")
+    os.utime(lane / "README.md", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+BLINDING = [
+    (["core.ignoreCase=true"], _case),
+    (["core.fileMode=false"], _mode),
+    (["core.trustCtime=false", "core.checkStat=minimal"], _same_size_and_time),
+    (["extensions.worktreeConfig=true", "core.worktree={root}/copy"], _content),
+    (["filter.a=b.clean=printf '# app\\n'"], _content),
+]
+
+
+@pytest.mark.parametrize(("settings", "change"), BLINDING)
+def test_no_setting_of_the_repository_hides_a_change(
+    settings: list[str], change: Callable[[Path], None], world: World
+) -> None:
+    lane = world.lane(world.root / "lane")
+    (lane / "README.md").write_text("# app\n")
+    os.utime(lane / "README.md", (1e9, 1e9))  # long before git looked at it
+    (lane / ".gitattributes").write_text("README.md filter=a=b\n")
+    world.git("add", ".", at=lane)
+    world.git("commit", "-q", "-m", "Begin", at=lane)
+    world.git("push", "-q", "origin", "HEAD:main", at=lane)
+    (world.root / "copy").mkdir()
+    for name in ("README.md", ".gitattributes"):
+        (world.root / "copy" / name).write_text((lane / name).read_text())
+    for setting in settings:
+        name, _equals, value = setting.rpartition("=")
+        world.git("config", name, value.format(root=world.root))
+    assert world.plan()["lane"].reap
+    change(lane)
+
+    assert not world.plan()["lane"].reap
+
+
+# What a full disk or a power cut leaves of a file, and the files of a lane that it may hit.
+ZEROS = b"\0" * 41
+HIT = ["{lane}/.git", *("{admin}/" + name for name in (
+    "HEAD", "gitdir", "commondir", "index", "ORIG_HEAD", "logs/HEAD", "locked", "config.worktree",
+)), "{git}/refs/heads/odd", "{git}/objects/{object}"]  # fmt: skip
+
+
+@pytest.mark.parametrize("file", HIT)
+def test_a_worktree_that_cannot_be_read_keeps_itself_and_no_other(file: str, world: World) -> None:
+    odd = world.lane(world.root / "odd")
+    world.lane(world.root / "fine")
+    world.git("commit", "-q", "--allow-empty", "-m", "Odd", at=odd)
+    object_id = world.git("rev-parse", "HEAD", at=odd)
+    git = world.checkout / ".git"
+    hit = Path(file.format(lane=odd, git=git, admin=git / "worktrees/odd",
+        object=f"{object_id[:2]}/{object_id[2:]}"))  # fmt: skip
+    hit.parent.mkdir(exist_ok=True)
+    hit.unlink(missing_ok=True)
+    hit.write_bytes(ZEROS)
+
+    verdicts = world.plan()
+
+    assert verdicts["fine"].reap
+    assert not any(verdict.reap for name, verdict in verdicts.items() if name != "fine")
 
 
 def test_dependencies_that_nothing_can_look_at_keep_it(world: World) -> None:
@@ -347,10 +511,9 @@ def test_a_tracked_directory_with_a_disposable_name_is_looked_at_like_any_other(
     assert (lane / "build/rules.mk").read_text().endswith("clean:\n")
 
 
-def test_the_table_of_mounts_is_read_as_the_kernel_writes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert "/" in survey._mount_points()
+def test_the_table_of_mounts_is_read_as_the_kernel_writes_it(tmp_path: Path) -> None:
+    assert "/" in mounts.points()
+    table = tmp_path / "mountinfo"
     line = rb"36 35 98:0 /mnt1 /mnt/with\040space\134 rw,noatime - ext3 /dev/root rw"
-    monkeypatch.setattr(Path, "read_bytes", lambda self: line + b"\n")
-    assert survey._mount_points() == ["/mnt/with space\\"]
+    table.write_bytes(line + b"\n")
+    assert mounts.points(str(table)) == ["/mnt/with space\\"]

@@ -13,7 +13,7 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.model impor
 IGNORED = [
     ("node_modules/", True),
     ("apps/web/node_modules/", True),
-    ("dist/.env", True),
+    ("dist/.env", False),
     ("lib/index.pyc", True),
     ("out/", True),
     ("out", False),
