@@ -35,6 +35,11 @@ CONNECT_SECONDS = 30.0
 # A model that thinks sends a sign of life more often than this.
 ANSWER_SECONDS = 600.0
 _CHUNK_BYTES = 65536
+# After which time it is worth asking again where other requests of the lane are in the way.
+RETRY_SECONDS = 5
+# What one lane may have of this process, which all lanes share.
+CONNECTIONS_MAX_COUNT = 64
+HELD_MAX_BYTES = 2 * gateway.REQUEST_MAX_BYTES
 # Ours to set, or of one connection only; an encoding would hide the usage.
 _DROPPED = frozenset(
     {
@@ -55,6 +60,9 @@ class Lane:
     key: Callable[[str], str]
     context: ssl.SSLContext
     in_flight: int = 0
+    connections_count: int = 0
+    # Of the requests that are held in memory.
+    held_bytes: int = 0
     last_activity: float = field(default_factory=time.monotonic)
     lock: threading.Lock = field(default_factory=threading.Lock)
     server: socketserver.BaseServer | None = None
@@ -72,16 +80,60 @@ class Lane:
                 os.close(descriptor)
 
 
+@dataclass
+class _Account:
+    """What one forwarded request has cost, written into the lane's ledger once."""
+
+    lane: Lane
+    verdict: gateway.Verdict
+    request_bytes: int
+    status: int = 0
+    answer_bytes: int = 0
+    charged_tokens: int = 0
+    is_settled: bool = False
+
+    def settle(self, usage: Mapping[str, int] | None) -> None:
+        """Charge what was used; a second call changes nothing."""
+        if self.is_settled:
+            return
+        self.is_settled = True
+        with self.lane.lock:
+            ledger = self.lane.ledger
+            # An upstream that refused has used nothing; one that broke off may have.
+            if self.status == 200:
+                self.charged_tokens = ledger.charge(usage, self.request_bytes, self.answer_bytes)
+            ledger.release(self.verdict)
+
+
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     request_queue_size = 64
     lane: Lane
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the connection a thread, unless the lane has as many as it may have."""
+        with self.lane.lock:
+            full = self.lane.connections_count >= CONNECTIONS_MAX_COUNT
+            self.lane.connections_count += not full
+        if full:
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self.lane.lock:
+                self.lane.connections_count -= 1
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
     timeout = ANSWER_SECONDS
+    _has_hung_up = False
 
     def address_string(self) -> str:
         """Name the lane; a socket file has no address."""
@@ -114,10 +166,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _any(self) -> None:
         """Judge, forward, count."""
-        lane, started = self.server.lane, time.monotonic()
-        body = self._body()
-        if body is None:
+        length = self._length()
+        if length is None:
             return
+        lane = self.server.lane
+        with lane.lock:
+            full = lane.held_bytes + length > HELD_MAX_BYTES
+            lane.held_bytes += 0 if full else length
+        if full:
+            self._refuse(429, "size", "requests under way are large enough; try again")
+            return
+        try:
+            self._judge(lane, self.rfile.read(length))
+        finally:
+            with lane.lock:
+                lane.held_bytes -= length
+
+    def _judge(self, lane: Lane, body: bytes) -> None:
+        started = time.monotonic()
         with lane.lock:
             verdict, model = lane.ledger.judge_model(self.command, self.path, body, time.time())
             lane.in_flight += verdict.allowed
@@ -132,15 +198,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             lane.note(**values, status=verdict.status, verdict=verdict.name)
             self._refuse(verdict.status, verdict.name, verdict.words)
             return
+        account = _Account(lane, verdict, len(body))
         try:
-            values |= self._forward(lane, body)
+            values |= self._forward(lane, body, account)
         finally:
+            account.settle(None)
             with lane.lock:
                 lane.in_flight -= 1
                 lane.last_activity = time.monotonic()
         lane.note(**values, duration_seconds=round(time.monotonic() - started, 3))
 
-    def _body(self) -> bytes | None:
+    def _length(self) -> int | None:
         length = self.headers.get("Content-Length") or "0"
         if "Transfer-Encoding" in self.headers or not length.isdigit():
             self._refuse(411, "length", "a request must say its length")
@@ -148,11 +216,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if int(length) > gateway.REQUEST_MAX_BYTES:
             self._refuse(413, "length", f"a request has at most {gateway.REQUEST_MAX_BYTES} bytes")
             return None
-        return self.rfile.read(int(length))
+        return int(length)
 
-    def _forward(self, lane: Lane, body: bytes) -> dict[str, Any]:
+    def _forward(self, lane: Lane, body: bytes, account: _Account) -> dict[str, Any]:
         """Send the request on and its answer back; return what is written down about it."""
-        route, stream, sent = lane.ledger.permit.route, Stream(lane.ledger.permit.route), 0
+        route, stream = lane.ledger.permit.route, Stream(lane.ledger.permit.route)
         address = urlsplit(route.upstream)
         status, verdict = 0, "unreachable"
         connection = http.client.HTTPSConnection(
@@ -164,14 +232,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             headers[route.header] = route.value.replace("{key}", lane.key(route.credential))
             connection.request("POST", f"{address.path}{route.path}", body, headers)
             answer = connection.getresponse()
-            status = answer.status
-            self._begin(answer)
+            status = account.status = answer.status
+            self._pass_on(self._begin, answer)
             while chunk := answer.read1(_CHUNK_BYTES):
-                sent += len(chunk)
+                account.answer_bytes += len(chunk)
                 lane.last_activity = time.monotonic()
                 stream.feed(chunk)
-                self._send_chunk(chunk)
-            self._send_chunk(b"")
+                if stream.completed:
+                    # Before the agent can know that it may ask again.
+                    account.settle(stream.usage())
+                self._pass_on(self._send_chunk, chunk)
+            account.settle(stream.usage())
+            self._pass_on(self._send_chunk, b"")
             verdict = "complete" if status == 200 and stream.completed else "upstream"
             if status == 200 and not stream.completed:
                 verdict = "cut"
@@ -186,18 +258,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         finally:
             connection.close()
         usage = stream.usage()
-        # An upstream that refused has used nothing; one that broke off may have.
-        charged = 0
-        if status == 200:
-            with lane.lock:
-                charged = lane.ledger.charge(usage, len(body), sent)
+        account.settle(usage)
         return {
             "status": status,
             "verdict": verdict,
             "usage": usage,
-            "charged_tokens": charged,
-            "response_bytes": sent,
+            "charged_tokens": account.charged_tokens,
+            "response_bytes": account.answer_bytes,
         }
+
+    def _pass_on(self, write: Callable[[Any], None], what: Any) -> None:
+        """Write to the lane as long as it listens.
+
+        An answer whose asker has hung up is read to its end all the same: what it used is
+        told there, and is used whether somebody listens or not.
+        """
+        if self._has_hung_up:
+            return
+        try:
+            write(what)
+        except OSError:
+            self._has_hung_up = self.close_connection = True
 
     def _begin(self, answer: http.client.HTTPResponse) -> None:
         self.send_response_only(answer.status)
@@ -215,6 +296,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         document = {"error": {"message": words, "type": "invalid_request_error", "code": code}}
         content = json.dumps(document).encode()
         self.send_response_only(status)
+        if code in {"reserved", "size"}:
+            self.send_header("Retry-After", str(RETRY_SECONDS))
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -43,11 +43,13 @@ CODEX: Mapping[str, Any] = {
         "completed_event": "response.completed",
         "usage": [
             {
-                "event": "response.completed",
+                "event": event,
                 "at": ["response", "usage"],
                 "input": ["input_tokens"],
                 "output": ["output_tokens"],
             }
+            # An answer that was cut short or failed has been paid for as well.
+            for event in ("response.completed", "response.incomplete", "response.failed")
         ],
     },
 }

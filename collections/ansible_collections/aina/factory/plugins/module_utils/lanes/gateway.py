@@ -13,6 +13,8 @@ from ansible_collections.aina.factory.plugins.module_utils.lanes.engines import 
 REQUEST_MAX_BYTES = 32 << 20
 # Without any word on usage a request is charged by its size, so that silence costs something.
 _BYTES_PER_TOKEN = 4
+# What one answer of a model has at most, with all that it thinks; no model gives more.
+_ANSWER_MAX_TOKENS = 128_000
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,16 @@ class Permit:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a request goes on; otherwise the status and the words that the lane gets."""
+    """Whether a request goes on; otherwise the status and the words that the lane gets.
+
+    ``reserved_tokens`` is what it may cost at most; the caller gives it back with
+    :meth:`Ledger.release` once it is charged.
+    """
 
     name: str
     status: int = 0
     words: str = ""
+    reserved_tokens: int = 0
 
     @property
     def allowed(self) -> bool:
@@ -60,6 +67,7 @@ class Ledger:
     permit: Permit
     tokens: int = 0
     requests_count: int = 0
+    reserved_tokens: int = 0
     _recent: deque[float] = field(default_factory=deque)
 
     def recall(self, lines: list[Mapping[str, Any]]) -> None:
@@ -76,17 +84,30 @@ class Ledger:
         """
         if method != "POST" or path != self.permit.route.path:
             return Verdict("denied", 403, f"only POST {self.permit.route.path} leaves a lane"), ""
-        model = _model(body)
+        document = _document(body)
+        model = str(document.get("model", ""))
         if model not in self.permit.models:
             return Verdict(
                 "model", 400, f"model {model!r} is not one that this lane may use"
             ), model
+        if document.get("stream") is not True or document.get("background"):
+            # What it uses is told in the stream, and nowhere else where it could be read.
+            return Verdict("unstreamed", 400, "a lane's requests are streamed"), model
         if self.tokens >= self.permit.token_budget:
             words = f"lane token budget exhausted: {self.tokens} of {self.permit.token_budget}"
             return Verdict("budget", 400, words), model
         if self.requests_count >= self.permit.requests_max_count:
             words = f"lane request limit reached: {self.permit.requests_max_count}"
             return Verdict("requests", 400, words), model
+        # A token is a byte at least. What is under way counts with the most that it may cost, so
+        # that the budget is overrun by the last request alone.
+        reserved = len(body) + _ANSWER_MAX_TOKENS
+        if (
+            self.reserved_tokens
+            and self.tokens + self.reserved_tokens + reserved > self.permit.token_budget
+        ):
+            words = "requests under way hold the rest of the lane's token budget; try again"
+            return Verdict("reserved", 429, words), model
         while self._recent and self._recent[0] <= now - 60:
             self._recent.popleft()
         if len(self._recent) >= self.permit.requests_per_minute:
@@ -94,7 +115,12 @@ class Ledger:
             return Verdict("rate", 429, words), model
         self._recent.append(now)
         self.requests_count += 1
-        return Verdict("forwarded"), model
+        self.reserved_tokens += reserved
+        return Verdict("forwarded", reserved_tokens=reserved), model
+
+    def release(self, verdict: Verdict) -> None:
+        """Give back what a request was thought to cost at most."""
+        self.reserved_tokens -= verdict.reserved_tokens
 
     def judge_connect(self, target: str) -> Verdict:
         """Return the verdict on CONNECT; the comparison is exact, port included."""
@@ -113,12 +139,19 @@ class Ledger:
         return cost
 
 
-def _model(body: bytes) -> str:
+def _document(body: bytes) -> dict[str, Any]:
+    """Return what a request says; nothing where it could be read in two ways."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a name stands twice")
+        return dict(pairs)
+
     try:
-        document = json.loads(body)
-        return str(document["model"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+        document = json.loads(body, object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 @dataclass
@@ -161,7 +194,7 @@ class Stream:
             return
         try:
             event = json.loads(line[5:])
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         if not isinstance(event, dict):
             return

@@ -267,7 +267,7 @@ def permit(**changes: Any) -> gateway.Permit:
     return gateway.Permit(**{**values, **changes})
 
 
-BODY = b'{"model": "gpt-5.5"}'
+BODY = b'{"model": "gpt-5.5", "stream": true}'
 
 
 def test_only_the_models_own_request_leaves_a_lane() -> None:
@@ -281,14 +281,15 @@ def test_only_the_models_own_request_leaves_a_lane() -> None:
     assert verdict("POST", "/v1/responses?x=1", BODY) == "denied"
     assert verdict("POST", "/v1/models", BODY) == "denied"
     assert verdict("POST", "/v1/responses", b'{"model": "gpt-9"}') == "model"
-    assert verdict("POST", "/v1/responses", b"nonsense") == "model"
+    for unreadable in (b"nonsense", b"[]", b"[" * 100_000, BODY[:-1] + b', "model": "gpt-9"}'):
+        assert verdict("POST", "/v1/responses", unreadable) == "model"
     assert ledger.judge_connect("REGISTRY.example.com:443").allowed
     for target in ("registry.example.com:80", "xregistry.example.com:443", "github.com:443"):
         assert ledger.judge_connect(target).status == 403
 
 
 def test_budget_rate_and_number_end_in_the_status_that_ends_a_turn() -> None:
-    ledger = gateway.Ledger(permit())
+    ledger = gateway.Ledger(permit(token_budget=1_000_000))
     for _turn in range(3):
         assert ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0].allowed
     assert ledger.judge_model("POST", "/v1/responses", BODY, 59.0)[0].status == 429
@@ -298,6 +299,16 @@ def test_budget_rate_and_number_end_in_the_status_that_ends_a_turn() -> None:
     ledger = gateway.Ledger(permit())
     ledger.charge({"input_tokens": 990, "output_tokens": 10}, 0, 0)
     assert ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0].name == "budget"
+
+
+def test_what_is_under_way_counts_with_the_most_that_it_may_cost() -> None:
+    ledger = gateway.Ledger(permit())
+    first = ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0]
+    assert first.allowed
+    assert ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0].name == "reserved"
+    ledger.charge({"input_tokens": 900}, 0, 0)
+    ledger.release(first)
+    assert ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0].allowed
 
 
 def test_an_answer_without_usage_is_charged_by_its_size() -> None:
