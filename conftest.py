@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import sampling
 
 ROOT = Path(__file__).parent
 UNIT_TESTS = "collections/ansible_collections/aina/factory/tests/unit/"
@@ -87,6 +88,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not counts:
         return
     terminalreporter.section("stages")
+    for line in sampling.told():
+        terminalreporter.line(line)
     for stage, count in sorted(counts.items()):
         told = ", ".join(f"{count[outcome]} {outcome}" for outcome in OUTCOMES if count[outcome])
         terminalreporter.line(f"{stage:<12} {seconds[stage]:7.1f} s  {told}")

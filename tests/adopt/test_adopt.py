@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import cores
 import pytest
+from sampling import draw
 from waiting import until
 
 from adopt import support
@@ -21,15 +21,13 @@ from adopt.support import Host
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
 ROTTEN, REBUILT, OLD_RELEASE = "adopt-rotten", "adopt-rebuilt", "adopt-old-release"
-# How many interruptions of 34 a playbook gets; the longest ones get the most.
+# How many interruptions a playbook can get; the longest ones get the most.
 SHARES = {
     **{"host": 9, "docker": 6, "images": 6, "runners": 5, "lanes": 3, "upkeep": 3, "marshal": 1},
     "drift": 1,
 }
 # The first interruptions of the images cut off the building itself: the host loses power.
 BUILD_MOMENTS = ("pgrep -x mmdebstrap", "docker images | grep candidate")
-# So many interruptions, spread over the playbooks of the site; AINA_KILL_POINTS asks for more.
-KILL_POINTS_COUNT = int(os.environ.get("AINA_KILL_POINTS", "34"))
 DELAYS_SECONDS = (0.0, 0.4, 1.0, 2.0)
 PARKED = ("watchdog", "janitor", "release-marshal")
 RUNNER = "/srv/aina/actions-runner"
@@ -227,21 +225,26 @@ def rebuilt(hosts: dict[str, Host], blank: dict[str, set[str]]) -> Host:
     return hosts[REBUILT]
 
 
-def survive(rebuilt: Host, count: int) -> int:
+def kill_points() -> list[tuple[str, int]]:
+    """Return the interruptions that are tried, as playbook and number; no playbook is left out."""
+    every = [(name, number) for name, share in SHARES.items() for number in range(1, share + 1)]
+    drawn = draw("playbooks that are killed, on a server to be adopted", every)
+    missing = SHARES.keys() - {name for name, _number in drawn}
+    firsts = [(name, 1) for name in SHARES if name in missing]
+    return sorted([*drawn, *firsts], key=every.index)
+
+
+def survive(rebuilt: Host, points: list[tuple[str, int]]) -> int:
     """Interrupt runs from a blank host on; return how many were really interrupted."""
-    order = [name for name, share in SHARES.items() for _ in range(share)]
-    counts = dict.fromkeys(SHARES, 0)
     interrupted = 0
-    for point in range(count):
-        name = order[point * len(order) // count]
-        counts[name] += 1
-        if name == "images" and counts[name] <= len(BUILD_MOMENTS):
-            lose_power_while_building(rebuilt, BUILD_MOMENTS[counts[name] - 1])
+    for position, (name, number) in enumerate(points):
+        if name == "images" and number <= len(BUILD_MOMENTS):
+            lose_power_while_building(rebuilt, BUILD_MOMENTS[number - 1])
             interrupted += 1
             continue
-        delay = DELAYS_SECONDS[point % len(DELAYS_SECONDS)]
+        delay = DELAYS_SECONDS[position % len(DELAYS_SECONDS)]
         # Beyond the last task the point goes to the beginning of one that every run has.
-        tasks = ((counts[name], delay), (2, delay), (2, 0.0), (1, 0.0))
+        tasks = ((number, delay), (2, delay), (2, 0.0), (1, 0.0))
         interrupted += any(
             rebuilt.kill_in_task(task, wait, f"playbooks/{name}.yml") for task, wait in tasks
         )
@@ -264,7 +267,8 @@ def test_a_blank_server_killed_at_every_point_ends_in_the_adopted_state(
     support.sh("docker", "kill", rotten.container)
     support.ask_github("POST", "/clock", {"seconds": 61})
 
-    assert survive(rebuilt, KILL_POINTS_COUNT) == KILL_POINTS_COUNT
+    points = kill_points()
+    assert survive(rebuilt, points) == len(points)
 
     rebuilt.converge()
     assert support.stray_daemons(rebuilt) == []
@@ -293,7 +297,8 @@ def test_lost_connections_are_made_up_for(rebuilt: Host) -> None:
     before = rebuilt.fingerprint()
     spoil(rebuilt)
 
-    for task, playbook in ((2, "host"), (3, "docker"), (2, "images"), (3, "upkeep")):
+    places = ((2, "host"), (3, "docker"), (2, "images"), (3, "upkeep"))
+    for task, playbook in draw("connections that are lost", places):
         assert rebuilt.lose_connection_in_task(task, f"playbooks/{playbook}.yml")
 
     rebuilt.converge()
@@ -328,7 +333,7 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", draw("moments of a power loss", list(MOMENTS)))
 def test_power_lost_at_the_worst_moment_is_made_up_for(rebuilt: Host, moment: str) -> None:
     before = rebuilt.fingerprint()
     prepare, condition, playbook = MOMENTS[moment]

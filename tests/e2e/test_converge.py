@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from e2e import sandbox
 from e2e.sandbox import Clone
+from sampling import draw
 from waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
-KILL_POINTS = 10
+KILL_POINTS_COUNT = 10
 
 
 @pytest.fixture(scope="module")
@@ -140,11 +141,12 @@ def test_a_drained_server_leaves_ci_jobs_waiting_until_it_works_again(blank: Clo
     assert job["conclusion"] == "success"
 
 
-def test_a_converge_killed_at_ten_points_ends_in_the_same_state(blank: Clone) -> None:
+def test_a_converge_that_is_killed_again_and_again_ends_in_the_same_state(blank: Clone) -> None:
     wanted = sandbox.fingerprint()
     total = blank.run("script/converge").recap["tasks"]
     sandbox.docker("rm", "--force", "--volumes", sandbox.HOST)
-    points = [max(1, round(total * (step + 0.5) / KILL_POINTS)) for step in range(KILL_POINTS)]
+    steps = draw("moments of a kill, from the README's command", range(KILL_POINTS_COUNT))
+    points = [max(1, round(total * (step + 0.5) / KILL_POINTS_COUNT)) for step in steps]
 
     killed = [blank.kill_after_tasks(point) for point in points]
 

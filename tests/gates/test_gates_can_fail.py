@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from gates import sanity
 from gates.registry import ALL, FAST, SLOW
 from gates.tree import COLLECTION, ROOT
 
@@ -272,13 +273,13 @@ FAULTS: dict[str, list[Fault]] = {
         )
     ],
     **{
-        f"sanity-{core}": [
+        name: [
             Fault(
                 {MODULE: DOCUMENTED.format(description="Sample.", statement="assert module")},
                 "no-assert",
             )
         ]
-        for core in ("2.19", "2.21")
+        for name in sanity.GATES
     },
 }
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampling import is_deep
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
     ConflictLane,
@@ -26,7 +26,7 @@ from release_marshal.model import START, Crash, Pull, Repository, Runner, Turns,
 
 # Few in the fast set, many in the slow one.
 FEW = 100
-MANY = int(os.environ.get("MARSHAL_EXAMPLES") or 2000)
+MANY = 2000 if is_deep() else 400
 POLICY = Policy(required_checks=("ci",), max_merges_per_cycle=30, guarded_paths=())
 
 
