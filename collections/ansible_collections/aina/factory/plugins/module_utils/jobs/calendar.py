@@ -1,7 +1,8 @@
 """Convert schedules between cron's five fields and systemd's OnCalendar.
 
 The two languages differ where it hurts: cron runs when the day of the month *or* the
-day of the week matches, systemd only when both do. Each conversion is exact or refused.
+day of the week matches, systemd only when both do. Each conversion is exact or refused;
+the tests compare the times with those that systemd itself gives.
 """
 
 from __future__ import annotations
@@ -11,6 +12,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
+_WEEKDAY_NUMBER = {
+    name: number
+    for number, day in enumerate(
+        ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+    )
+    for name in (day, day[:3])
+}
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 CRON_MACROS = {
     "@hourly": "0 * * * *",
@@ -197,15 +205,16 @@ def _progression(low: int, high: int, step: str | None, item: str, field: _Field
 
 
 def _calendar_values(values: frozenset[int], field: _Field) -> str:
+    """Return ``*``, a range or a list, and never a step.
+
+    systemd steps over the end of the larger unit: ``00/5`` hours miss 00:00 on the first of a
+    month, ``00/7`` minutes miss midnight, and a change of the clock can leave no next run at all.
+    """
     if values == field.every:
         return "*"
     ordered = sorted(values)
-    if len(ordered) > 2:
-        step = ordered[1] - ordered[0]
-        if ordered == list(range(ordered[0], field.high + 1, step)):
-            return f"{ordered[0]:02d}/{step}"
-        if ordered == list(range(ordered[0], ordered[-1] + 1)):
-            return f"{ordered[0]:02d}..{ordered[-1]:02d}"
+    if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f"{ordered[0]:02d}..{ordered[-1]:02d}"
     return ",".join(f"{value:02d}" for value in ordered)
 
 
@@ -245,13 +254,13 @@ def _calendar_parts(
 
 
 def _calendar_weekdays(text: str) -> frozenset[int]:
-    short = [day.lower() for day in WEEKDAYS]
     days: set[int] = set()
     for item in text.lower().split(","):
-        ends = [end[:3] for end in item.split("..")]
-        if len(ends) > 2 or any(end not in short for end in ends):
+        # systemd takes the range of cron as well.
+        ends = [_WEEKDAY_NUMBER.get(end) for end in re.split(r"\.\.|-", item)]
+        first, last = ends[0], ends[-1]
+        if len(ends) > 2 or first is None or last is None:
             raise ScheduleError(f"{item!r} is no day of the week")
-        first, last = short.index(ends[0]), short.index(ends[-1])
         # systemd's week starts on Monday; Mon..Sun is the whole of it.
         days |= {(first + offset) % 7 for offset in range((last - first) % 7 + 1)}
     return frozenset(days)

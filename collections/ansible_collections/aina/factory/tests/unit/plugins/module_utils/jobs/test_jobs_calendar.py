@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import datetime
+import os
+import re
+import shutil
+import subprocess
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,8 +13,8 @@ from hypothesis import strategies as st
 from ansible_collections.aina.factory.plugins.module_utils.jobs import calendar
 
 TO_CALENDAR = [
-    ("*/15 * * * *", ("*-*-* *:00/15:00",)),
-    ("15 */2 * * *", ("*-*-* 00/2:15:00",)),
+    ("*/15 * * * *", ("*-*-* *:00,15,30,45:00",)),
+    ("15 */6 * * *", ("*-*-* 00,06,12,18:15:00",)),
     ("0 4 * * *", ("*-*-* 04:00:00",)),
     ("5,35 8-18 * * 1-5", ("Mon,Tue,Wed,Thu,Fri *-*-* 08..18:05,35:00",)),
     ("0 0 1 * *", ("*-*-01 00:00:00",)),
@@ -18,7 +24,7 @@ TO_CALENDAR = [
     # Either day: cron's meaning needs two expressions.
     ("0 0 13 * 5", ("*-*-13 00:00:00", "Fri *-*-* 00:00:00")),
     # A star with a step is no restriction to cron, so both must hold.
-    ("0 0 */2 * 5", ("Fri *-*-01/2 00:00:00",)),
+    ("0 0 */10 * 5", ("Fri *-*-01,11,21,31 00:00:00",)),
     ("@daily", ("*-*-* 00:00:00",)),
     ("@weekly", ("Sun *-*-* 00:00:00",)),
     ("*:0/15", ("*:0/15",)),
@@ -37,6 +43,8 @@ TO_CRON = [
     ("*-*-* 04:00", "0 4 * * *"),
     ("Mon..Fri *-*-* 08:05:00", "5 8 * * 1-5"),
     ("Fri..Mon 08:05", "5 8 * * 0,1,5,6"),
+    ("Mon-Fri 08:05", "5 8 * * 1-5"),
+    ("Monday..wed,Sat 08:05", "5 8 * * 1,2,3,6"),
     ("*-*-01 00:00:00", "0 0 1 * *"),
     ("12-24", "0 0 24 12 *"),
     ("weekly", "0 0 * * 1"),
@@ -57,6 +65,7 @@ REFUSED_BY_CRON = [
     ("Fri *-*-13 00:00", "at once"),
     ("*-*~03 00:00", "cannot express"),
     ("*-*-* 25:00", "between 0 and 23"),
+    ("Mon..Frido 10:00", "no day of the week"),
 ]
 
 
@@ -101,6 +110,74 @@ def test_there_and_back_means_the_same(minute: str, hour: str, day: str, month: 
     back = calendar.to_cron(expression)
 
     assert calendar.to_calendar(back) == (expression,)
+
+
+DAY = datetime.timedelta(days=1)
+
+
+def times_of_cron(schedule: str, start: datetime.datetime, days: int) -> list[str]:
+    """Return when cron itself runs it; fields of ranges and steps, no day of the week."""
+
+    def values(text: str, low: int, high: int) -> set[int]:
+        found: set[int] = set()
+        for item in text.split(","):
+            span, _slash, step = item.partition("/")
+            ends = [low, high] if span == "*" else [int(end) for end in span.split("-")]
+            found |= set(range(ends[0], ends[-1] + 1, int(step or 1)))
+        return found
+
+    minutes, hours, dates, months = (
+        values(text, low, high)
+        for text, (low, high) in zip(
+            schedule.split(), ((0, 59), (0, 23), (1, 31), (1, 12)), strict=False
+        )
+    )
+    return [
+        f"{date:%Y-%m-%d} {hour:02d}:{minute:02d}:00"
+        for date in (start + DAY * number for number in range(days))
+        if date.day in dates and date.month in months
+        for hour in sorted(hours)
+        for minute in sorted(minutes)
+    ]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+@pytest.mark.parametrize("start", ["2026-11-29", "2026-12-30", "2027-02-27", "2028-02-28"])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        *(f"0 */{hours} * * *" for hours in (2, 5, 7, 9, 10, 11, 13)),
+        *(f"*/{minutes} * * * *" for minutes in (7, 8, 25, 40)),
+        "3-59/11 1-23/3 * * *",
+        "30 2-22/4 * * *",
+        "15 8-18 * * *",
+        *(f"5 3 */{days} * *" for days in (2, 4, 7, 13)),
+        "5 3 2-30/9 * *",
+        "5 3 1 */5 *",
+        "5 3 1,31 2-12/5 *",
+    ],
+)
+def test_systemd_runs_it_when_cron_would(schedule: str, start: str) -> None:
+    begin = datetime.datetime.fromisoformat(start)
+    wanted = times_of_cron(schedule, begin, 4) or times_of_cron(schedule, begin, 400)
+    before = f"{begin - datetime.timedelta(seconds=1):%Y-%m-%d %H:%M:%S}"
+    (expression,) = calendar.to_calendar(schedule)
+
+    answer = subprocess.run(
+        [
+            "systemd-analyze",
+            "calendar",
+            f"--base-time={before}",
+            f"--iterations={len(wanted)}",
+            expression,
+        ],
+        env={**os.environ, "TZ": "UTC", "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert re.findall(r"(?:elapse|#\d+): \w{3} ([\d-]+ [\d:]+)", answer) == wanted
 
 
 @pytest.mark.parametrize(
