@@ -410,7 +410,15 @@ def test_replaced_crontab_lines_go_only_once_their_successor_runs(
     entries = [{"user": "daemon", "matches": "/srv/ops/janitor.sh"}]
     job = {"name": "janitor", "schedule": "daily", "command": ["/bin/true"]}
 
+    # A twin that rests between two runs, as such services do.
+    host.run(
+        f"""cd {UNITS} && printf '[Timer]\\nOnCalendar=*-01-01\\n' >twin.timer
+        printf '[Service]\\nType=oneshot\\nExecStart=/srv/ops/janitor.sh\\n' >twin.service
+        systemctl daemon-reload && systemctl start twin.timer"""
+    )
     unnamed = converge([*JOBS, job])
+    assert any("twin.timer also has" in warning for warning in unnamed["warnings"])
+    host.run(f"systemctl stop twin.timer; rm {UNITS}/twin.*; systemctl daemon-reload")
     assert any("janitor may run twice" in warning for warning in unnamed["warnings"])
     unsucceeded = converge(JOBS, replaces=entries)
     assert host.check_output("crontab -u daemon -l") + "\n" == old

@@ -36,8 +36,8 @@ options:
     default: {}
   replaces:
     description: Lines of users' crontabs that declared jobs take the place of. A line is removed only when the timer
-      of its successor is in its declared state. The first state of each crontab is kept in
-      C(/var/backups/aina-factory).
+      of its successor is in its declared state, and when it runs that one command and nothing else. Each crontab is
+      kept as it was before each edit in C(/var/backups/aina-factory).
     type: list
     elements: dict
     default: []
@@ -47,7 +47,9 @@ options:
         type: str
         required: true
       matches:
-        description: Text that the line contains, also in a comment.
+        description: Text of the line that names its one command, such as the script's path. A line that does more, or
+          only mentions the script, stays and is reported, and so do comments. Only a comment that holds such a line at
+          rest goes with it. A whole line, or everything behind its times, always means that line.
         type: str
         required: true
       job:
@@ -55,7 +57,7 @@ options:
         type: str
       park:
         description: The script that the line ran. It is moved into C(parked/) beside it once its successor is in place
-          and nothing runs it any more.
+          and no crontab, script of C(/etc/cron.daily), foreign timer or declared job names it any more.
         type: path
 extends_documentation_fragment:
   - aina.factory.attributes

@@ -292,7 +292,7 @@ def _report_foreign(
             tables[path] = left
             if not check:
                 _replace_crontab(user, text, left, run)
-    _park(foreign.parked(replacements, settled, jobs, tables), result, check=check)
+    _park(replacements, settled, jobs, tables, result, check=check, run=run)
     duplicates = foreign.crontab_duplicates(jobs, tables)
     if result.backend == "systemd":
         duplicates += foreign.timer_duplicates(jobs, run)
@@ -304,9 +304,27 @@ def _report_foreign(
         )
 
 
-def _park(moves: Sequence[tuple[str, str]], result: Result, *, check: bool) -> None:
+def _park(
+    replacements: Sequence[foreign.Replacement],
+    settled: Sequence[model.Job],
+    jobs: model.Jobs,
+    tables: Mapping[str, str],
+    result: Result,
+    *,
+    check: bool,
+    run: Run,
+) -> None:
     """Put scripts aside that nothing runs any more; they stay readable where their owner looks."""
-    for source, target in moves:
+    present = [entry.park for entry in replacements if entry.park and Path(entry.park).is_file()]
+    users = dict(tables)
+    if present and result.backend == "systemd":
+        for command in foreign.timer_commands(run):
+            users[command.timer] = f"{users.get(command.timer, '')}{command.text}\n"
+    for script in present:
+        result.warnings += [
+            f"{script} is not parked: {where}" for where in foreign.users_of(script, jobs, users)
+        ]
+    for source, target in foreign.parked(replacements, settled, jobs, users):
         result.changed = True
         result.actions.append(f"park {source}")
         result.diff.append(
@@ -335,13 +353,11 @@ def _user_crontab(user: str, run: Run) -> str:
 
 
 def _replace_crontab(user: str, before: str, after: str, run: Run) -> None:
-    backup = Path(_BACKUP_DIR, f"crontab-{user}")
-    if not backup.exists():  # the oldest copy holds most; it is never overwritten
-        attributes = Attributes("root", "root", 0o600)
-        content = before.encode("utf-8", "surrogateescape")
-        managed_files.apply(
-            managed_files.plan((), [FileSpec(str(backup), content, attributes)], ()), run
-        )
+    content = before.encode("utf-8", "surrogateescape")
+    copy = copy_path(Path(_BACKUP_DIR, f"crontab-{user}"), content)
+    if copy is not None:
+        specification = FileSpec(str(copy), content, Attributes("root", "root", 0o600))
+        managed_files.apply(managed_files.plan((), [specification], ()), run)
     done = run(
         ["crontab", "-u", user, "-"],
         stdin=after.encode("utf-8", "surrogateescape"),
@@ -350,6 +366,20 @@ def _replace_crontab(user: str, before: str, after: str, run: Run) -> None:
     if not done.ok:
         words = done.stderr.decode(errors="replace").strip()
         raise ConvergeError(f"crontab -u {user} - ended with {done.returncode}: {words}")
+
+
+def copy_path(first: Path, content: bytes) -> Path | None:
+    """Return where a crontab is kept before an edit; ``None`` where it is kept already.
+
+    The first copy has the plain name, later ones are numbered; none is ever overwritten.
+    """
+    number, path = 0, first
+    while path.exists():
+        if path.read_bytes() == content:
+            return None
+        number += 1
+        path = first.with_name(f"{first.name}.{number}")
+    return path
 
 
 @contextmanager

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import fnmatch
+import os
+import pwd
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout
+from ansible_collections.aina.factory.plugins.module_utils.jobs import command_lines, layout
+from ansible_collections.aina.factory.plugins.module_utils.jobs.command_lines import Entry, Reading
 from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job, Jobs
 from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import ObservationError
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 
 CRONTABS_DIR = "/var/spool/cron/crontabs"
-_INTERPRETERS = {
-    "bash",
-    "sh",
-    "dash",
-    "env",
-    "python3",
-    "python",
-    "node",
-    "nice",
-    "ionice",
-    "flock",
-}
-_SHARED_PROGRAMS = {"factory"}  # one program of many jobs: its name says nothing
+_SYSTEM_TABLE = "/etc/crontab"
+_SYSTEM_TABLES_DIR = "/etc/cron.d"
+_ANACRON_TABLE = "/etc/anacrontab"
+_ANACRON_SCHEDULE = re.compile(r"(?:\S+[ \t]+){3}")
+_SCRIPT_DIRS = tuple(f"/etc/cron.{period}" for period in ("hourly", "daily", "weekly", "monthly"))
+_SCRIPT_MAX_BYTES = 64 * 1024
+_PATH_MAX = 4096
+_SEPARATORS = r"[\s'\"=;&|()<>:]"
+# Neither cron nor run-parts looks at other names, such as backup.dpkg-old.
+_CRON_NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
+# One program of many jobs: its name says nothing without its arguments.
+_SHARED_PROGRAMS = {"factory"} | command_lines.SHELLS | command_lines.INTERPRETERS
+_SHARED_DIRS = {"/bin", "/sbin", "/usr/bin", "/usr/sbin"}
 _QUERY_SECONDS = 60.0
+_SHELL_TEXT = re.compile(r"(?:\S*/)?(?:sh|bash|dash)(?: -\S+)*? -\w*c (?P<text>.*)\Z", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -76,24 +82,32 @@ def replacements(section: Section) -> list[Replacement]:
     return found
 
 
-def successor(entry: Replacement, line: str, jobs: Jobs) -> Job | None:
+def successor(entry: Replacement, reading: Reading, jobs: Jobs) -> Job | None:
     """Return the declared job that takes the line's place."""
     if entry.job is not None:
         return jobs.get(entry.job)
-    return next((job for job in jobs.declared if runs(line, job)), None)
+    return next((job for job in jobs.declared if runs(reading, job)), None)
 
 
-def runs(line: str, job: Job) -> bool:
+def runs(reading: Reading, job: Job) -> bool:
     """Whether a command line seems to run the job: by its program, or by its name."""
-    words = set(re.split(r"[\s'\";&|()=<>]+", line))
-    signs = {
-        word
-        for word in job.command
-        if word.startswith("/") and PurePosixPath(word).name not in _INTERPRETERS | _SHARED_PROGRAMS
-    }
-    if words & signs:
-        return True
-    return any(PurePosixPath(word).stem == job.name for word in words if word.startswith("/"))
+    for own in command_lines.read(shlex.join(job.command)).commands:
+        path = PurePosixPath(own[0])
+        if path.name in _SHARED_PROGRAMS or str(path.parent) in _SHARED_DIRS:
+            if any(_same_call(found, own) for found in reading.commands):
+                return True
+        elif own[0].startswith("/") and own[0] in reading.words:
+            return True
+    return any(
+        PurePosixPath(found[0]).stem == job.name and re.search(r"[/.]", found[0])
+        for found in reading.commands
+    )
+
+
+def _same_call(found: tuple[str, ...], own: tuple[str, ...]) -> bool:
+    """Whether both call one program with the same first words; it may stand without its path."""
+    names = [PurePosixPath(words[0]).name for words in (found, own)]
+    return names[0] == names[1] and found[1 : len(own)] == own[1:]
 
 
 def crontab_duplicates(jobs: Jobs, tables: Mapping[str, str]) -> list[Duplicate]:
@@ -101,46 +115,118 @@ def crontab_duplicates(jobs: Jobs, tables: Mapping[str, str]) -> list[Duplicate]
     return [
         Duplicate(job.name, path, line.strip())
         for path, text in sorted(tables.items())
-        for line in text.splitlines()
-        if line.strip() and not line.lstrip().startswith("#")
+        for line, entry in _entries(path, text)
+        if entry is not None and entry.is_live
         for job in jobs.declared
-        if runs(line, job)
+        if runs(entry.reading, job)
     ]
 
 
+def _entries(path: str, text: str) -> Iterator[tuple[str, Entry | None]]:
+    """Return the lines of a table, each with what it runs, as its place says."""
+    directory, name = os.path.split(path)
+    if directory in _SCRIPT_DIRS:
+        for line in text.splitlines():
+            yield line, None if line.lstrip().startswith("#") else Entry(line, {}, True)
+    elif path == _ANACRON_TABLE:
+        yield from command_lines.entries(text, "root", _home, _ANACRON_SCHEDULE)
+    else:
+        is_system = path == _SYSTEM_TABLE or directory == _SYSTEM_TABLES_DIR
+        yield from command_lines.entries(text, None if is_system else name, _home)
+
+
+def _home(user: str) -> str:
+    try:
+        return pwd.getpwnam(user).pw_dir
+    except KeyError:
+        return ""
+
+
 def crontabs() -> dict[str, str]:
-    """Return every crontab on the host but our own."""
-    paths = [Path("/etc/crontab")]
-    for directory in ("/etc/cron.d", CRONTABS_DIR):
-        if Path(directory).is_dir():
-            paths += sorted(path for path in Path(directory).iterdir() if path.is_file())
-    return {
+    """Return every crontab on the host but our own, and the scripts of ``/etc/cron.daily``.
+
+    A script's text begins with its path and, for a link, with the path that it leads to.
+    """
+    paths = [Path(_SYSTEM_TABLE), Path(_ANACRON_TABLE)]
+    paths += [path for path in _files(_SYSTEM_TABLES_DIR) if _CRON_NAME.match(path.name)]
+    paths += [path for path in _files(CRONTABS_DIR) if not path.name.startswith(".")]
+    found = {
         str(path): path.read_text(encoding="utf-8", errors="surrogateescape")
         for path in paths
         if path.is_file() and str(path) != layout.CRON_PATH
     }
+    for directory in _SCRIPT_DIRS:
+        for path in _files(directory):
+            if _CRON_NAME.match(path.name) and os.access(path, os.X_OK):
+                with path.open("rb") as stream:
+                    text = stream.read(_SCRIPT_MAX_BYTES).decode(errors="replace")
+                names = dict.fromkeys((str(path), str(path.resolve())))
+                found[str(path)] = "\n".join((*names, text))
+    return found
 
 
-def timer_duplicates(jobs: Jobs, run: Run) -> list[Duplicate]:
-    """Return the foreign services started by timers that run a declared job."""
-    argv = ["systemctl", "show", "--property=Id,TriggeredBy,ExecStart", "--", "*.service"]
+def _files(directory: str) -> list[Path]:
+    if not Path(directory).is_dir():
+        return []
+    return sorted(path for path in Path(directory).iterdir() if path.is_file())
+
+
+@dataclass(frozen=True)
+class TimerCommand:
+    """A command line that a foreign timer starts."""
+
+    timer: str
+    text: str
+    directory: str
+
+    @property
+    def reading(self) -> Reading:
+        """What it runs; systemd shows the words without their quotes."""
+        shell = _SHELL_TEXT.match(self.text)
+        return command_lines.read(shell["text"] if shell else self.text, {}, self.directory)
+
+
+def timer_commands(run: Run) -> list[TimerCommand]:
+    """Return what the foreign services run that timers start.
+
+    Raises:
+        ObservationError: systemd does not say.
+
+    """
+    # Between two runs such a service is inactive: without --all it would not be listed.
+    argv = ["systemctl", "show", "--all", "--no-pager"]
+    argv += ["--property=Id,TriggeredBy,WorkingDirectory,ExecStartPre,ExecStart,ExecStartPost"]
+    argv += ["--", "*.service"]
     try:
         done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=_QUERY_SECONDS)
     except (OSError, TimeoutError) as error:
         raise ObservationError(f"systemctl show: {error}") from error
+    if not done.ok:
+        words = done.stderr.decode(errors="replace").strip()
+        raise ObservationError(f"systemctl show ended with {done.returncode}: {words}")
     found = []
     for block in done.stdout.decode(errors="replace").split("\n\n"):
         values = dict(line.partition("=")[::2] for line in block.splitlines())
         timers = [name for name in values.get("TriggeredBy", "").split() if name.endswith(".timer")]
-        command = re.search(r"argv\[\]=(.*?) ; ", values.get("ExecStart", ""))
-        if not timers or command is None or values.get("Id", "").startswith(layout.PREFIX):
+        if not timers or values.get("Id", "").startswith(layout.PREFIX):
             continue
         found += [
-            Duplicate(job.name, timers[0], command[1])
-            for job in jobs.declared
-            if runs(command[1], job)
+            TimerCommand(timers[0], text, values.get("WorkingDirectory", ""))
+            for text in re.findall(
+                r"^Exec\w+=.*?argv\[\]=(.*?) ; ignore_errors=", block, re.MULTILINE
+            )
         ]
     return found
+
+
+def timer_duplicates(jobs: Jobs, run: Run) -> list[Duplicate]:
+    """Return the foreign services started by timers that run a declared job."""
+    return [
+        Duplicate(job.name, command.timer, command.text)
+        for command in timer_commands(run)
+        for job in jobs.declared
+        if runs(command.reading, job)
+    ]
 
 
 def parked(
@@ -151,33 +237,70 @@ def parked(
 ) -> list[tuple[str, str]]:
     """Return the scripts to put aside and where to, for successors that are in place.
 
-    A script that any crontab still names, or that a declared job runs itself, stays.
+    A script that any line of a table still names, or that a declared job runs itself, stays.
     """
     found = []
     for entry in entries:
         if entry.park is None or not Path(entry.park).is_file():
             continue
-        job = successor(entry, entry.park, jobs)
-        used = any(entry.park in text for text in tables.values()) or any(
-            entry.park in item.command for item in jobs.declared
-        )
-        if job is not None and job in settled and not used:
+        job = successor(entry, command_lines.read(shlex.quote(entry.park)), jobs)
+        if job is not None and job in settled and not users_of(entry.park, jobs, tables):
             path = PurePosixPath(entry.park)
             found.append((entry.park, str(path.parent / "parked" / path.name)))
     return found
 
 
+def users_of(script: str, jobs: Jobs, tables: Mapping[str, str]) -> list[str]:
+    """Return what still names the script: lines that are no comments, and declared jobs."""
+    lines = [
+        (f"{path} has {line.strip()!r}", line)
+        for path, text in sorted(tables.items())
+        for line in text.splitlines()
+        if not line.lstrip().startswith("#")
+    ]
+    lines += [(f"job {job.name}", shlex.join(job.command)) for job in jobs.declared]
+    return [where for where, line in lines if _holds_path(line, script)]
+
+
+def _holds_path(line: str, script: str) -> bool:
+    """Whether a line may name the script; one whose directory cannot be told counts."""
+    name = re.escape(PurePosixPath(script).name)
+    for found in re.finditer(rf"(?<![\w.-]){name}(?![\w.-])", line):
+        before = line[max(0, found.start() - _PATH_MAX) : found.start()]
+        directory = re.split(_SEPARATORS, before)[-1]
+        if not directory.startswith("/") or os.path.normpath(directory + found[0]) == script:
+            return True
+    # A pattern, or the whole directory.
+    words = re.split(_SEPARATORS, line[:_PATH_MAX])
+    if "run-parts" in line and any(script.startswith(f"{word}/") for word in words if word):
+        return True
+    path = PurePosixPath(script)
+    return any(
+        fnmatch.fnmatchcase(script, word) or fnmatch.fnmatchcase(path.name, word.split("/")[-1])
+        for word in words
+        if re.search(r"[*?\[]", word) and re.search(r"[A-Za-z/]", word)
+    )
+
+
 def without_replaced(
     text: str, entries: Iterable[Replacement], settled: Sequence[Job], jobs: Jobs
 ) -> tuple[str, list[str], list[str]]:
-    """Return a crontab without its replaced lines, those lines, and those kept with the reason."""
+    """Return a crontab without its replaced lines, those lines, and those kept with the reason.
+
+    Only a line whose one command is the replaced one goes. One that does more, or only names
+    the script, is its owner's; so are comments, but for one that holds such a line at rest.
+    """
     kept, removed, refused = [], [], []
-    for line in text.splitlines(keepends=True):
-        entry = next((entry for entry in entries if entry.matches in line), None)
-        if entry is None:
+    named = list(entries)
+    user = named[0].user if named else ""
+    for line, found in command_lines.entries(text, user, _home):
+        taking = [entry for entry in named if found is not None and _takes(entry, line, found)]
+        if found is None or not taking:
             kept.append(line)
+            if found is not None and found.is_live:
+                refused += _touched(named, line, found)
             continue
-        job = successor(entry, line, jobs)
+        job = successor(taking[0], found.reading, jobs)
         if job is not None and job in settled:
             removed.append(line.rstrip("\n"))
             continue
@@ -189,3 +312,35 @@ def without_replaced(
         )
         refused.append(f"{line.strip()!r} stays: {reason}")
     return "".join(kept), removed, refused
+
+
+def _takes(entry: Replacement, line: str, found: Entry) -> bool:
+    """Whether the line holds the text, and its one command is what the text names."""
+    if entry.matches.strip() in (line.strip(), found.command):
+        return True
+    only = found.reading.only
+    return entry.matches in line and bool(only) and _names(entry, found, only)
+
+
+def _names(entry: Replacement, found: Entry, words: tuple[str, ...]) -> bool:
+    wanted = command_lines.read(entry.matches, found.variables).only
+    if not wanted or words[1 : len(wanted)] != wanted[1:]:
+        return False
+    name, program = wanted[0].removeprefix("./"), PurePosixPath(words[0])
+    paths = (str(program), str(program.with_suffix(""))) if program.name else ()
+    return any(path == name or path.endswith(f"/{name}") for path in paths)
+
+
+def _touched(entries: Sequence[Replacement], line: str, found: Entry) -> list[str]:
+    """Say of a line that stays what it has to do with the replaced ones, if anything."""
+    for entry in entries:
+        if any(_names(entry, found, words) for words in found.reading.commands):
+            reason = f"it does more than run {entry.matches!r}; change it by hand"
+            if found.reading.only:
+                reason = f"it runs {entry.matches!r} in other words; name those as 'matches'"
+        elif entry.matches in line:
+            reason = f"it only mentions {entry.matches!r}"
+        else:
+            continue
+        return [f"{line.strip()!r} stays: {reason}"]
+    return []
