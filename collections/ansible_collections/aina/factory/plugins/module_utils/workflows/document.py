@@ -31,8 +31,10 @@ class Kind(StrEnum):
 class Node:
     """One node; ``start`` and ``end`` are offsets into the text, without anchor and tag.
 
-    ``value`` is a scalar's text or an alias' anchor. A mapping's ``items`` are its keys and
-    values in turn. ``flow``: written in brackets or braces, or within such.
+    ``value`` is a scalar's text or an alias' anchor; an alias knows the ``target`` that it
+    stands for. A mapping's ``items`` are its keys and values in turn. ``flow``: written in
+    brackets or braces, or within such. ``size``: how many nodes it says, aliases as what
+    they stand for.
     """
 
     kind: Kind
@@ -43,6 +45,8 @@ class Node:
     flow: bool = False
     anchor: str = ""
     items: tuple[Node, ...] = ()
+    target: Node | None = None
+    size: int = 1
 
     @property
     def pairs(self) -> Iterator[tuple[Node, Node]]:
@@ -83,13 +87,16 @@ class Document:
         self.root = compose(text)
         if self.root.kind is not Kind.MAPPING:
             raise DocumentError("the document is not a mapping")
-        self._anchors = {node.anchor: node for node in _walk(self.root) if node.anchor}
 
     def resolve(self, node: Node) -> Node:
         """Return what an alias stands for, and any other node itself."""
-        if node.kind is not Kind.ALIAS:
-            return node
-        return self._anchors[node.value]
+        return node.target or node
+
+    def scalars(self, node: Node | None = None) -> Iterator[Node]:
+        """Return every scalar that is written within a node, keys included."""
+        for item in _walk(self.root if node is None else node):
+            if item.kind is Kind.SCALAR:
+                yield item
 
     def entry(self, mapping: Node, key: str) -> tuple[Node, Node] | None:
         """Return the key and the value of an entry, both as they are written."""

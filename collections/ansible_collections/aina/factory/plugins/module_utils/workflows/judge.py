@@ -20,6 +20,7 @@ from ansible_collections.aina.factory.plugins.module_utils.workflows.policy impo
 _MATRIX = re.compile(r"\$\{\{\s*matrix\.([A-Za-z_][\w-]*)\s*\}\}\Z")
 _ACTION = re.compile(r"(?P<name>[\w.-]+/[\w./-]+)@(?P<ref>[^\s@]+)\Z")
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
+_MINUTES = re.compile(r"0*([0-9]*)\Z")
 
 # The commit of "owner/name", "ref"; "" when nobody can say.
 ResolvePin = Callable[[str, str], str]
@@ -87,6 +88,11 @@ def judge(
         report.edits = [item.what for item in work.edits]
     except DocumentError as error:
         report.problems.append(f"{name}: {error}")
+        report.after, report.edits = text, []
+    except Exception as error:
+        report.problems.append(
+            f"{name}: cannot be judged ({type(error).__name__}); edit it by hand"
+        )
         report.after, report.edits = text, []
     return report
 
@@ -346,7 +352,8 @@ def _timeout(work: _Work, name: str, job: Node, runs_on: tuple[Node, Node]) -> N
             )
         return
     value = document.resolve(pair[1])
-    if value.value.isdigit() and int(value.value) > policy.timeout_max_minutes:
+    written = _MINUTES.match(value.value)
+    if written and (len(written[1]) > 6 or int(written[1] or 0) > policy.timeout_max_minutes):
         limit = str(policy.timeout_max_minutes)
         what = f"{work.at(pair[0])}: job {name} ends after {limit} minutes"
         work.edits.append(edit.replace(value, limit, path, what))

@@ -1,0 +1,32 @@
+"""A workflow judged as one of a repository's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.workflows import judge
+from ansible_collections.aina.factory.plugins.module_utils.workflows.judge import Report
+from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import from_section
+from ansible_collections.aina.factory.plugins.module_utils.workflows.yaml_nodes import composer
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COMPOSE = composer(yaml)
+CHECK = """\
+name: ci
+on: [push, pull_request]
+jobs:
+  test:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - run: make check
+"""
+
+
+def judged(text: str, **values: Any) -> Report:
+    """Judge ci.yml."""
+    policy = from_section(Section(values, "policy"), "main")
+    return judge.judge("ci.yml", text, policy, COMPOSE, lambda *_: COMMIT)
