@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.workflows import judge
+from ansible_collections.aina.factory.plugins.module_utils.workflows import judge, semantics
 from ansible_collections.aina.factory.plugins.module_utils.workflows.judge import Report
 from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import from_section
 from ansible_collections.aina.factory.plugins.module_utils.workflows.yaml_nodes import composer
@@ -26,7 +26,8 @@ jobs:
 """
 
 
-def judged(text: str, **values: Any) -> Report:
-    """Judge ci.yml."""
+def judged(text: str, neighbours: dict[str, str] | None = None, **values: Any) -> Report:
+    """Judge ci.yml in a repository that holds these other workflows too."""
     policy = from_section(Section(values, "policy"), "main")
-    return judge.judge("ci.yml", text, policy, COMPOSE, lambda *_: COMMIT)
+    others = semantics.neighbours({"ci.yml": text, **(neighbours or {})}, COMPOSE)
+    return judge.judge("ci.yml", text, policy, COMPOSE, lambda *_: COMMIT, others.without("ci.yml"))

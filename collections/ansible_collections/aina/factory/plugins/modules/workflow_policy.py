@@ -15,6 +15,8 @@ description:
   - Edits by position, so that the difference holds only the intended places and comments survive. The edited text is
     read again, and must say exactly what was meant. A file that cannot be edited safely stays, and is reported.
   - Names of jobs, and so of required checks, never change.
+  - All workflows are judged together. Concurrency, rights and filters of C(push) are written only where that provably
+    takes nothing away, and otherwise suggested in words.
   - Refuses public repositories, since anybody's pull request would run on the declared runner.
   - Runs where PyYAML is, usually on the control node.
 requirements:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ansible_collections.aina.factory.plugins.module_utils.workflows import edit
+from ansible_collections.aina.factory.plugins.module_utils.workflows import edit, semantics
 from ansible_collections.aina.factory.plugins.module_utils.workflows.document import (
     Compose,
     Document,
@@ -16,6 +16,7 @@ from ansible_collections.aina.factory.plugins.module_utils.workflows.document im
 )
 from ansible_collections.aina.factory.plugins.module_utils.workflows.edit import Edit, Value
 from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import Policy, Strategy
+from ansible_collections.aina.factory.plugins.module_utils.workflows.semantics import Neighbours
 
 _MATRIX = re.compile(r"\$\{\{\s*matrix\.([A-Za-z_][\w-]*)\s*\}\}\Z")
 _ACTION = re.compile(r"(?P<name>[\w.-]+/[\w./-]+)@(?P<ref>[^\s@]+)\Z")
@@ -47,6 +48,7 @@ class _Work:
     policy: Policy
     resolve_pin: ResolvePin
     report: Report
+    others: Neighbours
     edits: list[Edit] = field(default_factory=list)
 
     def at(self, node: Node) -> str:
@@ -58,6 +60,10 @@ class _Work:
     def keep(self, node: Node, words: str) -> None:
         self.report.kept.append(f"{self.at(node)}: {words}")
 
+    def suggest(self, node: Node, words: str, reason: str) -> None:
+        """Propose in words what is not proven harmless, and so not written."""
+        self.keep(node, f"{words} is only suggested, not written: {reason}")
+
     def attempt(self, node: Node, make: Callable[[], Edit]) -> None:
         """Add an edit; where the way of writing does not allow it, say so."""
         try:
@@ -67,11 +73,18 @@ class _Work:
 
 
 def judge(
-    name: str, text: str, policy: Policy, compose: Compose, resolve_pin: ResolvePin
+    name: str,
+    text: str,
+    policy: Policy,
+    compose: Compose,
+    resolve_pin: ResolvePin,
+    others: Neighbours | None = None,
 ) -> Report:
     """Return what the policy makes of the workflow ``name`` (its file's name).
 
-    A file that cannot be edited safely stays as it is, and says so.
+    ``others``: all other workflows of the repository; without them the file stands alone.
+    A file that cannot be edited safely stays as it is, and says so. What may take something
+    away from a workflow that works is not written but suggested.
     """
     report = Report(name, text, text)
     try:
@@ -79,7 +92,7 @@ def judge(
         jobs = document.get(document.root, "jobs")
         if jobs is None or jobs.kind is not Kind.MAPPING:
             raise DocumentError("there is no mapping 'jobs'; is this a workflow?")
-        work = _Work(name, document, policy, resolve_pin, report)
+        work = _Work(name, document, policy, resolve_pin, report, others or Neighbours())
         _triggers(work)
         _top_level(work)
         for key, value in jobs.pairs:
@@ -98,15 +111,6 @@ def judge(
 
 
 # --- Triggers, permissions, concurrency ------------------------------------------------
-
-
-def _events(document: Document, on: Node) -> dict[str, Node]:
-    """Return the events and where they stand."""
-    if on.kind is Kind.SCALAR:
-        return {on.value: on}
-    if on.kind is Kind.SEQUENCE:
-        return {document.resolve(item).value: item for item in on.items}
-    return {key.value: value for key, value in on.pairs}
 
 
 def check_names(document: Document) -> list[str]:
@@ -135,7 +139,7 @@ def _triggers(work: _Work) -> None:
     if pair is None:
         raise DocumentError("there is no 'on'")
     on = document.resolve(pair[1])
-    events = _events(document, on)
+    events = semantics.events(document)
     for event in policy.forbidden_triggers:
         if event in events:
             work.problem(
@@ -155,7 +159,12 @@ def _triggers(work: _Work) -> None:
     elsewhere = ("branches", "branches-ignore", "tags", "tags-ignore")
     covered = "push" in events and "pull_request" in events and bool(policy.push_branches)
     if covered and not _has_any(document, events["push"], *elsewhere):
-        wanted["push"] = {"branches": list(policy.push_branches)}
+        branches = list(policy.push_branches)
+        reason = semantics.push_filter(work.name, document, policy.paths_ignore, work.others)
+        if reason:
+            work.suggest(pair[0], f"push only with branches {branches}", reason)
+        else:
+            wanted["push"] = {"branches": branches}
     if "pull_request" in events and policy.paths_ignore:
         if required:
             work.keep(pair[0], f"no paths-ignore, since {required[0]!r} is a required check")
@@ -231,16 +240,22 @@ def _top_level(work: _Work) -> None:
         )
 
     if policy.permissions and not declared("permissions"):
-        _add_top(work, key, "permissions", dict(policy.permissions))
+        reason = semantics.permissions(document, policy.permissions, work.others)
+        _add_top(work, key, "permissions", dict(policy.permissions), reason)
     if policy.concurrency_group and not declared("concurrency"):
         group: dict[str, Value] = {"group": policy.concurrency_group}
         if policy.cancel_in_progress:
             group["cancel-in-progress"] = policy.cancel_in_progress
-        _add_top(work, key, "concurrency", group)
+        reason = semantics.concurrency(work.name, document, policy.concurrency_group, work.others)
+        _add_top(work, key, "concurrency", group, reason)
 
 
-def _add_top(work: _Work, before: Node, key: str, value: dict[str, Value]) -> None:
-    what = f"{work.name}: {key} {', '.join(f'{name}: {text}' for name, text in value.items())}"
+def _add_top(work: _Work, before: Node, key: str, value: dict[str, Value], reason: str) -> None:
+    words = f"{key} {', '.join(f'{name}: {text}' for name, text in value.items())}"
+    if reason:
+        work.suggest(before, words, reason)
+        return
+    what = f"{work.name}: {words}"
     work.attempt(
         before, lambda: edit.insert_before(work.document, before, key, value, (key,), what)
     )

@@ -13,7 +13,7 @@ from ansible_collections.aina.factory.plugins.module_utils.github.errors import 
 )
 from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import Mirror
-from ansible_collections.aina.factory.plugins.module_utils.workflows import judge
+from ansible_collections.aina.factory.plugins.module_utils.workflows import judge, semantics
 from ansible_collections.aina.factory.plugins.module_utils.workflows.document import Compose
 from ansible_collections.aina.factory.plugins.module_utils.workflows.judge import Report
 from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import Policy, Strategy
@@ -89,14 +89,19 @@ class Repository:
         self.git.refresh(self.default_branch, base, {})
         plan = Plan(base)
         names = judge.files_in_question(iter(files := self.git.files(base, DIRECTORY)))
+        texts: dict[str, str] = {}
+        odd: dict[str, str] = {}
         for path in names:
             name = path.removeprefix(f"{DIRECTORY}/")
             try:
-                text = files[path].decode()
+                texts[name] = files[path].decode()
             except UnicodeDecodeError:
+                odd[name] = files[path].decode(errors="replace")
                 plan.reports.append(Report(name, "", "", problems=[f"{name}: not UTF-8"]))
-                continue
-            plan.reports.append(judge.judge(name, text, policy, compose, self.commit_of))
+        together = semantics.neighbours({**texts, **odd}, compose)
+        for name, text in texts.items():
+            others = together.without(name)
+            plan.reports.append(judge.judge(name, text, policy, compose, self.commit_of, others))
         self._find_pull_request(plan)
         return plan
 
