@@ -102,7 +102,7 @@ def test_the_three_workflows_of_a_live_repository() -> None:
     assert data(ci)["permissions"] == {"contents": "read"}
     assert data(ci)["concurrency"]["cancel-in-progress"] == "${{ github.ref != 'refs/heads/main' }}"
     assert f"uses: actions/checkout@{COMMIT} # v4\n" in ci.after
-    assert f"uses: pnpm/action-setup@{COMMIT} # reads packageManager\n" in ci.after
+    assert f"uses: pnpm/action-setup@{COMMIT} # v4 # reads packageManager\n" in ci.after
     jobs = data(guard)["jobs"]
     assert [job["runs-on"] for job in jobs.values()] == [VARIABLE, VARIABLE]
     assert [job["timeout-minutes"] for job in jobs.values()] == [10, 120]

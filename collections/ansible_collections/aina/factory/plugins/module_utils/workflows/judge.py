@@ -379,6 +379,10 @@ def _pin(work: _Work, action: Node, path: tuple[str | int, ...]) -> None:
     match = _ACTION.match(action.value)
     if not policy.pin_actions or match is None or _COMMIT.match(match["ref"]):
         return
+    reason = policy.unpinned_because(match["name"])
+    if reason:
+        work.keep(action, f"{action.value} is not pinned: {reason}")
+        return
     repository = "/".join(match["name"].split("/")[:2])
     commit = policy.pins.get(action.value) or policy.pins.get(f"{repository}@{match['ref']}")
     commit = commit or work.resolve_pin(repository, match["ref"])
@@ -389,7 +393,9 @@ def _pin(work: _Work, action: Node, path: tuple[str | int, ...]) -> None:
     what = f"{work.at(action)}: {action.value} pinned to {commit[:12]}"
     change = edit.replace(action, pinned, path, what)
     rest = document.text[action.last() :].split("\n", 1)[0].rstrip("\r")
-    if not rest.strip() and not action.flow:
+    # Where bots that update pins look for the version: at the beginning of the comment.
+    said = re.match(rf"\s*#\s*{re.escape(match['ref'])}(?![\w.])", rest)
+    if not action.flow and not said and re.match(r"\s*(?:#|\Z)", rest):
         change = Edit(
             change.start, change.end, f"{change.text} # {match['ref']}", path, change.shape, what
         )

@@ -13,6 +13,7 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _EVENT = re.compile(r"[a-z_]+\Z")
+_ACTION = re.compile(r"[\w.*-]+/[\w./*-]+\Z")
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 
 
@@ -40,6 +41,13 @@ class Kept:
         return fnmatch.fnmatchcase(workflow, self.workflow) and fnmatch.fnmatchcase(job, self.job)
 
 
+# They ask which tag or branch they were called by, and fail, or do something else, without one.
+UNPINNABLE = {
+    "slsa-framework/slsa-github-generator": "it runs only when it is called by a tag",
+    "dtolnay/rust-toolchain": "its branch says which toolchain is meant",
+}
+
+
 @dataclass(frozen=True)
 class Policy:
     """The declared policy; parts that are empty or 0 are not touched."""
@@ -59,8 +67,17 @@ class Policy:
     permissions: Mapping[str, str]
     pin_actions: bool
     pins: Mapping[str, str]
+    pin_exceptions: tuple[str, ...]
     required_checks: tuple[str, ...]
     public_allowed_because: str
+
+    def unpinned_because(self, action: str) -> str:
+        """Say why an action (``owner/name/path``) stays at its tag; "" where it is pinned."""
+        repository = "/".join(action.split("/")[:2])
+        for pattern in self.pin_exceptions:
+            if any(fnmatch.fnmatchcase(name, pattern) for name in (action, repository)):
+                return "it is one of pin_exceptions"
+        return UNPINNABLE.get(repository.lower(), "")
 
 
 def from_section(section: Section, default_branch: str) -> Policy:
@@ -79,6 +96,10 @@ def from_section(section: Section, default_branch: str) -> Policy:
     for action, commit in pins.items():
         if "@" not in action or not _COMMIT.match(commit):
             raise section.error("pins", action, "map owner/name@tag to a commit of 40 digits")
+    exceptions = section.strings("pin_exceptions", [])
+    for pattern in exceptions:
+        if not _ACTION.match(pattern):
+            raise section.error("pin_exceptions", pattern, "name an action, as owner/name")
     policy = Policy(
         strategy=Strategy(runs_on.text("strategy", "variable", choices=list(Strategy))),
         variable=runs_on.matching("variable", _VARIABLE, "be a variable's name", "CI_RUNS_ON"),
@@ -99,6 +120,7 @@ def from_section(section: Section, default_branch: str) -> Policy:
         permissions=section.mapping_of_strings("permissions", {"contents": "read"}),
         pin_actions=section.boolean("pin_actions", True),
         pins=pins,
+        pin_exceptions=tuple(exceptions),
         required_checks=tuple(section.strings("required_checks", [])),
         public_allowed_because=section.text("public_allowed_because", ""),
     )
