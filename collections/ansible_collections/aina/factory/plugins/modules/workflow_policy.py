@@ -17,6 +17,8 @@ description:
   - Names of jobs, and so of required checks, never change.
   - All workflows are judged together. Concurrency, rights and filters of C(push) are written only where that provably
     takes nothing away, and otherwise suggested in words.
+  - The branch of the pull request is left alone once somebody else has pushed to it. What somebody closed is not
+    proposed again until it differs; a pull request with nothing left to propose is closed.
   - Refuses public repositories, since anybody's pull request would run on the declared runner.
   - Runs where PyYAML is, usually on the control node.
 requirements:
@@ -103,6 +105,11 @@ pull_request:
   description: Number and address of the pull request; empty when there is none.
   returned: always
   type: dict
+stopped:
+  description: Why nothing is proposed though something differs - commits of others on the branch, or a closed pull
+    request with the same changes; empty otherwise.
+  returned: always
+  type: str
 """
 
 import tempfile
@@ -170,16 +177,17 @@ def _repository(module: AnsibleModule, directory: str) -> Repository:
     return Repository(name, parameters["default_branch"], transport, git)
 
 
-def _converge(module: AnsibleModule) -> Plan:
+def _converge(module: AnsibleModule) -> tuple[Plan, bool]:
     section = Section(module.params["policy"], "workflow_policy")
     policy = policies.from_section(section, module.params["default_branch"])
     with tempfile.TemporaryDirectory(prefix="workflow-policy-") as directory:
         repository = _repository(module, directory)
         repository.check_visibility(policy)
         plan = repository.plan(policy, composer(YAML))
+        due = plan.is_due
         if module.params["propose"] and not module.check_mode:
             repository.propose(plan, policy)
-    return plan
+    return plan, due
 
 
 def _difference(plan: Plan) -> list[dict[str, Any]]:
@@ -214,12 +222,13 @@ def main() -> None:
     if YAML is None:
         module.fail_json(msg=missing_required_lib("PyYAML"))
     try:
-        plan = _converge(module)
+        plan, due = _converge(module)
     except (ConfigurationError, WorkflowsError, MirrorError, OSError, TimeoutError) as error:
         module.fail_json(msg=str(error))
     for problem in plan.problems:
         module.warn(f"{module.params['repository']}: {problem}")
-    due = bool(plan.changed_files) and not plan.up_to_date
+    if plan.stopped:
+        module.warn(f"{module.params['repository']}: {plan.stopped}")
     module.exit_json(
         changed=due and module.params["propose"],
         workflows=[
@@ -232,7 +241,8 @@ def main() -> None:
             for report in plan.reports
         ],
         pull_request=plan.pull_request or {},
-        diff=[] if plan.up_to_date else _difference(plan),
+        stopped=plan.stopped,
+        diff=_difference(plan) if due else [],
     )
 
 

@@ -173,6 +173,39 @@ class Mirror:
         """Let ``branch`` of the remote be ``oid``."""
         self._out("push", "--quiet", self.url, f"+{oid}:refs/heads/{branch}")
 
+    def remote_tip(self, branch: str) -> str:
+        """Return the commit that ``branch`` of the remote is at; "" when there is none."""
+        reference = f"refs/heads/{branch}"
+        listed = self._out("ls-remote", self.url, reference).decode(errors="replace")
+        found = (line.split("\t") for line in listed.splitlines())
+        return next((oid for oid, name in found if name == reference), "")
+
+    def added_by_others(self, base_oid: str, branch: str, subject: str) -> str:
+        """Return a commit of the remote's ``branch`` that this program did not make, or "".
+
+        Its own bear its name and the ``subject``; those of the base do not count.
+        """
+        seen = "refs/aina-factory/seen"
+        self._out("fetch", "--quiet", "--no-tags", self.url, f"+refs/heads/{branch}:{seen}")
+        own = "{GIT_COMMITTER_NAME} <{GIT_COMMITTER_EMAIL}>".format(**_IDENTITY)
+        log = self._out("log", "--format=%H %cn <%ce>%x00%s", seen, f"^{base_oid}")
+        for line in log.decode(errors="replace").splitlines():
+            oid, _blank, rest = line.partition(" ")
+            if rest != f"{own}\0{subject}":
+                return oid
+        return ""
+
+    def push_over(self, oid: str, branch: str, expected: str) -> None:
+        """Let ``branch`` of the remote be ``oid``, if it is still at ``expected`` ("": absent).
+
+        Raises:
+            MirrorError: somebody moved it meanwhile, or git failed.
+
+        """
+        reference = f"refs/heads/{branch}"
+        lease = f"--force-with-lease={reference}:{expected}"
+        self._out("push", "--quiet", lease, self.url, f"{oid}:{reference}")
+
     def evidence(self, base_oid: str, head_oid: str, window_days: int, *, patch: bool) -> Evidence:
         """Return what git says of ``head_oid`` against ``base_oid``."""
         behind = int(self._out("rev-list", "--count", f"{head_oid}..{base_oid}"))

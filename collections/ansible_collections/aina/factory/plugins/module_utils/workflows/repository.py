@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import urllib.parse
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,9 @@ from ansible_collections.aina.factory.plugins.module_utils.workflows.policy impo
 DIRECTORY = ".github/workflows"
 BRANCH = "aina-factory/workflow-policy"
 TITLE = "Bring the workflows under the declared policy"
+_MARK = "<!-- aina-factory-workflow-policy: {} -->"
+_WITHDRAWN = _MARK.format("withdrawn")
+_BODY_MAX_CHARACTERS = 60_000  # GitHub takes 65536
 
 
 class WorkflowsError(Exception):
@@ -35,6 +39,9 @@ class Plan:
     reports: list[Report] = field(default_factory=list)
     pull_request: dict[str, Any] | None = None
     up_to_date: bool = False
+    branch_tip: str = ""
+    # Why nothing is proposed, or withdrawn, though something differs.
+    stopped: str = ""
 
     @property
     def changed_files(self) -> dict[str, bytes]:
@@ -44,6 +51,19 @@ class Plan:
             for report in self.reports
             if report.after != report.before
         }
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is a pull request to open, to refresh or to withdraw."""
+        if self.stopped or self.up_to_date:
+            return False
+        return bool(self.pull_request) or bool(self.changed_files)
+
+    @property
+    def fingerprint(self) -> str:
+        """What is proposed, whatever line it stands on."""
+        edits = (re.sub(r":\d+: ", ": ", what) for report in self.reports for what in report.edits)
+        return hashlib.sha256("\n".join(sorted(edits)).encode()).hexdigest()[:32]
 
     @property
     def problems(self) -> list[str]:
@@ -103,6 +123,7 @@ class Repository:
             others = together.without(name)
             plan.reports.append(judge.judge(name, text, policy, compose, self.commit_of, others))
         self._find_pull_request(plan)
+        self._stop(plan)
         return plan
 
     def commit_of(self, action: str, ref: str) -> str:
@@ -115,19 +136,60 @@ class Repository:
             return ""
         return str(found.get("sha", "")) if isinstance(found, dict) else ""
 
-    def _find_pull_request(self, plan: Plan) -> None:
+    def _pulls(self, state: str) -> list[dict[str, Any]]:
         owner = self.name.partition("/")[0]
-        query = urllib.parse.urlencode({"state": "open", "head": f"{owner}:{BRANCH}"})
+        query = urllib.parse.urlencode(
+            {"state": state, "head": f"{owner}:{BRANCH}", "per_page": 100, "direction": "desc"}
+        )
         found = self._rest("GET", f"/repos/{self.name}/pulls?{query}")
-        mine = [item for item in found if item["head"]["ref"] == BRANCH]
-        if not mine:
+        return [
+            item
+            for item in found
+            if item["head"]["ref"] == BRANCH and item.get("state", state) == state
+        ]
+
+    def _find_pull_request(self, plan: Plan) -> None:
+        for item in self._pulls("open")[:1]:
+            plan.pull_request = {
+                "number": item["number"],
+                "url": item["html_url"],
+                "head": item["head"]["sha"],
+            }
+            plan.up_to_date = item["head"]["sha"] == self._commit(plan)
+
+    def _stop(self, plan: Plan) -> None:
+        """See whether somebody else's word stands against what would be done."""
+        if not plan.is_due:
             return
-        plan.pull_request = {
-            "number": mine[0]["number"],
-            "url": mine[0]["html_url"],
-            "head": mine[0]["head"]["sha"],
-        }
-        plan.up_to_date = plan.pull_request["head"] == self._commit(plan)
+        plan.branch_tip = self.git.remote_tip(BRANCH)
+        other = plan.branch_tip and self.git.added_by_others(plan.base_oid, BRANCH, TITLE)
+        if other:
+            plan.stopped = (
+                f"the branch {BRANCH} holds commit {other[:12]}, which is not the policy's, and so is "
+                "left alone; merge it, or close its pull request and delete the branch"
+            )
+        elif plan.pull_request is None:
+            number = self._declined(plan)
+            if number is not None:
+                plan.stopped = (
+                    f"the same changes were proposed in #{number}, which somebody closed; reopen it if "
+                    "they are wanted"
+                )
+        elif not plan.changed_files and plan.problems:
+            plan.stopped = (
+                f"#{plan.pull_request['number']} has nothing left to propose, but not every workflow "
+                "could be judged; close it if it is not wanted"
+            )
+
+    def _declined(self, plan: Plan) -> int | None:
+        """Return the closed pull request that proposed the same."""
+        for item in self._pulls("closed"):
+            body = item.get("body") or ""
+            if item.get("merged_at") or _WITHDRAWN in body:
+                continue
+            if _MARK.format(plan.fingerprint) in body or item["head"]["sha"] == self._commit(plan):
+                return int(item["number"])
+        return None
 
     def _commit(self, plan: Plan) -> str:
         if not plan.changed_files:
@@ -135,17 +197,24 @@ class Repository:
         return self.git.commit_files(plan.base_oid, plan.changed_files, f"{TITLE}\n")
 
     def propose(self, plan: Plan, policy: Policy) -> None:
-        """Push the branch and open, or refresh, its pull request.
+        """Push the branch and open, or refresh, its pull request; withdraw it when it is empty.
 
         Raises:
             WorkflowsError: GitHub or git refuses.
 
         """
-        if not plan.changed_files or plan.up_to_date:
+        if not plan.is_due:
+            return
+        number = plan.pull_request["number"] if plan.pull_request else 0
+        if not plan.changed_files:
+            words = f"Nothing is left to propose.\n\n{_WITHDRAWN}\n"
+            changes = {"state": "closed", "body": words}
+            self._rest("PATCH", f"/repos/{self.name}/pulls/{number}", changes)
+            plan.pull_request = None
             return
         commit = self._commit(plan)
-        self.git.push(commit, BRANCH)
-        body = _body(plan.reports, policy)
+        self.git.push_over(commit, BRANCH, plan.branch_tip)
+        body = _body(plan, policy)
         if plan.pull_request is None:
             answer = self._rest(
                 "POST",
@@ -153,7 +222,6 @@ class Repository:
                 {"title": TITLE, "head": BRANCH, "base": self.default_branch, "body": body},
             )
         else:
-            number = plan.pull_request["number"]
             answer = self._rest("PATCH", f"/repos/{self.name}/pulls/{number}", {"body": body})
         plan.pull_request = {
             "number": answer["number"],
@@ -172,7 +240,8 @@ class Repository:
             raise WorkflowsError(str(error)) from error
 
 
-def _body(reports: Sequence[Report], policy: Policy) -> str:
+def _body(plan: Plan, policy: Policy) -> str:
+    reports = plan.reports
     lines = ["What the declared policy changes:", ""]
     lines += [f"- {what}" for report in reports for what in report.edits]
     for title, rows in (
@@ -188,4 +257,7 @@ def _body(reports: Sequence[Report], policy: Policy) -> str:
             f"The runner is chosen by the repository variable `{policy.variable}`: set it to "
             f"`[{labels}]` to use the declared runner, delete it to go back to hosted ones.",
         ]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines)
+    if len(text) > _BODY_MAX_CHARACTERS:
+        text = f"{text[:_BODY_MAX_CHARACTERS]} ...\n\nThe run itself tells the rest."
+    return f"{text}\n\n{_MARK.format(plan.fingerprint)}\n"
