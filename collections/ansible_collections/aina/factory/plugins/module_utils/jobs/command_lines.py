@@ -87,6 +87,7 @@ class Entry:
     command: str
     variables: Mapping[str, str]
     is_live: bool
+    at_boot: bool = False
 
     @property
     def reading(self) -> Reading:
@@ -128,7 +129,7 @@ def entries(
             continue
         home = variables.get("HOME") or home_of(owner)
         known = {**variables, **({"HOME": home} if home else {})}
-        yield line, Entry(command.strip(), known, is_live)
+        yield line, Entry(command.strip(), known, is_live, bare.lower().startswith("@reboot"))
 
 
 def read(

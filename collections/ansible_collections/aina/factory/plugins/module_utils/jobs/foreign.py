@@ -213,7 +213,7 @@ def timer_commands(run: Run) -> list[TimerCommand]:
         found += [
             TimerCommand(timers[0], text, values.get("WorkingDirectory", ""))
             for text in re.findall(
-                r"^Exec\w+=.*?argv\[\]=(.*?) ; ignore_errors=", block, re.MULTILINE
+                r"^Exec\w+=.*?argv\[\]=(.*?) ; (?:ignore_errors=|\})", block, re.MULTILINE
             )
         ]
     return found
@@ -316,10 +316,10 @@ def without_replaced(
 
 def _takes(entry: Replacement, line: str, found: Entry) -> bool:
     """Whether the line holds the text, and its one command is what the text names."""
-    if entry.matches.strip() in (line.strip(), found.command):
-        return True
-    only = found.reading.only
-    return entry.matches in line and bool(only) and _names(entry, found, only)
+    wanted, only = entry.matches.strip(), found.reading.only
+    if found.at_boot or wanted in (line.strip(), found.command):
+        return not found.at_boot or wanted == line.strip()
+    return wanted in line and bool(only) and _names(entry, found, only)
 
 
 def _names(entry: Replacement, found: Entry, words: tuple[str, ...]) -> bool:
@@ -336,7 +336,9 @@ def _touched(entries: Sequence[Replacement], line: str, found: Entry) -> list[st
     for entry in entries:
         if any(_names(entry, found, words) for words in found.reading.commands):
             reason = f"it does more than run {entry.matches!r}; change it by hand"
-            if found.reading.only:
+            if found.at_boot:
+                reason = f"it runs {entry.matches!r} at boot, which no timer of the job does"
+            elif found.reading.only:
                 reason = f"it runs {entry.matches!r} in other words; name those as 'matches'"
         elif entry.matches in line:
             reason = f"it only mentions {entry.matches!r}"

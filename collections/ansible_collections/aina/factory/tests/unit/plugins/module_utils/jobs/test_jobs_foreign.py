@@ -167,6 +167,14 @@ def test_a_line_that_does_more_or_only_mentions_it_stays_and_is_told(
     assert reason in told
 
 
+def test_a_line_for_the_boot_stays(replaced: Any) -> None:
+    left, removed, (told,) = replaced("@reboot /srv/ops/janitor.sh\n@daily /srv/ops/janitor.sh\n")
+
+    assert left == "@reboot /srv/ops/janitor.sh\n"
+    assert removed == ["@daily /srv/ops/janitor.sh"]
+    assert "at boot" in told
+
+
 def test_comments_stay_but_for_a_replaced_line_at_rest(replaced: Any) -> None:
     resting = "# PAUSED 2026-06-30 (save minutes): 0 */2 * * * bash /srv/ops/janitor.sh\n"
     words = "# /srv/ops/janitor.sh is Bob's; ask him at: 10 4 o'clock\n"
