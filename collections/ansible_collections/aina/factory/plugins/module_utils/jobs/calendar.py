@@ -73,14 +73,14 @@ def to_calendar(schedule: str) -> tuple[str, ...]:
     """Return OnCalendar expressions for a schedule in either language.
 
     Days of month and of week that are both restricted become two expressions, since
-    cron means "either".
+    cron means "either". Steps that systemd would misread are given their end.
 
     Raises:
         ScheduleError: a cron schedule that cannot be read.
 
     """
     if not is_cron(schedule):
-        return (schedule,)
+        return (" ".join(_closed(word) for word in schedule.split()),)
     fields = CRON_MACROS.get(schedule, schedule).split()
     if len(fields) != 5:
         raise ScheduleError(f"{schedule!r} is not one of {', '.join(CRON_MACROS)}")
@@ -216,6 +216,30 @@ def _calendar_values(values: frozenset[int], field: _Field) -> str:
     if len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
         return f"{ordered[0]:02d}..{ordered[-1]:02d}"
     return ",".join(f"{value:02d}" for value in ordered)
+
+
+def _closed(word: str) -> str:
+    """Return a word of an OnCalendar expression without steps over the end of the larger unit."""
+    is_time = ":" in word
+    separator = ":" if is_time else "-"
+    parts = word.split(separator)
+    fields = (HOUR, MINUTE, MINUTE) if is_time else (None, MONTH, DAY)[-len(parts) :]
+    if len(parts) not in (2, 3) or word[0].isalpha():
+        return word  # a day of the week, a zone, or what systemd itself refuses
+
+    def closed(item: str, field: _Field | None) -> str:
+        match = re.fullmatch(r"(\d{1,2})/(\d{1,2})", item)
+        if match is None or field is None or int(match[2]) == 0:
+            return item
+        low, step = int(match[1]), int(match[2])
+        if low > field.high or (field is not DAY and (field.high + 1 - low) % step == 0):
+            return item
+        return f"{low:02d}..{field.high}/{step}"
+
+    return separator.join(
+        ",".join(closed(item, field) for item in part.split(","))
+        for part, field in zip(parts, fields, strict=False)
+    )
 
 
 def _cron_values(values: frozenset[int], field: _Field) -> str:

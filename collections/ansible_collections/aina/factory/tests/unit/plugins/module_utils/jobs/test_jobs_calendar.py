@@ -29,6 +29,13 @@ TO_CALENDAR = [
     ("@weekly", ("Sun *-*-* 00:00:00",)),
     ("*:0/15", ("*:0/15",)),
     ("Mon..Fri *-*-* 10:00", ("Mon..Fri *-*-* 10:00",)),
+    # systemd's own steps get their end where it would step over it.
+    ("*-*-* 0/5:00", ("*-*-* 00..23/5:00",)),
+    ("Mon *:3,0/7:0/2 Europe/Berlin", ("Mon *:3,00..59/7:0/2 Europe/Berlin",)),
+    ("*-01/7 1..9/3:00", ("*-01..31/7 1..9/3:00",)),
+    ("2027..2029-1/5-1 0/2:15", ("2027..2029-01..12/5-1 0/2:15",)),
+    ("weekly", ("weekly",)),
+    ("*-*~03 00:00", ("*-*~03 00:00",)),
 ]
 
 
@@ -158,8 +165,30 @@ def times_of_cron(schedule: str, start: datetime.datetime, days: int) -> list[st
     ],
 )
 def test_systemd_runs_it_when_cron_would(schedule: str, start: str) -> None:
+    the_same_times(schedule, schedule, start)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+@pytest.mark.parametrize("start", ["2026-12-30", "2027-02-27"])
+@pytest.mark.parametrize(
+    ("own", "schedule"),
+    [
+        ("0/5:00", "0 */5 * * *"),
+        ("*:0/7", "*/7 * * * *"),
+        ("2/4:30", "30 2-23/4 * * *"),
+        ("*-*-1/7 03:05", "5 3 */7 * *"),
+        ("*-2/4 03:05", "5 3 2-31/4 * *"),
+        ("*-1/5-01 03:05", "5 3 1 */5 *"),
+    ],
+)
+def test_steps_of_systemd_mean_what_they_say(own: str, schedule: str, start: str) -> None:
+    the_same_times(own, schedule, start)
+
+
+def the_same_times(schedule: str, cron: str, start: str) -> None:
+    """Compare what systemd makes of one schedule with what cron makes of the other."""
     begin = datetime.datetime.fromisoformat(start)
-    wanted = times_of_cron(schedule, begin, 4) or times_of_cron(schedule, begin, 400)
+    wanted = times_of_cron(cron, begin, 4) or times_of_cron(cron, begin, 400)
     before = f"{begin - datetime.timedelta(seconds=1):%Y-%m-%d %H:%M:%S}"
     (expression,) = calendar.to_calendar(schedule)
 
