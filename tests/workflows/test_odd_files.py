@@ -22,6 +22,7 @@ JOB = "jobs:\n  a:\n    runs-on: ubuntu-latest\n"
     [
         (f"on:\n  push:\n    branches: [main, *release]\n{JOB}", "line 3: the alias *release"),
         (f"on: push\nenv: &e {{A: *e}}\n{JOB}", "line 2: the alias *e stands within"),
+        (f"on: push\nenv: *{'e' * 5000}\n{JOB}", "line 2: the alias *eee"),
         (f"on: push\nx: &e 1\nenv: &e [*e]\n{JOB}", "line 3: the alias *e stands within"),
         (f"{BOMB}{JOB}", "stand for more"),
         (f"on: push\nx: {'[' * 5000}\n{JOB}", "deeply nested"),
@@ -29,7 +30,7 @@ JOB = "jobs:\n  a:\n    runs-on: ubuntu-latest\n"
         (f"on: push\nx: {'a' * 600_000}\n{JOB}", "longer than"),
         (f"on: push\nx: [{'1, ' * 3000}1]\n{JOB}", "more, or more deeply"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_an_odd_file_is_one_line_of_the_report(
     text: str, words: str, monkeypatch: pytest.MonkeyPatch
@@ -43,6 +44,7 @@ def test_an_odd_file_is_one_line_of_the_report(
     (problem,) = report.problems
     assert problem.startswith("ci.yml: ")
     assert words in problem
+    assert len(problem) < 1000
     assert time.process_time() - begin < 8
 
 

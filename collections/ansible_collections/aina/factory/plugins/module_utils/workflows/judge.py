@@ -21,6 +21,7 @@ from ansible_collections.aina.factory.plugins.module_utils.workflows.semantics i
 _MATRIX = re.compile(r"\$\{\{\s*matrix\.([A-Za-z_][\w-]*)\s*\}\}\Z")
 _ACTION = re.compile(r"(?P<name>[\w.-]+/[\w./-]+)@(?P<ref>[^\s@]+)\Z")
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
+_LINE_MAX_CHARACTERS = 600
 _MINUTES = re.compile(r"0*([0-9]*)\Z")
 
 # The commit of "owner/name", "ref"; "" when nobody can say.
@@ -55,10 +56,10 @@ class _Work:
         return f"{self.name}:{self.document.line_of(node.start)}"
 
     def problem(self, node: Node, words: str) -> None:
-        self.report.problems.append(f"{self.at(node)}: {words}")
+        self.report.problems.append(f"{self.at(node)}: {words[:_LINE_MAX_CHARACTERS]}")
 
     def keep(self, node: Node, words: str) -> None:
-        self.report.kept.append(f"{self.at(node)}: {words}")
+        self.report.kept.append(f"{self.at(node)}: {words[:_LINE_MAX_CHARACTERS]}")
 
     def suggest(self, node: Node, words: str, reason: str) -> None:
         """Propose in words what is not proven harmless, and so not written."""
@@ -100,7 +101,7 @@ def judge(
         report.after = edit.apply(document, work.edits, compose) if work.edits else text
         report.edits = [item.what for item in work.edits]
     except DocumentError as error:
-        report.problems.append(f"{name}: {error}")
+        report.problems.append(f"{name}: {str(error)[:_LINE_MAX_CHARACTERS]}")
         report.after, report.edits = text, []
     except Exception as error:
         report.problems.append(
