@@ -12,13 +12,14 @@ version_added: 0.1.0
 description:
   - Each step is one of the modules named in O(steps), with the options, the check mode and the differences that it has
     alone. They run in the given order in one module call, so that a role costs one round trip.
+  - Steps that could close the way by which the run came judge that first, before the first step changes anything.
   - A failing step ends the sequence. What the steps before it did stays, and is reported.
   - A unit of M(aina.factory.units) notices files that an earlier step has changed.
 options:
   steps:
     description: The steps. Each has one key, the short name of a module (V(allocated_files), V(docker_daemon),
-      V(firewall), V(group_members), V(kernel_limits), V(managed_files), V(packages), V(ssh_server), V(system_users),
-      V(systemd_jobs), V(trusted_certificates), V(units)), and that module's options as the value.
+      V(firewall), V(group_members), V(kernel_limits), V(login_users), V(managed_files), V(packages), V(ssh_server),
+      V(system_users), V(systemd_jobs), V(trusted_certificates), V(units)), and that module's options as the value.
     type: list
     elements: dict
     required: true
@@ -88,6 +89,7 @@ from ansible_collections.aina.factory.plugins.module_utils.steps import (
     firewall,
     group_members,
     kernel_limits,
+    login_users,
     managed_files,
     packages,
     ssh_server,
@@ -103,6 +105,7 @@ STEPS: dict[str, steps.Step] = {
     "firewall": firewall,
     "group_members": group_members,
     "kernel_limits": kernel_limits,
+    "login_users": login_users,
     "managed_files": managed_files,
     "packages": packages,
     "ssh_server": ssh_server,
@@ -151,6 +154,14 @@ def main() -> None:
         for name, options in declared
     ]
     done["invocation"] = steps.hide(module, secrets, {"steps": shown})
+    context = steps.Context(run, module.check_mode, module.warn)
+    for number, (name, options) in enumerate(declared, 1):
+        try:
+            steps.guard(STEPS[name], options, context)
+        except steps.StepError as error:
+            module.fail_json(
+                msg=f"step {number} ({name}), before anything is changed: {error}", **done
+            )
     for number, (name, options) in enumerate(declared, 1):
         context = steps.Context(run, module.check_mode, module.warn, tuple(done["changed_paths"]))
         try:

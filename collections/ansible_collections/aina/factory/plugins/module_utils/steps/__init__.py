@@ -50,10 +50,23 @@ class Step(Protocol):
         """
 
 
+def guard(step: Step, parameters: dict[str, Any], context: Context) -> None:
+    """Let a step that has a ``guard`` refuse, before the first step of a call changes anything.
+
+    Raises:
+        StepError: the step must not be carried out.
+
+    """
+    refuse = getattr(step, "guard", None)
+    if refuse is not None:
+        refuse(parameters, context)
+
+
 def alone(module: Any, step: Step, **more: Any) -> None:
     """Run one step as a whole module and exit, answering ``more`` besides."""
     context = Context(ansible_effects.runner(module), module.check_mode, module.warn)
     try:
+        guard(step, module.params, context)
         result = step.execute(module.params, context)
     except StepError as error:
         module.fail_json(msg=str(error), **more)
