@@ -183,7 +183,9 @@ def test_a_firewall_that_would_shut_the_administrators_out_is_refused(host: Any)
 
 def test_rules_of_others_stay_and_ours_follow_the_declaration(host: Any) -> None:
     host.check_output("ufw allow 9999/tcp")
-    ports = [{"port": "22"}, {"port": "6000:6010", "protocol": "udp", "sources": ["192.0.2.0/24"]}]
+    udp = {"port": "6000:6010", "protocol": "udp", "sources": ["192.0.2.0/24"]}
+    # One that is declared is somebody else's all the same.
+    ports = [{"port": "22"}, {"port": "9999"}, udp]
 
     assert converge(SCENARIO, host_baseline_firewall_allowed=ports).returncode == 0
     rules = host.check_output("ufw show added")
@@ -193,4 +195,4 @@ def test_rules_of_others_stay_and_ours_follow_the_declaration(host: Any) -> None
     assert converge(SCENARIO).returncode == 0
     rules = host.check_output("ufw show added")
     assert "192.0.2.0/24" not in rules
-    assert "9999/tcp" in rules
+    assert "ufw allow 9999/tcp" in rules.splitlines()

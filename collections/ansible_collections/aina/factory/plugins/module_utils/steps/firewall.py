@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils import (
+    connection,
     firewall,
     managed_files,
     ssh_server,
@@ -33,13 +37,24 @@ ARGUMENTS: dict[str, Any] = {
     "guard_containers": {"type": "bool", "default": True},
 }
 _NOTE = Path("/var/lib/aina-factory/firewall.json")
-_NOTHING = firewall.Situation(False, "", (), (), False, False, {})
+_NOTHING = firewall.Situation(False, "", False, False, {})
+_REFUSALS = (
+    firewall.FirewallError,
+    managed_files.ManagedFilesError,
+    ValueError,
+    OSError,
+    TimeoutError,
+)
 
 
 def _policy(parameters: dict[str, Any]) -> firewall.Policy:
     openings = {
         key: tuple(
-            firewall.Opening(item["port"], item["protocol"], tuple(item["sources"]))
+            firewall.Opening(
+                item["port"],
+                item["protocol"],
+                () if "any" in item["sources"] else tuple(item["sources"]),
+            )
             for item in parameters[key]
         )
         for key in ("allowed", "published")
@@ -52,59 +67,126 @@ def _policy(parameters: dict[str, Any]) -> firewall.Policy:
     )
 
 
-def _situation(run: Run) -> firewall.Situation | None:
-    if not shutil.which("ufw"):
-        return None
-    has_server = Path(ssh_server.PROGRAM).exists()
-    return firewall.read(run, sshd_ports=ssh_server.ports(run) if has_server else ())
+def _way_in(run: Run) -> firewall.WayIn:
+    session = connection.read_session(os.getpid())
+    interface = ""
+    if session is not None and session.address is not None:
+        interface = connection.interface_of(session.address, run)
+    listeners = connection.read_listeners(run)
+    if not listeners and Path(ssh_server.PROGRAM).exists():
+        # None runs now; one may be started.
+        everywhere = ipaddress.ip_address("::")
+        listeners = tuple(connection.Listener(everywhere, port) for port in ssh_server.ports(run))
+    return firewall.WayIn(session, interface, listeners)
 
 
-def _enabled_by_us() -> bool:
-    return _NOTE.exists() and bool(json.loads(_NOTE.read_text(encoding="utf-8"))["enabled"])
+def _read_note() -> dict[str, Any]:
+    """Return what was there before, and which rules runs have made."""
+    if not _NOTE.exists():
+        return {}
+    found = json.loads(_NOTE.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{_NOTE} is damaged; remove it")
+    return found
 
 
-def _note(situation: firewall.Situation, run: Run) -> None:
-    """Write down, before anything is done, that the firewall was off when we came."""
-    if _NOTE.exists():
-        return
-    text = json.dumps({"schema": 1, "enabled": not situation.active}) + "\n"
+def _write_note(note: dict[str, Any], rules: Collection[str], run: Run) -> None:
+    text = json.dumps({"schema": 1, **note, "rules": sorted(rules)}) + "\n"
     attributes = managed_files.Attributes("root", "root", 0o644)
     file = managed_files.FileSpec(str(_NOTE), text.encode(), attributes)
     managed_files.apply(managed_files.plan((), [file], ()), run)
 
 
-def _converge(parameters: dict[str, Any], run: Run, *, check_mode: bool) -> firewall.Plan:
-    situation = _situation(run)
-    if parameters["state"] == "absent":
-        changes = firewall.files(None)
-        plan = firewall.plan_absence(situation, changes, enabled_by_us=_enabled_by_us())
+def _rules(
+    parameters: dict[str, Any], run: Run
+) -> tuple[firewall.Policy, firewall.Ufw, firewall.RulesPlan]:
+    """Return what becomes of the rules.
+
+    Raises:
+        FirewallError: what is declared is misspelt, or closes the way in.
+
+    """
+    policy = _policy(parameters)
+    firewall.check(policy)
+    recorded = _read_note().get("rules", ())
+    ufw = firewall.read_ufw(recorded, firewall.UFW_DIR, firewall.UFW_DEFAULTS)
+    rules = firewall.plan_rules(policy, ufw)
+    problems = firewall.closed(rules.after, _way_in(run), ufw.families)
+    if problems:
+        raise firewall.FirewallError(f"{'; '.join(problems)}. The firewall was not changed")
+    return policy, ufw, rules
+
+
+def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...]]:
+    changes = firewall.files(None)
+    if not shutil.which("ufw"):
+        plan = firewall.plan_absence(None, None, changes, enabled_by_us=False)
         if not check_mode:
             firewall.apply(plan, run, files_first=False)
             _NOTE.unlink(missing_ok=True)
-        return plan
-    if situation is None and not check_mode:
+        return plan, ()
+    situation, note = firewall.read(run), _read_note()
+    enabled_by_us = bool(note.get("enabled"))
+    incoming = note.get("incoming") or situation.incoming
+    ufw = firewall.read_ufw(note.get("rules", ()), firewall.UFW_DIR, firewall.UFW_DEFAULTS)
+    rules = firewall.plan_rules_absence(
+        ufw,
+        _way_in(run),
+        stays_active=situation.active and not enabled_by_us and incoming != "allow",
+    )
+    plan = firewall.plan_absence(
+        situation, rules, changes, enabled_by_us=enabled_by_us, incoming=incoming
+    )
+    if not check_mode:
+        firewall.apply(plan, run, files_first=False)
+        if rules.recorded:
+            _write_note({"enabled": False, "incoming": incoming}, rules.recorded, run)
+        else:
+            _NOTE.unlink(missing_ok=True)
+    return plan, rules.kept
+
+
+def _converge(
+    parameters: dict[str, Any], run: Run, *, check_mode: bool
+) -> tuple[firewall.Plan, tuple[str, ...]]:
+    if parameters["state"] == "absent":
+        return _leave(run, check_mode=check_mode)
+    installed = bool(shutil.which("ufw"))
+    if not installed and not check_mode:
         raise firewall.FirewallError("ufw is not installed; install it first")
-    policy = _policy(parameters)
-    firewall.check(policy, situation.ssh_ports if situation else ())
-    plan = firewall.plan(policy, situation or _NOTHING, firewall.files(policy))
-    if not check_mode and plan.actions and situation is not None:
-        _note(situation, run)
+    policy, ufw, rules = _rules(parameters, run)
+    situation = firewall.read(run) if installed else _NOTHING
+    plan = firewall.plan(policy, situation, rules, firewall.files(policy))
+    if not check_mode and plan.actions:
+        # Before anything is done: a killed run must not forget what was there and what it makes.
+        before = {"enabled": not situation.active, "incoming": situation.incoming, **_read_note()}
+        _write_note(before, ufw.recorded | rules.recorded, run)
         firewall.apply(plan, run)
-    return plan
+        _write_note(before, rules.recorded, run)
+    return plan, rules.kept
+
+
+def guard(parameters: dict[str, Any], context: Context) -> None:
+    """Refuse, before anything else is done, what would close the way in."""
+    try:
+        if parameters["state"] == "present":
+            _rules(parameters, context.run)
+    except _REFUSALS as error:
+        raise StepError(str(error)) from error
 
 
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what ufw and the kernel have, and act."""
     try:
-        plan = _converge(parameters, context.run, check_mode=context.check_mode)
-    except (
-        firewall.FirewallError,
-        managed_files.ManagedFilesError,
-        ValueError,
-        OSError,
-        TimeoutError,
-    ) as error:
+        plan, kept = _converge(parameters, context.run, check_mode=context.check_mode)
+    except _REFUSALS as error:
         raise StepError(str(error)) from error
+    if kept:
+        context.warn(
+            f"ufw's rules {', '.join(map(repr, kept))} stay, though they carry the comment "
+            f"{firewall.COMMENT!r}: somebody would be shut out without them, or nothing records "
+            "that an earlier run has made them. If nobody needs them: 'ufw delete RULE'"
+        )
     diff = [
         {
             "before_header": item.path,
@@ -121,5 +203,6 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         "changed": bool(plan.actions),
         "actions": plan.actions,
         "changed_paths": [item.path for item in plan.files],
+        "kept": [f"ufw {rule}" for rule in kept],
         "diff": diff,
     }
