@@ -8,16 +8,25 @@ server does not answer with the new settings, the former ones come back.
 from __future__ import annotations
 
 import fnmatch
+import grp
+import ipaddress
 import os
 import pwd
+import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files, units
+from ansible_collections.aina.factory.plugins.module_utils import connection, managed_files, units
+from ansible_collections.aina.factory.plugins.module_utils.connection import (
+    Address,
+    Listener,
+    Session,
+)
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
 
 CONFIGURATION_DIR = Path("/etc/ssh")
@@ -25,6 +34,7 @@ DROP_IN = "/etc/ssh/sshd_config.d/10-aina-factory.conf"
 SERVICE = "ssh.service"
 PROGRAM = "/usr/sbin/sshd"
 RUNTIME_DIR = Path("/run/sshd")
+SHADOW = Path("/etc/shadow")
 JUDGE_SECONDS = 30.0
 _HEADER = "# Managed by Ansible (aina.factory.ssh_server); edits are lost.\n"
 _ATTRIBUTES = managed_files.Attributes("root", "root", 0o644)
@@ -40,13 +50,14 @@ class Account:
     """What the server looks at when one administrator knocks.
 
     ``keys`` is the number of usable public keys; ``refusal`` says why keys that are there
-    would not be taken.
+    would not be taken. ``password`` says whether one could be typed, as far as the host knows.
     """
 
     name: str
     groups: tuple[str, ...]
     keys: int
     refusal: str = ""
+    password: bool = True
 
 
 Effective = Mapping[str, tuple[str, ...]]
@@ -75,13 +86,33 @@ def change(settings: Mapping[str, str]) -> list[managed_files.Change]:
     return managed_files.plan((), [file], ())
 
 
+@contextmanager
+def runtime_dir(*, stays: bool) -> Iterator[None]:
+    """Have the directory without which the server judges nothing."""
+    missing = not RUNTIME_DIR.is_dir()
+    if missing:
+        RUNTIME_DIR.mkdir(mode=0o755)
+    try:
+        yield
+    finally:
+        if missing and not stays:
+            RUNTIME_DIR.rmdir()
+
+
 def judge(
     settings: Mapping[str, str],
     administrators: Sequence[str],
     run: Run,
     account: Callable[[str, Effective], Account],
+    session: Session | None = None,
+    listeners: Sequence[Listener] = (),
+    *,
+    restarts: bool = False,
 ) -> None:
     """Let the server read the whole configuration as it would be, for each administrator.
+
+    Whoever the run came as is one of them, as far as the settings would newly shut him out.
+    ``restarts`` says that the running server would read the configuration.
 
     Raises:
         SshServerError: it cannot be read, a setting would not be in force, or somebody
@@ -95,20 +126,79 @@ def judge(
             raise SshServerError(
                 f"sshd refuses the settings, nothing was changed: {_words(done, directory)}"
             )
+        peer = session.peer if session else None
         problems: list[str] = []
-        for name in administrators:
-            connection = f"user={name},host=localhost,addr=127.0.0.1"
-            done = _ask([PROGRAM, "-T", "-C", connection, "-f", str(main)], run)
-            if not done.ok:
-                raise SshServerError(f"sshd -T for {name}: {_words(done, directory)}")
-            effective = parse(done.stdout.decode(errors="replace"))
-            problems += list(lock_out(account(name, effective), effective))
+        for name in administrators if settings else ():
+            effective = _effective(name, session, ["-f", str(main)], run, directory)
+            problems += lock_out(account(name, effective), effective, peer)
+        if session is not None and (not settings or session.account not in administrators):
+            now = _effective(session.account, session, [], run, directory)
+            then = _effective(session.account, session, ["-f", str(main)], run, directory)
+            before = list(lock_out(account(session.account, now), now, peer))
+            after = lock_out(account(session.account, then), then, peer)
+            problems += [
+                f"this run came as {session.account}: {problem}"
+                for problem in after
+                if problem not in before
+            ]
+        if restarts and session is not None:
+            done = _ask([PROGRAM, "-T", "-f", str(main)], run)
+            problems += moved_away(session, listeners, parse(done.stdout.decode(errors="replace")))
         if problems:
             raise SshServerError(
                 "these settings would lock administrators out, nothing was changed: "
                 + "; ".join(problems)
             )
         _check_in_force(settings, main, run, directory)
+
+
+def _effective(
+    name: str, session: Session | None, options: list[str], run: Run, directory: str
+) -> Effective:
+    """Return what would hold for this account, coming from where the run came from."""
+    words = f"user={name},host=localhost,addr=127.0.0.1"
+    if session is not None and session.peer is not None:
+        words = (
+            f"user={name},host={session.peer},addr={session.peer},"
+            f"laddr={session.address},lport={session.port}"
+        )
+    done = _ask([PROGRAM, "-T", "-C", words, *options], run)
+    if not done.ok:
+        raise SshServerError(f"sshd -T for {name}: {_words(done, directory)}")
+    return parse(done.stdout.decode(errors="replace"))
+
+
+def moved_away(
+    session: Session, listeners: Sequence[Listener], effective: Effective
+) -> Iterator[str]:
+    """Yield why the restarted server would no longer be where the run found it.
+
+    A socket of systemd's stays, and another server is not restarted.
+    """
+    if session.address is None:
+        return
+    units_there = {item.unit for item in listeners if item.takes(session.address, session.port)}
+    if units_there != {SERVICE}:
+        return
+    configured = list(endpoints(effective))
+    for address, port in configured:
+        everywhere = address.is_unspecified and address.version == session.address.version
+        if port == session.port and (everywhere or address == session.address):
+            return
+    where = ", ".join(str(Listener(*item)) for item in configured)
+    yield (
+        f"this run came to {Listener(session.address, session.port)}, and sshd would listen on "
+        f"{where or 'nothing'}; let it listen on both, come by the new one, then give the old one up"
+    )
+
+
+def endpoints(effective: Effective) -> Iterator[tuple[Address, int]]:
+    """Yield where the configuration makes the server listen."""
+    for line in effective.get("listenaddress", ()):
+        host, _colon, port = line.split()[0].rpartition(":")
+        address = connection.address_of(host)
+        if address is not None and port.isdigit():
+            yield address, int(port)
 
 
 def _candidate(directory: Path, settings: Mapping[str, str]) -> Path:
@@ -160,11 +250,13 @@ def parse(text: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def lock_out(account: Account, effective: Effective) -> Iterator[str]:
-    """Yield why this administrator could not log in any more."""
+def lock_out(account: Account, effective: Effective, peer: Address | None = None) -> Iterator[str]:
+    """Yield why this administrator, coming from ``peer``, could not log in any more."""
     name = account.name
     allowed, denied = effective.get("allowusers", ()), effective.get("denyusers", ())
-    if _matches([name], denied) or (allowed and not _matches([name], allowed)):
+    if _is_meant(name, peer, denied, unknown=True) or (
+        allowed and not _is_meant(name, peer, allowed, unknown=False)
+    ):
         yield f"AllowUsers or DenyUsers shut {name} out"
     allowed, denied = effective.get("allowgroups", ()), effective.get("denygroups", ())
     if _matches(account.groups, denied) or (allowed and not _matches(account.groups, allowed)):
@@ -182,14 +274,31 @@ def lock_out(account: Account, effective: Effective) -> Iterator[str]:
         _one(effective, "passwordauthentication"),
         _one(effective, "kbdinteractiveauthentication"),
     }
-    if not by_password or (name == "root" and root != "yes"):
+    if not by_password or not account.password or (name == "root" and root != "yes"):
         files = " ".join(effective.get("authorizedkeysfile", ()))
         yield f"{name} has no public key that would be taken ({account.refusal or files}); add one"
 
 
 def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
-    words = [word.partition("@")[0] for line in patterns for word in line.split()]
+    words = [word for line in patterns for word in line.split()]
     return any(fnmatch.fnmatchcase(name, word) for name in names for word in words)
+
+
+def _is_meant(name: str, peer: Address | None, patterns: Sequence[str], *, unknown: bool) -> bool:
+    """Whether a pattern USER or USER@HOST is of this account; a host's name may be anybody's."""
+    for word in (word for line in patterns for word in line.split()):
+        user, at, host = word.rpartition("@") if "@" in word else (word, "", "")
+        if not fnmatch.fnmatchcase(name, user):
+            continue
+        if not at or peer is None or fnmatch.fnmatchcase(str(peer), host):
+            return True
+        try:
+            if peer in ipaddress.ip_network(host, strict=False):
+                return True
+        except ValueError:
+            if unknown and any(character.isalpha() for character in host):
+                return True
+    return False
 
 
 def _one(effective: Effective, name: str) -> str:
@@ -209,21 +318,46 @@ def read_account(name: str, effective: Effective) -> Account:
         raise SshServerError(
             f"administrator {name} is no account of this host; create it first, with its key"
         ) from None
-    import grp
-
-    groups = [grp.getgrgid(number).gr_name for number in os.getgrouplist(name, entry.pw_gid)]
+    groups = [_group(number) for number in os.getgrouplist(name, entry.pw_gid)]
     strict = _one(effective, "strictmodes") == "yes"
     keys, refusals = 0, []
     for word in " ".join(effective.get("authorizedkeysfile", ())).split():
-        text = word.replace("%h", entry.pw_dir).replace("%u", name).replace("%%", "%")
-        path = Path(text if text.startswith("/") else f"{entry.pw_dir}/{text}")
+        path = keys_path(word, name, entry.pw_uid, entry.pw_dir)
         count = _count_keys(path)
         refusal = _loose(path, entry) if strict and count else ""
         if refusal:
             refusals.append(refusal)
         else:
             keys += count
-    return Account(name, tuple(groups), keys, "; ".join(refusals))
+    return Account(name, tuple(groups), keys, "; ".join(refusals), _has_password(name, effective))
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def keys_path(word: str, name: str, number: int, home: str) -> Path:
+    """Return the file that an entry of ``AuthorizedKeysFile`` means for an account."""
+    tokens = {"%h": home, "%u": name, "%U": str(number), "%%": "%"}
+    text = re.sub("%[huU%]", lambda match: tokens[match[0]], word)
+    return Path(text if text.startswith("/") else f"{home}/{text}")
+
+
+def _has_password(name: str, effective: Effective) -> bool:
+    """Whether the account has a password; one that the host does not keep is PAM's to know."""
+    try:
+        lines = SHADOW.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        fields = line.split(":")
+        if fields[0] == name and len(fields) > 1:
+            empty_ones = _one(effective, "permitemptypasswords") == "yes"
+            return not fields[1].startswith(("!", "*")) if fields[1] else empty_ones
+    return _one(effective, "usepam") == "yes"
 
 
 def _count_keys(path: Path) -> int:
@@ -240,9 +374,12 @@ def _count_keys(path: Path) -> int:
 
 def _loose(path: Path, entry: pwd.struct_passwd) -> str:
     """Return which directory or file StrictModes would take offence at."""
-    home = Path(entry.pw_dir)
-    inside = [parent for parent in path.parents if parent == home or home in parent.parents]
-    for item in (path, *inside):
+    # sshd follows links first, and looks no higher than the home.
+    path, home = path.resolve(), Path(entry.pw_dir).resolve()
+    parents = list(path.parents)
+    if home in parents:
+        parents = parents[: parents.index(home) + 1]
+    for item in (path, *parents):
         status = item.stat()
         if status.st_uid not in (0, entry.pw_uid) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return f"{item} belongs to another user or is writable by others"
@@ -298,16 +435,39 @@ def apply(
     )
 
 
-def greeting_problem(port: int, run: Run) -> str:
-    """Return what is wrong with the server at this port of the host; "" when it greets."""
-    script = 'exec 3<>"/dev/tcp/localhost/$0" && head --bytes=4 <&3'
+def answer_problem(run: Run) -> str:
+    """Return what is wrong with the restarted server: where it listens, it greets."""
+    listeners = [
+        item
+        for item in connection.read_listeners(run)
+        if item.unit == SERVICE or item.unit.endswith(".socket")
+    ]
+    if not listeners:
+        return "it listens nowhere"
+    return next(filter(None, (_greeting_problem(item, run) for item in listeners)), "")
+
+
+def _greeting_problem(listener: Listener, run: Run) -> str:
+    # A socket of IPv6 takes IPv4 too, also where the host has no address of IPv6.
+    loopbacks = {4: ("127.0.0.1",), 6: ("::1", "127.0.0.1")}
+    own = (str(listener.address),)
+    problem = ""
+    for host in loopbacks[listener.address.version] if listener.address.is_unspecified else own:
+        problem = _greets(host, listener.port, run)
+        if not problem:
+            return ""
+    return f"{listener}: {problem}"
+
+
+def _greets(host: str, port: int, run: Run) -> str:
+    script = 'exec 3<>"/dev/tcp/$0/$1" && head --bytes=4 <&3'
     try:
-        done = run(["bash", "-c", script, str(port)], timeout_seconds=5.0)
+        done = run(["bash", "-c", script, host, str(port)], timeout_seconds=5.0)
     except TimeoutError:
-        return f"port {port} does not greet"
+        return "does not greet"
     if done.stdout == b"SSH-":
         return ""
-    return f"port {port}: {done.stderr.decode(errors='replace').strip() or 'another server'}"
+    return done.stderr.decode(errors="replace").strip() or "another server"
 
 
 def ports(run: Run) -> list[int]:

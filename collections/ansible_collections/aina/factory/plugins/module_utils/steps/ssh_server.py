@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files, ssh_server, units
+from ansible_collections.aina.factory.plugins.module_utils import (
+    connection,
+    managed_files,
+    ssh_server,
+    units,
+)
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
 
@@ -24,41 +31,67 @@ _REFUSALS = (
 )
 
 
-def _greeting_problem(run: Run) -> str:
-    """Ask each port of the server whether it greets; it may take a moment to listen."""
-    ports = ssh_server.ports(run)
+def _answer_problem(run: Run) -> str:
+    """Ask the server whether it greets; it may take a moment to listen."""
     deadline = time.monotonic() + _GREETING_SECONDS
-    problem = "" if ports else "no port is configured"
-    for port in ports:
-        while problem := ssh_server.greeting_problem(port, run):
-            if time.monotonic() > deadline:
-                return problem
-            time.sleep(0.5)
-    return problem
+    while problem := ssh_server.answer_problem(run):
+        if time.monotonic() > deadline:
+            return problem
+        time.sleep(0.5)
+    return ""
+
+
+def _settings(parameters: dict[str, Any]) -> dict[str, str]:
+    # YAML reads "no" as a boolean.
+    words = {True: "yes", False: "no"}
+    return {
+        str(name): words[value] if isinstance(value, bool) else str(value)
+        for name, value in parameters["settings"].items()
+    }
+
+
+def _plan(
+    parameters: dict[str, Any], context: Context
+) -> tuple[list[managed_files.Change], list[units.Action]]:
+    """Return what is to be done, once the server has judged it."""
+    settings, run = _settings(parameters), context.run
+    changes = ssh_server.change(settings)
+    if not Path(ssh_server.PROGRAM).exists():
+        return changes, []
+    boot_time = time.time() - time.monotonic()
+    actions = ssh_server.restart(run, boot_time, bool(changes))
+    if settings or changes:
+        with ssh_server.runtime_dir(stays=not context.check_mode):
+            ssh_server.judge(
+                settings,
+                parameters["administrators"],
+                run,
+                ssh_server.read_account,
+                connection.read_session(os.getpid()),
+                connection.read_listeners(run),
+                restarts=bool(actions),
+            )
+    return changes, actions
+
+
+def guard(parameters: dict[str, Any], context: Context) -> None:
+    """Refuse, before anything else is done, settings that lock somebody out."""
+    try:
+        _plan(parameters, replace(context, check_mode=True))
+    except _REFUSALS as error:
+        raise StepError(str(error)) from error
 
 
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Let the server judge the settings, then put them in force."""
-    # YAML reads "no" as a boolean.
-    words = {True: "yes", False: "no"}
-    settings = {
-        str(name): words[value] if isinstance(value, bool) else str(value)
-        for name, value in parameters["settings"].items()
-    }
     run = context.run
     try:
-        changes = ssh_server.change(settings)
         installed = Path(ssh_server.PROGRAM).exists()
-        if not context.check_mode and settings:
-            ssh_server.RUNTIME_DIR.mkdir(mode=0o755, exist_ok=True)
-        if installed and settings and ssh_server.RUNTIME_DIR.is_dir():
-            ssh_server.judge(settings, parameters["administrators"], run, ssh_server.read_account)
-        elif settings and not context.check_mode:
+        if parameters["settings"] and not installed and not context.check_mode:
             raise StepError(f"{ssh_server.PROGRAM} is not installed; install openssh-server")
-        boot_time = time.time() - time.monotonic()
-        actions = ssh_server.restart(run, boot_time, bool(changes)) if installed else []
+        changes, actions = _plan(parameters, context)
         if not context.check_mode:
-            ssh_server.apply(changes, actions, run, lambda: _greeting_problem(run))
+            ssh_server.apply(changes, actions, run, lambda: _answer_problem(run))
     except _REFUSALS as error:
         raise StepError(str(error)) from error
     steps = [*(f"{item.kind} {item.path}" for item in changes), *map(str, actions)]

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import ipaddress
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils import ssh_server
+from ansible_collections.aina.factory.plugins.module_utils.connection import Listener, Session
+from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
 from ansible_collections.aina.factory.plugins.module_utils.ssh_server import Account, SshServerError
 
 ALI = Account("ali", ("ali", "sudo"), 1)
@@ -62,3 +71,163 @@ def test_why_a_key_would_not_be_taken_is_said() -> None:
 def test_a_setting_is_one_keyword_and_one_line(name: str, value: str) -> None:
     with pytest.raises(SshServerError, match="one keyword and one line"):
         ssh_server.content({name: value})
+
+
+OFFICE = ipaddress.ip_address("203.0.113.9")
+SERVER = ipaddress.ip_address("192.0.2.1")
+SESSION = Session("ops", OFFICE, SERVER, 2222)
+
+
+@pytest.mark.parametrize(
+    ("changed", "shut_out"),
+    [
+        ("allowusers ali@203.0.113.0/24", False),
+        ("allowusers ali@203.0.113.*", False),
+        ("allowusers ali@198.51.100.0/24", True),
+        ("allowusers ali@office.example.com", True),
+        ("denyusers ali@198.51.100.0/24", False),
+        ("denyusers ali@203.0.113.0/24", True),
+        ("denyusers ali@office.example.com", True),
+    ],
+)
+def test_an_account_may_be_meant_from_some_addresses_only(changed: str, shut_out: bool) -> None:
+    effective = {**ssh_server.parse(STRICT), **ssh_server.parse(changed)}
+
+    assert bool(list(ssh_server.lock_out(ALI, effective, OFFICE))) is shut_out
+
+
+def test_a_locked_password_lets_nobody_in() -> None:
+    locked = Account("ali", ("ali",), 0, password=False)
+    effective = {**ssh_server.parse(STRICT), **ssh_server.parse("passwordauthentication yes")}
+
+    assert list(ssh_server.lock_out(locked, effective))
+
+
+@pytest.mark.parametrize(
+    ("field", "words", "has_one"),
+    [
+        ("$y$j9T$x", "", True),
+        ("!$y$j9T$x", "", False),
+        ("*", "", False),
+        ("", "permitemptypasswords no", False),
+        ("", "permitemptypasswords yes", True),
+        (None, "usepam yes", True),
+        (None, "usepam no", False),
+    ],
+)
+def test_a_password_is_looked_for_where_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    field: str | None,
+    words: str,
+    has_one: bool,
+) -> None:
+    shadow = tmp_path / "shadow"
+    shadow.write_text("bob:x:1::\n" + ("" if field is None else f"ali:{field}:1:0:9:7:::\n"))
+    monkeypatch.setattr(ssh_server, "SHADOW", shadow)
+
+    assert ssh_server._has_password("ali", ssh_server.parse(words)) is has_one
+
+
+@pytest.mark.parametrize(
+    ("word", "path"),
+    [
+        (".ssh/authorized_keys", "/data/ali/.ssh/authorized_keys"),
+        ("%h/keys", "/data/ali/keys"),
+        ("/etc/ssh/keys/%u", "/etc/ssh/keys/ali"),
+        ("/etc/ssh/keys/%U-100%%", "/etc/ssh/keys/1000-100%"),
+    ],
+)
+def test_keys_are_looked_for_where_the_account_has_them(word: str, path: str) -> None:
+    assert str(ssh_server.keys_path(word, "ali", 1000, "/data/ali")) == path
+
+
+def test_a_home_that_is_a_link_is_judged_where_it_leads(tmp_path: Path) -> None:
+    home = tmp_path / "open" / "ali"
+    home.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(home)
+    (home / "keys").write_text("ssh-ed25519 AAAA\n")
+    (tmp_path / "open").chmod(0o777)
+    me = os.getuid()
+    entry = pwd.struct_passwd(("ali", "x", me, me, "", str(tmp_path / "link"), "/bin/sh"))
+
+    assert ssh_server._loose(tmp_path / "link" / "keys", entry) == ""
+    home.chmod(0o777)
+    assert f"{home} belongs to another" in ssh_server._loose(tmp_path / "link" / "keys", entry)
+
+
+@pytest.mark.parametrize(
+    ("configured", "unit", "refused"),
+    [
+        ("listenaddress 0.0.0.0:2222", "ssh.service", False),
+        ("listenaddress [::]:22\nlistenaddress 192.0.2.1:2222", "ssh.service", False),
+        ("listenaddress 0.0.0.0:22", "ssh.service", True),
+        ("listenaddress 198.51.100.1:2222", "ssh.service", True),
+        # A server of IPv6 alone.
+        ("listenaddress [::]:2222", "ssh.service", True),
+        # The configuration does not say where systemd listens, or another server.
+        ("listenaddress 0.0.0.0:22", "ssh.socket", False),
+        ("listenaddress 0.0.0.0:22", "rescue.service", False),
+    ],
+)
+def test_a_server_does_not_move_away_from_where_the_run_found_it(
+    configured: str, unit: str, refused: bool
+) -> None:
+    there = [Listener(ipaddress.ip_address("::"), 2222, unit)]
+
+    found = list(ssh_server.moved_away(SESSION, there, ssh_server.parse(configured)))
+
+    assert bool(found) is refused
+    assert all("this run came to 192.0.2.1:2222" in problem for problem in found)
+
+
+@pytest.fixture
+def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sshd_config.d").mkdir()
+    (tmp_path / "sshd_config").write_text("Include /etc/ssh/sshd_config.d/*.conf\n")
+    monkeypatch.setattr(ssh_server, "CONFIGURATION_DIR", tmp_path)
+
+
+def sshd(now: str, then: str, asked: list[str]) -> Run:
+    """Return a server that says what holds now and what would hold with the settings."""
+
+    def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+        words = [str(word) for word in argv]
+        if "-C" in words:
+            asked.append(words[words.index("-C") + 1])
+        return Completed(0, (then if "-f" in words else now).encode(), b"")
+
+    return run
+
+
+@pytest.mark.usefixtures("configuration")
+@pytest.mark.parametrize(
+    ("now", "then", "refused"),
+    [
+        (STRICT, f"{STRICT}allowusers ali\n", True),
+        (STRICT, STRICT, False),
+        # Whatever lets it in now, these settings do not change it.
+        (f"{STRICT}allowusers ali\n", f"{STRICT}allowusers ali\n", False),
+    ],
+)
+@pytest.mark.parametrize("settings", [{"MaxAuthTries": "3"}, {}])
+def test_whoever_the_run_came_as_is_judged_from_where_it_came(
+    now: str, then: str, refused: bool, settings: dict[str, str]
+) -> None:
+    asked: list[str] = []
+
+    def judge() -> None:
+        ssh_server.judge(
+            settings,
+            ["ali"],
+            sshd(now, then, asked),
+            lambda name, _effective: Account(name, (name,), 1),
+            SESSION,
+        )
+
+    if refused:
+        with pytest.raises(SshServerError, match="this run came as ops: AllowUsers"):
+            judge()
+    else:
+        judge()
+    assert asked[-1] == "user=ops,host=203.0.113.9,addr=203.0.113.9,laddr=192.0.2.1,lport=2222"
