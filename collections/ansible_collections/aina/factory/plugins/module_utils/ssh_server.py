@@ -16,7 +16,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,8 @@ class Account:
     """What the server looks at when one administrator knocks.
 
     ``keys`` is the number of usable public keys; ``refusal`` says why keys that are there
-    would not be taken. ``password`` says whether one could be typed, as far as the host knows.
+    would not be taken. ``password`` says whether one could be typed, as far as the host knows;
+    ``locked``, that its field begins with an exclamation mark.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Account:
     keys: int
     refusal: str = ""
     password: bool = True
+    locked: bool = False
 
 
 Effective = Mapping[str, tuple[str, ...]]
@@ -128,22 +130,25 @@ def judge(
             )
         peer = session.peer if session else None
         problems: list[str] = []
-        for name in administrators if settings else ():
-            effective = _effective(name, session, ["-f", str(main)], run, directory)
-            problems += lock_out(account(name, effective), effective, peer)
-        if session is not None and (not settings or session.account not in administrators):
-            now = _effective(session.account, session, [], run, directory)
-            then = _effective(session.account, session, ["-f", str(main)], run, directory)
-            before = list(lock_out(account(session.account, now), now, peer))
-            after = lock_out(account(session.account, then), then, peer)
+        declared = list(administrators) if settings else []
+        came = [session.account] if session and session.account not in declared else []
+        for name in (*declared, *came):
+            now = _effective(name, session, [], run, directory)
+            then = _effective(name, session, ["-f", str(main)], run, directory)
+            found = list(lock_out(account(name, then), then, peer))
+            if name in came:
+                before = list(lock_out(account(name, now), now, peer))
+                found = [problem for problem in found if problem not in before]
+            found += [problem for problem in useless(then) if problem not in [*useless(now)]]
             problems += [
-                f"this run came as {session.account}: {problem}"
-                for problem in after
-                if problem not in before
+                f"this run came as {name}: {problem}" if name in came else problem
+                for problem in found
             ]
-        if restarts and session is not None:
+        moves = {"port", "listenaddress", "addressfamily"} & {name.lower() for name in settings}
+        if session is not None and (restarts or moves):
             done = _ask([PROGRAM, "-T", "-f", str(main)], run)
-            problems += moved_away(session, listeners, parse(done.stdout.decode(errors="replace")))
+            effective = parse(done.stdout.decode(errors="replace"))
+            problems += moved_away(session, listeners, effective, declared=bool(moves))
         if problems:
             raise SshServerError(
                 "these settings would lock administrators out, nothing was changed: "
@@ -169,16 +174,18 @@ def _effective(
 
 
 def moved_away(
-    session: Session, listeners: Sequence[Listener], effective: Effective
+    session: Session, listeners: Sequence[Listener], effective: Effective, *, declared: bool
 ) -> Iterator[str]:
     """Yield why the restarted server would no longer be where the run found it.
 
-    A socket of systemd's stays, and another server is not restarted.
+    Another server is not restarted. A socket of systemd's stays, unless an address or a port is
+    ``declared``: where a generator makes the socket from them, it moves at the next boot.
     """
     if session.address is None:
         return
     units_there = {item.unit for item in listeners if item.takes(session.address, session.port)}
-    if units_there != {SERVICE}:
+    by_socket = any(unit.endswith(".socket") for unit in units_there)
+    if units_there != {SERVICE} and not (declared and by_socket):
         return
     configured = list(endpoints(effective))
     for address, port in configured:
@@ -264,19 +271,42 @@ def lock_out(account: Account, effective: Effective, peer: Address | None = None
     root = _one(effective, "permitrootlogin")
     if name == "root" and root in {"no", "forced-commands-only"}:
         yield f"PermitRootLogin is {root}, and root is one of the administrators"
-    if _one(effective, "pubkeyauthentication") == "yes" and account.keys:
-        return
-    if _one(effective, "authorizedkeyscommand") not in _KEYLESS:
-        return
-    if _one(effective, "trustedusercakeys") not in _KEYLESS:
-        return
-    by_password = "yes" in {
-        _one(effective, "passwordauthentication"),
-        _one(effective, "kbdinteractiveauthentication"),
+    if account.locked and _one(effective, "usepam") == "no":
+        yield f"{name}'s password is locked, with which sshd lets nobody in where UsePAM is no"
+    by_key = _one(effective, "pubkeyauthentication") == "yes" and (
+        account.keys > 0
+        or _one(effective, "authorizedkeyscommand") not in _KEYLESS
+        or _one(effective, "trustedusercakeys") not in _KEYLESS
+    )
+    by_password = account.password and (name != "root" or root == "yes")
+    methods = {
+        "publickey": by_key,
+        "password": by_password and _one(effective, "passwordauthentication") == "yes",
+        "keyboard-interactive": by_password
+        and _one(effective, "kbdinteractiveauthentication") == "yes",
     }
-    if not by_password or not account.password or (name == "root" and root != "yes"):
+    if not any(methods.values()):
         files = " ".join(effective.get("authorizedkeysfile", ()))
         yield f"{name} has no public key that would be taken ({account.refusal or files}); add one"
+        return
+    demands = " ".join(effective.get("authenticationmethods", ())).split()
+    # Each demand names methods that are all needed; what is not judged here may work.
+    if demands not in ([], ["any"]) and not any(
+        all(methods.get(method.partition(":")[0], True) for method in demand.split(","))
+        for demand in demands
+    ):
+        yield f"{name} cannot satisfy AuthenticationMethods {' '.join(demands)}"
+
+
+def useless(effective: Effective) -> Iterator[str]:
+    """Yield why a login would be worth nothing to whoever administers a host by it."""
+    command = _one(effective, "forcecommand")
+    if command not in _KEYLESS:
+        yield f"ForceCommand lets everybody run {command} alone"
+    if _one(effective, "maxsessions") == "0":
+        yield "MaxSessions 0 allows no session"
+    if _one(effective, "chrootdirectory") not in _KEYLESS:
+        yield f"ChrootDirectory keeps everybody in {_one(effective, 'chrootdirectory')}"
 
 
 def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
@@ -320,16 +350,25 @@ def read_account(name: str, effective: Effective) -> Account:
         ) from None
     groups = [_group(number) for number in os.getgrouplist(name, entry.pw_gid)]
     strict = _one(effective, "strictmodes") == "yes"
+    accepted = set(_one(effective, "pubkeyacceptedalgorithms").split(",")) - {""}
     keys, refusals = 0, []
     for word in " ".join(effective.get("authorizedkeysfile", ())).split():
         path = keys_path(word, name, entry.pw_uid, entry.pw_dir)
-        count = _count_keys(path)
+        count = _count_keys(path, accepted)
         refusal = _loose(path, entry) if strict and count else ""
         if refusal:
             refusals.append(refusal)
         else:
             keys += count
-    return Account(name, tuple(groups), keys, "; ".join(refusals), _has_password(name, effective))
+    password = _password_field(name)
+    return Account(
+        name,
+        tuple(groups),
+        keys,
+        "; ".join(refusals),
+        _is_password(password, effective),
+        locked=(password or "").startswith("!"),
+    )
 
 
 def _group(number: int) -> str:
@@ -346,8 +385,8 @@ def keys_path(word: str, name: str, number: int, home: str) -> Path:
     return Path(text if text.startswith("/") else f"{home}/{text}")
 
 
-def _has_password(name: str, effective: Effective) -> bool:
-    """Whether the account has a password; one that the host does not keep is PAM's to know."""
+def _password_field(name: str) -> str | None:
+    """Return what the host keeps as the account's password; ``None`` where it keeps nothing."""
     try:
         lines = SHADOW.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -355,21 +394,35 @@ def _has_password(name: str, effective: Effective) -> bool:
     for line in lines:
         fields = line.split(":")
         if fields[0] == name and len(fields) > 1:
-            empty_ones = _one(effective, "permitemptypasswords") == "yes"
-            return not fields[1].startswith(("!", "*")) if fields[1] else empty_ones
-    return _one(effective, "usepam") == "yes"
+            return fields[1]
+    return None
 
 
-def _count_keys(path: Path) -> int:
+def _is_password(field: str | None, effective: Effective) -> bool:
+    """Whether this is a password that one could type; PAM may know one that the host does not."""
+    if field is None:
+        return _one(effective, "usepam") == "yes"
+    if not field:
+        return _one(effective, "permitemptypasswords") == "yes"
+    return not field.startswith(("!", "*"))
+
+
+def _count_keys(path: Path, accepted: Collection[str]) -> int:
+    """Count the keys of a type that the server takes; without ``accepted``, of any."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return 0
-    return sum(
-        any(word.startswith(("ssh-", "ecdsa-", "sk-")) for word in line.split())
-        for line in lines
-        if not line.lstrip().startswith("#")
-    )
+    found = 0
+    for line in lines:
+        types = [word for word in line.split() if word.startswith(("ssh-", "ecdsa-", "sk-"))]
+        if not types or line.lstrip().startswith("#"):
+            continue
+        # A key of RSA signs by newer algorithms than its type is named after.
+        signs = {types[0], "rsa-sha2-256", "rsa-sha2-512"} if types[0] == "ssh-rsa" else {types[0]}
+        # A line for an authority's certificates says nothing of their own types.
+        found += not accepted or "cert-authority" in line or bool(signs & {*accepted})
+    return found
 
 
 def _loose(path: Path, entry: pwd.struct_passwd) -> str:
