@@ -171,13 +171,19 @@ def test_the_ports_are_open_where_the_part_is_off(host: Any) -> None:
 
 
 def test_a_firewall_that_would_shut_the_administrators_out_is_refused(host: Any) -> None:
-    before = host.check_output("ufw show added")
+    state = "ufw show added; cat /etc/systemd/journald.conf.d/60-aina-factory.conf"
+    before = host.check_output(state)
 
-    run = converge(SCENARIO, host_baseline_firewall_allowed=[{"port": "443"}])
+    run = converge(
+        SCENARIO,
+        host_baseline_firewall_allowed=[{"port": "443"}],
+        host_baseline_journal_max_use_mib=49,
+    )
 
     assert run.returncode != 0
     assert "SSH server listens on port 22, which no entry" in words(run)
-    assert host.check_output("ufw show added") == before
+    # Nor was anything done that comes before the firewall.
+    assert host.check_output(state) == before
     assert answers(host, 22)
 
 

@@ -65,6 +65,15 @@ class Account:
 Effective = Mapping[str, tuple[str, ...]]
 
 
+def spelt(settings: Mapping[str, object]) -> dict[str, str]:
+    """Return the settings in the server's words; YAML reads "no" as a boolean."""
+    words = {True: "yes", False: "no"}
+    return {
+        str(name): words[value] if isinstance(value, bool) else str(value)
+        for name, value in settings.items()
+    }
+
+
 def content(settings: Mapping[str, str]) -> str:
     """Return the text of the drop-in.
 
@@ -206,6 +215,21 @@ def endpoints(effective: Effective) -> Iterator[tuple[Address, int]]:
         address = connection.address_of(host)
         if address is not None and port.isdigit():
             yield address, int(port)
+
+
+def declared_ports(settings: Mapping[str, str]) -> list[int]:
+    """Return the ports that the settings name themselves, for connections from elsewhere."""
+    found = []
+    for name, value in settings.items():
+        if name.lower() == "port" and value.isdigit():
+            found.append(int(value))
+        if name.lower() == "listenaddress":
+            found += [
+                port
+                for address, port in endpoints({"listenaddress": (value,)})
+                if not address.is_loopback
+            ]
+    return found
 
 
 def _candidate(directory: Path, settings: Mapping[str, str]) -> Path:

@@ -154,7 +154,7 @@ def main() -> None:
         for name, options in declared
     ]
     done["invocation"] = steps.hide(module, secrets, {"steps": shown})
-    context = steps.Context(run, module.check_mode, module.warn)
+    context = steps.Context(run, module.check_mode, module.warn, declared=declared)
     for number, (name, options) in enumerate(declared, 1):
         try:
             steps.guard(STEPS[name], options, context)

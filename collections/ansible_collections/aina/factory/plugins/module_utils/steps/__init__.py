@@ -8,7 +8,7 @@ and more. The modules are shells over it: :func:`alone` runs one step,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,13 +25,14 @@ class Context:
     """Around a step: effects, whether only to predict, and what earlier steps have changed.
 
     ``warn`` shows a sentence to the operator. ``changed_paths`` are those of all steps before
-    this one in the same call.
+    this one in the same call, ``declared`` the steps of the call by name.
     """
 
     run: Run
     check_mode: bool
     warn: Callable[[str], None]
     changed_paths: tuple[str, ...] = ()
+    declared: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
 
 class Step(Protocol):

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ ARGUMENTS: dict[str, Any] = {
     "guard_containers": {"type": "bool", "default": True},
 }
 _NOTE = Path("/var/lib/aina-factory/firewall.json")
+_EVERYWHERE = ipaddress.ip_address("::")
 _NOTHING = firewall.Situation(False, "", False, False, {})
 _REFUSALS = (
     firewall.FirewallError,
@@ -75,8 +77,7 @@ def _way_in(run: Run) -> firewall.WayIn:
     listeners = connection.read_listeners(run)
     if not listeners and Path(ssh_server.PROGRAM).exists():
         # None runs now; one may be started.
-        everywhere = ipaddress.ip_address("::")
-        listeners = tuple(connection.Listener(everywhere, port) for port in ssh_server.ports(run))
+        listeners = tuple(connection.Listener(_EVERYWHERE, port) for port in ssh_server.ports(run))
     return firewall.WayIn(session, interface, listeners)
 
 
@@ -84,9 +85,12 @@ def _read_note() -> dict[str, Any]:
     """Return what was there before, and which rules runs have made."""
     if not _NOTE.exists():
         return {}
-    found = json.loads(_NOTE.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(_NOTE.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
     if not isinstance(found, dict):
-        raise ValueError(f"{_NOTE} is damaged; remove it")
+        raise firewall.FirewallError(f"{_NOTE} is damaged; remove it")
     return found
 
 
@@ -98,9 +102,9 @@ def _write_note(note: dict[str, Any], rules: Collection[str], run: Run) -> None:
 
 
 def _rules(
-    parameters: dict[str, Any], run: Run
+    parameters: dict[str, Any], run: Run, ports: Collection[int] = ()
 ) -> tuple[firewall.Policy, firewall.Ufw, firewall.RulesPlan]:
-    """Return what becomes of the rules.
+    """Return what becomes of the rules; the SSH server will listen on ``ports`` as well.
 
     Raises:
         FirewallError: what is declared is misspelt, or closes the way in.
@@ -111,7 +115,10 @@ def _rules(
     recorded = _read_note().get("rules", ())
     ufw = firewall.read_ufw(recorded, firewall.UFW_DIR, firewall.UFW_DEFAULTS)
     rules = firewall.plan_rules(policy, ufw)
-    problems = firewall.closed(rules.after, _way_in(run), ufw.families)
+    way_in = _way_in(run)
+    planned = tuple(connection.Listener(_EVERYWHERE, port) for port in ports)
+    way_in = replace(way_in, listeners=(*way_in.listeners, *planned))
+    problems = firewall.closed(rules.after, way_in, ufw.families)
     if problems:
         raise firewall.FirewallError(f"{'; '.join(problems)}. The firewall was not changed")
     return policy, ufw, rules
@@ -170,7 +177,13 @@ def guard(parameters: dict[str, Any], context: Context) -> None:
     """Refuse, before anything else is done, what would close the way in."""
     try:
         if parameters["state"] == "present":
-            _rules(parameters, context.run)
+            ports = [
+                port
+                for name, other in context.declared
+                if name == "ssh_server"
+                for port in ssh_server.declared_ports(ssh_server.spelt(other["settings"]))
+            ]
+            _rules(parameters, context.run, ports)
     except _REFUSALS as error:
         raise StepError(str(error)) from error
 

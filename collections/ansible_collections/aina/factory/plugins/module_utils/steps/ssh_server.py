@@ -41,20 +41,11 @@ def _answer_problem(run: Run) -> str:
     return ""
 
 
-def _settings(parameters: dict[str, Any]) -> dict[str, str]:
-    # YAML reads "no" as a boolean.
-    words = {True: "yes", False: "no"}
-    return {
-        str(name): words[value] if isinstance(value, bool) else str(value)
-        for name, value in parameters["settings"].items()
-    }
-
-
 def _plan(
     parameters: dict[str, Any], context: Context
 ) -> tuple[list[managed_files.Change], list[units.Action]]:
     """Return what is to be done, once the server has judged it."""
-    settings, run = _settings(parameters), context.run
+    settings, run = ssh_server.spelt(parameters["settings"]), context.run
     changes = ssh_server.change(settings)
     if not Path(ssh_server.PROGRAM).exists():
         return changes, []

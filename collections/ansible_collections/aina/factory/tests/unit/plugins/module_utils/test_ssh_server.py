@@ -263,3 +263,12 @@ def test_a_key_of_a_type_that_is_not_taken_is_none(
     )
 
     assert ssh_server._count_keys(keys, set(accepted.split(",")) - {""}) == count
+
+
+def test_the_ports_that_settings_name_are_known_before_the_server_listens_there() -> None:
+    settings = ssh_server.spelt({"Port": 2222, "ListenAddress": "192.0.2.1:2200", "UseDNS": False})
+
+    assert settings["UseDNS"] == "no"
+    assert sorted(ssh_server.declared_ports(settings)) == [2200, 2222]
+    assert ssh_server.declared_ports({"ListenAddress": "[::1]:2200"}) == []
+    assert ssh_server.declared_ports({"ListenAddress": "192.0.2.1"}) == []
