@@ -269,17 +269,19 @@ def closed(after: Rules, way_in: WayIn, families: Collection[int] = (4, 6)) -> l
         decides = _decides(after[session.peer.version], way_in)
         opened = decides is not None and decides.action in _OPENS
         if not opened or session.peer.version not in families:
-            because = "no rule lets it in"
+            because = (
+                "no rule lets it in: add that address to the allowed port's sources, or allow "
+                "the port to everybody"
+            )
             if session.peer.version not in families:
-                because = "ufw denies all of IPv6 where /etc/default/ufw says IPV6=no"
+                because = "ufw denies all of IPv6: let /etc/default/ufw say IPV6=yes"
             elif decides is not None:
                 because = (
-                    f"a rule of somebody else's meets it first: {decides.action} from "
-                    f"{decides.source} to port {decides.ports}"
+                    f"a rule of somebody else's meets it first ({decides.action} from "
+                    f"{decides.source} to port {decides.ports}): take that one back"
                 )
             problems.append(
-                f"this run came from {session.peer} to port {session.port}, and {because}: "
-                "add that address to the allowed port's sources, or allow the port to everybody"
+                f"this run came from {session.peer} to port {session.port}, and {because}"
             )
     problems += [
         f"the SSH server listens on port {port}, which no entry of the firewall's allowed "

@@ -14,7 +14,10 @@ description:
   - Guards the ports that containers publish, which never come by C(ufw), by a chain of its own in C(DOCKER-USER). It is
     put in force before and after each start of the engine.
   - What the kernel has is compared, not what files say, so that rules which somebody flushed come back.
-  - Refuses to deny the port on which the SSH server listens.
+  - Refuses, before anything is changed, what would close the SSH session by which the run came or a port on which an
+    SSH server listens. Rules that others have made count, in their order.
+  - Records the rules that it adds in V(/var/lib/aina-factory/firewall.json). An opening that somebody has made already
+    is not added. Without a record, and where nobody would get in any more, a rule is kept.
 options:
   state:
     description: Whether the rules are there.
@@ -37,7 +40,7 @@ options:
         choices: [tcp, udp]
         default: tcp
       sources:
-        description: Networks that may connect; everybody where none is given.
+        description: Addresses and networks that may connect; everybody where none is given, or V(any).
         type: list
         elements: str
         default: []
@@ -82,6 +85,12 @@ actions:
   type: list
   elements: str
   sample: [ufw enable]
+kept:
+  description: Rules that carry this module's comment and stay though they were to go.
+  returned: always
+  type: list
+  elements: str
+  sample: [ufw allow 22/tcp]
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -12,8 +12,9 @@ version_added: 0.1.0
 description:
   - Owns V(/etc/ssh/sshd_config.d/10-aina-factory.conf). C(sshd) judges the whole configuration as it would be, for each
     administrator, before anything is put in force.
-  - Refuses settings with which an administrator could not log in any more, and settings that another file keeps from
-    taking effect. When the server does not answer after its restart, the former settings come back.
+  - Refuses settings with which an administrator, or whoever the run came as, could not log in any more, and settings
+    that another file keeps from taking effect. When the server does not answer after its restart where it listens, the
+    former settings come back.
   - Whether a restart is owed is read off the running server. Open sessions outlive it.
 options:
   settings:
