@@ -154,15 +154,17 @@ def judge(
                 for problem in found
             ]
         moves = {"port", "listenaddress", "addressfamily"} & {name.lower() for name in settings}
+        whole = _ask([PROGRAM, "-T", "-f", str(main)], run)
+        effective = parse(whole.stdout.decode(errors="replace"))
         if session is not None and (restarts or moves):
-            done = _ask([PROGRAM, "-T", "-f", str(main)], run)
-            effective = parse(done.stdout.decode(errors="replace"))
             problems += moved_away(session, listeners, effective, declared=bool(moves))
         if problems:
             raise SshServerError(
                 "these settings would lock administrators out, nothing was changed: "
                 + "; ".join(problems)
             )
+        if moves:
+            check_sockets(listeners, effective)
         _check_in_force(settings, main, run, directory)
 
 
@@ -206,6 +208,28 @@ def moved_away(
         f"this run came to {Listener(session.address, session.port)}, and sshd would listen on "
         f"{where or 'nothing'}; let it listen on both, come by the new one, then give the old one up"
     )
+
+
+def check_sockets(listeners: Sequence[Listener], effective: Effective) -> None:
+    """See to it that systemd, where it listens for the server, does so where that is declared.
+
+    Raises:
+        SshServerError: it listens elsewhere, whatever the settings say.
+
+    """
+    sockets = [item for item in listeners if item.unit.endswith(".socket")]
+    for address, port in endpoints(effective) if sockets else ():
+        everywhere = address.is_unspecified
+        if not any(
+            item.port == port
+            and (item.address.is_unspecified if everywhere else item.address == address)
+            for item in sockets
+        ):
+            raise SshServerError(
+                f"the settings let sshd listen on {Listener(address, port)}, but {sockets[0].unit} "
+                f"listens for it on {', '.join(map(str, sockets))}; give it that ListenStream, "
+                "or disable it. Nothing was changed"
+            )
 
 
 def endpoints(effective: Effective) -> Iterator[tuple[Address, int]]:

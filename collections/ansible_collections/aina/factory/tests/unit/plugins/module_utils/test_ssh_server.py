@@ -272,3 +272,24 @@ def test_the_ports_that_settings_name_are_known_before_the_server_listens_there(
     assert sorted(ssh_server.declared_ports(settings)) == [2200, 2222]
     assert ssh_server.declared_ports({"ListenAddress": "[::1]:2200"}) == []
     assert ssh_server.declared_ports({"ListenAddress": "192.0.2.1"}) == []
+
+
+@pytest.mark.parametrize(
+    ("configured", "unit", "refused"),
+    [
+        ("listenaddress [::]:22\nlistenaddress 0.0.0.0:22", "ssh.socket", False),
+        ("listenaddress 0.0.0.0:2222", "ssh.socket", True),
+        ("listenaddress 192.0.2.1:22", "ssh.socket", True),
+        ("listenaddress 192.0.2.1:22", "ssh.service", False),
+    ],
+)
+def test_where_to_listen_is_not_declared_in_vain_beside_a_socket_of_systemd(
+    configured: str, unit: str, refused: bool
+) -> None:
+    there = [Listener(ipaddress.ip_address("::"), 22, unit)]
+
+    if refused:
+        with pytest.raises(SshServerError, match=r"ssh\.socket listens for it on"):
+            ssh_server.check_sockets(there, ssh_server.parse(configured))
+    else:
+        ssh_server.check_sockets(there, ssh_server.parse(configured))
