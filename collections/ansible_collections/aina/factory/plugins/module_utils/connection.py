@@ -7,11 +7,12 @@ run with settings that have changed since, and several may run.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import pwd
 import re
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ PROC = Path("/proc")
 ASK_SECONDS = 30.0
 _VARIABLE = b"SSH_CONNECTION="
 _SERVERS = frozenset({"sshd", "dropbear"})
-_LISTENING = "0A"
+_SESSION_SERVERS = frozenset({*_SERVERS, "sshd-session"})
+_ESTABLISHED, _LISTENING = "01", "0A"
 _STREAM = re.compile(r"(?P<address>.+):(?P<port>\d+) \(Stream\)")
 
 
@@ -113,6 +115,34 @@ def read_session(process: int, proc: Path = PROC) -> Session | None:
     return found
 
 
+def read_sessions(
+    process: int, listeners: Collection[Listener], proc: Path = PROC
+) -> list[Session]:
+    """Return the session that this process belongs to, or all that it may be.
+
+    Where root is not let see the variables of others, it is one of those that are open now.
+    """
+    session = read_session(process, proc)
+    if session is not None:
+        return [session]
+    ancestry = list(_ancestry(process, proc))
+    served = [
+        started
+        for started, parent in itertools.pairwise(ancestry)
+        if _name(parent) in _SESSION_SERVERS
+    ]
+    if not served:
+        return []
+    account = _account(served[0].stat().st_uid)
+    ports = {item.port for item in listeners}
+    found = [
+        Session(account, peer, address, port)
+        for _inode, (address, port), (peer, _port) in _sockets(proc, _ESTABLISHED)
+        if port in ports
+    ]
+    return list(dict.fromkeys(found)) or [Session(account)]
+
+
 def _ancestry(process: int, proc: Path) -> Iterator[Path]:
     seen: set[int] = set()
     while process > 0 and process not in seen:
@@ -140,7 +170,7 @@ def _account(user: int) -> str:
 def read_listeners(run: Run, proc: Path = PROC) -> tuple[Listener, ...]:
     """Return where the host's SSH servers, and systemd on their behalf, await connections."""
     by_socket = _socket_units(run)
-    sockets = dict(_listening_sockets(proc))
+    sockets = {inode: local for inode, local, _remote in _sockets(proc, _LISTENING)}
     found = []
     for directory in sorted(proc.glob("[0-9]*"), key=lambda item: int(item.name)):
         # What a server started for one session listens for whoever forwards a port.
@@ -181,7 +211,11 @@ def parse_socket_units(text: str) -> tuple[Listener, ...]:
     return tuple(found)
 
 
-def _listening_sockets(proc: Path) -> Iterator[tuple[str, tuple[Address, int]]]:
+End = tuple[Address, int]
+
+
+def _sockets(proc: Path, state: str) -> Iterator[tuple[str, End, End]]:
+    """Yield the inode and both ends of each socket in this state."""
     for name in ("tcp", "tcp6"):
         try:
             lines = (proc / "net" / name).read_text().splitlines()[1:]
@@ -189,9 +223,13 @@ def _listening_sockets(proc: Path) -> Iterator[tuple[str, tuple[Address, int]]]:
             continue  # a kernel without IPv6
         for line in lines:
             words = line.split()
-            if len(words) > 9 and words[3] == _LISTENING:
-                host, _colon, port = words[1].partition(":")
-                yield words[9], (_kernel_address(host), int(port, 16))
+            if len(words) > 9 and words[3] == state:
+                yield words[9], _end(words[1]), _end(words[2])
+
+
+def _end(text: str) -> End:
+    host, _colon, port = text.partition(":")
+    return _kernel_address(host), int(port, 16)
 
 
 def _kernel_address(text: str) -> Address:

@@ -69,16 +69,21 @@ def _policy(parameters: dict[str, Any]) -> firewall.Policy:
     )
 
 
-def _way_in(run: Run) -> firewall.WayIn:
-    session = connection.read_session(os.getpid())
-    interface = ""
-    if session is not None and session.address is not None:
-        interface = connection.interface_of(session.address, run)
+def _ways_in(run: Run) -> list[firewall.WayIn]:
+    """Return how the run came; several where it may have been one of them, the likeliest first."""
     listeners = connection.read_listeners(run)
     if not listeners and Path(ssh_server.PROGRAM).exists():
         # None runs now; one may be started.
         listeners = tuple(connection.Listener(_EVERYWHERE, port) for port in ssh_server.ports(run))
-    return firewall.WayIn(session, interface, listeners)
+    found = [
+        firewall.WayIn(
+            session,
+            connection.interface_of(session.address, run) if session.address else "",
+            listeners,
+        )
+        for session in connection.read_sessions(os.getpid(), listeners)
+    ]
+    return found or [firewall.WayIn(listeners=listeners)]
 
 
 def _read_note() -> dict[str, Any]:
@@ -115,10 +120,16 @@ def _rules(
     recorded = _read_note().get("rules", ())
     ufw = firewall.read_ufw(recorded, firewall.UFW_DIR, firewall.UFW_DEFAULTS)
     rules = firewall.plan_rules(policy, ufw)
-    way_in = _way_in(run)
     planned = tuple(connection.Listener(_EVERYWHERE, port) for port in ports)
-    way_in = replace(way_in, listeners=(*way_in.listeners, *planned))
-    problems = firewall.closed(rules.after, way_in, ufw.families)
+    problems = dict.fromkeys(
+        problem
+        for way_in in _ways_in(run)
+        for problem in firewall.closed(
+            rules.after,
+            replace(way_in, listeners=(*way_in.listeners, *planned)),
+            ufw.families,
+        )
+    )
     if problems:
         raise firewall.FirewallError(f"{'; '.join(problems)}. The firewall was not changed")
     return policy, ufw, rules
@@ -138,7 +149,7 @@ def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...
     ufw = firewall.read_ufw(note.get("rules", ()), firewall.UFW_DIR, firewall.UFW_DEFAULTS)
     rules = firewall.plan_rules_absence(
         ufw,
-        _way_in(run),
+        _ways_in(run)[0],
         stays_active=situation.active and not enabled_by_us and incoming != "allow",
     )
     plan = firewall.plan_absence(

@@ -52,14 +52,16 @@ def _plan(
     boot_time = time.time() - time.monotonic()
     actions = ssh_server.restart(run, boot_time, bool(changes))
     if settings or changes:
+        listeners = connection.read_listeners(run)
+        sessions = connection.read_sessions(os.getpid(), listeners)
         with ssh_server.runtime_dir(stays=not context.check_mode):
             ssh_server.judge(
                 settings,
                 parameters["administrators"],
                 run,
                 ssh_server.read_account,
-                connection.read_session(os.getpid()),
-                connection.read_listeners(run),
+                sessions[0] if sessions else None,
+                listeners,
                 restarts=bool(actions),
             )
     return changes, actions

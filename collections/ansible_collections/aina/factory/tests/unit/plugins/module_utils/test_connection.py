@@ -76,6 +76,27 @@ def test_the_session_is_found_beyond_a_sudo_that_took_the_variable_away(tmp_path
     assert connection.read_session(10, tmp_path) is None
 
 
+def test_a_session_whose_variables_are_hidden_is_one_of_those_that_are_open(tmp_path: Path) -> None:
+    process(tmp_path, 10, 1, "sshd")
+    process(tmp_path, 20, 10, "sshd-session")
+    process(tmp_path, 30, 20, "sh")
+    process(tmp_path, 40, 30, "sudo")
+    (tmp_path / "net").mkdir()
+    rows = (
+        "0: 010200C0:08AE 097100CB:C350 01 0:0 00:0 0 0 0 5 1 0\n"
+        "1: 010200C0:0016 097100CB:C350 01 0:0 00:0 0 0 0 6 1 0\n"
+    )
+    (tmp_path / "net" / "tcp").write_text(HEADER + rows)
+    there = [Listener(ip("::"), 2222)]
+
+    (found,) = connection.read_sessions(40, there, tmp_path)
+
+    assert (str(found.peer), str(found.address), found.port) == SESSION
+    assert connection.read_sessions(40, [], tmp_path) == [Session(found.account)]
+    # Neither the server itself nor what is started locally came by it.
+    assert connection.read_sessions(10, there, tmp_path) == []
+
+
 def test_a_session_within_another_is_the_nearest(tmp_path: Path) -> None:
     process(tmp_path, 30, 1, "sh", "SSH_CONNECTION=198.51.100.1 1 192.0.2.1 22")
     process(tmp_path, 40, 30, "sshd")

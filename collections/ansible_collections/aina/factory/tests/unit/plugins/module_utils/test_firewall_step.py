@@ -36,7 +36,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     peer, address = (ipaddress.ip_address(text) for text in ("203.0.113.9", "192.0.2.1"))
     session = Session("ali", peer, address, 22)
     listener = Listener(ipaddress.ip_address("::"), 22, "ssh.service")
-    monkeypatch.setattr(connection, "read_session", lambda _process: session)
+    monkeypatch.setattr(connection, "read_sessions", lambda _process, _listeners: [session])
     monkeypatch.setattr(connection, "read_listeners", lambda _run: (listener,))
     monkeypatch.setattr(firewall, "UFW_DIR", tmp_path)
     monkeypatch.setattr(firewall, "UFW_DEFAULTS", tmp_path / "ufw")
