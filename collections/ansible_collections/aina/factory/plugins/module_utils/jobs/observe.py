@@ -51,6 +51,11 @@ class Unit:
         return self.load_state not in ("not-found", "")
 
     @property
+    def can_start(self) -> bool:
+        """Whether its definition is in force: not masked, and without an error."""
+        return self.load_state == "loaded"
+
+    @property
     def is_running(self) -> bool:
         """Whether it is, or is about to be, active."""
         return self.active_state in ("active", "activating", "reloading", "deactivating")

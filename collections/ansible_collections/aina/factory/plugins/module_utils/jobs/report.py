@@ -141,6 +141,8 @@ def _drift(job: Job, is_paused: bool, actual: Actual) -> list[str] | None:
         unit = actual.units.get(name)
         if unit is None or not unit.is_loaded:
             found.append(f"{kind}_missing")
+        elif not unit.can_start:
+            found.append(f"{kind}_{unit.load_state.replace('-', '_')}")
         elif unit.needs_reload:
             found.append(f"{kind}_needs_daemon_reload")
     timer = actual.units.get(layout.timer(job.name))

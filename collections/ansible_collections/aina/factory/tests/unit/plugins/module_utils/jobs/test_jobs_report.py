@@ -29,6 +29,12 @@ def systemd(timer: str = "active", enabled: str = "enabled", since: float = NOW 
     )
 
 
+def named(name: str, load_state: str) -> Any:
+    return observe.parse_units(
+        f"Id={name}\nLoadState={load_state}\nActiveState=inactive\nUnitFileState={load_state}\n"
+    )
+
+
 def actual(**changes: Any) -> report.Actual:
     values = {"units": systemd(), "runtime_pauses": {}, "last_runs": {}, "last_successes": {}}
     return report.Actual(**{**values, **changes})
@@ -58,6 +64,12 @@ def test_what_cannot_be_asked_stays_unknown() -> None:
 DRIFT = [
     (systemd("inactive", "disabled"), ["timer_not_active", "timer_not_enabled"]),
     (observe.parse_units(""), ["timer_missing", "service_missing"]),
+    ({**systemd(), **named(SERVICE, "masked")}, ["service_masked"]),
+    ({**systemd(), **named(SERVICE, "bad-setting")}, ["service_bad_setting"]),
+    (
+        {**systemd(), **named(TIMER, "masked")},
+        ["timer_masked", "timer_not_active", "timer_not_enabled"],
+    ),
 ]
 
 
