@@ -24,6 +24,7 @@ class Stub:
         self.agents_error = 0
         self.last_success_ago = 600.0
         self.silent_for = 60.0
+        self.failed_runs = 1
         self.broken_dashboard = False
         self.version = "2026.824.1"
         stub = self
@@ -71,8 +72,9 @@ class Stub:
             return 200, [{"id": str(number), "status": "todo"} for number in range(66)]
         if path == f"{company}/heartbeat-runs":
             ended = iso(self.now() - self.last_success_ago)
-            failed = {"status": "failed", "finishedAt": iso(self.now())}
-            return 200, [failed, {"status": "succeeded", "finishedAt": ended}]
+            failed = {"status": "failed", "finishedAt": iso(self.now()), "errorCode": "no_cwd"}
+            succeeded = {"status": "succeeded", "finishedAt": ended}
+            return 200, [*[failed] * self.failed_runs, succeeded]
         if path == f"{company}/live-runs":
             run = {"status": "running", "agentName": "Founding Engineer"}
             return 200, [{**run, "lastOutputAt": iso(self.now() - self.silent_for)}]

@@ -275,6 +275,13 @@ def test_paperclip_is_judged_by_what_it_brings_about(server: Server) -> None:
         expected = {"paperclip_agents:Demo", "paperclip_progress:Demo", "paperclip_silent:Demo"}
         assert expected <= firing(server.run(2))
 
+        # The last success is recent enough, and everything since has failed.
+        stub.last_success_ago, stub.failed_runs = 600.0, 30
+        document = server.run(2)
+        assert statuses(document, "paperclip_progress") == {"Demo": "ok"}
+        assert "paperclip_runs:Demo" in firing(document)
+        assert "20 of the last 20 runs failed: no_cwd" in str(document["alerts"])
+
         stub.broken_dashboard = True
         document = server.run()
         assert statuses(document, "paperclip") == {"": "ok"}

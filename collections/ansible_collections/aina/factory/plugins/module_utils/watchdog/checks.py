@@ -261,6 +261,15 @@ CHECKS: tuple[Check, ...] = (
         limit="paperclip_success_hours",
     ),
     Check(
+        "paperclip_runs",
+        "Agents' failed runs",
+        _BOARD_ADVICE,
+        "paperclip",
+        board.companies(board.paperclip_runs),
+        unit="percent",
+        limit="paperclip_failed_percent",
+    ),
+    Check(
         "paperclip_silent",
         "Silent agent runs",
         _BOARD_ADVICE,

@@ -174,7 +174,10 @@ class BoardRun:
 
 @dataclass(frozen=True)
 class Company:
-    """The board of one company; counts are exact unless ``todo_truncated``."""
+    """The board of one company; counts are exact unless ``todo_truncated``.
+
+    ``recent_runs`` are the newest that ended, of which ``recent_failed`` failed.
+    """
 
     name: str
     tasks_open: int
@@ -189,6 +192,9 @@ class Company:
     agents_error: int
     last_success_at: float | None
     runs: tuple[BoardRun, ...]
+    recent_runs: int = 0
+    recent_failed: int = 0
+    last_failure: str = ""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ LIMITS: Mapping[str, Limit] = {
     "merge_waiting_hours": Limit(24, 24),
     "main_red_minutes": Limit(60, 60),
     "paperclip_success_hours": Limit(6, 6),
+    "paperclip_failed_percent": Limit(50, 25, maximum=100),
     "paperclip_silent_minutes": Limit(60, 60),
     "paperclip_agents_error_count": Limit(1, 0),
     "image_age_days": Limit(14, 14),

@@ -27,11 +27,15 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Runner,
     Unknown,
 )
-from ansible_collections.aina.factory.plugins.module_utils.words import moment
+from ansible_collections.aina.factory.plugins.module_utils.words import moment, printable
 
 T = TypeVar("T")
 SCHEMA = 1
 LONGEST_LIST = 1000
+RECENT_RUNS = 20
+FEWEST_RUNS = 3
+_LONGEST_REASON = 200
+_ENDED = ("succeeded", "failed", "timed_out")
 
 
 class ReadingError(ValueError):
@@ -161,9 +165,13 @@ def company(name: str, dashboard: Any, todo: Any, runs: Any, live: Any) -> Compa
     """Read Paperclip's answers about one company."""
     board = Section(dashboard, f"dashboard of {name}")
     tasks, agents = board.section("tasks"), board.section("agents")
-    if not all(isinstance(answer, list) for answer in (todo, runs, live)):
-        raise ReadingError(f"Paperclip's lists of {name} are no lists")
+    for answer in (todo, runs, live):
+        if not isinstance(answer, list) or not all(isinstance(item, Mapping) for item in answer):
+            raise ReadingError(f"Paperclip's lists of {name} are not what they should be")
     succeeded = [_ended(run) for run in runs if run.get("status") == "succeeded"]
+    recent, failed, why = _recent(runs)
+    if recent < FEWEST_RUNS:
+        recent, failed = max((recent, failed), _today(board))
     return Company(
         name=name,
         tasks_open=tasks.integer("open"),
@@ -178,7 +186,37 @@ def company(name: str, dashboard: Any, todo: Any, runs: Any, live: Any) -> Compa
         agents_error=agents.integer("error"),
         last_success_at=max((at for at in succeeded if at is not None), default=None),
         runs=tuple(_board_run(run) for run in live if run.get("status") == "running"),
+        recent_runs=recent,
+        recent_failed=failed,
+        last_failure=why,
     )
+
+
+def _recent(runs: list[Mapping[str, Any]]) -> tuple[int, int, str]:
+    """Return how many of the newest runs ended, how many of them failed, and why the last did.
+
+    A run that was called off says nothing; whatever else ended without success has failed.
+    """
+    ended = [run for run in runs if run.get("status") in _ENDED or run.get("finishedAt")]
+    ended = [run for run in ended if run.get("status") != "cancelled"]
+    ended.sort(key=lambda run: _ended(run) or 0.0, reverse=True)
+    newest = ended[:RECENT_RUNS]
+    failed = [run for run in newest if run.get("status") != "succeeded"]
+    words = ""
+    if failed:
+        told = (failed[0].get(key) for key in ("errorCode", "error"))
+        words = next((text for text in told if isinstance(text, str) and text), "")
+    return len(newest), len(failed), printable(words[:_LONGEST_REASON])
+
+
+def _today(board: Section) -> tuple[int, int]:
+    """Return the runs of the newest day that the dashboard counts, and how many failed."""
+    days = [day for day in board.sections("runActivity", ()) if day.has("date")]
+    if not days:
+        return 0, 0
+    newest = max(days, key=lambda day: day.text("date"))
+    failed = newest.integer("failed", 0, minimum=0)
+    return newest.integer("succeeded", 0, minimum=0) + failed, failed
 
 
 def _ended(run: Mapping[str, Any]) -> float | None:

@@ -375,6 +375,10 @@ CASES: Mapping[str, Case] = {
         "paperclip_success_hours",
         lambda value, now: _paperclip(now, last_success_at=now - value * HOUR),
     ),
+    "paperclip_runs": _limited(
+        "paperclip_failed_percent",
+        lambda value, now: _paperclip(now, recent_runs=10_000, recent_failed=round(value * 100)),
+    ),
     "paperclip_silent": _limited("paperclip_silent_minutes", _silent),
     "paperclip_agents": _limited(
         "paperclip_agents_error_count", lambda value, now: _paperclip(now, agents_error=value)

@@ -19,6 +19,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings imp
     not_known,
     some,
 )
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.readings import FEWEST_RUNS
 from ansible_collections.aina.factory.plugins.module_utils.words import duration
 
 
@@ -59,6 +60,9 @@ def paperclip_progress(company: Any, context: Context) -> Answer:
     if not company.agents_active + company.agents_running:
         return Answer(company.name, Status.ABSENT, "no agent is active")
     if company.last_success_at is None:
+        if company.recent_failed:
+            detail = f"no run has succeeded, {_failures(company)}"
+            return Answer(company.name, Status.PROBLEM, detail)
         if not company.tasks_open:
             return Answer(company.name, Status.ABSENT, "there is nothing to do")
         return Answer(company.name, Status.UNKNOWN, "no succeeded run is known")
@@ -66,6 +70,22 @@ def paperclip_progress(company: Any, context: Context) -> Answer:
     status, lingers = context.by("paperclip_success_hours", hours)
     detail = f"the last run that succeeded ended {duration(hours * HOUR)} ago"
     return Answer(company.name, status, detail, round(hours, 1), lingers)
+
+
+def paperclip_runs(company: Any, context: Context) -> Answer:
+    """Judge the share of the newest runs that failed."""
+    if not company.agents_active + company.agents_running + company.agents_error:
+        return Answer(company.name, Status.ABSENT, "no agent is active")
+    if company.recent_runs < FEWEST_RUNS:
+        return Answer(company.name, Status.ABSENT, f"only {company.recent_runs} runs have ended")
+    share = 100.0 * company.recent_failed / company.recent_runs
+    status, lingers = context.by("paperclip_failed_percent", share)
+    return Answer(company.name, status, _failures(company), round(share, 1), lingers)
+
+
+def _failures(company: Any) -> str:
+    why = f": {company.last_failure}" if company.last_failure else ""
+    return f"{company.recent_failed} of the last {company.recent_runs} runs failed{why}"
 
 
 def paperclip_silent(company: Any, context: Context) -> Answer:

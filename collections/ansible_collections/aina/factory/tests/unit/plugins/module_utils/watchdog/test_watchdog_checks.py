@@ -13,6 +13,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     checks,
     facts,
     policy,
+    readings,
     selftest,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
@@ -46,6 +47,7 @@ PROMISED: Mapping[str, tuple[float, float, bool]] = {
     "merge_waiting_hours": (24, 24, True),
     "main_red_minutes": (60, 60, True),
     "paperclip_success_hours": (6, 6, True),
+    "paperclip_failed_percent": (50, 25, True),
     "paperclip_silent_minutes": (60, 60, True),
     "paperclip_agents_error_count": (1, 0, True),
     "image_age_days": (14, 14, True),
@@ -302,6 +304,40 @@ def test_a_green_board_whose_agents_bring_nothing_about_is_a_problem() -> None:
 
     assert worst("paperclip", Known(day)).status is Status.OK
     assert worst("paperclip_progress", Known(day)).status is Status.PROBLEM
+
+
+DASHBOARD = {
+    "tasks": {"open": 66, "inProgress": 5, "blocked": 1, "done": 134},
+    "agents": {"active": 4, "running": 2, "paused": 0, "error": 0},
+}
+
+
+def ended(status: str, count: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"status": status, "finishedAt": "2027-01-15T07:00:00Z", **more}] * count
+
+
+def runs_of(runs: Any, dashboard: Any = None) -> tuple[Finding, Finding]:
+    company = readings.company("c", dashboard or DASHBOARD, [], runs, [])
+    told = replace(selftest._paperclip(NOW), companies=Known((company,)))
+    return worst("paperclip_runs", Known(told)), worst("paperclip_progress", Known(told))
+
+
+def test_a_board_on_which_every_run_fails_is_a_problem_with_its_reason() -> None:
+    runs, progress = runs_of(ended("failed", 200, errorCode="workspace\x1b[31m"))
+
+    assert (runs.status, progress.status) == (Status.PROBLEM, Status.PROBLEM)
+    assert runs.detail == "20 of the last 20 runs failed: workspace\\x1b[31m"
+    assert runs_of(ended("timed_out", 3))[0].status is Status.PROBLEM
+    # So few that even the newest days say more.
+    today = {"date": "2027-01-15", "succeeded": 0, "failed": 2880, "other": 0, "total": 2880}
+    assert runs_of([], {**DASHBOARD, "runActivity": [today]})[0].status is Status.PROBLEM
+
+
+def test_runs_that_were_called_off_or_still_run_do_not_count_as_failed() -> None:
+    runs = [*ended("cancelled", 20), *ended("succeeded", 3), {"status": "running"}]
+
+    assert runs_of(runs)[0].detail == "0 of the last 3 runs failed"
+    assert runs_of(ended("cancelled", 20))[0].status is Status.ABSENT
 
 
 def test_without_companies_the_board_is_absent_but_never_ok() -> None:
