@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Absent, Known
 from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects
 from factory.watchdog import gather, paperclip
@@ -309,7 +310,9 @@ def test_codex_homes_that_froze_are_told(server: Server) -> None:
     server.put("homes/two/config.toml", "model = 'b'")
     settings = paperclip.Settings("http://x", "", {}, str(own), (str(server.data / "homes/*"),))
 
-    assert paperclip.codex_drift(settings) == (str(server.data / "homes/two"),)
+    assert paperclip.codex_drift(settings) == Known((str(server.data / "homes/two"),))
+    own.unlink()
+    assert isinstance(paperclip.codex_drift(settings), Absent)
 
 
 # -- host ---------------------------------------------------------------------------------
@@ -417,7 +420,38 @@ def test_worktrees_that_lost_their_directory_are_told(server: Server) -> None:
     document = server.run(2)
     assert firing(document) == {"worktree"}
     (told,) = server.status()["worktrees"]["items"]
-    assert told == {"count": 3, "dangling": [str(server.root / "lost")]}
+    assert told == {"count": 3, "dangling": [str(server.root / "lost")], "missing": []}
+
+
+def test_what_is_declared_and_not_there_is_unknown_by_its_name(server: Server) -> None:
+    pattern, root = f"{server.root}/live/*/fullchain.pem", f"{server.root}/nowhere"
+    wildcard, project = f"{server.root}/homes/*/workspaces", f"{server.root}/checkout"
+    server.section["certificates"] = [pattern]
+    server.section["heal"] = {"workspace_roots": [root, wildcard]}
+    server.others["projects"] = [{"name": "main", "repository": "a/b", "path": project}]
+
+    document = server.run(3)
+
+    assert statuses(document, "certificate") == {pattern: "unknown"}
+    assert statuses(document, "workspace") == {root: "unknown", wildcard: "unknown"}
+    assert statuses(document, "worktree") == {project: "unknown"}
+    assert len(firing(document)) == 4
+    assert document["workspaces"]["items"][0]["missing"] == sorted([root, wildcard])
+
+
+def test_a_certificate_that_was_removed_does_not_stay_in_its_old_words(server: Server) -> None:
+    server.now = time.time()
+    directory = server.root / "live"
+    directory.mkdir()
+    certificate(directory / "soon.pem", 5)
+    server.section["certificates"] = [f"{directory}/*.pem"]
+    assert firing(server.run()) == {f"certificate:{directory}/soon.pem"}
+
+    (directory / "soon.pem").unlink()
+
+    (alert,) = server.run()["alerts"]
+    assert alert["detail"].startswith("no longer there; before: ends in")
+    assert firing(server.run(2)) == {f"unknown:certificates:{directory}/*.pem"}
 
 
 def test_sources_that_hang_or_crash_hold_up_nobody(server: Server) -> None:

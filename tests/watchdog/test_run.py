@@ -554,6 +554,8 @@ def test_a_silence_is_made_shown_and_ended(
     assert "--hours" in capsys.readouterr().err
     assert factory(server, "silence", "drift", "--hours", "2") == Exit.USAGE
     assert "--reason" in capsys.readouterr().err
+    assert factory(server, "silence", "drfit", "--hours", "2", "--reason", "x") == Exit.USAGE
+    assert "must fit a check's name" in capsys.readouterr().err
     assert factory(server, "silence", "drift", "--hours", "2", "--reason", "we know") == Exit.DONE
 
     document_ = server.run(2)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Workspaces,
     Worktrees,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.places import expand
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.places import resolve
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.words import moment
 from factory import jobs
@@ -384,13 +385,18 @@ def certificates(host: Host) -> Mapping[str, Fact[Certificate]]:
         raise AbsentError("no certificates are declared")
     files = [item for item in host.policy.certificates if item.startswith("/")]
     servers = [item for item in host.policy.certificates if not item.startswith("/")]
+    found = resolve(files)
     places: list[tuple[str, Callable[[], bytes]]] = []
-    places += [(path, Path(path).read_bytes) for path in expand(files)]
+    places += [(path, Path(path).read_bytes) for path in sorted({*chain(*found.values())})]
     places += [(name, lambda name=name: _server_certificate(name)) for name in servers]  # type: ignore[misc]
-    return {
+    told: dict[str, Fact[Certificate]] = {
         name: _answer(lambda name=name, read=read: _certificate(host, name, read()))  # type: ignore[misc]
         for name, read in places
     }
+    for pattern, paths in found.items():
+        if not paths:
+            told[pattern] = Unknown(f"{pattern} is declared (certificates), and no file fits it")
+    return told
 
 
 def _certificate(host: Host, place: str, pem: bytes) -> Certificate:

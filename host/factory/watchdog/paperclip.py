@@ -144,13 +144,14 @@ def _companies(
     return tuple(found)
 
 
-def codex_drift(settings: Settings) -> tuple[str, ...]:
+def codex_drift(settings: Settings) -> Fact[tuple[str, ...]]:
     """Return the codex homes whose configuration is not the user's own any more."""
-    if not settings.codex_config_path or not Path(settings.codex_config_path).is_file():
-        return ()
-    wanted = _digest(Path(settings.codex_config_path))
+    own = Path(settings.codex_config_path)
     homes = [Path(home, "config.toml") for home in expand(settings.codex_homes)]
-    return tuple(str(path.parent) for path in homes if path.is_file() and _digest(path) != wanted)
+    copies = [path for path in homes if path.is_file()]
+    if not settings.codex_config_path or not own.is_file() or not copies:
+        return Absent("there are no two configurations of codex to compare")
+    return _known(lambda: tuple(str(p.parent) for p in copies if _digest(p) != _digest(own)))
 
 
 def _digest(path: Path) -> bytes:

@@ -196,7 +196,8 @@ def _workspaces(found: Any) -> list[dict[str, Any]]:
     for workspace in found.broken:
         reasons[workspace.reason] = reasons.get(workspace.reason, 0) + 1
     shown = [{"path": item.path, "reason": item.reason} for item in found.broken[:_SHOWN_BROKEN]]
-    return [{"count": found.count, "reasons": reasons, "broken": shown}]
+    missing = list(found.missing)
+    return [{"count": found.count, "reasons": reasons, "broken": shown, "missing": missing}]
 
 
 def _notifications(report: Report) -> dict[str, Any]:

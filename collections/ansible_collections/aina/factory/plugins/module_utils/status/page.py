@@ -334,12 +334,17 @@ def _told(name: str, item: Mapping[str, Any]) -> Cell:
         return f"ends {item['ends_at']}"
     if name == "worktrees":
         found = len(item["dangling"])
-        return f"{item['count']}, {found} dangling", "problem" if found else ""
+        return f"{item['count']}, {found} dangling{_missing(item)}", "problem" if found else ""
     if name == "workspaces":
         told = ", ".join(f"{reason} {count}" for reason, count in sorted(item["reasons"].items()))
-        return f"{item['count']}" + (f"; {told}" if told else ""), "problem" if told else ""
+        words = (f"; {told}" if told else "") + _missing(item)
+        return f"{item['count']}{words}", "problem" if told else ""
     changes = "; ".join(item["changes"])
     return changes or f"none, looked at {item['checked_at']}", "problem" if changes else ""
+
+
+def _missing(item: Mapping[str, Any]) -> str:
+    return f"; not there: {', '.join(item['missing'])}" if item["missing"] else ""
 
 
 def _timeline(document: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from ansible_collections.aina.factory.plugins.module_utils.words import iso
 UNKNOWN = "unknown"
 _UNKNOWN_TITLE = "Cannot be known"
 _MOST_DOUBLINGS = 4
+_GONE = "no longer there"
 
 
 class Change(StrEnum):
@@ -150,7 +151,13 @@ def step(
     """Advance every key by one run."""
     active = tuple(silences)
     verdicts = _verdicts(findings, policy)
-    answered = {finding.check for finding in findings if finding.status is not Status.UNKNOWN}
+    # A check that cannot tell of single things has looked at the others all the same.
+    answered = {finding.check for finding in findings}
+    answered -= {
+        finding.check
+        for finding in findings
+        if finding.status is Status.UNKNOWN and not finding.subject
+    }
     unclear = {finding.key for finding in findings if finding.status is Status.UNKNOWN}
     next_tracks: dict[str, Track] = {}
     edges: list[Edge] = []
@@ -162,6 +169,7 @@ def step(
                 next_tracks[key] = track
                 continue
             verdict = _gone(track, policy)
+            track = replace(track, detail=_once_there(track.detail))
         if verdict is None:
             continue
         before = track or Track(key, verdict.check, verdict.subject)
@@ -211,7 +219,12 @@ def _is_gone(track: Track, answered: set[str]) -> bool:
 def _gone(track: Track, policy: Policy) -> _Verdict:
     # What is known again is believed at once, as ever.
     runs = 1 if track.check == UNKNOWN else policy.clear_runs
-    return _Verdict(track.check, track.subject, False, False, "no longer there", None, (1, 1), runs)
+    return _Verdict(track.check, track.subject, False, False, _GONE, None, (1, 1), runs)
+
+
+def _once_there(detail: str) -> str:
+    """Return the words of an alert about something that is no longer there."""
+    return f"{_GONE}; before: {detail.removeprefix(f'{_GONE}; before: ')}"
 
 
 def _advance(track: Track, verdict: _Verdict, now: float) -> Track:

@@ -206,7 +206,7 @@ class Paperclip:
     version: str
     companies: Fact[tuple[Company, ...]]
     exposed: Fact[tuple[str, ...]]
-    codex_drift: tuple[str, ...] = ()
+    codex_drift: Fact[tuple[str, ...]] = NOT_GATHERED
 
 
 @dataclass(frozen=True)
@@ -286,18 +286,26 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Workspaces:
-    """All workspaces of the declared roots; ``broken`` are those with a reason."""
+    """All workspaces of the declared roots; ``broken`` are those with a reason.
+
+    ``missing`` are the declared roots that are not there, and wildcards that fit none.
+    """
 
     count: int
     broken: tuple[Workspace, ...]
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Worktrees:
-    """Registered worktrees of all projects; ``dangling`` have lost their directory."""
+    """Registered worktrees of all projects; ``dangling`` have lost their directory.
+
+    ``missing`` are the declared projects in whose place there is no repository.
+    """
 
     count: int
     dangling: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

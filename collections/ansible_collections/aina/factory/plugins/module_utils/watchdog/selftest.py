@@ -321,7 +321,7 @@ def _paperclip(now: float, *, healthy: bool = True, exposed: Any = (), **changes
         "last_success_at": now,
         "runs": (),
     }
-    drift = changes.pop("codex_drift", ())
+    drift = Known(tuple(changes.pop("codex_drift", ())))
     companies: Fact[tuple[Company, ...]] = Known((Company(**{**values, **changes}),))
     return Paperclip(healthy, "as told", "1", companies, Known(tuple(exposed)), drift)
 

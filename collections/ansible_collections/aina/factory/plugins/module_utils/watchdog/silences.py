@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import BY_NAME
 from ansible_collections.aina.factory.plugins.module_utils.words import iso, moment
 
 
@@ -54,11 +55,20 @@ def from_section(section: Section, origin: str = "declared") -> Silence:
         if not texts[key].strip():
             raise section.error(key, texts[key], "not be empty")
     section.done()
+    # What was made here before is kept as it is: whoever makes or declares one is told.
+    if origin == "declared" and not _fits(texts["match"]):
+        wish = "fit a check's name, such as engine, disk_space:/ or job_*"
+        raise section.error("match", texts["match"], wish)
     try:
         until = moment(texts["until"])
     except ValueError:
         raise section.error("until", texts["until"], "be a date such as 2026-07-14") from None
     return Silence(texts["match"], until, texts["reason"], texts["by"], origin)
+
+
+def _fits(match: str) -> bool:
+    head = match.partition(":")[0]
+    return any(fnmatch.fnmatchcase(name, head) for name in (*BY_NAME, "unknown"))
 
 
 def covering(key: str, silences: Iterable[Silence], now: float) -> Silence | None:

@@ -16,7 +16,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Workspaces,
     Worktrees,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.places import expand
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.places import resolve
 
 HEALABLE = "missing_git_metadata"
 _FINE = ""
@@ -24,14 +24,17 @@ _HEAD_BYTES = 4096
 
 
 def survey(patterns: Iterable[str]) -> Workspaces:
-    """Look at every direct entry of every root; roots that are not there hold none."""
+    """Look at every direct entry of every root; roots that are not there are told as missing."""
     count = 0
     broken: list[Workspace] = []
-    for root in expand(patterns):
+    declared = resolve(patterns)
+    missing = [pattern for pattern, roots in declared.items() if not roots]
+    for root in sorted({root for roots in declared.values() for root in roots}):
         try:
             status = os.lstat(root)
             entries = sorted(os.scandir(root), key=lambda entry: entry.name)
         except FileNotFoundError:
+            missing.append(root)
             continue
         except OSError as error:
             broken.append(Workspace(root, f"unreadable_{_word(error)}"))
@@ -44,7 +47,7 @@ def survey(patterns: Iterable[str]) -> Workspaces:
             reason, found = judge(entry.path, status, outer)
             if reason != _FINE:
                 broken.append(Workspace(entry.path, reason, found.st_uid, found.st_gid))
-    return Workspaces(count, tuple(broken))
+    return Workspaces(count, tuple(broken), tuple(sorted(missing)))
 
 
 def _word(error: OSError) -> str:
@@ -150,8 +153,12 @@ def survey_worktrees(repositories: Iterable[str]) -> Worktrees:
     """Compare what each repository has registered with what is there; reads files alone."""
     count = 0
     dangling: list[str] = []
+    missing: list[str] = []
     for repository in repositories:
         git = Path(repository, ".git")
+        if not git.exists() and not _is_bare(repository):
+            missing.append(repository)
+            continue
         administration = (git if git.is_dir() else Path(repository)) / "worktrees"
         for place in sorted(administration.iterdir()) if administration.is_dir() else ():
             try:
@@ -161,4 +168,4 @@ def survey_worktrees(repositories: Iterable[str]) -> Worktrees:
             count += 1
             if not os.path.lexists(place / gitfile) and not (place / "locked").exists():
                 dangling.append(gitfile.removesuffix("/.git"))
-    return Worktrees(count, tuple(dangling))
+    return Worktrees(count, tuple(dangling), tuple(missing))

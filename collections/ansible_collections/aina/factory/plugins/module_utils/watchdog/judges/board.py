@@ -109,8 +109,11 @@ def paperclip_agents(company: Any, context: Context) -> Answer:
 
 def paperclip_codex(paperclip: Paperclip, _context: Context) -> Iterator[Answer]:
     """Report codex homes whose configuration is not the user's own."""
-    if paperclip.codex_drift:
-        detail = f"codex homes that differ from the user's own: {some(paperclip.codex_drift)}"
-        yield Answer("", Status.PROBLEM, detail, len(paperclip.codex_drift))
+    if not isinstance(paperclip.codex_drift, Known):
+        yield replace(not_known("", paperclip.codex_drift), source="codex_drift")
+    elif paperclip.codex_drift.value:
+        found = paperclip.codex_drift.value
+        detail = f"codex homes that differ from the user's own: {some(found)}"
+        yield Answer("", Status.PROBLEM, detail, len(found))
     else:
         yield Answer("", Status.OK, "codex homes hold the user's own configuration", 0)

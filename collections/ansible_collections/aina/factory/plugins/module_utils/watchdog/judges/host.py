@@ -126,15 +126,20 @@ def workspace(workspaces: Workspaces, _context: Context) -> Iterator[Answer]:
         reasons.setdefault(workspace.reason, []).append(workspace.path)
     for reason, paths in sorted(reasons.items()):
         yield Answer(reason, Status.PROBLEM, f"{len(paths)}: {some(sorted(paths))}", len(paths))
-    if not reasons:
+    for root in workspaces.missing:
+        detail = f"{root} is declared (heal.workspace_roots), and there is no such directory"
+        yield Answer(root, Status.UNKNOWN, detail)
+    if not reasons and not workspaces.missing:
         yield Answer("", Status.OK, f"git works in all {workspaces.count}", 0)
 
 
 def worktree(worktrees: Worktrees, _context: Context) -> Iterator[Answer]:
     """Report registered worktrees that have lost their directory."""
+    for path in worktrees.missing:
+        yield Answer(path, Status.UNKNOWN, f"{path} is a project's path, and holds no repository")
     found = len(worktrees.dangling)
     if found:
         detail = f"registered, but their directory is gone: {some(worktrees.dangling)}"
         yield Answer("", Status.PROBLEM, detail, found)
-    else:
+    elif not worktrees.missing:
         yield Answer("", Status.OK, f"all {worktrees.count} are where git expects them", 0)

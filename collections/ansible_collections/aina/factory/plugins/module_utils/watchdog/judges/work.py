@@ -118,6 +118,8 @@ def job_drift(report: Mapping[str, Any], _context: Context) -> Iterator[Answer]:
         else:
             status = Status.PROBLEM if job["drift"] else Status.OK
             yield Answer(job["name"], status, ", ".join(job["drift"]) or "as declared")
+    if report["drift"] is None:
+        yield Answer("", Status.UNKNOWN, "whether units are there that nobody declares")
     for item in report["drift"] or ():
         yield Answer(item["unit"], Status.PROBLEM, f"a job's unit that is {item['reason']}")
 
