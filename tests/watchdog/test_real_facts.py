@@ -64,13 +64,63 @@ def test_a_disk_without_inodes_is_raised_though_it_has_space(server: Server, tmp
 
 
 def test_a_disk_that_is_not_there_is_unknown_and_the_others_are_judged(server: Server) -> None:
-    server.section["disks"] = [str(server.root), "/no/such/place"]
+    server.section["disks"] = ["/", "/no/such/place"]
 
     document = server.run(3)
 
     assert statuses(document, "disk_space")["/no/such/place"] == "unknown"
-    assert statuses(document, "disk_space")[str(server.root)] in ("ok", "problem")
+    assert statuses(document, "disk_space")["/"] in ("ok", "problem")
     assert "unknown:disks:/no/such/place" in firing(document)
+
+
+@needs_root
+def test_a_disk_that_is_not_mounted_never_shows_the_numbers_of_another(
+    server: Server, tmpfs: Mount
+) -> None:
+    disk = tmpfs("disk", "size=32m")
+    server.section["disks"] = [str(disk)]
+    document = server.run()
+    assert statuses(document, "disk_mount") == {str(disk): "ok"}
+    assert statuses(document, "disk_space") == {str(disk): "ok"}
+
+    umount(disk)
+    document = server.run(2)
+
+    assert f"disk_mount:{disk}" in firing(document)
+    for check in ("disk_space", "disk_inodes", "disk_trend"):
+        assert statuses(document, check) == {str(disk): "unknown"}
+    assert "is not mounted: it lies on /" in str(document["alerts"])
+    samples = (server.data / "watchdog/samples.jsonl").read_text().splitlines()
+    assert len(samples) == 1, "no history of a filesystem that is not the one"
+
+
+@needs_root
+def test_a_disk_that_became_read_only_or_another_one_is_told(server: Server, tmpfs: Mount) -> None:
+    disk = tmpfs("disk", "size=32m")
+    server.section["disks"] = [str(disk)]
+    server.run(5)
+    mount("-o", "remount,ro", str(disk))
+    assert f"disk_mount:{disk}" in firing(server.run(2))
+    mount("-o", "remount,rw", str(disk))
+    assert firing(server.run(2)) == set()
+
+    umount(disk)
+    mount("-t", "ramfs", "ramfs", str(disk))
+
+    document = server.run(2)
+    (alert,) = [item for item in document["alerts"] if item["check"] == "disk_mount"]
+    assert alert["detail"].startswith("ramfs ramfs is mounted for 15 min; before it was tmpfs")
+    assert len(document["disk"][0]["history"]) == 1, "the other one's growth is not this one's"
+    server.now += DAY
+    assert f"disk_mount:{disk}" not in firing(server.run(2)), "it is the usual one by now"
+
+
+def mount(*words: str) -> None:
+    subprocess.run(["mount", *words], check=True)
+
+
+def umount(place: Path) -> None:
+    subprocess.run(["umount", str(place)], check=True)
 
 
 # -- engine -------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ansible_collections.aina.factory.plugins.module_utils.jobs import model as 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Run
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     attribution,
+    mounts,
     readings,
     workspaces,
 )
@@ -38,6 +39,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Known,
     Lane,
     Memory,
+    Mount,
     Pressure,
     Reboot,
     Residue,
@@ -75,6 +77,7 @@ class Host:
     now: float
     proc: Path = Path("/proc")
     system_run_dir: Path = Path("/run")
+    device_dir: Path = Path("/dev/disk/by-uuid")
 
 
 def facts(
@@ -92,6 +95,7 @@ def _sources(host: Host) -> dict[str, Source]:
 
     return {
         "disks": bound(disks),
+        "mounts": bound(watched_mounts),
         "owners": bound(owners),
         "engine": bound(engine),
         "jobs": bound(declared_jobs),
@@ -161,7 +165,61 @@ def _answer(source: Source) -> Fact[Any]:
 
 def disks(host: Host) -> Mapping[str, Fact[Filesystem]]:
     """Return the watched filesystems; one that cannot be asked is unknown alone."""
-    return {path: _answer(lambda path=path: filesystem(path)) for path in host.policy.disks}  # type: ignore[misc]
+    places = watched_mounts(host)
+    return {
+        path: _answer(lambda path=path: _mounted(path, places[path]))  # type: ignore[misc]
+        for path in host.policy.disks
+    }
+
+
+def _mounted(path: str, mount: Fact[Mount]) -> Filesystem:
+    if isinstance(mount, Known) and not mount.value.mounted:
+        # Its numbers would be those of another filesystem.
+        raise OSError(f"{path} is not mounted")
+    return filesystem(path)
+
+
+def watched_mounts(host: Host) -> Mapping[str, Fact[Mount]]:
+    """Return what is mounted at the watched paths."""
+    # Asked first: a mount on demand is there afterwards.
+    flags = {path: _answer(lambda path=path: os.statvfs(path)) for path in host.policy.disks}  # type: ignore[misc]
+    table = mounts.parse((host.proc / "self/mountinfo").read_bytes())
+    names = _names_of_devices(host.device_dir)
+
+    def read(path: str, answer: Fact[os.statvfs_result]) -> Mount:
+        real = os.path.realpath(path)
+        place = mounts.holder(real, table)
+        if place != real:
+            return Mount(place, mounted=False)
+        entry = table[real]
+        number = entry.device if entry.device in names else _device_number(entry.source)
+        identity = f"{entry.kind} {names.get(number, entry.source)}"
+        if not isinstance(answer, Known):
+            raise OSError(answer.reason)
+        return Mount(place, True, identity, bool(answer.value.f_flag & os.ST_RDONLY))
+
+    return {path: _answer(lambda path=path: read(path, flags[path])) for path in flags}  # type: ignore[misc]
+
+
+def _names_of_devices(directory: Path) -> Mapping[str, str]:
+    """Return the UUID of the filesystem on each device: numbers and names change at a boot."""
+    found = {}
+    for link in directory.iterdir() if directory.is_dir() else ():
+        try:
+            number = link.stat().st_rdev
+        except OSError:
+            continue
+        found[f"{os.major(number)}:{os.minor(number)}"] = link.name
+    return found
+
+
+def _device_number(source: str) -> str:
+    """Return the number of a device file; "" for any other source, such as a server's."""
+    try:
+        number = Path(source).stat().st_rdev if source.startswith("/dev/") else 0
+    except OSError:
+        return ""
+    return f"{os.major(number)}:{os.minor(number)}" if number else ""
 
 
 def filesystem(path: str) -> Filesystem:

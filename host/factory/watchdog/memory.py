@@ -16,6 +16,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     alerts,
     heal,
     messages,
+    mounts,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import DAY, Sample
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
@@ -41,6 +42,7 @@ class Memory:
     finished_at: float | None = None
     dead_man_ok_at: float | None = None
     dead_man_error: str = ""
+    mounts: Mapping[str, mounts.Memory] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """Return the form that is kept."""
@@ -53,6 +55,7 @@ class Memory:
             "finished_at": self.finished_at,
             "dead_man_ok_at": self.dead_man_ok_at,
             "dead_man_error": self.dead_man_error,
+            "mounts": [mounts.to_document(item) for item in self.mounts.values()],
         }
 
 
@@ -81,6 +84,7 @@ def load(path: Path) -> Memory:
         number("finished_at"),
         number("dead_man_ok_at"),
         section.text("dead_man_error", ""),
+        {item.path: item for item in map(mounts.from_section, section.sections("mounts", ()))},
     )
 
 

@@ -22,6 +22,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     heal,
     messages,
     metrics,
+    mounts,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
     Absent,
@@ -145,7 +146,16 @@ class Watchdog:
             **self.sources,
         }
         facts = gather.facts(host, samples, given)
-        return self._with_samples(facts, samples)
+        if isinstance(facts.mounts, Known):
+            known.mounts = mounts.remember(facts.mounts.value, known.mounts, self.now)
+            facts = _with(facts, mounts=Known(mounts.with_memory(facts.mounts.value, known.mounts)))
+        # What another filesystem held at the same place says nothing of this one.
+        begun = {path: item.since or 0.0 for path, item in known.mounts.items()}
+        own = {
+            path: tuple(sample for sample in history if sample.at >= begun.get(path, 0.0))
+            for path, history in samples.items()
+        }
+        return self._with_samples(facts, own)
 
     def _with_samples(self, facts: Facts, samples: Mapping[str, tuple[Sample, ...]]) -> Facts:
         """Add this run's own samples to the history."""

@@ -57,7 +57,7 @@ def build(target: Path, worktrees: int, workspaces: int, jobs: int) -> Path:
         (heads / "main").write_text("0" * 40)
     section = {
         "data_dir": str(target / "data"),
-        "disks": [str(target)],
+        "disks": ["/"],
         "reserve_mib": 0,
         "metrics_path": str(target / "data/factory.prom"),
         "heal": {"workspace_roots": [str(target / "workspaces")], "mode": "report"},

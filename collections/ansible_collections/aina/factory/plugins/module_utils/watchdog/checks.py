@@ -84,6 +84,14 @@ CHECKS: tuple[Check, ...] = (
         limit="inodes_used_percent",
     ),
     Check(
+        "disk_mount",
+        "Mounted disks",
+        "findmnt; mount it, or declare the mount point that is meant (watchdog_disks)",
+        "mounts",
+        disk.disk_mount,
+        "critical",
+    ),
+    Check(
         "disk_trend",
         "Disk fills",
         _DISK_ADVICE,

@@ -57,6 +57,22 @@ class Filesystem:
 
 
 @dataclass(frozen=True)
+class Mount:
+    """What is mounted at one declared path.
+
+    ``holder`` is the mount point on which the path really lies; ``identity`` names the
+    filesystem, ``before`` the one that was there until ``replaced_at``.
+    """
+
+    holder: str
+    mounted: bool
+    identity: str = ""
+    read_only: bool = False
+    before: str = ""
+    replaced_at: float | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """A filesystem at one moment."""
 
@@ -347,6 +363,7 @@ class Facts:
 
     now: float
     disks: Fact[Mapping[str, Fact[Filesystem]]] = NOT_GATHERED
+    mounts: Fact[Mapping[str, Fact[Mount]]] = NOT_GATHERED
     samples: Fact[Mapping[str, tuple[Sample, ...]]] = NOT_GATHERED
     owners: Fact[Mapping[str, Attribution]] = NOT_GATHERED
     engine: Fact[Engine] = NOT_GATHERED

@@ -39,6 +39,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Known,
     Lane,
     Memory,
+    Mount,
     Paperclip,
     Pressure,
     Previous,
@@ -333,6 +334,7 @@ def _silent(minutes: float, now: float) -> Any:
 CASES: Mapping[str, Case] = {
     "disk_space": _limited("disk_used_percent", _disk),
     "disk_inodes": _limited("inodes_used_percent", lambda value, now: _disk(10, now, value)),
+    "disk_mount": _flag(lambda bad, _now: {"/d": Known(Mount("/", not bad, "ext4 x"))}),
     "disk_trend": _limited("disk_full_within_hours", _history),
     "disk_owners": _limited("unattributed_percent", _owners),
     "disk_deleted_open": _limited(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import trend
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
+    DAY,
     HOUR,
     Attribution,
     Fact,
     Filesystem,
     Known,
+    Mount,
     Sample,
+    Unknown,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import (
     SHOWN,
@@ -19,11 +22,38 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings imp
     Context,
     Status,
     each,
+    not_known,
     some,
 )
 from ansible_collections.aina.factory.plugins.module_utils.words import duration, size
 
 _MIB = 1 << 20
+
+
+def disk_mount(mounts: Mapping[str, Fact[Mount]], context: Context) -> Iterator[Answer]:
+    """Judge whether each declared filesystem is there, the same as ever, and writable."""
+
+    def judge(path: str, mount: Mount) -> Iterator[Answer]:
+        status, detail = Status.PROBLEM, f"{mount.identity} is mounted"
+        ago = context.now - mount.replaced_at if mount.replaced_at is not None else None
+        if not mount.mounted:
+            detail = f"{path} is not mounted: it lies on {mount.holder}"
+        elif mount.read_only:
+            detail += ", but read-only"
+        elif ago is not None and ago < DAY:
+            detail += f" for {duration(ago)}; before it was {mount.before}"
+        else:
+            status = Status.OK
+        yield Answer(path, status, detail)
+
+    return each(mounts, judge)
+
+
+def _hidden(path: str, context: Context) -> Unknown | None:
+    """Return why nothing can be said of a filesystem, whatever was written down of it before."""
+    disks = context.facts.disks
+    fact = disks.value.get(path) if isinstance(disks, Known) else None
+    return fact if isinstance(fact, Unknown) else None
 
 
 def disk_space(disks: Mapping[str, Fact[Filesystem]], context: Context) -> Iterator[Answer]:
@@ -68,7 +98,10 @@ def disk_trend(samples: Mapping[str, tuple[Sample, ...]], context: Context) -> I
     """Judge when each filesystem will be full."""
     for path, history in samples.items():
         found = trend.of(history, context.now)
-        if found.growth_bytes_per_hour is None:
+        hidden = _hidden(path, context)
+        if hidden is not None:
+            yield not_known(path, hidden)
+        elif found.growth_bytes_per_hour is None:
             detail = (
                 f"{found.span_hours:.1f} h of samples of {path}; a trend needs some more than 24"
             )
@@ -87,24 +120,43 @@ def disk_trend(samples: Mapping[str, tuple[Sample, ...]], context: Context) -> I
 
 def disk_owners(owners: Mapping[str, Attribution], context: Context) -> Iterator[Answer]:
     """Judge how much of the used bytes belongs to no measured place."""
-    for path, found in owners.items():
-        age = context.now - found.measured_at
-        if context.policy.limits["measure_age_hours"].exceeded(age / HOUR):
-            detail = f"last measured {duration(age)} ago; look at the job that measures the disk"
-            yield Answer(path, Status.UNKNOWN, detail)
-            continue
+
+    def judge(path: str, found: Attribution) -> Iterator[Answer]:
         rest = max(0, found.unattributed_bytes)
         share = 100.0 * rest / found.used_bytes if found.used_bytes else 0.0
         status, lingers = context.by("unattributed_percent", share)
         detail = f"{size(rest)} of {path} ({share:.1f} %) belong to no measured place"
         yield Answer(path, status, detail, round(share, 1), lingers)
 
+    return _measured(owners, context, judge)
+
+
+def _measured(
+    owners: Mapping[str, Attribution],
+    context: Context,
+    judge: Callable[[str, Attribution], Iterator[Answer]],
+) -> Iterator[Answer]:
+    """Judge the measurements that are new enough, of filesystems that are there."""
+    for path, found in owners.items():
+        age = context.now - found.measured_at
+        hidden = _hidden(path, context)
+        if hidden is not None:
+            yield not_known(path, hidden)
+        elif context.policy.limits["measure_age_hours"].exceeded(age / HOUR):
+            detail = f"last measured {duration(age)} ago; look at the job that measures the disk"
+            yield Answer(path, Status.UNKNOWN, detail, source=path)
+        else:
+            yield from judge(path, found)
+
 
 def disk_deleted(owners: Mapping[str, Attribution], context: Context) -> Iterator[Answer]:
     """Judge the bytes of files that are deleted but still held open."""
-    for path, found in owners.items():
+
+    def judge(path: str, found: Attribution) -> Iterator[Answer]:
         mib = found.deleted_open_bytes / _MIB
         status, lingers = context.by("deleted_open_mib", mib)
         holders = some(f"{name} {size(count)}" for name, count in found.deleted_open)
         detail = f"{size(found.deleted_open_bytes)} on {path} are deleted but still open"
         yield Answer(path, status, f"{detail}: {holders}" if holders else detail, mib, lingers)
+
+    return _measured(owners, context, judge)

@@ -1,0 +1,97 @@
+"""Where the watched filesystems are mounted, by the kernel's own table; pure."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Fact, Known, Mount
+
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table: what is mounted at one place."""
+
+    device: str
+    kind: str
+    source: str
+
+
+def parse(table: bytes) -> Mapping[str, Entry]:
+    """Return what is mounted where, from ``/proc/self/mountinfo``; the uppermost mount counts."""
+    found = {}
+    for line in table.splitlines():
+        left, _dash, right = line.partition(b" - ")
+        words, rest = left.split(b" "), right.split(b" ")
+        found[_text(words[4])] = Entry(words[2].decode(), rest[0].decode(), _text(rest[1]))
+    return found
+
+
+def _text(word: bytes) -> str:
+    return os.fsdecode(_ESCAPED.sub(lambda code: bytes([int(code[1], 8)]), word))
+
+
+def holder(path: str, table: Mapping[str, Entry]) -> str:
+    """Return the mount point under which an absolute path without links lies."""
+    places = (path, *map(str, Path(path).parents))
+    return next((place for place in places if place in table), "/")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Which filesystem was last seen at a path, which one before it, and since when."""
+
+    path: str
+    identity: str
+    before: str = ""
+    since: float | None = None
+
+
+def remember(
+    mounts: Mapping[str, Fact[Mount]], known: Mapping[str, Memory], now: float
+) -> Mapping[str, Memory]:
+    """Return what is to be remembered; what is not mounted changes nothing."""
+    kept = {path: memory for path, memory in known.items() if path in mounts}
+    for path, fact in mounts.items():
+        if not isinstance(fact, Known) or not fact.value.mounted:
+            continue
+        last = kept.get(path)
+        if last is None:
+            kept[path] = Memory(path, fact.value.identity)
+        elif last.identity != fact.value.identity:
+            kept[path] = Memory(path, fact.value.identity, last.identity, now)
+    return kept
+
+
+def with_memory(
+    mounts: Mapping[str, Fact[Mount]], known: Mapping[str, Memory]
+) -> Mapping[str, Fact[Mount]]:
+    """Return the mounts with what was there before."""
+    return {
+        path: Known(replace(fact.value, before=known[path].before, replaced_at=known[path].since))
+        if isinstance(fact, Known) and path in known
+        else fact
+        for path, fact in mounts.items()
+    }
+
+
+def from_section(section: Section) -> Memory:
+    """Read what was kept."""
+    return Memory(
+        section.text("path"),
+        section.text("identity"),
+        section.text("before", ""),
+        section.number("since") if section.has("since") else None,
+    )
+
+
+def to_document(memory: Memory) -> dict[str, Any]:
+    """Return the form that is kept between runs."""
+    return dict(vars(memory))
