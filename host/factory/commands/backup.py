@@ -51,7 +51,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
                     settings, repository, places, effects.run, effects.now, last
                 )
         except (backups.BackupError, OSError, ValueError) as error:
-            report = backups.failed(last, str(error))
+            report = backups.failed(last, str(error), verifying=arguments.verify)
         document = backups.to_document(report, before, iso(effects.now()) or "")
         replace_json(places.report, document)
     return Outcome(Exit.DONE if report.state == "ok" else Exit.FAILED, document, _text(document))

@@ -1,7 +1,8 @@
 """Back this server up by restic, and prove each time that it can be read back.
 
 A repository is made only where none was ever seen: one that has vanished is an unmounted
-disk or a wrong address, and a new one in its place would be a backup to nowhere.
+disk or a wrong address, and a new one in its place would be a backup to nowhere. A source
+that is empty, or has lost most of what it held, is no good backup either.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils import backup_sources
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
@@ -59,10 +61,19 @@ class Places:
 
 @dataclass
 class Report:
-    """How a run went; ``state`` is ok, incomplete or failed."""
+    """How a run went; ``state`` is ok, incomplete or failed.
+
+    ``saved`` and ``saved_detail`` are those of the last run that made a snapshot, or tried
+    to. ``sources`` are the files and bytes of each path, ``samples`` the sizes of files that
+    were read back beside the canary.
+    """
 
     state: str = "failed"
     detail: str = ""
+    saved: str = ""
+    saved_detail: str = ""
+    sources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    samples: Mapping[str, int] = field(default_factory=dict)
     repository_id: str = ""
     snapshot_id: str = ""
     files: int = 0
@@ -193,7 +204,7 @@ class Repository:
 def back_up(
     settings: Settings, repository: Repository, places: Places, run: Run, now: Now, last: Report
 ) -> Report:
-    """Make one snapshot, let old ones go, and read one file of the new one back."""
+    """Make one snapshot, let old ones go, and read files of the new one back."""
     report = Report(repository_id=last.repository_id, check=last.check)
     for argv in settings.before:
         done = run(list(argv), timeout_seconds=_WORK_SECONDS)
@@ -210,6 +221,15 @@ def back_up(
     words = ["backup", f"--tag={TAG}"]
     words += [f"--exclude={pattern}" for pattern in settings.excludes]
     paths = [path for path in settings.paths if path not in missing]
+    sources = [backup_sources.survey(path, settings.excludes, now()) for path in paths]
+    # What is gone is compared with what it held when it was there.
+    counted = {item.path: {"files": item.files, "bytes": item.bytes} for item in sources}
+    filled = {path: counts for path, counts in counted.items() if counts["files"]}
+    known = {path: last.sources[path] for path in settings.paths if path in last.sources}
+    report.sources = {**known, **filled}
+    for source in sources:
+        lost = backup_sources.lost(source, last.sources.get(source.path, {}))
+        report.notes += [lost] if lost else []
     done = repository.ask(*words, "--", *paths, str(places.canary), seconds=_WORK_SECONDS)
     if done.returncode not in (0, _INCOMPLETE):
         raise BackupError(f"restic backup: {said(done)}")
@@ -220,10 +240,40 @@ def back_up(
     words = ["forget", f"--tag={TAG}", "--group-by=host", *kept, "--prune"]
     repository.demand(*words, seconds=_WORK_SECONDS)
     report.canary = canary.decode()
-    _prove(repository, report, places.canary)
-    report.state = "incomplete" if report.notes else "ok"
-    report.detail = "; ".join(report.notes)
+    samples = [sample for source in sources for sample in source.samples]
+    report.samples = {sample.path: sample.size_bytes for sample in samples}
+    with tempfile.TemporaryDirectory(prefix="backup-proof-") as directory:
+        _prove(repository, report, places.canary, Path(directory))
+        for source in sources:
+            report.notes += _read_back(source, report, Path(directory))
+    report.state = report.saved = "incomplete" if report.notes else "ok"
+    report.detail = report.saved_detail = "; ".join(report.notes)
     return report
+
+
+def _read_back(source: backup_sources.Source, report: Report, directory: Path) -> list[str]:
+    """Compare the restored samples of a source with what is there; return what is wrong.
+
+    What changed meanwhile proves nothing; what restic left out by its excludes need not come
+    back, but one of the samples must.
+    """
+    still = [sample for sample in source.samples if backup_sources.is_unchanged(sample)]
+    back = [item for item in still if backup_sources.is_file(_restored(directory, item.path))]
+    for sample in back:
+        if not backup_sources.are_equal(sample, _restored(directory, sample.path)):
+            raise BackupError(
+                f"snapshot {report.snapshot_id[:8]} does not give {sample.path} back as it is; "
+                "the repository is not to be trusted"
+            )
+    gone = {sample.path for sample in source.samples} - {sample.path for sample in back}
+    report.samples = {path: count for path, count in report.samples.items() if path not in gone}
+    if still and not back:
+        return [f"{still[0].path} is not in the snapshot"]
+    return []
+
+
+def _restored(directory: Path, path: str) -> Path:
+    return Path(directory, *Path(path).parts[1:])
 
 
 def _read_summary(done: Completed, report: Report) -> None:
@@ -241,42 +291,54 @@ def _read_summary(done: Completed, report: Report) -> None:
     raise BackupError("restic backup ended without a summary; nothing is known of the snapshot")
 
 
-def _prove(repository: Repository, report: Report, canary: Path) -> None:
-    """Read the canary back: what cannot be restored was not backed up."""
-    with tempfile.TemporaryDirectory(prefix="backup-proof-") as directory:
-        repository.demand(
-            "restore", report.snapshot_id, f"--target={directory}", f"--include={canary}"
+def _prove(repository: Repository, report: Report, canary: Path, directory: Path) -> None:
+    """Read the canary and the samples back: what cannot be restored was not backed up."""
+    words = ["restore", report.snapshot_id, f"--target={directory}", f"--include={canary}"]
+    repository.demand(*words, *(f"--include={path}" for path in report.samples))
+    restored = _restored(directory, str(canary))
+    if not restored.is_file() or restored.read_text(encoding="utf-8") != report.canary:
+        raise BackupError(
+            f"snapshot {report.snapshot_id[:8]} does not give {canary} back as it was; the "
+            "repository is not to be trusted"
         )
-        restored = Path(directory, *canary.parts[1:])
-        if not restored.is_file() or restored.read_text(encoding="utf-8") != report.canary:
-            raise BackupError(
-                f"snapshot {report.snapshot_id[:8]} does not give {canary} back as it was; the "
-                "repository is not to be trusted"
-            )
     report.restore_test = "ok"
 
 
 def verify(settings: Settings, repository: Repository, places: Places, last: Report) -> Report:
-    """Check the repository with a part of its data, and read the canary back."""
+    """Check the repository with a part of its data, and read files of it back.
+
+    A sound repository makes no good backup of one that was incomplete or failed.
+    """
     if not last.snapshot_id:
         raise BackupError("there is no snapshot yet that could be verified; run 'factory backup'")
-    report = failed(last, "")
+    report = failed(last, "", verifying=True)
     report.repository_id = repository.identity(last.repository_id)
     done = repository.ask(
         "check", f"--read-data-subset={settings.check_subset_percent}%", seconds=_WORK_SECONDS
     )
     if not done.ok:
         raise BackupError(f"restic check found damage: {said(done)}")
-    _prove(repository, report, places.canary)
-    report.state = report.check = "ok"
+    with tempfile.TemporaryDirectory(prefix="backup-proof-") as directory:
+        _prove(repository, report, places.canary, Path(directory))
+        for path, count in report.samples.items():
+            if not backup_sources.is_file(_restored(Path(directory), path), count):
+                raise BackupError(
+                    f"snapshot {report.snapshot_id[:8]} does not give {path} back any more; the "
+                    "repository is not to be trusted"
+                )
+    report.check = "ok"
+    report.state = last.saved or last.state
+    if report.state != "ok":
+        why = f": {last.saved_detail}" if last.saved_detail else ""
+        report.detail = f"the repository is sound, but the last backup was {report.state}{why}"
     return report
 
 
-def failed(last: Report, detail: str) -> Report:
+def failed(last: Report, detail: str, *, verifying: bool = False) -> Report:
     """Return the report of a run that failed; what is known of the last snapshot stays."""
-    return Report(
-        **{**vars(last), "state": "failed", "detail": detail, "notes": [], "check": "not run"}
-    )
+    own = {} if verifying else {"saved": "failed", "saved_detail": detail}
+    values = {**vars(last), "state": "failed", "detail": detail, "notes": [], "check": "not run"}
+    return Report(**{**values, **own})
 
 
 def said(done: Completed) -> str:
@@ -286,13 +348,18 @@ def said(done: Completed) -> str:
 
 
 def to_document(report: Report, last: Mapping[str, Any], at: str) -> dict[str, Any]:
-    """Return what is kept of a run; the time of the last good one survives bad ones."""
+    """Return what is kept of a run; the time of the last good snapshot survives bad ones."""
     values = {name: value for name, value in vars(report).items() if name != "notes"}
-    good = at if report.state == "ok" else last.get("last_success_at")
+    is_new = report.snapshot_id != last.get("snapshot_id")
+    good = at if report.state == "ok" and is_new else last.get("last_success_at")
     return {"schema": 1, **values, "updated_at": at, "last_success_at": good}
 
 
 def from_document(document: Mapping[str, Any]) -> Report:
     """Return the report of an earlier run; an empty one when there was none."""
     known = vars(Report())
-    return Report(**{name: document[name] for name in known if name in document})
+    report = Report(**{name: document[name] for name in known if name in document})
+    if report.snapshot_id and not report.saved:
+        # Written before these two were kept apart.
+        report.saved, report.saved_detail = report.state, report.detail
+    return report
