@@ -165,6 +165,7 @@ def _jobs(now: float) -> Mapping[str, Any]:
             job("coo-ops-loop", state="paused", paused={**pause, "review_after": "2026-07-14"}),
         ],
         "drift": [],
+        "failures": {},
     }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils.jobs import layout
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Absent, Known
 from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects
@@ -307,6 +308,27 @@ def test_a_broken_jobs_section_is_unknown_by_its_key(server: Server) -> None:
     document = server.run()
 
     assert "jobs.tick.command" in document["jobs"]["reason"]
+
+
+def test_a_job_that_failed_and_succeeded_between_two_looks_is_told_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "RUNS_DIR", str(server.data / "runs"))
+    job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
+    server.others["jobs"] = {"declared": [job]}
+    server.put("runs/tick.json", {"result": "success", "ended_at_seconds": int(START)})
+    assert statuses(server.run(), "job_failed") == {"tick": "ok"}
+
+    note = {"schema": 1, "unit": "factory-job-tick.service", "result": "exit-code"}
+    failed_at = int(server.now + 300)
+    server.put("failures/factory-job-tick.service.json", {**note, "failed_at_seconds": failed_at})
+    (alert,) = server.run()["alerts"]
+
+    assert alert["key"] == "job_failed:tick"
+    assert alert["detail"] == "failed 10 min ago: exit-code; last run: success"
+    assert "job_failed:tick" not in firing(server.run(2)), "no news the next time"
+    server.put("failures/factory-job-tick.service.json", "{")
+    assert "job_failed:tick" in firing(server.run())
 
 
 # -- Paperclip ----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -75,6 +76,8 @@ class Host:
     whole: Section
     run: Run
     now: float
+    # When the run before this one looked, if there was one.
+    last_look_at: float | None = None
     proc: Path = Path("/proc")
     system_run_dir: Path = Path("/run")
     device_dir: Path = Path("/dev/disk/by-uuid")
@@ -278,14 +281,22 @@ def engine(host: Host) -> Engine:
 
 
 def declared_jobs(host: Host) -> Mapping[str, Any]:
-    """Return declared against actual jobs, as ``factory jobs`` does."""
+    """Return declared against actual jobs, as ``factory jobs`` does, and failures since the last look.
+
+    A run that succeeded since hides the failure before it, but not the note of it.
+    """
     if not host.whole.has("jobs"):
         raise AbsentError("no jobs are declared")
     declared = job_model.from_section(host.whole.section("jobs"))
     try:
-        return report.report(declared, jobs.actual(declared, host.run), host.now)
+        told = report.report(declared, jobs.actual(declared, host.run), host.now)
     except observe.ObservationError as error:
         raise OSError(str(error)) from error
+    recent = host.now - _RECENT_FAILURE
+    # The notes count whole seconds.
+    since = recent if host.last_look_at is None else math.floor(host.last_look_at)
+    notes = {layout.job_of(note.name): note for note in _failure_notes(host, since)}
+    return {**told, "failures": {name: note for name, note in notes.items() if name}}
 
 
 def units(host: Host) -> tuple[FailedUnit, ...]:
@@ -305,10 +316,10 @@ def units(host: Host) -> tuple[FailedUnit, ...]:
             name = values.get("Id", "")
             at = observe.timestamp(values.get("InactiveEnterTimestamp", ""))
             found[name] = FailedUnit(name, True, at, values.get("Result", "unknown"))
-    for unit in _failure_notes(host):
-        recent = unit.at is None or host.now - unit.at < _RECENT_FAILURE
-        if unit.name not in found and recent:
-            found[unit.name] = unit
+    recent = host.now - _RECENT_FAILURE
+    since = recent if host.last_look_at is None else min(recent, host.last_look_at)
+    for unit in _failure_notes(host, since):
+        found.setdefault(unit.name, unit)
     return tuple(u for name, u in sorted(found.items()) if not name.startswith(layout.PREFIX))
 
 
@@ -323,13 +334,15 @@ def _systemctl(host: Host, *words: str) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def _failure_notes(host: Host) -> list[FailedUnit]:
+def _failure_notes(host: Host, since: float) -> list[FailedUnit]:
+    """Return the failures that were written down since then, and such as cannot be read."""
     notes = []
     for name, document in _documents(Path(host.policy.data_dir, "failures")).items():
         if isinstance(document, Known):
             section = Section(document.value, name)
             at, unit = section.number("failed_at_seconds"), section.text("unit")
-            notes.append(FailedUnit(unit, False, at, section.text("result", "unknown")))
+            if at >= since:
+                notes.append(FailedUnit(unit, False, at, section.text("result", "unknown")))
         else:
             notes.append(FailedUnit(name, False, None, "the note of it cannot be read"))
     return notes

@@ -76,7 +76,7 @@ class Watchdog:
         repairs = heal.plan(policy.heal, facts.workspaces, facts.units, known.attempts, self.now)
         attempts = repair.carry_out(repairs, self.run, self.now)
         if attempts:
-            facts = self._after_repairs(facts)
+            facts = self._after_repairs(facts, known)
         # What is mended by now calls for nobody.
         orders = self._lanes(facts, known, silences)
         attempts += repair.carry_out(orders, self.run, self.now)
@@ -131,7 +131,7 @@ class Watchdog:
     def _facts(self, known: memory.Memory) -> Facts:
         policy = self.policy
         samples = memory.load_samples(policy, self.now)
-        host = gather.Host(policy, self.whole, self.run, self.now)
+        host = gather.Host(policy, self.whole, self.run, self.now, known.finished_at)
         given: dict[str, Fact[Any]] = {
             "delivery": Known(known.outbox.delivery())
             if policy.notify.apprise_path
@@ -177,9 +177,9 @@ class Watchdog:
         }
         return _with(facts, samples=Known(longer)) if "samples" not in self.sources else facts
 
-    def _after_repairs(self, facts: Facts) -> Facts:
+    def _after_repairs(self, facts: Facts, known: memory.Memory) -> Facts:
         """Look again at what was repaired."""
-        host = gather.Host(self.policy, self.whole, self.run, self.now)
+        host = gather.Host(self.policy, self.whole, self.run, self.now, known.finished_at)
         again = {
             "workspaces": lambda: gather.all_workspaces(host),
             "units": lambda: gather.units(host),

@@ -149,7 +149,7 @@ CHECKS: tuple[Check, ...] = (
         "Jobs that failed",
         _JOB_ADVICE,
         "jobs",
-        work.jobs(work.job_failed),
+        work.job_failed,
         raise_after=(1, 1),
     ),
     Check(

@@ -251,7 +251,7 @@ def _job(**changes: Any) -> Any:
         "review_due": False,
         "drift": [],
     }
-    return {"jobs": [{**job, **changes}], "drift": []}
+    return {"jobs": [{**job, **changes}], "drift": [], "failures": {}}
 
 
 def _ran(result: str) -> Any:

@@ -68,16 +68,21 @@ def job_missed(job: Mapping[str, Any], _context: Context) -> Answer | None:
     return Answer(name, Status.PROBLEM if job["missed"] else Status.OK, detail)
 
 
-def job_failed(job: Mapping[str, Any], _context: Context) -> Answer | None:
-    """Judge how a job's last run ended."""
-    last = job["last_run"]
-    if last is None:
-        return None
-    fine = last["result"] in ("success", "skipped", "replaced")
-    detail = f"last run: {last['result']}"
-    if not fine:
-        detail += f", exit status {last['exit_status']}, at {last['ended_at']}"
-    return Answer(job["name"], Status.OK if fine else Status.PROBLEM, detail)
+def job_failed(report: Mapping[str, Any], context: Context) -> Iterator[Answer]:
+    """Judge how each job's runs ended: the last one, and those that failed since the last look."""
+    for job in report["jobs"]:
+        last, failure = job["last_run"], report["failures"].get(job["name"])
+        if last is None and failure is None:
+            continue
+        status, detail = Status.PROBLEM, f"last run: {last['result']}" if last else "failed"
+        if last is not None and last["result"] not in ("success", "skipped", "replaced"):
+            detail += f", exit status {last['exit_status']}, at {last['ended_at']}"
+        elif failure is not None:
+            when = "" if failure.at is None else f" {duration(context.now - failure.at)} ago"
+            detail = f"failed{when}: {failure.result}; {detail}"
+        else:
+            status = Status.OK
+        yield Answer(job["name"], status, detail)
 
 
 def job_overlapping(job: Mapping[str, Any], context: Context) -> Answer | None:
@@ -112,15 +117,13 @@ def job_review(job: Mapping[str, Any], _context: Context) -> Answer | None:
 
 def job_drift(report: Mapping[str, Any], _context: Context) -> Iterator[Answer]:
     """Judge whether the jobs' units are as declared."""
-    for job in report["jobs"]:
-        if job["drift"] is None:
-            yield Answer(job["name"], Status.UNKNOWN, "its timer could not be asked")
-        else:
-            status = Status.PROBLEM if job["drift"] else Status.OK
-            yield Answer(job["name"], status, ", ".join(job["drift"]) or "as declared")
     if report["drift"] is None:
-        yield Answer("", Status.UNKNOWN, "whether units are there that nobody declares")
-    for item in report["drift"] or ():
+        yield Answer("", Status.UNKNOWN, "the jobs' timers could not be asked")
+        return
+    for job in report["jobs"]:
+        status = Status.PROBLEM if job["drift"] else Status.OK
+        yield Answer(job["name"], status, ", ".join(job["drift"]) or "as declared")
+    for item in report["drift"]:
         yield Answer(item["unit"], Status.PROBLEM, f"a job's unit that is {item['reason']}")
 
 
