@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.jobs import layout
+from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Absent, Known
 from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects
@@ -302,6 +303,38 @@ def test_a_systemd_that_does_not_answer_makes_jobs_unknown(
     assert document["jobs"]["state"] == "unknown"
 
 
+class Loop:
+    """Stands for a systemd with one unit that dies and is started again for ever."""
+
+    restarts = 7
+
+    def __call__(self, argv: Any, **options: Any) -> Completed:
+        if argv[0] != "systemctl":
+            return effects.run(argv, **options)
+        text = ""
+        if argv[1] == "show":
+            text = f"Id=loop.service\nLoadState=loaded\nActiveState=activating\nNRestarts={self.restarts}\n"
+        elif "--all" in argv:
+            text = "loop.service loaded activating auto-restart A loop\n"
+        return Completed(0, text.encode(), b"")
+
+
+def test_a_unit_that_restarts_for_ever_is_told_until_it_stays_up(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factory.jobs.observe.systemd_is_running", lambda: True)
+    server.run_program = loop = Loop()
+    assert statuses(server.run(), "unit_running") == {"": "ok"}, "whenever these seven were"
+    for _turn in range(2):
+        loop.restarts += 30
+        document = server.run()
+
+    assert firing(document) == {"unit_running:loop.service"}
+    assert "restarted 60 times within 30 min" in document["alerts"][0]["detail"]
+    assert statuses(document, "unit_failed") == {"": "ok"}
+    assert firing(server.run(7)) == set()
+
+
 def test_a_broken_jobs_section_is_unknown_by_its_key(server: Server) -> None:
     server.others["jobs"] = {"declared": [{"name": "tick", "schedule": "*:0/5"}]}
 
@@ -522,7 +555,7 @@ def test_a_certificate_that_was_removed_does_not_stay_in_its_old_words(server: S
     (directory / "soon.pem").unlink()
 
     (alert,) = server.run()["alerts"]
-    assert alert["detail"].startswith("no longer there; before: ends in")
+    assert alert["detail"].startswith("no longer found; before: ends in")
     assert firing(server.run(2)) == {f"unknown:certificates:{directory}/*.pem"}
 
 

@@ -25,6 +25,9 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     readings,
     workspaces,
 )
+from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
+    services as service_units,
+)
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
     Absent,
     Attribution,
@@ -46,6 +49,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Residue,
     Runner,
     Sample,
+    Service,
     Unknown,
     Workspaces,
     Worktrees,
@@ -80,6 +84,7 @@ class Host:
     last_look_at: float | None = None
     proc: Path = Path("/proc")
     system_run_dir: Path = Path("/run")
+    unit_dir: Path = Path(layout.UNIT_DIR)
     device_dir: Path = Path("/dev/disk/by-uuid")
 
 
@@ -103,6 +108,7 @@ def _sources(host: Host) -> dict[str, Source]:
         "engine": bound(engine),
         "jobs": bound(declared_jobs),
         "units": bound(units),
+        "services": bound(services),
         "runners": bound(runners),
         "lanes": bound(lanes),
         "residue": bound(residue),
@@ -321,6 +327,22 @@ def units(host: Host) -> tuple[FailedUnit, ...]:
     for unit in _failure_notes(host, since):
         found.setdefault(unit.name, unit)
     return tuple(u for name, u in sorted(found.items()) if not name.startswith(layout.PREFIX))
+
+
+def services(host: Host) -> tuple[Service, ...]:
+    """Return the units that have not failed, and do not keep running either."""
+    if not observe.systemd_is_running():
+        raise AbsentError("no systemd runs here")
+    declared = host.policy.heal.units
+    words = [f"--type={service_units.TYPES}", "--all", "--plain", "--no-legend", "--full"]
+    listing = _systemctl(host, "list-units", *words)
+    enabled = {link.name for link in host.unit_dir.glob("*.wants/*")}
+    names = service_units.candidates(listing, enabled, declared)
+    if not names:
+        return ()
+    properties = f"--property={service_units.PROPERTIES}"
+    answer = _systemctl(host, "show", properties, "--", *names)
+    return service_units.parse(answer, declared, observe.timestamp)
 
 
 def _systemctl(host: Host, *words: str) -> str:

@@ -17,6 +17,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     heal,
     messages,
     mounts,
+    services,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import DAY, Sample
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
@@ -43,6 +44,8 @@ class Memory:
     dead_man_ok_at: float | None = None
     dead_man_error: str = ""
     mounts: Mapping[str, mounts.Memory] = field(default_factory=dict)
+    # None while nobody has counted yet.
+    restarts: services.History | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the form that is kept."""
@@ -55,6 +58,7 @@ class Memory:
             "finished_at": self.finished_at,
             "dead_man_ok_at": self.dead_man_ok_at,
             "dead_man_error": self.dead_man_error,
+            "restarts": self.restarts,
             "mounts": [mounts.to_document(item) for item in self.mounts.values()],
         }
 
@@ -85,7 +89,19 @@ def load(path: Path) -> Memory:
         number("dead_man_ok_at"),
         section.text("dead_man_error", ""),
         {item.path: item for item in map(mounts.from_section, section.sections("mounts", ()))},
+        _restarts(section) if section.has("restarts") else None,
     )
+
+
+def _restarts(section: Section) -> services.History:
+    found = section.value("restarts")
+    try:
+        return {
+            str(name): [(float(at), int(count)) for at, count in entries]
+            for name, entries in found.items()
+        }
+    except (AttributeError, TypeError, ValueError):
+        raise section.error("restarts", found, "map units to times and counts") from None
 
 
 def load_or_begin_anew(store: Store, path: Path) -> Memory:

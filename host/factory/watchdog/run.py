@@ -23,6 +23,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     messages,
     metrics,
     mounts,
+    services,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
     Absent,
@@ -149,6 +150,11 @@ class Watchdog:
         if isinstance(facts.mounts, Known):
             known.mounts = mounts.remember(facts.mounts.value, known.mounts, self.now)
             facts = _with(facts, mounts=Known(mounts.with_memory(facts.mounts.value, known.mounts)))
+        if isinstance(facts.services, Known):
+            told, known.restarts = services.count(
+                facts.services.value, known.restarts, known.finished_at, self.now
+            )
+            facts = _with(facts, services=Known(told))
         # What another filesystem held at the same place says nothing of this one.
         begun = {path: item.since or 0.0 for path, item in known.mounts.items()}
         own = {

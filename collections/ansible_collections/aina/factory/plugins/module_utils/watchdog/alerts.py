@@ -26,7 +26,8 @@ from ansible_collections.aina.factory.plugins.module_utils.words import iso
 UNKNOWN = "unknown"
 _UNKNOWN_TITLE = "Cannot be known"
 _MOST_DOUBLINGS = 4
-_GONE = "no longer there"
+_GONE = "no longer found"
+_GONE_BEFORE = f"{_GONE}; before: "
 
 
 class Change(StrEnum):
@@ -169,11 +170,14 @@ def step(
                 next_tracks[key] = track
                 continue
             verdict = _gone(track, policy)
-            track = replace(track, detail=_once_there(track.detail))
         if verdict is None:
             continue
         before = track or Track(key, verdict.check, verdict.subject)
+        # A recovery is told in the words of the last bad moment.
+        before = replace(before, detail=before.detail.removeprefix(_GONE_BEFORE))
         after = _advance(before, verdict, now)
+        if key not in verdicts and after.firing:
+            after = replace(after, detail=f"{_GONE_BEFORE}{after.detail}")
         silenced = covering(key, active, now) is not None
         after, change = _speak(before, after, policy, now, silenced=silenced)
         if change is not None:
@@ -220,11 +224,6 @@ def _gone(track: Track, policy: Policy) -> _Verdict:
     # What is known again is believed at once, as ever.
     runs = 1 if track.check == UNKNOWN else policy.clear_runs
     return _Verdict(track.check, track.subject, False, False, _GONE, None, (1, 1), runs)
-
-
-def _once_there(detail: str) -> str:
-    """Return the words of an alert about something that is no longer there."""
-    return f"{_GONE}; before: {detail.removeprefix(f'{_GONE}; before: ')}"
 
 
 def _advance(track: Track, verdict: _Verdict, now: float) -> Track:

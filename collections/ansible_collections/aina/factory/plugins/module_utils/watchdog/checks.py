@@ -137,6 +137,15 @@ CHECKS: tuple[Check, ...] = (
         raise_after=(1, 1),
     ),
     Check(
+        "unit_running",
+        "Units that do not keep running",
+        "systemctl status UNIT; journalctl -u UNIT; systemctl disable what is not wanted",
+        "services",
+        work.unit_running,
+        unit="count",
+        limit="unit_restarts_count",
+    ),
+    Check(
         "job_missed",
         "Jobs that did not run",
         _JOB_ADVICE,

@@ -140,6 +140,27 @@ class FailedUnit:
 
 
 @dataclass(frozen=True)
+class Service:
+    """A unit that has not failed, and does not keep running either.
+
+    ``is_broken``: it is the factory's own or declared, and cannot be started as it is.
+    ``stopped_at``: somebody stopped it, though it is enabled. ``recent_restarts`` are those
+    since ``counted_since``.
+    """
+
+    name: str
+    load_state: str = "loaded"
+    is_broken: bool = False
+    is_declared: bool = False
+    stopped_at: float | None = None
+    started_at: float | None = None
+    restarts: int = 0
+    result: str = ""
+    recent_restarts: int = 0
+    counted_since: float | None = None
+
+
+@dataclass(frozen=True)
 class Runner:
     """One CI runner, as its role writes it down."""
 
@@ -369,6 +390,7 @@ class Facts:
     engine: Fact[Engine] = NOT_GATHERED
     jobs: Fact[Mapping[str, Any]] = NOT_GATHERED
     units: Fact[tuple[FailedUnit, ...]] = NOT_GATHERED
+    services: Fact[tuple[Service, ...]] = NOT_GATHERED
     runners: Fact[Mapping[str, Fact[Runner]]] = NOT_GATHERED
     lanes: Fact[Mapping[str, Fact[Lane]]] = NOT_GATHERED
     residue: Fact[Residue] = NOT_GATHERED

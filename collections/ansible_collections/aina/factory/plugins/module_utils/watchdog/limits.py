@@ -40,6 +40,7 @@ LIMITS: Mapping[str, Limit] = {
     "deleted_open_mib": Limit(5120, 2048),
     "measure_age_hours": Limit(6, 6),
     "state_age_minutes": Limit(30, 30),
+    "unit_restarts_count": Limit(3, 1),
     "runner_down_minutes": Limit(15, 15),
     "runner_queued_minutes": Limit(30, 15),
     "runner_version_days": Limit(20, 20),

@@ -47,6 +47,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Residue,
     Runner,
     Sample,
+    Service,
     Unknown,
     Workspace,
     Workspaces,
@@ -342,6 +343,10 @@ CASES: Mapping[str, Case] = {
     ),
     "engine": _flag(lambda bad, _now: Engine(not bad, "as told")),
     "unit_failed": _flag(lambda bad, now: (FailedUnit("u", True, now, "x"),) if bad else ()),
+    "unit_running": _limited(
+        "unit_restarts_count",
+        lambda value, now: (Service("u", recent_restarts=round(value), counted_since=now),),
+    ),
     "job_missed": _flag(lambda bad, _now: _job(missed=bad)),
     "job_failed": _flag(lambda bad, _now: _job(last_run=_ran("exit-code" if bad else "success"))),
     "job_overlapping": _flag(

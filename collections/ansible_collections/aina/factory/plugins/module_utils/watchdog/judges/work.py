@@ -13,6 +13,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Lane,
     Residue,
     Runner,
+    Service,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import (
     MINUTE,
@@ -40,6 +41,27 @@ def unit_failed(units: tuple[FailedUnit, ...], context: Context) -> Iterator[Ans
         yield Answer(unit.name, Status.PROBLEM, detail)
     if not units:
         yield Answer("", Status.OK, "no unit has failed")
+
+
+def unit_running(services: tuple[Service, ...], context: Context) -> Iterator[Answer]:
+    """Report units that restart again and again, were stopped, or cannot be started."""
+    found = False
+    for unit in services:
+        times = unit.recent_restarts
+        status, lingers = context.by("unit_restarts_count", times)
+        since = context.now - (unit.counted_since or context.now)
+        detail = f"restarted {times} times within {duration(since)} (last result: {unit.result})"
+        if unit.is_broken:
+            status, lingers, detail = Status.PROBLEM, True, f"it is {unit.load_state}"
+            detail += ", and heal.units names it" if unit.is_declared else ""
+        elif status is Status.OK and unit.stopped_at is not None:
+            ago = duration(context.now - unit.stopped_at)
+            status, lingers, detail = Status.PROBLEM, True, f"stopped {ago} ago, though enabled"
+        if status is Status.PROBLEM or lingers:
+            found = True
+            yield Answer(unit.name, status, detail, times, lingers)
+    if not found:
+        yield Answer("", Status.OK, "no unit is stopped, masked or restarts again and again")
 
 
 def jobs(

@@ -37,6 +37,7 @@ PROMISED: Mapping[str, tuple[float, float, bool]] = {
     "deleted_open_mib": (5120, 2048, True),
     "measure_age_hours": (6, 6, True),
     "state_age_minutes": (30, 30, True),
+    "unit_restarts_count": (3, 1, True),
     "runner_down_minutes": (15, 15, True),
     "runner_queued_minutes": (30, 15, True),
     "runner_version_days": (20, 20, True),
