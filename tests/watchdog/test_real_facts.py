@@ -11,9 +11,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -129,13 +130,22 @@ def umount(place: Path) -> None:
 
 
 class _Engine(http.server.BaseHTTPRequestHandler):
-    status, wait = 200, 0.0
+    status, wait, version_wait = 200, 0.0, 0.0
+    parts = (("Engine", "28"), ("containerd", "2"))
+    images: tuple[dict[str, Any], ...] = ()
 
     def do_GET(self) -> None:
-        time.sleep(self.wait)
+        path = urlsplit(self.path).path
+        answers: dict[str, Any] = {
+            "/_ping": "OK",
+            "/version": {"Components": [{"Name": a, "Version": b} for a, b in self.parts]},
+            "/images/json": self.images,
+        }
+        time.sleep(self.version_wait if path == "/version" else self.wait)
         self.send_response(self.status)
         self.end_headers()
-        self.wfile.write(b"OK")
+        with suppress(BrokenPipeError):
+            self.wfile.write(json.dumps(answers[path]).encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -177,6 +187,60 @@ def test_an_engine_is_up_down_broken_or_unknown(server: Server) -> None:
     path.unlink()
     with engine(path, wait=3):
         assert statuses(server.run(), "engine") == {"": "unknown"}
+
+
+BROKEN = [
+    {"parts": (("Engine", "28"), ("runc", "1"))},
+    {"parts": (("Engine", "28"), ("containerd", "N/A"))},
+    {"version_wait": 1.0},
+]
+
+
+@pytest.mark.parametrize("answers", BROKEN, ids=str)
+def test_an_engine_that_answers_but_starts_nothing_is_a_problem(
+    server: Server, answers: dict[str, Any]
+) -> None:
+    path = server.root / "engine.sock"
+    server.section["engine_socket_path"] = str(path)
+    server.section["gather_seconds"] = 2
+
+    with engine(path, **answers):
+        document = server.run()
+
+    assert statuses(document, "engine") == {"": "problem"}
+    assert "no container can start" in document["engine"]["items"][0]["detail"]
+
+
+def test_another_engine_without_containerd_is_none_the_worse(server: Server) -> None:
+    path = server.root / "engine.sock"
+    server.section["engine_socket_path"] = str(path)
+    with engine(path, parts=(("Podman Engine", "5"), ("Conmon", "2"))):
+        assert statuses(server.run(), "engine") == {"": "ok"}
+
+
+def test_an_image_is_there_only_if_the_engine_has_it_now(server: Server) -> None:
+    path, name = server.root / "engine.sock", "aina-factory/lane:current"
+    server.section["engine_socket_path"] = str(path)
+    record = {"schema": 1, "image": name, "smoke": "ok", "content": "c1", "built_at": iso(START)}
+    server.put("images/lane.json", record)
+
+    def labelled(content: str) -> dict[str, Any]:
+        return {"RepoTags": [name], "Labels": {"aina-factory.content": content}}
+
+    for images, status, words in (
+        ((labelled("c1"),), "ok", "built 15 min ago"),
+        ((), "problem", "it is not in the engine any more"),
+        ((labelled("c2"),), "problem", "another image has its name"),
+        (({"RepoTags": None, "Labels": None},), "problem", "it is not in the engine any more"),
+    ):
+        with engine(path, images=images):
+            document = server.run()
+        path.unlink()
+        assert statuses(document, "image") == {"lane": status}
+        assert any(item["detail"].startswith(words) for item in document["checks"])
+    assert statuses(server.run(), "image") == {"": "unknown"}, "nobody can be asked"
+    with engine(path, status=500):
+        assert statuses(server.run(), "image") == {"": "unknown"}
 
 
 # -- what others wrote down ---------------------------------------------------------------

@@ -67,16 +67,27 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 def _list(directory: Path) -> Outcome:
     found = build.facts(directory)
+    try:
+        there, error = set(build.names(effects.run)), ""
+    except EngineError as reason:
+        there, error = set(), f"whether they are there is unknown: {reason}"
     rows = [f"{'IMAGE':<40} {'SMOKE':<8} {'SIZE':>10}  BUILT"]
     for record in found:
+        record["in_engine"] = None if error else record["image"] in there
+        smoke = "gone" if record["in_engine"] is False else record["smoke"]
         rows.append(
-            f"{record['image']:<40} {record['smoke']:<8} "
+            f"{record['image']:<40} {smoke:<8} "
             f"{size(record.get('size_bytes', 0)):>10}  {record.get('built_at') or 'never'}"
         )
         if record.get("detail"):
             rows.append(f"  └ {record['detail'].splitlines()[0][:110]}")
-    failed = any(record["smoke"] != "ok" for record in found)
-    return Outcome(Exit.FAILED if failed else Exit.DONE, {"images": found}, "\n".join(rows))
+        if record["in_engine"] is False:
+            rows.append("  └ the engine does not have it; factory images build makes it anew")
+    if error:
+        rows.append(f"factory: {error}")
+    well = not error and all(item["in_engine"] and item["smoke"] == "ok" for item in found)
+    document = {"images": found, **({"error": error} if error else {})}
+    return Outcome(Exit.DONE if well else Exit.FAILED, document, "\n".join(rows))
 
 
 def _outcome(report: build.Report) -> Outcome:

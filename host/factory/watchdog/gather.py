@@ -8,17 +8,18 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from ansible_collections.aina.factory.plugins.module_utils import projects
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
 from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk
 from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, observe, report
 from ansible_collections.aina.factory.plugins.module_utils.jobs import model as job_model
-from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Run
+from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Response, Run
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     attribution,
     mounts,
@@ -268,22 +269,45 @@ def _watched_since(host: Host) -> float:
 
 def engine(host: Host) -> Engine:
     """Ask the engine whether it is there, through its socket and without its client."""
-    from factory.unix_http import fetch_through
-
     path = host.policy.engine_socket_path
     if not path:
         raise AbsentError("no engine is declared (engine_socket_path)")
     pending = observe.read_json(Path(host.policy.data_dir, "docker-restart-pending.json"))
     waits = str((pending or {}).get("why", ""))
     try:
-        answer = fetch_through(path)(
-            Request("GET", "http://engine/_ping"), timeout_seconds=host.policy.gather_seconds / 2
-        )
+        answer = _ask_engine(host, "_ping")
     except (FileNotFoundError, ConnectionError) as error:
         return Engine(False, f"{path}: {error.strerror or type(error).__name__}", waits)
     if answer.status != 200:
         return Engine(False, f"{path} answers with status {answer.status}", waits)
+    why = _why_nothing_starts(host)
+    if why:
+        return Engine(False, f"answers at {path}, but no container can start: {why}", waits)
     return Engine(True, f"answers at {path}", waits)
+
+
+def _why_nothing_starts(host: Host) -> str:
+    """Ask for something that the engine does not know by itself; "" when all is well."""
+    limit = host.policy.gather_seconds / 4
+    try:
+        answer = _ask_engine(host, "version", limit)
+    except TimeoutError:
+        return f"it does not tell its parts within {limit:g} s; is containerd stuck?"
+    if answer.status != 200:
+        return f"it does not tell its parts (status {answer.status})"
+    told = json.loads(answer.body).get("Components") or ()
+    parts = {item["Name"]: item.get("Version") for item in told}
+    # Docker leaves out what did not answer it; other engines have no such part.
+    lost = "Engine" in parts and parts.get("containerd") in (None, "", "N/A")
+    return "containerd does not answer it" if lost else ""
+
+
+def _ask_engine(host: Host, what: str, limit_seconds: float | None = None) -> Response:
+    from factory.unix_http import fetch_through
+
+    request = Request("GET", f"http://engine/{what}")
+    limit = limit_seconds or host.policy.gather_seconds / 2
+    return fetch_through(host.policy.engine_socket_path)(request, timeout_seconds=limit)
 
 
 def declared_jobs(host: Host) -> Mapping[str, Any]:
@@ -458,7 +482,40 @@ def images(host: Host) -> Mapping[str, Fact[Image]]:
         raise OSError(f"images are declared, but {directory} tells of none")
     if not documents:
         raise AbsentError("no image of the factory is declared")
-    return readings.listed(documents, readings.image)
+    found = readings.listed(documents, readings.image)
+    if not host.policy.engine_socket_path:
+        return found
+    there = _images_in_engine(host)
+    return {
+        name: Known(replace(fact.value, presence=_presence(documents[name], there)))
+        if isinstance(fact, Known)
+        else fact
+        for name, fact in found.items()
+    }
+
+
+def _images_in_engine(host: Host) -> Mapping[str, str]:
+    """Return the factory's images that the engine has, by name, with the mark of their content."""
+    from ansible_collections.aina.factory.plugins.module_utils.images.plan import CONTENT_LABEL
+    from ansible_collections.aina.factory.plugins.module_utils.images.settings import PREFIX
+
+    filters = json.dumps({"reference": [f"{PREFIX}/*:current"]})
+    answer = _ask_engine(host, f"images/json?{urlencode({'filters': filters})}")
+    if answer.status != 200:
+        raise OSError(f"the engine does not tell its images: status {answer.status}")
+    return {
+        str(name): str((item.get("Labels") or {}).get(CONTENT_LABEL, ""))
+        for item in json.loads(answer.body)
+        for name in item.get("RepoTags") or ()
+    }
+
+
+def _presence(document: Fact[Any], there: Mapping[str, str]) -> str:
+    record = document.value if isinstance(document, Known) else {}
+    content = there.get(str(record.get("image")))
+    if content is None:
+        return "gone"
+    return "there" if content == record.get("content", content) else "another"
 
 
 def drift(host: Host) -> Drift:

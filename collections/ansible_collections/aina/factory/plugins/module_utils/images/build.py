@@ -369,7 +369,8 @@ class Builder:
         before = documents.read(path) or {}
         failure = report.failures.get(name, "")
         built = name in report.built
-        if not built and not failure and before.get("smoke") == "ok":
+        recorded = before.get("smoke") == "ok" and before.get("content") == step.content
+        if not built and not failure and recorded:
             return
         current = self._engine.find([step.spec.current]).get(step.spec.current)
         record = _record(

@@ -325,11 +325,10 @@ def _told(name: str, item: Mapping[str, Any]) -> Cell:
         waits = f"; restart pending: {item['restart_pending']}" if item["restart_pending"] else ""
         return f"{item['detail']}{waits}", "" if item["answers"] else "problem"
     if name == "images":
-        smoke = "" if item["smoke"] == "ok" else "problem"
-        return (
-            f"built {item['built_at']}, {size(item['size_bytes'])}, smoke test {item['smoke']}",
-            smoke,
-        )
+        told = f"built {item['built_at']}, {size(item['size_bytes'])}, smoke test {item['smoke']}"
+        lost = {"gone": "not in the engine; ", "another": "another has its name; "}
+        missing = lost.get(item["presence"], "")
+        return f"{missing}{told}", "problem" if missing or item["smoke"] != "ok" else ""
     if name == "certificates":
         return f"ends {item['ends_at']}"
     if name == "worktrees":

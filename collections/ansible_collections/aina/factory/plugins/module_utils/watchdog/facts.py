@@ -248,7 +248,11 @@ class Paperclip:
 
 @dataclass(frozen=True)
 class Image:
-    """One container image that the factory builds."""
+    """One container image that the factory builds, as the build wrote it down.
+
+    ``presence`` is what the engine says now: there, gone, or another one of its name; it is
+    empty where no engine is declared that could be asked.
+    """
 
     name: str
     built_at: float
@@ -256,6 +260,7 @@ class Image:
     size_bytes: int
     smoke: str
     detail: str
+    presence: str = ""
 
 
 @dataclass(frozen=True)

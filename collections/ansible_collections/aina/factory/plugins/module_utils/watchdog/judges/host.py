@@ -30,7 +30,7 @@ from ansible_collections.aina.factory.plugins.module_utils.words import duration
 
 
 def image(images: Mapping[str, Fact[Image]], context: Context) -> Iterator[Answer]:
-    """Judge an image's age and the outcome of its smoke test."""
+    """Judge whether an image is there, its age and the outcome of its smoke test."""
 
     def judge(name: str, image: Image) -> Iterator[Answer]:
         days = (context.now - image.built_at) / DAY
@@ -38,6 +38,10 @@ def image(images: Mapping[str, Fact[Image]], context: Context) -> Iterator[Answe
         detail = f"built {duration(days * DAY)} ago"
         if image.smoke != "ok":
             status, detail = Status.PROBLEM, f"its smoke test failed: {image.detail}"
+        if image.presence == "gone":
+            status, detail = Status.PROBLEM, f"it is not in the engine any more; {detail}"
+        elif image.presence == "another":
+            status, detail = Status.PROBLEM, f"another image has its name; this one was {detail}"
         yield Answer(name, status, detail, round(days, 1), lingers)
 
     return each(images, judge)
