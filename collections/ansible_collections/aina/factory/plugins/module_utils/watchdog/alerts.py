@@ -267,8 +267,8 @@ def _speak(
     before: Track, after: Track, policy: Policy, now: float, *, silenced: bool
 ) -> tuple[Track, Change | None]:
     if before.firing and not after.firing:
-        told = before.told_at is not None and not silenced
-        return after, Change.RECOVERED if told else None
+        # Whoever was told of the problem wants the all-clear, a silence or not.
+        return after, Change.RECOVERED if before.told_at is not None else None
     if not after.firing or silenced:
         return after, None
     if after.told_at is None:

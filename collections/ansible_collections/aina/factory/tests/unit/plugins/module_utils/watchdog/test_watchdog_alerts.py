@@ -265,6 +265,16 @@ def test_what_came_and_went_in_silence_is_never_told() -> None:
     assert server.told == []
 
 
+def test_who_was_told_of_a_problem_is_told_of_its_end_also_in_a_silence() -> None:
+    server = Server()
+    day_of(server, [90] * 2)
+    server.silences = [silence("disk_space:/", 24)]
+
+    day_of(server, [70] * 8)
+
+    assert server.told == [("raised", "disk_space:/"), ("recovered", "disk_space:/")]
+
+
 def test_a_silence_covers_only_what_it_names() -> None:
     server = Server()
     server.silences = [silence("job_*", 24)]
