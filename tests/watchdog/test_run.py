@@ -468,6 +468,14 @@ def test_with_all_well_there_is_no_alert_at_all(server: Server) -> None:
     assert old["alerts"] == []
 
 
+def test_the_headline_is_not_ok_while_something_is_unknown(server: Server) -> None:
+    server.put("drift.json", "[]")
+
+    document_ = server.run()
+
+    assert (document_["overall"], document_["alerts"]) == ("unknown", [])
+
+
 def test_old_readers_find_their_words_and_the_board_is_a_fact() -> None:
     old = legacy.build(document.build(seed.report()))
 

@@ -26,7 +26,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Sample,
     Unknown,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Finding
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Finding, Status
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.heal import Attempt, Repair
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.messages import Outbox
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
@@ -110,7 +110,9 @@ def _overall(report: Report) -> str:
     firing = report.step.firing
     if any(track.check != UNKNOWN for track in firing):
         return "problem"
-    return "unknown" if firing else "ok"
+    # Whoever looks now is not to wait until it has been unknown often enough for a message.
+    unclear = firing or any(item.status is Status.UNKNOWN for item in report.findings)
+    return "unknown" if unclear else "ok"
 
 
 def _alert(track: Track, report: Report) -> dict[str, Any]:
