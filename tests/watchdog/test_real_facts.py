@@ -349,6 +349,28 @@ def test_images_and_drift_are_read_from_their_files(server: Server) -> None:
     assert statuses(document, "drift") == {"": "unknown"}
 
 
+def test_a_declared_backup_that_is_bad_old_or_was_never_made_is_told(server: Server) -> None:
+    assert statuses(server.run(), "backup") == {"": "absent"}
+    server.others["backup"] = {"repository": "/srv/r", "paths": ["/etc"]}
+    assert statuses(server.run(), "backup") == {"": "absent"}
+    server.now += 3 * DAY
+    assert "backup" in firing(server.run()), "none was made though there was time enough"
+
+    good = {"schema": 1, "state": "ok", "detail": "", "last_success_at": iso(server.now)}
+    server.put("backup/report.json", good)
+    assert statuses(server.run(), "backup") == {"": "ok"}
+    server.put(
+        "backup/report.json", {**good, "state": "incomplete", "detail": "/srv holds no file"}
+    )
+    assert "/srv holds no file" in str(server.run()["alerts"])
+    server.put("backup/report.json", {**good, "last_success_at": iso(server.now - 3 * DAY)})
+    assert statuses(server.run(), "backup") == {"": "problem"}
+    server.put("backup/report.json", {**good, "last_success_at": None})
+    assert statuses(server.run(), "backup") == {"": "problem"}
+    server.put("backup/report.json", "{")
+    assert statuses(server.run(), "backup") == {"": "unknown"}
+
+
 # -- jobs and units -----------------------------------------------------------------------
 
 

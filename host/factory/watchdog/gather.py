@@ -32,6 +32,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
     Absent,
     Attribution,
+    Backup,
     Certificate,
     Clock,
     Drift,
@@ -116,6 +117,7 @@ def _sources(host: Host) -> dict[str, Source]:
         "merge_queues": bound(merge_queues),
         "paperclip": bound(board),
         "images": bound(images),
+        "backup": bound(backup),
         "certificates": bound(certificates),
         "memory": bound(memory),
         "pressure": bound(pressure),
@@ -247,12 +249,16 @@ def owners(host: Host) -> Mapping[str, Attribution]:
         raise AbsentError("no places to measure are declared (measure.roots)")
     path = Path(host.policy.state_dir, "owners.json")
     if not path.exists():
-        watched = host.now - _watched_since(host)
-        if watched / 3600 < host.policy.limits["measure_age_hours"].raise_at:
+        if _is_new(host, "measure_age_hours"):
             raise AbsentError("not measured yet")
         raise OSError(f"{path} does not exist; did the job that measures the disk ever run?")
     section = Section(_json(path), "owners")
     return {item.text("path"): attribution.from_section(item) for item in section.sections("disks")}
+
+
+def _is_new(host: Host, limit: str) -> bool:
+    """Whether the host is watched for less than the hours of a limit."""
+    return (host.now - _watched_since(host)) / 3600 < host.policy.limits[limit].raise_at
 
 
 def _watched_since(host: Host) -> float:
@@ -527,6 +533,18 @@ def drift(host: Host) -> Drift:
 
 
 # -- host ---------------------------------------------------------------------------------
+
+
+def backup(host: Host) -> Backup:
+    """Return how the last backup ended, where one is declared."""
+    if not host.whole.has("backup"):
+        raise AbsentError("no backup is declared")
+    path = Path(host.policy.data_dir, "backup/report.json")
+    if path.exists():
+        return readings.backup(_json(path))
+    if _is_new(host, "backup_age_hours"):
+        raise AbsentError("no backup was made yet")
+    return Backup("failed", f"{path} does not exist; did the job that makes it ever run?", None)
 
 
 def certificates(host: Host) -> Mapping[str, Fact[Certificate]]:

@@ -323,6 +323,16 @@ CHECKS: tuple[Check, ...] = (
         limit="image_age_days",
     ),
     Check(
+        "backup",
+        "Backup",
+        "factory backup says what is wrong; docs/operations.md tells of a restore",
+        "backup",
+        host.backup,
+        raise_after=(1, 1),
+        unit="hours",
+        limit="backup_age_hours",
+    ),
+    Check(
         "certificate",
         "Certificates",
         "renew it",

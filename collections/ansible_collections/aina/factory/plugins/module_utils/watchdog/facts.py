@@ -264,6 +264,15 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Backup:
+    """How the last backup and the last verification ended, and when a snapshot last was good."""
+
+    state: str
+    detail: str
+    last_success_at: float | None
+
+
+@dataclass(frozen=True)
 class Certificate:
     """A certificate and when it ends."""
 
@@ -403,6 +412,7 @@ class Facts:
     merge_queues: Fact[Mapping[str, Fact[Mapping[str, Any]]]] = NOT_GATHERED
     paperclip: Fact[Paperclip] = NOT_GATHERED
     images: Fact[Mapping[str, Fact[Image]]] = NOT_GATHERED
+    backup: Fact[Backup] = NOT_GATHERED
     certificates: Fact[Mapping[str, Fact[Certificate]]] = NOT_GATHERED
     memory: Fact[Memory] = NOT_GATHERED
     pressure: Fact[Pressure] = NOT_GATHERED

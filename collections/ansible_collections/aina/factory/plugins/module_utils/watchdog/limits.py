@@ -55,6 +55,7 @@ LIMITS: Mapping[str, Limit] = {
     "paperclip_silent_minutes": Limit(60, 60),
     "paperclip_agents_error_count": Limit(1, 0),
     "image_age_days": Limit(14, 14),
+    "backup_age_hours": Limit(50, 50),
     "certificate_days": Limit(14, 21, high_is_bad=False),
     "memory_available_percent": Limit(5, 10, high_is_bad=False, maximum=100),
     "memory_pressure_percent": Limit(10, 5, maximum=100),

@@ -14,6 +14,7 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
     Section,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
+    Backup,
     BoardRun,
     Company,
     Drift,
@@ -159,6 +160,13 @@ def image(values: Any, name: str) -> Image:
         smoke=section.text("smoke", choices=("ok", "failed")),
         detail=section.text("detail", ""),
     )
+
+
+def backup(values: Any) -> Backup:
+    """Read ``backup/report.json``."""
+    section = _document(values, "backup")
+    state = section.text("state", choices=("ok", "incomplete", "failed"))
+    return Backup(state, section.text("detail", ""), _time_or_none(section, "last_success_at"))
 
 
 def company(name: str, dashboard: Any, todo: Any, runs: Any, live: Any) -> Company:

@@ -22,6 +22,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     HOUR,
     Absent,
     Attribution,
+    Backup,
     BoardRun,
     Certificate,
     Clock,
@@ -397,6 +398,7 @@ CASES: Mapping[str, Case] = {
         "image_age_days",
         lambda value, now: {"i": Known(Image("i", now - value * DAY, None, 1, "ok", ""))},
     ),
+    "backup": _limited("backup_age_hours", lambda value, now: Backup("ok", "", now - value * HOUR)),
     "certificate": _limited(
         "certificate_days", lambda value, now: {"c": Known(Certificate("c", now + value * DAY))}
     ),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
     DAY,
     HOUR,
+    Backup,
     Certificate,
     Clock,
     Drift,
@@ -45,6 +46,19 @@ def image(images: Mapping[str, Fact[Image]], context: Context) -> Iterator[Answe
         yield Answer(name, status, detail, round(days, 1), lingers)
 
     return each(images, judge)
+
+
+def backup(backup: Backup, context: Context) -> Iterator[Answer]:
+    """Judge how the last backup ended, and the age of the last good one."""
+    if backup.last_success_at is None:
+        yield Answer("", Status.PROBLEM, f"none has been good yet: {backup.state} {backup.detail}")
+        return
+    hours = (context.now - backup.last_success_at) / HOUR
+    status, lingers = context.by("backup_age_hours", hours)
+    detail = f"the last good one was made {duration(hours * HOUR)} ago"
+    if backup.state != "ok":
+        status, detail = Status.PROBLEM, f"{backup.state}: {backup.detail}; {detail}"
+    yield Answer("", status, detail, round(hours, 1), lingers)
 
 
 def certificate(

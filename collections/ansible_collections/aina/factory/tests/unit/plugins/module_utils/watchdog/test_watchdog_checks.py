@@ -52,6 +52,7 @@ PROMISED: Mapping[str, tuple[float, float, bool]] = {
     "paperclip_silent_minutes": (60, 60, True),
     "paperclip_agents_error_count": (1, 0, True),
     "image_age_days": (14, 14, True),
+    "backup_age_hours": (50, 50, True),
     "certificate_days": (14, 21, False),
     "memory_available_percent": (5, 10, False),
     "memory_pressure_percent": (10, 5, True),
