@@ -448,6 +448,30 @@ def test_a_job_that_failed_and_succeeded_between_two_looks_is_told_once(
     assert "job_failed:tick" not in firing(server.run(2)), "no news the next time"
     server.put("failures/factory-job-tick.service.json", "{")
     assert "job_failed:tick" in firing(server.run())
+    assert "job_failed:tick" not in firing(server.run(4)), "it relapsed, and so takes longer"
+
+    # The note of a failure that was seen by itself comes only afterwards.
+    ended = {"ended_at_seconds": int(server.now), "exit_status": "1", "invocation_id": "i7"}
+    server.put("runs/tick.json", {"result": "exit-code", **ended})
+    assert "job_failed:tick" in firing(server.run())
+    server.put("runs/tick.json", {"result": "success", "ended_at_seconds": int(server.now)})
+    again = {**note, "failed_at_seconds": int(server.now), "invocation_id": "i7"}
+    server.put("failures/factory-job-tick.service.json", again)
+    assert statuses(server.run(), "job_failed") == {"tick": "ok"}
+
+
+def test_failures_from_before_the_first_look_are_no_news(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "RUNS_DIR", str(server.data / "runs"))
+    job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
+    server.others["jobs"] = {"declared": [job]}
+    server.put("runs/tick.json", {"result": "success", "ended_at_seconds": int(START)})
+    note = {"schema": 1, "unit": "factory-job-tick.service", "failed_at_seconds": int(START - DAY)}
+    server.put("failures/factory-job-tick.service.json", note)
+
+    assert statuses(server.run(), "job_failed") == {"tick": "ok"}
+    assert statuses(server.run(), "job_failed") == {"tick": "ok"}
 
 
 # -- Paperclip ----------------------------------------------------------------------------

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -82,8 +81,9 @@ class Host:
     whole: Section
     run: Run
     now: float
-    # When the run before this one looked, if there was one.
+    # When the run before this one looked, if there was one, and the failures it told of.
     last_look_at: float | None = None
+    told_failures: Mapping[str, Sequence[str]] | None = None
     proc: Path = Path("/proc")
     system_run_dir: Path = Path("/run")
     unit_dir: Path = Path(layout.UNIT_DIR)
@@ -325,14 +325,35 @@ def declared_jobs(host: Host) -> Mapping[str, Any]:
         raise AbsentError("no jobs are declared")
     declared = job_model.from_section(host.whole.section("jobs"))
     try:
-        told = report.report(declared, jobs.actual(declared, host.run), host.now)
+        actual = jobs.actual(declared, host.run)
     except observe.ObservationError as error:
         raise OSError(str(error)) from error
-    recent = host.now - _RECENT_FAILURE
-    # The notes count whole seconds.
-    since = recent if host.last_look_at is None else math.floor(host.last_look_at)
-    notes = {layout.job_of(note.name): note for note in _failure_notes(host, since)}
-    return {**told, "failures": {name: note for name, note in notes.items() if name}}
+    failures, told = _news(actual.last_runs, _failure_notes(host), host)
+    return {**report.report(declared, actual, host.now), "failures": failures, "told": told}
+
+
+def _news(
+    last_runs: Mapping[str, Mapping[str, Any]], notes: Iterable[FailedUnit], host: Host
+) -> tuple[dict[str, FailedUnit], dict[str, list[str]]]:
+    """Return the failures of which nobody was told yet, and those that are told by now, by job.
+
+    A note may be written after the look that saw its run fail, or long before the first one.
+    """
+    failures: dict[str, FailedUnit] = {}
+    told: dict[str, list[str]] = {}
+    for name, record in last_runs.items():
+        if record.get("result") not in report.FINE and record.get("invocation_id"):
+            told[name] = [str(record["invocation_id"])]
+    for note in notes:
+        job = layout.job_of(note.name)
+        if job is None:
+            continue
+        known = (host.told_failures or {}).get(job, [])
+        is_old = note.at is not None and host.now - note.at >= _RECENT_FAILURE
+        if note.run not in known and not (host.told_failures is None and is_old):
+            failures[job] = note
+        told[job] = sorted({*told.get(job, []), note.run})
+    return failures, told
 
 
 def units(host: Host) -> tuple[FailedUnit, ...]:
@@ -354,8 +375,9 @@ def units(host: Host) -> tuple[FailedUnit, ...]:
             found[name] = FailedUnit(name, True, at, values.get("Result", "unknown"))
     recent = host.now - _RECENT_FAILURE
     since = recent if host.last_look_at is None else min(recent, host.last_look_at)
-    for unit in _failure_notes(host, since):
-        found.setdefault(unit.name, unit)
+    for unit in _failure_notes(host):
+        if unit.at is None or unit.at >= since:
+            found.setdefault(unit.name, unit)
     return tuple(u for name, u in sorted(found.items()) if not name.startswith(layout.PREFIX))
 
 
@@ -386,17 +408,17 @@ def _systemctl(host: Host, *words: str) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def _failure_notes(host: Host, since: float) -> list[FailedUnit]:
-    """Return the failures that were written down since then, and such as cannot be read."""
+def _failure_notes(host: Host) -> list[FailedUnit]:
+    """Return the newest failure of each unit that was ever written down."""
     notes = []
     for name, document in _documents(Path(host.policy.data_dir, "failures")).items():
         if isinstance(document, Known):
             section = Section(document.value, name)
             at, unit = section.number("failed_at_seconds"), section.text("unit")
-            if at >= since:
-                notes.append(FailedUnit(unit, False, at, section.text("result", "unknown")))
+            run = section.text("invocation_id", "") or str(at)
+            notes.append(FailedUnit(unit, False, at, section.text("result", "unknown"), run))
         else:
-            notes.append(FailedUnit(name, False, None, "the note of it cannot be read"))
+            notes.append(FailedUnit(name, False, None, "the note of it cannot be read", "-"))
     return notes
 
 

@@ -44,7 +44,8 @@ class Memory:
     dead_man_ok_at: float | None = None
     dead_man_error: str = ""
     mounts: Mapping[str, mounts.Memory] = field(default_factory=dict)
-    # None while nobody has counted yet.
+    # Runs of jobs that are told as failed; None, as below, while nobody has looked yet.
+    told_failures: Mapping[str, Sequence[str]] | None = None
     restarts: services.History | None = None
 
     def document(self) -> dict[str, Any]:
@@ -58,6 +59,7 @@ class Memory:
             "finished_at": self.finished_at,
             "dead_man_ok_at": self.dead_man_ok_at,
             "dead_man_error": self.dead_man_error,
+            "told_failures": self.told_failures,
             "restarts": self.restarts,
             "mounts": [mounts.to_document(item) for item in self.mounts.values()],
         }
@@ -89,8 +91,14 @@ def load(path: Path) -> Memory:
         number("dead_man_ok_at"),
         section.text("dead_man_error", ""),
         {item.path: item for item in map(mounts.from_section, section.sections("mounts", ()))},
+        _told_failures(section) if section.has("told_failures") else None,
         _restarts(section) if section.has("restarts") else None,
     )
+
+
+def _told_failures(section: Section) -> Mapping[str, Sequence[str]]:
+    found = section.section("told_failures")
+    return {name: found.strings(name) for name, _value in found.items()}
 
 
 def _restarts(section: Section) -> services.History:

@@ -129,10 +129,15 @@ class Watchdog:
             store.problems.append(f"{error}; silences made here are not honoured")
             return self.policy.silences
 
+    def _host(self, known: memory.Memory) -> gather.Host:
+        return gather.Host(
+            self.policy, self.whole, self.run, self.now, known.finished_at, known.told_failures
+        )
+
     def _facts(self, known: memory.Memory) -> Facts:
         policy = self.policy
         samples = memory.load_samples(policy, self.now)
-        host = gather.Host(policy, self.whole, self.run, self.now, known.finished_at)
+        host = self._host(known)
         given: dict[str, Fact[Any]] = {
             "delivery": Known(known.outbox.delivery())
             if policy.notify.apprise_path
@@ -155,6 +160,8 @@ class Watchdog:
                 facts.services.value, known.restarts, known.finished_at, self.now
             )
             facts = _with(facts, services=Known(told))
+        if isinstance(facts.jobs, Known):
+            known.told_failures = facts.jobs.value.get("told", known.told_failures)
         # What another filesystem held at the same place says nothing of this one.
         begun = {path: item.since or 0.0 for path, item in known.mounts.items()}
         own = {
@@ -185,7 +192,7 @@ class Watchdog:
 
     def _after_repairs(self, facts: Facts, known: memory.Memory) -> Facts:
         """Look again at what was repaired."""
-        host = gather.Host(self.policy, self.whole, self.run, self.now, known.finished_at)
+        host = self._host(known)
         again = {
             "workspaces": lambda: gather.all_workspaces(host),
             "units": lambda: gather.units(host),

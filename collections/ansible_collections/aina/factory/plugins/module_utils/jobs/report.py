@@ -13,6 +13,9 @@ from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job
 from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import PauseFile, Unit
 from ansible_collections.aina.factory.plugins.module_utils.words import iso
 
+# How a run ends that calls for nobody.
+FINE = ("success", "skipped", "replaced")
+
 
 @dataclass(frozen=True)
 class Actual:

@@ -131,12 +131,16 @@ class Engine:
 
 @dataclass(frozen=True)
 class FailedUnit:
-    """A unit that has failed; ``failed`` is its present state, else it has come back since."""
+    """A unit that has failed; ``failed`` is its present state, else it has come back since.
+
+    ``run`` names the run of it that failed, where that is known.
+    """
 
     name: str
     failed: bool
     at: float | None
     result: str
+    run: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils.jobs.report import FINE
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
     HOUR,
     Engine,
@@ -97,7 +98,7 @@ def job_failed(report: Mapping[str, Any], context: Context) -> Iterator[Answer]:
         if last is None and failure is None:
             continue
         status, detail = Status.PROBLEM, f"last run: {last['result']}" if last else "failed"
-        if last is not None and last["result"] not in ("success", "skipped", "replaced"):
+        if last is not None and last["result"] not in FINE:
             detail += f", exit status {last['exit_status']}, at {last['ended_at']}"
         elif failure is not None:
             when = "" if failure.at is None else f" {duration(context.now - failure.at)} ago"
