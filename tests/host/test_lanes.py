@@ -120,6 +120,26 @@ def test_a_transcript_is_bounded_and_keeps_no_secret(tmp_path: Path) -> None:
     assert path.stat().st_size < 500
 
 
+def test_an_event_that_is_nested_too_deeply_is_plain_text(tmp_path: Path) -> None:
+    path = tmp_path / "transcript.jsonl"
+    with transcript.Writer(path, 1 << 20) as writer:
+        writer.write(b'{"a":' + b"[" * 200_000)
+        writer.write(b'{"type": "turn.started"}')
+
+    assert [event["type"] for event in transcript.events(path)] == ["stderr", "turn.started"]
+
+
+def test_a_transcript_that_cannot_be_written_stops_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        transcript.Writer(tmp_path / "transcript.jsonl", 1000) as writer,
+    ):
+        monkeypatch.setattr(writer, "_file", full)
+        assert [bool(writer.write(b"x")) for _ in range(2)] == [True, False]
+
+
 def test_an_endless_line_comes_in_pieces() -> None:
     lines = transcript.Lines()
     pieces = [*lines.feed(b"x" * (3 << 20) + b"y"), *lines.end()]

@@ -335,7 +335,7 @@ def _events(directory: Path, *, follow: bool) -> Iterator[dict[str, Any]]:
                 if not line.endswith(b"\n"):
                     break
                 position += len(line)
-                with suppress(ValueError):
+                with suppress(ValueError, RecursionError):
                     yield json.loads(line)
         if ended:
             return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+_log = logging.getLogger(__name__)
 _LINE_MAX_BYTES = 1 << 20
 # What looks like a secret is none of a transcript's business, wherever it came from.
 _SECRET = re.compile(
@@ -59,8 +62,9 @@ class Writer:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """Have everything on disk."""
-        os.fsync(self._file.fileno())
+        """Have everything on disk that can be."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._file.fileno())
         self._file.close()
 
     def write(self, line: bytes) -> bytes:
@@ -75,14 +79,20 @@ class Writer:
             self._full = True
             text = b'{"type":"lane","what":"the transcript is full; the rest is left out"}\n'
         self._left -= len(text)
-        self._file.write(text)
+        try:
+            self._file.write(text)
+        except OSError as error:
+            # The rest is still read, and the lane's work is taken.
+            self._full = True
+            _log.warning("%s cannot be written: %s", self._file.name, error)
         return text
 
 
 def _is_event(text: bytes) -> bool:
+    # Deep nesting is no value that Python could not read: it is too deep.
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -93,7 +103,7 @@ def events(path: Path) -> Iterator[dict[str, Any]]:
             for line in file:
                 try:
                     event = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(event, dict):
                     yield event

@@ -2,12 +2,11 @@
 
 A frame is a line ``LANE1 <kind> <bytes>`` and that many bytes, a tar archive. Whatever the
 agent writes in between breaks the stream; then the lane has no result. What is in an archive
-is only ever data: git judges the bundle.
+is only ever data, and never more of it than was sent: git judges the bundle.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import tarfile
@@ -88,18 +87,35 @@ class Reader:
 
 
 def _unpack(content: bytes, *, is_final: bool) -> Handover:
-    parts: dict[str, bytes] = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            for member in archive:
-                stream = archive.extractfile(member) if member.isreg() else None
-                if stream is None or member.name not in (RESULT, BUNDLE, SESSIONS):
-                    raise FrameError(f"the result holds {member.name!r}, which has no place in it")
-                parts[member.name] = stream.read()
+        parts = _members(memoryview(content))
         text = parts.get(RESULT, b"{}")
         result = json.loads(text) if len(text) <= _RESULT_MAX_BYTES else None
-    except (tarfile.TarError, ValueError, EOFError) as error:
+    except (tarfile.TarError, ValueError, RecursionError) as error:
         raise FrameError(f"the result cannot be read: {error}") from None
     if not isinstance(result, dict):
         raise FrameError("result.json is no JSON object of a reasonable size")
     return Handover(is_final, result, parts.get(BUNDLE, b""), parts.get(SESSIONS, b""))
+
+
+def _members(archive: memoryview) -> dict[str, bytes]:
+    """Return the members of an archive of plain files, each at most once.
+
+    :class:`tarfile.TarFile` would follow whatever else a header can say: a file with holes is as
+    large as it claims to be, one header may send for the next without end, or back to the first.
+    """
+    parts: dict[str, bytes] = {}
+    while len(archive) >= tarfile.BLOCKSIZE and any(archive[: tarfile.BLOCKSIZE]):
+        header = archive[: tarfile.BLOCKSIZE].tobytes()
+        member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+        if not is_plain or member.name not in {RESULT, BUNDLE, SESSIONS} - parts.keys():
+            raise FrameError(f"the result holds {member.name!r}, which has no place in it")
+        start, end = tarfile.BLOCKSIZE, tarfile.BLOCKSIZE + member.size
+        if not start <= end <= len(archive):
+            raise FrameError(f"the result cannot be read: {member.name} is cut off")
+        parts[member.name] = archive[start:end].tobytes()
+        archive = archive[end + -member.size % tarfile.BLOCKSIZE :]
+    if any(archive[: tarfile.BLOCKSIZE]):
+        raise FrameError("the result cannot be read: it is cut off")
+    return parts

@@ -253,6 +253,45 @@ def test_whatever_else_is_written_there_breaks_the_result(stream: bytes, words: 
         reader.end()
 
 
+def sparse(size_bytes: int) -> bytes:
+    """Return a header of GNU tar for a file that is one hole."""
+    member = tarfile.TarInfo("lane.bundle")
+    member.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"%011o\0%011o\0" % (size_bytes, 0)
+    header[483:495] = b"%011o\0" % size_bytes
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def member(name: str, content: bytes = b"", **fields: Any) -> bytes:
+    """Return a member as it stands in an archive, with what its header claims."""
+    info = tarfile.TarInfo(name)
+    for key, value in {"size": len(content), **fields}.items():
+        setattr(info, key, value)
+    return info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (sparse(1 << 40), "has no place in it"),
+        (member("lane.bundle", size=1 << 40), "is cut off"),
+        (member("lane.bundle", size=-512), "is cut off"),
+        (member("lane.bundle") * 2, "has no place in it"),
+        (member("x", b"14 size=1048576\n", type=tarfile.XHDTYPE) * 5000, "has no place in it"),
+        (member("x", type=tarfile.GNUTYPE_LONGNAME) * 5000, "has no place in it"),
+        (member("result.json", b"[" * 60_000), "cannot be read"),
+        (member("result.json", b"{}" + b" " * 70_000), "no JSON object of a reasonable size"),
+    ],
+)
+def test_a_frame_is_never_more_than_what_was_sent(content: bytes, words: str) -> None:
+    stream = b"LANE1 result %d\n" % len(content) + content
+    with pytest.raises(frames.FrameError, match=words):
+        list(frames.Reader(1 << 24).feed(stream))
+
+
 def permit(**changes: Any) -> gateway.Permit:
     values = {
         "lane": "demo-7-0a1b2c3d",
