@@ -103,6 +103,7 @@ class Lane:
     name: str = ""
     _ended_by: str = field(default="", init=False)
     _broken: str = field(default="", init=False)
+    _unwritten: str = field(default="", init=False)
     _final: frames.Handover | None = field(default=None, init=False)
     _last_sign: float = field(default_factory=time.monotonic, init=False)
     _shown: float = field(default_factory=time.monotonic, init=False)
@@ -381,7 +382,9 @@ class Lane:
         if now - self._shown >= _SHOW_SECONDS:
             self._shown = now
             heard = time.time() - (now - self._last_sign)
-            self._state("running", last_output_at=documents.moment(heard))
+            # A full disk is no reason to leave the lane alone.
+            with contextlib.suppress(OSError):
+                self._state("running", last_output_at=documents.moment(heard))
 
     def _due(self, deadline: float) -> str:
         if self._broken:
@@ -428,16 +431,25 @@ class Lane:
         for line in lines:
             written = writer.write(line)
             if self.task.listener is not None and written:
-                with contextlib.suppress(OSError):
+                # Of an event that can be kept, not all can be shown.
+                with contextlib.suppress(OSError, ValueError, RecursionError):
                     self.task.listener(written)
 
     def _take(self, reader: frames.Reader, chunk: bytes) -> None:
+        """Take a piece of the frames; whatever is wrong with it, the pipe is drained to its end."""
         try:
             for handover in reader.feed(chunk):
+                self._final = handover if handover.is_final else self._final
                 self._keep(handover)
         except frames.FrameError as error:
-            # The pipe is still drained to its end.
             self._broken = str(error)
+        except OSError as error:
+            # A later frame holds all that is in this one.
+            self._unwritten = f"what it handed over cannot be written: {error}"
+            _log.warning("lane %s: %s", self.name, self._unwritten)
+        except Exception as error:
+            # Whatever a lane sends, it does not end the thread that reads it.
+            self._broken = f"the result cannot be read: {type(error).__name__}"
 
     def _keep(self, handover: frames.Handover) -> None:
         """Have what was handed over on disk before anything else happens."""
@@ -449,8 +461,7 @@ class Lane:
                     file.flush()
                     os.fsync(file.fileno())
                 candidate.replace(self.directory / name)
-        if handover.is_final:
-            self._final = handover
+        self._unwritten = ""
 
     def _last_rites(self, box: engine.Box) -> None:
         """Make sure that no container is left, rescuing what it holds if its end was not seen."""
@@ -483,10 +494,16 @@ class Lane:
     def _conclude(
         self, status: int | None, assigned: Assignment, asked_at: float, started_at: float
     ) -> dict[str, Any]:
-        work, trouble = self._collect(assigned.start)
+        start, final = assigned.start, self._final
+        if final and not final.bundle and outcome.is_untouched(final.result, start.base):
+            # It has taken back what it had committed when it was last looked at.
+            (self.directory / BUNDLE).unlink(missing_ok=True)
+        work, trouble = self._collect(start)
         lines = gateway_lines(self.directory)
         model = outcome.model_of(lines)
-        final = self._final
+        unkept = self._unwritten
+        if final is not None and not unkept:
+            unkept = outcome.unkept(final.result, work.head if work else start.base)
         evidence = outcome.Evidence(
             exit_status=status,
             ended_by=self._ended_by,
@@ -496,8 +513,12 @@ class Lane:
             model=model,
             has_result=final is not None,
             unresolved=_unresolved(assigned, work),
+            unkept=unkept,
         )
         name, detail = outcome.decide(evidence)
+        beside = outcome.texts(final.result.get("beside")) if final and work else []
+        if beside:
+            detail += f"; beside it in {BUNDLE}: {', '.join(beside)}"
         return {
             **self._head(),
             **assigned.document(),
@@ -592,7 +613,8 @@ class Lane:
                 left = [item for item in self._left(before) if item in left]
         except engine.EngineError as error:
             left = [{"kind": "unknown", "name": str(error)}]
-        record_residue(self.settings, self.name, left)
+        with contextlib.suppress(OSError):
+            record_residue(self.settings, self.name, left)
         return left
 
     def _left(self, before: dict[str, set[str]]) -> list[dict[str, Any]]:
@@ -608,7 +630,6 @@ def rescued(lane: Lane, frame: bytes) -> None:
     with contextlib.suppress(frames.FrameError):
         for handover in reader.feed(frame):
             lane._keep(handover)
-            lane._final = None
 
 
 def record_residue(settings: Settings, lane: str, left: list[dict[str, Any]]) -> None:

@@ -5,16 +5,24 @@ An agent that says it failed is believed; one that says it did well is not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils import words
+
 NO_CHANGE, CHANGED = "no_change", "changed"
 FAILED_TURN, TIMEOUT, IDLE, OOM = "failed_turn", "timeout", "idle", "oom"
 BUDGET, POLICY, INTERRUPTED, FAILED = "budget", "policy", "interrupted", "failed"
+# All went well but the handing over: there is work that did not come out, or not where it belongs.
+INCOMPLETE = "incomplete"
 # After these the work is pushed: it is whole. After the others the bundle is kept for a resume.
 DELIVERED = frozenset({CHANGED})
 GOOD = frozenset({NO_CHANGE, CHANGED})
+_COMMIT = re.compile(r"[0-9a-f]{40}\Z")
+# Of what a lane says of itself.
+_WORDS_MAX_COUNT, _WORDS_MAX_LENGTH = 20, 500
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Evidence:
     ``ended_by`` is why the supervisor ended it (timeout, idle, stop), or empty. ``broken``
     says what was wrong with the handed-over result. ``oom_kill_count`` counts as the kernel
     did, ``exit_status`` is the container's or ``None`` when nobody saw its end. ``unresolved``
-    says what of a conflict is left.
+    says what of a conflict is left, ``unkept`` what of the work did not come out.
     """
 
     exit_status: int | None
@@ -65,16 +73,59 @@ class Evidence:
     model: Model
     has_result: bool
     unresolved: str = ""
+    unkept: str = ""
+
+
+def is_untouched(result: Mapping[str, Any], base: str) -> bool:
+    """Whether a lane's last frame says that it stands where it began, with nothing left over."""
+    return result.get("head") == base and not _not_whole(result)
+
+
+def unkept(result: Mapping[str, Any], expected: str) -> str:
+    """Say what of a lane's work did not come out; empty when its last frame says that all did.
+
+    ``expected`` is the commit that was taken, or without a bundle the one where it began. A frame
+    that says nothing of its repository proves nothing.
+    """
+    found = _not_whole(result)
+    head = result.get("head")
+    if isinstance(head, str) and _COMMIT.match(head) and head != expected:
+        found.append(f"it stands at {head[:12]}, and what came out at {expected[:12]}")
+    return "not handed over: " + "; ".join(found) if found else ""
+
+
+def _not_whole(result: Mapping[str, Any]) -> list[str]:
+    found = texts(result.get("trouble"))
+    head, dirty = result.get("head"), result.get("dirty_count")
+    if not isinstance(head, str) or not _COMMIT.match(head):
+        found.append("its result does not say where its work stands")
+    if isinstance(dirty, bool) or not isinstance(dirty, int) or (dirty != 0 and not found):
+        found.append("its result does not say that all is committed")
+    return found
+
+
+def texts(value: object) -> list[str]:
+    """Return the words of a list that a lane has written, few and short and fit to be shown."""
+    given = value if isinstance(value, list) else []
+    return [words.printable(str(item)[:_WORDS_MAX_LENGTH]) for item in given[:_WORDS_MAX_COUNT]]
 
 
 def decide(evidence: Evidence) -> tuple[str, str]:
     """Return the outcome and a sentence on it.
 
-    Broken frames come first: whoever writes into the result is not believed in anything.
+    Broken frames come first: whoever writes into the result is not believed in anything. An end
+    is good only when all that was done came out.
     """
-    model = evidence.model
     if evidence.broken:
         return POLICY, evidence.broken
+    name, detail = _ended(evidence)
+    if evidence.unkept and name in GOOD:
+        return INCOMPLETE, evidence.unkept
+    return name, "; ".join(filter(None, (detail, evidence.unkept)))
+
+
+def _ended(evidence: Evidence) -> tuple[str, str]:
+    model = evidence.model
     if evidence.ended_by == TIMEOUT:
         return TIMEOUT, "it was ended at its time limit"
     if evidence.ended_by == IDLE:

@@ -445,10 +445,48 @@ GOOD = outcome.Evidence(
         ({"model": replace(GOOD.model, last_verdict="rate")}, "policy"),
         ({"model": replace(GOOD.model, last_verdict="model")}, "policy"),
         ({"unresolved": "main is not merged"}, "failed_turn"),
+        ({"unkept": "b.txt"}, "incomplete"),
+        ({"unkept": "b.txt", "commits_count": 0}, "incomplete"),
+        ({"unkept": "b.txt", "ended_by": "timeout"}, "timeout"),
     ],
 )
 def test_the_outcome_follows_from_evidence(changes: dict[str, Any], expected: str) -> None:
     assert outcome.decide(replace(GOOD, **changes))[0] == expected
+
+
+BASE, HEAD = "0" * 39 + "a", "0" * 39 + "b"
+WHOLE = {"head": HEAD, "dirty_count": 0, "trouble": []}
+
+
+@pytest.mark.parametrize(
+    ("result", "taken", "words"),
+    [
+        (WHOLE, HEAD, ""),
+        ({**WHOLE, "head": BASE}, BASE, ""),
+        # The bundle was not made, or holds something else.
+        (WHOLE, BASE, "it stands at 000000000000, and what came out at 000000000000"),
+        ({}, BASE, "does not say where its work stands"),
+        ({**WHOLE, "head": ["x"]}, HEAD, "does not say where its work stands"),
+        ({"head": HEAD}, HEAD, "does not say that all is committed"),
+        ({**WHOLE, "dirty_count": False}, HEAD, "does not say that all is committed"),
+        ({**WHOLE, "dirty_count": 2}, HEAD, "does not say that all is committed"),
+        ({**WHOLE, "trouble": ["b\x1b[2J is not committed"]}, HEAD, r"b\x1b[2J is not committed"),
+    ],
+)
+def test_nothing_came_out_is_believed_only_when_it_is_said(
+    result: dict[str, Any], taken: str, words: str
+) -> None:
+    found = outcome.unkept(result, taken)
+    assert words in found
+    assert bool(words) == bool(found)
+
+
+def test_what_a_lane_says_of_itself_is_few_words() -> None:
+    found = outcome.unkept({**WHOLE, "trouble": ["x" * 10_000] * 10_000}, HEAD)
+    assert len(found) < 20_000
+    assert outcome.is_untouched({**WHOLE, "head": BASE}, BASE)
+    assert not outcome.is_untouched(WHOLE, BASE)
+    assert not outcome.is_untouched({"head": BASE}, BASE)
 
 
 def test_the_model_is_summed_from_the_gateways_log() -> None:
