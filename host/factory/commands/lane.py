@@ -389,7 +389,9 @@ def _reap(settings: Settings, lock_directory: Path, arguments: argparse.Namespac
     except engine.EngineError as error:
         return Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
     rows = [f"{step['verb']} {step['lane']} ({step['why']})" for step in document["steps"]]
-    rows += [f"forget {name}" for name in document["expired"]]
+    lost = document["given_up"]
+    rows += [f"forget {name}" for name in document["expired"] if name not in lost]
+    rows += [f"give up the undelivered work of {name} (lanes.keep_total_mib)" for name in lost]
     rows += [f"failed: {words}" for words in document["failures"]]
     failed = bool(document["failures"])
     return Outcome(

@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
+from ansible_collections.aina.factory.plugins.module_utils import documents, words
 from ansible_collections.aina.factory.plugins.module_utils.lanes import identity, outcome, reaper
 from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import Settings
 from factory.lanes import assignment, delivery, engine, processes, room, supervisor, wicket
 
 LOCK = "factory-lanes-reaper.lock"
+# Among the differences that are alerts: undelivered work that is gone, told for a day.
+_GIVEN_UP, _TOLD_SECONDS = "work", 86400.0
 _log = logging.getLogger(__name__)
 
 
@@ -69,14 +71,21 @@ def reap(settings: Settings, lock_directory: Path, *, dry_run: bool) -> dict[str
                 _carry_out(settings, lock_directory, step)
             except (engine.EngineError, OSError) as error:
                 failures.append(f"{step.lane}: {error}")
-    expired = _expired(settings)
+    kept = _kept(settings)
+    expired = reaper.expired(kept, time.time(), settings.keep_seconds, settings.keep_total_bytes)
+    given_up = [item.lane for item in kept if item.is_unsaved and item.lane in expired]
     if not dry_run:
         for name in expired:
-            _forget(settings, name)
+            if name not in given_up:
+                _forget(settings, name)
+        for item in kept:
+            if item.lane in given_up:
+                _give_up(settings, item)
         _review_residue(settings)
     return {
         "steps": [vars(step) for step in steps],
         "expired": expired,
+        "given_up": given_up,
         "failures": failures,
         "changed": bool(steps or expired),
     }
@@ -147,13 +156,33 @@ def _finish(settings: Settings, lock_directory: Path, step: reaper.Step) -> None
     lane._finish(result)
 
 
-def _expired(settings: Settings) -> list[str]:
+def _kept(settings: Settings) -> list[reaper.Kept]:
+    paths = list(Path(settings.state_dir).glob(f"*/{supervisor.RESULT}"))
+    results = {path.parent.name: documents.read(path) or {} for path in paths}
+    superseded = reaper.superseded(results)
     kept = []
-    for path in Path(settings.state_dir).glob(f"*/{supervisor.RESULT}"):
+    for path in paths:
+        lane, result = path.parent.name, results[path.parent.name]
         with contextlib.suppress(OSError):
+            has_work = bool(result.get("head")) or (path.parent / supervisor.BUNDLE).exists()
+            is_unsaved = has_work and not result.get("pull_request") and lane not in superseded
             size = sum(item.stat().st_blocks * 512 for item in path.parent.iterdir())
-            kept.append(reaper.Kept(path.parent.name, path.stat().st_mtime, size))
-    return reaper.expired(kept, time.time(), settings.keep_seconds, settings.keep_total_bytes)
+            kept.append(reaper.Kept(lane, path.stat().st_mtime, size, is_unsaved))
+    return kept
+
+
+def _give_up(settings: Settings, item: reaper.Kept) -> None:
+    """Make room where even undelivered work alone is too much; its result stays and says so."""
+    name, why = item.lane, "undelivered work is over lanes.keep_total_mib"
+    what = f"{words.size(item.size_bytes)} of lane {name}, given up: {why}"
+    _log.warning("%s", what)
+    path = Path(settings.state_dir, identity.checked(name), supervisor.RESULT)
+    result = documents.read(path) or {"lane": name, "outcome": outcome.FAILED}
+    _forget(settings, name)
+    path.parent.mkdir(mode=0o750)
+    detail = f"{result.get('detail', '')}; its work was given up: {why}"
+    documents.replace(path, {**result, "head": "", "detail": detail})
+    supervisor.record_residue(settings, name, [{"kind": _GIVEN_UP, "name": name, "what": what}])
 
 
 def _forget(settings: Settings, name: str) -> None:
@@ -167,17 +196,19 @@ def _forget(settings: Settings, name: str) -> None:
 
 
 def _review_residue(settings: Settings) -> None:
-    """Forget differences that are gone, so that an alert ends when its cause does."""
+    """Forget differences that are gone, so that an alert ends when its cause does, or is told."""
     path = Path(settings.state_dir, supervisor.RESIDUE)
     known = list((documents.read(path) or {}).get("differences") or [])
     if not known:
         return
     now = engine.snapshot(Path(settings.run_dir))
+    told = documents.moment(time.time() - _TOLD_SECONDS)
     left = [
         item
         for item in known
         # What could not be looked at then is looked at with each lane that ends.
-        if item.get("kind") in now and item.get("name") in now[str(item["kind"])]
+        if (item.get("kind") in now and item.get("name") in now[str(item["kind"])])
+        or (item.get("kind") == _GIVEN_UP and str(item.get("since")) > told)
     ]
     if left != known:
         at = documents.moment(time.time())

@@ -637,7 +637,7 @@ def record_residue(settings: Settings, lane: str, left: list[dict[str, Any]]) ->
     path, at = Path(settings.state_dir, RESIDUE), documents.moment(time.time())
     known = list((documents.read(path) or {}).get("differences") or [])
     known += [
-        {**item, "what": f"{item['kind']} {item['name']} of lane {lane}", "lane": lane, "since": at}
+        {"what": f"{item['kind']} {item['name']} of lane {lane}", **item, "lane": lane, "since": at}
         for item in left
     ]
     documents.replace(path, {"differences": known[-200:], "checked_at": at})

@@ -78,22 +78,50 @@ def _number(text: str) -> float | None:
 
 @dataclass(frozen=True)
 class Kept:
-    """A finished lane's directory."""
+    """A finished lane's directory; ``is_unsaved`` says that it holds work which is nowhere else."""
 
     lane: str
     finished_at: float
     size_bytes: int
+    is_unsaved: bool = False
 
 
 def expired(kept: Sequence[Kept], now: float, keep_seconds: float, total_bytes: int) -> list[str]:
-    """Return the lanes whose directories go: too old, or too much in total, oldest first."""
-    going: list[str] = []
+    """Return the lanes whose directories go: too old, or too much in total.
+
+    Work that is nowhere else never grows too old, and of the room it has the first share. Where
+    there is too much, the largest goes, so that few do.
+    """
+    unsaved = [item for item in kept if item.is_unsaved]
+    others = [item for item in kept if not item.is_unsaved]
+    old = [item for item in others if now - item.finished_at > keep_seconds]
+    given_up = _over(unsaved, total_bytes)
+    left = total_bytes - sum(item.size_bytes for item in unsaved if item not in given_up)
+    large = _over([item for item in others if item not in old], left)
+    return [item.lane for item in (*old, *large, *given_up)]
+
+
+def _over(kept: Sequence[Kept], total_bytes: int) -> list[Kept]:
+    """Return what goes until the rest fits: the largest, and of the same size the oldest."""
+    going: list[Kept] = []
     left = sum(item.size_bytes for item in kept)
-    for item in sorted(kept, key=lambda item: item.finished_at):
-        if now - item.finished_at > keep_seconds or left > total_bytes:
-            going.append(item.lane)
-            left -= item.size_bytes
+    for item in sorted(kept, key=lambda item: (-item.size_bytes, item.finished_at)):
+        if left <= total_bytes:
+            break
+        going.append(item)
+        left -= item.size_bytes
     return going
+
+
+def superseded(results: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the lanes whose work went on in another that was delivered, by name of the lane."""
+    done: set[str] = set()
+    for result in results.values():
+        earlier = str(result.get("resumes") or "") if result.get("pull_request") else ""
+        while earlier and earlier not in done:
+            done.add(earlier)
+            earlier = str(results.get(earlier, {}).get("resumes") or "")
+    return done
 
 
 def residue(

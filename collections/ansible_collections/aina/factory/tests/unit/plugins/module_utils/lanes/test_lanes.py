@@ -597,6 +597,45 @@ def test_old_results_go_and_then_the_oldest_until_the_rest_fits() -> None:
     assert reaper.expired(kept, 100.0, 1000.0, 40) == []
 
 
+@pytest.mark.parametrize(
+    ("large", "total_bytes", "gone"),
+    [
+        (reaper.Kept("large", 99.0, 5000), 1000, ["large"]),
+        (reaper.Kept("large", 99.0, 5000, is_unsaved=True), 1000, ["large"]),
+        # Its work is nowhere else, and there is room for it.
+        (reaper.Kept("large", 1.0, 900, is_unsaved=True), 1000, ["n0", "n1", "n2", "n3"]),
+        (reaper.Kept("large", 1.0, 100), 1000, []),
+    ],
+)
+def test_one_large_lane_takes_no_work_of_others_along(
+    large: reaper.Kept, total_bytes: int, gone: list[str]
+) -> None:
+    kept = [reaper.Kept(f"n{index}", 10.0 + index, 20) for index in range(9)]
+    assert reaper.expired([*kept, large], 100.0, 1000.0, total_bytes) == gone
+
+
+def test_undelivered_work_outlives_its_time_and_what_was_delivered() -> None:
+    kept = [
+        reaper.Kept("delivered", 99.0, 10),
+        reaper.Kept("old", 1.0, 10, is_unsaved=True),
+        reaper.Kept("new", 98.0, 20, is_unsaved=True),
+    ]
+    assert reaper.expired(kept, 100.0, 50.0, 40) == []
+    assert reaper.expired(kept, 100.0, 50.0, 30) == ["delivered"]
+    assert reaper.expired(kept, 100.0, 50.0, 29) == ["new"]
+
+
+def test_work_that_went_on_and_was_delivered_is_saved() -> None:
+    results: dict[str, dict[str, Any]] = {
+        "a": {},
+        "b": {"resumes": "a"},
+        "c": {"resumes": "b", "pull_request": {"number": 1}},
+        "d": {"resumes": "e", "pull_request": None},
+        "x": {"resumes": "x", "pull_request": {"number": 2}},
+    }
+    assert reaper.superseded(results) == {"a", "b", "x"}
+
+
 def test_residue_is_what_was_not_there_before() -> None:
     before = {"volume": {"a"}, "overlay": {"x"}}
     after = {"volume": {"a", "b"}, "overlay": set(), "container": {"c"}}

@@ -1,0 +1,62 @@
+"""What the reaper keeps of finished lanes, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.lanes import settings
+from factory.lanes import engine, reaping
+
+LOST, DELIVERED, REFUSED = (f"demo-{number}-0a1b2c3d" for number in (1, 2, 3))
+
+
+def known(directory: Path, **values: Any) -> settings.Settings:
+    project = {"name": "demo", "repository": "factory/demo"}
+    places = {f"{name}_dir": str(directory / name) for name in ("state", "run", "mirror")}
+    section = {"github": {"login": {"method": "gh"}}, "projects": [project], "git_user": ""}
+    return settings.from_section(Section({**section, **places, **values}, "lanes"))
+
+
+def finished(directory: Path, name: str, size_bytes: int, **result: Any) -> None:
+    place = directory / "state" / name
+    place.mkdir(parents=True)
+    text = json.dumps({"lane": name, "project": "demo", "detail": "it ended", **result})
+    (place / "result.json").write_text(text)
+    (place / "lane.bundle").write_bytes(b"x" * size_bytes)
+
+
+def test_undelivered_work_is_given_up_last_and_never_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine, "lanes", list)
+    monkeypatch.setattr(engine, "snapshot", lambda _run_dir: {"container": set()})
+    finished(tmp_path, LOST, 3 << 19, outcome="interrupted", head="0" * 40, pull_request=None)
+    finished(tmp_path, DELIVERED, 1 << 19, outcome="changed", pull_request={"number": 1})
+    finished(tmp_path, REFUSED, 1 << 12, outcome="policy", head="")
+
+    enough = reaping.reap(known(tmp_path, keep_total_mib=2), tmp_path, dry_run=False)
+    first = reaping.reap(known(tmp_path, keep_total_mib=1), tmp_path, dry_run=True)
+    reaping.reap(known(tmp_path, keep_total_mib=1), tmp_path, dry_run=False)
+
+    # What was delivered is at GitHub.
+    assert (enough["expired"], enough["given_up"]) == ([DELIVERED], [])
+    assert (first["expired"], first["given_up"]) == ([LOST], [LOST])
+    left = {path.relative_to(tmp_path / "state").as_posix() for path in tmp_path.glob("state/*/*")}
+    assert left == {f"{LOST}/result.json", f"{REFUSED}/result.json", f"{REFUSED}/lane.bundle"}
+    result = json.loads((tmp_path / "state" / LOST / "result.json").read_text())
+    assert (result["outcome"], result["head"]) == ("interrupted", "")
+    assert result["detail"].startswith("it ended; its work was given up")
+    assert "given up" in caplog.text
+    residue = json.loads((tmp_path / "state/residue.json").read_text())
+    assert residue["differences"][0]["what"].startswith(f"1.5 MiB of lane {LOST}, given up")
+    # It is told for a day.
+    residue["differences"][0]["since"] = "2020-01-01T00:00:00Z"
+    (tmp_path / "state/residue.json").write_text(json.dumps(residue))
+    again = reaping.reap(known(tmp_path, keep_total_mib=1), tmp_path, dry_run=False)
+    assert again["expired"] == []
+    assert json.loads((tmp_path / "state/residue.json").read_text())["differences"] == []
