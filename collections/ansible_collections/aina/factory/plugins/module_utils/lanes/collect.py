@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.aina.factory.plugins.module_utils.guarded import matching
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
 
 FETCH_SECONDS = 600.0
@@ -211,14 +212,5 @@ def _pull(number: int) -> str:
 
 
 def guarded(paths: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Return the paths under guard: a directory's with a slash at its end, a file of that name anywhere."""
-    found = []
-    for path in paths:
-        for pattern in patterns:
-            inside = pattern.endswith("/") and (
-                path.startswith(pattern) or f"/{pattern}" in f"/{path}"
-            )
-            if inside or path == pattern or path.endswith(f"/{pattern}"):
-                found.append(path)
-                break
-    return found
+    """Return the paths under guard."""
+    return matching(tuple(patterns), paths)

@@ -33,7 +33,6 @@ CODEX: Mapping[str, Any] = {
     "instructions": ".codex/AGENTS.md",
     "sessions": ".codex/sessions",
     "session_event": {"type": "thread.started", "field": "thread_id"},
-    "guarded_paths": [".codex/", "AGENTS.md"],
     "route": {
         "path": "/v1/responses",
         "upstream": "https://api.openai.com",
@@ -86,7 +85,7 @@ class Engine:
     """One agent; ``home`` names the template in the image, paths are below the lane's home.
 
     ``model`` and ``effort`` are those of a project that names none, ``guarded_paths`` what in a
-    repository steers this agent.
+    repository steers this agent besides what is known to steer any.
     """
 
     name: str

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils import projects
+from ansible_collections.aina.factory.plugins.module_utils import guarded, projects
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
@@ -200,7 +200,7 @@ def _project(section: Section, known: Mapping[str, Engine]) -> LaneProject:
         models=(model, *section.strings("models", ())),
         effort=section.matching("effort", _MODEL, "be a word such as high", engine.effort),
         limits=_limits(section),
-        guarded_paths=tuple(section.strings("guarded_paths", (".github/", *steering))),
+        guarded_paths=(*guarded.STANDARD, *steering, *section.strings("guarded_paths", ())),
         guarded_label=section.text("guarded_label", "guarded-paths"),
         draft=section.boolean("draft", False),
         dispatch=_dispatch(section.section("dispatch", {})),

@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from ansible_collections.aina.factory.plugins.module_utils import guarded
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
@@ -96,7 +97,7 @@ class Policy:
     priority_labels: tuple[str, ...] = ()
     repair_labels: tuple[str, ...] = ("repair",)
     conflict_label: str = "conflict"
-    guarded_paths: tuple[str, ...] = (".github/",)
+    guarded_paths: tuple[str, ...] = guarded.STANDARD
     guarded_label: str = "approved-by-human"
     revert_label: str = "intentional-revert"
     stale_revert_guard: bool = True

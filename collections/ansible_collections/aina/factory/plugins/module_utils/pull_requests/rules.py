@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from ansible_collections.aina.factory.plugins.module_utils.guarded import matches
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import checks
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
@@ -176,14 +177,6 @@ def _approved(policy: Policy, pull: PullRequest) -> bool:
         policy.guarded_label in pull.labels
         and giver.by_person
         and giver.actor not in ("", pull.author, *policy.duplicates.agents)
-    )
-
-
-def matches(patterns: tuple[str, ...], path: str) -> bool:
-    """Whether path is one of the patterns, or lies under one that ends with a slash."""
-    return any(
-        path.startswith(pattern) if pattern.endswith("/") else path == pattern
-        for pattern in patterns
     )
 
 

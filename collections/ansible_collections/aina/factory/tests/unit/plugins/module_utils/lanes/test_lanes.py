@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils import guarded
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
 )
 from ansible_collections.aina.factory.plugins.module_utils.lanes import (
     admission,
-    collect,
     container,
     engines,
     frames,
@@ -197,10 +197,13 @@ def test_a_project_has_its_agents_model_and_guards_what_steers_any_agent() -> No
     own |= {"environment": {"SMALL": "{model}", "EFFORT": "{effort}"}, "route": MESSAGES}
     (other,) = settings(engines={"x": own}, project={"engine": "x"}).projects
     (named,) = settings(engines={"x": own}, project={"engine": "x", "model": "m-2"}).projects
+    (more,) = settings(project={"guarded_paths": ["deploy/"]}).projects
 
     assert (codex.model, codex.effort) == ("gpt-5.5", "high")
     assert (other.model, other.models, named.models) == ("m-1", ("m-1",), ("m-2",))
-    assert other.guarded_paths == (".github/", ".codex/", ".x/", "AGENTS.md")
+    assert set(other.guarded_paths) == {*guarded.STANDARD, ".x/"}
+    # A project adds to that, and takes nothing from it.
+    assert set(more.guarded_paths) == {*guarded.STANDARD, "deploy/"}
     environment = container.creation(named, place())["Env"]
     assert {"SMALL=m-2", "EFFORT=high"} < set(environment)
     with pytest.raises(ConfigurationError, match=r"model is ''; it must be a model's name"):
@@ -525,21 +528,6 @@ def test_a_lane_waits_for_what_it_needs(load: admission.Load, code: str, words: 
     assert found is not None
     assert found.code == code
     assert words in found.words
-
-
-def test_paths_under_guard_are_found_at_any_depth() -> None:
-    paths = [
-        ".github/workflows/a.yml",
-        "docs/AGENTS.md",
-        "src/x.ts",
-        "a/.codex/config.toml",
-        "MYAGENTS.md",
-    ]
-    assert collect.guarded(paths, (".github/", ".codex/", "AGENTS.md")) == [
-        ".github/workflows/a.yml",
-        "docs/AGENTS.md",
-        "a/.codex/config.toml",
-    ]
 
 
 def test_an_issue_cannot_end_its_own_quotation() -> None:
