@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.lanes import collect
+from ansible_collections.aina.factory.plugins.module_utils import guarded
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.lanes import collect, forge, settings
 from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import Start
 from factory import effects
+from factory.lanes import delivery
 
 LANE = "demo-7-0a1b2c3d"
+IDENTITY = {
+    **os.environ,
+    **dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "a"),
+    **dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "a@example.com"),
+}
 
 
 @dataclass
@@ -119,9 +129,9 @@ def test_nothing_of_a_bundle_is_run_on_this_side(place: Place) -> None:
     for path in place.root.glob("ran*"):
         path.unlink()
 
-    place.results.take(bundle, start, LANE)
+    work = place.results.take(bundle, start, LANE)
     place.git("config", "receive.denyCurrentBranch", "ignore", at="hub")
-    place.results.push(LANE, "lane/7-0a1b2c3d")
+    place.results.push(work.head, "lane/7-0a1b2c3d")
 
     assert list(place.root.glob("ran*")) == []
 
@@ -129,13 +139,13 @@ def test_nothing_of_a_bundle_is_run_on_this_side(place: Place) -> None:
 def test_a_branch_that_is_anothers_is_never_overwritten(place: Place) -> None:
     start = place.results.update("main")
     place.commit("b.txt", "two\n")
-    place.results.take(place.bundle(), start, LANE)
+    work = place.results.take(place.bundle(), start, LANE)
     place.git("checkout", "--quiet", "-b", "lane/7-0a1b2c3d", at="hub")
     theirs = place.commit("c.txt", "three\n", at="hub")
     place.git("checkout", "--quiet", "main", at="hub")
 
     with pytest.raises(collect.CollectError, match="git push"):
-        place.results.push(LANE, "lane/7-0a1b2c3d")
+        place.results.push(work.head, "lane/7-0a1b2c3d")
     assert place.git("rev-parse", "lane/7-0a1b2c3d", at="hub") == theirs
 
 
@@ -155,6 +165,106 @@ def test_what_is_no_bundle_is_refused(place: Place) -> None:
         with pytest.raises(collect.CollectError, match="git index-pack"):
             place.results.take(path, start, LANE)
     assert LANE not in place.results.out("for-each-ref")
+
+
+# What a lane does, and which of it a person looks at.
+GUARDED: dict[str, tuple[str, list[str]]] = {
+    "nothing of it": ("echo >c.txt", []),
+    "moved away": ("mkdir b && git mv AGENTS.md b/notes.md", ["AGENTS.md"]),
+    "moved in": ("git mv a.txt CLAUDE.local.md", ["CLAUDE.local.md"]),
+    "link in place of a directory": ("ln -s a.txt .github", [".github"]),
+    "mode alone": ("chmod +x AGENTS.md", ["AGENTS.md"]),
+    "where a link leads": ("echo more >>docs/agents/first.md", ["docs/agents/first.md"]),
+    "back and forth": (
+        "echo >CODEOWNERS && git add . && git commit -qm one && git rm -q CODEOWNERS",
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_git_says_what_a_person_looks_at(name: str, place: Place) -> None:
+    place.commit("AGENTS.md", "be good\n", at="hub")
+    place.commit("docs/agents/first.md", "be better\n", at="hub")
+    (place.root / "hub/tools").mkdir()
+    (place.root / "hub/tools/.claude").symlink_to("../docs/agents")
+    place.commit("d.txt", "\n", at="hub")
+    start = place.results.update("main")
+    place.git("fetch", "--quiet", str(place.root / "hub"), "main")
+    place.git("reset", "--quiet", "--hard", "FETCH_HEAD")
+    script, expected = GUARDED[name]
+    subprocess.run(["bash", "-ec", script], cwd=place.root / "lane", env=IDENTITY, check=True)
+    place.git("add", "--all", ".")
+    place.git("commit", "--quiet", "--allow-empty", "--message", "Change")
+    work = place.results.take(place.bundle(), start, LANE)
+
+    found = place.results.guarded(LANE, start, guarded.STANDARD)
+
+    assert found == (work.head, expected)
+    with pytest.raises(collect.CollectError, match="began is not recorded"):
+        place.results.guarded(LANE, Start(""), guarded.STANDARD)
+
+
+class Proposals(forge.Forge):
+    """GitHub as far as a lane's pull request needs it."""
+
+    def __init__(self) -> None:
+        self.opened: list[dict[str, Any]] = []
+
+    def open_pull_request(self, head: str, base: str, title: str, body: str, **more: Any) -> Any:
+        self.opened.append({"head": head, "base": base, "title": title, "body": body, **more})
+        return forge.PullRequest(len(self.opened), "https://github.example/1")
+
+
+OWN_BRANCH = {"branch": "lane/7-00000000", "base_branch": "main", "url": "u"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "path", "expected"),
+    [
+        ("changed", "b.txt", (False, [], False)),
+        ("changed", "AGENTS.md", (True, ["guarded-paths"], False)),
+        # After a crash the result knows of no guarded path; git does.
+        ("interrupted", "AGENTS.md", (True, ["guarded-paths"], True)),
+        ("interrupted", "b.txt", (True, [], True)),
+        ("policy", "b.txt", (True, [], True)),
+    ],
+)
+@pytest.mark.parametrize("conflict", [None, OWN_BRANCH])
+def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfinished(
+    outcome: str,
+    path: str,
+    expected: tuple[bool, list[str], bool],
+    conflict: dict[str, str] | None,
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = place.results.update("main")
+    place.git("branch", "lane/7-00000000", "main", at="hub")
+    place.commit(path, "two\n")
+    work = place.results.take(place.bundle(), start, LANE)
+    project = {"name": "demo", "repository": "factory/demo"}
+    section = {"github": {"login": {"method": "gh"}}, "projects": [project]}
+    known = settings.from_section(Section(section, "lanes"))
+    monkeypatch.setattr(delivery, "repository", lambda *_, **__: place.results)
+    proposals = Proposals()
+    result: dict[str, Any] = {"lane": LANE, "issue": 7, "base": start.base, "outcome": outcome}
+    result |= {"engine": "codex", "model": "m", "summary": "", "requests_count": 1, "tokens": 1}
+    result |= {"duration_seconds": 1, "title": "Say more", "conflict": conflict}
+
+    delivery.deliver(known, known.projects[0], proposals, "", result)
+
+    draft, labels, is_named = expected
+    if conflict and not draft:
+        assert place.git("rev-parse", "lane/7-00000000", at="hub") == work.head
+        assert proposals.opened == []
+        return
+    (opened,) = proposals.opened
+    assert (opened["draft"], opened["labels"]) == (draft, labels)
+    assert (f"ended as `{outcome}`" in opened["body"]) == is_named
+    assert opened["title"] == ("Resolve the conflict of #7" if conflict else "Say more")
+    assert place.git("rev-parse", "lane/7-0a1b2c3d", at="hub") == work.head
+    assert place.git("rev-parse", "lane/7-00000000", at="hub") == start.base
 
 
 @dataclass
@@ -215,6 +325,20 @@ def test_a_resolved_conflict_counts_only_what_the_lane_itself_changed(
 
     # What main brings along is none of the lane's: it would be under guard.
     assert (work.is_merged, work.commits_count, work.paths) == (True, 1, ("a.txt",))
+
+
+def test_a_merge_that_drops_what_main_had_is_the_lanes_own_change(
+    conflicting: Conflicting,
+) -> None:
+    """It keeps an older version, which differs from one side only."""
+    conflicting.place.git("checkout", "--quiet", "-B", "lane", conflicting.start.base)
+    conflicting.place.git("merge", "--quiet", conflicting.start.onto, check=False)
+    conflicting.place.git("rm", "--quiet", "-r", "--force", "guarded")
+    conflicting.place.commit("a.txt", "both\n")
+
+    work = conflicting.place.results.take(conflicting.place.bundle(), conflicting.start, LANE)
+
+    assert work.paths == ("a.txt", "guarded/x")
 
 
 def test_work_without_the_merge_is_not_a_resolved_conflict(conflicting: Conflicting) -> None:

@@ -370,7 +370,6 @@ def _deliver(settings: Settings, _locks: Path, arguments: argparse.Namespace) ->
         raise UsageError(f"lane {arguments.lane} has no work to deliver: {result['outcome']}")
     project = settings.project(str(result["project"]))
     token, forge = delivery.github(settings, project)
-    result = {"guarded_paths": [], "title": "", "subject": "", **result}
     path = Path(settings.state_dir, arguments.lane, "result.json")
     try:
         delivery.deliver(settings, project, forge, token(), result)

@@ -10,13 +10,18 @@ from typing import Any
 from ansible_collections.aina.factory.plugins.module_utils.github import login
 from ansible_collections.aina.factory.plugins.module_utils.github.git import git_environment
 from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
-from ansible_collections.aina.factory.plugins.module_utils.lanes import collect, identity
+from ansible_collections.aina.factory.plugins.module_utils.lanes import (
+    collect,
+    identity,
+    outcome,
+)
 from ansible_collections.aina.factory.plugins.module_utils.lanes.forge import PERMISSIONS, Forge
 from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
     LaneProject,
     Settings,
 )
 from factory import effects
+from factory.lanes import assignment
 
 # What yields a token for a repository, and the repository at GitHub.
 GitHub = tuple[Callable[[], str], Forge]
@@ -83,25 +88,33 @@ def deliver(
 ) -> None:
     """Push a finished lane's work and open its pull request; ``result`` says so afterwards.
 
+    What is under guard is asked of git here, where the push is, whichever way led here.
+
     Raises:
         CollectError: git refuses.
         ForgeError: GitHub refuses or does not answer.
 
     """
     lane, issue = str(result["lane"]), int(result["issue"])
-    guarded = list(result["guarded_paths"])
-    conflict = result.get("conflict")
+    conflict, is_whole = result.get("conflict"), result["outcome"] in outcome.DELIVERED
     results = repository(settings, project, token, results=True)
-    if conflict and not guarded and identity.issue_of_branch(conflict["branch"]) is not None:
+    head, guarded = results.guarded(lane, assignment.start_of(result), project.guarded_paths)
+    result["guarded_paths"] = guarded
+    if (
+        conflict
+        and is_whole
+        and not guarded
+        and identity.issue_of_branch(conflict["branch"]) is not None
+    ):
         # A lane made that branch, so another may go on with it. It is only ever added to.
-        results.push(lane, conflict["branch"])
+        results.push(head, conflict["branch"])
         result["branch"] = conflict["branch"]
         result["pull_request"] = {"number": issue, "url": conflict["url"]}
         result["delivery"] = "done"
         return
     branch, base = identity.branch(issue, lane), project.default_branch
-    results.push(lane, branch)
-    title = str(result["title"] or result["subject"] or f"Work of lane {lane}")
+    results.push(head, branch)
+    title = str(result.get("title") or result.get("subject") or f"Work of lane {lane}")
     closes = f"Closes #{issue}." if issue else ""
     if conflict:
         # Somebody's own branch: it is theirs to take this in.
@@ -112,6 +125,10 @@ def deliver(
         f"Made by lane `{lane}` ({result['engine']}, {result['model']}): {result['summary']}.",
         f"{result['requests_count']} requests, {result['tokens']} tokens, {result['duration_seconds']} s.",
     ]
+    if not is_whole:
+        lines.append(
+            f"It is not finished, so it stays a draft: the lane ended as `{result['outcome']}`."
+        )
     if guarded:
         lines.append(
             "It changes paths under guard, so it stays a draft until somebody has read them: "
@@ -122,7 +139,7 @@ def deliver(
         base,
         title[:250],
         "\n\n".join(filter(None, lines)),
-        draft=bool(guarded) or project.draft,
+        draft=bool(guarded) or not is_whole or project.draft,
         labels=[project.guarded_label] if guarded else [],
     )
     result["branch"] = branch

@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils import documents, words
-from ansible_collections.aina.factory.plugins.module_utils.lanes import identity, outcome, reaper
+from ansible_collections.aina.factory.plugins.module_utils.lanes import (
+    collect,
+    identity,
+    outcome,
+    reaper,
+)
 from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import Settings
 from factory.lanes import assignment, delivery, engine, processes, room, supervisor, wicket
 
@@ -137,6 +142,8 @@ def _finish(settings: Settings, lock_directory: Path, step: reaper.Step) -> None
     result = {
         **lane._head(),
         **vars(start),
+        "title": str(state.get("title") or ""),
+        "conflict": state.get("conflict"),
         "outcome": outcome.INTERRUPTED,
         "detail": trouble or f"{step.why}; factory lane resume {step.lane} goes on from here",
         "started_at": state.get("started_at"),
@@ -146,7 +153,10 @@ def _finish(settings: Settings, lock_directory: Path, step: reaper.Step) -> None
         "requests_count": model.requests_count,
         "head": work.head if work else "",
         "commits_count": work.commits_count if work else 0,
+        "paths_count": len(work.paths) if work else 0,
         "summary": work.summary if work else "",
+        "subject": work.subject if work else "",
+        "guarded_paths": collect.guarded(work.paths, lane.project.guarded_paths) if work else [],
         "session": lane._session(),
         "branch": "",
         "pull_request": None,

@@ -53,6 +53,7 @@ TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
     "sessions.tar.gz",
 )
 RESIDUE = "residue.json"
+_KNOWN_AT_START = ("base", "onto", "title", "conflict", "deadline")
 _POLL_SECONDS = 0.2
 _QUEUE_POLL_SECONDS = 0.5
 _SHOW_SECONDS = 15.0
@@ -213,8 +214,9 @@ class Lane:
     ) -> dict[str, Any]:
         started_at, start = time.time(), assigned.start
         box.send(f"{start.base} {start.onto}\n{assigned.words}".encode())
-        where = {"base": start.base, "onto": start.onto}
-        self._state("running", **where, deadline=documents.moment(deadline))
+        # Should the supervisor die, its result is made of this.
+        known = assigned.document()
+        self._state("running", **known, deadline=documents.moment(deadline))
         prompt = self.directory / "prompt.md"
         prompt.write_text(assigned.words, encoding="utf-8")
         prompt.chmod(0o640)
@@ -297,7 +299,7 @@ class Lane:
             **self._head(),
             "supervisor": processes.identity(),
             "started_at": before.get("started_at") or documents.moment(time.time()),
-            **{key: value for key, value in before.items() if key in ("base", "onto", "deadline")},
+            **{key: value for key, value in before.items() if key in _KNOWN_AT_START},
             **more,
             "state": state,
             "updated_at": documents.moment(time.time()),

@@ -6,6 +6,7 @@ object on the way into a bare repository of ours.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,6 +120,9 @@ class Repository:
             CollectError: git does not say.
 
         """
+        return self._merged(start)[1]
+
+    def _merged(self, start: Start) -> tuple[str, list[str]]:
         names = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z")
         done = self._git(*names, start.base, start.onto)
         # The tree comes first, if git could merge at all: 1 is also how it ends when it could not.
@@ -126,7 +130,7 @@ class Repository:
         if done.returncode not in (0, 1) or not tree:
             words = done.stderr.decode(errors="replace").strip()[-500:]
             raise CollectError(f"git merge-tree ended with {done.returncode}: {words}")
-        return [path for path in paths if path]
+        return tree, [path for path in paths if path]
 
     def forget_pulls(self, kept: Collection[int]) -> None:
         """Drop the heads of all pull requests but these; their objects go with a later repack.
@@ -175,16 +179,51 @@ class Repository:
         return self._git("merge-base", "--is-ancestor", commit, head).ok
 
     def _paths(self, start: Start, head: str) -> tuple[str, ...]:
-        """Return what the lane itself changed: in a merge, what differs from both sides."""
-        sides = []
-        for side in filter(None, (start.base, start.onto)):
-            names = self.out("diff-tree", "-r", "-z", "--no-renames", "--name-only", side, head)
-            sides.append([path for path in names.split("\0") if path])
-        return tuple(path for path in sides[0] if all(path in other for other in sides[1:]))
+        """Return what the lane itself changed.
 
-    def push(self, lane: str, branch: str) -> None:
+        In a merge that is what git would not have come to by itself, and ``onto`` does not have.
+        """
+
+        def differing(side: str) -> list[str]:
+            names = self.out("diff-tree", "-r", "-z", "--no-renames", "--name-only", side, head)
+            return [path for path in names.split("\0") if path]
+
+        if not start.onto or not self._holds(head, start.onto):
+            return tuple(differing(start.base))
+        merged, _conflicting = self._merged(start)
+        brought = set(differing(start.onto))
+        return tuple(path for path in differing(merged) if path in brought)
+
+    def guarded(self, lane: str, start: Start, patterns: Sequence[str]) -> tuple[str, list[str]]:
+        """Return the head that a lane's work has, and which paths under guard it changes.
+
+        Raises:
+            CollectError: there is no such work, or git does not say what it changes.
+
+        """
+        if not start.base:
+            raise CollectError(
+                f"where lane {lane} began is not recorded; what it changes is not known"
+            )
+        head = self._commit(f"refs/lanes/{lane}")
+        paths = self._paths(start, head)
+        linked = self._linked(start.base, patterns)
+        behind = [path for path in paths if any(f"{path}/".startswith(f"{to}/") for to in linked)]
+        return head, sorted({*guarded(paths, patterns), *behind})
+
+    def _linked(self, commit: str, patterns: Sequence[str]) -> list[str]:
+        """Return where links under guard lead to: who changes that changes what is read there."""
+        found = []
+        for entry in self.out("ls-tree", "-r", "-z", commit).split("\0"):
+            about, _tab, path = entry.partition("\t")
+            if about.startswith("120000 ") and guarded([path], patterns):
+                to = self.out("cat-file", "blob", about.split()[2])
+                found.append(posixpath.normpath(posixpath.join(posixpath.dirname(path), to)))
+        return found
+
+    def push(self, head: str, branch: str) -> None:
         """Push a lane's work; a branch that is another's is never overwritten."""
-        refspec = f"refs/lanes/{lane}:refs/heads/{branch}"
+        refspec = f"{head}:refs/heads/{branch}"
         self.out("push", "--quiet", "--no-verify", self.url, refspec, login=True)
 
     def forget(self, lane: str) -> None:

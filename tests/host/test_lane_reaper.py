@@ -1,4 +1,4 @@
-"""What the reaper keeps of finished lanes, and what it says when it cannot."""
+"""What the reaper makes of lanes that nobody watches, and keeps of those that are finished."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.lanes import settings
+from ansible_collections.aina.factory.plugins.module_utils.lanes import reaper, settings
 from factory.lanes import engine, reaping
 
 LOST, DELIVERED, REFUSED = (f"demo-{number}-0a1b2c3d" for number in (1, 2, 3))
@@ -60,3 +60,18 @@ def test_undelivered_work_is_given_up_last_and_never_silently(
     again = reaping.reap(known(tmp_path, keep_total_mib=1), tmp_path, dry_run=False)
     assert again["expired"] == []
     assert json.loads((tmp_path / "state/residue.json").read_text())["differences"] == []
+
+
+def test_what_a_lane_was_about_survives_its_supervisor(tmp_path: Path) -> None:
+    directory = tmp_path / "state" / LOST
+    directory.mkdir(parents=True)
+    conflict = {"number": 1, "branch": "lane/1-00000000", "base_branch": "main", "url": "u"}
+    state = {"project": "demo", "issue": 1, "is_conflict": True, "title": "Say more"}
+    (directory / "state.json").write_text(json.dumps({**state, "conflict": conflict}))
+
+    step = reaper.Step("finish", LOST, "its supervisor is gone")
+    reaping._finish(known(tmp_path), tmp_path, step)
+
+    result = json.loads((directory / "result.json").read_text())
+    assert (result["outcome"], result["title"]) == ("interrupted", "Say more")
+    assert (result["conflict"], result["is_conflict"]) == (conflict, True)
