@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import IO
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import (
     Completed,
     Fetch,
     Request,
     Response,
+    Run,
 )
 
 
@@ -37,6 +41,58 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(f"{argv[0]!r} was still running after {timeout_seconds} s") from error
     return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def run_bounded(max_bytes: int) -> Run:
+    """Return a ``Run`` for programs that print what strangers wrote: so much of it is read at most.
+
+    Raises:
+        OSError: a program printed more, and was ended.
+
+    """
+
+    def run(
+        argv: Sequence[str | bytes],
+        *,
+        cwd: str | bytes | None = None,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Completed:
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        whole = {**os.environ, **environment} if environment else None
+        with (
+            ThreadPoolExecutor(3) as pool,
+            subprocess.Popen(list(argv), cwd=cwd, env=whole, **pipes) as process,
+        ):
+            try:
+                pool.submit(_fill, process.stdin, stdin)
+                streams = (process.stdout, process.stderr)
+                reading = [pool.submit(_read, stream, max_bytes + 1) for stream in streams]
+                for done in as_completed(reading, timeout_seconds):
+                    if len(done.result()) > max_bytes:
+                        raise OSError(f"{argv[0]!r} printed more than {max_bytes} bytes")
+                process.wait()
+            except TimeoutError:
+                words = f"{argv[0]!r} was still running after {timeout_seconds} s"
+                raise TimeoutError(words) from None
+            finally:
+                # The threads wait for its pipes.
+                process.kill()
+        return Completed(process.returncode, *(done.result() for done in reading))
+
+    return run
+
+
+def _fill(pipe: IO[bytes] | None, content: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        if pipe is not None:
+            with pipe:
+                pipe.write(content)
+
+
+def _read(pipe: IO[bytes] | None, max_bytes: int) -> bytes:
+    return pipe.read(max_bytes) if pipe is not None else b""
 
 
 def now() -> float:

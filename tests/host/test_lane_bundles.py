@@ -267,6 +267,34 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     assert place.git("rev-parse", "lane/7-00000000", at="hub") == start.base
 
 
+def test_a_small_bundle_that_stands_for_much_is_refused(place: Place) -> None:
+    start = place.results.update("main")
+    found = place.results
+    # Each directory holds the next one ten times.
+    argv = ["git", "-C", str(place.root / "lane"), "mktree"]
+    entry = f"100644 blob {place.git('rev-parse', 'HEAD:a.txt')}"
+    for _level in range(4):
+        lines = "".join(f"{entry}\t{number}{'x' * 20}\n" for number in range(10))
+        done = subprocess.run(argv, input=lines, capture_output=True, text=True, check=True)
+        entry = f"040000 tree {done.stdout.strip()}"
+    head = place.git("commit-tree", "-p", "HEAD", "-m", "Many", entry.split()[2])
+    place.git("update-ref", "refs/heads/lane", head)
+    many = place.bundle()
+    assert many.stat().st_size < 2000
+
+    found.run = effects.run_bounded(1 << 18)
+    with pytest.raises(collect.CollectError, match="printed more than 262144 bytes"):
+        found.take(many, start, LANE)
+
+    message = place.root / "message"
+    message.write_bytes(b"x" * (20 << 20))
+    head = place.git("commit-tree", "-p", "HEAD", "-F", str(message), "HEAD^{tree}")
+    place.git("update-ref", "refs/heads/lane", head)
+    found.bounds = ["prlimit", f"--data={16 << 20}", "--"]
+    with pytest.raises(collect.CollectError, match="memory"):
+        found.take(place.bundle(), start, LANE)
+
+
 @dataclass
 class Conflicting:
     """A pull request that changes what main changes too."""

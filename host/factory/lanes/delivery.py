@@ -23,6 +23,7 @@ from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import
 from factory import effects
 from factory.lanes import assignment
 
+_OUTPUT_MAX_BYTES, _MEMORY_MAX_BYTES = 64 << 20, 1 << 30
 # What yields a token for a repository, and the repository at GitHub.
 GitHub = tuple[Callable[[], str], Forge]
 
@@ -41,12 +42,14 @@ def repository(
             *("setpriv", f"--reuid={settings.git_user}", f"--regid={settings.git_user}"),
             *("--clear-groups", "--no-new-privs", "--"),
         ]
+    # A few bytes of a bundle can stand for any number of paths, and any length of a message.
     found = collect.Repository(
-        effects.run,
+        effects.run_bounded(_OUTPUT_MAX_BYTES),
         directory,
         f"{github.git_url}/{project.repository}.git",
         git_environment(github.git_url, github.ca_file, token) if token else {},
         prefix,
+        ["prlimit", f"--data={_MEMORY_MAX_BYTES}", "--"] if results else [],
     )
     if results:
         found.ensure()

@@ -23,7 +23,11 @@ _ENVIRONMENT = {
     "LC_ALL": "C",
 }
 _OBJECT = re.compile(rb"[0-9a-f]{40}\Z")
-_SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0")
+_SAFE = (
+    *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0"),
+    # A blob that is larger passes through, and is not held in memory.
+    *("-c", "core.bigFileThreshold=32m"),
+)
 
 
 class CollectError(Exception):
@@ -54,7 +58,8 @@ class Work:
 class Repository:
     """A bare repository of one project; ``login`` is the environment that lets git log in.
 
-    ``prefix`` is the argument list that turns the program into one of an unprivileged user.
+    ``prefix`` is the argument list that turns the program into one of an unprivileged user,
+    ``bounds`` the one that holds it to its resources where it reads what lanes have written.
     """
 
     run: Run
@@ -62,10 +67,12 @@ class Repository:
     url: str
     login: Mapping[str, str] = field(default_factory=dict)
     prefix: Sequence[str] = ()
+    bounds: Sequence[str] = ()
 
     def _git(self, *arguments: str, login: bool = False, stdin: bytes = b"") -> Completed:
         environment = {**_ENVIRONMENT, **(self.login if login else {})}
-        argv = [*self.prefix, "git", f"--git-dir={self.directory}", *_SAFE, *arguments]
+        bounds = () if login else self.bounds
+        argv = [*bounds, *self.prefix, "git", f"--git-dir={self.directory}", *_SAFE, *arguments]
         try:
             return self.run(
                 argv, stdin=stdin, environment=environment, timeout_seconds=FETCH_SECONDS
@@ -161,7 +168,8 @@ class Repository:
         base, onto = start.base, start.onto
         head, pack = _opened(bundle.read_bytes())
         # A fetch from a bundle would let pass what git only warns of, such as a tree with a .git.
-        self.out("index-pack", "--strict", "--stdin", "--fix-thin", stdin=pack)
+        check = ("index-pack", "--strict", "--threads=1", "--stdin", "--fix-thin")
+        self.out(*check, stdin=pack)
         if not self._holds(head, base):
             raise CollectError(f"the bundle does not build on {base}")
         self.out("update-ref", f"refs/lanes/{lane}", head)
