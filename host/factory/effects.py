@@ -7,7 +7,6 @@ import os
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import IO
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import (
@@ -59,11 +58,16 @@ def run_bounded(max_bytes: int) -> Run:
         environment: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> Completed:
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        # Slow to load, and few subcommands read what strangers wrote.
+        from concurrent.futures import ThreadPoolExecutor, as_completed
+
+        pipe = subprocess.PIPE
         whole = {**os.environ, **environment} if environment else None
         with (
             ThreadPoolExecutor(3) as pool,
-            subprocess.Popen(list(argv), cwd=cwd, env=whole, **pipes) as process,
+            subprocess.Popen(
+                list(argv), cwd=cwd, env=whole, stdin=pipe, stdout=pipe, stderr=pipe
+            ) as process,
         ):
             try:
                 pool.submit(_fill, process.stdin, stdin)
