@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,7 +67,13 @@ def run_bounded(max_bytes: int) -> Run:
         with (
             ThreadPoolExecutor(3) as pool,
             subprocess.Popen(
-                list(argv), cwd=cwd, env=whole, stdin=pipe, stdout=pipe, stderr=pipe
+                list(argv),
+                cwd=cwd,
+                env=whole,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                start_new_session=True,
             ) as process,
         ):
             try:
@@ -77,12 +84,13 @@ def run_bounded(max_bytes: int) -> Run:
                     if len(done.result()) > max_bytes:
                         raise OSError(f"{argv[0]!r} printed more than {max_bytes} bytes")
                 process.wait()
-            except TimeoutError:
-                words = f"{argv[0]!r} was still running after {timeout_seconds} s"
-                raise TimeoutError(words) from None
-            finally:
-                # The threads wait for its pipes.
-                process.kill()
+            except BaseException as error:
+                # With its children: they hold the pipes that the threads wait for.
+                os.killpg(process.pid, signal.SIGKILL)
+                if isinstance(error, TimeoutError):
+                    words = f"{argv[0]!r} was still running after {timeout_seconds} s"
+                    raise TimeoutError(words) from None
+                raise
         return Completed(process.returncode, *(done.result() for done in reading))
 
     return run

@@ -267,6 +267,16 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     assert place.git("rev-parse", "lane/7-00000000", at="hub") == start.base
 
 
+def test_a_program_that_prints_without_end_or_hangs_is_ended_with_its_children() -> None:
+    run = effects.run_bounded(1 << 16)
+    done = run(["cat"], stdin=b"x" * (1 << 16))
+    assert (done.returncode, len(done.stdout)) == (0, 1 << 16)
+    for words in ("printed more than 65536 bytes", "was still running after"):
+        program = "yes & wait" if "printed" in words else "sleep 60 & wait"
+        with pytest.raises(OSError, match=words):
+            run(["bash", "-c", program], timeout_seconds=20 if "printed" in words else 0.2)
+
+
 def test_a_small_bundle_that_stands_for_much_is_refused(place: Place) -> None:
     start = place.results.update("main")
     found = place.results
