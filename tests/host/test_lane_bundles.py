@@ -267,6 +267,24 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     assert place.git("rev-parse", "lane/7-00000000", at="hub") == start.base
 
 
+def test_a_directory_that_came_as_a_name_alone_is_refused(place: Place) -> None:
+    start = place.results.update("main")
+    place.git("init", "--quiet", "app")
+    inner = place.commit("x.txt", "x\n", at="lane/app")
+    place.git("-c", "advice.addEmbeddedRepo=false", "add", "--all")
+    place.git("commit", "--quiet", "--message", "Add app")
+
+    with pytest.raises(collect.CollectError, match="app is a repository of its own"):
+        place.results.take(place.bundle(), start, LANE)
+    # A submodule that the project has may be moved.
+    base = place.git("rev-parse", "HEAD")
+    place.git("push", "--quiet", str(place.root / "results.git"), "HEAD:refs/heads/with-app")
+    place.git("update-index", "--cacheinfo", f"160000,{'1' * 39}2,app")
+    place.git("commit", "--quiet", "--message", "Move app")
+    assert inner != "1" * 39 + "2"
+    assert place.results.take(place.bundle(), Start(base), LANE).paths == ("app",)
+
+
 def test_a_program_that_prints_without_end_or_hangs_is_ended_with_its_children() -> None:
     run = effects.run_bounded(1 << 16)
     done = run(["cat"], stdin=b"x" * (1 << 16))

@@ -149,10 +149,28 @@ KEPT: dict[str, tuple[str, list[str], int]] = {
     "no branch": ("git checkout -q --detach\n" + COMMIT.format("b") + "echo c >c", ["b", "c"], 2),
     "renamed branch": ("git branch -qm other\n" + COMMIT.format("b"), ["b"], 1),
     "deleted branch": (COMMIT.format("b") + "rm .git/refs/heads/lane", ["b"], 1),
+    "repository without a commit": ("git init -q app; echo b >app/b", ["app/b"], 1),
     "looking back": (COMMIT.format("b") + "git checkout -q HEAD~", ["b"], 1),
     "spare branch": (
         COMMIT.format("b") + "git branch spare; git commit -q --amend -m more",
         ["b"],
+        1,
+    ),
+    "repository inside": (
+        "git init -q app; git -C app config user.name a; git -C app config user.email b"
+        "; echo b >app/b; git -C app add .; git -C app commit -qm inner; echo c >app/c; git add .",
+        ["app/b", "app/c"],
+        1,
+    ),
+    "committed repository inside": (
+        "git init -q app; git -C app -c user.name=a -c user.email=b commit -q --allow-empty -m x"
+        "; git add .; git commit -qm app; echo b >app/b",
+        ["app/b"],
+        2,
+    ),
+    "tree inside": (
+        "git worktree add -q tree; echo b >tree/b; git -C tree add .; git -C tree commit -qm b; echo c >c",
+        ["c"],
         1,
     ),
     "full scratch": (COMMIT.format("b") + "rm -r ../../tmp; echo >../../tmp", ["b"], 1),
@@ -182,11 +200,6 @@ NAMED: dict[str, tuple[str, str, int]] = {
     "other branch": (
         "git checkout -qb x\n" + COMMIT.format("b") + "git checkout -q lane",
         "on refs/heads/x alone",
-        1,
-    ),
-    "repository without a commit": (
-        "mkdir app; git -C app init -q; echo b >app/b; echo c >c",
-        "1 paths are not committed: app/",
         1,
     ),
     "other tree": (

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.guarded import matching
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+from ansible_collections.aina.factory.plugins.module_utils.words import printable
 
 FETCH_SECONDS = 600.0
 _ENVIRONMENT = {
@@ -172,6 +173,7 @@ class Repository:
         self.out(*check, stdin=pack)
         if not self._holds(head, base):
             raise CollectError(f"the bundle does not build on {base}")
+        self._refuse_links(base, head)
         self.out("update-ref", f"refs/lanes/{lane}", head)
         known = [f"^{base}", *([f"^{onto}"] if onto else [])]
         return Work(
@@ -182,6 +184,20 @@ class Repository:
             summary=self.out("diff", "--shortstat", "--no-ext-diff", "--no-textconv", base, head),
             is_merged=not onto or self._holds(head, onto),
         )
+
+    def _refuse_links(self, base: str, head: str) -> None:
+        """Refuse a directory of which the bundle has the name alone.
+
+        A repository inside the lane's is committed as a link to a commit that is nowhere. Where
+        the project has a submodule, moving that is a change like another.
+        """
+        fields = self.out("diff-tree", "-r", "-z", "--no-renames", base, head).split("\0")
+        for about, path in zip(fields[::2], fields[1::2], strict=False):
+            before, after = about.split()[:2]
+            if after == "160000" and before != ":160000":
+                raise CollectError(
+                    f"{printable(path)} is a repository of its own, and its files are not in the bundle"
+                )
 
     def _holds(self, head: str, commit: str) -> bool:
         return self._git("merge-base", "--is-ancestor", commit, head).ok
