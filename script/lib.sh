@@ -400,11 +400,72 @@ ensure_sandbox_repository() {
   fi
 }
 
-# show_on_hosts INVENTORY COMMAND...: what the command prints on every host.
+# How a run reaches its hosts and reads its inventory: read_reach [ansible-playbook options] sets REACH to those of
+# them that Ansible's other programs need as well, and REACH_PROMPT to what asks for a password.
+REACH=()
+REACH_PROMPT=""
+read_reach() {
+  local words=()
+  mapfile -d '' -t words < <(python - "$@" <<'PYTHON'
+import sys
+
+from ansible.cli.playbook import PlaybookCLI
+
+# Ansible's own parser knows the abbreviations and the short forms.
+VALUES = {
+    "become_method": "--become-method",
+    "become_password_file": "--become-password-file",
+    "become_user": "--become-user",
+    "connection": "--connection",
+    "connection_password_file": "--connection-password-file",
+    "extra_vars": "--extra-vars",
+    "inventory": "--inventory",
+    "private_key_file": "--private-key",
+    "remote_user": "--user",
+    "scp_extra_args": "--scp-extra-args",
+    "sftp_extra_args": "--sftp-extra-args",
+    "ssh_common_args": "--ssh-common-args",
+    "ssh_extra_args": "--ssh-extra-args",
+    "subset": "--limit",
+    "timeout": "--timeout",
+    "vault_ids": "--vault-id",
+    "vault_password_files": "--vault-password-file",
+}
+PROMPTS = {
+    "ask_pass": "--ask-pass",
+    "ask_vault_pass": "--ask-vault-password",
+    "become_ask_pass": "--ask-become-pass",
+}
+
+cli = PlaybookCLI(["ansible-playbook"])
+cli.init_parser()
+given = vars(cli.parser.parse_args([*sys.argv[1:], "site.yml"]))
+asks = [option for name, option in PROMPTS.items() if given[name]]
+asks += ["--vault-id" for item in given["vault_ids"] or () if item.rpartition("@")[2].startswith("prompt")]
+words = ["--become"] if given["become"] else []
+for name, option in VALUES.items():
+    value = given[name]
+    if value != cli.parser.get_default(name):
+        words += [f"{option}={item}" for item in (value if isinstance(value, list | tuple) else [value])]
+sys.stdout.write("\0".join([" ".join(asks), *words, ""]))
+PYTHON
+  )
+  [[ ${#words[@]} -gt 0 ]] || fail "the options of ansible-playbook were not understood: $*"
+  REACH_PROMPT=${words[0]}
+  REACH=("${words[@]:1}")
+}
+
+# show_on_hosts INVENTORY COMMAND...: what the command prints on every host. The run was good or bad before: what
+# cannot be shown is said, and fails nothing.
 show_on_hosts() {
   local inventory=$1
   shift
   printf '\n$ %s\n' "$*"
-  ansible factory --inventory "$inventory" --module-name ansible.builtin.command --args "$*" |
-    sed 's/ | CHANGED | rc=0 >>$/:/'
+  if [[ -n $REACH_PROMPT ]]; then
+    printf 'not shown, for %s would ask once more; on the server: %s\n' "$REACH_PROMPT" "$*"
+    return
+  fi
+  ansible factory --inventory "$inventory" "${REACH[@]}" --module-name ansible.builtin.command --args "$*" |
+    sed 's/ | CHANGED | rc=0 >>$/:/' ||
+    printf 'not shown everywhere, see above; what was converged is so all the same. On the server: %s\n' "$*"
 }
