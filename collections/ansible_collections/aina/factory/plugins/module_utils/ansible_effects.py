@@ -17,7 +17,12 @@ from ansible_collections.aina.factory.plugins.module_utils.ports import (
 
 
 def runner(module: Any) -> Run:
-    """Return the ``Run`` port over ``AnsibleModule.run_command``."""
+    """Return the ``Run`` port over ``AnsibleModule.run_command``.
+
+    From here on a module and all that it runs make files with the usual modes: what must be
+    kept from others says so itself, and a host's strict umask would break what others read.
+    """
+    os.umask(0o022)
 
     def run(
         argv: Sequence[str | bytes],

@@ -21,6 +21,10 @@ from pathlib import Path
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 
 VALIDATION_SECONDS = 120.0
+# Of directories that come to be on the way to a declared path, whatever the umask is.
+_PARENT_MODE = 0o755
+# Where everybody may read what is not itself private.
+_SYSTEM_DIRS = ("/etc", "/usr/local", "/var/cache", "/var/lib")
 _NEW_FILE_LINES = 40
 _LEFTOVER_SUFFIX = ".managed-tmp"
 
@@ -116,6 +120,7 @@ def plan(
     ]
     _check_declaration(paths, absent)
     changes = [change for item in directories for change in _plan_directory(item)]
+    changes += _plan_parents(directories, files, set(paths))
     changes += [change for item in files for change in _plan_file(item)]
     changes += [change for item in links for change in _plan_link(item)]
     declared = set(paths)
@@ -161,6 +166,31 @@ def _plan_directory(item: DirectorySpec) -> Iterator[Change]:
     if not stat.S_ISDIR(status.st_mode):
         raise ManagedFilesError(f"{item.path} must be a directory but is none; move it away")
     yield from _plan_attributes(item.path, status, item.attributes)
+
+
+def _plan_parents(
+    directories: Sequence[DirectorySpec], files: Sequence[FileSpec], declared: set[str]
+) -> Iterator[Change]:
+    """Yield the undeclared directories of ours that keep others from what is declared readable.
+
+    Ours are those in an exclusive directory, and those of the system's that hold nothing but what
+    is declared: an earlier run has made them on its way, under whatever umask.
+    """
+    leaves = {item.path for item in (*directories, *files) if item.attributes.mode & 0o004}
+    exclusive = {item.path for item in directories if item.exclusive}
+    ways = {str(parent) for path in declared for parent in Path(path).parents}
+    for path in sorted({str(parent) for leaf in leaves for parent in Path(leaf).parents}):
+        status = _status(path) if path != "/" and path not in declared else None
+        if status is None or not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            continue
+        if status.st_mode & stat.S_ISVTX or status.st_mode & 0o007 == _PARENT_MODE & 0o007:
+            continue
+        above = set(map(str, Path(path).parents))
+        if above & exclusive or (
+            above.intersection(_SYSTEM_DIRS)
+            and {entry.path for entry in os.scandir(path)} <= declared | ways
+        ):
+            yield from _plan_attributes(path, status, Attributes(None, None, _PARENT_MODE))
 
 
 def _plan_file(item: FileSpec) -> Iterator[Change]:
@@ -261,7 +291,7 @@ def _apply(change: Change, run: Run) -> None:
     if change.kind is Kind.REMOVE:
         _remove(change.path)
     elif change.kind is Kind.CREATE_DIRECTORY and change.attributes is not None:
-        Path(change.path).mkdir(parents=True, exist_ok=True)
+        make_directory(Path(change.path))
         _set_attributes(change.path, change.attributes)
     elif change.kind is Kind.ATTRIBUTES and change.attributes is not None:
         _set_attributes(change.path, change.attributes)
@@ -271,9 +301,16 @@ def _apply(change: Change, run: Run) -> None:
         _link(change.link)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and its parents; those that are new may be passed by everybody."""
+    for missing in reversed([item for item in (path, *path.parents) if not item.exists()]):
+        missing.mkdir(exist_ok=True)
+        missing.chmod(_PARENT_MODE)
+
+
 def _write(item: FileSpec, run: Run) -> None:
     target, candidate = Path(item.path), Path(_leftover(item.path))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(target.parent)
     candidate.unlink(missing_ok=True)
     try:
         # Nobody but root reads it before it has its own mode.
@@ -294,7 +331,7 @@ def _write(item: FileSpec, run: Run) -> None:
 
 def _link(item: LinkSpec) -> None:
     candidate = Path(_leftover(item.path))
-    candidate.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(candidate.parent)
     candidate.unlink(missing_ok=True)
     candidate.symlink_to(item.target)
     candidate.replace(item.path)

@@ -17,7 +17,8 @@ description:
   - In check mode nothing is validated, since the validator may be what this very run would install.
 options:
   directories:
-    description: Directories that exist afterwards. Their parents are made when missing.
+    description: Directories that exist afterwards. Their parents are made when missing, with mode 0755. Those that keep
+      others from what is declared readable, and hold nothing else or are in an exclusive directory, are opened again.
     type: list
     elements: dict
     default: []

@@ -3,7 +3,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +224,77 @@ def test_a_link_takes_the_place_of_a_file_or_of_another_link(tmp_path: Path) -> 
 def test_a_directory_in_the_place_of_a_link_is_nobodys_to_remove(tmp_path: Path) -> None:
     with pytest.raises(ManagedFilesError, match="must be a link but is a directory"):
         managed_files.plan((), (), (), [managed_files.LinkSpec(str(tmp_path), "target")])
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], int]]:
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o027, 0o077])
+def test_directories_on_the_way_may_be_passed_under_any_umask(
+    tmp_path: Path, umask: Callable[[int], int], mask: int
+) -> None:
+    umask(mask)
+
+    converge(
+        [DirectorySpec(f"{tmp_path}/lib", DIRECTORY), DirectorySpec(f"{tmp_path}/a/b", DIRECTORY)],
+        [FileSpec(f"{tmp_path}/lib/package/core/f.py", b"", PLAIN)],
+    )
+
+    made = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o7777 for path in made} == (
+        dict.fromkeys(["a", "a/b", "lib", "lib/package", "lib/package/core"], 0o755)
+    )
+
+
+@pytest.mark.parametrize("broken", [0o700, 0o750, 0o777])
+def test_directories_that_an_earlier_run_has_closed_are_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    monkeypatch.setattr(managed_files, "_SYSTEM_DIRS", (str(tmp_path),))
+    owned = [DirectorySpec(f"{tmp_path}/lib", DIRECTORY, exclusive=True, exclude=("cache",))]
+    files = [
+        FileSpec(f"{tmp_path}/lib/package/core/f.py", b"", PLAIN),
+        FileSpec(f"{tmp_path}/unit.d/limits.conf", b"", PLAIN),
+    ]
+    converge(owned, files)
+    closed = [tmp_path / name for name in ("lib/package", "lib/package/core", "unit.d")]
+    (tmp_path / "lib/package/cache").touch()
+    for path in reversed(closed):
+        path.chmod(broken)
+
+    changes = converge(owned, files)
+
+    assert {(change.kind, change.path) for change in changes} == {
+        (Kind.ATTRIBUTES, str(path)) for path in closed
+    }
+    assert {path.stat().st_mode & 0o777 for path in closed} == {0o755}
+    assert converge(owned, files) == []
+
+
+def test_a_directory_of_somebody_else_stays_as_closed_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(managed_files, "_SYSTEM_DIRS", (str(tmp_path / "system"),))
+    shared, private, spool = (
+        tmp_path / name for name in ("system/shared", "system/private", "system/spool")
+    )
+    home = tmp_path / "home"
+    for path in (shared, private, spool, home):
+        path.mkdir(parents=True)
+    (shared / "theirs").touch()
+    files = [
+        FileSpec(f"{shared}/ours", b"", PLAIN),
+        FileSpec(f"{private}/key", b"", Attributes(ME, MY_GROUP, 0o600)),
+        FileSpec(f"{spool}/ours", b"", PLAIN),
+        FileSpec(f"{home}/ours", b"", PLAIN),
+    ]
+    converge(files=files)
+    for path in (shared, private, home):
+        path.chmod(0o700)
+    spool.chmod(0o1777)
+
+    assert converge(files=files) == []
