@@ -2,6 +2,9 @@
 
 A run that is killed inside dpkg leaves a state in which apt refuses everything, for
 ever. It is read first and repaired only when dpkg or apt says that it is there.
+
+Nothing goes that nobody declared: apt is asked beforehand what an installation or a removal
+would take away besides.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
@@ -27,12 +30,17 @@ _ENVIRONMENT = {
 }
 # The administrator's version of a configuration file stays.
 _KEEP_CONFIGURATION = ("--force-confdef", "--force-confold")
-# Also in a repair: what was not asked for is not brought along.
+# Also in a repair: what was not asked for is not brought along, and takes nothing away.
 _INSTALL = ("install", "--no-install-recommends")
+_NO_REMOVAL = "--no-remove"
 
 
 class PackagesError(Exception):
     """apt or dpkg failed; the message quotes it and says what to do."""
+
+
+class RemovalError(PackagesError):
+    """An installation would take packages away that nobody declared; nothing was installed."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,8 @@ class Plan:
     """What is to be done; ``interrupted`` quotes dpkg when a repair comes first.
 
     ``perhaps`` are optional packages of which nobody knows yet whether they can be had. ``kept``
-    were to go and stay, for nothing records that an earlier run has installed them.
+    were to go and stay, for nothing records that an earlier run has installed them. So do those
+    of ``needed``, each with what would go with it.
     """
 
     interrupted: str
@@ -81,6 +90,7 @@ class Plan:
     remove: tuple[str, ...]
     adopted: str
     kept: tuple[str, ...] = ()
+    needed: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     @property
     def actions(self) -> list[str]:
@@ -170,6 +180,48 @@ def plan(spec: PackagesSpec, situation: Situation) -> Plan:
     )
 
 
+def foresee(plan_: Plan, run: Run) -> Plan:
+    """Ask apt what the plan would take away besides; return it without removals that do.
+
+    Raises:
+        RemovalError: an installation would.
+        PackagesError: apt cannot say, such as without package lists.
+
+    """
+    removed = set(plan_.remove)
+    names = [*plan_.install, *plan_.perhaps]
+    gone = _removals([*_INSTALL, "--", *names], run) - removed if names else set()
+    if gone:
+        causes = [name for name in names if _removals([*_INSTALL, "--", name], run) & gone]
+        which, what = ", ".join(causes or names), " ".join(sorted(gone))
+        raise RemovalError(
+            f"to install {which}, apt would remove {what}, which nobody declared; nothing was installed. If that may "
+            f"go, remove it yourself ('apt-get remove {what}') and run again; otherwise switch the part off that "
+            f"needs {which}"
+        )
+    if not removed or not _removals(["remove", "--", *plan_.remove], run) - removed:
+        return plan_
+    alone = {name: _removals(["remove", "--", name], run) - removed for name in plan_.remove}
+    needed = {name: sorted(others) for name, others in alone.items() if others}
+    left = tuple(name for name in plan_.remove if name not in needed)
+    # What needs either of two goes with both of them alone.
+    together = _removals(["remove", "--", *left], run) - removed if left else set()
+    if together:
+        needed, left = {**needed, **{name: sorted(together) for name in left}}, ()
+    return replace(plan_, remove=left, needed=needed)
+
+
+def _removals(words: Sequence[str], run: Run) -> set[str]:
+    """Return the packages that apt would take away; a new version of one is none."""
+    argv = ["apt-get", "--simulate", "--yes", "--quiet", *words]
+    done = run(argv, environment=_ENVIRONMENT, timeout_seconds=QUERY_SECONDS)
+    if not done.ok:
+        raise PackagesError(f"apt-get --simulate {' '.join(words)}: {_words(done)}")
+    rows = [line.split() for line in done.stdout.decode(errors="replace").splitlines()]
+    installed = {row[1] for row in rows if row[:1] == ["Inst"] and len(row) > 1}
+    return {row[1] for row in rows if row[:1] == ["Remv"] and len(row) > 1} - installed
+
+
 def apply(
     plan_: Plan,
     run: Run,
@@ -182,6 +234,7 @@ def apply(
     ``frontend_lock`` holds dpkg's front-end lock (:data:`LOCK_PATH`) while entered.
 
     Raises:
+        RemovalError: an installation would take something else away.
         PackagesError: a step failed.
         TimeoutError: another package manager held the lock for too long.
 
@@ -194,11 +247,15 @@ def apply(
             _apt(["update"], run, lock_wait_seconds)
         available = _candidates(plan_.perhaps, run)
         names += [name for name in plan_.perhaps if name in available]
-        _apt([*_INSTALL, "--", *names], run, lock_wait_seconds)
+    plan_ = foresee(replace(plan_, install=tuple(names), perhaps=()), run)
+    if plan_.install:
+        # What is declared to go may give way; between two questions nothing else does.
+        guard = () if plan_.remove else (_NO_REMOVAL,)
+        _apt([*_INSTALL, *guard, "--", *plan_.install], run, lock_wait_seconds)
     if plan_.remove:
         # Never purge: a package's purge may delete the data that it managed.
         _apt(["remove", "--", *plan_.remove], run, lock_wait_seconds)
-    return replace(plan_, install=tuple(names), perhaps=())
+    return plan_
 
 
 def _repair(run: Run, frontend_lock: AbstractContextManager[object], wait_seconds: int) -> None:
@@ -216,8 +273,8 @@ def _repair(run: Run, frontend_lock: AbstractContextManager[object], wait_second
         broken = _reinstallation_required(run)
         if broken:
             _apt(["update"], run, wait_seconds)
-            _apt([*_INSTALL, "--reinstall", "--", *broken], run, wait_seconds)
-        _apt([*_INSTALL, "--fix-broken"], run, wait_seconds)
+            _apt([*_INSTALL, _NO_REMOVAL, "--reinstall", "--", *broken], run, wait_seconds)
+        _apt([*_INSTALL, _NO_REMOVAL, "--fix-broken"], run, wait_seconds)
     left = interruption(run)
     if left:
         raise PackagesError(

@@ -14,6 +14,9 @@ description:
   - When dpkg reports packages that an earlier run left half installed, they are finished first. Otherwise apt would
     refuse to work until somebody repairs the host by hand.
   - Waits for another package manager to release its lock.
+  - Takes nothing away that was not declared. Where something is missing or is to go, apt is asked first. An
+    installation for which another package would have to go is refused, in check mode too; a package of O(absent) that
+    another one needs stays.
 options:
   present:
     description: Packages that are installed afterwards. A name may be followed by alternatives, as in

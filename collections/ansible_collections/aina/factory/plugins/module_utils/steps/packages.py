@@ -48,6 +48,16 @@ def _frontend_lock(wait_seconds: int) -> Iterator[None]:
         yield
 
 
+def _foresee(plan: packages.Plan, context: Context) -> packages.Plan:
+    """Predict also what apt would take away, as far as it can say: it may lack its lists still."""
+    try:
+        return packages.foresee(plan, context.run)
+    except packages.RemovalError:
+        raise
+    except packages.PackagesError:
+        return plan
+
+
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what is installed, and install or remove."""
     keys = ("present", "optional", "absent", "unless_installed")
@@ -59,12 +69,18 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         own = own_record.read(record_path, _RECORDED)
         age = packages.lists_age_seconds(time.time())
         plan = packages.plan(spec, packages.read(spec, context.run, age is not None, own))
-        if plan.actions and not context.check_mode:
+        if plan.actions and context.check_mode:
+            plan = _foresee(plan, context)
+        elif plan.actions:
             stale = age is None or age > parameters["lists_max_age_seconds"]
             lock = _frontend_lock(wait_seconds)
             # Before they are there: a killed run must not forget what it has begun to install.
             own_record.write(record_path, _RECORDED, own | set(plan.install), context.run)
-            plan = packages.apply(plan, context.run, lock, wait_seconds, stale)
+            try:
+                plan = packages.apply(plan, context.run, lock, wait_seconds, stale)
+            except packages.RemovalError:
+                own_record.write(record_path, _RECORDED, own, context.run)
+                raise
             left = (own | set(plan.install)) - set(plan.remove)
             own_record.write(record_path, _RECORDED, left, context.run)
     except (packages.PackagesError, managed_files.ManagedFilesError, ValueError, OSError) as error:
@@ -76,6 +92,12 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
             "before, or come from a release that kept no record. If nobody needs them: "
             f"'apt-get remove {' '.join(kept)}'"
         )
+    for name, others in plan.needed.items():
+        context.warn(
+            f"{name} stays, for {', '.join(others)} would go with it and nobody declared that. If they may go: "
+            f"'apt-get remove {name}'"
+        )
+    kept += plan.needed
     after = "".join(f"{action}\n" for action in plan.actions)
     return {
         "changed": bool(plan.actions),

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import packages
+from ansible_collections.aina.factory.plugins.module_utils import own_record, packages
 from ansible_collections.aina.factory.plugins.module_utils.packages import (
     PackagesError,
     PackagesSpec,
+    RemovalError,
     Situation,
 )
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from ansible_collections.aina.factory.plugins.module_utils.steps import packages as step
 
 ENGINE = PackagesSpec(
     present=("docker.io",), optional=("docker-cli",), unless_installed=("docker-ce",)
@@ -26,15 +29,28 @@ class Host:
     def __init__(self, **answers: Sequence[str | tuple[int, str]]) -> None:
         self.answers = {name: list(values) for name, values in answers.items()}
         self.calls: list[list[str]] = []
+        self.simulations: list[list[str]] = []
+        self.gone: Mapping[str, Sequence[str]] = {}
 
     def __call__(self, argv: Sequence[str | bytes], **_: Any) -> Completed:
         words = [str(word) for word in argv]
+        if "--simulate" in words:
+            return self.simulated(words)
         self.calls.append(words)
         kind = "audit" if "--audit" in words else words[0].replace("-", "_")
         queue = self.answers.get(kind, [""])
         answer = queue.pop(0) if len(queue) > 1 else queue[0]
         code, text = answer if isinstance(answer, tuple) else (0, answer)
         return Completed(code, text.encode(), text.encode() if code else b"")
+
+    def simulated(self, words: list[str]) -> Completed:
+        """Say what goes: ``gone`` has it for a package, by what is to be done with that."""
+        verb, names = ("remove" if "remove" in words else "install"), words[words.index("--") + 1 :]
+        self.simulations.append([verb, *names])
+        lines = [f"Remv {name} [1]" for name in names] if verb == "remove" else []
+        lines += [f"Inst {name} (2 Debian:13 [all])" for name in names if verb == "install"]
+        lines += [line for name in names for line in self.gone.get(f"{verb} {name}", ())]
+        return Completed(0, "\n".join(lines).encode(), b"")
 
     def ran(self, program: str) -> list[list[str]]:
         return [call for call in self.calls if call[0] == program]
@@ -208,3 +224,122 @@ def test_without_a_record_nothing_that_was_to_go_is_kept() -> None:
     plan = packages.plan(spec, situation(installed=["chrony"]))
 
     assert (plan.remove, plan.kept) == (("chrony",), ())
+
+
+FIREWALL = PackagesSpec(present=("git", "ufw"))
+CONFLICT = {
+    "install ufw": ["Remv iptables-persistent [1.0.23]", "Remv netfilter-persistent [1.0.23]"]
+}
+
+
+def apply(spec: PackagesSpec, found: Situation, host: Host) -> packages.Plan:
+    plan = packages.plan(spec, found)
+    return packages.apply(plan, host, nullcontext(), 5, lists_are_stale=False)
+
+
+def test_an_installation_that_would_remove_something_undeclared_is_refused() -> None:
+    host = Host(apt_cache=["git:\n  Candidate: 2\nufw:\n  Candidate: 1\n"])
+    host.gone = CONFLICT
+
+    with pytest.raises(RemovalError) as refused:
+        apply(FIREWALL, situation(), host)
+
+    assert str(refused.value).startswith(
+        "to install ufw, apt would remove iptables-persistent netfilter-persistent, which nobody declared"
+    )
+    assert "'apt-get remove iptables-persistent netfilter-persistent'" in str(refused.value)
+    assert host.ran("apt-get") == []
+
+
+def test_what_is_declared_absent_may_give_way() -> None:
+    spec = PackagesSpec(("ufw",), absent=("iptables-persistent", "netfilter-persistent"))
+    host = Host(apt_cache=["ufw:\n  Candidate: 1\n"])
+    host.gone = CONFLICT
+
+    done = apply(spec, situation(["iptables-persistent", "netfilter-persistent"]), host)
+
+    assert done.actions == [
+        "install ufw",
+        "remove iptables-persistent",
+        "remove netfilter-persistent",
+    ]
+    assert [call[-1] for call in host.ran("apt-get")] == ["ufw", "netfilter-persistent"]
+
+
+def test_no_call_of_apt_may_remove_what_the_question_did_not_show() -> None:
+    host = Host(
+        apt_cache=["ufw:\n  Candidate: 1\n"],
+        audit=["half-installed: x", "half-installed: x", ""],
+        dpkg_query=["x\treinstreq\thalf-installed\n"],
+    )
+
+    apply(PackagesSpec(("ufw",)), situation(interrupted="half-installed: x"), host)
+
+    installs = [call for call in host.ran("apt-get") if "install" in call]
+    assert len(installs) == 3
+    assert all("--no-remove" in call for call in installs)
+
+
+def test_a_new_version_of_a_package_is_no_removal() -> None:
+    host = Host(apt_cache=["ufw:\n  Candidate: 1\n"])
+    host.gone = {"install ufw": ["Remv iptables [1]", "Inst iptables [1] (2 Debian:13 [amd64])"]}
+
+    assert apply(PackagesSpec(("ufw",)), situation(), host).install == ("ufw",)
+
+
+def test_a_package_that_another_one_needs_stays() -> None:
+    spec = PackagesSpec(absent=("docker.io", "restic"))
+    host = Host()
+    host.gone = {"remove docker.io": ["Remv docker-compose [1]"]}
+
+    done = apply(spec, situation(["docker.io", "restic"]), host)
+
+    assert (done.remove, done.needed) == (("restic",), {"docker.io": ["docker-compose"]})
+    assert [call[-2:] for call in host.ran("apt-get")] == [["--", "restic"]]
+
+
+def test_apt_is_asked_nothing_where_nothing_is_to_be_done() -> None:
+    host = Host()
+
+    apply(FIREWALL, situation(["git", "ufw"]), host)
+
+    assert (host.simulations, host.calls) == ([], [])
+
+
+def test_without_an_answer_of_apt_nothing_is_installed() -> None:
+    class Silent(Host):
+        def simulated(self, words: list[str]) -> Completed:
+            return Completed(100, b"", b"E: Unmet dependencies")
+
+    host = Silent(apt_cache=["ufw:\n  Candidate: 1\n"])
+
+    with pytest.raises(PackagesError, match="Unmet dependencies"):
+        apply(PackagesSpec(("ufw",)), situation(), host)
+
+    assert host.ran("apt-get") == []
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_refused_installation_is_foretold_and_leaves_no_record(
+    monkeypatch: pytest.MonkeyPatch, check_mode: bool
+) -> None:
+    host = Host(apt_cache=["git:\n  Candidate: 2\nufw:\n  Candidate: 1\n"])
+    host.gone = CONFLICT
+    recorded: list[set[str]] = []
+
+    def record(_path: str | None, _kind: str, names: Collection[str], _run: Any) -> None:
+        recorded.append(set(names))
+
+    monkeypatch.setattr(own_record, "write", record)
+    monkeypatch.setattr(packages, "lists_age_seconds", lambda _now: 1.0)
+    parameters: dict[str, Any] = {
+        key: value["default"] for key, value in step.ARGUMENTS.items() if "default" in value
+    }
+
+    with pytest.raises(StepError, match="apt would remove iptables-persistent"):
+        step.execute(
+            {**parameters, "present": ["git", "ufw"], "record_path": "/nonexistent/record"},
+            Context(host, check_mode, pytest.fail),
+        )
+
+    assert recorded[-1:] == ([] if check_mode else [set()])
