@@ -3,6 +3,9 @@
 A restart is owed when a configuration file changed after the unit had begun to start.
 That is read off the running system, so a run that was killed between writing the file
 and restarting the unit is completed by the next one.
+
+So is one that runs with another secret than the file holds by now: what systemd has handed over
+is compared with its source.
 """
 
 from __future__ import annotations
@@ -10,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 
 SHOW_SECONDS = 30.0
 ACTION_SECONDS = 300.0
+# Where systemd lays what it hands over to the services that run.
+CREDENTIALS_DIR = Path("/run/credentials")
 _PROPERTIES = (
     "Id",
     "Names",
@@ -29,6 +35,7 @@ _PROPERTIES = (
     "SubState",
     "Result",
     "ExecMainStatus",
+    "Restart",
 )
 _ENABLED = frozenset({"enabled", "enabled-runtime", "alias", "static", "generated", "indirect"})
 
@@ -48,7 +55,8 @@ class Running(StrEnum):
 class UnitSpec:
     """The declared state of one unit; ``None`` leaves an aspect as it is.
 
-    ``optional``: a unit that this host does not have is nobody's fault.
+    ``optional``: a unit that this host does not have is nobody's fault. ``needs`` are files
+    without which it is not started, as it could only fail.
     """
 
     name: str
@@ -56,6 +64,19 @@ class UnitSpec:
     state: Running | None
     restarted_by: tuple[str, ...] = ()
     optional: bool = False
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A secret that a unit is handed when it starts, by its name, and the file that holds it.
+
+    What is ``encrypted`` cannot be compared with what the unit was handed.
+    """
+
+    name: str
+    path: str
+    encrypted: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +85,7 @@ class UnitStatus:
 
     ``declined_at``: when it last declined to start by a condition of its own, such as a clock
     that a container cannot set. ``exit_status`` is that of its main process's last end; None when it
-    has not ended.
+    has not ended. ``kept_running``: systemd starts it again when it ends, so that it is no mere task.
     """
 
     exists: bool
@@ -76,6 +97,7 @@ class UnitStatus:
     sub_state: str = ""
     result: str = ""
     exit_status: int | None = None
+    kept_running: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,6 +156,7 @@ def _parse(values: Mapping[str, str], boot_time: float) -> UnitStatus:
         sub_state=values.get("SubState", ""),
         result=values.get("Result", ""),
         exit_status=int(status) if (status := values.get("ExecMainStatus", "")).isdigit() else None,
+        kept_running=values.get("Restart", "no") != "no",
     )
 
 
@@ -195,6 +218,77 @@ def _plan_start(
         if changed is not None and since is not None and changed > since:
             return [Action(verb, spec.name, f"it {what} since before {path} changed")]
     return []
+
+
+def lacking(spec: UnitSpec, changed_paths: Collection[str] = ()) -> list[str]:
+    """Return the files that a unit needs and that are not there, nor written by this run."""
+    if spec.state is not Running.STARTED:
+        return []
+    return [path for path in spec.needs if path not in changed_paths and not Path(path).exists()]
+
+
+def holders(patterns: Sequence[str]) -> list[str]:
+    """Return the services that hold credentials right now and match one of the globs."""
+    if not patterns or not CREDENTIALS_DIR.is_dir():
+        return []
+    names = sorted(
+        path.name for path in CREDENTIALS_DIR.iterdir() if path.name.endswith(".service")
+    )
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def credentials(name: str, run: Run) -> list[Credential]:
+    """Return what a unit is handed from files, by its unit files.
+
+    Raises:
+        UnitsError: systemd does not answer.
+
+    """
+    done = run(
+        ["systemctl", "cat", "--", name], environment={"LC_ALL": "C"}, timeout_seconds=SHOW_SECONDS
+    )
+    if not done.ok:
+        raise UnitsError(f"systemctl cat {name}: {done.stderr.decode(errors='replace').strip()}")
+    found: list[Credential] = []
+    for line in done.stdout.decode(errors="replace").splitlines():
+        key, _, value = line.strip().partition("=")
+        if key not in {"LoadCredential", "LoadCredentialEncrypted"}:
+            continue
+        encrypted = key != "LoadCredential"
+        if not value:
+            found = [item for item in found if item.encrypted is not encrypted]
+            continue
+        word, _, path = value.partition(":")
+        found.append(Credential(word, path or word, encrypted))
+    return found
+
+
+def outdated(
+    name: str,
+    status: UnitStatus,
+    handed: Sequence[Credential],
+    changed_paths: Collection[str],
+) -> list[Credential]:
+    """Return the credentials with which a unit runs though their files hold others by now.
+
+    ``changed_paths`` are files that will hold another. One that is gone is no other secret: what
+    waits for it is said elsewhere.
+    """
+    return [
+        item
+        for item in handed
+        if item.path in changed_paths
+        or _is_another(item, CREDENTIALS_DIR / name / item.name, status)
+    ]
+
+
+def _is_another(item: Credential, held: Path, status: UnitStatus) -> bool:
+    if not Path(item.path).is_file():
+        return False
+    if item.encrypted:
+        changed, since = changed_at(item.path), status.started_at
+        return changed is not None and since is not None and changed > since
+    return held.is_file() and held.read_bytes() != Path(item.path).read_bytes()
 
 
 def apply(actions: Sequence[Action], run: Run) -> None:

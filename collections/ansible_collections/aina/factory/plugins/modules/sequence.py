@@ -70,6 +70,11 @@ kept:
   type: list
   elements: str
   sample: [package docker.io]
+waiting:
+  description: What could not be brought about yet, by all steps, as M(aina.factory.units) returns it.
+  returned: always
+  type: list
+  elements: dict
 outcomes:
   description: What each step would have returned alone, without the differences, in order.
   returned: success
@@ -140,7 +145,7 @@ def main() -> None:
     run = ansible_effects.runner(module)
     done: dict[str, Any] = {
         "changed": False,
-        **{name: [] for name in ("actions", "changed_paths", "kept", "diff")},
+        **{name: [] for name in ("actions", "changed_paths", "kept", "waiting", "diff")},
     }
     outcomes = []
     try:
@@ -172,6 +177,7 @@ def main() -> None:
         done["actions"] += result.get("actions", []) or result.get("changed_paths", [])
         done["changed_paths"] += result.get("changed_paths", [])
         done["kept"] += result.get("kept", [])
+        done["waiting"] += result.get("waiting", [])
         done["diff"] += result.pop("diff")
         outcomes.append({"step": name, **result})
     module.exit_json(**done, outcomes=outcomes)

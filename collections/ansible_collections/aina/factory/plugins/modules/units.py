@@ -13,6 +13,7 @@ description:
   - Enables, starts, stops and restarts units, and reloads systemd when unit files changed.
   - A unit that declined to start by a condition of its own, such as a clock that a container cannot set, is left
     alone until one of its configuration files changes.
+  - A unit whose files are missing waits for them and fails nothing.
   - A unit is restarted when one of its configuration files changed after it had begun to start. That is read off
     the running system, so what a killed run left undone is done by the next run.
 options:
@@ -42,6 +43,18 @@ options:
         description: Whether a host that does not have this unit is left alone.
         type: bool
         default: false
+      needs:
+        description: Files without which it can only fail. While one is missing the unit is left as it is, and
+          RV(waiting) says so.
+        type: list
+        elements: str
+        default: []
+  credentials_of:
+    description: Names of services, as globs. Those that run with a credential that differs from the file it was loaded
+      from are restarted. One that systemd does not keep running, such as a job, is not; RV(waiting) names it.
+    type: list
+    elements: str
+    default: []
   changed_paths:
     description: Paths that this run has changed, or in check mode would change, so that check mode announces
       the restart. Usually RV(aina.factory.managed_files#module:changed_paths).
@@ -79,6 +92,23 @@ actions:
   type: list
   elements: str
   sample: ["restart systemd-journald.service (it runs since before /etc/systemd/journald.conf.d/limits.conf changed)"]
+waiting:
+  description: What could not be brought about yet. In check mode files are named that an earlier task may bring.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    what:
+      description: What waits.
+      type: str
+      sample: factory-lane-gateway.service
+    for:
+      description: What it waits for, such as a file.
+      type: str
+      sample: /etc/aina-factory/secrets/codex-key
+    remedy:
+      description: What to do.
+      type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -77,8 +77,10 @@ def token_source(
 
     """
     if login.method == "token_file":
-        token = secret_from_file(Path(login.token_file), f"{login.path}.token_file")
-        return lambda: token
+        path, name = Path(login.token_file), f"{login.path}.token_file"
+        secret_from_file(path, name)
+        # Read anew each time: a supervisor that runs for weeks notices another token.
+        return lambda: secret_from_file(path, name)
     if login.method == "gh":
         token = _from_gh(login, run, api_url)
         return lambda: token

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils import units
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from ansible_collections.aina.factory.plugins.module_utils.steps import Context
+from ansible_collections.aina.factory.plugins.module_utils.steps import units as step
 from ansible_collections.aina.factory.plugins.module_utils.units import (
+    Credential,
     Running,
     UnitSpec,
     UnitStatus,
@@ -113,3 +117,153 @@ def test_a_file_moved_into_place_with_an_old_date_counts_as_changed(tmp_path: An
 
     assert changed is not None
     assert changed > 1_000_000_000
+
+
+GATEWAY = "factory-lane-gateway.service"
+JOB = "factory-job-backup.service"
+
+
+class Server:
+    """A gateway that is kept running and a job that will end, each with secrets; counts restarts."""
+
+    def __init__(self, root: Path, **files: str) -> None:
+        self.held, self.store = root / "credentials", root / "secrets"
+        self.store.mkdir()
+        for name, content in files.items():
+            (self.store / name).write_text(content)
+        self.calls: list[list[str]] = []
+
+    def runs(self, unit: str, **credentials: str) -> None:
+        (self.held / unit).mkdir(parents=True)
+        for name, content in credentials.items():
+            (self.held / unit / name).write_text(content)
+
+    def __call__(self, argv: Sequence[str | bytes], **_: Any) -> Completed:
+        words = [str(word) for word in argv]
+        self.calls.append(words[1:])
+        text = ""
+        if words[1] == "cat":
+            text = f"# /etc/systemd/system/{words[-1]}\n[Service]\nLoadCredential=codex:{self.store}/codex\n"
+        if words[1] == "show":
+            keeps = {GATEWAY: "always", JOB: "no"}
+            text = "\n\n".join(
+                f"Id={name}\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nRestart={keeps[name]}"
+                for name in words[words.index("--") + 1 :]
+            )
+        return Completed(0, text.encode(), b"")
+
+    def converge(
+        self, *items: dict[str, Any], check_mode: bool = False, changed: Sequence[str] = ()
+    ) -> tuple[list[str], list[str], list[str]]:
+        """Return actions, what waits, and warnings."""
+        defaults = {
+            "enabled": True,
+            "state": "started",
+            "restarted_by": [],
+            "optional": False,
+            "needs": [],
+        }
+        parameters = {
+            "units": [{**defaults, **item} for item in items],
+            "changed_paths": changed,
+            "user": None,
+            "credentials_of": ["factory-*.service"],
+        }
+        warnings: list[str] = []
+        result = step.execute(parameters, Context(self, check_mode, warnings.append))
+        waits = [f"{item['what']} waits for {item['for']}" for item in result["waiting"]]
+        return result["actions"], waits, warnings
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    made = Server(tmp_path, codex="new\n")
+    monkeypatch.setattr(units, "CREDENTIALS_DIR", made.held)
+    return made
+
+
+@pytest.mark.parametrize(("held", "restarts"), [("S3CRET\n", 1), ("new\n", 0)])
+def test_a_service_that_runs_with_another_secret_is_restarted(
+    server: Server, held: str, restarts: int
+) -> None:
+    server.runs(GATEWAY, codex=held)
+
+    actions, waits, _ = server.converge()
+
+    why = f"it runs with another codex than {server.store}/codex holds"
+    assert (actions, waits) == ([f"restart {GATEWAY} ({why})"] * restarts, [])
+    assert server.calls.count(["restart", "--", GATEWAY]) == restarts
+    assert "S3CRET" not in str(actions)
+
+
+def test_check_mode_foretells_the_restart_of_a_secret_to_come(server: Server) -> None:
+    server.runs(GATEWAY, codex="new\n")
+
+    actions, _, _ = server.converge(check_mode=True, changed=[f"{server.store}/codex"])
+
+    assert len(actions) == 1
+    assert not any(call[0] == "restart" for call in server.calls)
+
+
+def test_a_job_ends_with_the_secret_that_it_began_with_and_that_is_said(server: Server) -> None:
+    server.runs(JOB, codex="S3CRET\n")
+
+    actions, waits, warnings = server.converge()
+
+    assert actions == []
+    assert waits == [f"the newer codex of {server.store}/codex waits for the end of {JOB}"]
+    assert len(warnings) == 1
+
+
+def test_what_others_run_is_not_looked_at(server: Server) -> None:
+    server.runs("nginx.service", codex="S3CRET\n")
+
+    assert server.converge() == ([], [], [])
+    assert server.calls == []
+
+
+def test_a_secret_that_is_gone_is_no_reason_for_a_restart(server: Server) -> None:
+    server.runs(GATEWAY, codex="S3CRET\n")
+    (server.store / "codex").unlink()
+
+    assert server.converge() == ([], [], [])
+
+
+def test_a_unit_waits_for_what_it_needs_and_fails_nothing(server: Server) -> None:
+    key = f"{server.store}/claude"
+    unit = {"name": GATEWAY, "needs": [key], "restarted_by": [CONF]}
+
+    actions, waits, warnings = server.converge(unit, changed=[CONF])
+
+    assert (actions, waits) == ([], [f"{GATEWAY} waits for {key}"])
+    assert "converge again" in warnings[0]
+
+
+def test_check_mode_names_what_may_be_missing_and_counts_on_it(server: Server) -> None:
+    unit = {"name": GATEWAY, "needs": [f"{server.store}/claude"], "restarted_by": [CONF]}
+
+    actions, waits, warnings = server.converge(unit, check_mode=True, changed=[CONF])
+
+    assert (len(actions), len(waits), warnings) == (1, 1, [])
+
+
+def test_credentials_are_read_from_unit_files_as_systemd_reads_them() -> None:
+    text = (
+        "# /etc/systemd/system/x.service\n[Service]\nLoadCredential=a:/a\nLoadCredentialEncrypted=c:/c.cred\n"
+        "# /etc/systemd/system/x.service.d/more.conf\n[Service]\nLoadCredential=\nLoadCredential=b\n"
+    )
+
+    found = units.credentials("x.service", lambda *_, **__: Completed(0, text.encode(), b""))
+
+    assert found == [Credential("c", "/c.cred", True), Credential("b", "b")]
+
+
+@pytest.mark.parametrize(("since", "stale"), [(0.0, True), (4e9, False)])
+def test_an_encrypted_secret_is_another_once_its_file_has_changed(
+    tmp_path: Path, since: float, stale: bool
+) -> None:
+    handed = [Credential("c", f"{tmp_path}/c.cred", True)]
+    Path(handed[0].path).touch()
+    status = UnitStatus(True, True, True, False, since)
+
+    assert bool(units.outdated("x.service", status, handed, [])) is stale
