@@ -101,11 +101,11 @@ def test_a_failing_step_names_itself_and_reports_those_before(
 
     answer, _ = run([
         {"managed_files": {"files": [{"path": f"{tmp_path}/a", "content": "", **owner}]}},
-        {"managed_files": {"files": [refused]}},
+        {"managed_files": {"directories": [{"path": f"{tmp_path}/b", **owner}], "files": [refused]}},
         {"managed_files": {"files": [{"path": f"{tmp_path}/d", "content": "", **owner}]}},
     ])  # fmt: skip
 
     assert answer["msg"].startswith(f"step 2 (managed_files): {tmp_path}/c")
     assert answer["changed"] is True
-    assert answer["actions"] == [f"{tmp_path}/a"]
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert answer["actions"] == [f"{tmp_path}/a", f"{tmp_path}/b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]

@@ -1,6 +1,6 @@
 # Copyright: aina-factory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Say at the end of a run what changed, and where the time went."""
+"""Say at the end of a run what changed, what failed or waits, and where the time went."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ type: aggregate
 short_description: Say what changed and where the time went
 version_added: 0.1.0
 description:
-  - Ends a run with one screen. Every change by host (in check mode every change to come),
-    what stays though it was to go, the number of module calls, and the slowest tasks.
+  - Ends a run with one screen. Every change by host (in check mode every change to come), that of tasks which then
+    failed included, what failed, which hosts were not reached, what waits for something, what stays though it was to
+    go, the number of module calls, and the slowest tasks.
+  - What a task did before it failed and does not tell is called unknown, never nothing.
 author: aina-factory contributors (@ainative-academy)
 requirements:
   - enable in configuration
@@ -47,7 +49,7 @@ options:
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,17 @@ _LOCAL_ACTIONS = frozenset(
     }
 )
 _SUMMARY_WIDTH = 96
+_FAILURE_WIDTH = 300
+_UNKNOWN = "whatever else it did is not known"
+
+
+def _first_line(values: Mapping[str, Any]) -> str:
+    """Return what a failed task said, as one line."""
+    failed = [item for item in values.get("results") or () if isinstance(item, dict)]
+    texts = [values, *(item for item in failed if item.get("failed"))]
+    words = next((str(item["msg"]) for item in reversed(texts) if item.get("msg")), "")
+    line = " ".join(words.split())
+    return line if len(line) <= _FAILURE_WIDTH else f"{line[:_FAILURE_WIDTH]}…"
 
 
 def describe(result: dict[str, Any]) -> list[str]:
@@ -91,6 +104,10 @@ def describe(result: dict[str, Any]) -> list[str]:
     return []
 
 
+def _is_local(task: Any) -> bool:
+    return task.action.rsplit(".", 1)[-1] in _LOCAL_ACTIONS
+
+
 class CallbackModule(CallbackBase):
     """Collects results and prints the recap when the run ends."""
 
@@ -104,6 +121,10 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._changes: list[dict[str, Any]] = []
         self._kept: list[dict[str, Any]] = []
+        self._failed: list[dict[str, str]] = []
+        self._unreachable: list[dict[str, str]] = []
+        self._waiting: list[dict[str, str]] = []
+        self._coming: set[tuple[str, str]] = set()
         self._seconds: dict[str, float] = {}
         self._module_calls: Counter[str] = Counter()
         self._started = time.monotonic()
@@ -131,16 +152,43 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Count the call; note the change."""
-        task, host = result.task, result.host.get_name()
-        values = result.result
-        if task.action.rsplit(".", 1)[-1] not in _LOCAL_ACTIONS:
+        self._note(result)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """Note the failure, and what had been changed before it."""
+        self._note(result, failed=True)
+        values, task = result.result, result.task.get_name()
+        if not ignore_errors:
+            said = _first_line(values)
+            self._failed.append({"host": result.host.get_name(), "task": task, "what": said})
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """Note the host of which nothing is known from here on."""
+        self._unreachable.append(
+            {
+                "host": result.host.get_name(),
+                "task": result.task.get_name(),
+                "what": _first_line(result.result),
+            }
+        )
+
+    def _note(self, result: Any, *, failed: bool = False) -> None:
+        task, host = result.task.get_name(), result.host.get_name()
+        values, is_local = result.result, _is_local(result.task)
+        if not is_local:
             self._module_calls[host] += len(values.get("results", [])) or 1
-        if values.get("changed"):
-            self._changes.append(
-                {"host": host, "task": task.get_name(), "what": describe(values)},
-            )
+        what = describe(values) if values.get("changed") or failed else []
+        if failed and not is_local and not self._check_mode:
+            self._changes.append({"host": host, "task": task, "what": what, "then": _UNKNOWN})
+        elif values.get("changed") or (failed and what):
+            self._changes.append({"host": host, "task": task, "what": what})
         if kept := values.get("kept"):
-            self._kept.append({"host": host, "task": task.get_name(), "what": list(kept)})
+            self._kept.append({"host": host, "task": task, "what": list(kept)})
+        self._coming |= {(host, path) for path in values.get("changed_paths") or ()}
+        for item in values.get("waiting") or ():
+            # In check mode a file may be missing that an earlier task brings.
+            if not (self._check_mode and (host, item["for"]) in self._coming):
+                self._waiting.append({"host": host, **item})
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Print the recap and write it when a file is asked for."""
@@ -163,21 +211,41 @@ class CallbackModule(CallbackBase):
                 "module_calls": dict(self._module_calls),
                 "changes": self._changes,
                 "kept": self._kept,
+                "failed": self._failed,
+                "unreachable": self._unreachable,
+                "waiting": self._waiting,
                 "slowest": slowest,
             }
             Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
+    def _print_items(self, title: str, color: str, items: list[dict[str, str]]) -> None:
+        if items:
+            self._display.banner(title)
+        for item in items:
+            self._display.display(f"{item['host']}: {item['task']}: {item['what']}", color=color)
+
     def _print(self, total_seconds: float, slowest: list[dict[str, Any]]) -> None:
         show = self._display.display
         self._display.banner("WOULD CHANGE" if self._check_mode else "CHANGED")
-        if not self._changes:
+        if not self._changes and (self._failed or self._unreachable):
+            show("nothing that is known: the run did not come to its end, see below", color="red")
+        elif not self._changes:
             show("nothing", color="green")
         for change in self._changes:
             what = ", ".join(change["what"])
             if len(what) > _SUMMARY_WIDTH:
                 what = f"{what[:_SUMMARY_WIDTH]}… ({len(change['what'])} in all)"
+            words = [change["task"], *([what] if what else [])]
+            if "then" in change:
+                words.append(f"{'then ' if what else ''}it failed, and {change['then']}")
+            show(f"{change['host']}: {': '.join(words)}", color="yellow")
+        self._print_items("FAILED", "red", self._failed)
+        self._print_items("UNREACHABLE, NOTHING IS KNOWN OF", "red", self._unreachable)
+        if self._waiting:
+            self._display.banner("WAITING")
+        for item in self._waiting:
             show(
-                f"{change['host']}: {change['task']}" + (f": {what}" if what else ""),
+                f"{item['host']}: {item['what']} waits for {item['for']}: {item['remedy']}",
                 color="yellow",
             )
         if self._kept:

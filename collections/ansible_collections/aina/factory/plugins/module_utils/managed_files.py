@@ -176,7 +176,9 @@ def _plan_parents(
     Ours are those in an exclusive directory, and those of the system's that hold nothing but what
     is declared: an earlier run has made them on its way, under whatever umask.
     """
-    leaves = {item.path for item in (*directories, *files) if item.attributes.mode & 0o004}
+    modes = [(item.path, item.attributes.mode) for item in directories]
+    modes += [(item.path, item.attributes.mode) for item in files]
+    leaves = {path for path, mode in modes if mode & 0o004}
     exclusive = {item.path for item in directories if item.exclusive}
     ways = {str(parent) for path in declared for parent in Path(path).parents}
     for path in sorted({str(parent) for leaf in leaves for parent in Path(leaf).parents}):
@@ -268,8 +270,8 @@ def _removal(path: str) -> Change:
     return Change(Kind.REMOVE, path, described + "\n", "")
 
 
-def apply(changes: Iterable[Change], run: Run) -> None:
-    """Carry the plan out, in its order.
+def apply(changes: Iterable[Change], run: Run, done: list[str] | None = None) -> None:
+    """Carry the plan out, in its order; ``done`` collects the paths, also where it ends early.
 
     Raises:
         ManagedFilesError: a validator refused a file (its words are quoted), an owner or
@@ -280,6 +282,8 @@ def apply(changes: Iterable[Change], run: Run) -> None:
     for change in changes:
         try:
             _apply(change, run)
+            if done is not None:
+                done.append(change.path)
         except OSError as error:
             hint = "; is it immutable (lsattr)?" if isinstance(error, PermissionError) else ""
             raise ManagedFilesError(

@@ -291,8 +291,8 @@ def _is_another(item: Credential, held: Path, status: UnitStatus) -> bool:
     return held.is_file() and held.read_bytes() != Path(item.path).read_bytes()
 
 
-def apply(actions: Sequence[Action], run: Run) -> None:
-    """Carry the plan out.
+def apply(actions: Sequence[Action], run: Run, done: list[str] | None = None) -> None:
+    """Carry the plan out; ``done`` collects the phrases, also where it ends early.
 
     Raises:
         UnitsError: systemctl failed; its words and the unit's last log lines are quoted.
@@ -300,10 +300,12 @@ def apply(actions: Sequence[Action], run: Run) -> None:
     """
     for action in actions:
         argv = ["systemctl", action.verb, *(["--", action.unit] if action.unit else [])]
-        done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=ACTION_SECONDS)
-        if not done.ok:
-            words = done.stderr.decode(errors="replace").strip()
+        ended = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=ACTION_SECONDS)
+        if not ended.ok:
+            words = ended.stderr.decode(errors="replace").strip()
             raise UnitsError(f"systemctl {action.verb} {action.unit}: {words}{_log(action, run)}")
+        if done is not None:
+            done.append(str(action))
 
 
 def _log(action: Action, run: Run) -> str:

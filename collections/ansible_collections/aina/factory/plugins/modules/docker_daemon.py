@@ -110,6 +110,11 @@ restart_pending:
   returned: always
   type: dict
   sample: {keys: [log-driver], why: lane-17 still running}
+waiting:
+  description: The restart that is owed, for the operator, as M(aina.factory.units) returns it.
+  returned: always
+  type: list
+  elements: dict
 image_store:
   description: V(containerd), or the name of the graph driver. Empty while the engine does not run.
   returned: always

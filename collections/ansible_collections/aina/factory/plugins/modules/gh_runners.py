@@ -17,6 +17,7 @@ description:
     is waited for, and then left to the healer on the host.
   - Nothing is registered for a repository that is public, or whose forks start workflows unasked, or of which GitHub
     does not say that it is neither.
+  - Where the login is not on the host yet, nothing is done and nothing fails; RV(waiting) names the file.
   - Needs the command C(factory) on the host, and C(openssl) for a GitHub App.
 options:
   settings:
@@ -81,6 +82,12 @@ deferred:
   returned: always
   type: list
   elements: str
+waiting:
+  description: The login that is not on the host yet, as M(aina.factory.units) returns it. Until it is there, nothing is
+    done.
+  returned: always
+  type: list
+  elements: dict
 requests:
   description: Requests sent to GitHub.
   returned: always
@@ -91,6 +98,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
@@ -120,9 +128,12 @@ def _settings(module: AnsibleModule) -> model.Settings:
 
 
 def _missing_login(settings: model.Settings) -> str:
-    """Return the file of the login when it is not there yet."""
-    path = settings.login.token_file or settings.login.app_key_file
-    return path if path and not Path(path).exists() else ""
+    """Return the file of the login when it is not there yet, or holds nothing."""
+    login = settings.login
+    path = login.app_key_file if login.method == "github_app" else login.token_file
+    if not path or login.method == "gh":
+        return ""
+    return "" if Path(path).is_file() and Path(path).stat().st_size else path
 
 
 def _patience() -> Callable[[], bool]:
@@ -158,16 +169,27 @@ def _run(module: AnsibleModule, settings: model.Settings) -> Converge:
     return Converge(github, time.time() - time.monotonic(), wishes)
 
 
-def _converge(module: AnsibleModule, settings: model.Settings) -> tuple[Converge, list[str]]:
-    run = _run(module, settings)
-    if module.check_mode and (missing := _missing_login(settings)):
+def _waiting(module: AnsibleModule, settings: model.Settings) -> list[dict[str, str]]:
+    """Return what the runners wait for. Those that go need to tell GitHub, and wait for nothing."""
+    missing = _missing_login(settings)
+    if not missing or module.params["state"] == "absent" or not settings.instances:
+        return []
+    remedy = f"put {missing} there (a secret: host_baseline_secrets) and converge again"
+    return [{"what": "the runners' registration", "for": missing, "remedy": remedy}]
+
+
+def _carry_out(module: AnsibleModule, run: Converge, *, waits: bool) -> list[str]:
+    """Return what was done or would be."""
+    if module.check_mode and (missing := _missing_login(run.settings)):
         module.warn(f"runners were not compared: {missing} is not on this host yet")
-        return run, run.foretell()
+        return run.foretell()
     if module.check_mode:
-        return run, run.plan().phrases
+        return run.plan().phrases
+    if waits:
+        return []
     with exclusive(layout.LOCK_PATH, _patience()):
         run.carry_out(run.plan())
-    return run, run.report.actions
+    return run.report.actions
 
 
 def main() -> None:
@@ -180,29 +202,34 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    run, waiting = None, []
     try:
         settings = _settings(module)
-        run, actions = _converge(module, settings)
+        waiting = _waiting(module, settings)
+        run = _run(module, settings)
+        actions = _carry_out(module, run, waits=bool(waiting))
     except (ConfigurationError, LockedError, ReleaseError, units.UnitsError, OSError) as error:
-        module.fail_json(msg=str(error))
+        actions = run.report.actions if run else []
+        module.fail_json(msg=str(error), waiting=waiting, **_result(run, actions))
     for warning in run.report.warnings + run.report.deferred:
         module.warn(warning)
-    requests = run.hub.meter.requests_count
+    for item in waiting if not module.check_mode else ():
+        module.warn(f"{item['what']} waits for {item['for']}: {item['remedy']}")
+    result = _result(run, actions)
     if run.report.failures:
-        message = "\n".join(run.report.failures)
-        module.fail_json(
-            msg=message, actions=actions, deferred=run.report.deferred, requests=requests
-        )
-    _exit(module, actions, run.report.deferred, requests)
+        module.fail_json(msg="\n".join(run.report.failures), waiting=waiting, **result)
+    module.exit_json(waiting=waiting, **result)
 
 
-def _exit(module: AnsibleModule, actions: list[str], deferred: list[str], requests: int) -> None:
-    diff = (
-        [{"before": "", "after": "".join(f"{action}\n" for action in actions)}] if actions else []
-    )
-    module.exit_json(
-        changed=bool(actions), actions=actions, deferred=deferred, requests=requests, diff=diff
-    )
+def _result(run: Converge | None, actions: list[str]) -> dict[str, Any]:
+    after = "".join(f"{action}\n" for action in actions)
+    return {
+        "changed": bool(actions),
+        "actions": actions,
+        "deferred": run.report.deferred if run else [],
+        "requests": run.hub.meter.requests_count if run else 0,
+        "diff": [{"before": "", "after": after}] if actions else [],
+    }
 
 
 if __name__ == "__main__":

@@ -138,6 +138,14 @@ def _read(items: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def _add(done: dict[str, Any], result: dict[str, Any]) -> None:
+    """Add what a step has done, be it to its end or not, to what all have."""
+    done["actions"] += result.get("actions", []) or result.get("changed_paths", [])
+    for key in ("changed_paths", "kept", "waiting"):
+        done[key] += result.get(key, [])
+    done["changed"] = done["changed"] or result.get("changed", bool(result))
+
+
 def main() -> None:
     """Run the module."""
     arguments = {"steps": {"type": "list", "elements": "dict", "required": True, "no_log": True}}
@@ -172,12 +180,9 @@ def main() -> None:
         try:
             result = STEPS[name].execute(options, context)
         except steps.StepError as error:
+            _add(done, error.done)
             module.fail_json(msg=f"step {number} ({name}): {error}", **done)
-        done["changed"] = done["changed"] or result["changed"]
-        done["actions"] += result.get("actions", []) or result.get("changed_paths", [])
-        done["changed_paths"] += result.get("changed_paths", [])
-        done["kept"] += result.get("kept", [])
-        done["waiting"] += result.get("waiting", [])
+        _add(done, result)
         done["diff"] += result.pop("diff")
         outcomes.append({"step": name, **result})
     module.exit_json(**done, outcomes=outcomes)

@@ -17,7 +17,16 @@ from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 
 
 class StepError(Exception):
-    """The declared state cannot be reached; the message says what was wrong, where, and the remedy."""
+    """The declared state cannot be reached; the message says what was wrong, where, and the remedy.
+
+    ``done`` is what had been changed before that, as a result has it: ``actions`` or
+    ``changed_paths``.
+    """
+
+    def __init__(self, message: str, **done: Sequence[str]) -> None:
+        """``done`` may be empty."""
+        super().__init__(message)
+        self.done: dict[str, Any] = {key: list(value) for key, value in done.items() if value}
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def alone(module: Any, step: Step, **more: Any) -> None:
         guard(step, module.params, context)
         result = step.execute(module.params, context)
     except StepError as error:
-        module.fail_json(msg=str(error), **more)
+        module.fail_json(msg=str(error), changed=bool(error.done), **error.done, **more)
     else:
         module.exit_json(**result, **more)
 

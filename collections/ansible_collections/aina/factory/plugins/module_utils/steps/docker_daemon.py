@@ -86,8 +86,14 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
             f"the container engine still runs without its new settings "
             f"({', '.join(decision.restart)}): {decision.deferred}. Converge again when it is drained"
         )
+    waits = {
+        "what": f"the container engine's new settings ({', '.join(decision.restart)})",
+        "for": f"a restart of it ({decision.deferred})",
+        "remedy": "converge again when it is drained",
+    }
     return {
         "changed": bool(plan.actions),
+        "waiting": [waits] if decision.deferred else [],
         "actions": plan.actions,
         "foreign": list(plan.merged.foreign),
         "overridden": list(plan.merged.overridden),

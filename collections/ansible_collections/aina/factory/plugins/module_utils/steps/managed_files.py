@@ -101,12 +101,13 @@ def _plan(parameters: dict[str, Any]) -> list[managed_files.Change]:
 
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what is there, and write."""
+    done: list[str] = []
     try:
         changes = _plan(parameters)
         if not context.check_mode:
-            managed_files.apply(changes, context.run)
+            managed_files.apply(changes, context.run, done)
     except managed_files.ManagedFilesError as error:
-        raise StepError(str(error)) from error
+        raise StepError(str(error), changed_paths=done) from error
     return {
         "changed": bool(changes),
         "changed_paths": [change.path for change in changes],

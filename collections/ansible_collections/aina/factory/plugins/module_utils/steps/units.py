@@ -103,9 +103,10 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     told = _Told()
     specs = _without_what_lacks(_specs(parameters), context, changed_paths, told)
     user = parameters["user"]
+    done: list[str] = []
     try:
         names = [spec.name for spec in specs]
-        done = user_managers.provide(user, context.run, check_mode=context.check_mode)
+        done += user_managers.provide(user, context.run, check_mode=context.check_mode)
         run = user_managers.commanded(user, context.run)
         if done and context.check_mode:
             # There is no manager to ask yet: nothing runs.
@@ -114,13 +115,13 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
             statuses = units.read(names, run, time.time() - time.monotonic())
         actions = units.plan(specs, statuses, changed_paths, units.changed_at)
         actions += _renew(parameters["credentials_of"], context, changed_paths, told)
+        phrases = [*done, *map(str, actions)]
         if not context.check_mode:
-            units.apply(actions, run)
+            units.apply(actions, run, done)
     except (units.UnitsError, OSError, TimeoutError) as error:
-        raise StepError(str(error)) from error
+        raise StepError(str(error), actions=() if context.check_mode else done) from error
     for item in told.waiting if not context.check_mode else ():
         context.warn(f"{item['what']} waits for {item['for']}: {item['remedy']}")
-    phrases = [*done, *map(str, actions)]
     after = "".join(f"{phrase}\n" for phrase in phrases)
     return {
         "changed": bool(phrases),

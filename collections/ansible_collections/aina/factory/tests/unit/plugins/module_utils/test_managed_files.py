@@ -19,6 +19,8 @@ from ansible_collections.aina.factory.plugins.module_utils.managed_files import 
     ManagedFilesError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from ansible_collections.aina.factory.plugins.module_utils.steps import managed_files as step
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MY_GROUP = grp.getgrgid(os.getgid()).gr_name
@@ -298,3 +300,19 @@ def test_a_directory_of_somebody_else_stays_as_closed_as_it_is(
     spool.chmod(0o1777)
 
     assert converge(files=files) == []
+
+
+def test_a_failure_tells_which_paths_were_changed_before_it(tmp_path: Path) -> None:
+    common = {"owner": ME, "group": MY_GROUP, "mode": "0644", "sensitive": False, "content": "x"}
+    files = [
+        {"path": f"{tmp_path}/good", "validate": [], **common},
+        {"path": f"{tmp_path}/bad", "validate": ["judge", "%s"], **common},
+    ]
+    parameters = {"directories": [], "files": files, "links": [], "absent": []}
+
+    with pytest.raises(StepError) as caught:
+        step.execute(
+            parameters, Context(lambda *_, **__: Completed(1, b"", b"no"), False, pytest.fail)
+        )
+
+    assert caught.value.done == {"changed_paths": [f"{tmp_path}/good"]}

@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils import units
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context
+from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
 from ansible_collections.aina.factory.plugins.module_utils.steps import units as step
 from ansible_collections.aina.factory.plugins.module_utils.units import (
     Credential,
@@ -132,6 +132,7 @@ class Server:
         for name, content in files.items():
             (self.store / name).write_text(content)
         self.calls: list[list[str]] = []
+        self.refuses: set[str] = set()
 
     def runs(self, unit: str, **credentials: str) -> None:
         (self.held / unit).mkdir(parents=True)
@@ -147,10 +148,12 @@ class Server:
         if words[1] == "show":
             keeps = {GATEWAY: "always", JOB: "no"}
             text = "\n\n".join(
-                f"Id={name}\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nRestart={keeps[name]}"
+                f"Id={name}\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nRestart={keeps[name]}\n"
+                "InactiveExitTimestampMonotonic=1"
                 for name in words[words.index("--") + 1 :]
             )
-        return Completed(0, text.encode(), b"")
+        refused = words[-1] in self.refuses and words[1] in {"start", "restart"}
+        return Completed(int(refused), text.encode(), b"no")
 
     def converge(
         self, *items: dict[str, Any], check_mode: bool = False, changed: Sequence[str] = ()
@@ -267,3 +270,17 @@ def test_an_encrypted_secret_is_another_once_its_file_has_changed(
     status = UnitStatus(True, True, True, False, since)
 
     assert bool(units.outdated("x.service", status, handed, [])) is stale
+
+
+def test_a_failure_tells_what_was_done_before_it(server: Server) -> None:
+    server.refuses = {JOB}
+    changed = [CONF]
+
+    with pytest.raises(StepError) as caught:
+        server.converge(
+            {"name": GATEWAY, "restarted_by": [CONF]},
+            {"name": JOB, "restarted_by": [CONF]},
+            changed=changed,
+        )
+
+    assert caught.value.done == {"actions": [f"restart {GATEWAY} ({CONF} changed)"]}
