@@ -178,7 +178,9 @@ class CallbackModule(CallbackBase):
         if not is_local:
             self._module_calls[host] += len(values.get("results", [])) or 1
         what = describe(values) if values.get("changed") or failed else []
-        if failed and not is_local and not self._check_mode:
+        if is_local:
+            pass
+        elif failed and not self._check_mode:
             self._changes.append({"host": host, "task": task, "what": what, "then": _UNKNOWN})
         elif values.get("changed") or (failed and what):
             self._changes.append({"host": host, "task": task, "what": what})

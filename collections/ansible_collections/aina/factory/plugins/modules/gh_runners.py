@@ -103,7 +103,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, units
+from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, steps, units
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
@@ -174,8 +174,7 @@ def _waiting(module: AnsibleModule, settings: model.Settings) -> list[dict[str, 
     missing = _missing_login(settings)
     if not missing or module.params["state"] == "absent" or not settings.instances:
         return []
-    remedy = f"put {missing} there (a secret: host_baseline_secrets) and converge again"
-    return [{"what": "the runners' registration", "for": missing, "remedy": remedy}]
+    return [steps.lacks_file("the runners' registration", missing)]
 
 
 def _carry_out(module: AnsibleModule, run: Converge, *, waits: bool) -> list[str]:

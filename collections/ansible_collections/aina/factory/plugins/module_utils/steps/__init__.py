@@ -72,6 +72,12 @@ def guard(step: Step, parameters: dict[str, Any], context: Context) -> None:
         refuse(parameters, context)
 
 
+def lacks_file(what: str, path: str) -> dict[str, str]:
+    """Return what is waited for, as ``waiting`` lists it, where only a file is missing."""
+    remedy = "put it there (a secret: host_baseline_secrets) and converge again"
+    return {"what": what, "for": path, "remedy": remedy}
+
+
 def alone(module: Any, step: Step, **more: Any) -> None:
     """Run one step as a whole module and exit, answering ``more`` besides."""
     context = Context(ansible_effects.runner(module), module.check_mode, module.warn)

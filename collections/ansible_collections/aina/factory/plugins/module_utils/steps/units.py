@@ -8,7 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils import units, user_managers
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from ansible_collections.aina.factory.plugins.module_utils.steps import (
+    Context,
+    StepError,
+    lacks_file,
+)
 
 ARGUMENTS: dict[str, Any] = {
     "units": {
@@ -50,10 +54,6 @@ class _Told:
 
     waiting: list[dict[str, str]] = field(default_factory=list)
 
-    def lacks(self, name: str, path: str) -> None:
-        remedy = f"put {path} there (a secret: host_baseline_secrets) and converge again"
-        self.waiting.append({"what": name, "for": path, "remedy": remedy})
-
     def ends(self, name: str, credential: units.Credential) -> None:
         what, until = f"the newer {credential.name} of {credential.path}", f"the end of {name}"
         remedy = "it runs with the older one; let it end, or stop it"
@@ -70,8 +70,7 @@ def _without_what_lacks(
     able = []
     for spec in specs:
         missing = units.lacking(spec, changed_paths)
-        for path in missing:
-            told.lacks(spec.name, path)
+        told.waiting += [lacks_file(spec.name, path) for path in missing]
         waits = missing and not context.check_mode
         able.append(replace(spec, state=None, restarted_by=()) if waits else spec)
     return able

@@ -1,0 +1,87 @@
+"""playbooks/work.yml with modules that are recorded and end as told; nothing of this machine is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+COLLECTION = "ansible_collections/aina/factory"
+# A module that notes that it ran, and fails where its name is among those that fail.
+MODULE = """#!/usr/bin/python
+import json
+with open({calls!r}, "a") as calls:
+    calls.write({name!r} + "\\n")
+print(json.dumps({{"changed": False, "failed": {fails!r}, "msg": "{name}: no answer", "changed_paths": []}}))
+"""
+
+
+@pytest.fixture
+def collections(tmp_path: Path) -> Path:
+    shutil.copytree(
+        ROOT / "collections" / COLLECTION / "plugins", tmp_path / COLLECTION / "plugins"
+    )
+    return tmp_path
+
+
+# Nothing listens there.
+DEAD = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+
+
+def play(collections: Path, failing: set[str]) -> tuple[int, list[str], dict[str, list[str]]]:
+    """Return the exit status, the modules that ran, and what the recap says has failed, by host."""
+    calls, recap = collections / "calls", collections / "recap.json"
+    for name in ("sequence", "factory_images", "gh_runners"):
+        text = MODULE.format(name=name, calls=str(calls), fails=name in failing)
+        (collections / COLLECTION / f"plugins/modules/{name}.py").write_text(text)
+    inventory = collections / "hosts.yml"
+    variables = {"ansible_connection": "local", "ansible_become": False}
+    variables["ansible_python_interpreter"] = sys.executable
+    inventory.write_text(json.dumps({"factory": {"hosts": {"dead": DEAD, "vds": variables}}}))
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": f"{collections}:{ROOT}/.venv/collections",
+        "AINA_RECAP_FILE": str(recap),
+        "LC_ALL": "C.UTF-8",
+    }
+    done = subprocess.run(
+        [
+            *(Path(sys.executable).parent / "ansible-playbook", "--inventory", inventory),
+            *("--extra-vars", '{"ansible_become": false}', ROOT / "playbooks/work.yml"),
+        ],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert recap.exists(), done.stdout + done.stderr
+    failed: dict[str, list[str]] = {}
+    document = json.loads(recap.read_text())
+    for item in document["failed"] + document["unreachable"]:
+        failed.setdefault(item["host"], []).append(item["what"])
+    return done.returncode, calls.read_text().split(), failed
+
+
+def test_a_part_or_host_that_fails_stops_no_other_and_fails_the_run_at_its_end(
+    collections: Path,
+) -> None:
+    status, ran, failed = play(collections, {"factory_images", "gh_runners"})
+
+    assert ran == ["sequence", "factory_images", "sequence", "gh_runners", "sequence"]
+    assert status != 0
+    assert set(failed) == {"dead", "vds"}
+    assert failed["vds"] == [
+        "factory_images: no answer",
+        "gh_runners: no answer",
+        "factory_images: factory_images: no answer",
+    ]
