@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils import units
 from ansible_collections.aina.factory.plugins.module_utils.jobs import layout
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Absent, Known
@@ -273,6 +274,39 @@ def test_a_declared_runner_that_never_wrote_anything_is_unknown(server: Server) 
     server.put("runners/demo-1.json", runner(server, instance="demo-1"))
 
     assert statuses(server.run(), "runner") == {"demo-1": "ok", "demo": "unknown"}
+
+
+def test_runners_that_wait_for_their_login_say_which_file(server: Server) -> None:
+    project = {"name": "demo", "repository": "a/demo", "path": str(server.root)}
+    token = server.root / "runner-token"
+    server.others["projects"] = [{**project, "runner": {"mode": "native"}}]
+    server.others["runners"] = {"login": {"method": "token_file", "token_file": str(token)}}
+
+    said = [item["detail"] for item in server.run()["checks"] if item["check"] == "runner"]
+    token.touch()
+    then = [item["detail"] for item in server.run()["checks"] if item["check"] == "runner"]
+
+    assert said[0].endswith(f"have written no state: {token} must be put there, then converge")
+    assert then[0].endswith("have written no state")
+
+
+def test_lanes_that_wait_for_a_secret_are_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, key = server.root / "github-token", server.root / "codex-key"
+    login = {"method": "token_file", "token_file": str(token)}
+    server.others["lanes"] = {"github": {"login": login}}
+    server.put("lanes/keep", "")
+    handed = [units.Credential("codex", str(key))]
+    monkeypatch.setattr(units, "credentials", lambda _name, _run: handed)
+
+    assert "unknown:lanes:all" in firing(server.run(3))
+
+    token.touch()
+    (told,) = [item for item in server.run()["checks"] if item["check"] == "lane_stuck"]
+    assert told["detail"] == f"no lane can start: {key} must be put there, then converge"
+    key.touch()
+    assert statuses(server.run(), "lane_stuck").get("all") is None
 
 
 def test_lanes_are_stuck_when_they_say_nothing(server: Server) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ansible_collections.aina.factory.plugins.module_utils import projects
+from ansible_collections.aina.factory.plugins.module_utils import units as systemd_units
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
 from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk
 from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, observe, report
@@ -62,6 +63,7 @@ from factory import jobs
 from factory.watchdog import paperclip
 
 _RECENT_FAILURE = 3600.0
+_GATEWAY = "factory-lane-gateway.service"
 _TIME_ERROR = 5
 _UNSYNCHRONISED = 0x40
 
@@ -439,7 +441,10 @@ def runners(host: Host) -> Mapping[str, Fact[Runner]]:
         slots = declared.get("slots", 1) if declared.get("mode") == "ephemeral" else 1
         missing = int(slots) - known.count(name)
         if missing > 0:
-            found[name] = Unknown(f"{missing} of {slots} runners of {name} have written no state")
+            waits = _waits_for(_login_files(host.whole.value("runners", {})))
+            found[name] = Unknown(
+                f"{missing} of {slots} runners of {name} have written no state{waits}"
+            )
     if not found:
         raise AbsentError("no project declares a runner")
     return found
@@ -455,7 +460,35 @@ def lanes(host: Host) -> Mapping[str, Fact[Lane]]:
         state = directory / "state.json"
         if state.exists() and not (directory / "result.json").exists():
             documents[directory.name] = _answer(lambda state=state: _json(state))  # type: ignore[misc]
-    return readings.listed(documents, readings.lane)
+    found = dict(readings.listed(documents, readings.lane))
+    waits = _waits_for(_lane_secrets(host))
+    if waits:
+        found["all"] = Unknown(f"no lane can start{waits}")
+    return found
+
+
+def _lane_secrets(host: Host) -> list[str]:
+    """Return the files that lanes need: the login, and the keys that their gateway is handed."""
+    declared = host.whole.value("lanes", {})
+    if not declared:
+        return []
+    try:
+        handed = systemd_units.credentials(_GATEWAY, host.run)
+    except systemd_units.UnitsError:
+        handed = []  # it is not there yet, as a unit
+    return [*_login_files(declared.get("github") or {}), *(item.path for item in handed)]
+
+
+def _login_files(settings: Mapping[str, Any]) -> list[str]:
+    """Return the file of a section's login; none where it needs none."""
+    login = settings.get("login") or {}
+    key = {"github_app": "app_key_file", "gh": ""}.get(login.get("method", ""), "token_file")
+    return [path] if (path := login.get(key)) else []
+
+
+def _waits_for(paths: Iterable[str]) -> str:
+    missing = [path for path in paths if not Path(path).exists()]
+    return f": {' and '.join(missing)} must be put there, then converge" if missing else ""
 
 
 def _declares(host: Host, key: str) -> bool:
