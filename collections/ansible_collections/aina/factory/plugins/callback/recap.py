@@ -211,7 +211,8 @@ class CallbackModule(CallbackBase):
                 "seconds": round(total_seconds, 2),
                 "tasks": len(self._seconds),
                 "module_calls": dict(self._module_calls),
-                "changes": self._changes,
+                # Of the others "failed" says that nothing is known.
+                "changes": [item for item in self._changes if item["what"] or "then" not in item],
                 "kept": self._kept,
                 "failed": self._failed,
                 "unreachable": self._unreachable,
@@ -230,7 +231,7 @@ class CallbackModule(CallbackBase):
         show = self._display.display
         self._display.banner("WOULD CHANGE" if self._check_mode else "CHANGED")
         if not self._changes and (self._failed or self._unreachable):
-            show("nothing that is known: the run did not come to its end, see below", color="red")
+            show("unknown: the run did not come to its end, see below", color="red")
         elif not self._changes:
             show("nothing", color="green")
         for change in self._changes:
