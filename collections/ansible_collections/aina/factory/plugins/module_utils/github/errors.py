@@ -16,6 +16,10 @@ class RefusedError(ForgeError):
         self.status = status
 
 
+class UnusableError(RefusedError):
+    """The token is not valid or the repository lies elsewhere: all else would be refused too."""
+
+
 class UncertainError(ForgeError):
     """No answer or a 5xx: the request may or may not have been carried out."""
 

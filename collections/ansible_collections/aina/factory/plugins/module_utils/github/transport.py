@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
     ForgeError,
     LimitedError,
     RefusedError,
     UncertainError,
+    UnusableError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.ports import (
     Fetch,
@@ -22,15 +24,33 @@ from ansible_collections.aina.factory.plugins.module_utils.ports import (
 
 # Without Retry-After or a reset time GitHub asks for at least a minute.
 _LIMIT_SECONDS = 60.0
+_MAX_REDIRECTS = 3
+_REDIRECTS = (301, 302, 307, 308)
 
 
 class PartialError(ForgeError):
     """GraphQL answered with errors; ``data`` is what came nevertheless."""
 
-    def __init__(self, message: str, data: dict[str, Any] | None) -> None:
-        """Keep GitHub's words and the data."""
+    def __init__(
+        self, message: str, data: dict[str, Any] | None, errors: Sequence[Any] = ()
+    ) -> None:
+        """Keep GitHub's words, the data and the errors as they came."""
         super().__init__(message)
         self.data = data
+        self.errors = errors
+
+    def below(self, *path: str) -> dict[str | int, str]:
+        """Return what went wrong by place right below ``path``; raise it if it lies elsewhere."""
+        found: dict[str | int, str] = {}
+        for item in self.errors:
+            place = item.get("path") if isinstance(item, dict) else None
+            inside = isinstance(place, list) and tuple(place[: len(path)]) == path
+            if self.data is None or not inside or len(place) == len(path):
+                raise self
+            found.setdefault(place[len(path)], str(item.get("message"))[:300])
+        if not found:
+            raise self
+        return found
 
 
 def graphql_url(api_url: str) -> str:
@@ -71,7 +91,11 @@ class Transport:
             # Later versions drop fields that verification needs.
             "X-GitHub-Api-Version": "2022-11-28",
         }
-        if token := self.token():
+        try:
+            token = self.token()
+        except OSError as error:
+            raise UncertainError(f"{method} {url}: no token: {error}") from error
+        if token:
             headers["Authorization"] = f"Bearer {token}"
         data = None if body is None else json.dumps(body).encode()
         self.meter.requests_count += 1
@@ -83,14 +107,22 @@ class Transport:
             raise UncertainError(f"{method} {url}: no answer: {error}") from error
 
     def rest(self, method: str, path: str, body: Any = None) -> Any:
-        """Send one REST request and return the JSON answer (None when it is empty)."""
-        response = self._send(method, f"{self.api_url.rstrip('/')}{path}", body)
-        self._judge_limits(response)
+        """Send one REST request and return the JSON answer (None when it is empty).
+
+        A redirect is followed by reads, on the same host; a write was not carried out.
+        """
+        url = f"{self.api_url.rstrip('/')}{path}"
+        response = self._send(method, url, body)
+        for _turn in range(_MAX_REDIRECTS):
+            if method != "GET" or response.status not in _REDIRECTS:
+                break
+            place = _beside(url, response.headers.get("location", ""))
+            if not place:
+                break
+            url = place
+            response = self._send(method, url, body)
+        self._judge(f"{method} {path}", response)
         what = f"{method} {path}: {response.status}"
-        if response.status >= 500:
-            raise UncertainError(f"{what} {_words(response)}")
-        if response.status >= 400:
-            raise RefusedError(f"{what} {_words(response)}", response.status)
         if not response.body:
             return None
         try:
@@ -108,11 +140,7 @@ class Transport:
         """
         body = {"query": query, "variables": dict(variables)}
         response = self._send("POST", graphql_url(self.api_url), body)
-        self._judge_limits(response)
-        if response.status >= 500:
-            raise UncertainError(f"GraphQL: {response.status} {_words(response)}")
-        if response.status >= 400:
-            raise RefusedError(f"GraphQL: {response.status} {_words(response)}", response.status)
+        self._judge("GraphQL", response)
         try:
             document = json.loads(response.body)
         except ValueError as error:
@@ -142,7 +170,23 @@ class Transport:
         )
         if "RATE_LIMITED" in kinds or "rate limit" in words.lower():
             raise LimitedError(words, self._retry_after(response))
-        raise PartialError(words, data if isinstance(data, dict) else None)
+        raise PartialError(words, data if isinstance(data, dict) else None, listed)
+
+    def _judge(self, asked: str, response: Response) -> None:
+        """Raise unless GitHub did what it was asked."""
+        self._judge_limits(response)
+        status, what = response.status, f"{asked}: {response.status}"
+        if status >= 500:
+            raise UncertainError(f"{what} {_words(response)}")
+        if 300 <= status < 400:
+            place = response.headers.get("location") or "an address that was not told"
+            raise UnusableError(
+                f"{what}: the repository has moved to {place[:300]}; configure its new name", status
+            )
+        if status == 401:
+            raise UnusableError(f"{what} {_words(response)}", status)
+        if not 200 <= status < 300:
+            raise RefusedError(f"{what} {_words(response)}", status)
 
     def _judge_limits(self, response: Response) -> None:
         if response.status not in (403, 429):
@@ -162,6 +206,15 @@ class Transport:
         except (KeyError, ValueError):
             pass
         return _LIMIT_SECONDS
+
+
+def _beside(url: str, location: str) -> str:
+    """Return where ``location`` leads if that may see the token too: the same host; else ""."""
+    try:
+        place = urljoin(url, location)
+        return place if location and urlsplit(place)[:2] == urlsplit(url)[:2] else ""
+    except ValueError:
+        return ""
 
 
 def _words(response: Response) -> str:

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    RefusedError,
+    UncertainError,
+    UnusableError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.github.transport import (
+    PartialError,
+    Transport,
+)
+from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Response
+
+API = "https://github.example.com/api/v3"
+NEW = f"{API}/repositories/1/pulls"
+MOVED = [301, 302, 307, 308]
+
+
+class Github:
+    """Answers by address; an address without an answer is said to be gone."""
+
+    def __init__(self, answers: dict[str, Response]) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, str]] = []
+
+    def __call__(self, request: Request, *, timeout_seconds: float = 30.0) -> Response:
+        self.asked.append((request.method, request.url))
+        return self.answers.get(request.url, Response(404, {}, b"{}"))
+
+
+def answer(status: int, document: Any, **headers: str) -> Response:
+    return Response(status, headers, json.dumps(document).encode())
+
+
+def transport(github: Github, token: str = "t") -> Transport:
+    return Transport(github, API, lambda: token, lambda: 0.0)
+
+
+@pytest.mark.parametrize("status", MOVED)
+@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE"])
+def test_a_write_that_is_redirected_was_not_done_and_says_where_the_repository_is(
+    method: str, status: int
+) -> None:
+    moved = answer(status, {"message": "Moved"}, location=NEW)
+    github = Github({f"{API}/repos/o/r/pulls": moved, NEW: answer(200, {"merged": True})})
+
+    with pytest.raises(UnusableError, match=f"{status}: the repository has moved to {NEW}"):
+        transport(github).rest(method, "/repos/o/r/pulls", {})
+
+    assert github.asked == [(method, f"{API}/repos/o/r/pulls")]
+
+
+@pytest.mark.parametrize("status", MOVED)
+def test_a_read_follows_a_redirect_on_the_same_host(status: int) -> None:
+    moved = answer(status, {}, location="/api/v3/repositories/1/pulls")
+    github = Github({f"{API}/repos/o/r/pulls": moved, NEW: answer(200, ["found"])})
+
+    assert transport(github).rest("GET", "/repos/o/r/pulls") == ["found"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "https://elsewhere.example.com/api/v3/repositories/1/pulls",
+        "http://github.example.com/api/v3/repositories/1/pulls",
+        "https://github.example.com:8443/repositories/1/pulls",
+        "https://[",
+        "",
+    ],
+)
+def test_no_other_host_is_shown_the_token(place: str) -> None:
+    headers = {"location": place} if place else {}
+    github = Github({f"{API}/repos/o/r/pulls": answer(301, {}, **headers)})
+
+    with pytest.raises(UnusableError, match="has moved"):
+        transport(github).rest("GET", "/repos/o/r/pulls")
+
+    assert len(github.asked) == 1
+
+
+def test_a_redirect_that_leads_in_a_circle_ends() -> None:
+    here = f"{API}/repos/o/r/pulls"
+    github = Github({here: answer(302, {}, location=here)})
+
+    with pytest.raises(UnusableError):
+        transport(github).rest("GET", "/repos/o/r/pulls")
+
+    assert len(github.asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(307, UnusableError), (401, UnusableError), (403, RefusedError)]
+)
+def test_a_query_is_not_answered_by_a_redirect_or_a_refusal(
+    status: int, error: type[Exception]
+) -> None:
+    github = Github({f"{API.removesuffix('/v3')}/graphql": answer(status, {"data": {}})})
+
+    with pytest.raises(error) as caught:
+        transport(github).graphql("query { a }", {})
+
+    assert type(caught.value) is error
+
+
+def test_a_token_that_cannot_be_had_is_an_unanswered_request() -> None:
+    def no_token() -> str:
+        raise ConnectionError("GitHub App: 500")
+
+    with pytest.raises(UncertainError, match="no token: GitHub App: 500"):
+        Transport(Github({}), API, no_token, lambda: 0.0).rest("GET", "/user")
+
+
+def partial(*paths: list[Any] | None) -> PartialError:
+    errors = [{"message": f"error {n}", "path": path} for n, path in enumerate(paths)]
+    return PartialError("partly", {"nodes": []}, errors)
+
+
+def test_errors_below_a_place_are_told_by_the_row_that_they_belong_to() -> None:
+    error = partial(["nodes", 3, "checked"], ["nodes", 0], ["nodes", 3, "files", "nodes", 1])
+
+    assert error.below("nodes") == {3: "error 0", 0: "error 1"}
+
+
+@pytest.mark.parametrize("path", [None, [], ["nodes"], ["rateLimit"], ["repository", "nodes", 0]])
+def test_an_error_that_belongs_to_no_row_is_raised(path: list[Any] | None) -> None:
+    error = partial(["nodes", 0], path)
+
+    with pytest.raises(PartialError):
+        error.below("nodes")
