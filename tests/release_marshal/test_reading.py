@@ -50,6 +50,37 @@ def test_a_second_page_that_cannot_be_read_is_not_green(tmp_path: Path) -> None:
         assert rig.states == {1: "OPEN"}
 
 
+BASE = [
+    ("success", 0, "", "MERGED"),
+    ("failure", 0, "main_red", "OPEN"),
+    # Nobody knows what the second page says.
+    ("success", 1, "data_incomplete", "OPEN"),
+    ("failure", 1, "data_incomplete", "OPEN"),
+]
+
+
+@pytest.mark.parametrize(("last", "faults", "code", "state"), BASE)
+def test_the_base_branchs_second_page_of_checks_counts(
+    last: str, faults: int, code: str, state: str, tmp_path: Path
+) -> None:
+    checks = crowded(last)["checks"]
+    with Simulator(repository(1, checks=checks)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        if faults:
+            # The list, then what the first page of the base branch left out.
+            simulator.add_fault(
+                {"path": "*graphql", "skip": 1, "times": 1, "answer": {"status": 502}}
+            )
+
+        report = rig.cycle()
+
+        assert rig.states == {1: state}
+        assert report.decisions[1].reason.code == (code or "green")
+        simulator.dispatcher.faults.clear()
+        rig.cycle()
+        assert rig.states == {1: "MERGED" if last == "success" else "OPEN"}
+
+
 def same_issue(author: str) -> dict[str, Any]:
     pulls = [
         {

@@ -71,7 +71,10 @@ class Forge(Protocol):
     def reread(
         self, branch: str, numbers: Sequence[int]
     ) -> tuple[Branch, Mapping[int, PullRequest | None]]:
-        """Return the branch and these pull requests in full; None for one not open."""
+        """Return the branch and these pull requests in full.
+
+        None stands for one that is not open; one that could not be read is left out.
+        """
         raise NotImplementedError
 
     def fate(self, number: int) -> Fate:

@@ -17,7 +17,9 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
 
 
 def main_state(policy: Policy, snapshot: Snapshot) -> str:
-    """Return "red", "green" or "pending" for the head of the base branch.
+    """Return "red", "green", "pending" or "unknown" for the head of the base branch.
+
+    Where not every check could be read, one of the missing may be the red one: "unknown".
 
     A branch on which no required check ever reports is "pending": nobody said that it
     is green, and nobody that it is red. Where none is required all that reported count.
@@ -31,8 +33,9 @@ def main_state(policy: Policy, snapshot: Snapshot) -> str:
     ):
         return "red"
     reported = {check.name for check in found if check.state is not CheckState.PENDING}
-    complete = snapshot.branch.checks.complete
-    return "green" if required and reported == required and complete else "pending"
+    if not snapshot.branch.checks.complete:
+        return "unknown"
+    return "green" if required and reported == required else "pending"
 
 
 def main_red_since(policy: Policy, snapshot: Snapshot, now: float) -> float:
@@ -40,7 +43,7 @@ def main_red_since(policy: Policy, snapshot: Snapshot, now: float) -> float:
     state = main_state(policy, snapshot)
     if state == "red":
         return snapshot.memory.main_red_since or now
-    return snapshot.memory.main_red_since if state == "pending" else 0.0
+    return 0.0 if state == "green" else snapshot.memory.main_red_since
 
 
 def closed(policy: Policy, snapshot: Snapshot, now: float) -> Verdict | None:
@@ -69,6 +72,10 @@ def main_blocks(
     since = main_red_since(policy, snapshot, now)
     if policy.red_main_blocks and since:
         return wait("main_red", f"{snapshot.branch.name} is red", Owner.ADMIN)
-    if policy.pending_main_blocks and main_state(policy, snapshot) == "pending":
+    state = main_state(policy, snapshot)
+    if (policy.red_main_blocks or policy.pending_main_blocks) and state == "unknown":
+        detail = f"not all checks of {snapshot.branch.name} could be read"
+        return wait("data_incomplete", detail, Owner.MARSHAL)
+    if policy.pending_main_blocks and state == "pending":
         return wait("main_pending", f"{snapshot.branch.name} is not green yet", Owner.CI)
     return None

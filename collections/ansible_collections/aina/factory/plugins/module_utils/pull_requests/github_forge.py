@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -108,7 +108,7 @@ class GithubForge:
         if head["ref"] is None:
             raise RefusedError(f"{self.repository} has no branch {branch}")
         try:
-            base = parsing.branch(head["ref"])
+            base = self._branch(head["ref"])
             holds = head["holds"]["nodes"] if policy.hold_issue_label else []
             return Snapshot(
                 repository=self.repository,
@@ -131,15 +131,32 @@ class GithubForge:
             return {}
         variables = {"ids": [pull.id for pull in pulls], **self._wants}
         try:
-            nodes = self._transport.graphql(queries.FULL, variables)["nodes"]
+            nodes, broken = self._nodes(queries.FULL, variables)
         except (UncertainError, PartialError, *MALFORMED) as error:
-            if len(pulls) > 1:
-                middle = len(pulls) // 2
-                return {**self._in_full(pulls[:middle]), **self._in_full(pulls[middle:])}
-            return {pulls[0].number: replace(pulls[0], unreadable=f"could not be read: {error}")}
-        found = {node["number"]: node for node in nodes if node}
-        joined = {pull.number: self._joined(pull, found.get(pull.number)) for pull in pulls}
-        return self._with_labellings(joined)
+            nodes, broken = [], {0: str(error)}
+        joined = {
+            pull.number: self._joined(pull, node)
+            for index, (pull, node) in enumerate(zip(pulls, nodes, strict=False))
+            if index not in broken
+        }
+        again = [pull for pull in pulls if pull.number not in joined]
+        if joined:
+            # What was too much at once may be read by itself; the others are whole.
+            return {**self._with_labellings(joined), **self._in_full(again)}
+        if len(pulls) > 1:
+            middle = len(pulls) // 2
+            return {**self._in_full(pulls[:middle]), **self._in_full(pulls[middle:])}
+        why = broken.get(0, "there is no answer")
+        return {pulls[0].number: replace(pulls[0], unreadable=f"could not be read: {why}")}
+
+    def _nodes(
+        self, query: str, variables: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str | int, str]]:
+        """Ask for nodes by id; return them and, by index, what went wrong with some."""
+        try:
+            return self._transport.graphql(query, variables)["nodes"], {}
+        except PartialError as error:
+            return (error.data or {})["nodes"], error.below("nodes")
 
     def _with_labellings(self, pulls: dict[int, PullRequest]) -> dict[int, PullRequest]:
         """Add who approved guarded paths; where that cannot be read, nobody did."""
@@ -149,11 +166,11 @@ class GithubForge:
             return pulls
         variables = {"ids": [pull.id for pull in asked.values()]}
         try:
-            nodes = self._transport.graphql(queries.LABELLINGS, variables)["nodes"]
+            nodes, broken = self._nodes(queries.LABELLINGS, variables)
             told = {
                 node["number"]: parsing.labelling(node, self._policy.guarded_label)
-                for node in nodes
-                if node
+                for index, node in enumerate(nodes)
+                if node and index not in broken
             }
         except (UncertainError, PartialError, *MALFORMED):
             return pulls
@@ -171,29 +188,34 @@ class GithubForge:
             detail = parsing.detail(node)
         except MALFORMED as error:
             return replace(pull, unreadable=f"unexpected answer: {error!r}")
-        page = (node["checked"] or {}).get("contexts") or {}
-        if detail.checks.items and (page.get("pageInfo") or {}).get("hasNextPage"):
-            detail = replace(detail, checks=self._all_checks(pull, detail.checks, page))
+
+        def more(after: str) -> Mapping[str, Any] | None:
+            variables = {"id": pull.id, "after": after}
+            found = self._transport.graphql(queries.MORE_CONTEXTS, variables)["node"]
+            return found["checked"] if found["headRefOid"] == pull.head_oid else None
+
+        commit = (node["checked"] or {}).get("commit") or {}
+        if commit.get("oid", pull.head_oid) == pull.head_oid:
+            whole = _every_page(detail.checks, node["checked"], more)
+            detail = replace(detail, checks=whole)
         return replace(pull, detail=detail)
 
-    def _all_checks(self, pull: PullRequest, first: Checks, page: Mapping[str, Any]) -> Checks:
-        items = list(first.items)
-        try:
-            while page["pageInfo"]["hasNextPage"]:
-                variables = {"id": pull.id, "after": page["pageInfo"]["endCursor"]}
-                node = self._transport.graphql(queries.MORE_CONTEXTS, variables)["node"]
-                if node["headRefOid"] != pull.head_oid:
-                    return Checks(tuple(items), complete=False)
-                page = node["checked"]["contexts"]
-                items += [parsing.check(found) for found in page["nodes"]]
-        except (UncertainError, PartialError, *MALFORMED):
-            return Checks(tuple(items), complete=False)
-        return Checks(tuple(items), complete=len(items) == page["totalCount"])
+    def _commit(self, oid: str, after: str | None) -> Mapping[str, Any] | None:
+        variables = {"owner": self._owner, "name": self._name, "oid": oid, "after": after}
+        found = self._transport.graphql(queries.COMMIT, variables)["repository"]["object"]
+        return None if found is None else found.get("statusCheckRollup")
+
+    def _branch(self, node: Mapping[str, Any]) -> Branch:
+        """Read the base branch with every check of its head."""
+        branch = parsing.branch(node)
+        rollup = node["target"].get("statusCheckRollup")
+        whole = _every_page(branch.checks, rollup, lambda after: self._commit(branch.oid, after))
+        return replace(branch, checks=whole)
 
     def reread(
         self, branch: str, numbers: Sequence[int]
     ) -> tuple[Branch, Mapping[int, PullRequest | None]]:
-        """Return the branch and these pull requests in full; None for one not open."""
+        """Return the branch and these pull requests in full; see ``Forge``."""
         variables = {
             "owner": self._owner,
             "name": self._name,
@@ -201,15 +223,25 @@ class GithubForge:
             **self._wants,
             **{f"n{index}": number for index, number in enumerate(numbers)},
         }
-        found = self._transport.graphql(queries.reread(len(numbers)), variables)["repository"]
+        broken: dict[str | int, str] = {}
         try:
-            pulls: dict[int, PullRequest | None] = dict.fromkeys(numbers)
+            found = self._transport.graphql(queries.reread(len(numbers)), variables)["repository"]
+        except PartialError as error:
+            broken = error.below("repository")
+            found = (error.data or {}).get("repository")
+            if found is None or found.get("ref") is None or broken.keys() & {"ref"}:
+                raise
+        try:
+            pulls: dict[int, PullRequest | None] = {}
             fresh: dict[int, PullRequest] = {}
             for index, number in enumerate(numbers):
                 node = found[f"p{index}"]
+                if f"p{index}" in broken:
+                    continue
+                pulls[number] = None
                 if node is not None and node["state"] == "OPEN":
                     fresh[number] = self._joined(parsing.thin(node), node)
-            base = parsing.branch(found["ref"])
+            base = self._branch(found["ref"])
         except MALFORMED as error:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
         return base, {**pulls, **self._with_labellings(fresh)}
@@ -245,19 +277,13 @@ class GithubForge:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
 
     def commit_checks(self, oid: str) -> Checks:
-        """Return the checks of one commit, every page."""
-        items: list[Any] = []
-        cursor = None
-        while True:
-            variables = {"owner": self._owner, "name": self._name, "oid": oid, "after": cursor}
-            found = self._transport.graphql(queries.COMMIT, variables)["repository"]["object"]
-            if found is None or found.get("statusCheckRollup") is None:
-                return Checks()
-            page = found["statusCheckRollup"]["contexts"]
-            items += [parsing.check(node) for node in page["nodes"]]
-            if not page["pageInfo"]["hasNextPage"]:
-                return Checks(tuple(items), complete=len(items) == page["totalCount"])
-            cursor = page["pageInfo"]["endCursor"]
+        """Return the checks of one commit, every page; what could not be read is not complete."""
+        try:
+            rollup = self._commit(oid, None)
+            first = parsing.checks(rollup)
+        except (UncertainError, PartialError, *MALFORMED):
+            return Checks(complete=False)
+        return _every_page(first, rollup, lambda after: self._commit(oid, after))
 
     # -- writing ------------------------------------------------------------------
 
@@ -326,6 +352,25 @@ class GithubForge:
         except RefusedError as error:
             if error.status not in (404, 422):
                 raise
+
+
+def _every_page(
+    first: Checks,
+    rollup: Mapping[str, Any] | None,
+    more: Callable[[str], Mapping[str, Any] | None],
+) -> Checks:
+    """Read on where a page of a commit's checks ends; incomplete when one could not be read."""
+    if first.complete or rollup is None:
+        return first
+    items, page = list(first.items), rollup["contexts"]
+    try:
+        while page["pageInfo"]["hasNextPage"]:
+            found = more(page["pageInfo"]["endCursor"])
+            page = (found or {})["contexts"]
+            items += [parsing.check(node) for node in page["nodes"]]
+    except (UncertainError, PartialError, *MALFORMED):
+        return Checks(tuple(items), complete=False)
+    return Checks(tuple(items), complete=len(items) == page["totalCount"])
 
 
 def _deserving(

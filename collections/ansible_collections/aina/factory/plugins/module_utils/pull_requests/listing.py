@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
@@ -77,16 +77,23 @@ class Listing:
 
     def _page(self, cursor: str | None) -> str | None:
         """Read one page, in smaller pieces if need be; return where the next one begins."""
+        trusted = self._size + 1 == len(PAGE_SIZES)
         while True:
             try:
-                found = self.ask(PAGE_SIZES[self._size], cursor, not self.head)["repository"]
+                found, broken = self._answer(cursor, trusted)
                 page = found["pullRequests"]
-                rows = [parsing.thin(node) for node in page["nodes"]]
+                rows = [
+                    row
+                    for index, node in enumerate(page["nodes"])
+                    if (row := _row(node, broken.get(index, ""))) is not None
+                ]
                 more, end = page["pageInfo"]["hasNextPage"], page["pageInfo"]["endCursor"]
                 self.total_count = page["totalCount"]
             except (UncertainError, PartialError, *MALFORMED) as error:
                 if self._size + 1 < len(PAGE_SIZES):
                     self._size += 1
+                    # A page that was too large is whole now; what stays is about its rows.
+                    trusted = isinstance(error, PartialError)
                     continue
                 if self.head or isinstance(error, (UncertainError, PartialError)):
                     raise
@@ -94,3 +101,24 @@ class Listing:
             self.head = self.head or found
             self.pulls.update((row.number, row) for row in rows)
             return end if more else None
+
+    def _answer(
+        self, cursor: str | None, trusted: bool
+    ) -> tuple[dict[str, Any], dict[str | int, str]]:
+        """Ask for a page; return it and, if it is ``trusted`` so far, which rows it lacks parts of."""
+        try:
+            return self.ask(PAGE_SIZES[self._size], cursor, not self.head)["repository"], {}
+        except PartialError as error:
+            if not trusted or error.data is None:
+                raise
+            return error.data["repository"], error.below("repository", "pullRequests", "nodes")
+
+
+def _row(node: Mapping[str, Any] | None, unreadable: str) -> PullRequest | None:
+    """Read one row; None for one of which not even its number came: the list lacks it then."""
+    try:
+        return None if node is None else replace(parsing.thin(node), unreadable=unreadable)
+    except MALFORMED:
+        if unreadable:
+            return None
+        raise

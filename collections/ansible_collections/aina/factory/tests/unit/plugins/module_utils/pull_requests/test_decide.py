@@ -57,6 +57,8 @@ PULL = PullRequest(
     evidence=EVIDENCE,
 )
 BRANCH = Branch("main", "base", Checks((Check("ci", CheckState.SUCCESS, "a", NOW - 50),)))
+# Green as far as it could be read.
+CUT = replace(BRANCH, checks=replace(BRANCH.checks, complete=False))
 SNAPSHOT = Snapshot("o/r", BRANCH, (PULL,))
 
 
@@ -195,6 +197,10 @@ REPOSITORY = [
     ),
     ({"branch": replace(BRANCH, checks=Checks((ci(CheckState.FAILURE),)))}, {}, "main_red"),
     ({"branch": replace(BRANCH, checks=Checks())}, {"pending_main_blocks": True}, "main_pending"),
+    ({"branch": CUT}, {}, "data_incomplete"),
+    ({"branch": CUT}, {"pending_main_blocks": True}, "data_incomplete"),
+    ({"branch": CUT}, {"red_main_blocks": False}, "green"),
+    ({"branch": CUT, "memory": Memory(main_red_since=1.0)}, {}, "main_red"),
     ({"branch": replace(BRANCH, rules_known=False)}, {}, "data_incomplete"),
     ({"branch": replace(BRANCH, required_checks=("deploy",))}, {}, "check_missing"),
     ({"branch": replace(BRANCH, required_approvals=1)}, {}, "review_required"),
