@@ -15,6 +15,7 @@ from ansible_collections.aina.factory.plugins.module_utils.github.errors import 
     LimitedError,
     RefusedError,
     UncertainError,
+    UnusableError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.github.transport import Meter
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
@@ -76,6 +77,10 @@ class Pull:
     comments: list[str] = field(default_factory=list)
     branch_there: bool = True
     fork_tree: dict[str, str] = field(default_factory=dict)
+    # GitHub never says whether it can be merged; nobody can read it; git fails at its head.
+    never_computed: bool = False
+    unreadable: bool = False
+    broken: bool = False
 
     @property
     def head(self) -> str:
@@ -235,6 +240,8 @@ class Git:
     def evidence(self, base_oid: str, head_oid: str, window_days: int, *, patch: bool) -> Evidence:
         merged = self.merge(base_oid, head_oid)
         pull = self._pull(head_oid)
+        if pull is not None and pull.broken:
+            raise MirrorError("refusing to merge unrelated histories")
         behind = 0 if pull and pull.fork_tree == self.repository.trees[base_oid] else 1
         return Evidence(
             base_oid,
@@ -293,7 +300,7 @@ class Forge:
             )
         clean = Git(repository).merge(base, pull.head).clean
         state = Mergeable.MERGEABLE if clean else Mergeable.CONFLICTING
-        if repository.now_seconds < pull.ready_at:
+        if repository.now_seconds < pull.ready_at or pull.never_computed:
             state = Mergeable.UNKNOWN
         reported = {"ci": pull.check, "lint": pull.lint}
         checks = tuple(
@@ -367,7 +374,8 @@ class Forge:
         trouble = self.repository.read()
         if self.repository.between is not None:
             self.repository.between(self.repository)
-        found = {number: self.repository.pulls[number] for number in numbers}
+        asked = {number: self.repository.pulls[number] for number in numbers}
+        found = {number: pull for number, pull in asked.items() if not pull.unreadable}
         return self._branch(), {
             number: self._as_read(pull, trouble) if pull.state == "OPEN" else None
             for number, pull in found.items()
@@ -433,6 +441,8 @@ class Forge:
             raise NotMergeableError("Required status check is expected")
         if fault == "forbidden":
             raise RefusedError("Resource not accessible", 403)
+        if fault == "unauthorized":
+            raise UnusableError("Bad credentials", 401)
         answer = action()
         repository.pause()
         if fault == "crash_after":

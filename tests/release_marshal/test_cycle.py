@@ -423,6 +423,7 @@ def test_no_pair_of_bad_ones_needs_more_than_twelve_runs() -> None:
         ("moved", "head_moved"),
         ("base_modified", "merged"),
         ("not_mergeable", "refused_by_github"),
+        ("forbidden", "refused_by_github"),
         ("error_before", "merged"),
         ("error_after", "merged"),
         ("limited", "merged"),
@@ -438,14 +439,105 @@ def test_each_fault_of_a_merge_has_its_answer(fault: str, result: str) -> None:
     assert landed(repository).count(1) == (result == "merged")
 
 
-def test_a_forbidden_merge_stops_the_repository() -> None:
+def test_a_merge_that_github_forbids_has_its_reason_and_an_admin_must_act() -> None:
     repository = Repository(independent(2), POLICY, faults={0: "forbidden"})
+    runner = Runner(repository)
+    assert not runner.cycle().failed
+
+    reason = runner.cycle().decisions[1].reason
+
+    assert (reason.code, reason.owner) == ("refused_by_github", Owner.ADMIN)
+    assert "Resource not accessible; does the login lack a permission" in reason.detail
+
+
+def test_a_login_that_is_not_valid_stops_the_repository() -> None:
+    repository = Repository(independent(2), POLICY, faults={0: "unauthorized"})
 
     report = Runner(repository).cycle()
 
     assert report.failed
+    assert report.stopped == "failed: Bad credentials"
     assert landed(repository) == []
-    assert report.stopped.startswith("forbidden")
+
+
+@pytest.mark.parametrize("mode", ["fast", "native"])
+@pytest.mark.parametrize("trouble", ["unreadable", "broken"])
+def test_one_that_cannot_be_judged_holds_up_nobody_else(mode: str, trouble: str) -> None:
+    pulls = independent(5)
+    setattr(pulls[2], trouble, True)
+    repository = Repository(pulls, replace(POLICY, mode=mode))
+    runner = Runner(repository)
+
+    report = runner.cycle()
+    runner.cycle()
+
+    assert landed(repository) == [1, 3, 4, 5]
+    assert not report.failed
+    if trouble == "unreadable":
+        assert report.results[2] == "failed: #2 could not be read"
+        assert report.warnings == ["#2: #2 could not be read"]
+    else:
+        reason = report.decisions[2].reason
+        assert (reason.code, reason.detail) == (
+            "data_incomplete",
+            "refusing to merge unrelated histories",
+        )
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_where_none_can_be_judged_the_cycle_fails(count: int) -> None:
+    pulls = independent(count, unreadable=True)
+
+    report = Runner(Repository(pulls, POLICY)).cycle()
+
+    assert report.failed
+    assert report.stopped.endswith("could not be read")
+    assert len(report.results) <= 2  # GitHub is not asked for ever
+
+
+def test_who_cannot_be_merged_takes_neither_the_places_nor_the_time_of_others() -> None:
+    pulls = independent(15)
+    for number in range(1, 11):
+        pulls[number].never_computed = True
+    policy = replace(POLICY, max_merges_per_cycle=3)
+    repository = Repository(pulls, policy)
+    runner = Runner(repository)
+
+    runner.cycle()
+
+    assert landed(repository) == [11, 12, 13]
+    assert repository.now_seconds - START < 120
+    again = runner.cycle()
+    assert landed(repository) == [11, 12, 13, 14, 15]
+    reason = again.decisions[1].reason
+    assert (reason.code, reason.owner) == ("mergeability_unknown", Owner.MARSHAL)
+    pulls[1].never_computed = False
+    runner.cycle()
+    assert landed(repository)[-1] == 1
+
+
+def test_a_landed_commit_that_is_gone_halts_the_project_until_somebody_looked() -> None:
+    repository = Repository(independent(2), POLICY)
+    runner = Runner(repository)
+    genuine = repository.land
+
+    def land_and_force_back(pull: Pull, tree: dict[str, str]) -> str:
+        oid = genuine(pull, tree)
+        if pull.number == 1:
+            del repository.trees[repository.main.pop()]
+        return oid
+
+    repository.land = land_and_force_back  # type: ignore[method-assign]
+
+    first = runner.cycle()
+    second = runner.cycle()
+    third = runner.cycle()
+
+    assert first.stopped.startswith("unverified: #1: c1, as which it landed, is not on the branch")
+    assert (second.failed, second.halted_since > 0) == (True, True)
+    assert third.gate == "halted"
+    runner.memory = replace(runner.memory, halted_since=0.0, halted_reason="")
+    assert runner.cycle().results == {2: "merged"}
 
 
 SCENARIOS = {

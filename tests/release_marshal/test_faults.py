@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from simulator import Simulator
+from simulator.faults import make_partial
+from simulator.http import Answer, Incoming
 
 from release_marshal.test_simulator import NAME, Rig, policy, repository
 
@@ -26,11 +28,40 @@ def test_a_list_answered_in_part_once_is_asked_for_again(tmp_path: Path) -> None
         assert rig.states == {1: "MERGED", 2: "MERGED"}
 
 
-def test_a_list_that_stays_partial_lands_nothing_and_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ["rollup", "labels"])
+def test_of_a_list_that_stays_partial_the_whole_rows_land(field: str, tmp_path: Path) -> None:
+    with Simulator(repository(3)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        blank = f"repository.pullRequests.nodes.1.{field}"
+        simulator.add_fault({"path": "*graphql", "partial": [blank]})
+
+        report = rig.cycle()
+
+        assert not report.failed
+        assert report.incomplete == ""
+        assert report.decisions[2].reason.code == "data_incomplete"
+        assert report.decisions[2].reason.detail.startswith("Something went wrong")
+        assert rig.states == {1: "MERGED", 2: "OPEN", 3: "MERGED"}
+
+
+def test_a_row_that_did_not_come_at_all_leaves_the_list_incomplete(tmp_path: Path) -> None:
+    with Simulator(repository(3)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        simulator.add_fault({"path": "*graphql", "partial": ["repository.pullRequests.nodes.0"]})
+
+        report = rig.cycle()
+
+        assert report.incomplete == "2 of 3 were listed"
+        assert rig.states == {1: "OPEN", 2: "MERGED", 3: "MERGED"}
+
+
+@pytest.mark.parametrize("field", ["ref", "ref.target.statusCheckRollup", "pullRequests"])
+def test_a_partial_answer_about_the_repository_itself_lands_nothing(
+    field: str, tmp_path: Path
+) -> None:
     with Simulator(repository(2)) as simulator:
         rig = Rig(simulator, tmp_path, policy())
-        blank = "repository.pullRequests.nodes.*.labels"
-        simulator.add_fault({"path": "*graphql", "partial": [blank]})
+        simulator.add_fault({"path": "*graphql", "partial": [f"repository.{field}"]})
 
         report = rig.cycle()
 
@@ -38,6 +69,30 @@ def test_a_list_that_stays_partial_lands_nothing_and_fails(tmp_path: Path) -> No
         assert report.stopped.startswith("failed")
         assert simulator.dispatcher.counts()["writes"] == 0
         assert rig.states == {1: "OPEN", 2: "OPEN"}
+
+
+def test_who_stays_unreadable_in_the_full_look_holds_up_nobody(tmp_path: Path) -> None:
+    with Simulator(repository(4)) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+        genuine = simulator._https.answerer
+
+        def forbid(request: Incoming) -> Answer:
+            answer = genuine(request)
+            data = answer.body.get("data", {}) if isinstance(answer.body, dict) else {}
+            numbers = [node.get("number") for node in data.get("nodes", [])]
+            if 2 in numbers:
+                answer.body = make_partial(answer.body, [f"nodes.{numbers.index(2)}.checked"])
+            return answer
+
+        simulator._https.answerer = forbid
+
+        rig.cycle(dry_run=True)
+        # The list, all in full, and once more the one by itself.
+        assert simulator.dispatcher.counts()["requests"] == 3
+        report = rig.cycle()
+
+        assert report.decisions[2].reason.code == "data_incomplete"
+        assert rig.states == {1: "MERGED", 2: "OPEN", 3: "MERGED", 4: "MERGED"}
 
 
 @pytest.mark.parametrize("blank", ["nodes.0.checked", "nodes.0.files", "nodes.0"])
@@ -59,7 +114,10 @@ def test_only_what_was_read_in_part_waits(blank: str, tmp_path: Path) -> None:
         assert rig.cycle().results == {1: "merged"}
 
 
-@pytest.mark.parametrize("blank", ["repository.p0.checked", "repository.p0", "repository.ref"])
+@pytest.mark.parametrize(
+    "blank",
+    ["repository.p0.checked", "repository.p0", "repository.ref", "repository.ref.target"],
+)
 def test_a_partial_last_look_merges_nothing(blank: str, tmp_path: Path) -> None:
     with Simulator(repository(1)) as simulator:
         rig = Rig(simulator, tmp_path, policy())
@@ -99,8 +157,8 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
                 "message": "You're not authorized to push to this branch.",
             },
         },
-        "forbidden",
         "",
+        "refused_by_github",
         "OPEN",
     ),
     ({"path": "*graphql", "answer": {"status": 404}}, "failed: GraphQL: 404", "", "OPEN"),

@@ -266,7 +266,7 @@ FAULTS: list[tuple[dict[str, Any], str, bool]] = [
     ({"method": "PUT", "path": "*/merge", "times": 1, "answer": {"status": 422}}, "", False),
     (
         {"method": "PUT", "path": "*/merge", "times": 1, "answer": {"status": 403}},
-        "forbidden",
+        "",
         False,
     ),
     ({"path": "*graphql", "rate_limit": "secondary_200"}, "limited", False),

@@ -21,7 +21,12 @@ pytestmark = pytest.mark.slow
 
 # How GitHub may fail once. Those of the first group say that nothing was done.
 REFUSALS: dict[str, dict[str, Any]] = {
-    str(status): {"answer": {"status": status}} for status in (401, 403, 404, 422)
+    str(status): {"answer": {"status": status}} for status in (403, 404, 422)
+}
+# Said of the login or the repository, not of what was asked: the cycle ends at once.
+UNUSABLE: dict[str, dict[str, Any]] = {
+    "401": {"answer": {"status": 401}},
+    "307": {"answer": {"status": 307, "headers": {"Location": "https://new/place"}}},
 }
 PASSING: dict[str, dict[str, Any]] = {
     "429": {"answer": {"status": 429, "headers": {"Retry-After": "5"}}},
@@ -33,7 +38,7 @@ PASSING: dict[str, dict[str, Any]] = {
     "cut": {"disconnect": True},
     "cut after": {"disconnect": True, "when": "after"},
 }
-TROUBLES = {**REFUSALS, **PASSING}
+TROUBLES = {**REFUSALS, **UNUSABLE, **PASSING}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,6 @@ class Write:
     policy: Policy
     # What a refusal changes for good, for people to see to; and how the cycle then ends.
     lasting: frozenset[str] = frozenset()
-    stops: frozenset[str] = frozenset()
     warns: frozenset[str] = frozenset()
     # A refusal that is believed for a while only.
     later: frozenset[str] = frozenset()
@@ -67,8 +71,7 @@ CONFLICT: dict[str, Any] = {
 WRITES = {
     "merge": Write(
         *("PUT", "*/pulls/1/merge", [change(1)], policy()),
-        stops=frozenset({"401", "403"}),
-        later=frozenset({"404", "422"}),
+        later=frozenset({"403", "404", "422"}),
     ),
     "delete the branch": Write(
         *("DELETE", "*/git/refs/heads/change-1", [change(1)], policy()),
@@ -147,8 +150,13 @@ def test_each_trouble_with_a_write_has_its_decision_and_its_end(name: str, tmp_p
                 reports.append(rig.cycle())
 
             met = reports[-1]
-            assert met.failed == (trouble in write.stops), f"{trouble}: {met.stopped}"
-            assert met.stopped.startswith("forbidden") == (trouble in write.stops)
+            assert met.failed == (trouble in UNUSABLE), f"{trouble}: {met.stopped}"
+            assert met.stopped.startswith("failed") == (trouble in UNUSABLE)
+            assert ("moved to https://new/place" in met.stopped) == (trouble == "307")
+            if trouble in UNUSABLE:
+                said = [r["result"] for r in rig.records if f": {trouble}" in r["result"]]
+                assert said, f"{trouble}: the audit log does not say so"
+                assert all(result.startswith("failed: ") for result in said)
             assert bool(met.warnings) == (trouble in write.warns), f"{trouble}: {met.warnings}"
             if trouble in write.later:
                 assert met.results == {1: "refused_by_github"}

@@ -11,6 +11,7 @@ from ansible_collections.aina.factory.plugins.module_utils.github.errors import 
     LimitedError,
     RefusedError,
     UncertainError,
+    UnusableError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.ports import Now
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
@@ -48,8 +49,8 @@ WRITE_INTERVAL_SECONDS = 1.0
 _POLL_SECONDS = (1.0, 2.0, 4.0, 8.0)
 _TRANSIENT_SECONDS = (4.0, 8.0)
 _CAPPED_WAIT_SECONDS = 120.0
-# Said of the branch, not of the pull request: it would be said of all others too.
-_DENIED = "not authorized to push"
+# So many turns that fail one after the other are no matter of single pull requests.
+_GENERAL_COUNT = 3
 # How long GitHub's refusal of a head is believed before it is asked again.
 _REFUSED_SECONDS = 1800.0
 # Reasons of those that are ready themselves: they do not go to the end of the line.
@@ -58,6 +59,10 @@ _READY = frozenset(
         *("green", "cap_reached", "behind_queue"),
         *("train_starting", "train_testing", "train_green", "train_next"),
     }
+)
+_FORBIDDEN = (
+    "; does the login lack a permission for it, as for changes of .github/workflows? "
+    "Grant it, or let a person merge this one"
 )
 Answer = TypeVar("Answer")
 
@@ -180,6 +185,10 @@ class Cycle:
     started_at: float = 0.0
     last_write_at: float = 0.0
     snapshot: Snapshot | None = None
+    # How each turn of one pull request failed, None when it did not.
+    turns: list[ForgeError | MirrorError | None] = field(default_factory=list)
+    # Spent on answers that GitHub then did not have.
+    waited_in_vain_seconds: float = 0.0
 
     # -- time -------------------------------------------------------------------
 
@@ -234,6 +243,30 @@ class Cycle:
         self.memory = replace(self.memory, **changes)
         self.world.save(self.memory)
 
+    def turn(self, number: int, act: Callable[[], str]) -> str:
+        """Carry out what concerns one pull request; what fails there is nobody else's matter.
+
+        Several failures in a row are not the matter of one: they end the cycle.
+        """
+        try:
+            result = act()
+        except (LimitedError, UnusableError):
+            raise
+        except (ForgeError, MirrorError) as error:
+            self.turns.append(error)
+            if len(self.turns) >= _GENERAL_COUNT and None not in self.turns[-_GENERAL_COUNT:]:
+                raise
+            self.warn(f"#{number}: {error}")
+            return f"failed: {error}"
+        self.turns.append(None)
+        return result
+
+    def conclude(self) -> None:
+        """Fail when every turn did: then nobody knows whether only they are concerned."""
+        failures = [error for error in self.turns if error is not None]
+        if failures and len(failures) == len(self.turns):
+            raise failures[-1]
+
     # -- looking ----------------------------------------------------------------
 
     def look(self) -> Plan:
@@ -287,17 +320,21 @@ class Cycle:
             absent = self.world.git.missing({*heads.values(), snapshot.branch.oid})
             if snapshot.branch.oid in absent:
                 raise MirrorError(f"the head of {snapshot.branch.name} could not be fetched")
-            found = {
-                pull.number: self._evidence(snapshot.branch.oid, pull)
-                for pull in pulls
-                if pull.head_oid not in absent
-            }
         except MirrorError as error:
             return replace(snapshot, evidence_error=str(error))
-        return replace(
-            snapshot,
-            pulls=tuple(replace(p, evidence=found.get(p.number)) for p in snapshot.pulls),
-        )
+        found = {
+            pull.number: self._with_own_evidence(snapshot.branch.oid, pull)
+            for pull in pulls
+            if pull.head_oid not in absent
+        }
+        rest = (replace(pull, evidence=None) for pull in snapshot.pulls)
+        return replace(snapshot, pulls=tuple(found.get(pull.number, pull) for pull in rest))
+
+    def _with_own_evidence(self, base_oid: str, pull: PullRequest) -> PullRequest:
+        try:
+            return replace(pull, evidence=self._evidence(base_oid, pull))
+        except MirrorError as error:
+            return replace(pull, evidence=None, unreadable=pull.unreadable or str(error))
 
     def _worth_evidence(self, snapshot: Snapshot, pull: PullRequest) -> bool:
         return pull.detail is not None and pull.base_ref == snapshot.branch.name
@@ -351,7 +388,9 @@ class Cycle:
         if self.snapshot is None:
             raise StopCycle("internal", "nothing was looked at yet", failed=True)
         branch, pulls = self.world.forge.reread(self.branch, [number])
-        fresh = pulls.get(number)
+        if number not in pulls:
+            raise ForgeError(f"#{number} could not be read")
+        fresh = pulls[number]
         others = tuple(pull for pull in self.snapshot.pulls if pull.number != number)
         snapshot = replace(
             self.snapshot,
@@ -401,9 +440,13 @@ class Cycle:
                 return "enqueued" if attempts and problem == "in_merge_queue" else problem
             if pull.mergeable is Mergeable.UNKNOWN:
                 delay = _POLL_SECONDS[min(polls, len(_POLL_SECONDS) - 1)]
+                # What others have waited for in vain is not waited for again.
+                patience = self.policy.mergeability_budget_seconds - self.waited_in_vain_seconds
+                if waited + delay > max(patience, _POLL_SECONDS[0]) or not self.pause(delay):
+                    self.waited_in_vain_seconds += waited
+                    text = "GitHub does not say whether it can be merged"
+                    return self._refuse(pull, text, "mergeability_unknown")
                 waited, polls = waited + delay, polls + 1
-                if waited > self.policy.mergeability_budget_seconds or not self.pause(delay):
-                    return "mergeability_unknown"
                 continue
             attempts += 1
             try:
@@ -418,8 +461,6 @@ class Cycle:
                     transients += 1
                     if self.pause(_TRANSIENT_SECONDS[transients - 1]):
                         continue
-                if _DENIED in str(error):
-                    raise StopCycle("forbidden", str(error), failed=True) from error
                 return self._refuse(pull, str(error))
             except UncertainError:
                 if attempts > 3 or not self.pause(2.0 * attempts):
@@ -430,19 +471,19 @@ class Cycle:
                     raise StopCycle("limited", str(error)) from error
                 self._wait_out(error)
                 continue
+            except UnusableError:
+                raise
             except RefusedError as error:
-                if error.status in (401, 403):
-                    raise StopCycle("forbidden", str(error), failed=True) from error
-                return self._refuse(pull, str(error))
-            return "merged" if self.finish(pull.number) else "unverified"
+                return self._refuse(pull, f"{error}{_FORBIDDEN if error.status == 403 else ''}")
+            return self.finished(pull.number)
 
     def _wait_out(self, error: LimitedError) -> None:
         wait_seconds = error.retry_after_seconds
         if wait_seconds > _CAPPED_WAIT_SECONDS or not self.pause(wait_seconds):
             raise StopCycle("limited", str(error)) from error
 
-    def _refuse(self, pull: PullRequest, text: str) -> str:
-        entry = Refusal(pull.head_oid, text, self.world.now() + _REFUSED_SECONDS)
+    def _refuse(self, pull: PullRequest, text: str, code: str = "refused_by_github") -> str:
+        entry = Refusal(pull.head_oid, text, self.world.now() + _REFUSED_SECONDS, code)
         self.remember(refused={**self.memory.refused, pull.number: entry})
         return entry.code
 
@@ -481,6 +522,16 @@ class Cycle:
         self.remember(**self._settled(number), landed_count=landed)
         return fate.state == "MERGED"
 
+    def finished(self, number: int) -> str:
+        """Finish what should have landed; what cannot be read now, the next cycle finishes."""
+        try:
+            return "merged" if self.finish(number) else "unverified"
+        except (LimitedError, UnusableError):
+            raise
+        except ForgeError as error:
+            self.warn(f"#{number} is not verified yet: {error}")
+            return "unverified"
+
     def warn(self, text: str) -> None:
         """Say something that somebody should know though it stops nothing."""
         if text not in self.report.warnings:
@@ -503,32 +554,49 @@ class Cycle:
             self.remember(doubtful=(*self.memory.doubtful, number))
 
     def _verify(self, fate: Fate, judged_head: str) -> None:
-        problem = ""
+        git = self.world.git
         if fate.head_oid != judged_head:
-            problem = f"#{fate.number} landed at {fate.head_oid}, judged was {judged_head}"
-        elif not fate.merge_oid:
-            raise StopCycle("unverified", f"#{fate.number}: GitHub names no merge commit yet")
-        else:
-            try:
-                self.world.git.refresh(self.branch, fate.merge_oid, {fate.number: judged_head})
-                expected = self.world.git.landed_tree(
-                    self.policy.method, fate.merge_oid, fate.merge_oid + "^1", judged_head
-                )
-                if self.world.git.tree(fate.merge_oid) != expected:
-                    problem = f"#{fate.number} landed as {fate.merge_oid}, not as what was judged"
-            except MirrorError as error:
-                raise StopCycle("unverified", f"#{fate.number}: {error}") from error
-        if problem:
-            now, settled = self.world.now(), self._settled(fate.number)
-            self.remember(halted_since=now, halted_reason=problem, **settled)
-            self.record("halt", fate.number, problem)
-            raise StopCycle("halted", problem, failed=True)
+            self._halt(fate, f"landed at {fate.head_oid}, judged was {judged_head}")
+        if not fate.merge_oid:
+            self._unverified(fate, "GitHub names no merge commit")
+        try:
+            git.refresh(self.branch, fate.merge_oid, {fate.number: judged_head})
+            gone = git.missing({fate.merge_oid})
+            expected = "" if gone else self._expected_tree(fate, judged_head)
+            differs = not gone and git.tree(fate.merge_oid) != expected
+        except MirrorError as error:
+            # Git does not answer now; what it will say is waited for, however long it takes.
+            raise StopCycle("unverified", f"#{fate.number}: {error}", failed=True) from error
+        if gone:
+            self._unverified(fate, f"{fate.merge_oid}, as which it landed, is not on the branch")
+        if differs:
+            self._halt(fate, f"landed as {fate.merge_oid}, not as what was judged")
+
+    def _expected_tree(self, fate: Fate, judged_head: str) -> str:
+        oid = fate.merge_oid
+        return self.world.git.landed_tree(self.policy.method, oid, f"{oid}^1", judged_head)
+
+    def _unverified(self, fate: Fate, why: str) -> None:
+        """Stop once for what GitHub may be late with; halt when the next cycle finds the same."""
+        if fate.number in self.memory.doubtful:
+            self._halt(fate, why)
+        self.remember(doubtful=(*self.memory.doubtful, fate.number))
+        raise StopCycle("unverified", f"#{fate.number}: {why}; the next cycle looks again")
+
+    def _halt(self, fate: Fate, why: str) -> None:
+        problem, now = f"#{fate.number}: {why}", self.world.now()
+        settled = self._settled(fate.number)
+        self.remember(halted_since=now, halted_reason=problem, **settled)
+        self.record("halt", fate.number, problem)
+        raise StopCycle("halted", problem, failed=True)
 
     def _retarget(self, number: int) -> bool:
         """Point a dependant at the base branch; False when GitHub refuses."""
         forge = self.world.forge
         try:
             self.write(lambda: forge.retarget(number, self.branch), "retarget", number)
+        except UnusableError:
+            raise
         except RefusedError as error:
             self.warn(f"#{number} still targets a branch that has landed: {error}")
             return False
@@ -554,5 +622,7 @@ class Cycle:
         forge = self.world.forge
         try:
             self.write(lambda: forge.delete_branch(fate.head_ref), "delete_branch", fate.number)
+        except UnusableError:
+            raise
         except RefusedError as error:
             self.warn(f"#{fate.number}: its branch {fate.head_ref} stays: {error}")

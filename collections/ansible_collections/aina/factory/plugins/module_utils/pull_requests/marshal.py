@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +12,7 @@ from ansible_collections.aina.factory.plugins.module_utils.github.errors import 
     LimitedError,
     RefusedError,
     UncertainError,
+    UnusableError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     conflict_lanes,
@@ -38,6 +40,8 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
 )
 
 _TRAIN_POLL_SECONDS = 15.0
+# What takes a place under the cap: it landed, or may have.
+_LANDED = frozenset({"merged", "enqueued", "unverified", "unanswered"})
 
 
 def run(
@@ -51,6 +55,7 @@ def run(
             cycle.look()
         else:
             _carry_out(cycle)
+            cycle.conclude()
     except StopCycle as stop:
         report.stopped, report.failed = str(stop), stop.failed
     except LimitedError as error:
@@ -75,33 +80,53 @@ def _carry_out(cycle: Cycle) -> None:
     native = cycle.policy.mode == "native"
     for number in () if native else sorted({*cycle.memory.cleanups, *cycle.memory.queued}):
         # What is still in GitHub's queue may have entered before the mode was changed.
-        if not cycle.finish(number) and number in cycle.memory.cleanups:
-            cycle.doubt(number)
+        cycle.turn(number, partial(_finish, cycle, number))
     plan = _plan(cycle)
     if cycle.snapshot is not None and cycle.snapshot.limited:
         raise StopCycle("limited", f"{cycle.report.incomplete}; the next cycle goes on there")
     if native and cycle.snapshot is not None and cycle.snapshot.complete:
         for number in queueing.ended(cycle.memory, {d.number for d in plan.decisions}):
-            cycle.finish(number)
+            cycle.turn(number, partial(_finish, cycle, number))
     if plan.gate is not None:
         return
     for decision in plan.decisions:
         _mark(cycle, decision)
     _ask_lanes(cycle, plan)
     for decision in plan.chosen(Verb.CLOSE_DUPLICATE):
-        cycle.report.results[decision.number] = _close(cycle, decision)
+        _take_turn(cycle, decision, _close)
     for decision in plan.chosen(Verb.UPDATE):
-        cycle.report.results[decision.number] = _update(cycle, decision)
+        _take_turn(cycle, decision, _update)
     if cycle.policy.mode == "train":
         _drive(cycle, plan)
-        return
-    for decision in plan.chosen(Verb.MERGE):
+    else:
+        _land_ready(cycle, plan)
+
+
+def _take_turn(cycle: Cycle, decision: Decision, act: Callable[[Cycle, Decision], str]) -> str:
+    result = cycle.turn(decision.number, partial(act, cycle, decision))
+    cycle.report.results[decision.number] = result
+    return result
+
+
+def _finish(cycle: Cycle, number: int) -> str:
+    if not cycle.finish(number) and number in cycle.memory.cleanups:
+        cycle.doubt(number)
+    return ""
+
+
+def _land_ready(cycle: Cycle, plan: Plan) -> None:
+    """Land in order; whoever does not land leaves its place under the cap to the next one."""
+    places = cycle.policy.max_merges_per_cycle
+    for decision in plan.decisions:
+        ready = decision.verb is Verb.MERGE or decision.reason.code == "cap_reached"
+        if not ready or places <= 0:
+            continue
         if cycle.left_seconds() <= 0:
             raise StopCycle("time", f"the next cycle continues with #{decision.number}")
-        result = cycle.land(decision)
-        cycle.report.results[decision.number] = result
+        result = _take_turn(cycle, decision, Cycle.land)
         if result == "budget":
             raise StopCycle("budget", f"a later cycle continues with #{decision.number}")
+        places -= result in _LANDED
 
 
 def _plan(cycle: Cycle) -> Plan:
@@ -139,7 +164,7 @@ def _quietly(action: Callable[[], object]) -> None:
     """Carry out a courtesy; when it fails without a limit, the next cycle tries again."""
     try:
         action()
-    except LimitedError:
+    except (LimitedError, UnusableError):
         raise
     except ForgeError:
         return
@@ -199,9 +224,11 @@ def _conflict_words(cycle: Cycle, decision: Decision) -> str:
     pull = next(item for item in pulls if item.number == decision.number)
     subject = ""
     if pull.evidence is not None and pull.evidence.conflict_paths:
-        subject = cycle.world.git.last_change(
-            pull.evidence.base_oid, pull.head_oid, pull.evidence.conflict_paths
-        )
+        # Who it was with is a courtesy.
+        with suppress(MirrorError):
+            subject = cycle.world.git.last_change(
+                pull.evidence.base_oid, pull.head_oid, pull.evidence.conflict_paths
+            )
     culprit = f" It overlaps what landed as: {subject}." if subject else ""
     return f"This conflicts with `{cycle.branch}`: {decision.reason.detail}.{culprit}"
 
@@ -242,6 +269,8 @@ def _close(cycle: Cycle, decision: Decision) -> str:
         cycle.write(lambda: cycle.world.forge.close(pull.number), "close", pull.number)
     except UncertainError:
         return "unanswered"
+    except UnusableError:
+        raise
     except RefusedError as error:
         return f"not closed: {error}"
     return "closed"
@@ -256,7 +285,7 @@ def _update(cycle: Cycle, decision: Decision) -> str:
         return problem or "up_to_date"
     try:
         cycle.write(lambda: cycle.world.forge.update_branch(pull), "update", pull.number)
-    except LimitedError:
+    except (LimitedError, UnusableError):
         raise
     except ForgeError as error:
         return f"not updated: {error}"
@@ -310,7 +339,8 @@ def _keep_waiting(cycle: Cycle) -> bool:
     run_ = cycle.memory.train.run
     if run_ is None:
         return True
-    if not cycle.world.forge.commit_checks(run_.tip_oid).items:
+    found = cycle.world.forge.commit_checks(run_.tip_oid)
+    if found.complete and not found.items:
         # A run that died before its push left the branch unmade; pushing again is harmless.
         cycle.write(lambda: cycle.world.git.push(run_.tip_oid, run_.branch), "train_push")
     return cycle.pause(_TRAIN_POLL_SECONDS)

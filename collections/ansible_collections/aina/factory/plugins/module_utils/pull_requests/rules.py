@@ -224,6 +224,9 @@ def refused(_policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) 
     found = snapshot.memory.refused.get(pull.number)
     if found is None or found.head_oid != pull.head_oid or now >= found.until:
         return None
+    if found.code == "mergeability_unknown":
+        still = pull.mergeable is Mergeable.UNKNOWN
+        return wait(found.code, found.text, Owner.MARSHAL) if still else None
     # Its own queue has tested the change; anything else is a rule that an admin made.
     owner = Owner.AUTHOR if found.code == "left_merge_queue" else Owner.ADMIN
     return wait(found.code, found.text, owner)
