@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -389,6 +389,84 @@ def test_a_github_app_lands_pull_requests(
         captured = capsys.readouterr()
         assert code == 0, captured
         assert json.loads(captured.out)["projects"][0]["merged"] == [1]
+
+
+def project(name: str) -> dict[str, Any]:
+    return repository(1, name=f"factory/{name}")["repositories"][0]  # type: ignore[no-any-return]
+
+
+def two_projects(
+    tmp_path: Path, simulator: Simulator, login: dict[str, Any]
+) -> tuple[str, Callable[[], dict[str, str]]]:
+    """Return a configuration of two projects, and what tells how their one pull request ended."""
+    path = Path(settings_file(tmp_path, simulator.addresses(), login))
+    document = json.loads(path.read_text())
+    names = ("first", "second")
+    document["marshal"]["projects"] = [
+        {"name": name, "repository": f"factory/{name}"} for name in names
+    ]
+    path.write_text(json.dumps(document))
+
+    def states() -> dict[str, str]:
+        found = {name: simulator.world.repository(f"factory/{name}") for name in names}
+        return {name: one.pulls[0].state for name, one in found.items() if one is not None}
+
+    return str(path), states
+
+
+DAMAGES = [("memory.json", "{"), ("audit.jsonl", "no record\n"), ("mirror.git", "a file")]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGES)
+def test_a_project_that_is_damaged_is_said_and_the_next_one_is_served(
+    name: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Simulator({"repositories": [project("first"), project("second")]}) as simulator:
+        login = {"method": "token_file", "token_file": simulator.addresses()["token_file"]}
+        path, states = two_projects(tmp_path, simulator, login)
+        state_dir = tmp_path / "state/first"
+        state_dir.mkdir(parents=True)
+        (state_dir / name).write_text(content)
+
+        code = main(["marshal", "--config", path, "--json"])
+
+        captured = capsys.readouterr()
+        first, second = json.loads(captured.out)["projects"]
+        assert (code, first["failed"], second["failed"]) == (1, True, False)
+        assert states() == {"first": "OPEN", "second": "MERGED"}
+        assert name in first["stopped"]
+        assert "Traceback" not in captured.err
+        report = json.loads((state_dir / "report.json").read_text())
+        assert status.facts(report, report["time"])["state"] == "problem"
+
+
+def test_an_app_that_is_not_installed_on_one_project_serves_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    permissions = {
+        **dict.fromkeys(("contents", "pull_requests", "issues"), "write"),
+        **dict.fromkeys(("checks", "statuses", "metadata"), "read"),
+    }
+    app = {
+        "slug": "marshal",
+        "installed_on": "factory",
+        "repositories": ["factory/second"],
+        "permissions": permissions,
+    }
+    document = {"repositories": [project("first"), project("second")], "apps": [app]}
+    with Simulator(document) as simulator:
+        (installed,) = simulator.addresses()["apps"]
+        key = installed["private_key_file"]
+        login = {"method": "github_app", "app_id": installed["id"], "app_key_file": key}
+        path, states = two_projects(tmp_path, simulator, login)
+
+        code = main(["marshal", "--config", path])
+
+        captured = capsys.readouterr()
+        assert code == 1
+        assert states() == {"first": "OPEN", "second": "MERGED"}
+        assert "the App is not installed on factory/first; install it there" in captured.err
+        assert "Traceback" not in captured.err
 
 
 def test_a_second_run_at_once_says_who_holds_the_lock(

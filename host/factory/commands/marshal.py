@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     assembly,
     settings,
@@ -36,7 +37,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     """Run one cycle for every project, or for one.
 
     Raises:
-        UsageError: the configuration, the login or the project's name is wrong.
+        UsageError: the configuration or the project's name is wrong.
+        ConfigurationError: the configuration or the login is wrong, and no project was served.
         LockedError: every project is locked by another run; a dry one has waited for it.
 
     """
@@ -46,13 +48,22 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if arguments.project and not projects:
         known = ", ".join(project.name for project in chosen.projects) or "none"
         raise UsageError(f"no project {arguments.project!r} under marshal.projects; known: {known}")
+    ports = _ports(chosen)
     documents: list[dict[str, Any]] = []
     locked: list[str] = []
+    wrong: list[ConfigurationError] = []
     for project in projects:
+        # What keeps one project from its cycle is not the others' matter.
         try:
-            documents.append(_cycle(chosen, project, arguments))
+            documents.append(_cycle(chosen, project, ports, arguments))
         except LockedError as error:
             locked.append(str(error))
+        except (ConfigurationError, OSError) as error:
+            wrong += [error] if isinstance(error, ConfigurationError) else []
+            words, dry_run = str(error), arguments.dry_run
+            documents.append(assembly.failure(project, words, ports, dry_run=dry_run))
+    if wrong and len(wrong) == len(projects):
+        raise wrong[0]
     if locked and not documents:
         raise LockedError("; ".join(locked))
     failed = any(document["failed"] for document in documents)
@@ -64,14 +75,20 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     )
 
 
-def _cycle(
-    chosen: settings.Settings, project: settings.MergeProject, arguments: argparse.Namespace
-) -> dict[str, Any]:
+def _ports(chosen: settings.Settings) -> assembly.Effects:
     try:
         fetch = effects.https_fetch(chosen.ca_file or None)
     except OSError as error:
         raise UsageError(f"marshal.ca_file {chosen.ca_file}: {error}") from error
-    ports = assembly.Effects(effects.run, fetch, effects.now, time.sleep)
+    return assembly.Effects(effects.run, fetch, effects.now, time.sleep)
+
+
+def _cycle(
+    chosen: settings.Settings,
+    project: settings.MergeProject,
+    ports: assembly.Effects,
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
     seconds = _LOOK_WAIT_SECONDS if arguments.dry_run else 0.0
     waits = locks.patience(seconds, time.monotonic, time.sleep)
     with locks.exclusive(Path(chosen.state_dir) / project.name / "lock", waits):

@@ -155,10 +155,13 @@ class _App:
         body: dict[str, object] = {"permissions": self._permissions}
         if name:
             body["repositories"] = [name]
-        path = f"/app/installations/{found['id']}/access_tokens"
+        path = f"/app/installations/{found.get('id')}/access_tokens"
         answer = self._ask("POST", path, jwt, body)
-        self._token = str(answer["token"])
-        self._expires_at = datetime.fromisoformat(str(answer["expires_at"])).timestamp()
+        try:
+            expires_at = datetime.fromisoformat(str(answer["expires_at"])).timestamp()
+            self._token, self._expires_at = str(answer["token"]), expires_at
+        except (KeyError, ValueError) as error:
+            raise ConnectionError(f"GitHub App: unexpected answer: {error!r}") from None
 
     def _ask(self, method: str, path: str, jwt: str, body: object) -> dict[str, object]:
         headers = {
@@ -175,7 +178,9 @@ class _App:
         except ValueError:
             answer = {}
         if response.status not in (200, 201) or not isinstance(answer, dict):
-            words = answer.get("message", "") if isinstance(answer, dict) else ""
+            words = str(answer.get("message", ""))[:300] if isinstance(answer, dict) else ""
+            if response.status == 404 and path.endswith("/installation"):
+                words = f"the App is not installed on {self._target}; install it there"
             # An OSError is an unanswered request to the transport: nothing is assumed.
             raise ConnectionError(f"GitHub App: {method} {path}: {response.status} {words}")
         return answer

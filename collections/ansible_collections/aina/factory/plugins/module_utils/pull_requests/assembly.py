@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.github import login
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
 from ansible_collections.aina.factory.plugins.module_utils.github.git import git_environment
 from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
 from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Run
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import World
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.github_forge import (
     GithubForge,
 )
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import Mirror
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
+    Mirror,
+    MirrorError,
+)
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.settings import (
     MergeProject,
     Settings,
 )
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.store import Store
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.store import (
+    Store,
+    StoreError,
+)
 
 # The command starts a lane and returns; it does not wait for the agent's work.
 _LANE_START_SECONDS = 60.0
@@ -55,11 +63,52 @@ def cycle(
 ) -> dict[str, Any]:
     """Run one cycle of a project whose lock the caller holds; return its document.
 
+    What keeps this project from its cycle is said in the document, as any other failure is.
+
     Raises:
-        ConfigurationError: there is no token, or what was remembered is damaged.
+        ConfigurationError: the login is wrong, whatever the project.
 
     """
     store = Store(Path(settings.state_dir) / project.name)
+    try:
+        report = _run(settings, project, effects, store, dry_run=dry_run, resume=resume)
+        document = _document(project, report, effects)
+        if not dry_run:
+            store.report(document)
+    except (ForgeError, MirrorError, StoreError, OSError) as error:
+        document = failure(project, str(error), effects, dry_run=dry_run)
+        if not dry_run:
+            # Where not even this can be written, the caller says it.
+            with suppress(OSError):
+                store.report(document)
+    return document
+
+
+def failure(
+    project: MergeProject, words: str, effects: Effects, *, dry_run: bool
+) -> dict[str, Any]:
+    """Return the document of a project that did not come to its cycle."""
+    report = Report(project.repository, project.policy.mode, acted=None if dry_run else 0)
+    report.stopped, report.failed = f"failed: {words}", True
+    return _document(project, report, effects)
+
+
+def _document(project: MergeProject, report: Report, effects: Effects) -> dict[str, Any]:
+    return {"project": project.name, "time": effects.now(), **report.document()}
+
+
+def _run(
+    settings: Settings,
+    project: MergeProject,
+    effects: Effects,
+    store: Store,
+    *,
+    dry_run: bool,
+    resume: bool,
+) -> Report:
+    memory = store.load()
+    if not dry_run:
+        store.open_log()
     token = login.token_source(
         settings.login,
         settings.api_url,
@@ -84,10 +133,9 @@ def cycle(
         audit=store.audit,
         start=lambda argv: _start(effects.run, argv),
     )
-    memory = store.load()
     if resume and memory.halted_since:
         memory = replace(memory, halted_since=0.0, halted_reason="")
-    report = marshal.run(
+    return marshal.run(
         project.policy,
         project.repository,
         project.default_branch,
@@ -95,10 +143,6 @@ def cycle(
         world,
         dry_run=dry_run,
     )
-    document = {"project": project.name, "time": effects.now(), **report.document()}
-    if not dry_run:
-        store.report(document)
-    return document
 
 
 def _start(run: Run, argv: Sequence[str]) -> str:

@@ -40,64 +40,81 @@ def from_document(document: Mapping[str, Any]) -> Memory:
     try:
         if document["schema"] != 1:
             raise ValueError(f"schema {document['schema']}")
+        # A key that is not there is younger than the file.
         return Memory(
             remembered={
-                int(number): Remembered(**{**item, "former": _former(item["former"])})
-                for number, item in document["remembered"].items()
+                int(number): _remembered(item)
+                for number, item in document.get("remembered", {}).items()
             },
-            main_red_since=float(document["main_red_since"]),
-            halted_since=float(document["halted_since"]),
-            halted_reason=str(document["halted_reason"]),
+            main_red_since=float(document.get("main_red_since", 0.0)),
+            halted_since=float(document.get("halted_since", 0.0)),
+            halted_reason=str(document.get("halted_reason", "")),
             refused={
                 int(key): Refusal(
-                    item["head_oid"], item["text"], float(item["until"]), item["code"]
+                    str(item["head_oid"]),
+                    str(item["text"]),
+                    float(item["until"]),
+                    str(item.get("code", Refusal.code)),
                 )
-                for key, item in document["refused"].items()
+                for key, item in document.get("refused", {}).items()
             },
-            cleanups={int(key): str(head) for key, head in document["cleanups"].items()},
-            doubtful=tuple(int(number) for number in document["doubtful"]),
-            queued={int(key): str(head) for key, head in document["queued"].items()},
-            train=_train(document["train"]),
-            leftovers=tuple(str(branch) for branch in document["leftovers"]),
+            cleanups=_heads(document.get("cleanups", {})),
+            doubtful=tuple(int(number) for number in document.get("doubtful", ())),
+            queued=_heads(document.get("queued", {})),
+            train=_train(document.get("train", {})),
+            leftovers=tuple(str(branch) for branch in document.get("leftovers", ())),
             conflicts={
                 int(number): Conflict(
                     str(item["head_oid"]),
-                    int(item["looks_count"]),
-                    tuple(float(moment) for moment in item["asked_at"]),
+                    int(item.get("looks_count", 0)),
+                    tuple(float(moment) for moment in item.get("asked_at", ())),
                 )
                 for number, item in document.get("conflicts", {}).items()
             },
-            marked=tuple(int(number) for number in document["marked"]),
-            landed_count=int(document["landed_count"]),
-            list_cursor=str(document["list_cursor"]),
+            marked=tuple(int(number) for number in document.get("marked", ())),
+            landed_count=int(document.get("landed_count", 0)),
+            list_cursor=str(document.get("list_cursor", "")),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise MemoryFormatError(f"not a marshal's memory: {error!r}") from error
 
 
+def _remembered(item: Mapping[str, Any]) -> Remembered:
+    code, since = item.get("former", ("", 0.0))
+    return Remembered(
+        str(item["code"]),
+        float(item["since"]),
+        str(item.get("fingerprint", "")),
+        float(item.get("examined_at", 0.0)),
+        str(item.get("detail", "")),
+        str(item.get("owner", "")),
+        (str(code), float(since)),
+    )
+
+
+def _heads(document: Mapping[str, Any]) -> dict[int, str]:
+    return {int(key): str(head) for key, head in document.items()}
+
+
 def _train(document: Mapping[str, Any]) -> TrainMemory:
-    run = document["run"]
+    run = document.get("run")
     return TrainMemory(
         run=None
         if run is None
         else TrainRun(
             members=_members(run["members"]),
-            base_oid=run["base_oid"],
-            tip_oid=run["tip_oid"],
+            base_oid=str(run["base_oid"]),
+            tip_oid=str(run["tip_oid"]),
             trees=tuple(run["trees"]),
-            branch=run["branch"],
+            branch=str(run["branch"]),
             started_at=float(run["started_at"]),
-            landing=bool(run["landing"]),
+            landing=bool(run.get("landing", False)),
         ),
-        suspects=_members(document["suspects"]),
-        bad={int(key): (pair[0], float(pair[1])) for key, pair in document["bad"].items()},
-        runs_count=int(document["runs_count"]),
-        bads_in_search=int(document["bads_in_search"]),
+        suspects=_members(document.get("suspects", [])),
+        bad={int(key): (pair[0], float(pair[1])) for key, pair in document.get("bad", {}).items()},
+        runs_count=int(document.get("runs_count", 0)),
+        bads_in_search=int(document.get("bads_in_search", 0)),
     )
-
-
-def _former(pair: list[Any]) -> tuple[str, float]:
-    return str(pair[0]), float(pair[1])
 
 
 def _members(items: list[list[Any]]) -> tuple[tuple[int, str], ...]:

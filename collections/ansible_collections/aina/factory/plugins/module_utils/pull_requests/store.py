@@ -7,12 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     audit,
     remembering,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
+
+
+class StoreError(Exception):
+    """What a project's marshal remembered is damaged; the message says what to do."""
 
 
 class Store:
@@ -24,13 +27,13 @@ class Store:
         self.memory_path = directory / "memory.json"
         self.audit_path = directory / "audit.jsonl"
         self.report_path = directory / "report.json"
-        self._last_hash = ""
+        self._last_hash = audit.GENESIS
 
     def load(self) -> Memory:
         """Return the memory, an empty one when there is none.
 
         Raises:
-            ConfigurationError: the file is damaged: nothing is merged on a guess.
+            StoreError: the file is damaged: nothing is merged on a guess.
 
         """
         try:
@@ -38,7 +41,7 @@ class Store:
         except FileNotFoundError:
             return Memory()
         except ValueError as error:
-            raise ConfigurationError(
+            raise StoreError(
                 f"{self.memory_path}: {error}; look at it, then move it away to begin anew"
             ) from error
 
@@ -50,16 +53,18 @@ class Store:
         """Replace the last report atomically; the status page reads it."""
         _replace(self.report_path, {"schema": 1, **document})
 
-    def audit(self, record: dict[str, Any]) -> None:
-        """Append one record; the chain goes on from what is on disk.
+    def open_log(self) -> None:
+        """Go on from what is on disk: what cannot be logged is not begun.
 
         Raises:
-            ConfigurationError: the log was damaged.
+            StoreError: the log was damaged.
 
         """
+        self._last_hash = self._resume()
+
+    def audit(self, record: dict[str, Any]) -> None:
+        """Append one record to the log that was opened."""
         self.audit_path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._last_hash:
-            self._last_hash = self._resume()
         text, self._last_hash = audit.line(record, self._last_hash)
         with self.audit_path.open("a") as file:
             file.write(text)
@@ -78,9 +83,7 @@ class Store:
         try:
             return audit.verify(whole.decode().splitlines())
         except ValueError as error:
-            raise ConfigurationError(
-                f"{self.audit_path}: {error}; move it away to begin anew"
-            ) from error
+            raise StoreError(f"{self.audit_path}: {error}; move it away to begin anew") from error
 
 
 def _replace(path: Path, document: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ def render(document: Mapping[str, Any], now: float) -> str:
     for row in [_COLUMNS, *rows] if rows else []:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         lines.append("  ".join([*cells, row[-1]]).rstrip())
-    if not rows:
+    if not rows and not document["failed"]:
         lines.append("no open pull request")
     if document["incomplete"]:
         lines.append(f"incomplete: {document['incomplete']}; the next cycle goes on there")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -111,32 +114,71 @@ def test_enterprise_servers_have_their_own_git_address() -> None:
     assert settings.git_url_of("https://git.example.com/api/v3") == "https://git.example.com"
 
 
+MEMORY = Memory(
+    conflicts={4: Conflict("abc", 2, (5.0, 6.5))},
+    remembered={1: Remembered("draft", 1.0, "f", 2.0)},
+    main_red_since=7.0,
+    halted_since=8.0,
+    halted_reason="#9",
+    landed_count=10,
+    refused={2: Refusal("h", "t", 3.0, "left_merge_queue")},
+    cleanups={3: "h"},
+    doubtful=(3,),
+    marked=(8,),
+    queued={6: "h"},
+    list_cursor="c",
+    leftovers=("train/old",),
+    train=TrainMemory(
+        TrainRun(((1, "h"),), "b", "t", ("x",), "train/t", 4.0, True),
+        ((1, "h"),),
+        {5: ("h", 6.0)},
+        11,
+        12,
+    ),
+)
+
+
+def memory_document() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(json.dumps(remembering.to_document(MEMORY)))
+    return document
+
+
 def test_the_memory_survives_its_file() -> None:
-    import json
-
-    memory = Memory(
-        conflicts={4: Conflict("abc", 2, (5.0, 6.5))},
-        remembered={1: Remembered("draft", 1.0, "f", 2.0)},
-        refused={2: Refusal("h", "t", 3.0, "left_merge_queue")},
-        cleanups={3: "h"},
-        doubtful=(3,),
-        marked=(8,),
-        queued={6: "h"},
-        list_cursor="c",
-        leftovers=("train/old",),
-        train=TrainMemory(
-            TrainRun(((1, "h"),), "b", "t", ("x",), "train/t", 4.0, True),
-            ((1, "h"),),
-            {5: ("h", 6.0)},
-        ),
-    )
-
-    assert (
-        remembering.from_document(json.loads(json.dumps(remembering.to_document(memory)))) == memory
-    )
+    assert remembering.from_document(memory_document()) == MEMORY
 
 
-@pytest.mark.parametrize("document", [{}, {"schema": 2}, {"schema": 1, "remembered": []}])
+@pytest.mark.parametrize("key", sorted(field.name for field in fields(Memory)))
+def test_a_memory_that_is_older_than_one_of_its_keys_is_whole(key: str) -> None:
+    document = memory_document()
+    del document[key]
+
+    found = remembering.from_document(document)
+
+    assert getattr(found, key) == getattr(Memory(), key)
+    assert replace(found, **{key: getattr(MEMORY, key)}) == MEMORY
+
+
+def test_a_memory_of_a_newer_version_is_read_as_far_as_it_is_known() -> None:
+    document = memory_document()
+    document["newer"] = document["train"]["newer"] = document["remembered"]["1"]["newer"] = 1
+
+    assert remembering.from_document(document) == MEMORY
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"schema": 2},
+        {"schema": 1, "remembered": []},
+        {"schema": 1, "remembered": {"1": {"since": 1.0}}},
+        {"schema": 1, "refused": {"2": {"head_oid": "h"}}},
+        {"schema": 1, "train": None},
+        {"schema": 1, "train": {"run": {"members": []}}},
+        {"schema": 1, "cleanups": {"x": "h"}},
+        {"schema": 1, "halted_since": None},
+    ],
+)
 def test_a_damaged_memory_is_refused(document: dict[str, object]) -> None:
     with pytest.raises(remembering.MemoryFormatError):
         remembering.from_document(document)
