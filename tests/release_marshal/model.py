@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    ForgeError,
     LimitedError,
     RefusedError,
     UncertainError,
@@ -28,6 +29,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge i
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
     Merged,
     MirrorError,
+    PushRefusedError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
@@ -107,7 +109,15 @@ class Repository:
     faults: dict[int, str] = field(default_factory=dict)
     ci_runs: set[str] = field(default_factory=set)
     red_mains: int = 0
+    # A tree is red with what is bad in it, unless the cure is in it too.
     bad_content: str = "bad"
+    cure_content: str = "cure"
+    landed: list[int] = field(default_factory=list)
+    seen: set[tuple[int, str]] = field(default_factory=set)
+    # The base branch is protected: nobody pushes to it.
+    protected: bool = False
+    # Whose changes the remote takes in no push.
+    unpushable: set[int] = field(default_factory=set)
     # GitHub's own queue, and so many turns of it until it has tested what is in it.
     queue: list[int] = field(default_factory=list)
     queue_turns: int = 0
@@ -190,10 +200,100 @@ class Repository:
         self.main.append(oid)
         self.red_mains += self.red(tree)
         pull.state, pull.merged_head, pull.merge_oid = "MERGED", pull.head, oid
+        self.landed.append(pull.number)
         return oid
 
     def red(self, tree: Mapping[str, str]) -> bool:
-        return any(self.bad_content in value for value in tree.values())
+        cured = self.cure_content in tree.values()
+        return not cured and any(self.bad_content in value for value in tree.values())
+
+    def write(self, name: str, action: Callable[[], Any]) -> Any:
+        """Carry out a write, or fail as it was told for this one."""
+        self.pause()
+        index = len(self.writes)
+        self.writes.append(name)
+        fault = self.faults.get(index, "")
+        lands = name.startswith(("merge", "enqueue", "land"))
+        if fault == "pushed" and lands and not name.startswith("land"):
+            self.pulls[int(name.split()[1])].version += 1
+        if fault == "crash_before":
+            raise Crash
+        if fault == "error_before":
+            raise UncertainError("502")
+        if fault == "limited":
+            raise LimitedError("secondary rate limit", 5.0)
+        if fault == "moved" and lands:
+            raise MovedError("409")
+        if fault == "base_modified" and lands:
+            raise NotMergeableError("Base branch was modified", transient=True)
+        if fault == "not_mergeable" and lands:
+            raise NotMergeableError("Required status check is expected")
+        if fault == "forbidden":
+            raise RefusedError("Resource not accessible", 403)
+        if fault == "unauthorized":
+            raise UnusableError("Bad credentials", 401)
+        answer = action()
+        self.pause()
+        if fault == "crash_after":
+            raise Crash
+        if fault == "error_after":
+            raise UncertainError("502")
+        return answer
+
+    def chain(self, oid: str) -> list[str]:
+        """Return the commits since main's oldest one, newest first, along the first parents."""
+        found = [oid]
+        while self.parents[found[-1]]:
+            found.append(self.parents[found[-1]][0])
+        return found
+
+    def fast_forward(self, oid: str) -> None:
+        """Move main to a commit that descends from it: who is in it counts as merged."""
+        chain = self.chain(oid)
+        if self.main[-1] not in chain:
+            raise PushRefusedError("[rejected] (fetch first)", moved=True)
+        new = chain[: chain.index(self.main[-1])]
+        heads = {self.parents[commit][1]: commit for commit in new}
+        members = [pull for pull in self.pulls.values() if pull.head in heads]
+        for pull in members:
+            if pull.state == "OPEN":
+                self.promises(pull)
+        self.main.append(oid)
+        self.red_mains += self.red(self.trees[oid])
+        for pull in sorted(members, key=lambda pull: -new.index(heads[pull.head])):
+            if pull.state == "OPEN":
+                pull.state, pull.merged_head = "MERGED", pull.head
+                # GitHub does not promise to name the commit that brought it in.
+                pull.merge_oid = oid
+                self.landed.append(pull.number)
+
+    def promises(self, pull: Pull) -> None:
+        """Judge by the ground truth whether this one may land now."""
+        policy = self.policy
+        assert (pull.number, pull.head) in self.seen, "landed unseen"
+        passing = {CheckState.SUCCESS}
+        passing |= {CheckState.NEUTRAL} if policy.neutral_passes else set()
+        passing |= {CheckState.SKIPPED} if policy.skipped_passes else set()
+        reported = {"ci": pull.check, "lint": pull.lint}
+        required = {*policy.required_checks, *self.required}
+        assert required or policy.allow_no_checks, "landed without any required check"
+        for name in required or reported:
+            state = reported.get(name)
+            assert state in passing or (state is None and not required), f"landed without {name}"
+        assert not pull.labels & set(policy.hold_labels), "landed against a hold"
+        assert not pull.draft, "landed a draft"
+        assert not self.hold, "landed against the repository's hold"
+        assert not any(f.covers(self.now_seconds) for f in policy.freezes), "landed frozen"
+        if policy.red_main_blocks and not pull.labels & set(policy.repair_labels):
+            assert self.main_check is not CheckState.FAILURE, "landed on red"
+        assert pull.base == "main", "landed into another branch"
+        assert policy.forks_allowed or not pull.fork, "landed a fork"
+        assert pull.author not in policy.authors_denied, "landed a denied author's"
+        assert pull.review in ("", "APPROVED"), "landed against a review"
+        guarded = any(path in policy.guarded_paths for path in pull.changes)
+        by_person = pull.guarded_by.by_person and pull.guarded_by.actor != pull.author
+        approved = policy.guarded_label in pull.labels and by_person
+        assert not guarded or approved, "landed a guarded path unapproved"
 
 
 class Git:
@@ -255,23 +355,57 @@ class Git:
         )
 
     def stack(
-        self, base_oid: str, heads: Sequence[str], method: str
-    ) -> tuple[list[tuple[str, str]], list[int]]:
-        tip, tree, landed, conflicting = base_oid, self.tree(base_oid), [], []
+        self,
+        base_oid: str,
+        heads: Sequence[str],
+        messages: Sequence[str] = (),
+        moment: float | None = None,
+        *,
+        merges: bool = True,
+    ) -> tuple[str, list[int]]:
+        tip, tree, conflicting = base_oid, self.tree(base_oid), []
         for index, head in enumerate(heads):
             merged = self.merge(tip, head)
             if not merged.clean or merged.tree == tree:
                 conflicting.append(index)
                 continue
             tree = merged.tree
-            tip = f"t({tip}+{head})"
+            before, tip = tip, f"t({tip}+{head})"
             self.repository.trees[tip] = dict(eval(merged.tree))  # noqa: S307
-            landed.append((tip, merged.tree))
-        return landed, conflicting
+            self.repository.parents[tip] = [before, head]
+        return tip, conflicting
+
+    def holds(self, branch: str, oid: str) -> bool:
+        return oid in self.repository.chain(self.repository.main[-1])
 
     def push(self, oid: str, branch: str) -> None:
-        self.repository.branches[branch] = oid
-        self.repository.ci_runs.add(oid)
+        def act() -> None:
+            self.repository.branches[branch] = oid
+            self.repository.ci_runs.add(oid)
+
+        heads = [self.repository.parents[commit][1:] for commit in self.repository.chain(oid)]
+        pulls = {
+            pull.number for pull in map(self._pull, (h for [h] in filter(None, heads))) if pull
+        }
+        self._write(f"push {branch}", act, refused=bool(pulls & self.repository.unpushable))
+
+    def land(self, oid: str, branch: str) -> None:
+        repository = self.repository
+        act = lambda: repository.fast_forward(oid)  # noqa: E731
+        self._write(f"land {oid}", act, refused=repository.protected)
+
+    def _write(self, name: str, act: Callable[[], None], *, refused: bool) -> None:
+        """Push as git does: the remote refuses, or nobody answers."""
+        if refused:
+            raise PushRefusedError("[remote rejected] (protected branch hook declined)")
+        try:
+            self.repository.write(name, act)
+        except MovedError as error:
+            raise PushRefusedError("[rejected] (fetch first)", moved=True) from error
+        except RefusedError as error:
+            raise PushRefusedError("[remote rejected] (not allowed)") from error
+        except ForgeError as error:
+            raise MirrorError(f"git push ended with 128: {error}") from error
 
 
 class Forge:
@@ -280,7 +414,6 @@ class Forge:
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
         self.meter = Meter()
-        self.seen: set[tuple[int, str]] = set()
 
     def _branch(self) -> Branch:
         repository = self.repository
@@ -308,7 +441,7 @@ class Forge:
             for name, state in reported.items()
             if state is not None
         )
-        self.seen.add((pull.number, pull.head))
+        self.repository.seen.add((pull.number, pull.head))
         return PullRequest(
             number=pull.number,
             id=str(pull.number),
@@ -419,37 +552,7 @@ class Forge:
         return Checks((Check("ci", state, "app", self.repository.now_seconds),))
 
     def _write(self, name: str, action: Callable[[], Any]) -> Any:
-        repository = self.repository
-        repository.pause()
-        index = len(repository.writes)
-        repository.writes.append(name)
-        fault = repository.faults.get(index, "")
-        lands = name.startswith(("merge", "enqueue"))
-        if fault == "pushed" and lands:
-            repository.pulls[int(name.split()[1])].version += 1
-        if fault == "crash_before":
-            raise Crash
-        if fault == "error_before":
-            raise UncertainError("502")
-        if fault == "limited":
-            raise LimitedError("secondary rate limit", 5.0)
-        if fault == "moved" and lands:
-            raise MovedError("409")
-        if fault == "base_modified" and lands:
-            raise NotMergeableError("Base branch was modified", transient=True)
-        if fault == "not_mergeable" and lands:
-            raise NotMergeableError("Required status check is expected")
-        if fault == "forbidden":
-            raise RefusedError("Resource not accessible", 403)
-        if fault == "unauthorized":
-            raise UnusableError("Bad credentials", 401)
-        answer = action()
-        repository.pause()
-        if fault == "crash_after":
-            raise Crash
-        if fault == "error_after":
-            raise UncertainError("502")
-        return answer
+        return self.repository.write(name, action)
 
     def merge(self, pull: PullRequest, method: str) -> str:
         return str(self._write(f"merge {pull.number}", lambda: self._merge(pull)))
@@ -469,36 +572,8 @@ class Forge:
         merged = Git(repository).merge(repository.main[-1], pull.head)
         if not merged.clean:
             raise NotMergeableError("Pull Request is not mergeable")
-        self._promises(pull)
+        repository.promises(pull)
         return merged
-
-    def _promises(self, pull: Pull) -> None:
-        """Judge by the ground truth whether this one may land now."""
-        repository, policy = self.repository, self.repository.policy
-        assert (pull.number, pull.head) in self.seen, "landed unseen"
-        passing = {CheckState.SUCCESS}
-        passing |= {CheckState.NEUTRAL} if policy.neutral_passes else set()
-        passing |= {CheckState.SKIPPED} if policy.skipped_passes else set()
-        reported = {"ci": pull.check, "lint": pull.lint}
-        required = {*policy.required_checks, *repository.required}
-        assert required or policy.allow_no_checks, "landed without any required check"
-        for name in required or reported:
-            state = reported.get(name)
-            assert state in passing or (state is None and not required), f"landed without {name}"
-        assert not pull.labels & set(policy.hold_labels), "landed against a hold"
-        assert not pull.draft, "landed a draft"
-        assert not repository.hold, "landed against the repository's hold"
-        assert not any(f.covers(repository.now_seconds) for f in policy.freezes), "landed frozen"
-        if policy.red_main_blocks and not pull.labels & set(policy.repair_labels):
-            assert repository.main_check is not CheckState.FAILURE, "landed on red"
-        assert pull.base == "main", "landed into another branch"
-        assert policy.forks_allowed or not pull.fork, "landed a fork"
-        assert pull.author not in policy.authors_denied, "landed a denied author's"
-        assert pull.review in ("", "APPROVED"), "landed against a review"
-        guarded = any(path in policy.guarded_paths for path in pull.changes)
-        by_person = pull.guarded_by.by_person and pull.guarded_by.actor != pull.author
-        approved = policy.guarded_label in pull.labels and by_person
-        assert not guarded or approved, "landed a guarded path unapproved"
 
     def enqueue(self, pull: PullRequest) -> None:
         def act() -> None:

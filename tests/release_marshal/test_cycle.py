@@ -31,8 +31,7 @@ POLICY = Policy(required_checks=("ci",), max_merges_per_cycle=30, guarded_paths=
 
 
 def landed(repository: Repository) -> list[int]:
-    by_oid = {pull.merge_oid: pull.number for pull in repository.pulls.values() if pull.merge_oid}
-    return [by_oid[oid] for oid in repository.main[1:]]
+    return repository.landed
 
 
 def end_state(repository: Repository) -> object:
@@ -388,7 +387,7 @@ def test_a_project_that_leaves_the_train_leaves_no_branch() -> None:
     repository = Repository(independent(3), TRAIN, faults={1: "crash_before"})
     runner = Runner(repository)
     with pytest.raises(Crash):
-        runner.cycle()
+        runner.cycle()  # right before its tested commit lands
     assert repository.branches
 
     repository.policy = POLICY
@@ -396,6 +395,83 @@ def test_a_project_that_leaves_the_train_leaves_no_branch() -> None:
 
     assert repository.branches == {}
     assert landed(repository) == [1, 2, 3]
+
+
+def test_a_batch_lands_as_the_commit_that_was_tested_and_main_is_never_in_between() -> None:
+    # The first two are red without the third; together all are green.
+    changes = ["bad", "bad too", "cure", "fine"]
+    pulls = {n: Pull(n, {f"file{n}": what}) for n, what in enumerate(changes, 1)}
+    repository = Repository(pulls, TRAIN)
+    runner = Runner(repository)
+
+    report = runner.cycle()
+
+    assert report.results == dict.fromkeys(pulls, "merged")
+    assert repository.red_mains == 0
+    assert len(repository.ci_runs) == 1
+    assert repository.main[1:] == list(repository.ci_runs)
+    assert repository.branches == {}
+    assert not any(pull.branch_there for pull in pulls.values())
+    assert runner.memory.pushed == runner.memory.cleanups == {}
+
+
+def test_where_main_takes_no_push_each_is_tested_and_landed_by_itself() -> None:
+    changes = ["bad", "fine", "cure", "fine too"]
+    pulls = {n: Pull(n, {f"file{n}": what}) for n, what in enumerate(changes, 1)}
+    repository = Repository(pulls, TRAIN, protected=True)
+    runner = Runner(repository)
+
+    reports = [runner.cycle()]
+    reports.append(runner.cycle())
+
+    assert landed(repository) == [2, 3, 4]
+    assert all(["main does not take a tested batch" in w for w in r.warnings] for r in reports)
+    assert all("protected branch hook declined" in r.warnings[0] for r in reports)
+    assert not any(report.failed for report in reports)
+    repository.now_seconds += TRAIN.train.retry_seconds
+    repository.protected = False
+    assert runner.cycle().warnings == []
+    assert landed(repository) == [2, 3, 4, 1]
+    assert repository.red_mains == 0
+
+
+@pytest.mark.parametrize("refused", [{1}, {2}, {5}, {1, 2}, {2, 4}, {1, 5}])
+def test_one_whose_change_the_remote_takes_in_no_push_holds_up_nobody(refused: set[int]) -> None:
+    repository = Repository(independent(5), TRAIN, unpushable=refused)
+    runner = Runner(repository)
+
+    report = runner.cycle()
+    again = runner.cycle()
+
+    assert sorted(landed(repository)) == [n for n in range(1, 6) if n not in refused]
+    assert not report.failed
+    reasons = {n: (d.reason.code, d.reason.owner) for n, d in again.decisions.items()}
+    assert reasons == dict.fromkeys(refused, ("refused_by_github", Owner.ADMIN))
+
+
+def test_where_the_remote_takes_no_push_at_all_the_cycle_fails() -> None:
+    repository = Repository(independent(9), TRAIN, unpushable=set(range(1, 10)))
+
+    report = Runner(repository).cycle()
+
+    assert report.failed
+    assert "the push was refused" in report.stopped or "declined" in report.stopped
+    assert landed(repository) == []
+
+
+@pytest.mark.parametrize("kind", ["push", "hold", "draft", "elsewhere"])
+def test_what_changes_while_a_batch_is_about_to_land_keeps_it_from_landing(kind: str) -> None:
+    repository = Repository(independent(3), TRAIN)
+    runner = Runner(repository)
+    # Two looks, then the last read of all three.
+    repository.events = {2: (kind, 2)}
+
+    runner.cycle()
+
+    assert landed(repository) == []
+    runner.until_quiet()
+    assert sorted(landed(repository)) == ([1, 3] if kind in ("hold", "draft") else [1, 2, 3])
+    assert repository.red_mains == 0
 
 
 def test_no_pair_of_bad_ones_needs_more_than_twelve_runs() -> None:
@@ -599,9 +675,8 @@ def run_two_at_once(name: str, schedule: list[int]) -> None:
 
     assert states(repository) == states(undisturbed)
     assert all(len(pull.comments) <= 2 for pull in repository.pulls.values())
-    assert sum(pull.state == "MERGED" for pull in repository.pulls.values()) == len(
-        repository.main[1:]
-    )
+    merged = [number for number, pull in repository.pulls.items() if pull.state == "MERGED"]
+    assert sorted(landed(repository)) == merged, "one landed twice"
 
 
 SCHEDULES = st.lists(st.integers(0, 1), max_size=80)
@@ -635,7 +710,7 @@ def pull_requests(draw: st.DrawFn) -> list[dict[str, Any]]:
         found.append(
             {
                 "changes": {
-                    draw(st.sampled_from("abcd")): draw(st.sampled_from(["1", "2", "bad"]))
+                    draw(st.sampled_from("abcd")): draw(st.sampled_from(["1", "2", "bad", "cure"]))
                 },
                 "check": draw(st.one_of(st.just(CheckState.SUCCESS), STATES)),
                 "lint": draw(st.one_of(st.just(CheckState.SUCCESS), STATES)),
@@ -706,6 +781,10 @@ SETTINGS = st.fixed_dictionaries(
         "required": st.sampled_from([("ci",), ("ci",), ()]),
         "stale_fates": st.sampled_from([0, 0, 1]),
         "queue_turns": st.sampled_from([0, 2]),
+        "protected": st.sampled_from([False, False, True]),
+        "unpushable": st.sampled_from(
+            [frozenset(), frozenset(), frozenset({2}), frozenset({1, 4})]
+        ),
     }
 )
 
@@ -739,6 +818,8 @@ def keep_promises(case: Case) -> None:
     runner = Runner(repository)
 
     runner.until_quiet(80)
+    if case.policy.mode == "train":
+        assert repository.red_mains == 0, "an untested state was on main"
     at_rest = end_state(repository)
     writes = len(repository.writes)
     runner.cycle()
@@ -836,10 +917,10 @@ def test_many_dry_runs_tell_what_the_real_runs_do(case: Case) -> None:
 
 
 def test_a_dry_run_in_the_middle_of_a_landing_train_tells_who_lands() -> None:
-    repository = Repository(independent(3), TRAIN, faults={0: "crash_before"})
+    repository = Repository(independent(3), TRAIN, faults={1: "crash_before"})
     runner = Runner(repository)
     with pytest.raises(Crash):
-        runner.cycle()  # the batch is green; killed right before the first merge
+        runner.cycle()  # the batch is green; killed right before it lands
     assert landed(repository) == []
 
     planned = runner.cycle(dry_run=True)

@@ -166,9 +166,102 @@ def test_a_train_of_thirty_with_two_bad_lands_the_rest(rig: Rig) -> None:
     assert rig.memory.train.runs_count <= 12
     found = rig.simulator.world.repository(NAME)
     assert found is not None
-    history = [set(found.git.files(oid)) for oid in found.git.log("main", 100)]
+    states = found.git.git("rev-list", "--first-parent", "main").split()
+    history = [set(found.git.files(oid)) for oid in states]
     assert len(history) == 29
     assert not any(path.startswith("bad-") for files in history for path in files)
+
+
+def cured(**rule: Any) -> dict[str, Any]:
+    """Return three, the first two of which are red together as long as the third is missing."""
+    files = {1: {"one.txt": "x\n"}, 2: {"two.txt": "x\n"}, 3: {"three.txt": "x\n"}}
+    pulls = [
+        {
+            "head": f"change-{n}",
+            "author": "agent",
+            "created_at": f"-{9 - n}h",
+            "commits": [{"message": f"Change {n}", "files": files[n]}],
+            "checks": [{"name": "ci", "conclusion": "success"}],
+        }
+        for n in (1, 2, 3)
+    ]
+    pulls[2]["commits"] = [{"message": "Drop it", "delete": ["old.txt"]}]
+    return repository(
+        0,
+        commits=[
+            {"message": "Begin", "files": {"old.txt": "x\n", "x.txt": "x\n"}, "date": "-60d"},
+            {"message": "Go on", "files": {"x.txt": "y\n"}, "date": "-1d"},
+        ],
+        ci=[{"name": "ci", "fails_if_together": [["one.txt", "two.txt", "old.txt"]]}],
+        rules=[{"branch": "main", "required_checks": ["ci"], **rule}],
+        pull_requests=pulls,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "landed"), [({}, [1, 2, 3]), ({"require_pull_request": True}, [1, 3])]
+)
+def test_main_is_never_in_a_state_that_a_train_has_not_tested(
+    rule: dict[str, Any], landed: list[int], tmp_path: Path
+) -> None:
+    with Simulator(cured(**rule)) as simulator:
+        rig = Rig(simulator, tmp_path, policy(mode="train"))
+
+        report = rig.cycle()
+
+        assert not report.stopped, report.stopped
+        assert [n for n, state in rig.states.items() if state == "MERGED"] == landed
+        assert bool(report.warnings) == bool(rule)
+        assert all("Changes must be made through a pull request" in w for w in report.warnings)
+        found = simulator.world.repository(NAME)
+        assert found is not None
+        for oid in found.git.git("rev-list", "--first-parent", "main").split():
+            files = set(found.git.files(oid))
+            if not {"one.txt", "two.txt", "old.txt"} - files:
+                # In the past of main, and never its head.
+                assert oid != found.git.branch("main")
+                assert not found.checks.get(oid)
+        left = [name for name in found.git.refs if name.startswith("refs/heads/train/")]
+        assert left == []
+
+
+@pytest.mark.parametrize("mode", ["fast", "train"])
+def test_a_change_that_the_app_has_no_permission_for_waits_for_an_admin(
+    mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    permissions = {
+        **dict.fromkeys(("contents", "pull_requests", "issues"), "write"),
+        **dict.fromkeys(("checks", "statuses", "metadata"), "read"),
+    }
+    app = {"slug": "marshal", "installed_on": "factory", "permissions": permissions}
+    workflow = {
+        "head": "workflow",
+        "fork": "outsider",
+        "author": "outsider",
+        "created_at": "-9d",
+        "commits": [{"message": "Change CI", "files": {".github/workflows/ci.yml": "on: push\n"}}],
+        "checks": [{"name": "ci", "conclusion": "success"}],
+    }
+    pulls = [workflow, *({"head": f"change-{n}", "created_at": f"-{n}h"} for n in (2, 1))]
+    document = {**repository(0, ci=[{"name": "ci"}], pull_requests=pulls), "apps": [app]}
+    with Simulator({**document, "users": [{"login": "outsider"}]}) as simulator:
+        addresses = simulator.addresses()
+        (installed,) = addresses["apps"]
+        key = installed["private_key_file"]
+        login = {"method": "github_app", "app_id": installed["id"], "app_key_file": key}
+        merge = {"mode": mode, "forks_allowed": True, "guarded_paths": []}
+        path = settings_file(tmp_path, addresses, login, {**merge, "required_checks": ["ci"]})
+
+        code = main(["marshal", "--config", path, "--json"])
+
+        (told,) = json.loads(capsys.readouterr().out)["projects"]
+        results = {item["number"]: item["result"] for item in told["pull_requests"]}
+        assert (code, told["stopped"], told["merged"]) == (0, "", [2, 3])
+        assert results[1] == "refused_by_github"
+        assert main(["marshal", "--config", path, "--json"]) == 0
+        (waiting,) = json.loads(capsys.readouterr().out)["projects"][0]["pull_requests"]
+        reason = waiting["reason"]
+        assert (reason["code"], reason["owner"]) == ("refused_by_github", "admin")
 
 
 def test_strict_lands_one_at_a_time_and_never_what_fails_together(tmp_path: Path) -> None:

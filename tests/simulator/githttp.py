@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 from simulator import auth, pulls
 from simulator.gitstore import git_environment
@@ -14,6 +16,9 @@ from simulator.world import World
 PATH = re.compile(
     r"/(?P<repository>[\w.-]+/[\w.-]+?)(?:\.git)?(?P<rest>/(?:info/refs|git-(?:upload|receive)-pack))"
 )
+
+
+HOOKS = Path(__file__).parent / "hooks"
 
 
 def matches(path: str) -> bool:
@@ -34,7 +39,8 @@ def serve(world: World, request: Incoming) -> Answer:
     push = "receive-pack" in request.path or request.query.get("service") == "git-receive-pack"
     with world.lock:
         repository, token = _authorize(world, request, match["repository"], push=push)
-    answer = _backend(repository, request, match["rest"], token)
+        refused = _refused(repository, request, token)
+    answer = _backend(repository, request, match["rest"], token, refused)
     if request.path.endswith("/git-receive-pack"):
         with world.lock:
             before = dict(repository.git.refs)
@@ -60,7 +66,31 @@ def _authorize(
     return repository, token
 
 
-def _backend(repository: Repository, request: Incoming, rest: str, token: Token | None) -> Answer:
+def _refused(repository: Repository, request: Incoming, token: Token | None) -> str:
+    """Return what of a push the rules forbid, a line each: the ref and why."""
+    if token is None or not request.path.endswith("/git-receive-pack"):
+        return ""
+    lines = []
+    for oid, ref in _commands(request.body):
+        branch = ref.removeprefix("refs/heads/")
+        why = pulls.push_blocker(repository, branch, oid, token) if branch != ref else ""
+        lines += [f"{ref} {why}"] if why else []
+    return "\n".join(lines)
+
+
+def _commands(body: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the new oid and the ref of each command of a push."""
+    while len(body) > 4 and (length := int(body[:4], 16)):
+        _old, new, ref = body[4:length].partition(b"\0")[0].decode().strip().split(" ", 2)
+        yield new, ref
+        body = body[length:]
+
+
+def _backend(
+    repository: Repository, request: Incoming, rest: str, token: Token | None, refused: str
+) -> Answer:
+    granted = token.permissions if token else None
+    no_workflows = granted is not None and "workflows" not in granted
     query = "&".join(f"{name}={value}" for name, value in request.query.items())
     environment = {
         **git_environment(),
@@ -74,6 +104,11 @@ def _backend(repository: Repository, request: Incoming, rest: str, token: Token 
         "REMOTE_USER": token.account.login if token else "",
         "HTTP_CONTENT_ENCODING": request.headers.get("content-encoding", ""),
         "GIT_PROTOCOL": request.headers.get("git-protocol", ""),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "core.hooksPath",
+        "GIT_CONFIG_VALUE_0": str(HOOKS),
+        "SIMULATOR_REFUSED": refused,
+        "SIMULATOR_NO_WORKFLOWS": "yes" if no_workflows else "",
     }
     done = subprocess.run(
         ["git", "http-backend"],

@@ -207,6 +207,7 @@ class Rule:
     required_checks: list[str] = field(default_factory=list)
     strict: bool = False
     required_approvals: int = 0
+    require_pull_request: bool = False
     require_conversation_resolution: bool = False
     enforce_admins: bool = True
     bypass: list[str] = field(default_factory=list)

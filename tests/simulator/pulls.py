@@ -151,7 +151,7 @@ def refs_changed(
         if oid is None:
             _branch_deleted(world, repository, branch)
         else:
-            _branch_moved(world, repository, branch, oid)
+            _branch_moved(world, repository, branch, oid, before.get(ref), pusher)
 
 
 def _branch_deleted(world: World, repository: Repository, branch: str) -> None:
@@ -165,14 +165,24 @@ def _branch_deleted(world: World, repository: Repository, branch: str) -> None:
             close(world, pull)
 
 
-def _branch_moved(world: World, repository: Repository, branch: str, oid: str) -> None:
+def _branch_moved(
+    world: World,
+    repository: Repository,
+    branch: str,
+    oid: str,
+    old: str | None,
+    pusher: Account | None,
+) -> None:
+    brought: set[str] | None = None
     for pull in world.all_pulls():
         if pull.state != "OPEN":
             continue
         if pull.head_repository == repository.full_name and pull.head == branch:
             _head_moved(world, repository, pull, oid)
         if pull.repository is repository and pull.base == branch:
-            _base_moved(world, pull, oid)
+            if brought is None:
+                brought = set(repository.git.commits_between(old, oid)) if old else {oid}
+            _base_moved(world, pull, oid, brought, pusher)
     checks.start_ci(world, repository, branch, oid)
 
 
@@ -185,11 +195,13 @@ def _head_moved(world: World, source: Repository, pull: Pull, oid: str) -> None:
         checks.start_ci(world, pull.repository, pull.head, oid)
 
 
-def _base_moved(world: World, pull: Pull, oid: str) -> None:
+def _base_moved(
+    world: World, pull: Pull, oid: str, brought: set[str], pusher: Account | None
+) -> None:
     pull.base_oid = oid
-    # Whoever pushes a head into the base has merged the pull request.
-    if pull.head_oid == oid:
-        _mark_merged(world, pull, oid, None)
+    # Whoever pushes a head into the base, also below a merge commit, has merged the pull request.
+    if pull.head_oid in brought:
+        _mark_merged(world, pull, oid, pusher)
 
 
 # --- Mergeability -----------------------------------------------------------
@@ -267,10 +279,10 @@ def role_of(repository: Repository, token: Token) -> str | None:
     return role or (None if repository.private else "read")
 
 
-def binding_rules(pull: Pull, token: Token) -> list[Rule]:
-    """Return the rules that this caller cannot pass by."""
-    rules = checks.rules_for(pull.repository, pull.base)
-    admin = token.permissions is None and role_of(pull.repository, token) == "admin"
+def binding_rules(repository: Repository, branch: str, token: Token) -> list[Rule]:
+    """Return the rules of a branch that this caller cannot pass by."""
+    rules = checks.rules_for(repository, branch)
+    admin = token.permissions is None and role_of(repository, token) == "admin"
     login = token.account.login
     return [
         rule
@@ -278,6 +290,22 @@ def binding_rules(pull: Pull, token: Token) -> list[Rule]:
         if login not in rule.bypass
         and not (admin and rule.kind == "protection" and not rule.enforce_admins)
     ]
+
+
+def push_blocker(repository: Repository, branch: str, oid: str, token: Token) -> str:
+    """Return why the rules forbid to push a commit to a branch, in GitHub's words, or ""."""
+    rules = binding_rules(repository, branch, token)
+    if any(rule.merge_queue for rule in rules):
+        return "Changes must be made through the merge queue"
+    if any(rule.require_pull_request or rule.required_approvals for rule in rules):
+        return "Changes must be made through a pull request."
+    names = list(dict.fromkeys(name for rule in rules for name in rule.required_checks))
+    missing = checks.unmet(repository, oid, names)
+    if missing:
+        name, state = missing[0]
+        words = {"EXPECTED": "expected", "PENDING": "in progress"}.get(state, "failing")
+        return f'Required status check "{name}" is {words}.'
+    return ""
 
 
 def blockers(pull: Pull, rules: list[Rule]) -> list[str]:
@@ -458,12 +486,31 @@ def _refuse_merge(
     answer = mergeable(world, pull)
     if answer == "CONFLICTING":
         raise RefusedError(405, "Pull Request is not mergeable")
-    rules = binding_rules(pull, token)
+    rules = binding_rules(repository, pull.base, token)
     found = blockers(pull, rules)
     if found:
         raise RefusedError(405, "\n".join(found))
     if any(rule.strict for rule in rules) and behind_by(pull):
         raise RefusedError(405, "The head branch is not up to date with the base branch.")
+    if not _may_land_workflows(pull, token):
+        raise RefusedError(403, "Resource not accessible by integration")
+
+
+def _may_land_workflows(pull: Pull, token: Token) -> bool:
+    """Say whether a caller may bring these workflows: an App needs a permission for new ones.
+
+    A file that some branch has already with this content is none.
+    """
+    if token.permissions is None or "workflows" in token.permissions:
+        return True
+    git = pull.repository.git
+
+    def workflows(tree: str) -> set[str]:
+        return set(git.git("ls-tree", "-r", tree, ".github/workflows/").splitlines())
+
+    wanted = workflows(pull.head_oid)
+    branches = (name for name in git.refs if wanted and name.startswith("refs/heads/"))
+    return not wanted.difference(*(workflows(name) for name in branches))
 
 
 def merge_commit(

@@ -127,7 +127,8 @@ def rule_entries(rule: Rule) -> list[Json]:
             "required_status_checks": [{"context": name} for name in rule.required_checks],
         }
         entries.append({"type": "required_status_checks", "parameters": parameters})
-    if rule.required_approvals or rule.require_conversation_resolution:
+    asks = rule.required_approvals or rule.require_conversation_resolution
+    if asks or rule.require_pull_request:
         parameters = {
             "dismiss_stale_reviews_on_push": False,
             "require_code_owner_review": False,

@@ -33,6 +33,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge i
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
     Merged,
     MirrorError,
+    PushRefusedError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Verb
@@ -83,10 +84,18 @@ class Git(Protocol):
     def last_change(self, base_oid: str, head_oid: str, paths: Any) -> str: ...  # noqa: D102
 
     def stack(  # noqa: D102
-        self, base_oid: str, heads: Any, method: str
-    ) -> tuple[list[tuple[str, str]], list[int]]: ...
+        self,
+        base_oid: str,
+        heads: Any,
+        messages: Any = (),
+        moment: float | None = None,
+        *,
+        merges: bool = True,
+    ) -> tuple[str, list[int]]: ...
 
     def push(self, oid: str, branch: str) -> None: ...  # noqa: D102
+    def land(self, oid: str, branch: str) -> None: ...  # noqa: D102
+    def holds(self, branch: str, oid: str) -> bool: ...  # noqa: D102
 
 
 class StopCycle(Exception):  # noqa: N818  (not an error: the cycle ends early and says why)
@@ -214,7 +223,7 @@ class Cycle:
         except LimitedError as error:
             self.record(note, number, f"limited: {error}")
             raise
-        except ForgeError as error:
+        except (ForgeError, MirrorError) as error:
             self.record(note, number, f"failed: {error}")
             raise
         self.report.acted = (self.report.acted or 0) + 1
@@ -253,17 +262,21 @@ class Cycle:
         except (LimitedError, UnusableError):
             raise
         except (ForgeError, MirrorError) as error:
-            self.turns.append(error)
-            if len(self.turns) >= _GENERAL_COUNT and None not in self.turns[-_GENERAL_COUNT:]:
-                raise
-            self.warn(f"#{number}: {error}")
+            self.failed(number, error)
             return f"failed: {error}"
         self.turns.append(None)
         return result
 
+    def failed(self, number: int, error: ForgeError | MirrorError) -> None:
+        """Say that one's turn failed; raise when it is no matter of single ones any more."""
+        self.turns.append(error)
+        if len(self.turns) >= _GENERAL_COUNT and None not in self.turns[-_GENERAL_COUNT:]:
+            raise error
+        self.warn(f"#{number}: {error}")
+
     def conclude(self) -> None:
         """Fail when every turn did: then nobody knows whether only they are concerned."""
-        failures = [error for error in self.turns if error is not None]
+        failures = [e for e in self.turns if e and not isinstance(e, PushRefusedError)]
         if failures and len(failures) == len(self.turns):
             raise failures[-1]
 
@@ -358,7 +371,8 @@ class Cycle:
             heads = {pull.number: pull.head_oid for pull in snapshot.pulls}
             order = [heads[number] for number in numbers if number in heads]
             try:
-                conflicting = self.world.git.stack(snapshot.branch.oid, order, "squash")[1]
+                merges = self.policy.mode == "train"
+                conflicting = self.world.git.stack(snapshot.branch.oid, order, merges=merges)[1]
                 rivals = {
                     numbers[index]: self._rival(order, numbers, index)
                     for index in conflicting
@@ -384,28 +398,32 @@ class Cycle:
     # -- one pull request --------------------------------------------------------
 
     def reread(self, number: int) -> tuple[Snapshot, PullRequest | None]:
-        """Read the branch and one pull request afresh, with git's evidence for both."""
-        if self.snapshot is None:
-            raise StopCycle("internal", "nothing was looked at yet", failed=True)
-        branch, pulls = self.world.forge.reread(self.branch, [number])
+        """Read the branch and one pull request afresh; None for one that is not open."""
+        snapshot, pulls = self.reread_all([number])
         if number not in pulls:
             raise ForgeError(f"#{number} could not be read")
-        fresh = pulls[number]
-        others = tuple(pull for pull in self.snapshot.pulls if pull.number != number)
+        return snapshot, pulls[number]
+
+    def reread_all(
+        self, numbers: Sequence[int]
+    ) -> tuple[Snapshot, Mapping[int, PullRequest | None]]:
+        """Read the branch and pull requests afresh, with git's evidence; see ``Forge.reread``."""
+        if self.snapshot is None:
+            raise StopCycle("internal", "nothing was looked at yet", failed=True)
+        branch, pulls = self.world.forge.reread(self.branch, numbers)
+        fresh = tuple(pull for pull in pulls.values() if pull is not None)
         snapshot = replace(
             self.snapshot,
             branch=branch,
-            pulls=others if fresh is None else (*others, fresh),
+            pulls=fresh,
             memory=self.memory,
             rivals={},
             points_remaining=self.world.forge.meter.points_remaining,
         )
-        if fresh is None:
-            return snapshot, None
-        alone = self._with_evidence(replace(snapshot, pulls=(fresh,)))
-        fresh = alone.pulls[0]
-        snapshot = replace(snapshot, pulls=(*others, fresh), evidence_error=alone.evidence_error)
-        return snapshot, fresh
+        snapshot = self._with_evidence(snapshot) if fresh else snapshot
+        found = {**pulls, **{pull.number: pull for pull in snapshot.pulls}}
+        others = tuple(pull for pull in self.snapshot.pulls if pull.number not in numbers)
+        return replace(snapshot, pulls=(*others, *snapshot.pulls)), found
 
     def objection(self, snapshot: Snapshot, pull: PullRequest) -> str:
         """Return why the freshly read pull request may not land now, "" when it may."""
@@ -445,7 +463,7 @@ class Cycle:
                 if waited + delay > max(patience, _POLL_SECONDS[0]) or not self.pause(delay):
                     self.waited_in_vain_seconds += waited
                     text = "GitHub does not say whether it can be merged"
-                    return self._refuse(pull, text, "mergeability_unknown")
+                    return self.refuse(pull.number, pull.head_oid, text, "mergeability_unknown")
                 waited, polls = waited + delay, polls + 1
                 continue
             attempts += 1
@@ -461,7 +479,7 @@ class Cycle:
                     transients += 1
                     if self.pause(_TRANSIENT_SECONDS[transients - 1]):
                         continue
-                return self._refuse(pull, str(error))
+                return self.refuse(pull.number, pull.head_oid, str(error))
             except UncertainError:
                 if attempts > 3 or not self.pause(2.0 * attempts):
                     return "unanswered"
@@ -474,7 +492,8 @@ class Cycle:
             except UnusableError:
                 raise
             except RefusedError as error:
-                return self._refuse(pull, f"{error}{_FORBIDDEN if error.status == 403 else ''}")
+                hint = _FORBIDDEN if error.status == 403 else ""
+                return self.refuse(pull.number, pull.head_oid, f"{error}{hint}")
             return self.finished(pull.number)
 
     def _wait_out(self, error: LimitedError) -> None:
@@ -482,9 +501,10 @@ class Cycle:
         if wait_seconds > _CAPPED_WAIT_SECONDS or not self.pause(wait_seconds):
             raise StopCycle("limited", str(error)) from error
 
-    def _refuse(self, pull: PullRequest, text: str, code: str = "refused_by_github") -> str:
-        entry = Refusal(pull.head_oid, text, self.world.now() + _REFUSED_SECONDS, code)
-        self.remember(refused={**self.memory.refused, pull.number: entry})
+    def refuse(self, number: int, head_oid: str, text: str, code: str = "refused_by_github") -> str:
+        """Believe for a while that GitHub will not land this head; return the code."""
+        entry = Refusal(head_oid, text, self.world.now() + _REFUSED_SECONDS, code)
+        self.remember(refused={**self.memory.refused, number: entry})
         return entry.code
 
     def _enqueue(self, pull: PullRequest) -> None:
@@ -496,7 +516,9 @@ class Cycle:
 
     def _intend(self, pull: PullRequest) -> None:
         # Kept before the landing: a run that dies right after it still verifies and tidies up.
-        self.remember(cleanups={**self.memory.cleanups, pull.number: pull.head_oid})
+        known = {**self.memory.cleanups, pull.number: pull.head_oid}
+        doubtful = tuple(number for number in self.memory.doubtful if number != pull.number)
+        self.remember(cleanups=known, doubtful=doubtful)
 
     def _merge(self, pull: PullRequest) -> None:
         self._intend(pull)
@@ -542,6 +564,7 @@ class Cycle:
         memory = self.memory
         return {
             "cleanups": {n: head for n, head in memory.cleanups.items() if n != number},
+            "pushed": {n: tip for n, tip in memory.pushed.items() if n != number},
             "queued": {n: head for n, head in memory.queued.items() if n != number},
             "doubtful": tuple(n for n in memory.doubtful if n != number),
         }
@@ -557,6 +580,8 @@ class Cycle:
         git = self.world.git
         if fate.head_oid != judged_head:
             self._halt(fate, f"landed at {fate.head_oid}, judged was {judged_head}")
+        if self._landed_by_push(fate):
+            return
         if not fate.merge_oid:
             self._unverified(fate, "GitHub names no merge commit")
         try:
@@ -571,6 +596,14 @@ class Cycle:
             self._unverified(fate, f"{fate.merge_oid}, as which it landed, is not on the branch")
         if differs:
             self._halt(fate, f"landed as {fate.merge_oid}, not as what was judged")
+
+    def _landed_by_push(self, fate: Fate) -> bool:
+        """Whether the branch has the very commit that was tested, whatever GitHub calls it."""
+        tip = self.memory.pushed.get(fate.number)
+        try:
+            return tip is not None and self.world.git.holds(self.branch, tip)
+        except MirrorError as error:
+            raise StopCycle("unverified", f"#{fate.number}: {error}", failed=True) from error
 
     def _expected_tree(self, fate: Fate, judged_head: str) -> str:
         oid = fate.merge_oid

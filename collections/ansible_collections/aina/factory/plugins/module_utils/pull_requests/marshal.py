@@ -30,7 +30,10 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide 
     Decision,
     Plan,
 )
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import MirrorError
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
+    MirrorError,
+    PushRefusedError,
+)
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Verb
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
@@ -297,6 +300,8 @@ def _update(cycle: Cycle, decision: Decision) -> str:
 
 def _drive(cycle: Cycle, plan: Plan) -> None:
     """Test and land batches until nothing is left to do or the cycle's time is over."""
+    if cycle.world.now() < cycle.memory.train.alone_until:
+        _warn_of_none_together(cycle)
     while plan.train is not None and plan.gate is None and cycle.left_seconds() > 0:
         step = plan.train
         _keep(cycle, step.memory)
@@ -315,24 +320,36 @@ def _drive(cycle: Cycle, plan: Plan) -> None:
 def _start(cycle: Cycle, step: trains.Step) -> None:
     if cycle.snapshot is None:
         return
-    base = cycle.snapshot.branch.oid
+    base, now = cycle.snapshot.branch.oid, cycle.world.now()
+    refs = {pull.number: pull.head_ref for pull in cycle.snapshot.pulls}
+    # Without the title: its author could have CI skip the commit.
+    words = [f"Merge pull request #{number} from {refs[number]}" for number, _head in step.members]
     heads = [head for _number, head in step.members]
-    stack, conflicting = cycle.world.git.stack(base, heads, cycle.policy.method)
-    if conflicting or not stack:
+    tip, conflicting = cycle.world.git.stack(base, heads, words, now)
+    if conflicting or tip == base:
         raise StopCycle("train", "the batch does not merge cleanly; the next look holds it back")
-    tip = stack[-1][0]
-    run_ = TrainRun(
-        step.members,
-        base,
-        tip,
-        tuple(tree for _commit, tree in stack),
-        f"{cycle.policy.train.branch_prefix}{tip[:12]}",
-        cycle.world.now(),
-    )
+    branch = f"{cycle.policy.train.branch_prefix}{tip[:12]}"
+    run_ = TrainRun(step.members, base, tip, branch, now)
     memory = replace(step.memory, run=run_, runs_count=step.memory.runs_count + 1)
     # Kept before the push: a branch that nobody remembers would never be deleted.
     cycle.remember(train=memory)
-    cycle.write(lambda: cycle.world.git.push(tip, run_.branch), "train_push")
+    _push(cycle, run_)
+
+
+def _push(cycle: Cycle, run_: TrainRun) -> None:
+    """Have a batch tested; one that the remote does not take is narrowed to whom it refuses."""
+    try:
+        cycle.write(lambda: cycle.world.git.push(run_.tip_oid, run_.branch), "train_push")
+    except PushRefusedError as error:
+        refused = error
+    else:
+        cycle.turns.append(None)
+        return
+    _keep(cycle, trains.after_refused_push(cycle.memory.train))
+    if len(run_.members) == 1:
+        number, head = run_.members[0]
+        cycle.report.results[number] = cycle.refuse(number, head, str(refused))
+        cycle.failed(number, refused)
 
 
 def _keep_waiting(cycle: Cycle) -> bool:
@@ -342,38 +359,98 @@ def _keep_waiting(cycle: Cycle) -> bool:
     found = cycle.world.forge.commit_checks(run_.tip_oid)
     if found.complete and not found.items:
         # A run that died before its push left the branch unmade; pushing again is harmless.
-        cycle.write(lambda: cycle.world.git.push(run_.tip_oid, run_.branch), "train_push")
+        _push(cycle, run_)
     return cycle.pause(_TRAIN_POLL_SECONDS)
 
 
 def _land(cycle: Cycle) -> bool:
-    """Land the tested members in order; main must have exactly the tested tree at every step.
-
-    Returns whether the whole batch landed.
-    """
+    """Land the tested batch, whole or not at all; return whether the train goes on."""
     run_ = cycle.memory.train.run
     if run_ is None or cycle.snapshot is None:
         return False
-    git = cycle.world.git
-    trees = (git.tree(run_.base_oid), *run_.trees)
-    current = git.tree(cycle.snapshot.branch.oid)
-    begin = len(trees) - 1 - trees[::-1].index(current) if current in trees else len(trees)
-    landed = {number for number, _head in run_.members[:begin]}
-    for index in range(begin, len(run_.members)):
-        number, _head = run_.members[index]
-        decision = cycle.report.decisions.get(number)
-        if decision is None or decision.verb is not Verb.MERGE:
-            break
-        result = cycle.land(decision, expected_tree=trees[index])
-        cycle.report.results[number] = result
-        if result != "merged":
-            break
-        landed.add(number)
-    memory = trains.after_landing(cycle.memory.train, frozenset(landed), cycle.world.now())
-    if len(landed) < len(run_.members):
-        memory = replace(memory, suspects=(), bad=cycle.memory.train.bad)
+    git, main = cycle.world.git, cycle.snapshot.branch.oid
+    alone_until = cycle.memory.train.alone_until
+    if git.tree(main) == git.tree(run_.tip_oid):
+        landed = True  # by a run that died right after it
+    elif main != run_.base_oid:
+        landed = False
+    elif len(run_.members) > 1:
+        landed = _land_together(cycle, run_)
+    else:
+        landed = _land_alone(cycle, run_)
+    members = frozenset(number for number, _head in run_.members) if landed else frozenset()
+    before = cycle.memory.train
+    memory = trains.after_landing(before, members, cycle.world.now())
+    if not landed:
+        memory = replace(memory, suspects=(), bad=before.bad)
     _keep(cycle, memory)
-    return len(landed) == len(run_.members)
+    return landed or before.alone_until > alone_until
+
+
+def _land_alone(cycle: Cycle, run_: TrainRun) -> bool:
+    """Land one as in the other modes; the branch must have the tree that it was tested on."""
+    (number, _head) = run_.members[0]
+    decision = cycle.report.decisions.get(number)
+    if decision is None or decision.verb is not Verb.MERGE:
+        return False
+    base_tree = cycle.world.git.tree(run_.base_oid)
+    result = cycle.turn(number, lambda: cycle.land(decision, expected_tree=base_tree))
+    cycle.report.results[number] = result
+    return result == "merged"
+
+
+def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
+    """Move the branch to the tested commit itself: no state in between is ever on it.
+
+    Every head is among its ancestors, so that GitHub calls each of them merged.
+    """
+    problems = _objections(cycle, run_)
+    if problems:
+        cycle.report.results.update(problems)
+        return False
+    memory = cycle.memory
+    cycle.remember(
+        cleanups={**memory.cleanups, **dict(run_.members)},
+        pushed={**memory.pushed, **{number: run_.tip_oid for number, _head in run_.members}},
+    )
+    try:
+        cycle.write(lambda: cycle.world.git.land(run_.tip_oid, cycle.branch), "train_land")
+    except PushRefusedError as error:
+        cycle.remember(cleanups=memory.cleanups, pushed=memory.pushed)
+        if not error.moved:
+            until = cycle.world.now() + cycle.policy.train.retry_seconds
+            train = replace(cycle.memory.train, alone_until=until, alone_reason=str(error))
+            cycle.remember(train=train)
+            _warn_of_none_together(cycle)
+        return False
+    for number, _head in run_.members:
+        cycle.report.results[number] = cycle.turn(number, partial(cycle.finished, number))
+    return True
+
+
+def _objections(cycle: Cycle, run_: TrainRun) -> dict[int, str]:
+    """Return why the batch may not land now, by member."""
+    snapshot, pulls = cycle.reread_all([number for number, _head in run_.members])
+    if snapshot.branch.oid != run_.base_oid:
+        return {number: "base_moved" for number, _head in run_.members}
+    found: dict[int, str] = {}
+    for number, head in run_.members:
+        pull = pulls.get(number)
+        if pull is None:
+            found[number] = "gone" if number in pulls else "data_incomplete"
+        elif pull.head_oid != head:
+            found[number] = "head_moved"
+        elif problem := cycle.objection(snapshot, pull):
+            found[number] = problem
+    return found
+
+
+def _warn_of_none_together(cycle: Cycle) -> None:
+    """Say that the train is slow, why, and who can change it."""
+    cycle.warn(
+        f"{cycle.branch} does not take a tested batch, so each one is tested and landed by itself "
+        f"({cycle.memory.train.alone_reason}); let the login push to it to land batches"
+    )
 
 
 def _keep(cycle: Cycle, memory: TrainMemory) -> None:

@@ -38,6 +38,15 @@ class MirrorError(Exception):
     """Git failed; the message says at what, and quotes it."""
 
 
+class PushRefusedError(MirrorError):
+    """The remote does not take a push; ``moved`` when the branch is not where it was."""
+
+    def __init__(self, message: str, *, moved: bool = False) -> None:
+        """Keep the remote's words."""
+        super().__init__(message)
+        self.moved = moved
+
+
 @dataclass(frozen=True)
 class Merged:
     """A merge tried in memory."""
@@ -66,19 +75,23 @@ class Mirror:
     timeout_seconds: float = 300.0
     _history: dict[tuple[str, int], History] = field(default_factory=dict)
 
-    def _git(self, *arguments: str, stdin: bytes = b"") -> Completed:
+    def _git(
+        self, *arguments: str, stdin: bytes = b"", dates: Mapping[str, str] | None = None
+    ) -> Completed:
         try:
             return self.run(
                 ["git", f"--git-dir={self.directory}", *arguments],
                 stdin=stdin,
-                environment={**_QUIET, **_IDENTITY, **self.environment},
+                environment={**_QUIET, **_IDENTITY, **(dates or {}), **self.environment},
                 timeout_seconds=self.timeout_seconds,
             )
         except (OSError, TimeoutError) as error:
             raise MirrorError(f"git {arguments[0]}: {error}") from error
 
-    def _out(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        done = self._git(*arguments, stdin=stdin)
+    def _out(
+        self, *arguments: str, stdin: bytes = b"", dates: Mapping[str, str] | None = None
+    ) -> bytes:
+        done = self._git(*arguments, stdin=stdin, dates=dates)
         if not done.ok:
             words = done.stderr.decode(errors="replace").strip()[-500:]
             raise MirrorError(f"git {arguments[0]} ended with {done.returncode}: {words}")
@@ -139,10 +152,15 @@ class Mirror:
         tree, *paths = done.stdout.decode(errors="replace").rstrip("\0").split("\0")
         return Merged(done.returncode == 0, tree, tuple(path for path in paths if path))
 
-    def commit(self, tree: str, parents: Sequence[str], message: str) -> str:
+    def commit(
+        self, tree: str, parents: Sequence[str], message: str, moment: float | None = None
+    ) -> str:
         """Write a commit and return its oid; the same arguments give the same oid."""
         flags = [word for parent in parents for word in ("-p", parent)]
-        return self._out("commit-tree", tree, *flags, stdin=message.encode()).decode().strip()
+        date = "" if moment is None else f"{moment:.0f} +0000"
+        dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date} if date else None
+        words = message.encode(errors="replace")
+        return self._out("commit-tree", tree, *flags, stdin=words, dates=dates).decode().strip()
 
     def files(self, commit: str, directory: str) -> dict[str, bytes]:
         """Return the regular files right below ``directory``, by path."""
@@ -170,8 +188,51 @@ class Mirror:
         return self._out("rev-parse", "refs/aina-factory/new").decode().strip()
 
     def push(self, oid: str, branch: str) -> None:
-        """Let ``branch`` of the remote be ``oid``."""
-        self._out("push", "--quiet", self.url, f"+{oid}:refs/heads/{branch}")
+        """Let ``branch`` of the remote be ``oid``.
+
+        Raises:
+            PushRefusedError: the remote does not allow it.
+
+        """
+        self._push(f"+{oid}:refs/heads/{branch}")
+
+    def land(self, oid: str, branch: str) -> None:
+        """Move ``branch`` of the remote forward to exactly ``oid``, which descends from it.
+
+        Raises:
+            PushRefusedError: somebody else has moved it, or a rule forbids it.
+
+        """
+        self._push(f"{oid}:refs/heads/{branch}")
+        self._out("update-ref", f"refs/heads/{branch}", oid)
+
+    def _push(self, refspec: str) -> None:
+        # A redirect could lead a write to where the repository is not looked for.
+        stay = ("-c", "http.followRedirects=false")
+        done = self._git(*stay, "push", "--quiet", "--porcelain", self.url, refspec)
+        if done.ok:
+            return
+        said = done.stderr.decode(errors="replace").splitlines()
+        for line in done.stdout.decode(errors="replace").splitlines():
+            if line.startswith("!"):
+                why = line.rpartition("\t")[2]
+                told = (text[8:].strip() for text in said if text.startswith("remote: "))
+                words = "; ".join([why, *told])
+                # "[rejected]" is git's own word, "lock" the remote's, for a branch that moved.
+                moved = why.startswith("[rejected]") or "lock" in why
+                raise PushRefusedError(f"the push was refused: {words[:500]}", moved=moved)
+        raise MirrorError(f"git push ended with {done.returncode}: {' '.join(said)[-500:]}")
+
+    def holds(self, branch: str, oid: str) -> bool:
+        """Whether ``branch`` of the remote has the commit."""
+        if self._descends(branch, oid):
+            return True
+        refspec = f"+refs/heads/{branch}:refs/heads/{branch}"
+        self._out("fetch", "--quiet", "--no-tags", self.url, refspec)
+        return self._descends(branch, oid)
+
+    def _descends(self, branch: str, oid: str) -> bool:
+        return self._git("merge-base", "--is-ancestor", oid, f"refs/heads/{branch}").ok
 
     def remote_tip(self, branch: str) -> str:
         """Return the commit that ``branch`` of the remote is at; "" when there is none."""
@@ -300,24 +361,30 @@ class Mirror:
         return merged.tree if merged.clean else ""
 
     def stack(
-        self, base_oid: str, heads: Sequence[str], method: str
-    ) -> tuple[list[tuple[str, str]], list[int]]:
-        """Land ``heads`` one after the other in memory.
+        self,
+        base_oid: str,
+        heads: Sequence[str],
+        messages: Sequence[str] = (),
+        moment: float | None = None,
+        *,
+        merges: bool = True,
+    ) -> tuple[str, list[int]]:
+        """Land ``heads`` one after the other in memory, by merge commits or squashed.
 
-        Returns the (commit, tree) after each that merged cleanly, and the indexes of
-        those that conflict with what went before or would add nothing to it.
+        Returns the last commit, and the indexes of those that conflict with what went before
+        or would add nothing to it. By merges all others are among its ancestors.
         """
-        tip, tree, landed, conflicting = base_oid, self.tree(base_oid), [], []
+        tip, tree, conflicting = base_oid, self.tree(base_oid), []
         for index, head in enumerate(heads):
             merged = self.merge(tip, head)
             if not merged.clean or merged.tree == tree:
                 conflicting.append(index)
                 continue
             tree = merged.tree
-            parents = [tip, head] if method == "merge" else [tip]
-            tip = self.commit(merged.tree, parents, f"Land {head}\n")
-            landed.append((tip, merged.tree))
-        return landed, conflicting
+            message = messages[index] if messages else f"Merge {head}"
+            parents = [tip, head] if merges else [tip]
+            tip = self.commit(merged.tree, parents, f"{message}\n", moment)
+        return tip, conflicting
 
 
 def _pairs(raw: bytes, *, before: bool = False) -> Iterable[tuple[bytes, str]]:

@@ -60,6 +60,7 @@ def from_document(document: Mapping[str, Any]) -> Memory:
             },
             cleanups=_heads(document.get("cleanups", {})),
             doubtful=tuple(int(number) for number in document.get("doubtful", ())),
+            pushed=_heads(document.get("pushed", {})),
             queued=_heads(document.get("queued", {})),
             train=_train(document.get("train", {})),
             leftovers=tuple(str(branch) for branch in document.get("leftovers", ())),
@@ -105,7 +106,6 @@ def _train(document: Mapping[str, Any]) -> TrainMemory:
             members=_members(run["members"]),
             base_oid=str(run["base_oid"]),
             tip_oid=str(run["tip_oid"]),
-            trees=tuple(run["trees"]),
             branch=str(run["branch"]),
             started_at=float(run["started_at"]),
             landing=bool(run.get("landing", False)),
@@ -114,6 +114,9 @@ def _train(document: Mapping[str, Any]) -> TrainMemory:
         bad={int(key): (pair[0], float(pair[1])) for key, pair in document.get("bad", {}).items()},
         runs_count=int(document.get("runs_count", 0)),
         bads_in_search=int(document.get("bads_in_search", 0)),
+        untested=bool(document.get("untested", False)),
+        alone_until=float(document.get("alone_until", 0.0)),
+        alone_reason=str(document.get("alone_reason", "")),
     )
 
 

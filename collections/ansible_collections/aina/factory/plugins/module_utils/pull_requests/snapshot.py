@@ -162,12 +162,14 @@ class Remembered:
 
 @dataclass(frozen=True)
 class TrainRun:
-    """A batch under test: members are (number, head oid) oldest first."""
+    """A batch under test: members are (number, head oid) oldest first.
+
+    ``tip_oid`` is the commit that is tested, and that lands when there are several members.
+    """
 
     members: tuple[tuple[int, str], ...]
     base_oid: str
     tip_oid: str
-    trees: tuple[str, ...]
     branch: str
     started_at: float
     landing: bool = False
@@ -177,8 +179,10 @@ class TrainRun:
 class TrainMemory:
     """What the train knows between cycles.
 
-    ``suspects`` is the smallest group known to be red; ``bad`` maps a number to the
-    head that was found red and when.
+    ``suspects`` is the smallest group known to be red or, when ``untested``, what is left of
+    one that the remote did not take. ``bad`` maps a number to the head that was found red and
+    when. Until ``alone_until`` the base branch takes no batch, for ``alone_reason``: each one
+    is tested and landed by itself.
     """
 
     run: TrainRun | None = None
@@ -186,6 +190,9 @@ class TrainMemory:
     bad: Mapping[int, tuple[str, float]] = field(default_factory=dict)
     runs_count: int = 0
     bads_in_search: int = 0
+    untested: bool = False
+    alone_until: float = 0.0
+    alone_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -223,6 +230,8 @@ class Memory:
     cleanups: Mapping[int, str] = field(default_factory=dict)
     # Those of them that looked open still when they were asked for: GitHub may be late.
     doubtful: tuple[int, ...] = ()
+    # The tested commit with which each of those was, or was to be, pushed to the base branch.
+    pushed: Mapping[int, str] = field(default_factory=dict)
     # The head with which each entered GitHub's own queue.
     queued: Mapping[int, str] = field(default_factory=dict)
     train: TrainMemory = TrainMemory()

@@ -65,13 +65,23 @@ def after_red(memory: TrainMemory, now: float) -> TrainMemory:
     return _narrow(replace(memory, run=None), memory.run.members, now)
 
 
+def after_refused_push(memory: TrainMemory) -> TrainMemory:
+    """Narrow a batch of several that the remote does not take; nothing was tested."""
+    members = memory.run.members if memory.run is not None else ()
+    several = len(members) > 1
+    return replace(memory, run=None, suspects=members if several else (), untested=several)
+
+
 def after_landing(memory: TrainMemory, landed: frozenset[int], now: float) -> TrainMemory:
     """Clear the run; what is left of a red group after its green part landed is narrower."""
     rest = tuple(member for member in memory.suspects if member[0] not in landed)
+    if memory.untested:
+        return replace(memory, run=None, suspects=rest)
     return _narrow(replace(memory, run=None, suspects=()), rest, now)
 
 
 def _narrow(memory: TrainMemory, suspects: tuple[Member, ...], now: float) -> TrainMemory:
+    memory = replace(memory, untested=False)
     if len(suspects) != 1:
         return replace(memory, suspects=suspects)
     number, head = suspects[0]
@@ -93,10 +103,12 @@ def _start(policy: Policy, ready: tuple[Member, ...], memory: TrainMemory, now: 
     waiting = tuple(member for member in ready if not is_bad(policy, memory, member, now))
     if not waiting:
         return Step("rest", (), replace(memory, suspects=(), bads_in_search=0))
+    if now < memory.alone_until:
+        return Step("start", waiting[:1], replace(memory, suspects=(), untested=False))
     suspects = memory.suspects
     if suspects and set(suspects) <= set(waiting):
-        return Step("start", suspects[: len(suspects) // 2], memory)
-    memory = replace(memory, suspects=())
+        return Step("start", suspects[: max(1, len(suspects) // 2)], memory)
+    memory = replace(memory, suspects=(), untested=False)
     candidates = waiting[: policy.train.max_members]
     size = batch_size(len(candidates), memory.bads_in_search)
     return Step("start", candidates[:size], memory)

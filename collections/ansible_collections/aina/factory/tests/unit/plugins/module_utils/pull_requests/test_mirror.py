@@ -11,6 +11,7 @@ from ansible_collections.aina.factory.plugins.module_utils.ports import Complete
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
     Mirror,
     MirrorError,
+    PushRefusedError,
 )
 
 IDENTITY = {
@@ -153,8 +154,9 @@ def test_a_conflict_names_its_paths_and_what_landed_there(
     assert found.last_change(base, head, ["a"]) == "Rewrite a (#5)"
 
 
+@pytest.mark.parametrize("merges", [True, False])
 def test_a_stack_built_twice_is_the_same_commit_and_skips_conflicts(
-    origin: Origin, mirror: Callable[..., Mirror]
+    merges: bool, origin: Origin, mirror: Callable[..., Mirror]
 ) -> None:
     base = origin.commit("Begin", a="1\n")
     heads = [
@@ -163,11 +165,81 @@ def test_a_stack_built_twice_is_the_same_commit_and_skips_conflicts(
     ]
     found = mirror(**{f"p{n}": oid for n, oid in enumerate(heads, 1)})
 
-    landed, conflicting = found.stack(base, heads, "squash")
+    tip, conflicting = found.stack(base, heads, merges=merges)
 
     assert conflicting == [1, 3]
-    assert landed == found.stack(base, heads, "squash")[0]
-    assert found.tree(landed[-1][0]) == landed[-1][1]
+    assert tip == found.stack(base, heads, merges=merges)[0]
+    alone = found.stack(base, [heads[0], heads[2]], merges=not merges)[0]
+    assert found.tree(tip) == found.tree(alone)
+    assert len(found.parents(tip)) == (2 if merges else 1)
+
+
+def batch(origin: Origin, mirror: Callable[..., Mirror]) -> tuple[Mirror, str, list[str], str]:
+    base = origin.commit("Begin", a="1\n")
+    heads = [origin.pull(n, base, **{f"file{n}": "1\n"}) for n in (1, 2)]
+    found = mirror(p1=heads[0], p2=heads[1])
+    tip, _conflicting = found.stack(base, heads, ["Land 1", "Land 2"], 1_700_000_000.0)
+    # What lands is what was checked out: a remote that has a working tree refuses it.
+    origin.git("checkout", "--quiet", "--detach")
+    return found, base, heads, tip
+
+
+def test_a_batch_lands_as_the_very_commit_with_every_head_below_it(
+    origin: Origin, mirror: Callable[..., Mirror]
+) -> None:
+    found, base, heads, tip = batch(origin, mirror)
+    assert not found.holds("main", tip)
+
+    found.land(tip, "main")
+
+    assert origin.git("rev-parse", "main") == tip
+    below = origin.git("rev-list", f"{base}..main").split()
+    assert set(heads) < set(below)
+    told = origin.git("log", "--first-parent", "--format=%s %ct", f"{base}..main").splitlines()
+    assert told == ["Land 2 1700000000", "Land 1 1700000000"]
+    assert found.holds("main", tip)
+
+
+def test_nothing_lands_on_a_branch_that_somebody_else_has_moved(
+    origin: Origin, mirror: Callable[..., Mirror]
+) -> None:
+    found, _base, _heads, tip = batch(origin, mirror)
+    origin.git("checkout", "--quiet", "main")
+    moved = origin.commit("Elsewhere", b="1\n")
+    origin.git("checkout", "--quiet", "--detach")
+
+    with pytest.raises(PushRefusedError) as caught:
+        found.land(tip, "main")
+
+    assert caught.value.moved
+    assert origin.git("rev-parse", "main") == moved
+    assert not found.holds("main", tip)
+
+
+@pytest.mark.parametrize("landing", [True, False])
+def test_a_push_that_the_remote_does_not_take_quotes_it(
+    landing: bool, origin: Origin, mirror: Callable[..., Mirror]
+) -> None:
+    found, base, _heads, tip = batch(origin, mirror)
+    hook = origin.path / ".git/hooks/update"
+    hook.write_text("#!/bin/sh\necho 'error: GH006: not this one' >&2\nexit 1\n")
+    hook.chmod(0o755)
+
+    with pytest.raises(PushRefusedError, match=r"remote rejected.*GH006: not this one") as caught:
+        found.land(tip, "main") if landing else found.push(tip, "train/x")
+
+    assert not caught.value.moved
+    assert origin.git("rev-parse", "main") == base
+
+
+def test_a_push_to_nobody_is_no_refusal(origin: Origin, mirror: Callable[..., Mirror]) -> None:
+    found, _base, _heads, tip = batch(origin, mirror)
+    found.url = str(origin.path / "nowhere")
+
+    with pytest.raises(MirrorError) as caught:
+        found.push(tip, "train/x")
+
+    assert not isinstance(caught.value, PushRefusedError)
 
 
 def test_one_vanished_head_does_not_hide_the_others(

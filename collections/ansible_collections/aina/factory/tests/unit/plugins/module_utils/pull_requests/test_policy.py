@@ -129,12 +129,16 @@ MEMORY = Memory(
     list_cursor="c",
     leftovers=("train/old",),
     train=TrainMemory(
-        TrainRun(((1, "h"),), "b", "t", ("x",), "train/t", 4.0, True),
+        TrainRun(((1, "h"),), "b", "t", "train/t", 4.0, True),
         ((1, "h"),),
         {5: ("h", 6.0)},
         11,
         12,
+        True,
+        13.0,
+        "no push",
     ),
+    pushed={3: "t"},
 )
 
 
