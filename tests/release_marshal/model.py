@@ -116,6 +116,8 @@ class Repository:
     seen: set[tuple[int, str]] = field(default_factory=set)
     # The base branch is protected: nobody pushes to it.
     protected: bool = False
+    # Whether GitHub knows the login at all.
+    login_valid: bool = True
     # Whose changes the remote takes in no push.
     unpushable: set[int] = field(default_factory=set)
     # GitHub's own queue, and so many turns of it until it has tested what is in it.
@@ -516,6 +518,8 @@ class Forge:
 
     def fate(self, number: int) -> Fate:
         self.repository.pause()
+        if not self.repository.login_valid:
+            raise UnusableError("Bad credentials", 401)
         pull = self.repository.pulls[number]
         state = pull.state
         if state == "MERGED" and self.repository.stale_fates:

@@ -413,6 +413,8 @@ def test_a_batch_lands_as_the_commit_that_was_tested_and_main_is_never_in_betwee
     assert repository.branches == {}
     assert not any(pull.branch_there for pull in pulls.values())
     assert runner.memory.pushed == runner.memory.cleanups == {}
+    told = [(r["number"], r["head"], r["commit"]) for r in runner.records if r["event"] == "merge"]
+    assert told == [(n, pull.head, repository.main[-1]) for n, pull in pulls.items()]
 
 
 def test_where_main_takes_no_push_each_is_tested_and_landed_by_itself() -> None:
@@ -500,6 +502,7 @@ def test_no_pair_of_bad_ones_needs_more_than_twelve_runs() -> None:
         ("base_modified", "merged"),
         ("not_mergeable", "refused_by_github"),
         ("forbidden", "refused_by_github"),
+        ("unauthorized", "refused_by_github"),
         ("error_before", "merged"),
         ("error_after", "merged"),
         ("limited", "merged"),
@@ -528,6 +531,7 @@ def test_a_merge_that_github_forbids_has_its_reason_and_an_admin_must_act() -> N
 
 def test_a_login_that_is_not_valid_stops_the_repository() -> None:
     repository = Repository(independent(2), POLICY, faults={0: "unauthorized"})
+    repository.login_valid = False
 
     report = Runner(repository).cycle()
 

@@ -21,11 +21,10 @@ pytestmark = pytest.mark.slow
 
 # How GitHub may fail once. Those of the first group say that nothing was done.
 REFUSALS: dict[str, dict[str, Any]] = {
-    str(status): {"answer": {"status": status}} for status in (403, 404, 422)
+    str(status): {"answer": {"status": status}} for status in (401, 403, 404, 422)
 }
-# Said of the login or the repository, not of what was asked: the cycle ends at once.
+# Said of the repository, not of what was asked: the cycle ends at once.
 UNUSABLE: dict[str, dict[str, Any]] = {
-    "401": {"answer": {"status": 401}},
     "307": {"answer": {"status": 307, "headers": {"Location": "https://new/place"}}},
 }
 PASSING: dict[str, dict[str, Any]] = {
@@ -71,7 +70,7 @@ CONFLICT: dict[str, Any] = {
 WRITES = {
     "merge": Write(
         *("PUT", "*/pulls/1/merge", [change(1)], policy()),
-        later=frozenset({"403", "404", "422"}),
+        later=REFUSED,
     ),
     "delete the branch": Write(
         *("DELETE", "*/git/refs/heads/change-1", [change(1)], policy()),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 from simulator import auth, pulls
 from simulator.gitstore import git_environment
@@ -16,9 +15,6 @@ from simulator.world import World
 PATH = re.compile(
     r"/(?P<repository>[\w.-]+/[\w.-]+?)(?:\.git)?(?P<rest>/(?:info/refs|git-(?:upload|receive)-pack))"
 )
-
-
-HOOKS = Path(__file__).parent / "hooks"
 
 
 def matches(path: str) -> bool:
@@ -104,9 +100,7 @@ def _backend(
         "REMOTE_USER": token.account.login if token else "",
         "HTTP_CONTENT_ENCODING": request.headers.get("content-encoding", ""),
         "GIT_PROTOCOL": request.headers.get("git-protocol", ""),
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "core.hooksPath",
-        "GIT_CONFIG_VALUE_0": str(HOOKS),
+        # For the hook "update", which refuses.
         "SIMULATOR_REFUSED": refused,
         "SIMULATOR_NO_WORKFLOWS": "yes" if no_workflows else "",
     }

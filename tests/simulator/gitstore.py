@@ -49,6 +49,7 @@ CONFIGURATION = """\
 [gc]
 \tauto = 0
 """
+UPDATE_HOOK = Path(__file__).parent / "hooks/update"
 WEB = Identity("GitHub", "noreply@github.com")
 
 
@@ -69,6 +70,8 @@ class GitStore:
             self.git("init", "--quiet", "--bare", "--template=", "--initial-branch=main", ".")
             with (path / "config").open("a", encoding="utf-8") as file:
                 file.write(CONFIGURATION)
+            (path / "hooks").mkdir(exist_ok=True)
+            (path / "hooks/update").symlink_to(UPDATE_HOOK)
         self.refs: dict[str, str] = {}
         self.reload()
 

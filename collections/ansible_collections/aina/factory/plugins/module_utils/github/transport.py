@@ -43,9 +43,9 @@ class PartialError(ForgeError):
         """Return what went wrong by place right below ``path``; raise it if it lies elsewhere."""
         found: dict[str | int, str] = {}
         for item in self.errors:
-            place = item.get("path") if isinstance(item, dict) else None
-            inside = isinstance(place, list) and tuple(place[: len(path)]) == path
-            if self.data is None or not inside or len(place) == len(path):
+            given = item.get("path") if isinstance(item, dict) else None
+            place = given if isinstance(given, list) else []
+            if self.data is None or tuple(place[: len(path)]) != path or len(place) == len(path):
                 raise self
             found.setdefault(place[len(path)], str(item.get("message"))[:300])
         if not found:

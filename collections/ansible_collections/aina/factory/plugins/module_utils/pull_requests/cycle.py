@@ -225,10 +225,20 @@ class Cycle:
             raise
         except (ForgeError, MirrorError) as error:
             self.record(note, number, f"failed: {error}")
+            refused = isinstance(error, UnusableError) and error.status == 401
+            if refused and number and self._login_reads(number):
+                raise RefusedError(str(error), 401) from error
             raise
         self.report.acted = (self.report.acted or 0) + 1
         self.record(note, number, "done")
         return answer
+
+    def _login_reads(self, number: int) -> bool:
+        """Whether GitHub knows the login after all, and refuses this one write only."""
+        try:
+            return bool(self.world.forge.fate(number))
+        except ForgeError:
+            return False
 
     def record(self, event: str, number: int, result: str, **more: Any) -> None:
         """Append to the audit log."""
@@ -492,7 +502,7 @@ class Cycle:
             except UnusableError:
                 raise
             except RefusedError as error:
-                hint = _FORBIDDEN if error.status == 403 else ""
+                hint = _FORBIDDEN if error.status in (401, 403) else ""
                 return self.refuse(pull.number, pull.head_oid, f"{error}{hint}")
             return self.finished(pull.number)
 

@@ -423,6 +423,8 @@ def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
             cycle.remember(train=train)
             _warn_of_none_together(cycle)
         return False
+    for number, head in run_.members:
+        cycle.record("merge", number, "done", head=head, commit=run_.tip_oid)
     for number, _head in run_.members:
         cycle.report.results[number] = cycle.turn(number, partial(cycle.finished, number))
     return True

@@ -6,6 +6,7 @@ out; a merge is tried by ``git merge-tree``, so a verdict costs no working tree.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ _QUIET = {
     "LC_ALL": "C",
 }
 _ZERO = "0" * 40
+_FORBIDDEN = re.compile(r"(error:|HTTP) 403\b")
 
 
 class MirrorError(Exception):
@@ -221,7 +223,9 @@ class Mirror:
                 # "[rejected]" is git's own word, "lock" the remote's, for a branch that moved.
                 moved = why.startswith("[rejected]") or "lock" in why
                 raise PushRefusedError(f"the push was refused: {words[:500]}", moved=moved)
-        raise MirrorError(f"git push ended with {done.returncode}: {' '.join(said)[-500:]}")
+        words = f"git push ended with {done.returncode}: {' '.join(said)[-500:]}"
+        # The login could fetch: it is this push that is forbidden, whatever it brings.
+        raise PushRefusedError(words) if _FORBIDDEN.search(words) else MirrorError(words)
 
     def holds(self, branch: str, oid: str) -> bool:
         """Whether ``branch`` of the remote has the commit."""

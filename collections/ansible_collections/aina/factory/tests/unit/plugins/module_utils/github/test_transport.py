@@ -37,8 +37,8 @@ def answer(status: int, document: Any, **headers: str) -> Response:
     return Response(status, headers, json.dumps(document).encode())
 
 
-def transport(github: Github, token: str = "t") -> Transport:
-    return Transport(github, API, lambda: token, lambda: 0.0)
+def transport(github: Github) -> Transport:
+    return Transport(github, API, lambda: "t", lambda: 0.0)
 
 
 @pytest.mark.parametrize("status", MOVED)

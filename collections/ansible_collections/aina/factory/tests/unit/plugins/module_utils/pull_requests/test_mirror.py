@@ -232,6 +232,33 @@ def test_a_push_that_the_remote_does_not_take_quotes_it(
     assert origin.git("rev-parse", "main") == base
 
 
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (
+            "fatal: unable to access 'https://h/o/r.git/': The requested URL returned error: 403",
+            True,
+        ),
+        ("error: RPC failed; HTTP 403 curl 22", True),
+        (
+            "fatal: unable to access 'https://h/o/r.git/': The requested URL returned error: 502",
+            False,
+        ),
+        ("fatal: unable to access 'https://h/o/r.git/': Could not resolve host: h", False),
+    ],
+)
+def test_what_http_forbids_is_a_refusal_and_an_outage_is_none(
+    words: str, refused: bool, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> Completed:
+        return Completed(128, b"", words.encode())
+
+    with pytest.raises(MirrorError) as caught:
+        Mirror(fail, tmp_path, "https://h/o/r.git").push("abc", "train/x")
+
+    assert isinstance(caught.value, PushRefusedError) == refused
+
+
 def test_a_push_to_nobody_is_no_refusal(origin: Origin, mirror: Callable[..., Mirror]) -> None:
     found, _base, _heads, tip = batch(origin, mirror)
     found.url = str(origin.path / "nowhere")
