@@ -232,7 +232,7 @@ class Git:
     def last_change(self, base_oid: str, head_oid: str, paths: Sequence[str]) -> str:
         return "something (#1)"
 
-    def evidence(self, base_oid: str, head_oid: str, window_days: int, *, patch: bool) -> Evidence:
+    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence:
         merged = self.merge(base_oid, head_oid)
         pull = self._pull(head_oid)
         behind = 0 if pull and pull.fork_tree == self.repository.trees[base_oid] else 1
@@ -244,7 +244,6 @@ class Git:
             merged.clean,
             merged.tree,
             merged.tree == self.tree(base_oid),
-            repr(sorted(pull.changes.items())) if pull and patch else "",
         )
 
     def stack(
@@ -527,7 +526,9 @@ class Forge:
             carried = [
                 other
                 for other in repository.pulls.values()
-                if other is not pull and other.changes == pull.changes and other.state != "CLOSED"
+                if other is not pull
+                and other.changes == pull.changes
+                and (other.state == "MERGED" or self._lands_some_day(other))
             ]
             tree = repository.trees[repository.main[-1]]
             landed = all(tree.get(path) == value for path, value in pull.changes.items())
@@ -536,6 +537,22 @@ class Forge:
             pull.state = "CLOSED"
 
         self._write(f"close {number}", act)
+
+    def _lands_some_day(self, pull: Pull) -> bool:
+        """Whether nothing but CI or a person's word is missing."""
+        repository, policy = self.repository, self.repository.policy
+        reported = {"ci": pull.check, "lint": pull.lint}
+        needed = {reported[name] for name in {*policy.required_checks, *repository.required}}
+        return (
+            pull.state == "OPEN"
+            and pull.base == "main"
+            and not pull.fork
+            and not pull.draft
+            and not pull.labels & set(policy.hold_labels)
+            and pull.author not in policy.authors_denied
+            and pull.review != "CHANGES_REQUESTED"
+            and not needed & {CheckState.FAILURE, CheckState.ACTION_REQUIRED, CheckState.UNKNOWN}
+        )
 
     def retarget(self, number: int, base: str) -> None:
         self._write(

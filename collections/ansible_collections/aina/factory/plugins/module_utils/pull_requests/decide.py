@@ -96,8 +96,7 @@ def decide(policy: Policy, snapshot: Snapshot, now: float) -> Plan:
     """Return the plan for one look. Pure: the same arguments give the same plan."""
     pulls = sorted(snapshot.pulls, key=lambda pull: order_key(policy, pull))
     verdicts = {pull.number: rules.own_verdict(policy, snapshot, pull, now) for pull in pulls}
-    ready = {pull.number: verdicts[pull.number] is None or pull.in_merge_queue for pull in pulls}
-    twins = duplicates.find(policy, snapshot, ready, now)
+    twins = duplicates.find(policy, snapshot, now)
     gate = gates.closed(policy, snapshot, now)
     chosen: dict[int, Verdict] = {}
     closes = 0

@@ -1,4 +1,4 @@
-"""What git knows of the heads: merges tried in memory, patches, reverts, the train's commits.
+"""What git knows of the heads: merges tried in memory, reverts, the train's commits.
 
 A bare copy of the base branch and of the heads under judgement. Nothing is checked
 out; a merge is tried by ``git merge-tree``, so a verdict costs no working tree.
@@ -173,7 +173,7 @@ class Mirror:
         """Let ``branch`` of the remote be ``oid``."""
         self._out("push", "--quiet", self.url, f"+{oid}:refs/heads/{branch}")
 
-    def evidence(self, base_oid: str, head_oid: str, window_days: int, *, patch: bool) -> Evidence:
+    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence:
         """Return what git says of ``head_oid`` against ``base_oid``."""
         behind = int(self._out("rev-list", "--count", f"{head_oid}..{base_oid}"))
         merged = self.merge(base_oid, head_oid)
@@ -186,20 +186,12 @@ class Mirror:
             behind,
             result_tree=merged.tree,
             empty=not changes,
-            patch_id=self._patch_id(base_oid, head_oid) if patch and changes else "",
             reverted_paths=self._reverted(base_oid, changes, window_days),
         )
 
     def _changes(self, before: str, after: str) -> dict[bytes, str]:
         raw = self._out("diff-tree", "-r", "-z", "--no-renames", "--raw", before, after)
         return dict(_pairs(raw))
-
-    def _patch_id(self, base_oid: str, head_oid: str) -> str:
-        fork = self._out("merge-base", base_oid, head_oid).decode().strip()
-        patch = self._out(
-            "diff-tree", "-p", "-r", "--no-renames", "--full-index", "--binary", fork, head_oid
-        )
-        return self._out("patch-id", "--stable", stdin=patch).decode().split(" ")[0].strip()
 
     def _reverted(
         self, base_oid: str, changes: Mapping[bytes, str], window_days: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import checks
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
@@ -255,8 +255,12 @@ def own_verdict(
     policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float
 ) -> Verdict | None:
     """Return the first rule's objection, or None when the pull request is ready by itself."""
-    for rule in OWN_RULES:
-        verdict = rule(policy, snapshot, pull, now)
-        if verdict is not None:
-            return verdict
-    return None
+    return next(objections(policy, snapshot, pull, now), None)
+
+
+def objections(
+    policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float
+) -> Iterator[Verdict]:
+    """Return what each rule has against this one, in their order."""
+    found = (rule(policy, snapshot, pull, now) for rule in OWN_RULES)
+    return (verdict for verdict in found if verdict is not None)

@@ -82,7 +82,6 @@ class Evidence:
     clean: bool = True
     result_tree: str = ""
     empty: bool = False
-    patch_id: str = ""
     reverted_paths: tuple[str, ...] = ()
 
 

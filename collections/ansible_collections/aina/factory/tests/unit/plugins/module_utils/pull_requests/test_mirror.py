@@ -95,7 +95,7 @@ def test_a_stale_tree_committed_on_new_main_names_what_it_would_undo(
     base = origin.commit("Add a file", added="new\n")
     head = origin.pull(1, base, touched="old\n", added=None, mine="x\n")
 
-    evidence = mirror(p1=head).evidence(base, head, 14, patch=False)
+    evidence = mirror(p1=head).evidence(base, head, 14)
 
     assert evidence.reverted_paths == ("added", "touched")
 
@@ -107,26 +107,39 @@ def test_an_honest_branch_from_old_main_reverts_nothing(
     base = origin.commit("Fix a bug", touched="fixed\n", added="new\n")
     head = origin.pull(1, old, kept="2\n")
 
-    evidence = mirror(p1=head).evidence(base, head, 14, patch=False)
+    evidence = mirror(p1=head).evidence(base, head, 14)
 
     assert evidence.reverted_paths == ()
     assert (evidence.clean, evidence.behind_count) == (True, 1)
 
 
-def test_the_same_change_on_other_parents_has_the_same_patch_id(
-    origin: Origin, mirror: Callable[..., Mirror]
+CODE = "def f(x):\n    if x:\n        y = 1\n    return y\n"
+LINES = "".join(f"{n % 3}\n" for n in range(30))
+
+
+@pytest.mark.parametrize(
+    ("before", "one", "other"),
+    [
+        # Inside the condition, and after it.
+        (CODE, CODE.replace("1\n", "1\n        z()\n"), CODE.replace("1\n", "1\n    z()\n")),
+        # The same line with the same neighbours, in another place.
+        (LINES, LINES[:24] + "new\n" + LINES[24:], LINES[:36] + "new\n" + LINES[36:]),
+        (LINES, LINES + "end\n", LINES + "end"),
+        (LINES, LINES + "end\n", LINES + "end \n"),
+        (LINES, LINES + "end\n", LINES + "end\r\n"),
+    ],
+)
+def test_only_what_leaves_the_same_bytes_has_the_same_result(
+    before: str, one: str, other: str, origin: Origin, mirror: Callable[..., Mirror]
 ) -> None:
-    old = origin.commit("Begin", a="1\n")
-    base = origin.commit("Other", b="1\n")
-    first = origin.pull(1, old, a="2\n")
-    second = origin.pull(2, base, a="2\n")
-    third = origin.pull(3, base, a="3\n")
-    found = mirror(p1=first, p2=second, p3=third)
+    old = origin.commit("Begin", a=before)
+    base = origin.commit("Something else", b="1\n")
+    heads = [origin.pull(1, old, a=one), origin.pull(2, base, a=one), origin.pull(3, base, a=other)]
+    found = mirror(p1=heads[0], p2=heads[1], p3=heads[2])
 
-    ids = [found.evidence(base, head, 14, patch=True).patch_id for head in (first, second, third)]
+    first, second, third = [found.evidence(base, head, 14).result_tree for head in heads]
 
-    assert ids[0] == ids[1] != ids[2]
-    assert ids[0]
+    assert first == second != third
 
 
 def test_a_change_that_landed_already_is_empty(
@@ -136,7 +149,7 @@ def test_a_change_that_landed_already_is_empty(
     base = origin.commit("Land it", a="2\n")
     head = origin.pull(1, old, a="2\n")
 
-    assert mirror(p1=head).evidence(base, head, 14, patch=True).empty
+    assert mirror(p1=head).evidence(base, head, 14).empty
 
 
 def test_a_conflict_names_its_paths_and_what_landed_there(
@@ -147,7 +160,7 @@ def test_a_conflict_names_its_paths_and_what_landed_there(
     head = origin.pull(1, old, a="3\n")
     found = mirror(p1=head)
 
-    evidence = found.evidence(base, head, 14, patch=False)
+    evidence = found.evidence(base, head, 14)
 
     assert (evidence.clean, evidence.conflict_paths) == (False, ("a",))
     assert found.last_change(base, head, ["a"]) == "Rewrite a (#5)"
