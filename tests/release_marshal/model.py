@@ -40,6 +40,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Memory,
     Mergeable,
     PullRequest,
+    Review,
     Snapshot,
 )
 
@@ -61,8 +62,10 @@ class Pull:
     lint: CheckState | None = CheckState.SUCCESS
     fork: bool = False
     review: str = ""
-    # Who gave the label that lets guarded paths pass.
-    guarded_by: Labelling = field(default_factory=Labelling)
+    # Who gave the labels, and who reviewed, and of which head: the first one.
+    labelled_by: tuple[str, bool] = ("", False)
+    reviewed_by: tuple[str, bool] = ("", False)
+    opinion: str = ""
     labels: set[str] = field(default_factory=set)
     draft: bool = False
     author: str = "agent[bot]"
@@ -76,6 +79,23 @@ class Pull:
     comments: list[str] = field(default_factory=list)
     branch_there: bool = True
     fork_tree: dict[str, str] = field(default_factory=dict)
+    # Heads that differ from this one only by what landed on main.
+    seen_alike: set[str] = field(default_factory=set)
+
+    def push(self) -> None:
+        """Let the author push something that nobody has seen."""
+        self.version += 1
+        self.seen_alike.clear()
+
+    def seen_by(self, person: tuple[str, bool]) -> bool:
+        """Whether this is another person, who saw what the head is now."""
+        name, by_person = person
+        return by_person and name != self.author and self.first in {self.head, *self.seen_alike}
+
+    @property
+    def first(self) -> str:
+        """The oid that the pull request was opened with."""
+        return f"h{self.number}.1"
 
     @property
     def head(self) -> str:
@@ -154,7 +174,7 @@ class Repository:
 
     def _befall(self, pull: Pull, kind: str) -> None:
         if kind == "push":
-            pull.version += 1
+            pull.push()
         elif kind == "hold":
             pull.labels.add("hold")
         elif kind in ("red", "green"):
@@ -244,6 +264,7 @@ class Git:
             merged.clean,
             merged.tree,
             merged.tree == self.tree(base_oid),
+            updated_from=tuple(pull.seen_alike) if pull else (),
         )
 
     def stack(
@@ -323,9 +344,18 @@ class Forge:
                 Checks(checks),
                 tuple(pull.changes),
                 head_committed_at=START - 9_000,
-                guarded_by=pull.guarded_by,
+                reviews=self._reviews(pull),
+                labellings={
+                    label: Labelling(*pull.labelled_by, START - 50, head_oid=pull.first)
+                    for label in pull.labels
+                },
             ),
         )
+
+    def _reviews(self, pull: Pull) -> tuple[Review, ...]:
+        name, by_person = pull.reviewed_by
+        found = Review(name, by_person, pull.opinion, pull.first, may_push=True, is_member=True)
+        return (found,) if pull.opinion else ()
 
     def look(
         self,
@@ -417,7 +447,7 @@ class Forge:
         fault = repository.faults.get(index, "")
         lands = name.startswith(("merge", "enqueue"))
         if fault == "pushed" and lands:
-            repository.pulls[int(name.split()[1])].version += 1
+            repository.pulls[int(name.split()[1])].push()
         if fault == "crash_before":
             raise Crash
         if fault == "error_before":
@@ -478,16 +508,18 @@ class Forge:
         assert not pull.draft, "landed a draft"
         assert not repository.hold, "landed against the repository's hold"
         assert not any(f.covers(repository.now_seconds) for f in policy.freezes), "landed frozen"
-        if policy.red_main_blocks and not pull.labels & set(policy.repair_labels):
+        exempted = pull.labels if pull.seen_by(pull.labelled_by) else set()
+        if policy.red_main_blocks and not exempted & set(policy.repair_labels):
             assert repository.main_check is not CheckState.FAILURE, "landed on red"
         assert pull.base == "main", "landed into another branch"
         assert policy.forks_allowed or not pull.fork, "landed a fork"
         assert pull.author not in policy.authors_denied, "landed a denied author's"
         assert pull.review in ("", "APPROVED"), "landed against a review"
         guarded = any(path in policy.guarded_paths for path in pull.changes)
-        by_person = pull.guarded_by.by_person and pull.guarded_by.actor != pull.author
-        approved = policy.guarded_label in pull.labels and by_person
-        assert not guarded or approved, "landed a guarded path unapproved"
+        assert not guarded or policy.guarded_label in exempted, "landed a guarded path unapproved"
+        approved = pull.opinion == "APPROVED" and pull.seen_by(pull.reviewed_by)
+        assert approved or not policy.required_approvals, "landed what nobody approved"
+        assert pull.opinion != "CHANGES_REQUESTED", "landed against a person's objection"
 
     def enqueue(self, pull: PullRequest) -> None:
         def act() -> None:
@@ -504,6 +536,7 @@ class Forge:
         def act() -> None:
             mine = self.repository.pulls[pull.number]
             mine.fork_tree = dict(self.repository.trees[self.repository.main[-1]])
+            mine.seen_alike.add(mine.head)
             mine.version += 1
 
         self._write(f"update {pull.number}", act)
@@ -550,7 +583,7 @@ class Forge:
             and not pull.draft
             and not pull.labels & set(policy.hold_labels)
             and pull.author not in policy.authors_denied
-            and pull.review != "CHANGES_REQUESTED"
+            and "CHANGES_REQUESTED" not in (pull.review, pull.opinion)
             and not needed & {CheckState.FAILURE, CheckState.ACTION_REQUIRED, CheckState.UNKNOWN}
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 from graphql import GraphQLResolveInfo
 
 from simulator import checks
+from simulator import pulls as domain
 from simulator.clock import iso, optional_iso
 from simulator.graphql.cost import fields_of
 from simulator.graphql.fields import Connection, connection, context, resolver, snake
@@ -563,9 +564,23 @@ def review_time(source: Review, _info: Info) -> str:
 
 
 @resolver("PullRequestReview.authorAssociation")
-def review_association(_source: Review, _info: Info) -> str:
-    """Return the reviewer's relation."""
-    return "COLLABORATOR"
+def review_association(source: Review, _info: Info) -> str:
+    """Return the reviewer's relation; nobody else sees a private repository."""
+    repository = source.pull.repository
+    found = association(repository, source.author)
+    return "COLLABORATOR" if found == "NONE" and repository.private else found
+
+
+@resolver("PullRequestReview.authorCanPushToRepository")
+def reviewer_may_push(source: Review, _info: Info) -> bool:
+    """Say whether the reviewer may write here."""
+    return domain.may_push(source.pull.repository, source.author)
+
+
+@resolver("PullRequestReview.commit")
+def review_commit(source: Review, _info: Info) -> dict[str, Any]:
+    """Return what the reviewer saw."""
+    return commit_of(source.pull.repository, source.commit_oid)
 
 
 @resolver("PullRequestReview.includesCreatedEdit")

@@ -8,7 +8,7 @@ from simulator.http import Answer, HttpError
 from simulator.model import Json, Repository, Rule
 from simulator.pulls import delete_branch, move_branch
 from simulator.rest import shapes
-from simulator.rest.router import Call, route
+from simulator.rest.router import DEFAULT_PAGE, LARGEST_PAGE, Call, route
 
 
 def _protection(rules: list[Rule]) -> Json:
@@ -98,6 +98,29 @@ def branch(call: Call) -> Json:
     web = f"{call.world.web_url}/{call.repository.full_name}/tree/{name}"
     links = {"self": shown["protection_url"].removesuffix("/protection"), "html": web}
     return {**shown, "commit": shapes.commit(call.world, call.repository, oid), "_links": links}
+
+
+@route("GET", "/repos/{owner}/{repo}/activity", "contents:read")
+def activity(call: Call) -> list[Json]:
+    """List when branches moved, by default the newest first; pages by cursor."""
+    ref = call.query("ref")
+    ref = ref if not ref or ref.startswith("refs/") else f"refs/heads/{ref}"
+    kind = call.query("activity_type")
+    found = [
+        one for one in call.repository.activities if ref in ("", one.ref) and kind in ("", one.kind)
+    ]
+    if call.query("direction", "desc") == "desc":
+        found.reverse()
+    after = call.query("after")
+    if after:
+        found = found[[str(one.id) for one in found].index(after) + 1 :]
+    size = max(1, min(LARGEST_PAGE, int(call.query("per_page", str(DEFAULT_PAGE)))))
+    page = found[:size]
+    if len(found) > size:
+        call.links = (
+            f'<{call.world.web_url}/api/v3{call.request.path}?after={page[-1].id}>; rel="next"'
+        )
+    return [shapes.activity(call.world, one) for one in page]
 
 
 @route("GET", "/repos/{owner}/{repo}/rules/branches/{branch...}", "metadata:read")

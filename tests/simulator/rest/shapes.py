@@ -7,6 +7,7 @@ from simulator.clock import iso, optional_iso
 from simulator.gitstore import FileChange
 from simulator.model import (
     Account,
+    Activity,
     CheckRun,
     Comment,
     Issue,
@@ -474,6 +475,20 @@ def check_run(world: World, repository: Repository, found: CheckRun) -> Json:
         "check_suite": {"id": found.suite_id},
         "app": check_app(world, found.app),
         "pull_requests": [],
+    }
+
+
+def activity(world: World, found: Activity) -> Json:
+    """Return ``activity``."""
+    return {
+        "id": found.id,
+        "node_id": f"PSH_{found.id}",
+        "before": found.before,
+        "after": found.after,
+        "ref": found.ref,
+        "timestamp": iso(found.created_at),
+        "activity_type": found.kind,
+        "actor": user(world, found.actor),
     }
 
 

@@ -18,7 +18,7 @@ def due(policy: Policy, pull: PullRequest, before: Conflict | None, now: float) 
 
     Only for branches of this repository that an agent opened: a lane pushes to them.
     """
-    by_agent = pull.author_is_bot or pull.author in policy.duplicates.agents
+    by_agent = pull.author_is_bot or policy.is_agent(pull.author)
     if not policy.conflict_lane.command or pull.is_fork or not by_agent:
         return False
     found = seen(pull.head_oid, before, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import rules
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import authority, rules
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     PullRequest,
@@ -109,8 +109,8 @@ def _carries_proof(snapshot: Snapshot, pull: PullRequest) -> bool:
 
 
 def _closable(policy: Policy, pull: PullRequest) -> bool:
-    held = pull.labels & set(policy.hold_labels)
-    by_agent = pull.author_is_bot or pull.author in policy.duplicates.agents
+    held = authority.hold(policy, pull)
+    by_agent = pull.author_is_bot or policy.is_agent(pull.author)
     return by_agent and not pull.is_draft and not held and not pull.in_merge_queue
 
 

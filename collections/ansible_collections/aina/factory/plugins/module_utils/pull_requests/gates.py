@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import checks
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import authority, checks
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
     Owner,
@@ -64,11 +64,13 @@ def main_blocks(
     policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float
 ) -> Verdict | None:
     """Red main stops everything but repairs; pending main where the policy says so."""
-    if pull.labels & set(policy.repair_labels):
+    if authority.exempted(policy, pull, *policy.repair_labels):
         return None
     since = main_red_since(policy, snapshot, now)
     if policy.red_main_blocks and since:
-        return wait("main_red", f"{snapshot.branch.name} is red", Owner.ADMIN)
+        given = sorted(pull.labels & set(policy.repair_labels))
+        doubts = "".join(f"; {authority.doubt(policy, pull, label)}" for label in given)
+        return wait("main_red", f"{snapshot.branch.name} is red{doubts}", Owner.ADMIN)
     if policy.pending_main_blocks and main_state(policy, snapshot) == "pending":
         return wait("main_pending", f"{snapshot.branch.name} is not green yet", Owner.CI)
     return None

@@ -17,9 +17,9 @@ from ansible_collections.aina.factory.plugins.module_utils.github.transport impo
     Transport,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
+    authority,
     parsing,
     queries,
-    rules,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import order_key
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
@@ -35,6 +35,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Branch,
     Checks,
+    Detail,
     Mergeable,
     PullRequest,
     Snapshot,
@@ -55,7 +56,7 @@ class GithubForge:
         self._owner, self._name = repository.split("/")
         self._policy = policy
         self._rest = f"/repos/{quote(self._owner)}/{quote(self._name)}"
-        self._wants = {"threads": False, "reviews": False, "issues": False}
+        self._wants = {"threads": False, "issues": False}
 
     # -- reading ------------------------------------------------------------------
 
@@ -76,7 +77,6 @@ class GithubForge:
         asked = snapshot.branch
         self._wants = {
             "threads": asked.conversation_resolution,
-            "reviews": bool(policy.required_approvals or asked.required_approvals),
             "issues": policy.duplicates.same_issue,
         }
         chosen = _deserving(policy, snapshot, wanted, always)
@@ -138,31 +138,32 @@ class GithubForge:
                 return {**self._in_full(pulls[:middle]), **self._in_full(pulls[middle:])}
             return {pulls[0].number: replace(pulls[0], unreadable=f"could not be read: {error}")}
         found = {node["number"]: node for node in nodes if node}
-        joined = {pull.number: self._joined(pull, found.get(pull.number)) for pull in pulls}
-        return self._with_labellings(joined)
+        return {pull.number: self._joined(pull, found.get(pull.number)) for pull in pulls}
 
-    def _with_labellings(self, pulls: dict[int, PullRequest]) -> dict[int, PullRequest]:
-        """Add who approved guarded paths; where that cannot be read, nobody did."""
-        asked = {n: pull for n, pull in pulls.items() if rules.touches_guarded(self._policy, pull)}
-        asked = {n: pull for n, pull in asked.items() if self._policy.guarded_label in pull.labels}
-        if not asked:
-            return pulls
-        variables = {"ids": [pull.id for pull in asked.values()]}
+    def _with_labelled_heads(self, pull: PullRequest, detail: Detail) -> Detail:
+        """Add to which head each label was given that makes an exception."""
+        asked = [
+            label
+            for label, told in detail.labellings.items()
+            if label in pull.labels & self._policy.exception_labels
+            and authority.another_person(self._policy, pull, told.actor, by_person=told.by_person)
+        ]
+        if not asked or not detail.head_repository:
+            return detail
+        ref = quote(f"refs/heads/{pull.head_ref}", safe="")
+        path = f"/repos/{quote(detail.head_repository)}/activity?ref={ref}&per_page=100"
         try:
-            nodes = self._transport.graphql(queries.LABELLINGS, variables)["nodes"]
-            told = {
-                node["number"]: parsing.labelling(node, self._policy.guarded_label)
-                for node in nodes
-                if node
+            moves = self._transport.rest("GET", path)
+            heads = {
+                label: parsing.head_at(moves, pull.head_oid, detail.labellings[label].at)
+                for label in asked
             }
-        except (UncertainError, PartialError, *MALFORMED):
-            return pulls
-        return {
-            number: replace(pull, detail=replace(pull.detail, guarded_by=told[number]))
-            if pull.detail is not None and number in told
-            else pull
-            for number, pull in pulls.items()
+        except (RefusedError, UncertainError, *MALFORMED):
+            return detail
+        told = {
+            label: replace(detail.labellings[label], head_oid=head) for label, head in heads.items()
         }
+        return replace(detail, labellings={**detail.labellings, **told})
 
     def _joined(self, pull: PullRequest, node: Mapping[str, Any] | None) -> PullRequest:
         if node is None or node.get("headRefOid") != pull.head_oid:
@@ -174,7 +175,7 @@ class GithubForge:
         page = (node["checked"] or {}).get("contexts") or {}
         if detail.checks.items and (page.get("pageInfo") or {}).get("hasNextPage"):
             detail = replace(detail, checks=self._all_checks(pull, detail.checks, page))
-        return replace(pull, detail=detail)
+        return replace(pull, detail=self._with_labelled_heads(pull, detail))
 
     def _all_checks(self, pull: PullRequest, first: Checks, page: Mapping[str, Any]) -> Checks:
         items = list(first.items)
@@ -204,15 +205,14 @@ class GithubForge:
         found = self._transport.graphql(queries.reread(len(numbers)), variables)["repository"]
         try:
             pulls: dict[int, PullRequest | None] = dict.fromkeys(numbers)
-            fresh: dict[int, PullRequest] = {}
             for index, number in enumerate(numbers):
                 node = found[f"p{index}"]
                 if node is not None and node["state"] == "OPEN":
-                    fresh[number] = self._joined(parsing.thin(node), node)
+                    pulls[number] = self._joined(parsing.thin(node), node)
             base = parsing.branch(found["ref"])
         except MALFORMED as error:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
-        return base, {**pulls, **self._with_labellings(fresh)}
+        return base, pulls
 
     def fate(self, number: int) -> Fate:
         """Return what became of a pull request, and who depends on its branch."""

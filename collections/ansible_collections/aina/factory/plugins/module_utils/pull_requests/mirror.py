@@ -32,6 +32,8 @@ _QUIET = {
     "LC_ALL": "C",
 }
 _ZERO = "0" * 40
+# So many updates of one head are followed back; an approval older than that is given anew.
+_UPDATES_COUNT = 20
 
 
 class MirrorError(Exception):
@@ -187,7 +189,29 @@ class Mirror:
             result_tree=merged.tree,
             empty=not changes,
             reverted_paths=self._reverted(base_oid, changes, window_days),
+            updated_from=self._updated_from(base_oid, head_oid),
         )
+
+    def _updated_from(self, base_oid: str, head_oid: str) -> tuple[str, ...]:
+        """Return the heads to which nothing but the base branch was added, the newest first.
+
+        Each step must be the merge that git itself makes of the two, to the last byte.
+        """
+        found: list[str] = []
+        commit = head_oid
+        while len(found) < _UPDATES_COUNT:
+            parents = self.parents(commit)
+            if len(parents) != 2 or not self._landed(parents[1], base_oid):
+                break
+            merged = self.merge(*parents)
+            if not merged.clean or merged.tree != self.tree(commit):
+                break
+            commit = parents[0]
+            found.append(commit)
+        return tuple(found)
+
+    def _landed(self, commit: str, base_oid: str) -> bool:
+        return self._git("merge-base", "--is-ancestor", commit, base_oid).returncode == 0
 
     def _changes(self, before: str, after: str) -> dict[bytes, str]:
         raw = self._out("diff-tree", "-r", "-z", "--no-renames", "--raw", before, after)

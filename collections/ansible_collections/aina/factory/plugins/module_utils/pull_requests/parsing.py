@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Labelling,
     Mergeable,
     PullRequest,
+    Review,
 )
 
 _CONCLUSIONS = {
@@ -28,6 +30,8 @@ _CONCLUSIONS = {
     "STARTUP_FAILURE": CheckState.FAILURE,
     "STALE": CheckState.FAILURE,
 }
+# Who belongs to the project, as GitHub sees it.
+_MEMBERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 _RUNNING = frozenset({"REQUESTED", "QUEUED", "IN_PROGRESS", "WAITING", "PENDING"})
 _STATUSES = {
     "SUCCESS": CheckState.SUCCESS,
@@ -109,7 +113,7 @@ def detail(node: Mapping[str, Any]) -> Detail:
     rollup = node["checked"]
     files = node["files"] or {"nodes": [], "totalCount": -1}
     threads = node.get("reviewThreads") or {"nodes": [], "totalCount": 0}
-    reviews = node.get("latestOpinionatedReviews") or {"nodes": [], "totalCount": 0}
+    reviews = node["latestOpinionatedReviews"] or {"nodes": [], "totalCount": -1}
     issues = node.get("closingIssuesReferences") or {"nodes": [], "totalCount": 0}
     commit = (rollup or {}).get("commit") or {}
     found = checks(rollup)
@@ -124,23 +128,58 @@ def detail(node: Mapping[str, Any]) -> Detail:
         ),
         unresolved_threads=sum(not item["isResolved"] for item in threads["nodes"]),
         threads_complete=len(threads["nodes"]) == threads["totalCount"],
-        approvals=sum(item["state"] == "APPROVED" for item in reviews["nodes"]),
-        approvals_complete=len(reviews["nodes"]) == reviews["totalCount"],
+        reviews=tuple(_review(item) for item in reviews["nodes"]),
+        reviews_complete=len(reviews["nodes"]) == reviews["totalCount"],
         head_committed_at=moment(commit.get("committedDate")),
+        labellings=labellings(node["timelineItems"]["nodes"]),
+        head_repository=(node["headRepository"] or {}).get("nameWithOwner", ""),
     )
 
 
-def labelling(node: Mapping[str, Any], label: str) -> Labelling:
-    """Read who put ``label`` on last; nobody when the timeline does not tell."""
-    actors = [
-        item["actor"]
-        for item in node["timelineItems"]["nodes"]
-        if item and item["__typename"] == "LabeledEvent" and item["label"]["name"] == label
-    ]
-    actor = actors[-1] if actors else None
-    if actor is None:
-        return Labelling()
-    return Labelling(actor["login"], by_person=actor["__typename"] == "User")
+def _actor(node: Mapping[str, Any] | None) -> tuple[str, bool]:
+    found = node or {"login": "", "__typename": ""}
+    return found["login"], found["__typename"] == "User"
+
+
+def _review(node: Mapping[str, Any]) -> Review:
+    author, by_person = _actor(node["author"])
+    return Review(
+        author,
+        by_person,
+        state=node["state"],
+        head_oid=(node["commit"] or {}).get("oid", ""),
+        may_push=bool(node["authorCanPushToRepository"]),
+        is_member=node["authorAssociation"] in _MEMBERS,
+    )
+
+
+def labellings(nodes: Sequence[Mapping[str, Any] | None]) -> dict[str, Labelling]:
+    """Read what was done last with each label; the timeline is oldest first."""
+    found: dict[str, Labelling] = {}
+    for node in nodes:
+        if node:
+            actor, by_person = _actor(node["actor"])
+            removed = node["__typename"] != "LabeledEvent"
+            name, at = node["label"]["name"], moment(node["createdAt"])
+            before = replace(found[name], before=None) if removed and name in found else None
+            found[name] = Labelling(actor, by_person, at, removed, before=before)
+    return found
+
+
+def head_at(activities: Sequence[Mapping[str, Any]], head_oid: str, at: float) -> str:
+    """Return on which commit a branch stood ``at`` a time, "" when that cannot be told.
+
+    ``activities`` are the branch's newest, the newest first, by the server's clock in whole
+    seconds: a commit's own date is whatever its author wrote. They must lead to the present
+    head; and of what happened in the same second nobody knows the order.
+    """
+    if not activities or activities[0]["after"] != head_oid:
+        return ""
+    moments = [int(moment(item["timestamp"])) for item in activities]
+    if int(at) in moments:
+        return ""
+    before = (item for item, when in zip(activities, moments, strict=True) if when < int(at))
+    return str(next(before, {"after": ""})["after"])
 
 
 def branch(node: Mapping[str, Any]) -> Branch:

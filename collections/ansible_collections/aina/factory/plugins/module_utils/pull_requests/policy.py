@@ -119,6 +119,15 @@ class Policy:
     train: Train = Train()
     conflict_lane: ConflictLane = ConflictLane()
 
+    @property
+    def exception_labels(self) -> frozenset[str]:
+        """The labels that let something pass: each is a person's word about one head."""
+        return frozenset({self.guarded_label, self.revert_label, *self.repair_labels})
+
+    def is_agent(self, login: str) -> bool:
+        """Whether an account is one of the agents; letter case and "[bot]" do not count."""
+        return _account(login) in {_account(agent) for agent in self.duplicates.agents}
+
     def digest(self) -> str:
         """Return a short stable name of this very policy, for the audit log."""
         text = json.dumps(asdict(self), sort_keys=True, default=str)
@@ -186,6 +195,10 @@ class Policy:
         )
         section.done()
         return policy
+
+
+def _account(login: str) -> str:
+    return login.casefold().removesuffix("[bot]")
 
 
 def _duplicates(section: Section) -> Duplicates:

@@ -48,10 +48,30 @@ class Checks:
 
 @dataclass(frozen=True)
 class Labelling:
-    """Who put a label on; ``actor`` is empty when nobody can say."""
+    """Who put a label on or took it off last; ``actor`` is empty when nobody can say.
+
+    ``head_oid`` is the head that stood at that time, empty when that cannot be told;
+    ``before`` is who had put on what was taken off.
+    """
 
     actor: str = ""
     by_person: bool = False
+    at: float = 0.0
+    removed: bool = False
+    head_oid: str = ""
+    before: Labelling | None = None
+
+
+@dataclass(frozen=True)
+class Review:
+    """The newest yes or no of one reviewer, and which head it was said of."""
+
+    author: str
+    by_person: bool
+    state: str
+    head_oid: str
+    may_push: bool = False
+    is_member: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,11 +84,12 @@ class Detail:
     closing_issues: tuple[str, ...] = ()
     unresolved_threads: int = 0
     threads_complete: bool = True
-    approvals: int = 0
-    approvals_complete: bool = True
+    reviews: tuple[Review, ...] = ()
+    reviews_complete: bool = True
     head_committed_at: float = 0.0
-    # Who gave the guarded label; looked up only where it matters.
-    guarded_by: Labelling = Labelling()
+    # By label; which head stood then is looked up only for those that make an exception.
+    labellings: Mapping[str, Labelling] = field(default_factory=dict)
+    head_repository: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +104,8 @@ class Evidence:
     result_tree: str = ""
     empty: bool = False
     reverted_paths: tuple[str, ...] = ()
+    # Earlier heads into which only the base branch was merged since, by git itself.
+    updated_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,15 @@ def ci(state: CheckState, started_at: float = NOW - 100, source: str = "a") -> C
     return Check("ci", state, source, started_at)
 
 
-def labelled(actor: str, by_person: bool) -> dict[str, Any]:
-    paths = (".github/workflows/ci.yml",)
-    detail = replace(GREEN, paths=paths, guarded_by=Labelling(actor, by_person))
-    return {"detail": detail, "labels": frozenset({"approved-by-human"})}
+def word(label: str, actor: str, head_oid: str = "head", by_person: bool = True) -> dict[str, Any]:
+    """Return who gave which label when which head stood."""
+    given = {label: Labelling(actor, by_person, NOW - 50, head_oid=head_oid)}
+    return {"labels": frozenset({label}), "detail": replace(GREEN, labellings=given)}
+
+
+def labelled(actor: str, by_person: bool, head_oid: str = "head") -> dict[str, Any]:
+    given = word("approved-by-human", actor, head_oid, by_person)
+    return {**given, "detail": replace(given["detail"], paths=(".github/workflows/ci.yml",))}
 
 
 OWN = [
@@ -107,6 +112,11 @@ OWN = [
     (labelled("ali", True), "merge", "green", "marshal"),
     (labelled("agent", True), "wait", "guarded_path", "reviewer"),
     (labelled("helper", True), "wait", "guarded_path", "reviewer"),
+    (labelled("Helper", True), "wait", "guarded_path", "reviewer"),
+    (labelled("Agent", True), "wait", "guarded_path", "reviewer"),
+    # What another head was given, or nobody knows which, is no word about this one.
+    (labelled("ali", True, head_oid="older"), "wait", "guarded_path", "reviewer"),
+    (labelled("ali", True, head_oid=""), "wait", "guarded_path", "reviewer"),
     (labelled("fixer[bot]", False), "wait", "guarded_path", "reviewer"),
     (labelled("", False), "wait", "guarded_path", "reviewer"),
     ({**labelled("ali", True), "labels": frozenset()}, "wait", "guarded_path", "reviewer"),
@@ -243,7 +253,7 @@ def test_a_check_that_never_reports_is_named_after_its_deadline() -> None:
 
 
 def test_a_repair_lands_on_red_main_and_nothing_else() -> None:
-    repair = replace(PULL, number=8, labels=frozenset({"repair"}))
+    repair = replace(PULL, number=8, **word("repair", "ali"))
     red = replace(BRANCH, checks=Checks((ci(CheckState.FAILURE),)))
 
     plan = decide(POLICY, replace(SNAPSHOT, branch=red, pulls=(PULL, repair)), NOW)

@@ -18,7 +18,6 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     CheckState,
     Detail,
     Evidence,
-    Labelling,
     PullRequest,
     Snapshot,
 )
@@ -119,7 +118,7 @@ def test_one_issue_is_enough_where_the_policy_says_so_but_not_for_a_fork() -> No
 
 def test_whom_only_a_person_holds_up_may_be_kept() -> None:
     guarded = {
-        **running(paths=(".github/workflows/ci.yml",), guarded_by=Labelling()),
+        **running(paths=(".github/workflows/ci.yml",), labellings={}),
         "evidence": EVIDENCE,
     }
 

@@ -197,3 +197,33 @@ def test_one_vanished_head_does_not_hide_the_others(
 def test_a_remote_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MirrorError, match="fetch"):
         Mirror(run, tmp_path / "m.git", str(tmp_path / "nothing")).refresh("main", "1" * 40, {})
+
+
+def test_a_head_is_an_update_only_if_nothing_but_the_base_was_merged_into_it(
+    origin: Origin, mirror: Callable[..., Mirror]
+) -> None:
+    old = origin.commit("Begin", a="1\n")
+    head = origin.pull(1, old, mine="x\n")
+    base = origin.commit("Land another", b="1\n")
+
+    def merge(first: str, second: str, **files: str) -> str:
+        origin.git("checkout", "--quiet", "--detach", first)
+        origin.git("merge", "--quiet", "--no-ff", "--no-commit", second)
+        oid = origin.commit("Merge", **files)
+        origin.git("checkout", "--quiet", "main")
+        return oid
+
+    honest = merge(head, base)
+    twice = merge(honest, origin.commit("Land a third", c="1\n"))
+    smuggling = merge(head, base, evil="x\n")
+    foreign = merge(head, origin.pull(2, base, evil="x\n"))
+    grown = origin.pull(3, honest, evil="x\n")
+    base = origin.git("rev-parse", "main")
+    heads = [honest, twice, smuggling, foreign, grown]
+    for number, oid in enumerate(heads, 1):
+        origin.git("update-ref", f"refs/pull/{number}/head", oid)
+    found = mirror(**{f"p{number}": oid for number, oid in enumerate(heads, 1)})
+
+    before = [found.evidence(base, oid, 14).updated_from for oid in heads]
+
+    assert before == [(head,), (honest, head), (), (), ()]
