@@ -18,6 +18,7 @@ from ansible_collections.aina.factory.plugins.module_utils.github.errors import 
 )
 from ansible_collections.aina.factory.plugins.module_utils.github.transport import Meter
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.checks import ACTIONS
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
     Fate,
@@ -300,7 +301,9 @@ class Forge:
         told = repository.points_remaining
         self.meter.points_remaining = told.pop(0) if told else 5000
         oid = repository.main[-1]
-        checks = Checks((Check("ci", repository.main_check, "app", repository.now_seconds),))
+        checks = Checks(
+            (Check("ci", repository.main_check, "app", repository.now_seconds, ACTIONS),)
+        )
         return Branch("main", oid, checks, required_checks=repository.required)
 
     def _seen(self, pull: Pull) -> PullRequest:
@@ -317,7 +320,7 @@ class Forge:
             state = Mergeable.UNKNOWN
         reported = {"ci": pull.check, "lint": pull.lint}
         checks = tuple(
-            Check(name, state, "app", START - 60)
+            Check(name, state, "app", START - 60, ACTIONS)
             for name, state in reported.items()
             if state is not None
         )
@@ -437,7 +440,7 @@ class Forge:
             return Checks()
         red = self.repository.red(self.repository.trees[oid])
         state = CheckState.FAILURE if red else CheckState.SUCCESS
-        return Checks((Check("ci", state, "app", self.repository.now_seconds),))
+        return Checks((Check("ci", state, "app", self.repository.now_seconds, ACTIONS),))
 
     def _write(self, name: str, action: Callable[[], Any]) -> Any:
         repository = self.repository

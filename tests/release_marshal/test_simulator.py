@@ -345,6 +345,52 @@ def test_the_command_prints_who_must_act(
         assert everything.stdout == ""
 
 
+def reported(**changes: Any) -> dict[str, Any]:
+    """Return a change and a main of which only another app than Actions says anything."""
+    run = {"name": "ci", "conclusion": "success", "app": "other-ci", "workflow": None}
+    change = {"head": "change", "author": "agent", "checks": [run]}
+    return repository(0, pull_requests=[change], checks=[run], **changes)
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "state"),
+    [
+        ({}, {}, "OPEN"),
+        ({}, {"check_apps": (("ci", "other-ci"),)}, "MERGED"),
+        ({"check_apps": {"ci": "other-ci"}}, {}, "MERGED"),
+        ({"check_apps": {"ci": "other-ci"}, "kind": "ruleset"}, {}, "MERGED"),
+        ({"check_apps": {"ci": "third-ci"}, "kind": "ruleset"}, {}, "OPEN"),
+    ],
+)
+def test_another_apps_check_counts_where_it_is_bound_to_it(
+    rule: dict[str, Any], settings: dict[str, Any], state: str, tmp_path: Path
+) -> None:
+    rules = [{"branch": "main", "required_checks": ["ci"], **rule}]
+    with Simulator(reported(rules=rules)) as simulator:
+        rig = Rig(simulator, tmp_path, policy(**settings))
+
+        report = rig.cycle()
+
+        assert rig.states == {1: state}
+        if state == "OPEN":
+            assert "other-ci" in report.decisions[1].reason.detail
+        # The app of a classic rule is asked for once a cycle, and only in doubt.
+        asked = [e for e in simulator.dispatcher.log if "branches" in str(e.get("route"))]
+        assert len(asked) == (not settings and rule.get("kind") != "ruleset")
+
+
+def test_a_commit_status_of_the_right_name_is_not_ci(tmp_path: Path) -> None:
+    status = {"context": "ci", "state": "success", "creator": "agent"}
+    change = {"head": "change", "author": "agent", "checks": [], "statuses": [status]}
+    with Simulator(repository(0, pull_requests=[change])) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+
+        report = rig.cycle()
+
+        assert rig.states == {1: "OPEN"}
+        assert "from a commit status" in report.decisions[1].reason.detail
+
+
 WORDS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "label": ({}, {"labels": ["approved-by-human"], "labelled_by": "ali"}, "guarded_path"),
     "review": (

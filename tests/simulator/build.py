@@ -386,7 +386,8 @@ def _dress(world: World, repository: Repository, pull: Pull, given: Document) ->
     for entry in given.get("checks", []):
         _check(world, repository, pull.head_oid, entry)
     for entry in given.get("statuses", []):
-        status = _status(world, repository.owner, entry, pull.created_at)
+        creator = world.account(entry.get("creator", repository.owner.login))
+        status = _status(world, creator, entry, pull.created_at)
         repository.statuses.setdefault(pull.head_oid, []).append(status)
     if "checks" not in given:
         checks.start_ci(world, repository, pull.head, pull.head_oid)

@@ -219,6 +219,8 @@ class Rule:
     branch: str
     kind: str = "protection"
     required_checks: list[str] = field(default_factory=list)
+    # Check to the slug of the one app from which it counts; others may come from anybody.
+    check_apps: dict[str, str] = field(default_factory=dict)
     strict: bool = False
     required_approvals: int = 0
     require_conversation_resolution: bool = False

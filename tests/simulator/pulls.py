@@ -325,8 +325,8 @@ def binding_rules(pull: Pull, token: Token) -> list[Rule]:
 def blockers(pull: Pull, rules: list[Rule]) -> list[str]:
     """Return why the rules forbid the merge, in GitHub's words."""
     found = []
-    names = list(dict.fromkeys(name for rule in rules for name in rule.required_checks))
-    missing = checks.unmet(pull.repository, pull.head_oid, names)
+    names = checks.required_names(rules)
+    missing = checks.unmet(pull.repository, pull.head_oid, rules)
     if len(missing) > 1:
         verb = "expected" if all(s == "EXPECTED" for _, s in missing) else "failing"
         found.append(f"{len(missing)} of {len(names)} required status checks are {verb}.")

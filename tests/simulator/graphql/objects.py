@@ -153,7 +153,11 @@ def rule_parameters(source: dict[str, Any], _info: Info) -> Any:
     """Return a rule's parameters."""
     rule: Rule = source["rule"]
     if source["type"] == "required_status_checks":
-        names = [{"context": name, "integrationId": None} for name in rule.required_checks]
+        names = [
+            {"context": name, "integrationId": checks.app_id(app) if app else None}
+            for name in rule.required_checks
+            for app in [rule.check_apps.get(name)]
+        ]
         return {
             "__typename": "RequiredStatusChecksParameters",
             "requiredStatusChecks": names,
@@ -380,7 +384,11 @@ SUITE_FIELDS = {
     "status": lambda c: c.status.upper(),
     "conclusion": lambda c: c.conclusion.upper() if c.conclusion else None,
     "createdAt": lambda c: iso(c.started_at or 0),
-    "app": lambda c: {"name": c.app.replace("-", " ").title(), "slug": c.app, "databaseId": 15368},
+    "app": lambda c: {
+        "name": c.app.replace("-", " ").title(),
+        "slug": c.app,
+        "databaseId": checks.app_id(c.app),
+    },
     "workflowRun": lambda c: (
         None
         if c.workflow is None

@@ -497,7 +497,7 @@ def check_app(world: World, slug: str) -> Json:
     owner = world.account("github")
     begun = iso(1_530_000_000)
     return {
-        "id": 15368,
+        "id": checks.app_id(slug),
         "slug": slug,
         "node_id": f"A_{slug}",
         "client_id": f"Iv1.{slug}",

@@ -23,16 +23,18 @@ def main_state(policy: Policy, snapshot: Snapshot) -> str:
     is green, and nobody that it is red. Where none is required all that reported count.
     """
     latest = checks.latest(snapshot.branch.checks.items)
-    required = set(checks.required_names(policy, snapshot.branch)) or {c.name for c in latest}
-    found = [check for check in latest if check.name in required]
-    if any(
-        check.state is not CheckState.PENDING and not checks.passes(policy, check)
-        for check in found
-    ):
+    required = checks.required(policy, snapshot.branch) or tuple(
+        checks.Required(check.name, checks.ANY) for check in latest
+    )
+    found = {one: [check for check in latest if one.counts(check)] for one in required}
+    finished = {
+        one: [check for check in counting if check.state is not CheckState.PENDING]
+        for one, counting in found.items()
+    }
+    if any(not checks.passes(policy, check) for told in finished.values() for check in told):
         return "red"
-    reported = {check.name for check in found if check.state is not CheckState.PENDING}
-    complete = snapshot.branch.checks.complete
-    return "green" if required and reported == required and complete else "pending"
+    complete = snapshot.branch.checks.complete and all(finished.values())
+    return "green" if required and complete else "pending"
 
 
 def main_red_since(policy: Policy, snapshot: Snapshot, now: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from ansible_collections.aina.factory.plugins.module_utils.github.transport impo
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     authority,
+    checks,
     parsing,
     queries,
 )
@@ -57,6 +58,7 @@ class GithubForge:
         self._policy = policy
         self._rest = f"/repos/{quote(self._owner)}/{quote(self._name)}"
         self._wants = {"threads": False, "issues": False}
+        self._classic_apps: tuple[tuple[str, int], ...] | None = None
 
     # -- reading ------------------------------------------------------------------
 
@@ -82,7 +84,34 @@ class GithubForge:
         chosen = _deserving(policy, snapshot, wanted, always)
         full = self._in_full(chosen)
         pulls = tuple(full.get(pull.number, pull) for pull in snapshot.pulls)
-        return replace(snapshot, pulls=pulls, points_remaining=self.meter.points_remaining)
+        return replace(
+            snapshot,
+            branch=self._bound(snapshot.branch, full.values()),
+            pulls=pulls,
+            points_remaining=self.meter.points_remaining,
+        )
+
+    def _bound(self, branch: Branch, pulls: Iterable[PullRequest | None]) -> Branch:
+        """Add the apps to which classic protection binds checks, which GraphQL does not tell.
+
+        Asked for once, and only where an app but Actions reports a check that nobody bound.
+        """
+        details = [pull.detail for pull in pulls if pull is not None and pull.detail is not None]
+        reported = [*branch.checks.items, *(one for each in details for one in each.checks.items)]
+        names = checks.unbound(self._policy, branch)
+        strange = {one.name for one in reported if one.app not in ("", checks.ACTIONS)}
+        if self._classic_apps is None and names & strange:
+            self._classic_apps = self._read_classic_apps(branch.name)
+        found = tuple(pair for pair in self._classic_apps or () if pair[0] in names)
+        return replace(branch, check_apps=(*branch.check_apps, *found))
+
+    def _read_classic_apps(self, branch: str) -> tuple[tuple[str, int], ...]:
+        try:
+            path = f"{self._rest}/branches/{quote(branch, safe='')}"
+            return parsing.classic_apps(self._transport.rest("GET", path))
+        except (RefusedError, UncertainError, *MALFORMED):
+            # Unbound: the check then counts from Actions only.
+            return ()
 
     def _list(self, policy: Policy, branch: str, resume_at: str) -> Snapshot:
         def ask(size: int, cursor: str | None, head: bool) -> dict[str, Any]:
@@ -212,7 +241,7 @@ class GithubForge:
             base = parsing.branch(found["ref"])
         except MALFORMED as error:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
-        return base, pulls
+        return self._bound(base, pulls.values()), pulls
 
     def fate(self, number: int) -> Fate:
         """Return what became of a pull request, and who depends on its branch."""

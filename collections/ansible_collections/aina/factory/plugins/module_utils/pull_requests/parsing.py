@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.checks import ACTIONS
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Branch,
     Check,
@@ -51,7 +52,11 @@ def check(node: Mapping[str, Any]) -> Check:
     """Read one check run or commit status."""
     if node["__typename"] == "StatusContext":
         state = _STATUSES.get(node["state"], CheckState.UNKNOWN)
-        return Check(node["context"], state, "status", moment(node["createdAt"]))
+        creator = node["creator"] or {"login": "", "__typename": ""}
+        app = creator["login"].casefold() if creator["__typename"] == "Bot" else ""
+        # Actions reports runs; a status in its name is written with any job's own token.
+        app = "" if app.removesuffix("[bot]") == ACTIONS else app.removesuffix("[bot]")
+        return Check(node["context"], state, "status", moment(node["createdAt"]), app)
     if node["__typename"] != "CheckRun":
         return Check(str(node["__typename"]), CheckState.UNKNOWN)
     if node["status"] in _RUNNING:
@@ -61,9 +66,10 @@ def check(node: Mapping[str, Any]) -> Check:
     else:
         state = CheckState.UNKNOWN
     suite = node["checkSuite"]
-    app = (suite.get("app") or {}).get("slug", "")
+    app = suite.get("app") or {"slug": "", "databaseId": None}
     workflow = ((suite.get("workflowRun") or {}).get("workflow") or {}).get("name", "")
-    return Check(node["name"], state, f"{app}/{workflow}", moment(node["startedAt"]))
+    source, began = f"{app['slug']}/{workflow}", moment(node["startedAt"])
+    return Check(node["name"], state, source, began, app["slug"], app["databaseId"] or 0)
 
 
 def checks(rollup: Mapping[str, Any] | None) -> Checks:
@@ -188,12 +194,16 @@ def branch(node: Mapping[str, Any]) -> Branch:
     required = set(classic.get("requiredStatusCheckContexts") or [])
     approvals = int(classic.get("requiredApprovingReviewCount") or 0)
     resolution = bool(classic.get("requiresConversationResolution"))
-    strict = False
+    strict, bound = False, set()
     rules = node["rules"] or {"nodes": [], "totalCount": 0}
     for rule in rules["nodes"]:
         parameters = rule["parameters"] or {}
         if rule["type"] == "REQUIRED_STATUS_CHECKS":
-            required |= {item["context"] for item in parameters["requiredStatusChecks"]}
+            listed = parameters["requiredStatusChecks"]
+            required |= {item["context"] for item in listed}
+            bound |= {
+                (item["context"], item["integrationId"]) for item in listed if item["integrationId"]
+            }
             strict = strict or parameters["strictRequiredStatusChecksPolicy"]
         elif rule["type"] == "PULL_REQUEST":
             approvals = max(approvals, parameters["requiredApprovingReviewCount"])
@@ -203,8 +213,16 @@ def branch(node: Mapping[str, Any]) -> Branch:
         oid=node["target"]["oid"],
         checks=checks(node["target"].get("statusCheckRollup")),
         required_checks=tuple(sorted(required)),
+        check_apps=tuple(sorted(bound)),
         required_approvals=approvals,
         conversation_resolution=resolution,
         strict=strict,
         rules_known=len(rules["nodes"]) == rules["totalCount"],
     )
+
+
+def classic_apps(answer: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """Read the apps to which classic protection binds its checks; none and -1 are any app."""
+    wanted = answer["protection"]["required_status_checks"] or {}
+    rows = [(item["context"], item["app_id"] or 0) for item in wanted.get("checks") or ()]
+    return tuple(sorted((context, app_id) for context, app_id in rows if app_id > 0))

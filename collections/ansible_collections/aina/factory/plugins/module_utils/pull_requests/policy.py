@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -85,6 +86,8 @@ class Policy:
     mode: str = "fast"
     method: str = "squash"
     required_checks: tuple[str, ...] = ()
+    # Check and slug of the app from which it counts, "*" for any.
+    check_apps: tuple[tuple[str, str], ...] = ()
     allow_no_checks: bool = False
     neutral_passes: bool = True
     skipped_passes: bool = True
@@ -149,10 +152,12 @@ class Policy:
         def minutes(key: str, seconds: float) -> float:
             return float(section.number(key, seconds / 60, minimum=0)) * 60
 
+        required_checks, check_apps = _required_checks(section)
         policy = Policy(
             mode=section.text("mode", default.mode, choices=MODES),
             method=section.text("method", default.method, choices=METHODS),
-            required_checks=names("required_checks", ()),
+            required_checks=required_checks,
+            check_apps=check_apps,
             allow_no_checks=section.boolean("allow_no_checks", False),
             neutral_passes=section.boolean("neutral_passes", True),
             skipped_passes=section.boolean("skipped_passes", True),
@@ -199,6 +204,25 @@ class Policy:
 
 def _account(login: str) -> str:
     return login.casefold().removesuffix("[bot]")
+
+
+def _required_checks(section: Section) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Read the names, and the apps to which some are bound: ``ci`` or ``{name: ci, app: slug}``."""
+    given = section.value("required_checks", [])
+    rule = "be a list of names and of mappings with name and app"
+    if not isinstance(given, list | tuple):
+        raise section.error("required_checks", given, rule)
+    names, apps = [], []
+    for item in given:
+        bound = dict(item) if isinstance(item, Mapping) else {"name": item}
+        name, app = bound.pop("name", None), bound.pop("app", None)
+        known = isinstance(name, str) and (app is None or (isinstance(app, str) and app))
+        if bound or not name or not known:
+            raise section.error("required_checks", item, rule)
+        names.append(name)
+        if app is not None:
+            apps.append((name, _account(app)))
+    return tuple(dict.fromkeys(names)), tuple(dict.fromkeys(apps))
 
 
 def _duplicates(section: Section) -> Duplicates:

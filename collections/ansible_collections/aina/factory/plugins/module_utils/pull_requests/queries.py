@@ -9,9 +9,9 @@ _CONTEXTS = """
     __typename
     ... on CheckRun {
       name status conclusion startedAt
-      checkSuite { app { slug } workflowRun { workflow { name } } }
+      checkSuite { app { slug databaseId } workflowRun { workflow { name } } }
     }
-    ... on StatusContext { context state createdAt }
+    ... on StatusContext { context state createdAt creator { login __typename } }
   }
 """
 
@@ -75,7 +75,7 @@ fragment branch on Ref {{
       parameters {{
         __typename
         ... on RequiredStatusChecksParameters {{
-          strictRequiredStatusChecksPolicy requiredStatusChecks {{ context }}
+          strictRequiredStatusChecksPolicy requiredStatusChecks {{ context integrationId }}
         }}
         ... on PullRequestParameters {{
           requiredApprovingReviewCount requiredReviewThreadResolution

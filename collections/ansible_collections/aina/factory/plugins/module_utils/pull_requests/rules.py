@@ -212,7 +212,7 @@ def green(policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> 
     if not snapshot.branch.rules_known:
         return wait("data_incomplete", "the branch rules could not be read", Owner.ADMIN)
     since = max(pull.created_at, detail.head_committed_at)
-    required = checks.required_names(policy, snapshot.branch)
+    required = checks.required(policy, snapshot.branch)
     problem = checks.judge(policy, required, detail.checks, since, now)
     if problem is not None:
         return problem

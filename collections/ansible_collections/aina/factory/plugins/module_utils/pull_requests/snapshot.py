@@ -30,12 +30,17 @@ class Mergeable(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One check run or commit status. Times are seconds since the epoch, 0 when absent."""
+    """One check run or commit status. Times are seconds since the epoch, 0 when absent.
+
+    ``app`` is the slug of the app that reported it, empty for a person's token.
+    """
 
     name: str
     state: CheckState
     source: str = ""
     started_at: float = 0.0
+    app: str = ""
+    app_id: int = 0
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,8 @@ class Branch:
     oid: str
     checks: Checks = Checks()
     required_checks: tuple[str, ...] = ()
+    # Check and number of the app from which the rules let it count.
+    check_apps: tuple[tuple[str, int], ...] = ()
     required_approvals: int = 0
     conversation_resolution: bool = False
     strict: bool = False

@@ -29,9 +29,21 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
 )
 
 NOW = 1_700_000_000.0
+
+
+def ci(
+    state: CheckState,
+    started_at: float = NOW - 100,
+    source: str = "a",
+    app: str = "github-actions",
+    app_id: int = 15368,
+) -> Check:
+    return Check("ci", state, source, started_at, app, app_id)
+
+
 POLICY = Policy(required_checks=("ci",), duplicates=Duplicates(agents=("helper",)))
 GREEN = Detail(
-    Checks((Check("ci", CheckState.SUCCESS, "a", NOW - 100),)),
+    Checks((ci(CheckState.SUCCESS),)),
     ("src/a",),
     head_committed_at=NOW - 200,
 )
@@ -56,16 +68,12 @@ PULL = PullRequest(
     detail=GREEN,
     evidence=EVIDENCE,
 )
-BRANCH = Branch("main", "base", Checks((Check("ci", CheckState.SUCCESS, "a", NOW - 50),)))
+BRANCH = Branch("main", "base", Checks((ci(CheckState.SUCCESS, NOW - 50),)))
 SNAPSHOT = Snapshot("o/r", BRANCH, (PULL,))
 
 
 def checked(*checks: Check, complete: bool = True) -> dict[str, Any]:
     return {"detail": replace(GREEN, checks=Checks(checks, complete))}
-
-
-def ci(state: CheckState, started_at: float = NOW - 100, source: str = "a") -> Check:
-    return Check("ci", state, source, started_at)
 
 
 def word(label: str, actor: str, head_oid: str = "head", by_person: bool = True) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy 
     Policy,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Check,
     Checks,
     CheckState,
     Detail,
@@ -22,7 +21,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Snapshot,
 )
 
-from .test_decide import BRANCH, EVIDENCE, NOW, PULL
+from .test_decide import BRANCH, EVIDENCE, NOW, PULL, ci
 
 POLICY = Policy(
     required_checks=("ci",),
@@ -32,8 +31,7 @@ POLICY = Policy(
 
 
 def running(state: CheckState = CheckState.PENDING, **detail: Any) -> dict[str, Any]:
-    check = Check("ci", state, "a", NOW - 50)
-    return {"detail": Detail(Checks((check,)), head_committed_at=NOW - 60, **detail)}
+    return {"detail": Detail(Checks((ci(state, NOW - 50),)), head_committed_at=NOW - 60, **detail)}
 
 
 def duplicates(*pulls: PullRequest) -> dict[int, int]:
