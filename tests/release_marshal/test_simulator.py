@@ -379,6 +379,22 @@ def test_another_apps_check_counts_where_it_is_bound_to_it(
         assert len(asked) == (not settings and rule.get("kind") != "ruleset")
 
 
+def test_a_hold_of_any_spelling_holds(tmp_path: Path) -> None:
+    held = {"head": "a", "author": "agent", "labels": ["Hold"], "labelled_by": "ali"}
+    held["checks"] = [{"name": "ci", "conclusion": "success"}]
+    with Simulator(repository(0, pull_requests=[held])) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+
+        assert rig.cycle().decisions[1].reason.code == "hold_label"
+        # An agent that takes it off gains nothing.
+        one = {"repository": NAME, "number": 1, "labels": []}
+        control.label(simulator, {**one, "actor": "agent"})
+        assert rig.cycle().decisions[1].reason.code == "hold_label"
+        control.label(simulator, {**one, "labels": ["hold"], "actor": "ali"})
+        control.label(simulator, {**one, "actor": "ali"})
+        assert rig.cycle().results == {1: "merged"}
+
+
 def test_a_commit_status_of_the_right_name_is_not_ci(tmp_path: Path) -> None:
     status = {"context": "ci", "state": "success", "creator": "agent"}
     change = {"head": "change", "author": "agent", "checks": [], "statuses": [status]}

@@ -87,16 +87,17 @@ def required_names(rules: list[Rule]) -> list[str]:
     return list(dict.fromkeys(name for rule in rules for name in rule.required_checks))
 
 
-def bound(rules: list[Rule], name: str) -> list[str]:
-    """Return the apps from which a required check counts; none: from anybody."""
-    return list(dict.fromkeys(r.check_apps[name] for r in rules if name in r.check_apps))
+def bound(rules: list[Rule], name: str) -> list[str | None]:
+    """Return the apps from which a required check counts; None is anybody."""
+    apps = dict.fromkeys(r.check_apps[name] for r in rules if name in r.check_apps)
+    return [*apps] or [None]
 
 
 def unmet(repository: Repository, oid: str, rules: list[Rule]) -> list[tuple[str, str]]:
     """Return each required check that does not pass, with its state (EXPECTED: never seen)."""
     contexts, found = latest(repository, oid), []
     for name in required_names(rules):
-        for app in bound(rules, name) or [None]:
+        for app in bound(rules, name):
             states = [
                 state_of(context)
                 for context in contexts

@@ -15,7 +15,7 @@ def _bound(rules: list[Rule]) -> list[Json]:
     return [
         {"context": name, "app_id": checks.app_id(app) if app else None}
         for name in checks.required_names(rules)
-        for app in checks.bound(rules, name) or [None]
+        for app in checks.bound(rules, name)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy, lists
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Labelling,
     PullRequest,
@@ -14,7 +14,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
 
 def another_person(policy: Policy, pull: PullRequest, actor: str, *, by_person: bool) -> bool:
     """Whether ``actor`` is a person, and neither the author of ``pull`` nor an agent."""
-    profits = policy.is_agent(actor) or actor.casefold() == pull.author.casefold()
+    profits = lists((pull.author, *policy.duplicates.agents), actor, is_bot=not by_person)
     return by_person and actor != "" and not profits
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import authority, rules
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy, lists
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     PullRequest,
     Snapshot,
@@ -110,7 +110,7 @@ def _carries_proof(snapshot: Snapshot, pull: PullRequest) -> bool:
 
 def _closable(policy: Policy, pull: PullRequest) -> bool:
     held = authority.hold(policy, pull)
-    by_agent = pull.author_is_bot or policy.is_agent(pull.author)
+    by_agent = pull.author_is_bot or lists(policy.duplicates.agents, pull.author, is_bot=False)
     return by_agent and not pull.is_draft and not held and not pull.in_merge_queue
 
 

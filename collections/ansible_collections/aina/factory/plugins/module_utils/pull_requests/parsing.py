@@ -84,7 +84,7 @@ def checks(rollup: Mapping[str, Any] | None) -> Checks:
 def thin(node: Mapping[str, Any]) -> PullRequest:
     """Read what the list tells of a pull request."""
     labels = node["labels"] or {"nodes": [], "totalCount": 0}
-    names = frozenset(label["name"] for label in labels["nodes"] if label)
+    names = frozenset(label["name"].casefold() for label in labels["nodes"] if label)
     author = node["author"] or {"login": "ghost", "__typename": "User"}
     known = {item.value for item in Mergeable}
     value = node["mergeable"]
@@ -166,7 +166,7 @@ def labellings(nodes: Sequence[Mapping[str, Any] | None]) -> dict[str, Labelling
         if node:
             actor, by_person = _actor(node["actor"])
             removed = node["__typename"] != "LabeledEvent"
-            name, at = node["label"]["name"], moment(node["createdAt"])
+            name, at = node["label"]["name"].casefold(), moment(node["createdAt"])
             before = replace(found[name], before=None) if removed and name in found else None
             found[name] = Labelling(actor, by_person, at, removed, before=before)
     return found

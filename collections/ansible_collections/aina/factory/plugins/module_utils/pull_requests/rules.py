@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import authority, checks
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy, lists
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
     Owner,
     Verdict,
@@ -80,9 +80,10 @@ def declared(policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float
         return skip("hold_label", f"label {held}{lifted}", Owner.ADMIN)
     if pull.is_fork and not policy.forks_allowed:
         return skip("fork", "comes from a fork; forks_allowed is false", Owner.ADMIN)
-    if pull.author in policy.authors_denied:
+    if lists(policy.authors_denied, pull.author, is_bot=pull.author_is_bot):
         return skip("author", f"{pull.author} is in authors_denied", Owner.ADMIN)
-    if policy.authors_allowed and pull.author not in policy.authors_allowed:
+    allowed = policy.authors_allowed
+    if allowed and not lists(allowed, pull.author, is_bot=pull.author_is_bot):
         return skip("author", f"{pull.author} is not in authors_allowed", Owner.ADMIN)
     return None
 

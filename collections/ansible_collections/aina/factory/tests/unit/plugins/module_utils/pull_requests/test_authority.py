@@ -216,17 +216,17 @@ def test_which_head_stood_when_follows_from_the_servers_own_times(
 
 
 def test_only_the_last_of_a_labels_events_counts() -> None:
-    def event(kind: str, login: str, second: int) -> dict[str, Any]:
+    def event(kind: str, login: str, second: int, name: str = "Repair") -> dict[str, Any]:
         return {
             "__typename": kind,
             "createdAt": move("", second)["timestamp"],
-            "label": {"name": "repair"},
+            "label": {"name": name},
             "actor": {"login": login, "__typename": "User"},
         }
 
     events = [event("LabeledEvent", "ali", 1), event("UnlabeledEvent", "agent", 2)]
     lifted = parsing.labellings(events)["repair"]
-    again = parsing.labellings([*events, event("LabeledEvent", "agent", 3)])["repair"]
+    again = parsing.labellings([*events, event("LabeledEvent", "agent", 3, "repair")])["repair"]
 
     assert (lifted.removed, lifted.actor) == (True, "agent")
     assert lifted.before is not None
