@@ -20,6 +20,7 @@ from ansible_collections.aina.factory.plugins.module_utils.github.errors import 
 )
 from ansible_collections.aina.factory.plugins.module_utils.github.transport import Meter
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.checks import ACTIONS
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
     Fate,
@@ -43,6 +44,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Memory,
     Mergeable,
     PullRequest,
+    Review,
     Snapshot,
 )
 
@@ -64,8 +66,10 @@ class Pull:
     lint: CheckState | None = CheckState.SUCCESS
     fork: bool = False
     review: str = ""
-    # Who gave the label that lets guarded paths pass.
-    guarded_by: Labelling = field(default_factory=Labelling)
+    # Who gave the labels, and who reviewed, and of which head: the first one.
+    labelled_by: tuple[str, bool] = ("", False)
+    reviewed_by: tuple[str, bool] = ("", False)
+    opinion: str = ""
     labels: set[str] = field(default_factory=set)
     draft: bool = False
     author: str = "agent[bot]"
@@ -83,6 +87,23 @@ class Pull:
     never_computed: bool = False
     unreadable: bool = False
     broken: bool = False
+    # Heads that differ from this one only by what landed on main.
+    seen_alike: set[str] = field(default_factory=set)
+
+    def push(self) -> None:
+        """Let the author push something that nobody has seen."""
+        self.version += 1
+        self.seen_alike.clear()
+
+    def seen_by(self, person: tuple[str, bool]) -> bool:
+        """Whether this is another person, who saw what the head is now."""
+        name, by_person = person
+        return by_person and name != self.author and self.first in {self.head, *self.seen_alike}
+
+    @property
+    def first(self) -> str:
+        """The oid that the pull request was opened with."""
+        return f"h{self.number}.1"
 
     @property
     def head(self) -> str:
@@ -171,7 +192,7 @@ class Repository:
 
     def _befall(self, pull: Pull, kind: str) -> None:
         if kind == "push":
-            pull.version += 1
+            pull.push()
         elif kind == "hold":
             pull.labels.add("hold")
         elif kind in ("red", "green"):
@@ -217,7 +238,7 @@ class Repository:
         fault = self.faults.get(index, "")
         lands = name.startswith(("merge", "enqueue", "land"))
         if fault == "pushed" and lands and not name.startswith("land"):
-            self.pulls[int(name.split()[1])].version += 1
+            self.pulls[int(name.split()[1])].push()
         if fault == "crash_before":
             raise Crash
         if fault == "error_before":
@@ -286,16 +307,18 @@ class Repository:
         assert not pull.draft, "landed a draft"
         assert not self.hold, "landed against the repository's hold"
         assert not any(f.covers(self.now_seconds) for f in policy.freezes), "landed frozen"
-        if policy.red_main_blocks and not pull.labels & set(policy.repair_labels):
+        exempted = pull.labels if pull.seen_by(pull.labelled_by) else set()
+        if policy.red_main_blocks and not exempted & set(policy.repair_labels):
             assert self.main_check is not CheckState.FAILURE, "landed on red"
         assert pull.base == "main", "landed into another branch"
         assert policy.forks_allowed or not pull.fork, "landed a fork"
         assert pull.author not in policy.authors_denied, "landed a denied author's"
         assert pull.review in ("", "APPROVED"), "landed against a review"
         guarded = any(path in policy.guarded_paths for path in pull.changes)
-        by_person = pull.guarded_by.by_person and pull.guarded_by.actor != pull.author
-        approved = policy.guarded_label in pull.labels and by_person
-        assert not guarded or approved, "landed a guarded path unapproved"
+        assert not guarded or policy.guarded_label in exempted, "landed a guarded path unapproved"
+        approved = pull.opinion == "APPROVED" and pull.seen_by(pull.reviewed_by)
+        assert approved or not policy.required_approvals, "landed what nobody approved"
+        assert pull.opinion != "CHANGES_REQUESTED", "landed against a person's objection"
 
 
 class Git:
@@ -339,7 +362,7 @@ class Git:
     def last_change(self, base_oid: str, head_oid: str, paths: Sequence[str]) -> str:
         return "something (#1)"
 
-    def evidence(self, base_oid: str, head_oid: str, window_days: int, *, patch: bool) -> Evidence:
+    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence:
         merged = self.merge(base_oid, head_oid)
         pull = self._pull(head_oid)
         if pull is not None and pull.broken:
@@ -353,7 +376,7 @@ class Git:
             merged.clean,
             merged.tree,
             merged.tree == self.tree(base_oid),
-            repr(sorted(pull.changes.items())) if pull and patch else "",
+            updated_from=tuple(pull.seen_alike) if pull else (),
         )
 
     def stack(
@@ -422,7 +445,9 @@ class Forge:
         told = repository.points_remaining
         self.meter.points_remaining = told.pop(0) if told else 5000
         oid = repository.main[-1]
-        checks = Checks((Check("ci", repository.main_check, "app", repository.now_seconds),))
+        checks = Checks(
+            (Check("ci", repository.main_check, "app", repository.now_seconds, ACTIONS),)
+        )
         return Branch("main", oid, checks, required_checks=repository.required)
 
     def _seen(self, pull: Pull) -> PullRequest:
@@ -439,7 +464,7 @@ class Forge:
             state = Mergeable.UNKNOWN
         reported = {"ci": pull.check, "lint": pull.lint}
         checks = tuple(
-            Check(name, state, "app", START - 60)
+            Check(name, state, "app", START - 60, ACTIONS)
             for name, state in reported.items()
             if state is not None
         )
@@ -466,9 +491,18 @@ class Forge:
                 Checks(checks),
                 tuple(pull.changes),
                 head_committed_at=START - 9_000,
-                guarded_by=pull.guarded_by,
+                reviews=self._reviews(pull),
+                labellings={
+                    label: Labelling(*pull.labelled_by, START - 50, head_oid=pull.first)
+                    for label in pull.labels
+                },
             ),
         )
+
+    def _reviews(self, pull: Pull) -> tuple[Review, ...]:
+        name, by_person = pull.reviewed_by
+        found = Review(name, by_person, pull.opinion, pull.first, may_push=True, is_member=True)
+        return (found,) if pull.opinion else ()
 
     def look(
         self,
@@ -553,7 +587,7 @@ class Forge:
             return Checks()
         red = self.repository.red(self.repository.trees[oid])
         state = CheckState.FAILURE if red else CheckState.SUCCESS
-        return Checks((Check("ci", state, "app", self.repository.now_seconds),))
+        return Checks((Check("ci", state, "app", self.repository.now_seconds, ACTIONS),))
 
     def _write(self, name: str, action: Callable[[], Any]) -> Any:
         return self.repository.write(name, action)
@@ -594,6 +628,7 @@ class Forge:
         def act() -> None:
             mine = self.repository.pulls[pull.number]
             mine.fork_tree = dict(self.repository.trees[self.repository.main[-1]])
+            mine.seen_alike.add(mine.head)
             mine.version += 1
 
         self._write(f"update {pull.number}", act)
@@ -616,7 +651,9 @@ class Forge:
             carried = [
                 other
                 for other in repository.pulls.values()
-                if other is not pull and other.changes == pull.changes and other.state != "CLOSED"
+                if other is not pull
+                and other.changes == pull.changes
+                and (other.state == "MERGED" or self._lands_some_day(other))
             ]
             tree = repository.trees[repository.main[-1]]
             landed = all(tree.get(path) == value for path, value in pull.changes.items())
@@ -625,6 +662,22 @@ class Forge:
             pull.state = "CLOSED"
 
         self._write(f"close {number}", act)
+
+    def _lands_some_day(self, pull: Pull) -> bool:
+        """Whether nothing but CI or a person's word is missing."""
+        repository, policy = self.repository, self.repository.policy
+        reported = {"ci": pull.check, "lint": pull.lint}
+        needed = {reported[name] for name in {*policy.required_checks, *repository.required}}
+        return (
+            pull.state == "OPEN"
+            and pull.base == "main"
+            and not pull.fork
+            and not pull.draft
+            and not pull.labels & set(policy.hold_labels)
+            and pull.author not in policy.authors_denied
+            and "CHANGES_REQUESTED" not in (pull.review, pull.opinion)
+            and not needed & {CheckState.FAILURE, CheckState.ACTION_REQUIRED, CheckState.UNKNOWN}
+        )
 
     def retarget(self, number: int, base: str) -> None:
         self._write(

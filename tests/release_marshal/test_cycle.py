@@ -19,7 +19,6 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Owner, Verb
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     CheckState,
-    Labelling,
     Memory,
 )
 from release_marshal.model import START, Crash, Pull, Repository, Runner, Turns, independent
@@ -106,7 +105,7 @@ def test_a_new_head_has_its_tries_anew_but_the_day_counts_on() -> None:
     runner.cycle()
     assert len(runner.started) == 1
     for _ in range(5):
-        repository.pulls[2].version += 1
+        repository.pulls[2].push()
         runner.cycle()
         runner.cycle()
         repository.now_seconds += 600
@@ -174,13 +173,43 @@ def test_a_head_pushed_between_look_and_merge_does_not_land() -> None:
     repository = Repository(independent(1), POLICY)
 
     def push(found: Repository) -> None:
-        found.pulls[1].version += 1
+        found.pulls[1].push()
 
     repository.between = push
     report = Runner(repository).cycle()
 
     assert landed(repository) == []
     assert report.results == {1: "head_moved"}
+
+
+def approved(**policy: Any) -> Repository:
+    """Return a change of a guarded path that a person has let pass, on top of an old main."""
+    words: dict[str, Any] = {"labels": {"approved-by-human"}, "labelled_by": ("rana", True)}
+    pulls = {1: Pull(1, {"a": "1"}, opinion="APPROVED", reviewed_by=("rana", True), **words)}
+    settings: dict[str, Any] = {"guarded_paths": ("a",), "required_approvals": 1, **policy}
+    return Repository(pulls, replace(POLICY, **settings))
+
+
+@pytest.mark.parametrize(("approvals", "code"), [(0, "guarded_path"), (1, "review_required")])
+def test_what_is_pushed_after_a_persons_word_does_not_land_on_it(approvals: int, code: str) -> None:
+    repository = approved(required_approvals=approvals)
+    repository.pulls[1].push()
+
+    report = Runner(repository).cycle()
+
+    assert report.decisions[1].reason.code == code
+    assert landed(repository) == []
+
+
+def test_an_update_with_main_leaves_a_persons_word_valid() -> None:
+    repository = approved(mode="strict")
+    repository.trees["c1"] = {**repository.trees["c0"], "elsewhere": "x"}
+    repository.parents["c1"] = ["c0"]
+    repository.main.append("c1")
+    runner = Runner(repository)
+
+    assert runner.cycle().results == {1: "updated"}
+    assert runner.cycle().results == {1: "merged"}
 
 
 def test_a_hold_put_on_between_look_and_merge_is_respected() -> None:
@@ -333,7 +362,7 @@ def test_who_left_the_native_queue_does_not_enter_again_at_once() -> None:
     assert again.decisions[3].reason.owner is Owner.AUTHOR
     assert repository.enqueued_count == 3
     # A new head is a new attempt; so is the same one after the retry time.
-    pulls[3].version += 1
+    pulls[3].push()
     assert runner.cycle().results == {3: "enqueued"}
     runner.cycle()
     repository.now_seconds += NATIVE.train.retry_seconds
@@ -701,6 +730,7 @@ def test_two_marshals_mixed_in_many_ways_do_no_harm(name: str, schedule: list[in
 
 STATES = st.sampled_from([*CheckState, None])
 AGENT, PERSON = "agent[bot]", "ali"
+WHO = st.sampled_from([("rana", True), ("rana", True), (PERSON, True), (AGENT, False)])
 
 
 @st.composite
@@ -723,7 +753,9 @@ def pull_requests(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "fork": draw(rarely),
                 "review": draw(st.sampled_from(["", "", "", "CHANGES_REQUESTED", "APPROVED"])),
                 "author": draw(st.sampled_from([AGENT, PERSON])),
-                "guarded_by": Labelling(*draw(st.sampled_from([("rana", True), (AGENT, False)]))),
+                "labelled_by": draw(WHO),
+                "reviewed_by": draw(WHO),
+                "opinion": draw(st.sampled_from(["", "", "", "APPROVED", "CHANGES_REQUESTED"])),
                 "base": "main" if parent == number else f"b{parent}",
             }
         )
@@ -739,6 +771,7 @@ POLICIES = st.builds(
     neutral_passes=st.booleans(),
     guarded_paths=st.sampled_from([(), ("a",)]),
     forks_allowed=st.booleans(),
+    required_approvals=st.sampled_from([0, 0, 0, 1]),
     authors_denied=st.sampled_from([(), (), (PERSON,)]),
     red_main_blocks=st.sampled_from([True, True, False]),
     pending_main_blocks=st.sampled_from([False, False, True]),

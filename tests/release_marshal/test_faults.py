@@ -342,5 +342,5 @@ def test_a_label_whose_giver_cannot_be_read_approves_nothing(tmp_path: Path) -> 
 
         report = rig.cycle()
 
-        assert report.decisions[1].reason.code == "guarded_path"
+        assert report.decisions[1].reason.code == "data_incomplete"
         assert rig.states == {1: "OPEN"}

@@ -30,7 +30,7 @@ def test_what_was_seen_lands_and_nothing_is_closed_or_labelled(tmp_path: Path) -
             "author": "helper[bot]",
             "created_at": "-9d",
             "commits": [{"message": "Same", "files": {"twin.txt": "same\n"}}],
-            "checks": [{"name": "ci", "conclusion": "failure"}],
+            "checks": [{"name": "ci", "status": "in_progress"}],
         }
         for n in (1, 2)
     ]

@@ -89,7 +89,7 @@ def same_issue(author: str) -> dict[str, Any]:
             "body": "Fixes #1",
             "created_at": f"-{10 - n}h",
             "commits": [{"message": f"Try {n}", "files": {f"attempt-{n}.txt": "x\n"}}],
-            "checks": [{"name": "ci", "conclusion": "failure"}],
+            "checks": [{"name": "ci", "status": "in_progress"}],
         }
         for n in (1, 2)
     ]
@@ -107,7 +107,7 @@ def test_of_two_for_one_issue_the_younger_is_closed_after_the_grace(tmp_path: Pa
 
         first = rig.cycle()
         assert {n: d.reason.code for n, d in first.decisions.items()} == {
-            2: "check_failed",
+            2: "check_pending",
             3: "duplicate",
         }
         assert rig.states == {2: "OPEN", 3: "OPEN"}

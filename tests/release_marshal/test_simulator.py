@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simulator import Simulator
+from simulator import Simulator, control
 
 from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal, status
@@ -436,6 +436,140 @@ def test_the_command_prints_who_must_act(
             check=False,
         )
         assert everything.stdout == ""
+
+
+def reported(**changes: Any) -> dict[str, Any]:
+    """Return a change and a main of which only another app than Actions says anything."""
+    run = {"name": "ci", "conclusion": "success", "app": "other-ci", "workflow": None}
+    change = {"head": "change", "author": "agent", "checks": [run]}
+    return repository(0, pull_requests=[change], checks=[run], **changes)
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "state"),
+    [
+        ({}, {}, "OPEN"),
+        ({}, {"check_apps": (("ci", "other-ci"),)}, "MERGED"),
+        ({"check_apps": {"ci": "other-ci"}}, {}, "MERGED"),
+        ({"check_apps": {"ci": "other-ci"}, "kind": "ruleset"}, {}, "MERGED"),
+        ({"check_apps": {"ci": "third-ci"}, "kind": "ruleset"}, {}, "OPEN"),
+    ],
+)
+def test_another_apps_check_counts_where_it_is_bound_to_it(
+    rule: dict[str, Any], settings: dict[str, Any], state: str, tmp_path: Path
+) -> None:
+    rules = [{"branch": "main", "required_checks": ["ci"], **rule}]
+    with Simulator(reported(rules=rules)) as simulator:
+        rig = Rig(simulator, tmp_path, policy(**settings))
+
+        report = rig.cycle()
+
+        assert rig.states == {1: state}
+        if state == "OPEN":
+            assert "other-ci" in report.decisions[1].reason.detail
+        # The app of a classic rule is asked for once a cycle, and only in doubt.
+        asked = [e for e in simulator.dispatcher.log if "branches" in str(e.get("route"))]
+        assert len(asked) == (not settings and rule.get("kind") != "ruleset")
+
+
+def test_a_hold_of_any_spelling_holds(tmp_path: Path) -> None:
+    held = {"head": "a", "author": "agent", "labels": ["Hold"], "labelled_by": "ali"}
+    held["checks"] = [{"name": "ci", "conclusion": "success"}]
+    with Simulator(repository(0, pull_requests=[held])) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+
+        assert rig.cycle().decisions[1].reason.code == "hold_label"
+        # An agent that takes it off gains nothing.
+        one = {"repository": NAME, "number": 1, "labels": []}
+        control.label(simulator, {**one, "actor": "agent"})
+        assert rig.cycle().decisions[1].reason.code == "hold_label"
+        control.label(simulator, {**one, "labels": ["hold"], "actor": "ali"})
+        control.label(simulator, {**one, "actor": "ali"})
+        assert rig.cycle().results == {1: "merged"}
+
+
+def test_a_commit_status_of_the_right_name_is_not_ci(tmp_path: Path) -> None:
+    status = {"context": "ci", "state": "success", "creator": "agent"}
+    change = {"head": "change", "author": "agent", "checks": [], "statuses": [status]}
+    with Simulator(repository(0, pull_requests=[change])) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+
+        report = rig.cycle()
+
+        assert rig.states == {1: "OPEN"}
+        assert "from a commit status" in report.decisions[1].reason.detail
+
+
+WORDS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "label": ({}, {"labels": ["approved-by-human"], "labelled_by": "ali"}, "guarded_path"),
+    "review": (
+        {"required_approvals": 1, "guarded_paths": ()},
+        {"reviews": [{"author": "ali", "state": "APPROVED"}]},
+        "review_required",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(WORDS))
+def test_a_persons_word_is_given_anew_after_a_push(kind: str, tmp_path: Path) -> None:
+    settings, word, code = WORDS[kind]
+    change = {
+        "head": "change",
+        "author": "agent",
+        "created_at": "-1h",
+        "commits": [{"message": "Change CI", "files": {".github/workflows/ci.yml": "on: push\n"}}],
+        "checks": [{"name": "ci", "conclusion": "success"}],
+        **word,
+    }
+    document = repository(0, pull_requests=[change], collaborators={"ali": "write"})
+    with Simulator(document) as simulator:
+        rig = Rig(simulator, tmp_path, policy(**settings))
+        one = {"repository": NAME, "number": 1}
+        assert rig.cycle(dry_run=True).decisions[1].reason.code == "green"
+        simulator.world.clock.advance(60)
+        # What a commit says of its own date proves nothing.
+        files = {".github/workflows/other.yml": "on: push\n"}
+        pushed = {"branch": "change", "files": files, "author": "agent", "date": "-30d"}
+        control.push(simulator, {"repository": NAME, **pushed})
+        control.conclude(simulator, {**one, "name": "ci", "conclusion": "success"})
+        simulator.world.clock.advance(60)
+
+        stale = rig.cycle()
+        assert (rig.states, stale.decisions[1].reason.code) == ({1: "OPEN"}, code)
+        if kind == "label":
+            for labels in ([], ["approved-by-human"]):
+                control.label(simulator, {**one, "labels": labels, "actor": "ali"})
+        else:
+            control.review(simulator, {**one, "author": "ali", "state": "APPROVED"})
+        simulator.world.clock.advance(60)
+        simulator.add_fault({"path": "*/activity", "times": 1, "answer": {"status": 404}})
+        unknown = rig.cycle()
+        if kind == "label":
+            assert rig.states == {1: "OPEN"}
+            assert "is not known" in unknown.decisions[1].reason.detail
+            rig.cycle()
+
+        assert rig.states == {1: "MERGED"}
+
+
+def test_a_persons_objection_stands_without_any_rule_until_taken_back(tmp_path: Path) -> None:
+    reviews = [
+        {"author": "ali", "state": "CHANGES_REQUESTED"},
+        {"author": "ali", "state": "COMMENTED"},
+    ]
+    change = {"head": "change", "author": "agent", "reviews": reviews}
+    change["checks"] = [{"name": "ci", "conclusion": "success"}]
+    with Simulator(repository(0, pull_requests=[change])) as simulator:
+        rig = Rig(simulator, tmp_path, policy())
+
+        report = rig.cycle()
+        assert (rig.states, report.decisions[1].reason.code) == ({1: "OPEN"}, "changes_requested")
+        assert report.decisions[1].reason.detail == "ali asked for changes"
+        approved = {"number": 1, "author": "ali", "state": "APPROVED"}
+        control.review(simulator, {"repository": NAME, **approved})
+        rig.cycle()
+
+        assert rig.states == {1: "MERGED"}
 
 
 def settings_file(

@@ -366,6 +366,10 @@ def _pull(world: World, repository: Repository, given: Document, where: str) -> 
         )
     except pulls.RefusedError as error:
         raise ScenarioError(f"{where}: {error.message}") from error
+    opened = min(pull.created_at, world.now()) - 1
+    pulls.note_activity(
+        world, source, f"refs/heads/{pull.head}", None, pull.head_oid, author, opened
+    )
     _dress(world, repository, pull, given)
 
 
@@ -374,15 +378,16 @@ def _dress(world: World, repository: Repository, pull: Pull, given: Document) ->
     pull.unresolved_threads = given.get("unresolved_threads", 0)
     for entry in given.get("reviews", []):
         author = world.account(entry["author"])
-        body = entry.get("body", "")
+        body, when = entry.get("body", ""), pull.created_at
         pull.reviews.append(
-            Review(world.new_id(), author, entry["state"], body, pull.head_oid, pull.created_at)
+            Review(world.new_id(), author, entry["state"], body, pull.head_oid, when, pull)
         )
     _comments(world, pull, given)
     for entry in given.get("checks", []):
         _check(world, repository, pull.head_oid, entry)
     for entry in given.get("statuses", []):
-        status = _status(world, repository.owner, entry, pull.created_at)
+        creator = world.account(entry.get("creator", repository.owner.login))
+        status = _status(world, creator, entry, pull.created_at)
         repository.statuses.setdefault(pull.head_oid, []).append(status)
     if "checks" not in given:
         checks.start_ci(world, repository, pull.head, pull.head_oid)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from zlib import crc32
 
 from simulator.model import CheckRun, Ci, Pull, Repository, Rule, Status
 from simulator.world import World
 
+ACTIONS_ID = 15368
 PASSING = {"success", "neutral", "skipped"}
 
 
@@ -75,21 +77,43 @@ def rules_for(repository: Repository, branch: str) -> list[Rule]:
     return [rule for rule in repository.rules if fnmatchcase(branch, rule.branch)]
 
 
-def required_names(repository: Repository, branch: str) -> list[str]:
-    """Return the checks that the rules of a branch require."""
-    names = (name for rule in rules_for(repository, branch) for name in rule.required_checks)
-    return list(dict.fromkeys(names))
+def app_id(slug: str) -> int:
+    """Return an app's number; that of Actions is the real one."""
+    return ACTIONS_ID if slug == "github-actions" else 100_000 + crc32(slug.encode()) % 900_000
 
 
-def unmet(repository: Repository, oid: str, required: list[str]) -> list[tuple[str, str]]:
+def required_names(rules: list[Rule]) -> list[str]:
+    """Return the checks that rules require."""
+    return list(dict.fromkeys(name for rule in rules for name in rule.required_checks))
+
+
+def bound(rules: list[Rule], name: str) -> list[str | None]:
+    """Return the apps from which a required check counts; None is anybody."""
+    apps = dict.fromkeys(r.check_apps[name] for r in rules if name in r.check_apps)
+    return [*apps] or [None]
+
+
+def unmet(repository: Repository, oid: str, rules: list[Rule]) -> list[tuple[str, str]]:
     """Return each required check that does not pass, with its state (EXPECTED: never seen)."""
-    states: dict[str, str] = {}
-    for context in latest(repository, oid):
-        name, state = name_of(context), state_of(context)
-        if name not in states or states[name] == "SUCCESS":
-            states[name] = state
-    found = ((name, states.get(name, "EXPECTED")) for name in required)
-    return [(name, state) for name, state in found if state != "SUCCESS"]
+    contexts, found = latest(repository, oid), []
+    for name in required_names(rules):
+        for app in bound(rules, name):
+            states = [
+                state_of(context)
+                for context in contexts
+                if name_of(context) == name and app in (None, _app_of(context))
+            ]
+            bad = [state for state in states if state != "SUCCESS"]
+            if bad or not states:
+                found.append((name, bad[-1] if bad else "EXPECTED"))
+                break
+    return found
+
+
+def _app_of(context: CheckRun | Status) -> str:
+    if isinstance(context, CheckRun):
+        return context.app
+    return context.creator.login.removesuffix("[bot]") if context.creator.kind == "Bot" else ""
 
 
 def add_check(
@@ -176,4 +200,4 @@ def _verdict(repository: Repository, ci: Ci, oid: str) -> str:
 
 def is_required(pull: Pull, context: CheckRun | Status) -> bool:
     """Say whether the rules of the pull request's base require this context."""
-    return name_of(context) in required_names(pull.repository, pull.base)
+    return name_of(context) in required_names(rules_for(pull.repository, pull.base))

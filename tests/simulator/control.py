@@ -11,7 +11,8 @@ from simulator import build, checks, contract, pulls, runners, scenario
 from simulator.dispatch import settle
 from simulator.faults import Fault
 from simulator.http import Answer, HttpError, Incoming
-from simulator.model import Json, Pull, Repository
+from simulator.model import Json, Pull, Repository, Review
+from simulator.rest.issues import ensure_label, relabel
 
 if TYPE_CHECKING:
     from simulator.server import Simulator
@@ -190,12 +191,32 @@ def push(simulator: Simulator, body: Json) -> Json:
     world, found, branch = simulator.world, repository_of(simulator, body), body["branch"]
     tip = found.git.branch(branch)
     start = tip or found.git.resolve(body.get("from", found.default_branch))
-    author = pulls.identity(world.account(body.get("author", found.owner.login)))
+    pusher = world.account(body.get("author", found.owner.login))
+    date = build.moment(body.get("date"), world.now(), world.now())
     message, deleted = body.get("message", "Change"), body.get("delete", [])
     files = body.get("files", {})
-    oid = found.git.write_commit(start, files, deleted, message, author, world.now())
-    pulls.move_branch(world, found, branch, oid, old=tip)
+    author = pulls.identity(pusher)
+    oid = found.git.write_commit(start, files, deleted, message, author, date)
+    pulls.move_branch(world, found, branch, oid, old=tip, pusher=pusher)
     return {"oid": oid}
+
+
+@command("POST", "/label")
+def label(simulator: Simulator, body: Json) -> Json:
+    """Give the pull request ``number`` exactly these ``labels``, as ``actor``."""
+    world, pull = simulator.world, pull_of(simulator, body)
+    labels = [ensure_label(world, pull.repository, name) for name in body["labels"]]
+    relabel(world, pull, labels, world.account(body["actor"]))
+    return {}
+
+
+@command("POST", "/review")
+def review(simulator: Simulator, body: Json) -> Json:
+    """Review the head of the pull request ``number`` as it is now, as ``author``."""
+    world, pull, now = simulator.world, pull_of(simulator, body), simulator.world.now()
+    author, state = world.account(body["author"]), body["state"]
+    pull.reviews.append(Review(world.new_id(), author, state, "", pull.head_oid, now, pull))
+    return {}
 
 
 @command("POST", "/pull_request")

@@ -119,8 +119,8 @@ def _judge(world: World, repository: Repository, entry: QueueEntry) -> bool:
     if rule is None:
         leave(repository, entry, "the queue was removed")
         return True
-    required = checks.required_names(repository, entry.pull.base)
-    unmet = checks.unmet(repository, entry.group_oid, required)
+    rules = checks.rules_for(repository, entry.pull.base)
+    unmet = checks.unmet(repository, entry.group_oid, rules)
     if any(state in ("FAILURE", "ERROR") for _name, state in unmet):
         leave(repository, entry, "failed checks")
         return True

@@ -91,6 +91,19 @@ class LabelEvent:
 
 
 @dataclass
+class Activity:
+    """A branch that was made, moved or deleted, when and by whom. The server's own time."""
+
+    id: int
+    kind: str
+    ref: str
+    before: str
+    after: str
+    actor: Account
+    created_at: float
+
+
+@dataclass
 class Comment:
     """A comment on an issue or a pull request."""
 
@@ -112,6 +125,7 @@ class Review:
     body: str
     commit_oid: str
     submitted_at: float
+    pull: Pull
 
 
 @dataclass
@@ -205,6 +219,8 @@ class Rule:
     branch: str
     kind: str = "protection"
     required_checks: list[str] = field(default_factory=list)
+    # Check to the slug of the one app from which it counts; others may come from anybody.
+    check_apps: dict[str, str] = field(default_factory=dict)
     strict: bool = False
     required_approvals: int = 0
     require_pull_request: bool = False
@@ -423,6 +439,7 @@ class Repository:
     actions_permissions: Json = field(default_factory=dict)
     collaborators: dict[str, str] = field(default_factory=dict)
     labels: dict[str, Label] = field(default_factory=dict)
+    activities: list[Activity] = field(default_factory=list)
     issues: dict[int, Issue] = field(default_factory=dict)
     next_number: int = 1
     checks: dict[str, list[CheckRun]] = field(default_factory=dict)

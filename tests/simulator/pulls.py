@@ -6,7 +6,7 @@ import re
 
 from simulator import checks
 from simulator.gitstore import ConflictError, GitError, Identity
-from simulator.model import Account, Issue, Pull, Repository, Rule, Token
+from simulator.model import Account, Activity, Issue, Pull, Repository, Review, Rule, Token
 from simulator.world import World
 
 CLOSING = re.compile(
@@ -15,6 +15,7 @@ CLOSING = re.compile(
 )
 METHODS = ("merge", "squash", "rebase")
 READ_AHEAD = 31
+NOTHING = "0" * 40
 
 
 class RefusedError(Exception):
@@ -148,10 +149,39 @@ def refs_changed(
     for ref in sorted(name for name in names if before.get(name) != after.get(name)):
         branch = ref.removeprefix("refs/heads/")
         oid = after.get(ref)
+        note_activity(world, repository, ref, before.get(ref), oid, pusher)
         if oid is None:
             _branch_deleted(world, repository, branch)
         else:
             _branch_moved(world, repository, branch, oid, before.get(ref), pusher)
+
+
+def note_activity(
+    world: World,
+    repository: Repository,
+    ref: str,
+    old: str | None,
+    new: str | None,
+    actor: Account | None = None,
+    moment: float | None = None,
+) -> None:
+    """Keep who moved a branch and when, whatever its commits say of their own dates."""
+    kind = "push" if old else "branch_creation"
+    if new is None:
+        kind = "branch_deletion"
+    elif old and repository.git.compare(old, new)[1]:
+        kind = "force_push"
+    repository.activities.append(
+        Activity(
+            world.new_id(),
+            kind,
+            ref,
+            old or NOTHING,
+            new or NOTHING,
+            actor or repository.owner,
+            world.now() if moment is None else moment,
+        )
+    )
 
 
 def _branch_deleted(world: World, repository: Repository, branch: str) -> None:
@@ -248,17 +278,29 @@ def mergeable(world: World, pull: Pull) -> str:
     return "CONFLICTING" if tree is None else "MERGEABLE"
 
 
+def may_push(repository: Repository, account: Account) -> bool:
+    """Say whether an account may write to a repository."""
+    role = repository.collaborators.get(account.login)
+    return account is repository.owner or role in {"write", "maintain", "admin"}
+
+
+def opinions(pull: Pull, *, writers_only: bool) -> list[Review]:
+    """Return each reviewer's newest review that says yes or no; a mere comment changes nothing."""
+    found = {r.author.login: r for r in pull.reviews if r.state != "COMMENTED"}
+    return [r for r in found.values() if not writers_only or may_push(pull.repository, r.author)]
+
+
 def review_decision(pull: Pull) -> str | None:
     """Return the outcome of the reviews; None where no rule asks for any."""
     needed = max(
         (r.required_approvals for r in checks.rules_for(pull.repository, pull.base)), default=0
     )
-    latest = {r.author.login: r.state for r in pull.reviews if r.state != "COMMENTED"}
-    if "CHANGES_REQUESTED" in latest.values():
-        return "CHANGES_REQUESTED"
-    approvals = sum(state == "APPROVED" for state in latest.values())
     if not needed:
         return None
+    states = [review.state for review in opinions(pull, writers_only=True)]
+    if "CHANGES_REQUESTED" in states:
+        return "CHANGES_REQUESTED"
+    approvals = states.count("APPROVED")
     return "APPROVED" if approvals >= needed else "REVIEW_REQUIRED"
 
 
@@ -311,8 +353,8 @@ def push_blocker(repository: Repository, branch: str, oid: str, token: Token) ->
 def blockers(pull: Pull, rules: list[Rule]) -> list[str]:
     """Return why the rules forbid the merge, in GitHub's words."""
     found = []
-    names = list(dict.fromkeys(name for rule in rules for name in rule.required_checks))
-    missing = checks.unmet(pull.repository, pull.head_oid, names)
+    names = checks.required_names(rules)
+    missing = checks.unmet(pull.repository, pull.head_oid, rules)
     if len(missing) > 1:
         verb = "expected" if all(s == "EXPECTED" for _, s in missing) else "failing"
         found.append(f"{len(missing)} of {len(names)} required status checks are {verb}.")
@@ -398,7 +440,7 @@ def apply_update(world: World, pull: Pull, actor: Account, method: str) -> None:
         raise RefusedError(422, str(error)) from error
     if source is not pull.repository:
         fetch_head(source, pull.repository, new)
-    move_branch(world, source, pull.head, new, old=pull.head_oid)
+    move_branch(world, source, pull.head, new, old=pull.head_oid, pusher=actor)
 
 
 def settle(world: World, repository: Repository) -> None:
@@ -417,12 +459,17 @@ def settle(world: World, repository: Repository) -> None:
 
 
 def move_branch(
-    world: World, repository: Repository, branch: str, oid: str, old: str | None = None
+    world: World,
+    repository: Repository,
+    branch: str,
+    oid: str,
+    old: str | None = None,
+    pusher: Account | None = None,
 ) -> None:
     """Point a branch at a commit and let everything follow."""
     before = dict(repository.git.refs)
     repository.git.update_ref(f"refs/heads/{branch}", oid, old)
-    refs_changed(world, repository, before)
+    refs_changed(world, repository, before, pusher)
 
 
 def delete_branch(world: World, repository: Repository, branch: str) -> None:

@@ -98,8 +98,8 @@ def entry_state(source: QueueEntry, _info: Info) -> str:
     repository = source.pull.repository
     if not source.group_oid:
         return "QUEUED"
-    required = checks.required_names(repository, source.pull.base)
-    unmet = checks.unmet(repository, source.group_oid, required)
+    rules = checks.rules_for(repository, source.pull.base)
+    unmet = checks.unmet(repository, source.group_oid, rules)
     if any(state in ("FAILURE", "ERROR") for _name, state in unmet):
         return "UNMERGEABLE"
     return "AWAITING_CHECKS" if unmet else "MERGEABLE"

@@ -284,7 +284,7 @@ def add_review(info: Info, given: Input) -> dict[str, Any]:
     if actor is pull.author and event != "COMMENT":
         raise domain.RefusedError(422, "Can not approve your own pull request")
     body = given.get("body") or ""
-    review = Review(world.new_id(), actor, EVENTS[event], body, pull.head_oid, world.now())
+    review = Review(world.new_id(), actor, EVENTS[event], body, pull.head_oid, world.now(), pull)
     pull.reviews.append(review)
     return {"pullRequestReview": review, "reviewEdge": None}
 

@@ -7,6 +7,7 @@ from typing import Any
 from graphql import GraphQLResolveInfo
 
 from simulator import checks
+from simulator import pulls as domain
 from simulator.clock import iso, optional_iso
 from simulator.graphql.cost import fields_of
 from simulator.graphql.fields import Connection, connection, context, resolver, snake
@@ -152,7 +153,11 @@ def rule_parameters(source: dict[str, Any], _info: Info) -> Any:
     """Return a rule's parameters."""
     rule: Rule = source["rule"]
     if source["type"] == "required_status_checks":
-        names = [{"context": name, "integrationId": None} for name in rule.required_checks]
+        names = [
+            {"context": name, "integrationId": checks.app_id(app) if app else None}
+            for name in rule.required_checks
+            for app in [rule.check_apps.get(name)]
+        ]
         return {
             "__typename": "RequiredStatusChecksParameters",
             "requiredStatusChecks": names,
@@ -379,7 +384,11 @@ SUITE_FIELDS = {
     "status": lambda c: c.status.upper(),
     "conclusion": lambda c: c.conclusion.upper() if c.conclusion else None,
     "createdAt": lambda c: iso(c.started_at or 0),
-    "app": lambda c: {"name": c.app.replace("-", " ").title(), "slug": c.app, "databaseId": 15368},
+    "app": lambda c: {
+        "name": c.app.replace("-", " ").title(),
+        "slug": c.app,
+        "databaseId": checks.app_id(c.app),
+    },
     "workflowRun": lambda c: (
         None
         if c.workflow is None
@@ -563,9 +572,23 @@ def review_time(source: Review, _info: Info) -> str:
 
 
 @resolver("PullRequestReview.authorAssociation")
-def review_association(_source: Review, _info: Info) -> str:
-    """Return the reviewer's relation."""
-    return "COLLABORATOR"
+def review_association(source: Review, _info: Info) -> str:
+    """Return the reviewer's relation; nobody else sees a private repository."""
+    repository = source.pull.repository
+    found = association(repository, source.author)
+    return "COLLABORATOR" if found == "NONE" and repository.private else found
+
+
+@resolver("PullRequestReview.authorCanPushToRepository")
+def reviewer_may_push(source: Review, _info: Info) -> bool:
+    """Say whether the reviewer may write here."""
+    return domain.may_push(source.pull.repository, source.author)
+
+
+@resolver("PullRequestReview.commit")
+def review_commit(source: Review, _info: Info) -> dict[str, Any]:
+    """Return what the reviewer saw."""
+    return commit_of(source.pull.repository, source.commit_oid)
 
 
 @resolver("PullRequestReview.includesCreatedEdit")

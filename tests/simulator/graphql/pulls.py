@@ -162,11 +162,22 @@ def reviews(
     return connection([r for r in found if not author or r.author.login == author], **page)
 
 
-@resolver("PullRequest.latestReviews", "PullRequest.latestOpinionatedReviews")
+@resolver("PullRequest.latestReviews")
 def latest_reviews(source: Pull, _info: Info, **page: Any) -> Connection:
     """List each reviewer's newest review."""
     page.pop("writersOnly", None)
     return connection(list({r.author.login: r for r in source.reviews}.values()), **page)
+
+
+@resolver("PullRequest.latestOpinionatedReviews")
+def latest_opinions(
+    source: Pull,
+    _info: Info,
+    writersOnly: bool = False,  # noqa: N803
+    **page: Any,
+) -> Connection:
+    """List each reviewer's newest yes or no."""
+    return connection(domain.opinions(source, writers_only=writersOnly), **page)
 
 
 @resolver("PullRequest.reviewRequests")

@@ -8,17 +8,25 @@ from simulator.http import Answer, HttpError
 from simulator.model import Json, Repository, Rule
 from simulator.pulls import delete_branch, move_branch
 from simulator.rest import shapes
-from simulator.rest.router import Call, route
+from simulator.rest.router import DEFAULT_PAGE, LARGEST_PAGE, Call, route
+
+
+def _bound(rules: list[Rule]) -> list[Json]:
+    return [
+        {"context": name, "app_id": checks.app_id(app) if app else None}
+        for name in checks.required_names(rules)
+        for app in checks.bound(rules, name)
+    ]
 
 
 def _protection(rules: list[Rule]) -> Json:
-    names = list(dict.fromkeys(name for rule in rules for name in rule.required_checks))
+    names = checks.required_names(rules)
     return {
         "enabled": bool(rules),
         "required_status_checks": {
             "enforcement_level": "everyone" if names else "off",
             "contexts": names,
-            "checks": [{"context": name, "app_id": None} for name in names],
+            "checks": _bound(rules),
         },
     }
 
@@ -26,6 +34,7 @@ def _protection(rules: list[Rule]) -> Json:
 def _short(call: Call, repository: Repository, name: str, oid: str) -> Json:
     url = f"{shapes.repository_url(call.world, repository)}/branches/{name}"
     rules = checks.rules_for(repository, name)
+    classic = [rule for rule in rules if rule.kind == "protection"]
     return {
         "name": name,
         "commit": {
@@ -33,7 +42,7 @@ def _short(call: Call, repository: Repository, name: str, oid: str) -> Json:
             "url": f"{shapes.repository_url(call.world, repository)}/commits/{oid}",
         },
         "protected": bool(rules),
-        "protection": _protection(rules),
+        "protection": _protection(classic),
         "protection_url": f"{url}/protection",
     }
 
@@ -66,7 +75,7 @@ def protection(call: Call) -> Json:
     if not rules:
         raise HttpError(404, "Branch not protected")
     url = f"{shapes.repository_url(call.world, call.repository)}/branches/{name}/protection"
-    names = list(dict.fromkeys(check for rule in rules for check in rule.required_checks))
+    names = checks.required_names(rules)
     shown: Json = {
         "url": url,
         "enforce_admins": {"url": f"{url}/enforce_admins", "enabled": rules[0].enforce_admins},
@@ -77,7 +86,7 @@ def protection(call: Call) -> Json:
             "strict": any(rule.strict for rule in rules),
             "contexts": names,
             "contexts_url": f"{url}/required_status_checks/contexts",
-            "checks": [{"context": check, "app_id": None} for check in names],
+            "checks": _bound(rules),
         }
     approvals = max(rule.required_approvals for rule in rules)
     if approvals:
@@ -98,6 +107,29 @@ def branch(call: Call) -> Json:
     web = f"{call.world.web_url}/{call.repository.full_name}/tree/{name}"
     links = {"self": shown["protection_url"].removesuffix("/protection"), "html": web}
     return {**shown, "commit": shapes.commit(call.world, call.repository, oid), "_links": links}
+
+
+@route("GET", "/repos/{owner}/{repo}/activity", "contents:read")
+def activity(call: Call) -> list[Json]:
+    """List when branches moved, by default the newest first; pages by cursor."""
+    ref = call.query("ref")
+    ref = ref if not ref or ref.startswith("refs/") else f"refs/heads/{ref}"
+    kind = call.query("activity_type")
+    found = [
+        one for one in call.repository.activities if ref in ("", one.ref) and kind in ("", one.kind)
+    ]
+    if call.query("direction", "desc") == "desc":
+        found.reverse()
+    after = call.query("after")
+    if after:
+        found = found[[str(one.id) for one in found].index(after) + 1 :]
+    size = max(1, min(LARGEST_PAGE, int(call.query("per_page", str(DEFAULT_PAGE)))))
+    page = found[:size]
+    if len(found) > size:
+        call.links = (
+            f'<{call.world.web_url}/api/v3{call.request.path}?after={page[-1].id}>; rel="next"'
+        )
+    return [shapes.activity(call.world, one) for one in page]
 
 
 @route("GET", "/repos/{owner}/{repo}/rules/branches/{branch...}", "metadata:read")
@@ -124,7 +156,12 @@ def rule_entries(rule: Rule) -> list[Json]:
     if rule.required_checks:
         parameters: Json = {
             "strict_required_status_checks_policy": rule.strict,
-            "required_status_checks": [{"context": name} for name in rule.required_checks],
+            "required_status_checks": [
+                {"context": name, "integration_id": checks.app_id(rule.check_apps[name])}
+                if name in rule.check_apps
+                else {"context": name}
+                for name in rule.required_checks
+            ],
         }
         entries.append({"type": "required_status_checks", "parameters": parameters})
     asks = rule.required_approvals or rule.require_conversation_resolution

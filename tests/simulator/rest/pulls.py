@@ -171,6 +171,7 @@ def add_review(call: Call) -> Json:
         body=call.body.get("body") or "",
         commit_oid=pull.head_oid,
         submitted_at=call.world.now(),
+        pull=pull,
     )
     pull.reviews.append(review)
     return shapes.review(call.world, pull, review)

@@ -7,6 +7,7 @@ from simulator.clock import iso, optional_iso
 from simulator.gitstore import FileChange
 from simulator.model import (
     Account,
+    Activity,
     CheckRun,
     Comment,
     Issue,
@@ -477,12 +478,26 @@ def check_run(world: World, repository: Repository, found: CheckRun) -> Json:
     }
 
 
+def activity(world: World, found: Activity) -> Json:
+    """Return ``activity``."""
+    return {
+        "id": found.id,
+        "node_id": f"PSH_{found.id}",
+        "before": found.before,
+        "after": found.after,
+        "ref": found.ref,
+        "timestamp": iso(found.created_at),
+        "activity_type": found.kind,
+        "actor": user(world, found.actor),
+    }
+
+
 def check_app(world: World, slug: str) -> Json:
     """Return ``integration`` for the App that reported a check."""
     owner = world.account("github")
     begun = iso(1_530_000_000)
     return {
-        "id": 15368,
+        "id": checks.app_id(slug),
         "slug": slug,
         "node_id": f"A_{slug}",
         "client_id": f"Iv1.{slug}",

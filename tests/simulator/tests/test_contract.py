@@ -52,6 +52,7 @@ READS = [
     f"{R}/branches/main",
     f"{R}/branches/main/protection",
     f"{R}/rules/branches/main",
+    f"{R}/activity?ref=main&per_page=1",
     f"{R}/git/ref/heads/main",
     f"{R}/git/matching-refs/heads",
     f"{R}/pulls?state=all&sort=created&direction=asc&per_page=5",

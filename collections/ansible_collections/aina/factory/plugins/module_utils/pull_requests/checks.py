@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
@@ -17,10 +18,57 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     CheckState,
 )
 
+# Who reports what this server's own runner ran. Whatever nobody bound to an app counts from
+# this one only: any token that may push, an agent's too, may write a status of any name.
+ACTIONS = "github-actions"
+ANY = "*"
 
-def required_names(policy: Policy, branch: Branch) -> tuple[str, ...]:
-    """Return the union of the branch's own rules and the configured names, sorted."""
-    return tuple(sorted({*policy.required_checks, *branch.required_checks}))
+
+@dataclass(frozen=True, order=True)
+class Required:
+    """A check that must be green, and the app from which it counts: by slug, or by number."""
+
+    name: str
+    app: str = ""
+    app_id: int = 0
+
+    def counts(self, check: Check) -> bool:
+        """Whether ``check`` is this one, from the right app."""
+        if check.name != self.name:
+            return False
+        if self.app_id:
+            return check.app_id == self.app_id
+        return self.app in (ANY, check.app)
+
+    @property
+    def whose(self) -> str:
+        """The app, in words."""
+        return f"app {self.app_id}" if self.app_id else self.app
+
+
+def required(policy: Policy, branch: Branch) -> tuple[Required, ...]:
+    """Return what the branch's own rules and the policy require, sorted.
+
+    An app that the policy names counts before that of the rules, which GitHub itself
+    enforces; what neither binds comes from Actions.
+    """
+    found: set[Required] = set()
+    for name in {*policy.required_checks, *branch.required_checks}:
+        slugs = {app for bound, app in policy.check_apps if bound == name}
+        numbers = {number for bound, number in branch.check_apps if bound == name}
+        if slugs and not (numbers and slugs == {ANY}):
+            found |= {Required(name, app) for app in slugs}
+        else:
+            found |= {Required(name, app_id=number) for number in numbers}
+        if not slugs and not numbers:
+            found.add(Required(name, ACTIONS))
+    return tuple(sorted(found))
+
+
+def unbound(policy: Policy, branch: Branch) -> frozenset[str]:
+    """Return the names of those required checks that nobody has bound to an app."""
+    bound = {name for name, _app in (*policy.check_apps, *branch.check_apps)}
+    return frozenset({*policy.required_checks, *branch.required_checks} - bound)
 
 
 def latest(checks: Iterable[Check]) -> tuple[Check, ...]:
@@ -52,7 +100,7 @@ def passes(policy: Policy, check: Check) -> bool:
 
 
 def judge(
-    policy: Policy, required: tuple[str, ...], checks: Checks, since: float, now: float
+    policy: Policy, required: tuple[Required, ...], checks: Checks, since: float, now: float
 ) -> Verdict | None:
     """Return why ``checks`` do not allow landing, or None when every required one is green.
 
@@ -62,11 +110,23 @@ def judge(
         return wait("data_incomplete", "not all checks could be read", Owner.MARSHAL)
     if not required:
         return _without_requirements(policy, latest(checks.items))
-    by_name: dict[str, list[Check]] = {name: [] for name in required}
-    for check in latest(checks.items):
-        if check.name in by_name:
-            by_name[check.name].append(check)
-    return _first_problem(policy, by_name, since, now)
+    newest = latest(checks.items)
+    found = {one: [check for check in newest if one.counts(check)] for one in required}
+    missing = [_absent(one, newest) for one, counting in found.items() if not counting]
+    counted = [check for counting in found.values() for check in counting]
+    return _first_problem(policy, counted, missing, since, now)
+
+
+def _absent(required: Required, checks: Iterable[Check]) -> str:
+    """Name what has not reported, and who else did under its name."""
+    others = {check.app or "a commit status" for check in checks if check.name == required.name}
+    if not others:
+        return required.name
+    named = ", ".join(sorted(others))
+    return (
+        f"{required.name} (from {named}; it counts from {required.whose} unless required_checks "
+        "binds it to another app)"
+    )
 
 
 def _without_requirements(policy: Policy, checks: tuple[Check, ...]) -> Verdict | None:
@@ -88,9 +148,8 @@ def _failed(policy: Policy, check: Check) -> bool:
 
 
 def _first_problem(
-    policy: Policy, by_name: dict[str, list[Check]], since: float, now: float
+    policy: Policy, everything: list[Check], missing: list[str], since: float, now: float
 ) -> Verdict | None:
-    everything = [check for found in by_name.values() for check in found]
     failing = [check for check in everything if _failed(policy, check)]
     acting = [check.name for check in failing if check.state is CheckState.ACTION_REQUIRED]
     unknown = [check.name for check in failing if check.state is CheckState.UNKNOWN]
@@ -101,7 +160,6 @@ def _first_problem(
         return wait("check_unreadable", ", ".join(unknown), Owner.ADMIN)
     if acting:
         return wait("check_needs_action", ", ".join(acting), Owner.ADMIN)
-    missing = [name for name, found in by_name.items() if not found]
     if missing:
         return _missing(policy, missing, since, now)
     pending = [check for check in everything if check.state is CheckState.PENDING]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy, lists
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Conflict,
     PullRequest,
@@ -18,7 +18,7 @@ def due(policy: Policy, pull: PullRequest, before: Conflict | None, now: float) 
 
     Only for branches of this repository that an agent opened: a lane pushes to them.
     """
-    by_agent = pull.author_is_bot or pull.author in policy.duplicates.agents
+    by_agent = pull.author_is_bot or lists(policy.duplicates.agents, pull.author, is_bot=False)
     if not policy.conflict_lane.command or pull.is_fork or not by_agent:
         return False
     found = seen(pull.head_oid, before, now)

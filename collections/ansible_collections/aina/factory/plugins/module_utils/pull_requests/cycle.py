@@ -73,10 +73,7 @@ class Git(Protocol):
 
     def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None: ...  # noqa: D102
 
-    def evidence(  # noqa: D102
-        self, base_oid: str, head_oid: str, window_days: int, *, patch: bool
-    ) -> Evidence: ...
-
+    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence: ...  # noqa: D102
     def missing(self, oids: Any) -> set[str]: ...  # noqa: D102
     def merge(self, ours: str, theirs: str) -> Merged: ...  # noqa: D102
     def tree(self, commit: str) -> str: ...  # noqa: D102
@@ -363,12 +360,8 @@ class Cycle:
         return pull.detail is not None and pull.base_ref == snapshot.branch.name
 
     def _evidence(self, base_oid: str, pull: PullRequest) -> Evidence:
-        return self.world.git.evidence(
-            base_oid,
-            pull.head_oid,
-            self.policy.stale_revert_window_days,
-            patch=self.policy.duplicates.action != "off",
-        )
+        window_days = self.policy.stale_revert_window_days
+        return self.world.git.evidence(base_oid, pull.head_oid, window_days)
 
     def _without_rivals(self, snapshot: Snapshot) -> tuple[Snapshot, Plan]:
         """Decide; hold back who would conflict with an older one that lands first."""

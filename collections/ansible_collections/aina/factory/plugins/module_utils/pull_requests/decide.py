@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
+    authority,
     conflict_lanes,
     duplicates,
     gates,
@@ -96,8 +97,7 @@ def decide(policy: Policy, snapshot: Snapshot, now: float) -> Plan:
     """Return the plan for one look. Pure: the same arguments give the same plan."""
     pulls = sorted(snapshot.pulls, key=lambda pull: order_key(policy, pull))
     verdicts = {pull.number: rules.own_verdict(policy, snapshot, pull, now) for pull in pulls}
-    ready = {pull.number: verdicts[pull.number] is None or pull.in_merge_queue for pull in pulls}
-    twins = duplicates.find(policy, snapshot, ready, now)
+    twins = duplicates.find(policy, snapshot, now)
     gate = gates.closed(policy, snapshot, now)
     chosen: dict[int, Verdict] = {}
     closes = 0
@@ -136,8 +136,10 @@ def _duplicate(
     # Marked and left alone for the whole grace period; taking the label off is a veto.
     before = snapshot.memory.remembered.get(pull.number)
     since = before.held_since("duplicate") if before is not None else None
+    marked = policy.duplicates.label in pull.labels or pull.number in snapshot.memory.marked
     due = (
-        policy.duplicates.label in pull.labels
+        marked
+        and not authority.vetoed(policy, pull)
         and since is not None
         and now - since >= policy.duplicates.grace_seconds
     )
@@ -246,11 +248,11 @@ def _decision(
         replace(verdict.reason, since=now if held_since is None else held_since),
         twins.get(pull.number),
         change if policy.conflict_label and snapshot.complete else "",
-        # A missing label on one that was given it is a veto.
+        # A label that a person took off again is a veto.
         verdict.verb is Verb.WAIT
         and verdict.reason.code == "duplicate"
         and policy.duplicates.label not in pull.labels
-        and pull.number not in snapshot.memory.marked,
+        and not (pull.number in snapshot.memory.marked and authority.vetoed(policy, pull)),
         conflicting
         and snapshot.complete
         and conflict_lanes.due(policy, pull, snapshot.memory.conflicts.get(pull.number), now),

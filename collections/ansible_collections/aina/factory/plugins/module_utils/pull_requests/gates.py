@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import checks
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import authority, checks
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
     Owner,
@@ -25,17 +25,19 @@ def main_state(policy: Policy, snapshot: Snapshot) -> str:
     is green, and nobody that it is red. Where none is required all that reported count.
     """
     latest = checks.latest(snapshot.branch.checks.items)
-    required = set(checks.required_names(policy, snapshot.branch)) or {c.name for c in latest}
-    found = [check for check in latest if check.name in required]
-    if any(
-        check.state is not CheckState.PENDING and not checks.passes(policy, check)
-        for check in found
-    ):
+    required = checks.required(policy, snapshot.branch) or tuple(
+        checks.Required(check.name, checks.ANY) for check in latest
+    )
+    found = {one: [check for check in latest if one.counts(check)] for one in required}
+    finished = {
+        one: [check for check in counting if check.state is not CheckState.PENDING]
+        for one, counting in found.items()
+    }
+    if any(not checks.passes(policy, check) for told in finished.values() for check in told):
         return "red"
-    reported = {check.name for check in found if check.state is not CheckState.PENDING}
     if not snapshot.branch.checks.complete:
         return "unknown"
-    return "green" if required and reported == required else "pending"
+    return "green" if required and all(finished.values()) else "pending"
 
 
 def main_red_since(policy: Policy, snapshot: Snapshot, now: float) -> float:
@@ -67,11 +69,13 @@ def main_blocks(
     policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float
 ) -> Verdict | None:
     """Red main stops everything but repairs; pending main where the policy says so."""
-    if pull.labels & set(policy.repair_labels):
+    if authority.exempted(policy, pull, *policy.repair_labels):
         return None
     since = main_red_since(policy, snapshot, now)
     if policy.red_main_blocks and since:
-        return wait("main_red", f"{snapshot.branch.name} is red", Owner.ADMIN)
+        given = sorted(pull.labels & set(policy.repair_labels))
+        doubts = "".join(f"; {authority.doubt(policy, pull, label)}" for label in given)
+        return wait("main_red", f"{snapshot.branch.name} is red{doubts}", Owner.ADMIN)
     state = main_state(policy, snapshot)
     if (policy.red_main_blocks or policy.pending_main_blocks) and state == "unknown":
         detail = f"not all checks of {snapshot.branch.name} could be read"

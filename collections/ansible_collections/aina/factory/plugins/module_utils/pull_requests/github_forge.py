@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -17,9 +17,10 @@ from ansible_collections.aina.factory.plugins.module_utils.github.transport impo
     Transport,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
+    authority,
+    checks,
     parsing,
     queries,
-    rules,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import order_key
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
@@ -35,6 +36,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Branch,
     Checks,
+    Detail,
     Mergeable,
     PullRequest,
     Snapshot,
@@ -55,7 +57,8 @@ class GithubForge:
         self._owner, self._name = repository.split("/")
         self._policy = policy
         self._rest = f"/repos/{quote(self._owner)}/{quote(self._name)}"
-        self._wants = {"threads": False, "reviews": False, "issues": False}
+        self._wants = {"threads": False, "issues": False}
+        self._classic_apps: tuple[tuple[str, int], ...] | None = None
 
     # -- reading ------------------------------------------------------------------
 
@@ -76,13 +79,39 @@ class GithubForge:
         asked = snapshot.branch
         self._wants = {
             "threads": asked.conversation_resolution,
-            "reviews": bool(policy.required_approvals or asked.required_approvals),
             "issues": policy.duplicates.same_issue,
         }
         chosen = _deserving(policy, snapshot, wanted, always)
         full = self._in_full(chosen)
         pulls = tuple(full.get(pull.number, pull) for pull in snapshot.pulls)
-        return replace(snapshot, pulls=pulls, points_remaining=self.meter.points_remaining)
+        return replace(
+            snapshot,
+            branch=self._bound(snapshot.branch, full.values()),
+            pulls=pulls,
+            points_remaining=self.meter.points_remaining,
+        )
+
+    def _bound(self, branch: Branch, pulls: Iterable[PullRequest | None]) -> Branch:
+        """Add the apps to which classic protection binds checks, which GraphQL does not tell.
+
+        Asked for once, and only where an app but Actions reports a check that nobody bound.
+        """
+        details = [pull.detail for pull in pulls if pull is not None and pull.detail is not None]
+        reported = [*branch.checks.items, *(one for each in details for one in each.checks.items)]
+        names = checks.unbound(self._policy, branch)
+        strange = {one.name for one in reported if one.app not in ("", checks.ACTIONS)}
+        if self._classic_apps is None and names & strange:
+            self._classic_apps = self._read_classic_apps(branch.name)
+        found = tuple(pair for pair in self._classic_apps or () if pair[0] in names)
+        return replace(branch, check_apps=(*branch.check_apps, *found))
+
+    def _read_classic_apps(self, branch: str) -> tuple[tuple[str, int], ...]:
+        try:
+            path = f"{self._rest}/branches/{quote(branch, safe='')}"
+            return parsing.classic_apps(self._transport.rest("GET", path))
+        except (RefusedError, UncertainError, *MALFORMED):
+            # Unbound: the check then counts from Actions only.
+            return ()
 
     def _list(self, policy: Policy, branch: str, resume_at: str) -> Snapshot:
         def ask(size: int, cursor: str | None, head: bool) -> dict[str, Any]:
@@ -142,7 +171,7 @@ class GithubForge:
         again = [pull for pull in pulls if pull.number not in joined]
         if joined:
             # What was too much at once may be read by itself; the others are whole.
-            return {**self._with_labellings(joined), **self._in_full(again)}
+            return {**joined, **self._in_full(again)}
         if len(pulls) > 1:
             middle = len(pulls) // 2
             return {**self._in_full(pulls[:middle]), **self._in_full(pulls[middle:])}
@@ -158,28 +187,30 @@ class GithubForge:
         except PartialError as error:
             return (error.data or {})["nodes"], error.below("nodes")
 
-    def _with_labellings(self, pulls: dict[int, PullRequest]) -> dict[int, PullRequest]:
-        """Add who approved guarded paths; where that cannot be read, nobody did."""
-        asked = {n: pull for n, pull in pulls.items() if rules.touches_guarded(self._policy, pull)}
-        asked = {n: pull for n, pull in asked.items() if self._policy.guarded_label in pull.labels}
-        if not asked:
-            return pulls
-        variables = {"ids": [pull.id for pull in asked.values()]}
+    def _with_labelled_heads(self, pull: PullRequest, detail: Detail) -> Detail:
+        """Add to which head each label was given that makes an exception."""
+        asked = [
+            label
+            for label, told in detail.labellings.items()
+            if label in pull.labels & self._policy.exception_labels
+            and authority.another_person(self._policy, pull, told.actor, by_person=told.by_person)
+        ]
+        if not asked or not detail.head_repository:
+            return detail
+        ref = quote(f"refs/heads/{pull.head_ref}", safe="")
+        path = f"/repos/{quote(detail.head_repository)}/activity?ref={ref}&per_page=100"
         try:
-            nodes, broken = self._nodes(queries.LABELLINGS, variables)
-            told = {
-                node["number"]: parsing.labelling(node, self._policy.guarded_label)
-                for index, node in enumerate(nodes)
-                if node and index not in broken
+            moves = self._transport.rest("GET", path)
+            heads = {
+                label: parsing.head_at(moves, pull.head_oid, detail.labellings[label].at)
+                for label in asked
             }
-        except (UncertainError, PartialError, *MALFORMED):
-            return pulls
-        return {
-            number: replace(pull, detail=replace(pull.detail, guarded_by=told[number]))
-            if pull.detail is not None and number in told
-            else pull
-            for number, pull in pulls.items()
+        except (RefusedError, UncertainError, *MALFORMED):
+            return detail
+        told = {
+            label: replace(detail.labellings[label], head_oid=head) for label, head in heads.items()
         }
+        return replace(detail, labellings={**detail.labellings, **told})
 
     def _joined(self, pull: PullRequest, node: Mapping[str, Any] | None) -> PullRequest:
         if node is None or node.get("headRefOid") != pull.head_oid:
@@ -198,7 +229,7 @@ class GithubForge:
         if commit.get("oid", pull.head_oid) == pull.head_oid:
             whole = _every_page(detail.checks, node["checked"], more)
             detail = replace(detail, checks=whole)
-        return replace(pull, detail=detail)
+        return replace(pull, detail=self._with_labelled_heads(pull, detail))
 
     def _commit(self, oid: str, after: str | None) -> Mapping[str, Any] | None:
         variables = {"owner": self._owner, "name": self._name, "oid": oid, "after": after}
@@ -233,18 +264,17 @@ class GithubForge:
                 raise
         try:
             pulls: dict[int, PullRequest | None] = {}
-            fresh: dict[int, PullRequest] = {}
             for index, number in enumerate(numbers):
                 node = found[f"p{index}"]
                 if f"p{index}" in broken:
                     continue
                 pulls[number] = None
                 if node is not None and node["state"] == "OPEN":
-                    fresh[number] = self._joined(parsing.thin(node), node)
+                    pulls[number] = self._joined(parsing.thin(node), node)
             base = self._branch(found["ref"])
         except MALFORMED as error:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
-        return base, {**pulls, **self._with_labellings(fresh)}
+        return self._bound(base, pulls.values()), pulls
 
     def fate(self, number: int) -> Fate:
         """Return what became of a pull request, and who depends on its branch."""

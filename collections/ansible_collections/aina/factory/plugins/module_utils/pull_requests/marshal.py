@@ -16,6 +16,7 @@ from ansible_collections.aina.factory.plugins.module_utils.github.errors import 
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     conflict_lanes,
+    duplicates,
     queueing,
     remembering,
     trains,
@@ -256,18 +257,20 @@ def _close(cycle: Cycle, decision: Decision) -> str:
     """Close a duplicate if a fresh read of both still proves it."""
     twin = decision.duplicate
     snapshot, pull = cycle.reread(decision.number)
-    if twin is None or pull is None or pull.evidence is None:
+    if twin is None or pull is None:
         return "gone"
-    held = pull.is_draft or pull.labels & set(cycle.policy.hold_labels)
-    if held or pull.head_oid != decision.head_oid:
+    if pull.head_oid != decision.head_oid:
         return "head_moved"
+    both = [pull]
     if twin.keeper:
-        keeper = cycle.reread(twin.keeper)[1]
         before = next((p for p in snapshot.pulls if p.number == twin.keeper), None)
+        snapshot, keeper = cycle.reread(twin.keeper)
         if keeper is None or before is None or keeper.head_oid != before.head_oid:
             return "keeper_moved"
-    elif not pull.evidence.empty:
-        return "not_empty"
+        both.append(keeper)
+    fresh = replace(snapshot, pulls=tuple(both))
+    if duplicates.find(cycle.policy, fresh, cycle.world.now()).get(pull.number) != twin:
+        return "not_proven"
     try:
         cycle.write(lambda: cycle.world.forge.close(pull.number), "close", pull.number)
     except UncertainError:

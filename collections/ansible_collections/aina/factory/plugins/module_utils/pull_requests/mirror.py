@@ -1,4 +1,4 @@
-"""What git knows of the heads: merges tried in memory, patches, reverts, the train's commits.
+"""What git knows of the heads: merges tried in memory, reverts, the train's commits.
 
 A bare copy of the base branch and of the heads under judgement. Nothing is checked
 out; a merge is tried by ``git merge-tree``, so a verdict costs no working tree.
@@ -34,6 +34,8 @@ _QUIET = {
 }
 _ZERO = "0" * 40
 _FORBIDDEN = re.compile(r"(error:|HTTP) 403\b")
+# So many updates of one head are followed back; an approval older than that is given anew.
+_UPDATES_COUNT = 20
 
 
 class MirrorError(Exception):
@@ -271,7 +273,7 @@ class Mirror:
         lease = f"--force-with-lease={reference}:{expected}"
         self._out("push", "--quiet", lease, self.url, f"{oid}:{reference}")
 
-    def evidence(self, base_oid: str, head_oid: str, window_days: int, *, patch: bool) -> Evidence:
+    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence:
         """Return what git says of ``head_oid`` against ``base_oid``."""
         behind = int(self._out("rev-list", "--count", f"{head_oid}..{base_oid}"))
         merged = self.merge(base_oid, head_oid)
@@ -284,20 +286,34 @@ class Mirror:
             behind,
             result_tree=merged.tree,
             empty=not changes,
-            patch_id=self._patch_id(base_oid, head_oid) if patch and changes else "",
             reverted_paths=self._reverted(base_oid, changes, window_days),
+            updated_from=self._updated_from(base_oid, head_oid),
         )
+
+    def _updated_from(self, base_oid: str, head_oid: str) -> tuple[str, ...]:
+        """Return the heads to which nothing but the base branch was added, the newest first.
+
+        Each step must be the merge that git itself makes of the two, to the last byte.
+        """
+        found: list[str] = []
+        commit = head_oid
+        while len(found) < _UPDATES_COUNT:
+            parents = self.parents(commit)
+            if len(parents) != 2 or not self._landed(parents[1], base_oid):
+                break
+            merged = self.merge(*parents)
+            if not merged.clean or merged.tree != self.tree(commit):
+                break
+            commit = parents[0]
+            found.append(commit)
+        return tuple(found)
+
+    def _landed(self, commit: str, base_oid: str) -> bool:
+        return self._git("merge-base", "--is-ancestor", commit, base_oid).returncode == 0
 
     def _changes(self, before: str, after: str) -> dict[bytes, str]:
         raw = self._out("diff-tree", "-r", "-z", "--no-renames", "--raw", before, after)
         return dict(_pairs(raw))
-
-    def _patch_id(self, base_oid: str, head_oid: str) -> str:
-        fork = self._out("merge-base", base_oid, head_oid).decode().strip()
-        patch = self._out(
-            "diff-tree", "-p", "-r", "--no-renames", "--full-index", "--binary", fork, head_oid
-        )
-        return self._out("patch-id", "--stable", stdin=patch).decode().split(" ")[0].strip()
 
     def _reverted(
         self, base_oid: str, changes: Mapping[bytes, str], window_days: int

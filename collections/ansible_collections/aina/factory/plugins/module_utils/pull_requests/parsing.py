@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.checks import ACTIONS
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
     Branch,
     Check,
@@ -15,6 +17,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
     Labelling,
     Mergeable,
     PullRequest,
+    Review,
 )
 
 _CONCLUSIONS = {
@@ -28,6 +31,8 @@ _CONCLUSIONS = {
     "STARTUP_FAILURE": CheckState.FAILURE,
     "STALE": CheckState.FAILURE,
 }
+# Who belongs to the project, as GitHub sees it.
+_MEMBERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 _RUNNING = frozenset({"REQUESTED", "QUEUED", "IN_PROGRESS", "WAITING", "PENDING"})
 _STATUSES = {
     "SUCCESS": CheckState.SUCCESS,
@@ -47,7 +52,11 @@ def check(node: Mapping[str, Any]) -> Check:
     """Read one check run or commit status."""
     if node["__typename"] == "StatusContext":
         state = _STATUSES.get(node["state"], CheckState.UNKNOWN)
-        return Check(node["context"], state, "status", moment(node["createdAt"]))
+        creator = node["creator"] or {"login": "", "__typename": ""}
+        app = creator["login"].casefold() if creator["__typename"] == "Bot" else ""
+        # Actions reports runs; a status in its name is written with any job's own token.
+        app = "" if app.removesuffix("[bot]") == ACTIONS else app.removesuffix("[bot]")
+        return Check(node["context"], state, "status", moment(node["createdAt"]), app)
     if node["__typename"] != "CheckRun":
         return Check(str(node["__typename"]), CheckState.UNKNOWN)
     if node["status"] in _RUNNING:
@@ -57,9 +66,10 @@ def check(node: Mapping[str, Any]) -> Check:
     else:
         state = CheckState.UNKNOWN
     suite = node["checkSuite"]
-    app = (suite.get("app") or {}).get("slug", "")
+    app = suite.get("app") or {"slug": "", "databaseId": None}
     workflow = ((suite.get("workflowRun") or {}).get("workflow") or {}).get("name", "")
-    return Check(node["name"], state, f"{app}/{workflow}", moment(node["startedAt"]))
+    source, began = f"{app['slug']}/{workflow}", moment(node["startedAt"])
+    return Check(node["name"], state, source, began, app["slug"], app["databaseId"] or 0)
 
 
 def checks(rollup: Mapping[str, Any] | None) -> Checks:
@@ -74,7 +84,7 @@ def checks(rollup: Mapping[str, Any] | None) -> Checks:
 def thin(node: Mapping[str, Any]) -> PullRequest:
     """Read what the list tells of a pull request."""
     labels = node["labels"] or {"nodes": [], "totalCount": 0}
-    names = frozenset(label["name"] for label in labels["nodes"] if label)
+    names = frozenset(label["name"].casefold() for label in labels["nodes"] if label)
     author = node["author"] or {"login": "ghost", "__typename": "User"}
     known = {item.value for item in Mergeable}
     value = node["mergeable"]
@@ -109,7 +119,7 @@ def detail(node: Mapping[str, Any]) -> Detail:
     rollup = node["checked"]
     files = node["files"] or {"nodes": [], "totalCount": -1}
     threads = node.get("reviewThreads") or {"nodes": [], "totalCount": 0}
-    reviews = node.get("latestOpinionatedReviews") or {"nodes": [], "totalCount": 0}
+    reviews = node["latestOpinionatedReviews"] or {"nodes": [], "totalCount": -1}
     issues = node.get("closingIssuesReferences") or {"nodes": [], "totalCount": 0}
     commit = (rollup or {}).get("commit") or {}
     found = checks(rollup)
@@ -124,23 +134,58 @@ def detail(node: Mapping[str, Any]) -> Detail:
         ),
         unresolved_threads=sum(not item["isResolved"] for item in threads["nodes"]),
         threads_complete=len(threads["nodes"]) == threads["totalCount"],
-        approvals=sum(item["state"] == "APPROVED" for item in reviews["nodes"]),
-        approvals_complete=len(reviews["nodes"]) == reviews["totalCount"],
+        reviews=tuple(_review(item) for item in reviews["nodes"]),
+        reviews_complete=len(reviews["nodes"]) == reviews["totalCount"],
         head_committed_at=moment(commit.get("committedDate")),
+        labellings=labellings(node["timelineItems"]["nodes"]),
+        head_repository=(node["headRepository"] or {}).get("nameWithOwner", ""),
     )
 
 
-def labelling(node: Mapping[str, Any], label: str) -> Labelling:
-    """Read who put ``label`` on last; nobody when the timeline does not tell."""
-    actors = [
-        item["actor"]
-        for item in node["timelineItems"]["nodes"]
-        if item and item["__typename"] == "LabeledEvent" and item["label"]["name"] == label
-    ]
-    actor = actors[-1] if actors else None
-    if actor is None:
-        return Labelling()
-    return Labelling(actor["login"], by_person=actor["__typename"] == "User")
+def _actor(node: Mapping[str, Any] | None) -> tuple[str, bool]:
+    found = node or {"login": "", "__typename": ""}
+    return found["login"], found["__typename"] == "User"
+
+
+def _review(node: Mapping[str, Any]) -> Review:
+    author, by_person = _actor(node["author"])
+    return Review(
+        author,
+        by_person,
+        state=node["state"],
+        head_oid=(node["commit"] or {}).get("oid", ""),
+        may_push=bool(node["authorCanPushToRepository"]),
+        is_member=node["authorAssociation"] in _MEMBERS,
+    )
+
+
+def labellings(nodes: Sequence[Mapping[str, Any] | None]) -> dict[str, Labelling]:
+    """Read what was done last with each label; the timeline is oldest first."""
+    found: dict[str, Labelling] = {}
+    for node in nodes:
+        if node:
+            actor, by_person = _actor(node["actor"])
+            removed = node["__typename"] != "LabeledEvent"
+            name, at = node["label"]["name"].casefold(), moment(node["createdAt"])
+            before = replace(found[name], before=None) if removed and name in found else None
+            found[name] = Labelling(actor, by_person, at, removed, before=before)
+    return found
+
+
+def head_at(activities: Sequence[Mapping[str, Any]], head_oid: str, at: float) -> str:
+    """Return on which commit a branch stood ``at`` a time, "" when that cannot be told.
+
+    ``activities`` are the branch's newest, the newest first, by the server's clock in whole
+    seconds: a commit's own date is whatever its author wrote. They must lead to the present
+    head; and of what happened in the same second nobody knows the order.
+    """
+    if not activities or activities[0]["after"] != head_oid:
+        return ""
+    moments = [int(moment(item["timestamp"])) for item in activities]
+    if int(at) in moments:
+        return ""
+    before = (item for item, when in zip(activities, moments, strict=True) if when < int(at))
+    return str(next(before, {"after": ""})["after"])
 
 
 def branch(node: Mapping[str, Any]) -> Branch:
@@ -149,12 +194,16 @@ def branch(node: Mapping[str, Any]) -> Branch:
     required = set(classic.get("requiredStatusCheckContexts") or [])
     approvals = int(classic.get("requiredApprovingReviewCount") or 0)
     resolution = bool(classic.get("requiresConversationResolution"))
-    strict = False
+    strict, bound = False, set()
     rules = node["rules"] or {"nodes": [], "totalCount": 0}
     for rule in rules["nodes"]:
         parameters = rule["parameters"] or {}
         if rule["type"] == "REQUIRED_STATUS_CHECKS":
-            required |= {item["context"] for item in parameters["requiredStatusChecks"]}
+            listed = parameters["requiredStatusChecks"]
+            required |= {item["context"] for item in listed}
+            bound |= {
+                (item["context"], item["integrationId"]) for item in listed if item["integrationId"]
+            }
             strict = strict or parameters["strictRequiredStatusChecksPolicy"]
         elif rule["type"] == "PULL_REQUEST":
             approvals = max(approvals, parameters["requiredApprovingReviewCount"])
@@ -164,8 +213,16 @@ def branch(node: Mapping[str, Any]) -> Branch:
         oid=node["target"]["oid"],
         checks=checks(node["target"].get("statusCheckRollup")),
         required_checks=tuple(sorted(required)),
+        check_apps=tuple(sorted(bound)),
         required_approvals=approvals,
         conversation_resolution=resolution,
         strict=strict,
         rules_known=len(rules["nodes"]) == rules["totalCount"],
     )
+
+
+def classic_apps(answer: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """Read the apps to which classic protection binds its checks; none and -1 are any app."""
+    wanted = answer["protection"]["required_status_checks"] or {}
+    rows = [(item["context"], item["app_id"] or 0) for item in wanted.get("checks") or ()]
+    return tuple(sorted((context, app_id) for context, app_id in rows if app_id > 0))

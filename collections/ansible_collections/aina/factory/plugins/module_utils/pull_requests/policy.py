@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -81,11 +82,16 @@ class Train:
 
 @dataclass(frozen=True)
 class Policy:
-    """One project's merge policy. Times are seconds, sizes are counts."""
+    """One project's merge policy. Times are seconds, sizes are counts.
+
+    Labels are in small letters, as in a snapshot: to GitHub "Hold" and "hold" are one label.
+    """
 
     mode: str = "fast"
     method: str = "squash"
     required_checks: tuple[str, ...] = ()
+    # Check and slug of the app from which it counts, "*" for any.
+    check_apps: tuple[tuple[str, str], ...] = ()
     allow_no_checks: bool = False
     neutral_passes: bool = True
     skipped_passes: bool = True
@@ -120,6 +126,11 @@ class Policy:
     train: Train = Train()
     conflict_lane: ConflictLane = ConflictLane()
 
+    @property
+    def exception_labels(self) -> frozenset[str]:
+        """The labels that let something pass: each is a person's word about one head."""
+        return frozenset({self.guarded_label, self.revert_label, *self.repair_labels})
+
     def digest(self) -> str:
         """Return a short stable name of this very policy, for the audit log."""
         text = json.dumps(asdict(self), sort_keys=True, default=str)
@@ -138,13 +149,21 @@ class Policy:
         def names(key: str, standard: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(section.strings(key, list(standard)))
 
+        def labels(key: str, standard: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name.casefold() for name in names(key, standard))
+
+        def label(key: str, standard: str) -> str:
+            return section.text(key, standard).casefold()
+
         def minutes(key: str, seconds: float) -> float:
             return float(section.number(key, seconds / 60, minimum=0)) * 60
 
+        required_checks, check_apps = _required_checks(section)
         policy = Policy(
             mode=section.text("mode", default.mode, choices=MODES),
             method=section.text("method", default.method, choices=METHODS),
-            required_checks=names("required_checks", ()),
+            required_checks=required_checks,
+            check_apps=check_apps,
             allow_no_checks=section.boolean("allow_no_checks", False),
             neutral_passes=section.boolean("neutral_passes", True),
             skipped_passes=section.boolean("skipped_passes", True),
@@ -155,14 +174,14 @@ class Policy:
                 "check_finish_deadline_minutes", default.check_finish_deadline_seconds
             ),
             settle_seconds=float(section.number("settle_seconds", 0, minimum=0)),
-            hold_labels=names("hold_labels", default.hold_labels),
+            hold_labels=labels("hold_labels", default.hold_labels),
             hold_issue_label=section.text("hold_issue_label", default.hold_issue_label),
-            priority_labels=names("priority_labels", ()),
-            repair_labels=names("repair_labels", default.repair_labels),
-            conflict_label=section.text("conflict_label", default.conflict_label),
+            priority_labels=labels("priority_labels", ()),
+            repair_labels=labels("repair_labels", default.repair_labels),
+            conflict_label=label("conflict_label", default.conflict_label),
             guarded_paths=names("guarded_paths", default.guarded_paths),
-            guarded_label=section.text("guarded_label", default.guarded_label),
-            revert_label=section.text("revert_label", default.revert_label),
+            guarded_label=label("guarded_label", default.guarded_label),
+            revert_label=label("revert_label", default.revert_label),
             stale_revert_guard=section.boolean("stale_revert_guard", True),
             stale_revert_window_days=section.integer("stale_revert_window_days", 14, minimum=1),
             forks_allowed=section.boolean("forks_allowed", False),
@@ -189,12 +208,42 @@ class Policy:
         return policy
 
 
+def lists(accounts: Iterable[str], login: str, *, is_bot: bool) -> bool:
+    """Whether an account is among those, as GitHub compares logins: letter case does not count.
+
+    An app's account may be written with or without its "[bot]"; a person's never has one.
+    """
+    name = login.casefold()
+    plain = name.removesuffix("[bot]")
+    names = {plain, f"{plain}[bot]"} if is_bot else {name}
+    return any(account.casefold() in names for account in accounts)
+
+
+def _required_checks(section: Section) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Read the names, and the apps to which some are bound: ``ci`` or ``{name: ci, app: slug}``."""
+    given = section.value("required_checks", [])
+    rule = "be a list of names and of mappings with name and app"
+    if not isinstance(given, list | tuple):
+        raise section.error("required_checks", given, rule)
+    names, apps = [], []
+    for item in given:
+        bound = dict(item) if isinstance(item, Mapping) else {"name": item}
+        name, app = bound.pop("name", None), bound.pop("app", None)
+        known = isinstance(name, str) and (app is None or (isinstance(app, str) and app))
+        if bound or not name or not known:
+            raise section.error("required_checks", item, rule)
+        names.append(name)
+        if app is not None:
+            apps.append((name, app.casefold().removesuffix("[bot]")))
+    return tuple(dict.fromkeys(names)), tuple(dict.fromkeys(apps))
+
+
 def _duplicates(section: Section) -> Duplicates:
     duplicates = Duplicates(
         action=section.text("action", "off", choices=("off", "label", "close")),
         same_issue=section.boolean("same_issue", False),
         grace_seconds=float(section.number("grace_hours", 24, minimum=0)) * 3600,
-        label=section.text("label", "duplicate"),
+        label=section.text("label", "duplicate").casefold(),
         agents=tuple(section.strings("agents", [])),
         max_closes_per_cycle=section.integer("max_closes_per_cycle", 2, minimum=0),
     )

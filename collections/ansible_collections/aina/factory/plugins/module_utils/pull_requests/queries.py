@@ -9,9 +9,9 @@ _CONTEXTS = """
     __typename
     ... on CheckRun {
       name status conclusion startedAt
-      checkSuite { app { slug } workflowRun { workflow { name } } }
+      checkSuite { app { slug databaseId } workflowRun { workflow { name } } }
     }
-    ... on StatusContext { context state createdAt }
+    ... on StatusContext { context state createdAt creator { login __typename } }
   }
 """
 
@@ -37,8 +37,20 @@ fragment full on PullRequest {{
   }}
   files(first: 100) {{ totalCount nodes {{ path }} }}
   reviewThreads(first: 100) @include(if: $threads) {{ totalCount nodes {{ isResolved }} }}
-  latestOpinionatedReviews(first: 50, writersOnly: true) @include(if: $reviews) {{
-    totalCount nodes {{ state }}
+  headRepository {{ nameWithOwner }}
+  latestOpinionatedReviews(first: 100) {{
+    totalCount
+    nodes {{
+      state author {{ login __typename }} commit {{ oid }}
+      authorCanPushToRepository authorAssociation
+    }}
+  }}
+  timelineItems(last: 100, itemTypes: [LABELED_EVENT, UNLABELED_EVENT]) {{
+    nodes {{
+      __typename
+      ... on LabeledEvent {{ createdAt label {{ name }} actor {{ login __typename }} }}
+      ... on UnlabeledEvent {{ createdAt label {{ name }} actor {{ login __typename }} }}
+    }}
   }}
   closingIssuesReferences(first: 5) @include(if: $issues) {{
     totalCount nodes {{ number repository {{ nameWithOwner }} }}
@@ -63,7 +75,7 @@ fragment branch on Ref {{
       parameters {{
         __typename
         ... on RequiredStatusChecksParameters {{
-          strictRequiredStatusChecksPolicy requiredStatusChecks {{ context }}
+          strictRequiredStatusChecksPolicy requiredStatusChecks {{ context integrationId }}
         }}
         ... on PullRequestParameters {{
           requiredApprovingReviewCount requiredReviewThreadResolution
@@ -97,7 +109,7 @@ query List($owner: String!, $name: String!, $branch: String!, $hold: [String!],
 """
 
 FULL = f"""
-query Full($ids: [ID!]!, $threads: Boolean!, $reviews: Boolean!, $issues: Boolean!) {{
+query Full($ids: [ID!]!, $threads: Boolean!, $issues: Boolean!) {{
   rateLimit {{ cost remaining resetAt }}
   nodes(ids: $ids) {{ ... on PullRequest {{ ...full }} }}
 }}
@@ -114,24 +126,6 @@ query MoreContexts($id: ID!, $after: String!) {{
     }}
   }}
 }}
-"""
-
-# Asked only for those that carry the label in question.
-LABELLINGS = """
-query Labellings($ids: [ID!]!) {
-  rateLimit { cost remaining resetAt }
-  nodes(ids: $ids) {
-    ... on PullRequest {
-      number
-      timelineItems(last: 100, itemTypes: [LABELED_EVENT, UNLABELED_EVENT]) {
-        nodes {
-          __typename
-          ... on LabeledEvent { label { name } actor { login __typename } }
-        }
-      }
-    }
-  }
-}
 """
 
 FATE = """
@@ -190,7 +184,7 @@ def reread(count: int) -> str:
     )
     return f"""
 query Reread($owner: String!, $name: String!, $branch: String!, $threads: Boolean!,
-             $reviews: Boolean!, $issues: Boolean!, {numbers}) {{
+             $issues: Boolean!, {numbers}) {{
   rateLimit {{ cost remaining resetAt }}
   repository(owner: $owner, name: $name) {{
     ref(qualifiedName: $branch) {{ ...branch }}

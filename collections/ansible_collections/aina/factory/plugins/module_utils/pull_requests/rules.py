@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ansible_collections.aina.factory.plugins.module_utils.guarded import matches
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import checks
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import authority, checks
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy, lists
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
     Owner,
     Verdict,
@@ -15,7 +15,6 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons
     wait,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Labelling,
     Mergeable,
     PullRequest,
     Snapshot,
@@ -32,7 +31,7 @@ LASTING = frozenset(
     {
         *("check_failed", "check_never_reported", "check_overdue", "check_needs_action"),
         *("check_unreadable", "no_required_checks", "guarded_path", "review_required"),
-        *("unresolved_conversations", "reverts_landed_work", "empty"),
+        *("unresolved_conversations", "reverts_landed_work", "empty", "changes_requested"),
     }
 )
 
@@ -76,14 +75,16 @@ def declared(policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float
         return skip("draft", "marked as a draft", Owner.AUTHOR)
     if _WIP.match(pull.title):
         return skip("work_in_progress", "the title says so", Owner.AUTHOR)
-    held = sorted(pull.labels & set(policy.hold_labels))
+    held = authority.hold(policy, pull)
     if held:
-        return skip("hold_label", f"label {held[0]}", Owner.ADMIN)
+        lifted = "" if held in pull.labels else ", which a person put on and no person took off"
+        return skip("hold_label", f"label {held}{lifted}", Owner.ADMIN)
     if pull.is_fork and not policy.forks_allowed:
         return skip("fork", "comes from a fork; forks_allowed is false", Owner.ADMIN)
-    if pull.author in policy.authors_denied:
+    if lists(policy.authors_denied, pull.author, is_bot=pull.author_is_bot):
         return skip("author", f"{pull.author} is in authors_denied", Owner.ADMIN)
-    if policy.authors_allowed and pull.author not in policy.authors_allowed:
+    allowed = policy.authors_allowed
+    if allowed and not lists(allowed, pull.author, is_bot=pull.author_is_bot):
         return skip("author", f"{pull.author} is not in authors_allowed", Owner.ADMIN)
     return None
 
@@ -109,18 +110,22 @@ def conflict(
 
 def review(policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float) -> Verdict | None:
     """Reviews that the branch rules or the policy ask for."""
-    if pull.review_decision == "CHANGES_REQUESTED":
-        return wait("changes_requested", "a reviewer asked for changes", Owner.AUTHOR)
+    # GitHub gives no decision where no rule asks for reviews; an objection stands all the same.
+    if pull.review_decision == "CHANGES_REQUESTED" or authority.objector(pull):
+        asking = authority.objector(pull) or "a reviewer"
+        return wait("changes_requested", f"{asking} asked for changes", Owner.AUTHOR)
     if pull.review_decision == "REVIEW_REQUIRED":
         return wait("review_required", "the branch rules ask for a review", Owner.REVIEWER)
     needed = max(policy.required_approvals, snapshot.branch.required_approvals)
     detail = pull.detail
     if detail is None:
         return None
-    if needed and not detail.approvals_complete:
+    if not detail.reviews_complete:
         return wait("data_incomplete", "not all reviews could be read", Owner.MARSHAL)
-    if detail.approvals < needed:
-        return wait("review_required", f"{detail.approvals} of {needed} approvals", Owner.REVIEWER)
+    approvals = authority.approvals(policy, pull)
+    if approvals < needed:
+        words = f"{approvals} of {needed} other persons approved this very head"
+        return wait("review_required", words, Owner.REVIEWER)
     if snapshot.branch.conversation_resolution and not detail.threads_complete:
         return wait("data_incomplete", "not all conversations could be read", Owner.MARSHAL)
     if snapshot.branch.conversation_resolution and detail.unresolved_threads:
@@ -147,17 +152,16 @@ def examined(_policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float
 
 def guarded(policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float) -> Verdict | None:
     """Changes of guarded paths need a label that a person put on, not the author and no agent."""
-    if not touches_guarded(policy, pull) or pull.detail is None or _approved(policy, pull):
+    label = policy.guarded_label
+    if not touches_guarded(policy, pull) or authority.exempted(policy, pull, label):
+        return None
+    if pull.detail is None:
         return None
     touched = [path for path in pull.detail.paths if matches(policy.guarded_paths, path)]
     if not touched:
         return wait("data_incomplete", "not all changed paths could be read", Owner.MARSHAL)
     named = ", ".join(touched[:5])
-    label = policy.guarded_label
-    if label not in pull.labels:
-        return wait("guarded_path", f"{named}: needs label {label}", Owner.REVIEWER)
-    giver = pull.detail.guarded_by.actor or "nobody known"
-    detail = f"{named}: {label} was given by {giver}, not by another person"
+    detail = f"{named}: {authority.doubt(policy, pull, label)}"
     return wait("guarded_path", detail, Owner.REVIEWER)
 
 
@@ -168,15 +172,6 @@ def touches_guarded(policy: Policy, pull: PullRequest) -> bool:
         return False
     return not detail.paths_complete or any(
         matches(policy.guarded_paths, path) for path in detail.paths
-    )
-
-
-def _approved(policy: Policy, pull: PullRequest) -> bool:
-    giver = pull.detail.guarded_by if pull.detail is not None else Labelling()
-    return (
-        policy.guarded_label in pull.labels
-        and giver.by_person
-        and giver.actor not in ("", pull.author, *policy.duplicates.agents)
     )
 
 
@@ -192,9 +187,12 @@ def git_evidence(
     if evidence.head_oid != pull.head_oid or evidence.base_oid != snapshot.branch.oid:
         return wait("evidence_missing", "head or base moved while reading", Owner.MARSHAL)
     reverted = evidence.reverted_paths
-    if policy.stale_revert_guard and reverted and policy.revert_label not in pull.labels:
+    label = policy.revert_label
+    if policy.stale_revert_guard and reverted and not authority.exempted(policy, pull, label):
         more = f" and {len(reverted) - 10} more" if len(reverted) > 10 else ""
-        return wait("reverts_landed_work", ", ".join(reverted[:10]) + more, Owner.AUTHOR)
+        given = f": {authority.doubt(policy, pull, label)}" if label in pull.labels else ""
+        named = ", ".join(reverted[:10]) + more + given
+        return wait("reverts_landed_work", named, Owner.AUTHOR)
     if evidence.empty:
         return wait("empty", "landing it would change nothing", Owner.AUTHOR)
     return None
@@ -208,7 +206,7 @@ def green(policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> 
     if not snapshot.branch.rules_known:
         return wait("data_incomplete", "the branch rules could not be read", Owner.ADMIN)
     since = max(pull.created_at, detail.head_committed_at)
-    required = checks.required_names(policy, snapshot.branch)
+    required = checks.required(policy, snapshot.branch)
     problem = checks.judge(policy, required, detail.checks, since, now)
     if problem is not None:
         return problem
@@ -251,8 +249,12 @@ def own_verdict(
     policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float
 ) -> Verdict | None:
     """Return the first rule's objection, or None when the pull request is ready by itself."""
-    for rule in OWN_RULES:
-        verdict = rule(policy, snapshot, pull, now)
-        if verdict is not None:
-            return verdict
-    return None
+    return next(objections(policy, snapshot, pull, now), None)
+
+
+def objections(
+    policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float
+) -> Iterator[Verdict]:
+    """Return what each rule has against this one, in their order."""
+    found = (rule(policy, snapshot, pull, now) for rule in OWN_RULES)
+    return (verdict for verdict in found if verdict is not None)

@@ -30,12 +30,17 @@ class Mergeable(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One check run or commit status. Times are seconds since the epoch, 0 when absent."""
+    """One check run or commit status. Times are seconds since the epoch, 0 when absent.
+
+    ``app`` is the slug of the app that reported it, empty for a person's token.
+    """
 
     name: str
     state: CheckState
     source: str = ""
     started_at: float = 0.0
+    app: str = ""
+    app_id: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,30 @@ class Checks:
 
 @dataclass(frozen=True)
 class Labelling:
-    """Who put a label on; ``actor`` is empty when nobody can say."""
+    """Who put a label on or took it off last; ``actor`` is empty when nobody can say.
+
+    ``head_oid`` is the head that stood at that time, empty when that cannot be told;
+    ``before`` is who had put on what was taken off.
+    """
 
     actor: str = ""
     by_person: bool = False
+    at: float = 0.0
+    removed: bool = False
+    head_oid: str = ""
+    before: Labelling | None = None
+
+
+@dataclass(frozen=True)
+class Review:
+    """The newest yes or no of one reviewer, and which head it was said of."""
+
+    author: str
+    by_person: bool
+    state: str
+    head_oid: str
+    may_push: bool = False
+    is_member: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,11 +89,12 @@ class Detail:
     closing_issues: tuple[str, ...] = ()
     unresolved_threads: int = 0
     threads_complete: bool = True
-    approvals: int = 0
-    approvals_complete: bool = True
+    reviews: tuple[Review, ...] = ()
+    reviews_complete: bool = True
     head_committed_at: float = 0.0
-    # Who gave the guarded label; looked up only where it matters.
-    guarded_by: Labelling = Labelling()
+    # By label; which head stood then is looked up only for those that make an exception.
+    labellings: Mapping[str, Labelling] = field(default_factory=dict)
+    head_repository: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,8 +108,9 @@ class Evidence:
     clean: bool = True
     result_tree: str = ""
     empty: bool = False
-    patch_id: str = ""
     reverted_paths: tuple[str, ...] = ()
+    # Earlier heads into which only the base branch was merged since, by git itself.
+    updated_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +158,8 @@ class Branch:
     oid: str
     checks: Checks = Checks()
     required_checks: tuple[str, ...] = ()
+    # Check and number of the app from which the rules let it count.
+    check_apps: tuple[tuple[str, int], ...] = ()
     required_approvals: int = 0
     conversation_resolution: bool = False
     strict: bool = False

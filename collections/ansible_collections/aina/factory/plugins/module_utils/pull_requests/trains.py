@@ -45,7 +45,7 @@ def next_step(
     if run.base_oid != branch.oid or not set(run.members) <= set(ready):
         # What is under test is no longer what would land.
         return _start(policy, ready, replace(memory, run=None), now)
-    required = checks.required_names(policy, branch)
+    required = checks.required(policy, branch)
     problem = checks.judge(policy, required, tip_checks, run.started_at, now)
     if problem is None:
         return Step("land", run.members, replace(memory, run=replace(run, landing=True)))

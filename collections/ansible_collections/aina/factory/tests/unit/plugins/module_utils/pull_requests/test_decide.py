@@ -29,9 +29,21 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
 )
 
 NOW = 1_700_000_000.0
+
+
+def ci(
+    state: CheckState,
+    started_at: float = NOW - 100,
+    source: str = "a",
+    app: str = "github-actions",
+    app_id: int = 15368,
+) -> Check:
+    return Check("ci", state, source, started_at, app, app_id)
+
+
 POLICY = Policy(required_checks=("ci",), duplicates=Duplicates(agents=("helper",)))
 GREEN = Detail(
-    Checks((Check("ci", CheckState.SUCCESS, "a", NOW - 100),)),
+    Checks((ci(CheckState.SUCCESS),)),
     ("src/a",),
     head_committed_at=NOW - 200,
 )
@@ -56,7 +68,7 @@ PULL = PullRequest(
     detail=GREEN,
     evidence=EVIDENCE,
 )
-BRANCH = Branch("main", "base", Checks((Check("ci", CheckState.SUCCESS, "a", NOW - 50),)))
+BRANCH = Branch("main", "base", Checks((ci(CheckState.SUCCESS, NOW - 50),)))
 # Green as far as it could be read.
 CUT = replace(BRANCH, checks=replace(BRANCH.checks, complete=False))
 SNAPSHOT = Snapshot("o/r", BRANCH, (PULL,))
@@ -66,14 +78,15 @@ def checked(*checks: Check, complete: bool = True) -> dict[str, Any]:
     return {"detail": replace(GREEN, checks=Checks(checks, complete))}
 
 
-def ci(state: CheckState, started_at: float = NOW - 100, source: str = "a") -> Check:
-    return Check("ci", state, source, started_at)
+def word(label: str, actor: str, head_oid: str = "head", by_person: bool = True) -> dict[str, Any]:
+    """Return who gave which label when which head stood."""
+    given = {label: Labelling(actor, by_person, NOW - 50, head_oid=head_oid)}
+    return {"labels": frozenset({label}), "detail": replace(GREEN, labellings=given)}
 
 
-def labelled(actor: str, by_person: bool) -> dict[str, Any]:
-    paths = (".github/workflows/ci.yml",)
-    detail = replace(GREEN, paths=paths, guarded_by=Labelling(actor, by_person))
-    return {"detail": detail, "labels": frozenset({"approved-by-human"})}
+def labelled(actor: str, by_person: bool, head_oid: str = "head") -> dict[str, Any]:
+    given = word("approved-by-human", actor, head_oid, by_person)
+    return {**given, "detail": replace(given["detail"], paths=(".github/workflows/ci.yml",))}
 
 
 OWN = [
@@ -109,6 +122,11 @@ OWN = [
     (labelled("ali", True), "merge", "green", "marshal"),
     (labelled("agent", True), "wait", "guarded_path", "reviewer"),
     (labelled("helper", True), "wait", "guarded_path", "reviewer"),
+    (labelled("Helper", True), "wait", "guarded_path", "reviewer"),
+    (labelled("Agent", True), "wait", "guarded_path", "reviewer"),
+    # What another head was given, or nobody knows which, is no word about this one.
+    (labelled("ali", True, head_oid="older"), "wait", "guarded_path", "reviewer"),
+    (labelled("ali", True, head_oid=""), "wait", "guarded_path", "reviewer"),
     (labelled("fixer[bot]", False), "wait", "guarded_path", "reviewer"),
     (labelled("", False), "wait", "guarded_path", "reviewer"),
     ({**labelled("ali", True), "labels": frozenset()}, "wait", "guarded_path", "reviewer"),
@@ -214,7 +232,16 @@ REPOSITORY = [
     ({}, {"freezes": (Freeze("release", start=NOW - 1, end=NOW + 1),)}, "freeze"),
     ({}, {"freezes": (Freeze("release", start=NOW, end=NOW),)}, "green"),
     ({}, {"authors_denied": ("agent",)}, "author"),
+    ({}, {"authors_denied": ("Agent",)}, "author"),
+    ({}, {"authors_denied": ("agent[bot]",)}, "green"),
+    (
+        {"pulls": (replace(PULL, author_is_bot=True),)},
+        {"authors_denied": ("agent[bot]",)},
+        "author",
+    ),
     ({}, {"authors_allowed": ("ali",)}, "author"),
+    ({}, {"authors_allowed": ("Agent",)}, "green"),
+    ({}, {"authors_allowed": ("agent[bot]",)}, "author"),
     ({}, {"settle_seconds": 1000.0}, "settling"),
     ({}, {"max_merges_per_cycle": 0}, "cap_reached"),
     ({"memory": Memory(refused={7: Refusal("head", "no", NOW + 1)})}, {}, "refused_by_github"),
@@ -249,7 +276,7 @@ def test_a_check_that_never_reports_is_named_after_its_deadline() -> None:
 
 
 def test_a_repair_lands_on_red_main_and_nothing_else() -> None:
-    repair = replace(PULL, number=8, labels=frozenset({"repair"}))
+    repair = replace(PULL, number=8, **word("repair", "ali"))
     red = replace(BRANCH, checks=Checks((ci(CheckState.FAILURE),)))
 
     plan = decide(POLICY, replace(SNAPSHOT, branch=red, pulls=(PULL, repair)), NOW)

@@ -96,7 +96,7 @@ def test_a_stale_tree_committed_on_new_main_names_what_it_would_undo(
     base = origin.commit("Add a file", added="new\n")
     head = origin.pull(1, base, touched="old\n", added=None, mine="x\n")
 
-    evidence = mirror(p1=head).evidence(base, head, 14, patch=False)
+    evidence = mirror(p1=head).evidence(base, head, 14)
 
     assert evidence.reverted_paths == ("added", "touched")
 
@@ -108,26 +108,39 @@ def test_an_honest_branch_from_old_main_reverts_nothing(
     base = origin.commit("Fix a bug", touched="fixed\n", added="new\n")
     head = origin.pull(1, old, kept="2\n")
 
-    evidence = mirror(p1=head).evidence(base, head, 14, patch=False)
+    evidence = mirror(p1=head).evidence(base, head, 14)
 
     assert evidence.reverted_paths == ()
     assert (evidence.clean, evidence.behind_count) == (True, 1)
 
 
-def test_the_same_change_on_other_parents_has_the_same_patch_id(
-    origin: Origin, mirror: Callable[..., Mirror]
+CODE = "def f(x):\n    if x:\n        y = 1\n    return y\n"
+LINES = "".join(f"{n % 3}\n" for n in range(30))
+
+
+@pytest.mark.parametrize(
+    ("before", "one", "other"),
+    [
+        # Inside the condition, and after it.
+        (CODE, CODE.replace("1\n", "1\n        z()\n"), CODE.replace("1\n", "1\n    z()\n")),
+        # The same line with the same neighbours, in another place.
+        (LINES, LINES[:24] + "new\n" + LINES[24:], LINES[:36] + "new\n" + LINES[36:]),
+        (LINES, LINES + "end\n", LINES + "end"),
+        (LINES, LINES + "end\n", LINES + "end \n"),
+        (LINES, LINES + "end\n", LINES + "end\r\n"),
+    ],
+)
+def test_only_what_leaves_the_same_bytes_has_the_same_result(
+    before: str, one: str, other: str, origin: Origin, mirror: Callable[..., Mirror]
 ) -> None:
-    old = origin.commit("Begin", a="1\n")
-    base = origin.commit("Other", b="1\n")
-    first = origin.pull(1, old, a="2\n")
-    second = origin.pull(2, base, a="2\n")
-    third = origin.pull(3, base, a="3\n")
-    found = mirror(p1=first, p2=second, p3=third)
+    old = origin.commit("Begin", a=before)
+    base = origin.commit("Something else", b="1\n")
+    heads = [origin.pull(1, old, a=one), origin.pull(2, base, a=one), origin.pull(3, base, a=other)]
+    found = mirror(p1=heads[0], p2=heads[1], p3=heads[2])
 
-    ids = [found.evidence(base, head, 14, patch=True).patch_id for head in (first, second, third)]
+    first, second, third = [found.evidence(base, head, 14).result_tree for head in heads]
 
-    assert ids[0] == ids[1] != ids[2]
-    assert ids[0]
+    assert first == second != third
 
 
 def test_a_change_that_landed_already_is_empty(
@@ -137,7 +150,7 @@ def test_a_change_that_landed_already_is_empty(
     base = origin.commit("Land it", a="2\n")
     head = origin.pull(1, old, a="2\n")
 
-    assert mirror(p1=head).evidence(base, head, 14, patch=True).empty
+    assert mirror(p1=head).evidence(base, head, 14).empty
 
 
 def test_a_conflict_names_its_paths_and_what_landed_there(
@@ -148,7 +161,7 @@ def test_a_conflict_names_its_paths_and_what_landed_there(
     head = origin.pull(1, old, a="3\n")
     found = mirror(p1=head)
 
-    evidence = found.evidence(base, head, 14, patch=False)
+    evidence = found.evidence(base, head, 14)
 
     assert (evidence.clean, evidence.conflict_paths) == (False, ("a",))
     assert found.last_change(base, head, ["a"]) == "Rewrite a (#5)"
@@ -283,3 +296,33 @@ def test_one_vanished_head_does_not_hide_the_others(
 def test_a_remote_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MirrorError, match="fetch"):
         Mirror(run, tmp_path / "m.git", str(tmp_path / "nothing")).refresh("main", "1" * 40, {})
+
+
+def test_a_head_is_an_update_only_if_nothing_but_the_base_was_merged_into_it(
+    origin: Origin, mirror: Callable[..., Mirror]
+) -> None:
+    old = origin.commit("Begin", a="1\n")
+    head = origin.pull(1, old, mine="x\n")
+    base = origin.commit("Land another", b="1\n")
+
+    def merge(first: str, second: str, **files: str) -> str:
+        origin.git("checkout", "--quiet", "--detach", first)
+        origin.git("merge", "--quiet", "--no-ff", "--no-commit", second)
+        oid = origin.commit("Merge", **files)
+        origin.git("checkout", "--quiet", "main")
+        return oid
+
+    honest = merge(head, base)
+    twice = merge(honest, origin.commit("Land a third", c="1\n"))
+    smuggling = merge(head, base, evil="x\n")
+    foreign = merge(head, origin.pull(2, base, evil="x\n"))
+    grown = origin.pull(3, honest, evil="x\n")
+    base = origin.git("rev-parse", "main")
+    heads = [honest, twice, smuggling, foreign, grown]
+    for number, oid in enumerate(heads, 1):
+        origin.git("update-ref", f"refs/pull/{number}/head", oid)
+    found = mirror(**{f"p{number}": oid for number, oid in enumerate(heads, 1)})
+
+    before = [found.evidence(base, oid, 14).updated_from for oid in heads]
+
+    assert before == [(head,), (honest, head), (), (), ()]

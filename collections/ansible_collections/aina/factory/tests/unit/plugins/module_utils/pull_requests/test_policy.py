@@ -96,6 +96,13 @@ def test_a_weekly_freeze_wraps_over_the_weekend(moment: str, frozen: bool) -> No
     assert window.covers(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()) is frozen
 
 
+def test_labels_are_kept_as_github_compares_them() -> None:
+    found = policy(hold_labels=["Hold"], guarded_label="OK", duplicates={"label": "Twin"})
+
+    assert (found.hold_labels, found.guarded_label) == (("hold",), "ok")
+    assert found.duplicates.label == "twin"
+
+
 def test_two_projects_of_one_repository_are_refused() -> None:
     projects = [{"name": name, "repository": "o/r"} for name in ("a", "b")]
 
