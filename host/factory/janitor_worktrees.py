@@ -13,8 +13,8 @@ from ansible_collections.aina.factory.plugins.module_utils.janitor.model import 
 )
 
 # One reap of all projects, told whether it is a dry run; returns the worktrees' verdicts as
-# ``factory reap --json`` prints them (path, verdict, reason, bytes, reaped).
-Reap = Callable[[bool], Sequence[Mapping[str, Any]]]
+# ``factory reap --json`` prints them (path, verdict, reason, bytes, reaped), and what failed.
+Reap = Callable[[bool], tuple[Sequence[Mapping[str, Any]], Sequence[str]]]
 
 
 @dataclass
@@ -24,10 +24,12 @@ class Worktrees:
     reap: Reap
     limits: Limits = field(default_factory=lambda: Limits(max_per_run=100_000, watermark=False))
     name: str = field(default="worktrees", init=False)
+    failures: Sequence[str] = field(default=(), init=False)
     _reaped: dict[str, Mapping[str, Any]] | None = field(default=None, init=False)
 
     def inventory(self) -> Sequence[Candidate]:
         """Ask the reaper for its verdicts; see ``Kind``."""
+        verdicts, self.failures = self.reap(True)
         return [
             Candidate(
                 kind=self.name,
@@ -37,13 +39,14 @@ class Worktrees:
                 held_by="" if item["verdict"] == "reap" else str(item["reason"]),
                 due=str(item["reason"]) if item["verdict"] == "reap" else "",
             )
-            for item in self.reap(True)
+            for item in verdicts
         ]
 
     def remove(self, candidate: Candidate) -> Removal:
         """Reap once, at the first call, and report per worktree; see ``Kind``."""
         if self._reaped is None:
-            self._reaped = {str(item["path"]): item for item in self.reap(False)}
+            verdicts, self.failures = self.reap(False)
+            self._reaped = {str(item["path"]): item for item in verdicts}
         item = self._reaped.get(candidate.target)
         if item is None or not item["reaped"]:
             return Removal(False, 0, str(item["reason"]) if item else "gone")

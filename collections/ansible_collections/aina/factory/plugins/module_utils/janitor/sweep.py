@@ -14,6 +14,7 @@ from ansible_collections.aina.factory.plugins.module_utils.janitor.model import 
     Decision,
     Disk,
     Kind,
+    KindError,
     SkipError,
     Watermarks,
 )
@@ -90,6 +91,9 @@ def sweep(
             ]
         else:
             _carry_out(kind, going, report, disk, watermarks, progress)
+        for failure in getattr(kind, "failures", ()):  # of a part: the rest was done
+            with _reporting(report):
+                raise KindError(failure)
     return reports
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
@@ -25,6 +26,10 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.model impor
     Policy,
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.trash import TREE_TRASH
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.trust import (
+    changeable_by_others,
+    read_file,
+)
 
 # Reason and detail of something that speaks against reaping.
 Obstacle = tuple[str, str]
@@ -54,6 +59,8 @@ _ACTIVITY_FILES = (
     "commondir",
     ".",
 )
+# What git can say at once, unless a file that it reads is none.
+_AT_ONCE_SECONDS = 60.0
 _LOCK_PID = re.compile(r"\bpid[\s=:]+(\d+)", re.IGNORECASE)
 
 
@@ -65,8 +72,23 @@ def common_directory(run: Run, repository: str) -> str:
 
     """
     git = Git(run, repository)
-    output = git.output("rev-parse", "--path-format=absolute", "--git-common-dir")
+    words = ("rev-parse", "--path-format=absolute", "--git-common-dir")
+    output = git.output(*words, timeout_seconds=_AT_ONCE_SECONDS)
     return os.path.realpath(os.fsdecode(output.removesuffix(b"\n")))
+
+
+def included_settings(run: Run, common_dir: str) -> list[str]:
+    """Return the files from which the repository's settings include others.
+
+    Raises:
+        GitError: git cannot read its settings.
+
+    """
+    pattern = r"^include(if\..*)?\.path$"
+    words = ("config", "--local", "--no-includes", "-z", "--get-regexp", pattern)
+    done = Git(run, common_dir).call(*words, timeout_seconds=_AT_ONCE_SECONDS)
+    paths = [setting.partition("\n")[2] for setting in fields(done.stdout)]
+    return [os.path.join(common_dir, os.path.expanduser(path)) for path in paths]  # noqa: PTH111, PTH118
 
 
 def listed(git: Git, common_dir: str) -> list[Listed]:
@@ -76,10 +98,11 @@ def listed(git: Git, common_dir: str) -> list[Listed]:
         GitError: git cannot list its worktrees.
 
     """
+    _refuse_what_never_ends(common_dir)
     admin_dirs = _admin_dirs(common_dir)
     result: list[Listed] = []
     entry: dict[str, str] = {}
-    output = git.output("worktree", "list", "--porcelain", "-z")
+    output = git.output("worktree", "list", "--porcelain", "-z", timeout_seconds=_AT_ONCE_SECONDS)
     for attribute in output.split(b"\0"):
         if attribute:
             name, _space, value = os.fsdecode(attribute).partition(" ")
@@ -101,6 +124,28 @@ def listed(git: Git, common_dir: str) -> list[Listed]:
     return result
 
 
+def _refuse_what_never_ends(common_dir: str) -> None:
+    """Git would wait for ever for what a pipe or a device says."""
+    directories = [common_dir]
+    for directory in directories:
+        with suppress(FileNotFoundError), os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if directory == common_dir and entry.name == "worktrees":
+                        admins = [item for item in os.scandir(entry.path) if item.is_dir()]
+                        directories += [item.path for item in admins]
+                elif not entry.is_file() and _never_ends(entry.path):
+                    raise GitError(f"{entry.path} is no plain file; look at it and remove it")
+
+
+def _never_ends(path: str) -> bool:
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+
+
 def _admin_dirs(common_dir: str) -> dict[str, str]:
     """Return worktree path -> git's own directory for it."""
     found: dict[str, str] = {}
@@ -111,7 +156,7 @@ def _admin_dirs(common_dir: str) -> dict[str, str]:
         return {}
     for name in names:
         try:
-            gitdir = os.fsdecode(Path(parent, name, "gitdir").read_bytes()).removesuffix("\n")
+            gitdir = os.fsdecode(read_file(f"{parent}/{name}/gitdir")).removesuffix("\n")
         except OSError:
             continue
         if not gitdir.startswith("/"):  # worktree.useRelativePaths
@@ -131,11 +176,19 @@ def obstacles_of_form(item: Listed, others: Sequence[Listed], policy: Policy) ->
         return [("missing_directory", detail)]
     if not stat.S_ISDIR(status.st_mode):
         return [("not_a_directory", "a link or a file stands in its place")]
+    if found := _obstacle_to_root(item.path):
+        return found
     found = _gitfile_obstacles(item)
     found += _place_obstacles(item, others, policy, status)
     if item.lock_reason is not None:
         found.append(_lock_obstacle(item.lock_reason, policy))
     return [obstacle for obstacle in found if obstacle[0]]
+
+
+def _obstacle_to_root(path: str) -> list[Obstacle]:
+    """Root obeys no settings and renames nothing that others can put there."""
+    part = changeable_by_others(path) if os.geteuid() == 0 else None
+    return [] if part is None else [("others_can_change", f"others than root can change {part}")]
 
 
 def _gitfile_obstacles(item: Listed) -> list[Obstacle]:
@@ -145,7 +198,7 @@ def _gitfile_obstacles(item: Listed) -> list[Obstacle]:
         gitfile = Path(item.path, ".git")
         if not stat.S_ISREG(gitfile.lstat().st_mode):
             return [("broken_gitfile", ".git is not a regular file")]
-        target = os.fsdecode(gitfile.read_bytes()).removesuffix("\n").removeprefix("gitdir: ")
+        target = os.fsdecode(read_file(gitfile)).removesuffix("\n").removeprefix("gitdir: ")
     except OSError as error:
         return [("broken_gitfile", f".git: {error.strerror}")]
     if os.path.realpath(os.path.join(item.path, target)) != os.path.realpath(item.admin_dir):  # noqa: PTH118
@@ -202,7 +255,7 @@ def _is_attached(module_dir: Path) -> bool:
     if not (module_dir / "objects").is_dir():
         return True  # some other file called HEAD, such as a log
     try:
-        config = (module_dir / "config").read_text(errors="surrogateescape")
+        config = os.fsdecode(read_file(module_dir / "config"))
     except OSError:
         return False
     found = re.search(r"^\s*worktree = (.+)$", config, re.MULTILINE)
@@ -222,8 +275,8 @@ def private_commits(git: Git, item: Listed) -> list[str]:
         return output.decode().split()
     found = []
     for path in Path(item.admin_dir or "", "refs").rglob("*"):
-        if path.is_file():
-            found.append(path.read_text(encoding="ascii", errors="replace").strip())
+        if not path.is_dir():
+            found.append(read_file(path).decode("ascii", errors="replace").strip())
     return [oid for oid in found if re.fullmatch(r"[0-9a-f]{40,64}", oid)]
 
 
@@ -260,12 +313,22 @@ def obstacles_of_files(
     try:
         if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
             here.defuse()  # it can have settings that the repository does not show
-        found = list(_status_obstacles(here, item, policy, disposable))
+        found = _submodules_of_others(here, item)
+        if not found:
+            found = list(_status_obstacles(here, item, policy, disposable))
         if not found:
             found = list(_index_obstacles(here, item))
     except (GitError, OSError) as error:
         found = [("status_failed", str(error))]
     return found, frozenset(disposable)
+
+
+def _submodules_of_others(git: Git, item: Listed) -> list[Obstacle]:
+    """Git would take their settings without a look at their owner."""
+    if os.geteuid() != 0:
+        return []
+    paths = submodule_paths(git, item)
+    return [obstacle for path in paths for obstacle in _obstacle_to_root(f"{item.path}/{path}")]
 
 
 def _status_obstacles(
