@@ -9,12 +9,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils.worktrees import processes
 from factory import effects
 from factory.__main__ import main
 
@@ -28,6 +29,7 @@ class Server:
     def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.root = root
         self.capsys = capsys
+        self.projects: list[dict[str, str]] = []
         self.policy: dict[str, Any] = {
             "worktrees": False,
             "disk_path": str(root),
@@ -39,7 +41,8 @@ class Server:
     def write(self) -> str:
         file = self.root / "factory.json"
         locks = {"directory": str(self.root / "lock")}
-        file.write_text(json.dumps({"locks": locks, "janitor": self.policy}))
+        document = {"locks": locks, "janitor": self.policy, "projects": self.projects}
+        file.write_text(json.dumps({**document, "reap": {"grace_seconds": 0}}))
         return str(file)
 
     def run(self, *options: str) -> tuple[int, dict[str, Any]]:
@@ -148,6 +151,22 @@ def test_an_old_log_that_is_open_stays(
     assert log.exists()
     assert not (log.parent / "closed.log").exists()
     assert document["kinds"]["logs"]["kept"] == {"open": 1}
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/etc/passwd")])
+def test_what_stands_in_the_place_of_a_part_is_not_read(
+    plant: Callable[[Path], None], server: Server
+) -> None:
+    log = server.directory("ops") / "a.log"
+    log.write_bytes(b"x" * (2 << 20))
+    plant(log.with_name("a.log.1"))
+    server.policy["logs"] = {**LOGS, "roots": [str(log.parent)]}
+
+    code, _ = server.run()
+
+    assert code == 0
+    assert sorted(path.name for path in log.parent.iterdir()) == ["a.log", "a.log.1"]
+    assert log.with_name("a.log.1").read_bytes()[-1:] == b"x"
 
 
 def test_earlier_parts_are_compressed_and_counted(server: Server) -> None:
@@ -447,3 +466,39 @@ def test_a_store_waits_for_a_running_installation(server: Server, store: Path) -
 
     assert document["kinds"]["package_stores"]["kept"] == {"installation_running": 1}
     assert (store / "unused").exists()
+
+
+def git(*words: str | Path) -> None:
+    identity = {f"GIT_{role}_{part}": "x@example.com" for role in ("AUTHOR", "COMMITTER")
+                for part in ("NAME", "EMAIL")}  # fmt: skip
+    subprocess.run(["git", *words], env={**os.environ, **identity}, check=True, capture_output=True)
+
+
+def test_a_project_that_fails_stops_no_other(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "find", lambda *_: processes.Occupants())
+    origin, checkout = server.root / "origin.git", server.root / "checkout"
+    git("init", "-q", "--bare", "-b", "main", origin)
+    git("clone", "-q", origin, checkout)
+    git("-C", checkout, "checkout", "-q", "-B", "main")
+    git("-C", checkout, "commit", "-q", "--allow-empty", "-m", "Begin")
+    git("-C", checkout, "push", "-q", "origin", "main")
+    git("-C", checkout, "worktree", "add", "-q", "-b", "landed", server.root / "lanes/landed")
+    server.policy["worktrees"] = True
+    broken = server.directory("broken")
+    server.projects = [
+        {"name": "broken", "repository": "example/broken", "path": str(broken)},
+        {"name": "sound", "repository": "example/sound", "path": str(checkout)},
+    ]
+
+    foretold = server.run("--dry-run", "--only", "worktrees")
+    assert (server.root / "lanes/landed").exists()
+    real = server.run("--only", "worktrees")
+
+    for code, document in (foretold, real):
+        kind = document["kinds"]["worktrees"]
+        assert (code, kind["status"]) == (1, "failed")
+        assert str(broken) in kind["detail"]
+        assert [item["target"] for item in kind["items"]] == [str(server.root / "lanes/landed")]
+    assert not (server.root / "lanes/landed").exists()

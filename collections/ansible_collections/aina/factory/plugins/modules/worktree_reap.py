@@ -15,7 +15,7 @@ description:
   - Squash merges, rebases and cherry-picks count as landed by exact object ids, see RV(worktrees[].evidence).
   - A deleted worktree lies in a trash directory beside its place for O(trash_retention_seconds) and can be had back
     with C(factory reap --undo). Local branches are never deleted.
-  - Runs git as the owner of the repository.
+  - Works as the owner of the repository, also when it is called by root.
   - In check mode a repository that does not exist is a warning, since an earlier task may be about to make it.
 options:
   repository:
