@@ -5,7 +5,8 @@ The reasons to keep, weightiest first: ``main_worktree``, ``missing_directory``,
 ``paperclip_workspace``, ``contains_worktree``, ``locked``, ``locked_by_dead_process``,
 ``operation_in_progress``, ``git_lock_file``, ``submodule``, ``process_inside``,
 ``processes_unknown``, ``stash``, ``private_refs``, ``remote_unreachable``, ``unknown``,
-``not_landed``, ``status_failed``, ``head_moved``, ``uncommitted_changes``,
+``not_landed``, ``status_failed``, ``head_moved``, ``others_can_change``,
+``uncommitted_changes``,
 ``untracked_files``, ``ignored_files``, ``hidden_changes``, ``nested_repository``, ``mount_inside``, ``unreadable``,
 ``recently_active``, and after the plan ``changed_since_plan`` and ``failed``.
 

@@ -58,7 +58,7 @@ _DATA_BYTES = 3 << 30
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 # The rest of root's environment, tokens among it, is nothing for a program of the owner.
 _ENVIRONMENT = re.compile(
-    r"PATH|LANG|LC_.*|TZ|PYTHON.*|GIT_(?!.*(TOKEN|PASS)).*|SSL_CERT_(FILE|DIR)"
+    r"PATH|LANG|LC_.*|TZ|GIT_CONFIG_(NOSYSTEM|SYSTEM|GLOBAL)|GIT_SSL_CA.*|SSL_CERT_(FILE|DIR)"
     r"|(?i:https?_proxy|no_proxy|all_proxy)"
 )
 _OBJECT_ID = re.compile(r"[0-9a-f]{40,64}")

@@ -69,8 +69,8 @@ def changeable_by_others(path: str, clean: set[str] | None = None) -> str | None
             place = "" if target.startswith("/") else place
             steps = [*filter(None, target.split("/")), *steps]
             continue
-        others = stat.S_IWOTH | (0 if status.st_gid == 0 else stat.S_IWGRP)
-        shared = bool(status.st_mode & others)
+        # With an access list the group's bits tell of every user and group in it.
+        shared = bool(status.st_mode & (stat.S_IWOTH | stat.S_IWGRP))
         if shared and not (steps and status.st_mode & stat.S_ISVTX):
             return here
         if clean is not None and not shared:

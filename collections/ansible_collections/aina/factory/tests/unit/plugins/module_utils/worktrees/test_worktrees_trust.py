@@ -47,6 +47,10 @@ def writable_for_a_group(file: Path) -> None:
     file.parent.chmod(0o775)
 
 
+def writable_for_roots_group(file: Path) -> None:
+    file.parent.chmod(0o775)
+
+
 def sticky_for_all(file: Path) -> None:
     file.parent.chmod(0o1777)
 
@@ -88,6 +92,7 @@ CASES = [
     (directory_of_another, ""),
     (writable_for_all, "b/file"),
     (writable_for_a_group, "b"),
+    (writable_for_roots_group, "b"),
     (sticky_for_all, None),
     (gone_where_all_may_write, "b/file"),
     (links_into_the_own, None),
