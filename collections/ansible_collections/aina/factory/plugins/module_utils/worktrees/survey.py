@@ -132,9 +132,8 @@ def _refuse_what_never_ends(common_dir: str) -> None:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     if directory == common_dir and entry.name == "worktrees":
-                        admins = [item for item in os.scandir(entry.path) if item.is_dir()]
-                        directories += [item.path for item in admins]
-                elif not entry.is_file() and _never_ends(entry.path):
+                        directories += _directories(entry.path)
+                elif not entry.is_file(follow_symlinks=False) and _never_ends(entry.path):
                     raise GitError(f"{entry.path} is no plain file; look at it and remove it")
 
 
@@ -151,18 +150,22 @@ def _admin_dirs(common_dir: str) -> dict[str, str]:
     found: dict[str, str] = {}
     parent = f"{common_dir}/worktrees"
     try:
-        names = [entry.name for entry in os.scandir(parent) if entry.is_dir()]
+        directories = _directories(parent)
     except FileNotFoundError:
         return {}
-    for name in names:
+    for directory in directories:
         try:
-            gitdir = os.fsdecode(read_file(f"{parent}/{name}/gitdir")).removesuffix("\n")
+            gitdir = os.fsdecode(read_file(f"{directory}/gitdir")).removesuffix("\n")
         except OSError:
             continue
         if not gitdir.startswith("/"):  # worktree.useRelativePaths
-            gitdir = os.path.normpath(f"{parent}/{name}/{gitdir}")
-        found[gitdir.removesuffix("/.git")] = f"{parent}/{name}"
+            gitdir = os.path.normpath(f"{directory}/{gitdir}")
+        found[gitdir.removesuffix("/.git")] = directory
     return found
+
+
+def _directories(parent: str) -> list[str]:
+    return [entry.path for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)]
 
 
 def obstacles_of_form(item: Listed, others: Sequence[Listed], policy: Policy) -> list[Obstacle]:
