@@ -208,19 +208,21 @@ def _user(uid: int) -> str:
 
 def _refuse_what_others_change(repository: str, run: Run) -> None:
     """Git obeys its settings and Python follows names: as root only where both are root's."""
-    places = [os.path.abspath(repository)]  # noqa: PTH100 - links are looked at one by one
-    with suppress(GitError):  # it will be raised again, by the work itself
-        common_dir = survey.common_directory(run, repository)
-        places += [common_dir, *_parts(common_dir, REPOSITORY_PARTS)]
-        places += survey.included_settings(run, common_dir)
     clean: set[str] = set()
-    for place in places:
-        part = changeable_by_others(place, clean)
-        if part is not None:
-            raise GitError(
-                f"{part} can be changed by others than root, and root would act on it; make all "
-                f"of {repository} belong to one account"
-            )
+
+    def refuse(*places: str) -> None:
+        for place in places:
+            part = changeable_by_others(place, clean)
+            if part is not None:
+                raise GitError(
+                    f"{part} can be changed by others than root, and root would act on it; make "
+                    f"all of {repository} belong to one account"
+                )
+
+    refuse(os.path.abspath(repository))  # noqa: PTH100 - links are looked at one by one
+    common_dir = survey.common_directory(run, repository)
+    refuse(common_dir, *_parts(common_dir, REPOSITORY_PARTS))
+    refuse(*survey.included_settings(run, common_dir))
 
 
 def _parts(directory: str, patterns: Iterable[str]) -> list[str]:

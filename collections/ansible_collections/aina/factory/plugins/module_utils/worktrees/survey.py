@@ -87,6 +87,8 @@ def included_settings(run: Run, common_dir: str) -> list[str]:
     pattern = r"^include(if\..*)?\.path$"
     words = ("config", "--local", "--no-includes", "-z", "--get-regexp", pattern)
     done = Git(run, common_dir).call(*words, timeout_seconds=_AT_ONCE_SECONDS)
+    if done.returncode > 1:  # 1: there are none
+        raise GitError(f"the settings of {common_dir} cannot be read: {done.stderr!r:.200}")
     paths = [setting.partition("\n")[2] for setting in fields(done.stdout)]
     return [os.path.join(common_dir, os.path.expanduser(path)) for path in paths]  # noqa: PTH111, PTH118
 
