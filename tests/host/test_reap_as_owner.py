@@ -314,6 +314,10 @@ def pipe_for_the_head(place: Place) -> None:
     os.mkfifo(place.checkout / ".git/worktrees/landed/HEAD")
 
 
+def large_head(place: Place) -> None:
+    os.truncate(place.checkout / ".git/worktrees/landed/HEAD", 3 << 30)
+
+
 def large_git_file(place: Place) -> None:
     os.truncate(place.lane / ".git", 3 << 30)
 
@@ -326,7 +330,7 @@ def large_ref(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "plant", [pipe_for_the_place, pipe_for_the_head, large_git_file, large_ref]
+    "plant", [pipe_for_the_place, pipe_for_the_head, large_head, large_git_file, large_ref]
 )
 def test_what_never_ends_ends_at_once(plant: Callable[[Place], None], place: Place) -> None:
     plant(place)

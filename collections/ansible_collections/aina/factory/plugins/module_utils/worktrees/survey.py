@@ -59,6 +59,8 @@ _ACTIVITY_FILES = (
     "commondir",
     ".",
 )
+_SHORT_FILES = {"HEAD", "commondir", "config", "config.worktree", "gitdir", "locked"}
+_SHORT_BYTES = 1 << 20
 # What git can say at once, unless a file that it reads is none.
 _AT_ONCE_SECONDS = 60.0
 _LOCK_PID = re.compile(r"\bpid[\s=:]+(\d+)", re.IGNORECASE)
@@ -127,7 +129,7 @@ def listed(git: Git, common_dir: str) -> list[Listed]:
 
 
 def _refuse_what_never_ends(common_dir: str) -> None:
-    """Git would wait for ever for what a pipe or a device says."""
+    """Git would wait for what a pipe or a device says, and read the largest file as a whole."""
     directories = [common_dir]
     for directory in directories:
         with suppress(FileNotFoundError), os.scandir(directory) as entries:
@@ -135,16 +137,17 @@ def _refuse_what_never_ends(common_dir: str) -> None:
                 if entry.is_dir(follow_symlinks=False):
                     if directory == common_dir and entry.name == "worktrees":
                         directories += _directories(entry.path)
-                elif not entry.is_file(follow_symlinks=False) and _never_ends(entry.path):
-                    raise GitError(f"{entry.path} is no plain file; look at it and remove it")
+                elif not entry.is_file(follow_symlinks=False) or entry.name in _SHORT_FILES:
+                    with suppress(OSError):
+                        _refuse_what_has_no_end(entry.path)
 
 
-def _never_ends(path: str) -> bool:
-    try:
-        mode = Path(path).stat().st_mode
-    except OSError:
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+def _refuse_what_has_no_end(path: str) -> None:
+    status = Path(path).stat()
+    if any(is_kind(status.st_mode) for is_kind in (stat.S_ISFIFO, stat.S_ISCHR, stat.S_ISBLK)):
+        raise GitError(f"{path} is no plain file; look at it and remove it")
+    if Path(path).name in _SHORT_FILES and status.st_size > _SHORT_BYTES:
+        raise GitError(f"{path} is no plain file of git's: it has {status.st_size} bytes")
 
 
 def _admin_dirs(common_dir: str) -> dict[str, str]:
