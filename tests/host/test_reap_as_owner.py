@@ -170,6 +170,24 @@ def test_a_lane_of_another_goes_and_comes_back_and_goes_for_good(place: Place) -
     assert not list((place.checkout / ".git/aina-factory-trash").glob("landed*"))
 
 
+def test_owners_who_share_a_directory_of_lanes_do_not_stop_each_other(place: Place) -> None:
+    place.trash.mkdir(mode=0o700)
+    os.chown(place.trash, OWNER + 1, OWNER + 1)
+
+    assert place.reap().changed
+    second = place.trash.with_name(f"{trash.TREE_TRASH}-{OWNER}")
+    (moved,) = second.glob("landed.*")
+    (place.checkout / ".git/worktrees").mkdir(exist_ok=True)
+    token = place.checkout / ".git/aina-factory-trash" / moved.name
+    token.rename(place.checkout / ".git/worktrees/landed")  # as a kill between the renames
+
+    assert place.reap().changed
+    assert len(list(second.glob("landed.*"))) == 1
+    assert place.empty() == []
+    assert [path.name for path in second.iterdir()] == [".gitignore"]
+    assert list(place.trash.iterdir()) == []
+
+
 def link_the_locks(place: Place) -> None:
     for name in ("reap.lock", "reap-by-owner.lock", "unlink.lock", "unlink-by-owner.lock"):
         (place.checkout / f".git/aina-factory-{name}").symlink_to(place.mine / "file")

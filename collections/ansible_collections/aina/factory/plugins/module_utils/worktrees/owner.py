@@ -116,7 +116,8 @@ def empty(repository: str, tools: reap.Tools, before: float) -> list[str]:
 
 def _removed_by_root(tree: str, account: _Account) -> str | None:
     parent, _slash, name = tree.rpartition("/")
-    ours = parent.endswith(f"/{trash.TREE_TRASH}") and name.endswith(trash.DELETING)
+    trashed = parent.rpartition("/")[2].startswith(trash.TREE_TRASH)
+    ours = trashed and name.endswith(trash.DELETING)
     try:
         with paths.opened(parent) as directory:
             if not ours or ".." in tree.split("/") or os.fstat(directory).st_uid != account.uid:

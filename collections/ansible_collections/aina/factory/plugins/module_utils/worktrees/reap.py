@@ -337,7 +337,7 @@ def _unknown_directories(task: Task, items: Sequence[Listed]) -> list[str]:
             real = os.path.realpath(entry.path)
             if (
                 entry.is_dir(follow_symlinks=False)
-                and entry.name != trash.TREE_TRASH
+                and not entry.name.startswith(trash.TREE_TRASH)
                 and real not in known
                 and real not in parents
             ):

@@ -67,11 +67,24 @@ class Entry:
 
 def make_ready(parents: Iterable[str], common_dir: str) -> None:
     """Make the trash directories in ``parents``, so that a full disk cannot prevent a reap."""
-    wanted = sorted(f"{parent}/{TREE_TRASH}" for parent in parents)
+    wanted = sorted(map(_tree_trash, parents))
     for directory in [*wanted, f"{common_dir}/{ADMIN_TRASH}"]:
         with contextlib.suppress(OSError):  # the rename will tell
             _refuse_what_others_change(directory)
             _make_directory(directory)
+
+
+def _tree_trashes(parent: str) -> list[str]:
+    """Return where a tree of the caller may lie: a second place where another came first."""
+    return [f"{parent}/{TREE_TRASH}", f"{parent}/{TREE_TRASH}-{os.geteuid()}"]
+
+
+def _tree_trash(parent: str) -> str:
+    first, second = _tree_trashes(parent)
+    try:
+        return first if os.lstat(first).st_uid == os.geteuid() else second
+    except FileNotFoundError:
+        return first
 
 
 def _make_directory(directory: str) -> None:
@@ -105,9 +118,10 @@ def move(
 
     """
     token = f"{Path(admin_dir).name}.{int(now * 1000)}"
-    tree_trash = f"{os.path.dirname(path)}/{TREE_TRASH}"  # noqa: PTH120 - may be not UTF-8
     admin_trash = f"{common_dir}/{ADMIN_TRASH}"
+    tree_trash = f"{os.path.dirname(path)}/{TREE_TRASH}"  # noqa: PTH120 - may be not UTF-8
     try:
+        tree_trash = _tree_trash(os.path.dirname(path))  # noqa: PTH120
         _refuse_what_others_change(path)
         for directory in (tree_trash, admin_trash):
             _make_directory(directory)
@@ -169,7 +183,9 @@ def entries(common_dir: str) -> list[Entry]:
         if not gitdir.startswith("/"):  # relative to where git's directory was
             gitdir = os.path.normpath(f"{common_dir}/worktrees/{token.rpartition('.')[0]}/{gitdir}")
         path = gitdir.removesuffix("/.git")
-        tree = f"{os.path.dirname(path)}/{TREE_TRASH}/{token}"  # noqa: PTH120
+        places = [f"{place}/{token}" for place in _tree_trashes(os.path.dirname(path))]  # noqa: PTH120
+        there = [p for p in places if os.path.lexists(p) or os.path.lexists(p + DELETING)]
+        tree = (there or places)[0]
         deleting = admin.name != token or os.path.lexists(tree + DELETING)
         found.append(Entry(token, path, tree, str(admin), since, deleting))
     return found
@@ -182,11 +198,13 @@ def restore_interrupted(missing: Sequence[tuple[str, str]]) -> list[str]:
     """
     restored = []
     for path, admin_dir in missing:
-        trash = Path(os.path.dirname(path), TREE_TRASH)  # noqa: PTH120
+        places = map(Path, _tree_trashes(os.path.dirname(path)))  # noqa: PTH120
         name = Path(admin_dir).name
         candidates = [
             entry
-            for entry in (trash.iterdir() if trash.is_dir() else ())
+            for place in places
+            if place.is_dir() and os.access(place, os.R_OK | os.X_OK)  # another owner's is not
+            for entry in place.iterdir()
             if entry.name.rpartition(".")[0] == name
             and entry.name.rpartition(".")[2].isdigit()
             and _belongs(entry, admin_dir)
