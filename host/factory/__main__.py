@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
+from ansible_collections.aina.factory.plugins.module_utils.locks import LockFileError
 from factory.outcome import SCHEMA, Exit, LockedError, Outcome, UsageError
 
 DEFAULT_CONFIGURATION = "/etc/aina-factory/factory.json"
@@ -68,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome: Outcome = command.execute(arguments)
     except (UsageError, ConfigurationError) as error:
         outcome = Outcome(Exit.USAGE, {"error": str(error)}, f"factory: {error}")
+    except LockFileError as error:
+        outcome = Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
     except LockedError as error:
         outcome = Outcome(Exit.LOCKED, {"error": str(error)}, f"factory: {error}")
     if arguments.json:

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
 from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Request, Run
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git, GitError
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.landed import (
     MergedPullRequests,
 )
@@ -76,24 +75,23 @@ def from_section(section: Section) -> Settings:
 
 
 def merged_pull_requests(
-    common_dir: str, remote: str, repository: str | None, settings: Settings
+    address: str, repository: str | None, settings: Settings
 ) -> MergedPullRequests | None:
     """Return a function that asks which commits belong to merged pull requests.
 
     Returns None where GitHub cannot be asked: no token, or the remote is elsewhere. Then a
-    hand-edited squash is simply not proven, and its worktree stays. ``repository`` is the
-    GitHub owner/name; the remote's address says it when it is None.
+    hand-edited squash is simply not proven, and its worktree stays. ``address`` is the
+    remote's; it says the GitHub owner/name when ``repository`` does not.
     """
     try:
-        url = Git(effects.run, common_dir).call("remote", "get-url", remote)
-        found = _REMOTE.match(url.stdout.decode(errors="replace").strip())
+        found = _REMOTE.match(address)
         if found is None or found["host"].lower() != settings.host:
             return None
         token = _token(settings, effects.run)
         if token is None:
             return None
         fetch = effects.https_fetch(settings.ca_file)
-    except (GitError, OSError) as error:
+    except OSError as error:
         _log.warning("GitHub is not asked for merged pull requests: %s", error)
         return None
     return asker(fetch, settings, token, repository or found["name"])

@@ -8,27 +8,13 @@ from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
     Candidate,
-    KindError,
     Limits,
-    PartlyListedError,
     Removal,
 )
 
-
-@dataclass(frozen=True)
-class Reaped:
-    """One reap of all projects.
-
-    ``worktrees`` are the verdicts as ``factory reap --json`` prints them (path, verdict,
-    reason, detail, bytes, reaped); ``failures`` says what could not be judged or done.
-    """
-
-    worktrees: Sequence[Mapping[str, Any]]
-    failures: Sequence[str] = ()
-
-
-# One reap of all projects, told whether it is a dry run.
-Reap = Callable[[bool], Reaped]
+# One reap of all projects, told whether it is a dry run; returns the worktrees' verdicts as
+# ``factory reap --json`` prints them (path, verdict, reason, bytes, reaped), and what failed.
+Reap = Callable[[bool], tuple[Sequence[Mapping[str, Any]], Sequence[str]]]
 
 
 @dataclass
@@ -38,18 +24,12 @@ class Worktrees:
     reap: Reap
     limits: Limits = field(default_factory=lambda: Limits(max_per_run=100_000, watermark=False))
     name: str = field(default="worktrees", init=False)
+    failures: Sequence[str] = field(default=(), init=False)
     _reaped: dict[str, Mapping[str, Any]] | None = field(default=None, init=False)
-    _failures: Sequence[str] = field(default=(), init=False)
 
     def inventory(self) -> Sequence[Candidate]:
         """Ask the reaper for its verdicts; see ``Kind``."""
-        planned = self.reap(True)
-        candidates = self._candidates(planned)
-        if planned.failures:
-            raise PartlyListedError("; ".join(planned.failures), candidates)
-        return candidates
-
-    def _candidates(self, planned: Reaped) -> list[Candidate]:
+        verdicts, self.failures = self.reap(True)
         return [
             Candidate(
                 kind=self.name,
@@ -59,18 +39,15 @@ class Worktrees:
                 held_by="" if item["verdict"] == "reap" else str(item["reason"]),
                 due=str(item["reason"]) if item["verdict"] == "reap" else "",
             )
-            for item in planned.worktrees
+            for item in verdicts
         ]
 
     def remove(self, candidate: Candidate) -> Removal:
         """Reap once, at the first call, and report per worktree; see ``Kind``."""
         if self._reaped is None:
-            done = self.reap(False)
-            self._reaped = {str(item["path"]): item for item in done.worktrees}
-            self._failures = done.failures
+            verdicts, self.failures = self.reap(False)
+            self._reaped = {str(item["path"]): item for item in verdicts}
         item = self._reaped.get(candidate.target)
-        if self._failures and (item is None or item["reason"] == "failed"):
-            raise KindError("; ".join(self._failures))
         if item is None or not item["reaped"]:
             return Removal(False, 0, str(item["reason"]) if item else "gone")
         return Removal(True, candidate.bytes, "")

@@ -13,7 +13,7 @@ from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 from factory import configuration
 from factory.outcome import UsageError
 
-LOCK_PATH = Path("/run/lock/factory-jobs.lock")
+LOCK_PATH = layout.LOCK_PATH
 
 
 def declared(configuration_path: str) -> model.Jobs:

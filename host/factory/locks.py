@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.locks import exclusive, patience
+from ansible_collections.aina.factory.plugins.module_utils.locks import (
+    DIRECTORY,
+    exclusive,
+    patience,
+)
 
 __all__ = ["WORKTREES", "directory_of", "exclusive", "patience"]
 
@@ -15,4 +19,4 @@ WORKTREES = "factory-worktrees.lock"
 
 def directory_of(whole: Section) -> Path:
     """Return where the locks lie (key ``locks.directory``)."""
-    return Path(whole.section("locks", {}).absolute_path("directory", "/run/lock"))
+    return Path(whole.section("locks", {}).absolute_path("directory", str(DIRECTORY)))

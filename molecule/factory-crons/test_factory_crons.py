@@ -281,7 +281,7 @@ def test_a_missed_slot_is_made_up_for_once_at_the_next_boot(host: Any) -> None:
     until(lambda: lines(host, "/var/tmp/careful"), seconds=40)
     time.sleep(3)
     assert len(lines(host, "/var/tmp/careful")) == 1
-    assert host.file("/run/lock/factory-shared.lock").mode == 0o666
+    assert host.file("/run/factory-job-locks/factory-shared.lock").mode == 0o666
     assert converge(JOBS)["changed"] is False
 
 

@@ -237,7 +237,7 @@ def test_an_image_that_nobody_declares_any_more_loses_its_name(tree: Any) -> Non
 
 
 def test_two_builds_at_once_are_refused(host: Any) -> None:
-    lock = "/run/lock/factory-images.lock"
+    lock = "/run/aina-factory/locks/factory-images.lock"
 
     done = host.run(
         f"flock --no-fork {lock} sleep 60 & sleep 1; factory images build --json; "
@@ -250,7 +250,8 @@ def test_two_builds_at_once_are_refused(host: Any) -> None:
 
 def test_a_converge_waits_for_the_build_of_one_that_was_cut_off(host: Any) -> None:
     host.check_output(
-        "systemd-run --quiet --collect flock --no-fork /run/lock/factory-images.lock sleep 8"
+        "systemd-run --quiet --collect "
+        "flock --no-fork /run/aina-factory/locks/factory-images.lock sleep 8"
     )
 
     run = converge(SCENARIO)

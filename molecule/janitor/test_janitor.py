@@ -131,9 +131,10 @@ def test_an_image_in_use_is_never_taken(engine: Any) -> None:
 
 
 def test_two_runs_at_once_are_refused(engine: Any) -> None:
-    lock = "/run/lock/factory-worktrees.lock"
+    lock = "/run/aina-factory/locks/factory-worktrees.lock"
 
     done = engine.run(
+        "install --directory /run/aina-factory/locks; "
         f"flock --no-fork {lock} sleep 300 & sleep 2; factory janitor --json; "
         "code=$?; kill $!; exit $code"
     )

@@ -13,7 +13,7 @@ SCENARIO = Path(__file__).parent
 
 CHECKOUT = "/srv/repos/example"
 AS_AGENT = "setpriv --reuid=agent --regid=agent --init-groups env HOME=/home/agent"
-LOCK = "/run/lock/factory-worktrees.lock"
+LOCK = "/run/aina-factory/locks/factory-worktrees.lock"
 
 
 def git(host: Any, words: str) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import ssl
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -189,18 +188,10 @@ def test_the_command_validates_the_section(
 NAMES = ("GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN")
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+@pytest.fixture(autouse=True)
+def without_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
-
-    def make(url: str) -> str:
-        path = tmp_path / "repository.git"
-        subprocess.run(["git", "init", "--quiet", "--bare", path], check=True)
-        subprocess.run(["git", "-C", path, "remote", "add", "origin", url], check=True)
-        return str(path)
-
-    return make
 
 
 # the remote's address, whether the public GitHub is asked about it
@@ -221,11 +212,11 @@ REMOTES = [
 
 @pytest.mark.parametrize(("url", "asked"), REMOTES)
 def test_only_a_remote_on_that_server_is_asked_about(
-    url: str, asked: bool, repository: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    url: str, asked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GH_TOKEN", SECRET)
 
-    lookup = github.merged_pull_requests(repository(url), "origin", None, PUBLIC)
+    lookup = github.merged_pull_requests(url, None, PUBLIC)
 
     assert (lookup is not None) is asked
 
@@ -238,8 +229,6 @@ def no_gh(argv: Any, **_: Any) -> Completed:
 def test_a_token_for_the_public_server_is_not_shown_to_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GITHUB_TOKEN", SECRET)
     own = github.Settings("https://github.example.com/api/v3")
 
@@ -253,15 +242,13 @@ def test_a_token_for_the_public_server_is_not_shown_to_another(
 def test_a_file_without_one_token_is_reported_without_its_content(
     content: str,
     tmp_path: Path,
-    repository: Callable[[str], str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     file = tmp_path / "token"
     file.write_text(content)
     settings = github.Settings(token_file=str(file))
-    path = repository("https://github.com/example/app")
 
-    assert github.merged_pull_requests(path, "origin", None, settings) is None
+    assert github.merged_pull_requests("https://github.com/example/app", None, settings) is None
     assert f"{file} does not hold one token on one line" in caplog.text
     assert SECRET not in caplog.text
 
@@ -270,15 +257,13 @@ def test_a_file_without_one_token_is_reported_without_its_content(
 def test_a_missing_file_is_named_and_nothing_is_asked(
     key: str,
     tmp_path: Path,
-    repository: Callable[[str], str],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GH_TOKEN", SECRET)
     settings = github.Settings(**{key: str(tmp_path / "missing")})
-    path = repository("https://github.com/example/app")
 
-    assert github.merged_pull_requests(path, "origin", None, settings) is None
+    assert github.merged_pull_requests("https://github.com/example/app", None, settings) is None
     assert "No such file" in caplog.text
 
 
@@ -350,9 +335,7 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
         effects.https_fetch()(Request("GET", "https://github.example.com/"), timeout_seconds=5)
 
 
-def test_a_server_that_behaves_like_github_is_understood(
-    repository: Callable[[str], str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_server_that_behaves_like_github_is_understood(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     with Simulator("small") as simulator:
         client = Client(simulator)
@@ -368,8 +351,8 @@ def test_a_server_that_behaves_like_github_is_understood(
             ca_file=str(simulator.ca_file),
             token_file=str(simulator.token_file),
         )
-        path = repository(f"{simulator.addresses()['git_url']}/factory/demo.git")
-        lookup = github.merged_pull_requests(path, "origin", None, settings)
+        address = f"{simulator.addresses()['git_url']}/factory/demo.git"
+        lookup = github.merged_pull_requests(address, None, settings)
         assert lookup is not None
         assert dict(lookup([heads["green"], heads["red"], "f" * 40])) == {
             heads["green"]: f"pull request #{number} with this commit was merged"

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.aina.factory.plugins.module_utils import mounts
 from ansible_collections.aina.factory.plugins.module_utils.janitor import paths
 from ansible_collections.aina.factory.plugins.module_utils.janitor.model import KindError
+from ansible_collections.aina.factory.plugins.module_utils.worktrees import processes
 from factory import effects
 from factory.__main__ import main
 
@@ -32,6 +33,7 @@ class Server:
     def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.root = root
         self.capsys = capsys
+        self.projects: list[dict[str, str]] = []
         self.policy: dict[str, Any] = {
             "worktrees": False,
             "disk_path": str(root),
@@ -40,12 +42,11 @@ class Server:
             "image_use_path": str(root / "image-use.json"),
         }
 
-        self.more: dict[str, Any] = {}
-
     def write(self) -> str:
         file = self.root / "factory.json"
         locks = {"directory": str(self.root / "lock")}
-        file.write_text(json.dumps({"locks": locks, "janitor": self.policy, **self.more}))
+        document = {"locks": locks, "janitor": self.policy, "projects": self.projects}
+        file.write_text(json.dumps({**document, "reap": {"grace_seconds": 0}}))
         return str(file)
 
     def run(self, *options: str, command: str = "janitor") -> tuple[int, dict[str, Any]]:
@@ -154,6 +155,22 @@ def test_an_old_log_that_is_open_stays(
     assert log.exists()
     assert not (log.parent / "closed.log").exists()
     assert document["kinds"]["logs"]["kept"] == {"open": 1}
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/etc/passwd")])
+def test_what_stands_in_the_place_of_a_part_is_not_read(
+    plant: Callable[[Path], None], server: Server
+) -> None:
+    log = server.directory("ops") / "a.log"
+    log.write_bytes(b"x" * (2 << 20))
+    plant(log.with_name("a.log.1"))
+    server.policy["logs"] = {**LOGS, "roots": [str(log.parent)]}
+
+    code, _ = server.run()
+
+    assert code == 0
+    assert sorted(path.name for path in log.parent.iterdir()) == ["a.log", "a.log.1"]
+    assert log.with_name("a.log.1").read_bytes()[-1:] == b"x"
 
 
 def test_earlier_parts_are_compressed_and_counted(server: Server) -> None:
@@ -290,41 +307,6 @@ def test_nothing_is_removed_through_a_mount_that_came_after_the_look(server: Ser
             with pytest.raises(KindError, match="unmount it first"):
                 paths.remove(listed)
         assert (home / "thesis.tex").exists()
-
-
-def git(*words: str | Path) -> None:
-    names = [f"GIT_{role}_{part}" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")]
-    subprocess.run(
-        ["git", *words], env={**os.environ, **dict.fromkeys(names, "x@example.com")}, check=True
-    )
-
-
-@pytest.mark.parametrize("command", ["reap", "janitor"])
-def test_a_project_that_cannot_be_read_stops_no_other(server: Server, command: str) -> None:
-    projects = []
-    for name in ("broken", "fine"):
-        origin, checkout = server.root / f"{name}.git", server.root / name
-        git("init", "-q", "--bare", "-b", "main", origin)
-        git("clone", "-q", origin, checkout)
-        git("-C", checkout, "commit", "-q", "--allow-empty", "-m", "Begin")
-        git("-C", checkout, "push", "-q", "origin", "HEAD:main")
-        git("-C", checkout, "worktree", "add", "-q", "-b", "lane", server.root / f"{name}-lane")
-        projects.append({"name": name, "repository": f"o/{name}", "path": str(checkout)})
-    (server.root / "broken-lane/x").write_text("x")
-    git("-C", server.root / "broken-lane", "add", "x")
-    git("-C", server.root / "broken-lane", "commit", "-q", "-m", "Open")
-    (server.root / "broken/.git/shallow").write_bytes(b"\xff\0\n")
-    server.policy["worktrees"] = True
-    server.more = {"projects": projects, "reap": {"grace_seconds": 0}}
-
-    code, document = server.run(
-        *([] if command == "janitor" else ["--github", "none"]), command=command
-    )
-
-    assert code == 1
-    assert "broken" in json.dumps(document)
-    assert (server.root / "broken-lane").exists()
-    assert not (server.root / "fine-lane").exists()
 
 
 @pytest.mark.usefixtures("later")
@@ -533,3 +515,45 @@ def test_a_store_waits_for_a_running_installation(server: Server, store: Path) -
 
     assert document["kinds"]["package_stores"]["kept"] == {"installation_running": 1}
     assert (store / "unused").exists()
+
+
+def git(*words: str | Path) -> None:
+    identity = {f"GIT_{role}_{part}": "x@example.com" for role in ("AUTHOR", "COMMITTER")
+                for part in ("NAME", "EMAIL")}  # fmt: skip
+    subprocess.run(["git", *words], env={**os.environ, **identity}, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("is_repository", [False, True])
+def test_a_project_that_fails_stops_no_other(
+    server: Server, monkeypatch: pytest.MonkeyPatch, is_repository: bool
+) -> None:
+    monkeypatch.setattr(processes, "find", lambda *_: processes.Occupants())
+    origin, checkout = server.root / "origin.git", server.root / "checkout"
+    git("init", "-q", "--bare", "-b", "main", origin)
+    git("clone", "-q", origin, checkout)
+    git("-C", checkout, "checkout", "-q", "-B", "main")
+    git("-C", checkout, "commit", "-q", "--allow-empty", "-m", "Begin")
+    git("-C", checkout, "push", "-q", "origin", "main")
+    git("-C", checkout, "worktree", "add", "-q", "-b", "landed", server.root / "lanes/landed")
+    server.policy["worktrees"] = True
+    broken = server.directory("broken")
+    if is_repository:
+        git("clone", "-q", origin, broken)
+        git("-C", broken, "worktree", "add", "-q", "-b", "open", server.root / "lanes/open")
+        git("-C", server.root / "lanes/open", "commit", "-q", "--allow-empty", "-m", "Open")
+        (broken / ".git/shallow").write_bytes(b"\xff\0\n")
+    server.projects = [
+        {"name": "broken", "repository": "example/broken", "path": str(broken)},
+        {"name": "sound", "repository": "example/sound", "path": str(checkout)},
+    ]
+
+    foretold = server.run("--dry-run", "--only", "worktrees")
+    assert (server.root / "lanes/landed").exists()
+    real = server.run("--only", "worktrees")
+
+    for code, document in (foretold, real):
+        kind = document["kinds"]["worktrees"]
+        assert (code, kind["status"]) == (1, "failed")
+        assert str(broken) in kind["detail"]
+        assert [item["target"] for item in kind["items"]] == [str(server.root / "lanes/landed")]
+    assert not (server.root / "lanes/landed").exists()

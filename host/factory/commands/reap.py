@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,15 @@ from ansible_collections.aina.factory.plugins.module_utils import projects
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     model,
+    owner,
     reap,
     survey,
     trash,
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
 from factory import configuration, effects, github, locks
-from factory.janitor_worktrees import Reaped
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 from factory.text import printable, progress_bar, size
-
-UNLINKER_LOCK = "aina-factory-unlink.lock"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,45 +95,37 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         return _undo(arguments.undo, tasks)
     if arguments.empty_trash:
         return _empty_trash(tasks, arguments.when_due)
+    measured = not arguments.no_sizes
     with _host_lock(whole, needed=not arguments.dry_run):
         reports = [
-            _reap(task, repository, policy, hub, dry_run=arguments.dry_run)
+            _reap(task, repository, policy, hub, dry_run=arguments.dry_run, measured=measured)
             for task, repository in tasks
         ]
-    if not arguments.no_sizes:
-        for report in reports:
-            bar = progress_bar(Path(report.repository).name)
-            reap.measure(report, bar)
-            bar("", 0, 0)
     if not arguments.dry_run:
-        for task, _ in tasks:
-            _empty_later(task, policy)
+        for (task, _), report in zip(tasks, reports, strict=True):
+            report.failures += _empty_later(task, policy)
     return _outcome(reports, arguments)
 
 
-def reap_all(whole: Section, *, dry_run: bool) -> Reaped:
+def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]], list[str]]:
     """Reap all projects of a configuration and free their space before returning.
 
-    The caller holds the host's lock. A project that fails is told of and stops no other.
+    Returns the verdicts and what failed; a project that fails stops no other. The caller
+    holds the host's lock.
     """
     policy, hub = _policy(whole), _github(whole)
-    worktrees: list[dict[str, Any]] = []
+    verdicts: list[dict[str, Any]] = []
     failures: list[str] = []
     for task, repository in _projects(whole, None):
         try:
-            report = _reap(task, repository, policy, hub, dry_run=dry_run)
+            report = _reap(task, repository, policy, hub, dry_run=dry_run, measured=dry_run)
         except LockedError as error:
-            failures.append(f"{task.repository}: {error}")
-            continue
-        failures += [f"{task.repository}: {failure}" for failure in report.failures]
-        if dry_run:
-            reap.measure(report)
-        worktrees += [verdict.document() for verdict in report.verdicts]
-        if not dry_run:
-            with suppress(GitError):  # told of already
-                common_dir = survey.common_directory(effects.run, task.repository)
-                trash.empty(common_dir, effects.now(), effects.run)
-    return Reaped(worktrees, failures)
+            report = model.Report(task.repository, failures=[str(error)])
+        verdicts += [verdict.document() for verdict in report.verdicts]
+        failures += report.failures
+        if not dry_run and not report.failures:
+            failures += _emptied(task, 0.0)
+    return verdicts, failures
 
 
 def _tasks(
@@ -213,58 +203,82 @@ def _reap(
     hub: github.Settings | None,
     *,
     dry_run: bool,
+    measured: bool,
 ) -> model.Report:
     bar = progress_bar(Path(task.repository).name)
     tools = reap.Tools(effects.run, effects.now, progress=bar)
+
+    def planned(here: reap.Tools) -> dict[str, Any]:
+        return _record(reap.plan(task, policy, here), here, measured=measured)
+
+    def carried_out(here: reap.Tools, _common_dir: str) -> dict[str, Any]:
+        return _record(reap.run(task, policy, here), here, measured=measured)
+
     try:
-        common_dir = survey.common_directory(effects.run, task.repository)
         if hub is not None:
-            lookup = github.merged_pull_requests(common_dir, task.remote, repository, hub)
+            address = owner.act(task.repository, tools, lambda here: reap.address(task, here))
+            lookup = github.merged_pull_requests(address, repository, hub)
             tools = replace(tools, merged_pull_requests=lookup)
         if dry_run:
-            return reap.plan(task, policy, tools)
-        with locks.exclusive(Path(common_dir, reap.LOCK)):
-            reap.recover(task, tools)
-            report = reap.plan(task, policy, tools)
-            reap.carry_out(report, task, policy, tools)
-            return report
+            record = owner.act(task.repository, tools, planned)
+        else:
+            record = owner.act_alone(task.repository, tools, reap.PURPOSE, carried_out)
+        return model.report_from_record(record)
     except LockedError:
         raise
     except Exception as error:
         # Whatever is odd about one repository ends its own reap and no other.
-        words = (
-            str(error)
-            if isinstance(error, GitError | OSError)
-            else f"{type(error).__name__}: {error}"
-        )
-        return model.Report(task.repository, failures=[words])
+        return model.Report(task.repository, failures=[f"{task.repository}: {error}"])
     finally:
         bar("", 0, 0)
 
 
-def _empty_later(task: reap.Task, policy: model.Policy) -> None:
-    """Leave the unlinking to a process of its own, at idle priority.
+def _record(report: model.Report, tools: reap.Tools, *, measured: bool) -> dict[str, Any]:
+    if measured:
+        reap.measure(report, tools.progress)
+    return report.record()
+
+
+def _tools() -> reap.Tools:
+    return reap.Tools(effects.run, effects.now)
+
+
+def _empty_later(task: reap.Task, policy: model.Policy) -> list[str]:
+    """Leave the unlinking to a process of its own, at idle priority; return problems.
 
     Where systemd would end that process together with this one, the unlinking is done here.
     """
-    with suppress(GitError):
-        common_dir = survey.common_directory(effects.run, task.repository)
-        if trash.oldest(common_dir) is None:
-            return
-        due = reap.due_before(task, policy, reap.Tools(effects.run, effects.now))
-        retention_seconds = max(0.0, effects.now() - due)
-        if "INVOCATION_ID" in os.environ:
-            trash.empty(common_dir, due, effects.run)
-            return
-        command = [sys.executable, sys.argv[0], "reap", "--empty-trash"]
-        subprocess.Popen(
-            [*command, f"--when-due={retention_seconds:.0f}", f"--repository={task.repository}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )
+
+    def look(here: reap.Tools) -> float | None:
+        oldest = trash.oldest(survey.common_directory(here.run, task.repository))
+        return None if oldest is None else effects.now() - reap.due_before(task, policy, here)
+
+    try:
+        retention_seconds = owner.act(task.repository, _tools(), look)
+    except (GitError, OSError):
+        return []  # the reap has said it
+    if retention_seconds is None:
+        return []
+    if "INVOCATION_ID" in os.environ:
+        return _emptied(task, retention_seconds)
+    command = [sys.executable, sys.argv[0], "reap", "--empty-trash"]
+    subprocess.Popen(
+        [*command, f"--when-due={retention_seconds:.0f}", f"--repository={task.repository}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
+    return []
+
+
+def _emptied(task: reap.Task, retention_seconds: float) -> list[str]:
+    """Delete what was reaped longer ago than ``retention_seconds``; return problems."""
+    try:
+        return owner.empty(task.repository, _tools(), effects.now() - retention_seconds)
+    except (GitError, OSError) as error:
+        return [f"{task.repository}: {error}"]
 
 
 def _empty_trash(
@@ -272,25 +286,33 @@ def _empty_trash(
 ) -> Outcome:
     problems: list[str] = []
     for task, _ in tasks:
-        try:
-            common_dir = survey.common_directory(effects.run, task.repository)
-            if retention_seconds is None:
-                problems += trash.empty(common_dir, effects.now(), effects.run)
-            else:
-                problems += _empty_when_due(common_dir, retention_seconds)
-        except GitError as error:
-            problems.append(str(error))
+        if retention_seconds is None:
+            problems += _emptied(task, 0.0)
+        else:
+            problems += _empty_when_due(task, retention_seconds)
     text = "\n".join(problems) or "the trash is empty"
     return Outcome(Exit.FAILED if problems else Exit.DONE, {"failures": problems}, text)
 
 
-def _empty_when_due(common_dir: str, retention_seconds: float) -> list[str]:
+def _empty_when_due(task: reap.Task, retention_seconds: float) -> list[str]:
     """Wait for each entry's time; one such process per repository serves all reaps."""
+
+    def oldest(here: reap.Tools) -> float | None:
+        return trash.oldest(survey.common_directory(here.run, task.repository))
+
     problems: list[str] = []
-    with suppress(LockedError), locks.exclusive(Path(common_dir, UNLINKER_LOCK)):
-        while not problems and (since := trash.oldest(common_dir)) is not None:
-            time.sleep(max(0.0, since + retention_seconds - effects.now()))
-            problems = trash.empty(common_dir, effects.now() - retention_seconds, effects.run)
+    try:
+        with owner.alone(task.repository, _tools(), "unlink"):
+            while not problems:
+                since = owner.act(task.repository, _tools(), oldest)
+                if since is None:
+                    break
+                time.sleep(max(0.0, since + retention_seconds - effects.now()))
+                problems = _emptied(task, retention_seconds)
+    except LockedError:
+        return []
+    except (GitError, OSError) as error:
+        return [f"{task.repository}: {error}"]
     return problems
 
 
@@ -299,10 +321,13 @@ def _undo(path: str, tasks: Sequence[tuple[reap.Task, str | None]]) -> Outcome:
     problems = []
     for task, _ in tasks:
         try:
-            common_dir = survey.common_directory(effects.run, task.repository)
-            with locks.exclusive(Path(common_dir, reap.LOCK)):
-                trash.undo(wanted, common_dir)
-        except (trash.TrashError, GitError) as error:
+            owner.act_alone(
+                task.repository,
+                _tools(),
+                reap.PURPOSE,
+                lambda _here, common_dir: trash.undo(wanted, common_dir),
+            )
+        except (trash.TrashError, GitError, OSError) as error:
             problems.append(str(error))
         else:
             return Outcome(Exit.DONE, {"restored": wanted}, f"{printable(wanted)} is back")

@@ -78,12 +78,13 @@ from ansible_collections.aina.factory.plugins.module_utils.images.settings impor
     from_section,
 )
 from ansible_collections.aina.factory.plugins.module_utils.locks import (
+    DIRECTORY,
     LockedError,
     exclusive,
     patience,
 )
 
-LOCK = Path("/run/lock") / build.LOCK
+LOCK = DIRECTORY / build.LOCK
 
 
 def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list[str]]:

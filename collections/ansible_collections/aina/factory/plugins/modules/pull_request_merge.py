@@ -127,7 +127,11 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
     ConfigurationError,
     Section,
 )
-from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
+from ansible_collections.aina.factory.plugins.module_utils.locks import (
+    LockedError,
+    LockFileError,
+    exclusive,
+)
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import assembly, settings
 
 ACTING = {"merge": "merged", "update": "updated", "close_duplicate": "closed"}
@@ -190,7 +194,7 @@ def main() -> None:
     )
     try:
         document = _cycle(module)
-    except (ConfigurationError, LockedError) as error:
+    except (ConfigurationError, LockedError, LockFileError) as error:
         module.fail_json(msg=str(error))
     if document["failed"]:
         module.fail_json(msg=document["stopped"], pull_requests=document["pull_requests"])

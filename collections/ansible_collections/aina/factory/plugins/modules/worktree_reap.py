@@ -15,7 +15,7 @@ description:
   - Squash merges, rebases and cherry-picks count as landed by exact object ids, see RV(worktrees[].evidence).
   - A deleted worktree lies in a trash directory beside its place for O(trash_retention_seconds) and can be had back
     with C(factory reap --undo). Local branches are never deleted.
-  - Runs git as the owner of the repository.
+  - Works as the owner of the repository, also when it is called by root.
   - In check mode a repository that does not exist is a warning, since an earlier task may be about to make it.
 options:
   repository:
@@ -145,9 +145,8 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
 from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     model,
+    owner,
     reap,
-    survey,
-    trash,
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
 
@@ -175,18 +174,26 @@ def _reap(module: AnsibleModule) -> model.Report:
     tools = reap.Tools(ansible_effects.runner(module), time.time)
     if module.check_mode and not Path(task.repository).exists():
         return model.Report(task.repository, warnings=[f"{task.repository} does not exist yet"])
+
+    def record(report: model.Report) -> dict[str, object]:
+        reap.measure(report)
+        return report.record()
+
+    def done(here: reap.Tools, _common_dir: str) -> list[object]:
+        report = reap.run(task, policy, here)
+        return [record(report), reap.due_before(task, policy, here)]
+
     if module.check_mode:
-        return reap.plan(task, policy, tools)
-    common_dir = survey.common_directory(tools.run, task.repository)
+        return model.report_from_record(
+            owner.act(task.repository, tools, lambda here: record(reap.plan(task, policy, here)))
+        )
     with ExitStack() as locks:
         if parameters["lock_path"] is not None:
             locks.enter_context(exclusive(Path(parameters["lock_path"])))
-        locks.enter_context(exclusive(Path(common_dir, reap.LOCK)))
-        reap.recover(task, tools)
-        report = reap.plan(task, policy, tools)
-        reap.carry_out(report, task, policy, tools)
-        report.failures += trash.empty(common_dir, reap.due_before(task, policy, tools), tools.run)
-    return report
+        told, due = owner.act_alone(task.repository, tools, reap.PURPOSE, done)
+        report = model.report_from_record(told)
+        report.failures += owner.empty(task.repository, tools, due)
+        return report
 
 
 def main() -> None:
@@ -212,7 +219,6 @@ def main() -> None:
         report = _reap(module)
     except (ConfigurationError, GitError, LockedError, OSError) as error:
         module.fail_json(msg=str(error))
-    reap.measure(report)
     document = report.document()
     going = [item for item in report.verdicts if (module.check_mode and item.reap) or item.reaped]
     before = "".join(f"{verdict.listed.path}\n" for verdict in report.verdicts)

@@ -6,6 +6,7 @@ import errno
 import gzip
 import os
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from ansible_collections.aina.factory.plugins.module_utils.janitor.file_kinds im
 )
 from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
     Candidate,
+    KindError,
     Limits,
     Removal,
 )
@@ -178,7 +180,7 @@ def _shift(name: str, directory: int, count: int) -> None:
         else:
             os.rename(older, f"{name}.{number + 1}.gz", src_dir_fd=directory, dst_dir_fd=directory)
     if _exists(f"{name}.1", directory):
-        if count > 1:
+        if count > 1 and _is_plain(f"{name}.1", directory):
             _compress_if_it_fits(f"{name}.1", f"{name}.2.gz", directory)
         os.unlink(f"{name}.1", dir_fd=directory)
 
@@ -200,11 +202,17 @@ def _exists(name: str, directory: int) -> bool:
     return True
 
 
+def _is_plain(name: str, directory: int) -> bool:
+    return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+
+
 def _compress(source: str, target: str, directory: int) -> None:
     source_descriptor = os.open(
-        source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory
+        source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory
     )
     with os.fdopen(source_descriptor, "rb") as plain:
+        if not stat.S_ISREG(os.fstat(source_descriptor).st_mode):
+            raise KindError(f"{source} is no plain file; look at it and remove it")
         partial = f"{target}.partial"
         if _exists(partial, directory):
             os.unlink(partial, dir_fd=directory)

@@ -36,15 +36,6 @@ class Candidate:
     handle: object = field(default=None, compare=False)
 
 
-class PartlyListedError(KindError):
-    """A part of a kind could not be inspected; ``candidates`` are those of the rest."""
-
-    def __init__(self, message: str, candidates: Sequence[Candidate]) -> None:
-        """Keep what could be listed."""
-        super().__init__(message)
-        self.candidates = candidates
-
-
 @dataclass(frozen=True)
 class Limits:
     """One kind's limits; ``None`` switches a limit off.
@@ -119,7 +110,6 @@ class Kind(Protocol):
         Raises:
             SkipError: nothing to do here, or not now.
             KindError: the kind could not be inspected.
-            PartlyListedError: a part of it could not; the rest goes on.
 
         """
 

@@ -21,6 +21,8 @@ from ansible_collections.aina.factory.plugins.module_utils.janitor.model import 
 
 BLOCK_BYTES = 512
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A pipe that was put in its place would keep the opener for ever.
+_PLAIN_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -209,9 +211,7 @@ def opened_files(found: Found) -> Iterator[int | None]:
 def _opened_file(root: str, parts: tuple[str, ...]) -> Iterator[int | None]:
     with opened(root, parts[:-1]) as parent:
         try:
-            descriptor = os.open(
-                parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent
-            )
+            descriptor = os.open(parts[-1], _PLAIN_FILE, dir_fd=parent)
         except OSError:
             yield None
             return

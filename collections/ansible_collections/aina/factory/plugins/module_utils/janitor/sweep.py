@@ -14,7 +14,7 @@ from ansible_collections.aina.factory.plugins.module_utils.janitor.model import 
     Decision,
     Disk,
     Kind,
-    PartlyListedError,
+    KindError,
     SkipError,
     Watermarks,
 )
@@ -76,11 +76,7 @@ def sweep(
     for kind in kinds:
         progress(f"looking at {kind.name}")
         with _reporting(reports[kind.name]):
-            try:
-                inventory[kind.name] = kind.inventory()
-            except PartlyListedError as error:
-                inventory[kind.name] = error.candidates
-                raise
+            inventory[kind.name] = kind.inventory()
     decisions = plan.decide(
         inventory, {kind.name: kind.limits for kind in kinds}, disk(), watermarks, now
     )
@@ -95,6 +91,9 @@ def sweep(
             ]
         else:
             _carry_out(kind, going, report, disk, watermarks, progress)
+        for failure in getattr(kind, "failures", ()):  # of a part: the rest was done
+            with _reporting(report):
+                raise KindError(failure)
     return reports
 
 

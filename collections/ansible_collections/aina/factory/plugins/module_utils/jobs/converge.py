@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import pwd
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files
+from ansible_collections.aina.factory.plugins.module_utils import locks, managed_files
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
@@ -36,7 +34,6 @@ from ansible_collections.aina.factory.plugins.module_utils.managed_files import 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 
 ACTION_SECONDS = 300.0
-LOCK_PATH = "/run/lock/factory-jobs.lock"
 _BACKUP_DIR = "/var/backups/aina-factory"
 _ROOT = Attributes("root", "root", 0o644)
 _ROOT_DIRECTORY = Attributes("root", "root", 0o755)
@@ -260,9 +257,11 @@ def _act(actions: Sequence[plan.Action], run: Run) -> None:
 
 def _make_locks(jobs: model.Jobs) -> None:
     """Make the shared lock files now; tmpfiles.d makes them at boot."""
+    directory = Path(layout.SHARED_LOCK_DIR)
     for lock in {lock for job in jobs.declared for lock in job.locks}:
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o755)
         path = Path(layout.lock_path(lock))
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(exist_ok=True)
         path.chmod(0o666)
 
@@ -388,12 +387,6 @@ def _exclusive(*, check: bool) -> Iterator[None]:
     if check:
         yield
         return
-    Path(LOCK_PATH).parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(LOCK_PATH, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(
-            descriptor, fcntl.LOCK_EX
-        )  # its holders end soon: each of their steps has a limit
+    # Its holders end soon: each of their steps has a limit.
+    with locks.waiting(layout.LOCK_PATH):
         yield
-    finally:
-        os.close(descriptor)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from ansible_collections.aina.factory.plugins.module_utils import locks
+
+LOCK_DIR = str(locks.DIRECTORY)
+# Every job's user may take one of these; nobody but root can make or replace one.
+SHARED_LOCK_DIR = "/run/factory-job-locks"
+LOCK_PATH = locks.DIRECTORY / "factory-jobs.lock"  # of converge, pause and resume
 PREFIX = "factory-job-"
 UNIT_DIR = "/etc/systemd/system"
 PAUSED_DIR = "/etc/aina-factory/paused"  # declared pauses, owned by the converge
@@ -31,7 +37,7 @@ def service(name: str) -> str:
 
 def lock_path(lock: str) -> str:
     """Return the lock file of the shared lock ``lock``."""
-    return f"/run/lock/factory-{lock}.lock"
+    return f"{SHARED_LOCK_DIR}/factory-{lock}.lock"
 
 
 def job_of(unit: str) -> str | None:

@@ -65,11 +65,13 @@ def pause_document(pause: Pause, origin: str) -> str:
 def tmpfiles(jobs: Jobs) -> str:
     """Return the tmpfiles.d lines that make the shared lock files at boot.
 
-    Root makes them, readable and writable for every job's user: in a sticky directory
-    the kernel refuses to open another account's file with O_CREAT otherwise.
+    Root makes them, readable and writable for every job's user, in a directory in which
+    nobody else can put something in their place.
     """
     locks = sorted({lock for job in jobs.declared for lock in job.locks})
-    return HEADER + "".join(f"f {layout.lock_path(lock)} 0666 root root -\n" for lock in locks)
+    files = [f"f {layout.lock_path(lock)} 0666 root root -\n" for lock in locks]
+    directory = f"d {layout.SHARED_LOCK_DIR} 0755 root root -\n" if files else ""
+    return "".join((HEADER, directory, *files))
 
 
 def quote(word: str, *, expands_variables: bool) -> str:

@@ -100,7 +100,9 @@ done
 STARTED_AT_SECONDS=$(date +%s)
 export STARTED_AT_SECONDS
 process_file=/run/@PREFIX@$job.pid
-own_lock=/run/lock/@PREFIX@$job.lock
+own_lock=@LOCKS@/@PREFIX@$job.lock
+install -d -m 0700 @LOCKS@
+install -d -m 0755 @SHARED_LOCKS@
 wait='-n -E 75'
 [ "$overlap" != queue ] || wait=
 set -- runuser -u "$user" -- "$@"
@@ -108,8 +110,8 @@ set -- runuser -u "$user" -- "$@"
 if [ "$locks" != - ]; then
   for lock in $(printf '%s\n' "$locks" | tr , '\n' | sort -r); do
     # shellcheck disable=SC2086  # two options or none
-    set -- flock $wait "/run/lock/factory-$lock.lock" "$@"
-    [ -e "/run/lock/factory-$lock.lock" ] || (umask 0 && : >>"/run/lock/factory-$lock.lock")
+    set -- flock $wait "@SHARED_LOCKS@/factory-$lock.lock" "$@"
+    [ -e "@SHARED_LOCKS@/factory-$lock.lock" ] || (umask 0 && : >>"@SHARED_LOCKS@/factory-$lock.lock")
   done
 fi
 if [ "$overlap" = kill_old ] && [ -s "$process_file" ]; then
@@ -157,6 +159,8 @@ _PLACES = {
     "@PAUSED@": layout.PAUSED_DIR,
     "@RUNTIME_PAUSED@": layout.RUNTIME_PAUSED_DIR,
     "@LIBRARY@": layout.LIBRARY_DIR,
+    "@LOCKS@": layout.LOCK_DIR,
+    "@SHARED_LOCKS@": layout.SHARED_LOCK_DIR,
 }
 
 

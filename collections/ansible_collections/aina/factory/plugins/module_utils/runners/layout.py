@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import drain
+from ansible_collections.aina.factory.plugins.module_utils import drain, locks
 
 CONFIGURATION_PATH = "/etc/aina-factory/conf.d/runners.json"
-LOCK_PATH = Path("/run/lock/factory-runners.lock")
+LOCK_PATH = locks.DIRECTORY / "factory-runners.lock"
 
 NATIVE_PREFIX = "factory-runner-native-"
 LOOP_PREFIX = "factory-runner@"

@@ -8,6 +8,7 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
 from ansible_collections.aina.factory.plugins.module_utils.jobs import converge
 from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import ObservationError
 from ansible_collections.aina.factory.plugins.module_utils.jobs.validate import ValidationError
+from ansible_collections.aina.factory.plugins.module_utils.locks import LockFileError
 from ansible_collections.aina.factory.plugins.module_utils.managed_files import ManagedFilesError
 from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
 
@@ -17,6 +18,7 @@ _REFUSALS = (
     ObservationError,
     ManagedFilesError,
     converge.ConvergeError,
+    LockFileError,
 )
 ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -1,13 +1,14 @@
 """Judge one worktree by its facts. Pure: the same facts give the same verdict.
 
 The reasons to keep, weightiest first: ``main_worktree``, ``missing_directory``,
-``not_a_directory``, ``broken_gitfile``, ``no_commit``, ``mount_point``,
-``paperclip_workspace``, ``contains_worktree``, ``locked``, ``locked_by_dead_process``,
-``operation_in_progress``, ``git_lock_file``, ``submodule``, ``process_inside``,
-``processes_unknown``, ``stash``, ``private_refs``, ``remote_unreachable``, ``unknown``,
-``not_landed``, ``status_failed``, ``head_moved``, ``uncommitted_changes``,
-``untracked_files``, ``ignored_files``, ``hidden_changes``, ``nested_repository``, ``mount_inside``, ``unreadable``,
-``recently_active``, and after the plan ``changed_since_plan`` and ``failed``.
+``not_a_directory``, ``others_can_change``, ``broken_gitfile``, ``no_commit``,
+``mount_point``, ``paperclip_workspace``, ``contains_worktree``, ``locked``,
+``locked_by_dead_process``, ``operation_in_progress``, ``git_lock_file``, ``submodule``,
+``process_inside``, ``processes_unknown``, ``stash``, ``private_refs``,
+``remote_unreachable``, ``unknown``, ``not_landed``, ``status_failed``, ``head_moved``,
+``uncommitted_changes``, ``untracked_files``, ``ignored_files``, ``hidden_changes``,
+``nested_repository``, ``mount_inside``, ``unreadable``, ``recently_active``, and after the
+plan ``changed_since_plan`` and ``failed``.
 
 The reasons to reap are the kinds of evidence: ``ancestor``, ``remote_ref``, ``snapshot``,
 ``rebase``, ``replay``, ``pull_request``.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import pwd
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
 
@@ -51,6 +49,8 @@ _ENVIRONMENT = {
     "GIT_PAGER": "cat",
     "GIT_ASKPASS": "true",
     "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+    # Under sudo git would take the caller's repositories for root's.
+    "SUDO_UID": "",
 }
 
 
@@ -64,17 +64,17 @@ class GitError(Exception):
 
 
 class Git:
-    """Git on one repository, as the repository's owner when the caller is root.
+    """Git on one repository of the caller; git itself refuses those of others.
 
-    Root would otherwise be stopped by git's ownership check, and whoever can write the
-    repository's configuration could run programs as root.
+    Root becomes the owner first (see ``owner``): whoever can write a repository's settings
+    could otherwise run programs as root.
     """
 
     def __init__(self, run: Run, directory: str) -> None:
         """Bind to the working directory or git directory ``directory``."""
         self._run = run
         self.directory = directory
-        self._prefix, self._environment = _identity(directory)
+        self._environment: Mapping[str, str] = {}
         self._overrides: tuple[str, ...] = ()
         # Whether settings are included from elsewhere, perhaps for some worktrees only.
         self.includes = False
@@ -84,7 +84,7 @@ class Git:
         other = Git.__new__(Git)
         other._run = self._run
         other.directory = directory
-        other._prefix, other._environment = self._prefix, self._environment
+        other._environment = {}
         other._overrides = self._overrides
         other.includes = self.includes
         return other
@@ -92,7 +92,7 @@ class Git:
     def in_tree(self, directory: str) -> Git:
         """Return the same git on the work tree ``directory``, whatever ``core.worktree`` says."""
         other = self.at(directory)
-        other._environment = {**self._environment, "GIT_WORK_TREE": directory}
+        other._environment = {"GIT_WORK_TREE": directory}
         return other
 
     def defuse(self) -> None:
@@ -125,11 +125,7 @@ class Git:
 
         """
         settings = [part for item in _SETTINGS for part in ("-c", item)]
-        settings += self._overrides
-        if os.geteuid() == 0:
-            # Git runs as the owner of the settings; whose files a worktree holds is no danger.
-            settings += ["-c", "safe.directory=*"]
-        argv = [*self._prefix, "git", *settings, "-C", self.directory, *words]
+        argv = ["git", *settings, *self._overrides, "-C", self.directory, *words]
         try:
             return self._run(
                 argv,
@@ -165,9 +161,6 @@ class Git:
     def scratch_objects(self, common_dir: str) -> Iterator[dict[str, str]]:
         """Give an environment in which new objects go to a directory that is thrown away."""
         with tempfile.TemporaryDirectory(prefix="factory-reap-", dir=_roomiest()) as directory:
-            if self._prefix:
-                status = Path(common_dir).stat()
-                os.chown(directory, status.st_uid, status.st_gid)
             yield {
                 "GIT_OBJECT_DIRECTORY": directory,
                 "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{_quoted(common_dir)}/objects"',
@@ -186,23 +179,6 @@ def _roomiest() -> str:
 
 def _quoted(path: str) -> str:
     return path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _identity(directory: str) -> tuple[list[str], dict[str, str]]:
-    try:
-        status = Path(directory).stat()
-    except OSError:
-        return [], {}
-    if os.geteuid() != 0 or status.st_uid == 0:
-        return [], {}
-    try:
-        account = pwd.getpwuid(status.st_uid)
-        group, home = account.pw_gid, account.pw_dir
-        groups = ["--init-groups"]
-    except KeyError:  # files of a user who is gone
-        group, home, groups = status.st_gid, "/nonexistent", ["--clear-groups"]
-    prefix = ["setpriv", f"--reuid={status.st_uid}", f"--regid={group}", *groups, "--"]
-    return prefix, {"HOME": home, "XDG_CONFIG_HOME": f"{home}/.config"}
 
 
 def fields(output: bytes) -> list[str]:

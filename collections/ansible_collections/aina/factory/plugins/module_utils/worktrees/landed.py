@@ -37,9 +37,12 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import 
     lines,
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Evidence
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.trust import read_file
 
 # (mode, object id); mode 000000 is "not there".
 State = tuple[str, str]
+# Some hundred thousand boundaries.
+_SHALLOW_BYTES = 32 << 20
 _ABSENT = "000000"
 # So many of the newest commits are tried where the default branch renamed a lane's file.
 _RENAME_COMMITS = 200
@@ -267,8 +270,7 @@ class _History:
         self._read_reverts(stdin)
         shallow = os.path.join(self._common_dir, "shallow")  # noqa: PTH118 - may be not UTF-8
         if os.path.exists(shallow):  # noqa: PTH110
-            with open(shallow, encoding="ascii") as file:  # noqa: PTH123
-                self.boundaries = frozenset(file.read().split())
+            self.boundaries = frozenset(read_file(shallow, _SHALLOW_BYTES).decode("ascii").split())
         output = self.output("log", "--first-parent", "--format=%H %T", tip).decode()
         for line in output.splitlines():
             commit, tree = line.split()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
@@ -220,3 +220,23 @@ class Report:
             "bytes_reapable": sum(item.bytes or 0 for item in self.verdicts if item.reap),
             "changed": self.changed,
         }
+
+    def record(self) -> dict[str, Any]:
+        """Return all but the traces, in a form that JSON can carry between processes."""
+        verdicts = [asdict(replace(verdict, trace=None)) for verdict in self.verdicts]
+        return {**vars(self), "verdicts": verdicts}
+
+
+def report_from_record(record: Mapping[str, Any]) -> Report:
+    """Return the report of which :meth:`Report.record` made ``record``."""
+    verdicts = [
+        Verdict(
+            **{
+                **verdict,
+                "listed": Listed(**verdict["listed"]),
+                "evidence": verdict["evidence"] and Evidence(**verdict["evidence"]),
+            }
+        )
+        for verdict in record["verdicts"]
+    ]
+    return Report(**{**record, "verdicts": verdicts})

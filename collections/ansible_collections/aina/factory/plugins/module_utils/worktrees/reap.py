@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils import mounts
+from ansible_collections.aina.factory.plugins.module_utils.locks import DIRECTORY
 from ansible_collections.aina.factory.plugins.module_utils.ports import Now, Run
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     landed,
@@ -33,8 +34,8 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.model impor
     Verdict,
 )
 
-# In the git directory that all worktrees share: one reap at a time.
-LOCK = "aina-factory-reap.lock"
+# What the lock of a repository is for: one reap or undo at a time.
+PURPOSE = "reap"
 
 Progress = Callable[[str, int, int], None]
 
@@ -64,12 +65,50 @@ class Task:
 
 @dataclass(frozen=True)
 class Tools:
-    """The effects: programs, clock, GitHub (``None``: not asked), and who is told of progress."""
+    """The effects: programs, clock, GitHub (``None``: not asked), who is told, who looks at processes."""
 
     run: Run
     now: Now
     merged_pull_requests: landed.MergedPullRequests | None = None
     progress: Progress = silent
+    occupants: trash.Look = trash.look_around
+
+
+def lock_path(common_dir: str, purpose: str) -> Path:
+    """Return where the caller's lock of a repository lies: root's beside root's others.
+
+    Raises:
+        OSError: the git directory cannot be looked at.
+
+    """
+    if os.geteuid() != 0:
+        return Path(common_dir, f"aina-factory-{purpose}-by-owner.lock")
+    status = Path(common_dir).stat()
+    return DIRECTORY / f"repository-{status.st_dev:x}-{status.st_ino:x}-{purpose}.lock"
+
+
+def address(task: Task, tools: Tools) -> str:
+    """Return the remote's address; nothing where it has none.
+
+    Raises:
+        GitError: git did not start or did not end.
+
+    """
+    done = Git(tools.run, task.repository).call("remote", "get-url", task.remote)
+    return done.stdout.decode(errors="replace").strip()
+
+
+def run(task: Task, policy: Policy, tools: Tools) -> Report:
+    """Finish what a killed reap left, plan, and carry the plan out; the caller holds the lock.
+
+    Raises:
+        GitError: the repository as a whole cannot be read.
+
+    """
+    recover(task, tools)
+    report = plan(task, policy, tools)
+    carry_out(report, task, policy, tools)
+    return report
 
 
 def plan(task: Task, policy: Policy, tools: Tools) -> Report:
@@ -92,7 +131,7 @@ def plan(task: Task, policy: Policy, tools: Tools) -> Report:
     private = _private_commits(git, [item for item in items if not obstacles[item.path]], obstacles)
     proofs = _prove(git, common_dir, task, policy, tools, items, private, report)
     stashes = survey.stash_subjects(git)
-    occupants = _occupants(item for item in items if not obstacles[item.path])
+    occupants = _occupants(tools, (item for item in items if not obstacles[item.path]))
     for item in items:
         if not obstacles[item.path]:
             obstacles[item.path] = [
@@ -177,8 +216,8 @@ def _prove(
     )
 
 
-def _occupants(items: Iterable[Listed]) -> processes.Occupants:
-    return processes.find(os.path.realpath(item.path) for item in items)
+def _occupants(tools: Tools, items: Iterable[Listed]) -> processes.Occupants:
+    return tools.occupants(os.path.realpath(item.path) for item in items)
 
 
 def _occupant_obstacles(item: Listed, occupants: processes.Occupants) -> list[survey.Obstacle]:
@@ -326,7 +365,7 @@ def _unknown_directories(task: Task, items: Sequence[Listed]) -> list[str]:
             real = os.path.realpath(entry.path)
             if (
                 entry.is_dir(follow_symlinks=False)
-                and entry.name != trash.TREE_TRASH
+                and not entry.name.startswith(trash.TREE_TRASH)
                 and real not in known
                 and real not in parents
             ):
@@ -368,7 +407,7 @@ def carry_out(report: Report, task: Task, policy: Policy, tools: Tools) -> None:
         {*map(_parent, places), *filter(os.path.isdir, task.worktree_roots)}, common_dir
     )
     items = survey.listed(git, common_dir)
-    occupants = _occupants(report.verdicts[index].listed for index in doomed)
+    occupants = _occupants(tools, (report.verdicts[index].listed for index in doomed))
     for number, index in enumerate(doomed):
         verdict = report.verdicts[index]
         changed = _changes_since_plan(verdict.listed, items, policy)
@@ -379,7 +418,7 @@ def carry_out(report: Report, task: Task, policy: Policy, tools: Tools) -> None:
         else:
             report.verdicts[index] = _spared(verdict, changed)
         tools.progress("reaping", number + 1, len(doomed))
-    _give_back_the_occupied(report, common_dir)
+    _give_back_the_occupied(report, common_dir, tools)
 
 
 def _parent(path: str) -> str:
@@ -442,11 +481,11 @@ def _difference(trace: Trace | None, tree: Contents, admin: Contents, admin_dir:
     return None
 
 
-def _give_back_the_occupied(report: Report, common_dir: str) -> None:
+def _give_back_the_occupied(report: Report, common_dir: str, tools: Tools) -> None:
     """Undo for a process that went in between the last look and the rename."""
     reaped = {verdict.listed.path for verdict in report.verdicts if verdict.reaped}
     moved = [entry for entry in trash.entries(common_dir) if entry.path in reaped]
-    inside, problems = trash.give_back_the_occupied(moved, common_dir)
+    inside, problems = trash.give_back_the_occupied(moved, common_dir, tools.occupants)
     report.failures += problems
     occupied = {entry.path: inside[entry.token] for entry in moved if entry.token in inside}
     for index, verdict in enumerate(report.verdicts):

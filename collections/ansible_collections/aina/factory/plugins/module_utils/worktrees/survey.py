@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils import mounts
@@ -29,6 +30,10 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.model impor
     Policy,
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.trash import TREE_TRASH
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.trust import (
+    changeable_by_others,
+    read_file,
+)
 
 # Reason and detail of something that speaks against reaping.
 Obstacle = tuple[str, str]
@@ -58,6 +63,10 @@ _ACTIVITY_FILES = (
     "commondir",
     ".",
 )
+_SHORT_FILES = {"HEAD", "commondir", "config", "config.worktree", "gitdir", "locked"}
+_SHORT_BYTES = 1 << 20
+# What git can say at once, unless a file that it reads is none.
+_AT_ONCE_SECONDS = 60.0
 _LOCK_PID = re.compile(r"\bpid[\s=:]+(\d+)", re.IGNORECASE)
 
 
@@ -69,8 +78,25 @@ def common_directory(run: Run, repository: str) -> str:
 
     """
     git = Git(run, repository)
-    output = git.output("rev-parse", "--path-format=absolute", "--git-common-dir")
+    words = ("rev-parse", "--path-format=absolute", "--git-common-dir")
+    output = git.output(*words, timeout_seconds=_AT_ONCE_SECONDS)
     return os.path.realpath(os.fsdecode(output.removesuffix(b"\n")))
+
+
+def included_settings(run: Run, common_dir: str) -> list[str]:
+    """Return the files from which the repository's settings include others.
+
+    Raises:
+        GitError: git cannot read its settings.
+
+    """
+    pattern = r"^include(if\..*)?\.path$"
+    words = ("config", "--local", "--no-includes", "-z", "--get-regexp", pattern)
+    done = Git(run, common_dir).call(*words, timeout_seconds=_AT_ONCE_SECONDS)
+    if done.returncode > 1:  # 1: there are none
+        raise GitError(f"the settings of {common_dir} cannot be read: {done.stderr!r:.200}")
+    paths = [setting.partition("\n")[2] for setting in fields(done.stdout)]
+    return [os.path.join(common_dir, os.path.expanduser(path)) for path in paths]  # noqa: PTH111, PTH118
 
 
 def listed(git: Git, common_dir: str) -> list[Listed]:
@@ -80,10 +106,11 @@ def listed(git: Git, common_dir: str) -> list[Listed]:
         GitError: git cannot list its worktrees.
 
     """
+    _refuse_what_never_ends(common_dir)
     admin_dirs = _admin_dirs(common_dir)
     result: list[Listed] = []
     entry: dict[str, str] = {}
-    output = git.output("worktree", "list", "--porcelain", "-z")
+    output = git.output("worktree", "list", "--porcelain", "-z", timeout_seconds=_AT_ONCE_SECONDS)
     for attribute in output.split(b"\0"):
         if attribute:
             name, _space, value = os.fsdecode(attribute).partition(" ")
@@ -105,23 +132,49 @@ def listed(git: Git, common_dir: str) -> list[Listed]:
     return result
 
 
+def _refuse_what_never_ends(common_dir: str) -> None:
+    """Git would wait for what a pipe or a device says, and read the largest file as a whole."""
+    directories = [common_dir]
+    for directory in directories:
+        with suppress(FileNotFoundError), os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if directory == common_dir and entry.name == "worktrees":
+                        directories += _directories(entry.path)
+                elif not entry.is_file(follow_symlinks=False) or entry.name in _SHORT_FILES:
+                    with suppress(OSError):
+                        _refuse_what_has_no_end(entry.path)
+
+
+def _refuse_what_has_no_end(path: str) -> None:
+    status = Path(path).stat()
+    if any(is_kind(status.st_mode) for is_kind in (stat.S_ISFIFO, stat.S_ISCHR, stat.S_ISBLK)):
+        raise GitError(f"{path} is no plain file; look at it and remove it")
+    if Path(path).name in _SHORT_FILES and status.st_size > _SHORT_BYTES:
+        raise GitError(f"{path} is no plain file of git's: it has {status.st_size} bytes")
+
+
 def _admin_dirs(common_dir: str) -> dict[str, str]:
     """Return worktree path -> git's own directory for it."""
     found: dict[str, str] = {}
     parent = f"{common_dir}/worktrees"
     try:
-        names = [entry.name for entry in os.scandir(parent) if entry.is_dir()]
+        directories = _directories(parent)
     except FileNotFoundError:
         return {}
-    for name in names:
+    for directory in directories:
         try:
-            gitdir = os.fsdecode(Path(parent, name, "gitdir").read_bytes()).removesuffix("\n")
+            gitdir = os.fsdecode(read_file(f"{directory}/gitdir")).removesuffix("\n")
         except OSError:
             continue
         if not gitdir.startswith("/"):  # worktree.useRelativePaths
-            gitdir = os.path.normpath(f"{parent}/{name}/{gitdir}")
-        found[gitdir.removesuffix("/.git")] = f"{parent}/{name}"
+            gitdir = os.path.normpath(f"{directory}/{gitdir}")
+        found[gitdir.removesuffix("/.git")] = directory
     return found
+
+
+def _directories(parent: str) -> list[str]:
+    return [entry.path for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)]
 
 
 def obstacles_of_form(
@@ -140,11 +193,19 @@ def obstacles_of_form(
         return [("missing_directory", detail)]
     if not stat.S_ISDIR(status.st_mode):
         return [("not_a_directory", "a link or a file stands in its place")]
+    if found := _obstacle_to_root(item.path):
+        return found
     found = _gitfile_obstacles(item)
     found += _place_obstacles(item, others, policy, mounted)
     if item.lock_reason is not None:
         found.append(_lock_obstacle(item.lock_reason, policy))
     return [obstacle for obstacle in found if obstacle[0]]
+
+
+def _obstacle_to_root(path: str) -> list[Obstacle]:
+    """Root obeys no settings and renames nothing that others can put there."""
+    part = changeable_by_others(path) if os.geteuid() == 0 else None
+    return [] if part is None else [("others_can_change", f"others than root can change {part}")]
 
 
 def _gitfile_obstacles(item: Listed) -> list[Obstacle]:
@@ -154,7 +215,7 @@ def _gitfile_obstacles(item: Listed) -> list[Obstacle]:
         gitfile = Path(item.path, ".git")
         if not stat.S_ISREG(gitfile.lstat().st_mode):
             return [("broken_gitfile", ".git is not a regular file")]
-        target = os.fsdecode(gitfile.read_bytes()).removesuffix("\n").removeprefix("gitdir: ")
+        target = os.fsdecode(read_file(gitfile)).removesuffix("\n").removeprefix("gitdir: ")
     except OSError as error:
         return [("broken_gitfile", f".git: {error.strerror}")]
     if os.path.realpath(os.path.join(item.path, target)) != os.path.realpath(item.admin_dir):  # noqa: PTH118
@@ -215,7 +276,7 @@ def _is_attached(module_dir: Path) -> bool:
     if not (module_dir / "objects").is_dir():
         return True  # some other file called HEAD, such as a log
     try:
-        config = (module_dir / "config").read_text(errors="surrogateescape")
+        config = os.fsdecode(read_file(module_dir / "config"))
     except OSError:
         return False
     found = re.search(r"^\s*worktree = (.+)$", config, re.MULTILINE)
@@ -235,8 +296,8 @@ def private_commits(git: Git, item: Listed) -> list[str]:
         return output.decode().split()
     found = []
     for path in Path(item.admin_dir or "", "refs").rglob("*"):
-        if path.is_file():
-            found.append(path.read_text(encoding="ascii", errors="replace").strip())
+        if not path.is_dir():
+            found.append(read_file(path).decode("ascii", errors="replace").strip())
     return [oid for oid in found if re.fullmatch(r"[0-9a-f]{40,64}", oid)]
 
 
@@ -273,12 +334,22 @@ def obstacles_of_files(
     try:
         if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
             here.defuse()  # it can have settings that the repository does not show
-        found = list(_status_obstacles(here, item, policy, disposable))
+        found = _submodules_of_others(here, item)
+        if not found:
+            found = list(_status_obstacles(here, item, policy, disposable))
         if not found:
             found = list(_index_obstacles(here, item))
     except (GitError, OSError) as error:
         found = [("status_failed", str(error))]
     return found, frozenset(disposable)
+
+
+def _submodules_of_others(git: Git, item: Listed) -> list[Obstacle]:
+    """Git would take their settings without a look at their owner."""
+    if os.geteuid() != 0:
+        return []
+    paths = submodule_paths(git, item)
+    return [obstacle for path in paths for obstacle in _obstacle_to_root(f"{item.path}/{path}")]
 
 
 def _status_obstacles(

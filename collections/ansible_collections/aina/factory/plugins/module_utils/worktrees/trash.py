@@ -13,8 +13,10 @@ a tree is never given back.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,12 +25,25 @@ from pathlib import Path
 from ansible_collections.aina.factory.plugins.module_utils import mounts
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import processes
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.trust import (
+    changeable_by_others,
+    read_file,
+)
 
 TREE_TRASH = ".aina-factory-trash"
 ADMIN_TRASH = "aina-factory-trash"
-_DELETING = ".deleting"
+DELETING = ".deleting"
 _UNLINKERS = 2
-_UNLINK_SECONDS = 6 * 3600.0
+# The next run goes on with a tree that takes longer.
+_UNLINK_SECONDS = 3600.0
+
+# Who sits in which of these directories.
+Look = Callable[[Iterable[str]], processes.Occupants]
+
+
+def look_around(directories: Iterable[str]) -> processes.Occupants:
+    """Look at the processes that the caller can see."""
+    return processes.find(directories)
 
 
 class TrashError(Exception):
@@ -53,24 +68,37 @@ class Entry:
 
 def make_ready(parents: Iterable[str], common_dir: str) -> None:
     """Make the trash directories in ``parents``, so that a full disk cannot prevent a reap."""
-    wanted = sorted(f"{parent}/{TREE_TRASH}" for parent in parents)
+    wanted = sorted(map(_tree_trash, parents))
     for directory in [*wanted, f"{common_dir}/{ADMIN_TRASH}"]:
         with contextlib.suppress(OSError):  # the rename will tell
+            _refuse_what_others_change(directory)
             _make_directory(directory)
+
+
+def _tree_trashes(parent: str) -> list[str]:
+    """Return where a tree of the caller may lie: a second place where another came first."""
+    return [f"{parent}/{TREE_TRASH}", f"{parent}/{TREE_TRASH}-{os.geteuid()}"]
+
+
+def _tree_trash(parent: str) -> str:
+    first, second = _tree_trashes(parent)
+    try:
+        return first if os.lstat(first).st_uid == os.geteuid() else second
+    except FileNotFoundError:
+        return first
 
 
 def _make_directory(directory: str) -> None:
     path = Path(directory)
-    if path.is_dir() and not path.is_symlink():
-        return
-    path.mkdir(mode=0o700)
-    owner = path.parent.stat()
-    ignore = path / ".gitignore"
-    with contextlib.suppress(OSError):  # a courtesy where the lanes lie inside a checkout
-        ignore.write_text("*\n", encoding="ascii")
-    if os.geteuid() == 0:
-        for made in filter(os.path.exists, (path, ignore)):
-            os.chown(made, owner.st_uid, owner.st_gid)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        with contextlib.suppress(OSError):  # a courtesy where the lanes lie inside a checkout
+            (path / ".gitignore").write_text("*\n", encoding="ascii")
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.ENOTDIR, "it is no directory", directory)
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise OSError(errno.EPERM, "others can change it", directory)
 
 
 def move(
@@ -91,9 +119,11 @@ def move(
 
     """
     token = f"{Path(admin_dir).name}.{int(now * 1000)}"
-    tree_trash = f"{os.path.dirname(path)}/{TREE_TRASH}"  # noqa: PTH120 - may be not UTF-8
     admin_trash = f"{common_dir}/{ADMIN_TRASH}"
+    tree_trash = f"{os.path.dirname(path)}/{TREE_TRASH}"  # noqa: PTH120 - may be not UTF-8
     try:
+        tree_trash = _tree_trash(os.path.dirname(path))  # noqa: PTH120
+        _refuse_what_others_change(path)
         for directory in (tree_trash, admin_trash):
             _make_directory(directory)
         with _writable(path):
@@ -113,6 +143,13 @@ def move(
             f"{admin_dir} cannot be moved to {admin_trash}: {error.strerror}"
         ) from error
     return token
+
+
+def _refuse_what_others_change(place: str) -> None:
+    """Root renames only what nobody else can replace meanwhile."""
+    part = changeable_by_others(place) if os.geteuid() == 0 else None
+    if part is not None:
+        raise OSError(errno.EPERM, f"others than root can change {part}", place)
 
 
 @contextlib.contextmanager
@@ -138,17 +175,19 @@ def entries(common_dir: str) -> list[Entry]:
     except OSError:
         return []
     for admin in admins:
-        token = admin.name.removesuffix(_DELETING)
+        token = admin.name.removesuffix(DELETING)
         try:
-            gitdir = os.fsdecode((admin / "gitdir").read_bytes()).removesuffix("\n")
+            gitdir = os.fsdecode(read_file(admin / "gitdir")).removesuffix("\n")
             since = int(token.rpartition(".")[2]) / 1000
         except (OSError, ValueError):
             continue
         if not gitdir.startswith("/"):  # relative to where git's directory was
             gitdir = os.path.normpath(f"{common_dir}/worktrees/{token.rpartition('.')[0]}/{gitdir}")
         path = gitdir.removesuffix("/.git")
-        tree = f"{os.path.dirname(path)}/{TREE_TRASH}/{token}"  # noqa: PTH120
-        deleting = admin.name != token or os.path.lexists(tree + _DELETING)
+        places = [f"{place}/{token}" for place in _tree_trashes(os.path.dirname(path))]  # noqa: PTH120
+        there = [p for p in places if os.path.lexists(p) or os.path.lexists(p + DELETING)]
+        tree = (there or places)[0]
+        deleting = admin.name != token or os.path.lexists(tree + DELETING)
         found.append(Entry(token, path, tree, str(admin), since, deleting))
     return found
 
@@ -160,16 +199,19 @@ def restore_interrupted(missing: Sequence[tuple[str, str]]) -> list[str]:
     """
     restored = []
     for path, admin_dir in missing:
-        trash = Path(os.path.dirname(path), TREE_TRASH)  # noqa: PTH120
+        places = map(Path, _tree_trashes(os.path.dirname(path)))  # noqa: PTH120
         name = Path(admin_dir).name
         candidates = [
             entry
-            for entry in (trash.iterdir() if trash.is_dir() else ())
+            for place in places
+            if place.is_dir() and os.access(place, os.R_OK | os.X_OK)  # another owner's is not
+            for entry in place.iterdir()
             if entry.name.rpartition(".")[0] == name
             and entry.name.rpartition(".")[2].isdigit()
             and _belongs(entry, admin_dir)
         ]
         if len(candidates) == 1 and not os.path.lexists(path):
+            _refuse_what_others_change(str(candidates[0]))
             os.rename(candidates[0], path)  # noqa: PTH104
             restored.append(path)
     return restored
@@ -177,7 +219,7 @@ def restore_interrupted(missing: Sequence[tuple[str, str]]) -> list[str]:
 
 def _belongs(tree: Path, admin_dir: str) -> bool:
     try:
-        target = os.fsdecode((tree / ".git").read_bytes()).removesuffix("\n")
+        target = os.fsdecode(read_file(tree / ".git")).removesuffix("\n")
     except OSError:
         return False
     return os.path.realpath(target.removeprefix("gitdir: ")) == os.path.realpath(admin_dir)
@@ -208,10 +250,15 @@ def put_back(entry: Entry, common_dir: str) -> None:
 
     """
     admin_dir = f"{common_dir}/worktrees/{entry.token.rpartition('.')[0]}"
-    branch = Path(entry.admin, "HEAD").read_text(errors="surrogateescape").strip()
+    try:
+        _refuse_what_others_change(entry.tree)
+        branch = os.fsdecode(read_file(f"{entry.admin}/HEAD")).strip()
+        taken = _heads(common_dir)
+    except OSError as error:
+        raise TrashError(f"{entry.path} could not be restored: {error.strerror}") from error
     # Where refs are kept in tables, HEAD says this and git alone knows the branch.
     tables = branch == "ref: refs/heads/.invalid"
-    if branch.startswith("ref: ") and not tables and branch in _heads(common_dir):
+    if branch.startswith("ref: ") and not tables and branch in taken:
         raise TrashError(f"{entry.path} was on {branch[5:]}, which is checked out elsewhere now")
     for place in (entry.path, admin_dir):
         if os.path.lexists(place):
@@ -228,7 +275,11 @@ def put_back(entry: Entry, common_dir: str) -> None:
 def _heads(common_dir: str) -> set[str]:
     """Return what the HEAD files of all worktrees say."""
     files = [Path(common_dir, "HEAD"), *Path(common_dir, "worktrees").glob("*/HEAD")]
-    return {file.read_text(errors="surrogateescape").strip() for file in files if file.is_file()}
+    heads = set()
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            heads.add(os.fsdecode(read_file(file)).strip())
+    return heads
 
 
 def oldest(common_dir: str) -> float | None:
@@ -236,22 +287,28 @@ def oldest(common_dir: str) -> float | None:
     return min((entry.since for entry in entries(common_dir)), default=None)
 
 
-def empty(common_dir: str, before: float, run: Run) -> list[str]:
+def empty(common_dir: str, before: float, run: Run, look: Look = look_around) -> list[str]:
     """Delete what was reaped before ``before`` (seconds since the epoch); return problems.
 
     What a process sits in is given back. Two unlinkers at idle priority: more of them only
     fight for the disk's journal.
     """
     due = [entry for entry in entries(common_dir) if entry.deleting or entry.since <= before]
-    occupied, problems = give_back_the_occupied(due, common_dir)
+    occupied, problems = give_back_the_occupied(due, common_dir, look)
     free = [entry for entry in due if entry.token not in occupied]
     with ThreadPoolExecutor(_UNLINKERS) as unlinkers:
         problems += filter(None, unlinkers.map(lambda entry: _delete(entry, run), free))
     return problems
 
 
+def half_deleted(common_dir: str) -> list[str]:
+    """Return the trees whose deletion has begun and not ended."""
+    doomed = [entry.tree + DELETING for entry in entries(common_dir)]
+    return [path for path in doomed if os.path.lexists(path)]
+
+
 def give_back_the_occupied(
-    some: Iterable[Entry], common_dir: str
+    some: Iterable[Entry], common_dir: str, look: Look = look_around
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Undo for every process that sits in one of ``some``.
 
@@ -260,7 +317,7 @@ def give_back_the_occupied(
     had no name to find it by.
     """
     trees = {os.path.realpath(entry.tree): entry for entry in some if not entry.deleting}
-    inside = processes.find(trees).inside
+    inside = look(trees).inside
     problems = []
     for tree in inside:
         try:
@@ -271,10 +328,13 @@ def give_back_the_occupied(
 
 
 def _delete(entry: Entry, run: Run) -> str | None:
-    doomed = entry.tree + _DELETING
+    doomed = entry.tree + DELETING
     try:
         if os.path.lexists(entry.tree):
+            _refuse_what_others_change(entry.tree)
             os.rename(entry.tree, doomed)  # noqa: PTH104
+        if os.path.lexists(doomed):
+            _refuse_what_others_change(doomed)
     except OSError as error:
         return f"{entry.tree}: {error.strerror}"
     if os.path.lexists(doomed):

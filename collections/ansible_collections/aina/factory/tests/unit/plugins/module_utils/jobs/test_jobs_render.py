@@ -41,10 +41,21 @@ def test_locks_wrap_the_command_in_sorted_order() -> None:
     (waiter,) = jobs(locks=["a"], on_overlap="queue").declared
 
     assert render.command_line(job) == [
-        "/usr/bin/flock", "-n", "-E", "75", "/run/lock/factory-a.lock",
-        "/usr/bin/flock", "-n", "-E", "75", "/run/lock/factory-b.lock", "/bin/true",
+        "/usr/bin/flock", "-n", "-E", "75", "/run/factory-job-locks/factory-a.lock",
+        "/usr/bin/flock", "-n", "-E", "75", "/run/factory-job-locks/factory-b.lock", "/bin/true",
     ]  # fmt: skip
-    assert render.command_line(waiter)[:2] == ["/usr/bin/flock", "/run/lock/factory-a.lock"]
+    assert render.command_line(waiter)[:2] == [
+        "/usr/bin/flock",
+        "/run/factory-job-locks/factory-a.lock",
+    ]
+
+
+def test_root_alone_makes_the_shared_locks() -> None:
+    *_, directory, file = render.tmpfiles(jobs(locks=["a"])).splitlines()
+
+    assert directory == "d /run/factory-job-locks 0755 root root -"
+    assert file == "f /run/factory-job-locks/factory-a.lock 0666 root root -"
+    assert "factory-job-locks" not in render.tmpfiles(jobs())
 
 
 def test_no_text_of_a_job_can_add_a_line_to_a_unit() -> None:
