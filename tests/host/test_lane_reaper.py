@@ -75,3 +75,27 @@ def test_what_a_lane_was_about_survives_its_supervisor(tmp_path: Path) -> None:
     result = json.loads((directory / "result.json").read_text())
     assert (result["outcome"], result["title"]) == ("interrupted", "Say more")
     assert (result["conflict"], result["is_conflict"]) == (conflict, True)
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (b"", "; its container gave nothing more than it had handed over before"),
+        (b"LANE1 result 0\n", "; not handed over: its result does not say where its work stands"),
+    ],
+)
+def test_what_a_dying_lane_does_not_give_is_said(
+    frame: bytes, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "state" / LOST
+    directory.mkdir(parents=True)
+    (directory / "state.json").write_text(json.dumps({"project": "demo", "issue": 1}))
+    monkeypatch.setattr(engine, "rescue", lambda _container, _limit: frame)
+    monkeypatch.setattr(engine, "remove", lambda _container: None)
+
+    step = reaper.Step("end", LOST, "its supervisor is gone", "c1")
+    reaping._carry_out(known(tmp_path), tmp_path, step)
+
+    result = json.loads((directory / "result.json").read_text())
+    assert result["outcome"] == "interrupted"
+    assert words in result["detail"]

@@ -98,10 +98,9 @@ def reap(settings: Settings, lock_directory: Path, *, dry_run: bool) -> dict[str
 
 def _carry_out(settings: Settings, lock_directory: Path, step: reaper.Step) -> None:
     _log.info("%s lane %s: %s", step.verb, step.lane, step.why)
-    if step.verb == "end":
-        _end(settings, lock_directory, step)
+    unkept = _end(settings, lock_directory, step) if step.verb == "end" else ""
     if step.verb in {"end", "finish"}:
-        _finish(settings, lock_directory, step)
+        _finish(settings, lock_directory, step, unkept)
     with contextlib.suppress(OSError):
         wicket.ask("close", step.lane)
     shutil.rmtree(Path(settings.run_dir, Path(step.lane).name), ignore_errors=True)
@@ -121,15 +120,18 @@ def _lane(settings: Settings, lock_directory: Path, name: str) -> supervisor.Lan
     return None
 
 
-def _end(settings: Settings, lock_directory: Path, step: reaper.Step) -> None:
+def _end(settings: Settings, lock_directory: Path, step: reaper.Step) -> str:
+    """End a lane's container; return what of its work did not come out."""
+    unkept = ""
     lane = _lane(settings, lock_directory, step.lane)
     if lane is not None and lane.directory.is_dir():
         limit = lane.project.limits.bundle_max_mib << 20
-        supervisor.rescued(lane, engine.rescue(step.container, limit))
+        unkept = supervisor.rescued(lane, engine.rescue(step.container, limit))
     engine.remove(step.container)
+    return unkept
 
 
-def _finish(settings: Settings, lock_directory: Path, step: reaper.Step) -> None:
+def _finish(settings: Settings, lock_directory: Path, step: reaper.Step, unkept: str = "") -> None:
     """Record what became of a lane whose supervisor cannot."""
     lane = _lane(settings, lock_directory, step.lane)
     if lane is None or not lane.directory.is_dir():
@@ -138,6 +140,7 @@ def _finish(settings: Settings, lock_directory: Path, step: reaper.Step) -> None
     start = assignment.start_of(state)
     work, trouble = lane._collect(start) if start.base else (None, "")
     model = outcome.model_of(supervisor.gateway_lines(lane.directory))
+    goes_on = f"{step.why}; factory lane resume {step.lane} goes on from here"
     began = documents.seconds_of(str(state["started_at"])) if state.get("started_at") else 0.0
     result = {
         **lane._head(),
@@ -145,7 +148,7 @@ def _finish(settings: Settings, lock_directory: Path, step: reaper.Step) -> None
         "title": str(state.get("title") or ""),
         "conflict": state.get("conflict"),
         "outcome": outcome.INTERRUPTED,
-        "detail": trouble or f"{step.why}; factory lane resume {step.lane} goes on from here",
+        "detail": "; ".join(filter(None, (trouble or goes_on, unkept))),
         "started_at": state.get("started_at"),
         "finished_at": documents.moment(time.time()),
         "duration_seconds": round(time.time() - began, 1) if began else None,

@@ -104,7 +104,7 @@ class Lane:
     name: str = ""
     _ended_by: str = field(default="", init=False)
     _broken: str = field(default="", init=False)
-    _unwritten: str = field(default="", init=False)
+    _unkept: str = field(default="", init=False)
     _final: frames.Handover | None = field(default=None, init=False)
     _last_sign: float = field(default_factory=time.monotonic, init=False)
     _shown: float = field(default_factory=time.monotonic, init=False)
@@ -447,8 +447,8 @@ class Lane:
             self._broken = str(error)
         except OSError as error:
             # A later frame holds all that is in this one.
-            self._unwritten = f"what it handed over cannot be written: {error}"
-            _log.warning("lane %s: %s", self.name, self._unwritten)
+            self._unkept = f"what it handed over cannot be written: {error}"
+            _log.warning("lane %s: %s", self.name, self._unkept)
         except Exception as error:
             # Whatever a lane sends, it does not end the thread that reads it.
             self._broken = f"the result cannot be read: {type(error).__name__}"
@@ -463,7 +463,7 @@ class Lane:
                     file.flush()
                     os.fsync(file.fileno())
                 candidate.replace(self.directory / name)
-        self._unwritten = ""
+        self._unkept = ""
 
     def _last_rites(self, box: engine.Box) -> None:
         """Make sure that no container is left, rescuing what it holds if its end was not seen."""
@@ -479,7 +479,7 @@ class Lane:
                     is_lost = box.status is None and item.running
                     if is_lost and self._final is None and not self._broken:
                         self._ended_by = self._ended_by or "the loss of the engine"
-                        rescued(self, engine.rescue(item.id, limit))
+                        self._unkept = rescued(self, engine.rescue(item.id, limit))
                 if not is_asked:
                     deadline, is_asked = time.monotonic() + _REMOVAL_SECONDS, True
                 for item in own:
@@ -501,9 +501,8 @@ class Lane:
             # It has taken back what it had committed when it was last looked at.
             (self.directory / BUNDLE).unlink(missing_ok=True)
         work, trouble = self._collect(start)
-        lines = gateway_lines(self.directory)
-        model = outcome.model_of(lines)
-        unkept = self._unwritten
+        model = outcome.model_of(gateway_lines(self.directory))
+        unkept = self._unkept
         if final is not None and not unkept:
             unkept = outcome.unkept(final.result, work.head if work else start.base)
         evidence = outcome.Evidence(
@@ -626,12 +625,15 @@ class Lane:
         return [item for item in reaper.residue(before, after) if item["name"] not in others]
 
 
-def rescued(lane: Lane, frame: bytes) -> None:
-    """Keep what a frame of a dying lane holds."""
+def rescued(lane: Lane, frame: bytes) -> str:
+    """Keep what a frame of a dying lane holds; return what of its work did not come out."""
     reader = frames.Reader(lane.project.limits.bundle_max_mib * MIB)
+    said = "its container gave nothing more than it had handed over before"
     with contextlib.suppress(frames.FrameError):
         for handover in reader.feed(frame):
             lane._keep(handover)
+            said = outcome.unkept(handover.result, str(handover.result.get("head")))
+    return said
 
 
 def record_residue(settings: Settings, lane: str, left: list[dict[str, Any]]) -> None:
@@ -645,9 +647,9 @@ def record_residue(settings: Settings, lane: str, left: list[dict[str, Any]]) ->
     documents.replace(path, {"differences": known[-200:], "checked_at": at})
 
 
-def gateway_lines(directory: Path) -> list[dict[str, Any]]:
-    """Return the gateway's log of a lane."""
-    return list(transcript.events(directory / GATEWAY_LOG))
+def gateway_lines(directory: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the gateway's log of a lane."""
+    return transcript.events(directory / GATEWAY_LOG)
 
 
 def _unresolved(assigned: Assignment, work: collect.Work | None) -> str:

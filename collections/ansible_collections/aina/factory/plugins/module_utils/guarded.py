@@ -19,7 +19,7 @@ STANDARD = (
     ".github/",
     *(f"{name}.md" for name in _INSTRUCTIONS),
     *(f"{name}.*.md" for name in _INSTRUCTIONS),
-    "SKILL.md",
+    *("SKILL.md", "copilot-instructions.md", "*.instructions.md"),
     *(f".{name}*" for name in (*_AGENTS, *_MORE_AGENTS, "agent", "openhands", "windsurf")),
     *(".devin/", ".factory/", ".kiro/", ".roo/", ".roorules*", ".roomodes", ".rules", ".trae/"),
     *(".mcp.json", "mcp.json", "opencode.json*"),
