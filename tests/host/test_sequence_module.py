@@ -109,3 +109,18 @@ def test_a_failing_step_names_itself_and_reports_those_before(
     assert answer["changed"] is True
     assert answer["actions"] == [f"{tmp_path}/a", f"{tmp_path}/b"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_later_step_that_refuses_does_so_before_the_first_changes_anything(
+    tmp_path: Path, owner: dict[str, str]
+) -> None:
+    made = tmp_path / "made"
+    answer, _output = run(
+        [
+            {"managed_files": {"directories": [{"path": str(made), **owner}]}},
+            {"login_users": {"users": [{"name": "root", "home": "/srv/elsewhere"}]}},
+        ]
+    )
+
+    assert answer["msg"].startswith("step 2 (login_users), before anything is changed: root's home")
+    assert not made.exists()
