@@ -139,6 +139,31 @@ def test_a_timer_that_somebody_stopped_is_drift(host: Any) -> None:
     assert "job_drift:slow" in firing(document)
 
 
+def test_what_only_looks_well_is_told(host: Any) -> None:
+    unit = "/etc/systemd/system/factory-job-fails.service"
+    host.check_output(
+        "umount /mnt/disk; systemctl stop containerd.service; "
+        f"mv {unit} /run/kept.service && ln -s /dev/null {unit} && systemctl daemon-reload; "
+        "systemd-run --unit=loop --property=Restart=always --property=RestartSec=100ms "
+        "--property=StartLimitIntervalSec=0 /bin/false; sleep 2"
+    )
+    try:
+        document = watchdog(host, 2)
+    finally:
+        host.check_output(
+            f"systemctl stop loop.service; mv /run/kept.service {unit} && systemctl daemon-reload; "
+            "systemctl start containerd.service"
+        )
+
+    assert firing(document) >= {
+        "disk_mount:/mnt/disk",
+        "engine",
+        "job_drift:fails",
+        "unit_running:containerd.service",
+        "unit_running:loop.service",
+    }
+
+
 def test_a_failed_unit_is_restarted_within_its_budget(host: Any) -> None:
     host.run("rm /run/fine; systemctl start fragile.service")
     until(lambda: host.run("systemctl is-failed fragile.service").rc == 0)
