@@ -397,6 +397,21 @@ def test_a_merge_that_drops_what_main_had_is_the_lanes_own_change(
     assert work.paths == ("a.txt", "guarded/x")
 
 
+def test_a_submodule_that_main_brings_along_is_none_of_the_lanes(place: Place) -> None:
+    place.git("checkout", "--quiet", "-b", "feature", at="hub")
+    place.commit("b.txt", "theirs\n", at="hub")
+    place.git("update-ref", "refs/pull/5/head", "HEAD", at="hub")
+    place.git("checkout", "--quiet", "main", at="hub")
+    place.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 39}2,app", at="hub")
+    place.git("commit", "--quiet", "--message", "Add app", at="hub")
+    start = place.results.update_pull(5, "main")
+    place.git("fetch", "--quiet", str(place.root / "results.git"), "refs/*:refs/host/*")
+    place.git("checkout", "--quiet", "-B", "lane", start.base)
+    place.git("merge", "--quiet", "--no-edit", start.onto)
+
+    assert place.results.take(place.bundle(), start, LANE).is_merged
+
+
 def test_work_without_the_merge_is_not_a_resolved_conflict(conflicting: Conflicting) -> None:
     conflicting.place.git("checkout", "--quiet", "-B", "lane", conflicting.start.base)
     conflicting.place.commit("b.txt", "besides\n")

@@ -102,7 +102,7 @@ def deliver(
     conflict, is_whole = result.get("conflict"), result["outcome"] in outcome.DELIVERED
     results = repository(settings, project, token, results=True)
     head, guarded = results.guarded(lane, assignment.start_of(result), project.guarded_paths)
-    result["guarded_paths"] = guarded
+    result["guarded_paths"] = guarded[: collect.PATHS_MAX_COUNT]
     if (
         conflict
         and is_whole
@@ -140,7 +140,7 @@ def deliver(
     pull = forge.open_pull_request(
         branch,
         base,
-        title[:250],
+        title[: collect.SUBJECT_MAX_LENGTH],
         "\n\n".join(filter(None, lines)),
         draft=bool(guarded) or not is_whole or project.draft,
         labels=[project.guarded_label] if guarded else [],

@@ -159,7 +159,11 @@ def _finish(settings: Settings, lock_directory: Path, step: reaper.Step, unkept:
         "paths_count": len(work.paths) if work else 0,
         "summary": work.summary if work else "",
         "subject": work.subject if work else "",
-        "guarded_paths": collect.guarded(work.paths, lane.project.guarded_paths) if work else [],
+        "guarded_paths": collect.guarded(work.paths, lane.project.guarded_paths)[
+            : collect.PATHS_MAX_COUNT
+        ]
+        if work
+        else [],
         "session": lane._session(),
         "branch": "",
         "pull_request": None,

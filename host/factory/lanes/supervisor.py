@@ -540,7 +540,9 @@ class Lane:
             "paths_count": len(work.paths) if work else 0,
             "summary": work.summary if work else "",
             "subject": work.subject if work else "",
-            "guarded_paths": collect.guarded(work.paths, self.project.guarded_paths)
+            "guarded_paths": collect.guarded(work.paths, self.project.guarded_paths)[
+                : collect.PATHS_MAX_COUNT
+            ]
             if work
             else [],
             "session": self._session(),

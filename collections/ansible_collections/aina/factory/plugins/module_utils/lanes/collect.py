@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from ansible_collections.aina.factory.plugins.module_utils.ports import Complete
 from ansible_collections.aina.factory.plugins.module_utils.words import printable
 
 FETCH_SECONDS = 600.0
+# Of what a lane has written, in a result.
+SUBJECT_MAX_LENGTH, PATHS_MAX_COUNT = 250, 100
 _ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -173,31 +175,36 @@ class Repository:
         self.out(*check, stdin=pack)
         if not self._holds(head, base):
             raise CollectError(f"the bundle does not build on {base}")
-        self._refuse_links(base, head)
+        self._refuse_links(start, head)
         self.out("update-ref", f"refs/lanes/{lane}", head)
         known = [f"^{base}", *([f"^{onto}"] if onto else [])]
         return Work(
             head=head,
             commits_count=int(self.out("rev-list", "--count", head, *known)),
             paths=self._paths(start, head),
-            subject=self.out("log", "-1", "--format=%s", head),
+            subject=self.out("log", "-1", "--format=%s", head)[:SUBJECT_MAX_LENGTH],
             summary=self.out("diff", "--shortstat", "--no-ext-diff", "--no-textconv", base, head),
             is_merged=not onto or self._holds(head, onto),
         )
 
-    def _refuse_links(self, base: str, head: str) -> None:
+    def _refuse_links(self, start: Start, head: str) -> None:
         """Refuse a directory of which the bundle has the name alone.
 
         A repository inside the lane's is committed as a link to a commit that is nowhere. Where
         the project has a submodule, moving that is a change like another.
         """
-        fields = self.out("diff-tree", "-r", "-z", "--no-renames", base, head).split("\0")
+        made = [set(self._new_links(side, head)) for side in filter(None, (start.base, start.onto))]
+        for path in sorted(set.intersection(*made)):
+            raise CollectError(
+                f"{printable(path)} is a repository of its own, and its files are not in the bundle"
+            )
+
+    def _new_links(self, side: str, head: str) -> Iterator[str]:
+        fields = self.out("diff-tree", "-r", "-z", "--no-renames", side, head).split("\0")
         for about, path in zip(fields[::2], fields[1::2], strict=False):
             before, after = about.split()[:2]
             if after == "160000" and before != ":160000":
-                raise CollectError(
-                    f"{printable(path)} is a repository of its own, and its files are not in the bundle"
-                )
+                yield path
 
     def _holds(self, head: str, commit: str) -> bool:
         return self._git("merge-base", "--is-ancestor", commit, head).ok
