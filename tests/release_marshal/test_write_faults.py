@@ -58,7 +58,7 @@ class Write:
 
 REFUSED = frozenset(REFUSALS)
 UNANSWERED = frozenset(name for name in PASSING if name not in ("429", "secondary limit"))
-TWIN = {"files": {"twin.txt": "same\n"}, "checks": [{"name": "ci", "conclusion": "failure"}]}
+TWIN = {"files": {"twin.txt": "same\n"}, "checks": [{"name": "ci", "status": "in_progress"}]}
 CONFLICT: dict[str, Any] = {
     "pulls": [change(1, files={"same.txt": "three\n"}, **{"from": "main~1"})],
     "policy": policy(),
