@@ -32,7 +32,7 @@ def is_deep() -> bool:
 
 
 def seed() -> str:
-    """Return what the draws follow from: ``AINA_TEST_SEED``, or the commit."""
+    """Return what the draws follow from: ``AINA_TEST_SEED``, or the commit where there is one."""
     given = os.environ.get("AINA_TEST_SEED")
     if given:
         return given
@@ -41,9 +41,9 @@ def seed() -> str:
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    return done.stdout.strip()
+    return done.stdout.strip() if done.returncode == 0 else "0"
 
 
 def draw(axis: str, points: Sequence[T]) -> list[T]:

@@ -18,8 +18,10 @@ def project(tmp_path: Path) -> Path:
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     shutil.copy2(ROOT / "conftest.py", tmp_path)
     (tmp_path / "pytest.ini").write_text(
-        "[pytest]\naddopts = --import-mode=importlib\ntestpaths = tests\n"
+        "[pytest]\naddopts = --import-mode=importlib\ntestpaths = tests\npythonpath = tests\n"
     )
+    (tmp_path / "tests").mkdir()
+    shutil.copy2(ROOT / "tests/sampling.py", tmp_path / "tests")
     for stage in ("host", "reap"):
         (tmp_path / "tests" / stage).mkdir(parents=True)
         (tmp_path / "tests" / stage / "test_x.py").write_text(TEST.format(1))

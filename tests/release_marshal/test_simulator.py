@@ -473,7 +473,9 @@ def test_another_apps_check_counts_where_it_is_bound_to_it(
 
 
 def test_a_hold_of_any_spelling_holds(tmp_path: Path) -> None:
-    held = {"head": "a", "author": "agent", "labels": ["Hold"], "labelled_by": "ali"}
+    held: dict[str, Any] = {
+        "head": "a", "author": "agent", "labels": ["Hold"], "labelled_by": "ali",
+    }  # fmt: skip
     held["checks"] = [{"name": "ci", "conclusion": "success"}]
     with Simulator(repository(0, pull_requests=[held])) as simulator:
         rig = Rig(simulator, tmp_path, policy())

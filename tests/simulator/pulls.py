@@ -341,8 +341,7 @@ def push_blocker(repository: Repository, branch: str, oid: str, token: Token) ->
         return "Changes must be made through the merge queue"
     if any(rule.require_pull_request or rule.required_approvals for rule in rules):
         return "Changes must be made through a pull request."
-    names = list(dict.fromkeys(name for rule in rules for name in rule.required_checks))
-    missing = checks.unmet(repository, oid, names)
+    missing = checks.unmet(repository, oid, rules)
     if missing:
         name, state = missing[0]
         words = {"EXPECTED": "expected", "PENDING": "in progress"}.get(state, "failing")
