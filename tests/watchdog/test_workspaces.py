@@ -284,3 +284,25 @@ def test_a_repair_that_fails_leaves_the_folder_as_it_was(server: Server, root: P
     assert document["heals"]["recent"][0]["result"] == "failed"
     assert "Permission denied" in document["heals"]["recent"][0]["detail"]
     assert fingerprint(path) == before
+
+
+def test_nothing_is_read_through_what_an_agent_put_in_gits_place(
+    root: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("a secret\n")
+    main = repository(root.parent / "main")
+    git("worktree", "add", "--quiet", str(root / "w"), cwd=main)
+    gitdir = main / ".git/worktrees/w/gitdir"
+    gitdir.unlink()
+    gitdir.symlink_to(secret)
+    os.mkfifo(main / ".git/worktrees/w/pipe")
+    (main / ".git/worktrees/w/pipe").rename(main / ".git/worktrees/w/HEAD")
+
+    surveyed = workspaces.survey_worktrees([str(main)])
+
+    assert surveyed.dangling == (str(gitdir),)
+    # A pipe is neither waited for nor taken for a head.
+    assert [found.reason for found in workspaces.survey([str(root)]).broken] == [
+        "unreadable_it_is_no_plain_file"
+    ]

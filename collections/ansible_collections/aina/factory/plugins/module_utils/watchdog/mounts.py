@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.mounts import unescaped
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Fact, Known, Mount
-
-_ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True)
@@ -30,12 +27,8 @@ def parse(table: bytes) -> Mapping[str, Entry]:
     for line in table.splitlines():
         left, _dash, right = line.partition(b" - ")
         words, rest = left.split(b" "), right.split(b" ")
-        found[_text(words[4])] = Entry(words[2].decode(), rest[0].decode(), _text(rest[1]))
+        found[unescaped(words[4])] = Entry(words[2].decode(), rest[0].decode(), unescaped(rest[1]))
     return found
-
-
-def _text(word: bytes) -> str:
-    return os.fsdecode(_ESCAPED.sub(lambda code: bytes([int(code[1], 8)]), word))
 
 
 def holder(path: str, table: Mapping[str, Entry]) -> str:

@@ -17,10 +17,12 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Worktrees,
 )
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.places import resolve
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.trust import read_file
 
 HEALABLE = "missing_git_metadata"
 _FINE = ""
-_HEAD_BYTES = 4096
+_LINE_BYTES = 8192
+_PACKED_BYTES = 64 << 20
 
 
 def survey(patterns: Iterable[str]) -> Workspaces:
@@ -138,15 +140,15 @@ def _head(git: Path, common: Path) -> str:
 
 def _packed(common: Path) -> set[str]:
     try:
-        lines = (common / "packed-refs").read_text(errors="replace").splitlines()
+        lines = read_file(common / "packed-refs", _PACKED_BYTES).splitlines()
     except FileNotFoundError:
         return set()
-    return {line.partition(" ")[2] for line in lines}
+    return {line.decode(errors="replace").partition(" ")[2] for line in lines}
 
 
 def _text(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:
-        return file.read(_HEAD_BYTES).strip()
+    """Return a line of git's; whoever owns the repository may have put anything in its place."""
+    return read_file(path, _LINE_BYTES).decode(errors="surrogateescape").strip()
 
 
 def survey_worktrees(repositories: Iterable[str]) -> Worktrees:
@@ -164,6 +166,11 @@ def survey_worktrees(repositories: Iterable[str]) -> Worktrees:
             try:
                 gitfile = _text(place / "gitdir")
             except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                # A link, a pipe or what never ends: git has no use for it, and nobody follows it.
+                count += 1
+                dangling.append(str(place / "gitdir"))
                 continue
             count += 1
             if not os.path.lexists(place / gitfile) and not (place / "locked").exists():
