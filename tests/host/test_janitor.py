@@ -10,11 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mounting import mounted
 
 from ansible_collections.aina.factory.plugins.module_utils import mounts
 from ansible_collections.aina.factory.plugins.module_utils.janitor import paths
@@ -262,17 +262,6 @@ def test_a_symbolic_link_is_removed_but_never_followed(server: Server) -> None:
     assert document["kinds"]["runner"]["status"] == "failed"
     assert "symbolic links are not followed" in document["kinds"]["runner"]["detail"]
     assert document["kinds"]["temporary"]["status"] == "done"
-
-
-@contextmanager
-def mounted(what: Path, where: Path) -> Iterator[None]:
-    """Mount a directory of the same file system on another one."""
-    if subprocess.run(["mount", "--bind", what, where], check=False).returncode:
-        pytest.skip("mounting is not permitted here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", where], check=True)
 
 
 @pytest.mark.usefixtures("later")

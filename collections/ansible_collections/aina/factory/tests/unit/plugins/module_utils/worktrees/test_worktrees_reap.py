@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mounting import mounted
 
 from ansible_collections.aina.factory.plugins.module_utils import mounts
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
@@ -33,20 +33,6 @@ IDENTITY = {
     for part in ("NAME", "EMAIL")
 }
 POLICY = Policy(grace_seconds=0)
-
-
-@contextmanager
-def mounted(what: Path, where: Path) -> Iterator[None]:
-    """Mount a directory of the same file system on another one."""
-    if subprocess.run(["mount", "--bind", what, where], check=False).returncode:
-        pytest.skip("mounting is not permitted here")
-    try:
-        yield
-    finally:
-        # A renamed parent has taken the mount along.
-        for point in mounts.points():
-            if point.startswith(str(what.parent)):
-                subprocess.run(["umount", point], check=True)
 
 
 class World:
