@@ -213,7 +213,9 @@ def foresee(plan_: Plan, run: Run) -> Plan:
 
 def _removals(words: Sequence[str], run: Run) -> set[str]:
     """Return the packages that apt would take away; a new version of one is none."""
-    argv = ["apt-get", "--simulate", "--yes", "--quiet", *words]
+    # Apt would write down what it has read, and a look changes nothing.
+    caches = [f"--option=Dir::Cache::{name}=" for name in ("pkgcache", "srcpkgcache")]
+    argv = ["apt-get", "--simulate", "--yes", "--quiet", *caches, *words]
     done = run(argv, environment=_ENVIRONMENT, timeout_seconds=QUERY_SECONDS)
     if not done.ok:
         raise PackagesError(f"apt-get --simulate {' '.join(words)}: {_words(done)}")
