@@ -268,7 +268,8 @@ def test_a_declared_pause_that_ends_does_not_fire_without_catch_up(
     converge(with_changes("careful", catch_up=False))
     time.sleep(2)
 
-    assert lines(host, "/var/tmp/careful") == []
+    # Its own slot, at half past, may come meanwhile.
+    assert [line for line in lines(host, "/var/tmp/careful") if int(line) // 60 % 60 != 30] == []
 
 
 def test_a_missed_slot_is_made_up_for_once_at_the_next_boot(host: Any) -> None:

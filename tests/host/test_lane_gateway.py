@@ -70,12 +70,10 @@ class Lane:
         return link
 
     def ask(self, **body: Any) -> str:
-        """Return the answer's status line and headers."""
+        """Return the whole answer."""
         with self.begin(**body) as link:
             answer = b""
-            while b"\r\n\r\n" not in answer or (
-                answer.startswith(b"HTTP/1.1 200") and not answer.endswith(b"0\r\n\r\n")
-            ):
+            while not answer.endswith((b"0\r\n\r\n", b"}}")):
                 more = link.recv(65536)
                 if not more:
                     break
@@ -119,20 +117,32 @@ def lane(tmp_path: Path) -> Iterator[Lane]:
     served.server_close()
 
 
-def test_requests_at_once_overrun_the_budget_by_the_last_one_at_most(lane: Lane) -> None:
+def test_requests_at_once_wait_for_each_other_and_keep_within_the_budget(lane: Lane) -> None:
     lane.served.go_on.clear()
-    threading.Timer(1.0, lane.served.go_on.set).start()
+    threading.Timer(0.5, lane.served.go_on.set).start()
     with ThreadPoolExecutor(30) as askers:
         answers = list(askers.map(lambda _: lane.ask(input="x" * 50_000), range(30)))
 
-    assert lane.settled() == 100_000
-    refused = [answer for answer in answers if not answer.startswith("HTTP/1.1 200")]
-    assert len(refused) == 29
-    assert all("429" in answer and "Retry-After: 5" in answer for answer in refused)
-    # One after the other they go on, to the end of the budget.
-    assert lane.ask().startswith("HTTP/1.1 200")
+    # Two of 100,000 tokens are all that 200,000 allow.
     assert lane.settled() == 200_000
-    assert "token budget exhausted" in lane.ask()
+    refused = [answer for answer in answers if not answer.startswith("HTTP/1.1 200")]
+    assert len(refused) == 28
+    assert all("token budget exhausted" in answer for answer in refused)
+
+
+def test_who_waits_too_long_is_told_when_to_ask_again(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "TURN_SECONDS", 0.2)
+    lane.served.go_on.clear()
+    with lane.begin(input="x" * 50_000) as link:
+        assert b"200" in link.recv(100)
+
+        answer = lane.ask(input="x" * 50_000)
+
+    lane.served.go_on.set()
+    assert answer.startswith("HTTP/1.1 429")
+    assert "Retry-After: 5" in answer
 
 
 @pytest.mark.parametrize("end", ["response.completed", "response.incomplete", "response.failed"])

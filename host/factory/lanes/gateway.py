@@ -35,6 +35,8 @@ CONNECT_SECONDS = 30.0
 # A model that thinks sends a sign of life more often than this.
 ANSWER_SECONDS = 600.0
 _CHUNK_BYTES = 65536
+# How long a request waits where the most that others may cost leaves no room for it.
+TURN_SECONDS = 300.0
 # After which time it is worth asking again where other requests of the lane are in the way.
 RETRY_SECONDS = 5
 # What one lane may have of this process, which all lanes share.
@@ -64,7 +66,8 @@ class Lane:
     # Of the requests that are held in memory.
     held_bytes: int = 0
     last_activity: float = field(default_factory=time.monotonic)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    # Told whenever a request was charged.
+    lock: threading.Condition = field(default_factory=threading.Condition)
     server: socketserver.BaseServer | None = None
 
     def note(self, **values: Any) -> None:
@@ -103,6 +106,7 @@ class _Account:
             if self.status == 200:
                 self.charged_tokens = ledger.charge(usage, self.request_bytes, self.answer_bytes)
             ledger.release(self.verdict)
+            self.lane.lock.notify_all()
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -185,7 +189,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _judge(self, lane: Lane, body: bytes) -> None:
         started = time.monotonic()
         with lane.lock:
-            verdict, model = lane.ledger.judge_model(self.command, self.path, body, time.time())
+            while True:
+                verdict, model = lane.ledger.judge_model(self.command, self.path, body, time.time())
+                left = started + TURN_SECONDS - time.monotonic()
+                # Its turn comes when it is known what those under way have really cost.
+                if verdict.name != "reserved" or not lane.lock.wait(max(0.0, left)):
+                    break
             lane.in_flight += verdict.allowed
         values: dict[str, Any] = {
             "kind": "model" if model else "refused",
