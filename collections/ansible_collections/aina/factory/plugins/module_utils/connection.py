@@ -15,10 +15,11 @@ import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
 PROC = Path("/proc")
 ASK_SECONDS = 30.0

@@ -251,14 +251,14 @@ def credentials(name: str, run: Run) -> list[Credential]:
         raise UnitsError(f"systemctl cat {name}: {done.stderr.decode(errors='replace').strip()}")
     found: list[Credential] = []
     for line in done.stdout.decode(errors="replace").splitlines():
-        key, _, value = line.strip().partition("=")
+        key, _equals, value = line.strip().partition("=")
         if key not in {"LoadCredential", "LoadCredentialEncrypted"}:
             continue
         encrypted = key != "LoadCredential"
         if not value:
             found = [item for item in found if item.encrypted is not encrypted]
             continue
-        word, _, path = value.partition(":")
+        word, _colon, path = value.partition(":")
         found.append(Credential(word, path or word, encrypted))
     return found
 

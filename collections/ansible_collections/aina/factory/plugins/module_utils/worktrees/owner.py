@@ -189,7 +189,7 @@ def _account(repository: str, run: Run) -> _Account | None:
         raise GitError(f"its parts have several owners: {names}; make them belong to one account")
     if not owners:
         return None  # git says what is wrong
-    (uid,) = owners
+    uid = next(iter(owners))
     if uid == 0:
         _refuse_what_others_change(repository, run)
         return None

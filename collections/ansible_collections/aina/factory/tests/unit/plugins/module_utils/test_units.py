@@ -191,7 +191,7 @@ def test_a_service_that_runs_with_another_secret_is_restarted(
 ) -> None:
     server.runs(GATEWAY, codex=held)
 
-    actions, waits, _ = server.converge()
+    actions, waits, _left = server.converge()
 
     why = f"it runs with another codex than {server.store}/codex holds"
     assert (actions, waits) == ([f"restart {GATEWAY} ({why})"] * restarts, [])
@@ -202,7 +202,7 @@ def test_a_service_that_runs_with_another_secret_is_restarted(
 def test_check_mode_foretells_the_restart_of_a_secret_to_come(server: Server) -> None:
     server.runs(GATEWAY, codex="new\n")
 
-    actions, _, _ = server.converge(check_mode=True, changed=[f"{server.store}/codex"])
+    actions, _waits, _left = server.converge(check_mode=True, changed=[f"{server.store}/codex"])
 
     assert len(actions) == 1
     assert not any(call[0] == "restart" for call in server.calls)

@@ -104,7 +104,7 @@ def test_a_query_is_not_answered_by_a_redirect_or_a_refusal(
     with pytest.raises(error) as caught:
         transport(github).graphql("query { a }", {})
 
-    assert type(caught.value) is error
+    assert caught.type is error
 
 
 def test_a_token_that_cannot_be_had_is_an_unanswered_request() -> None:

@@ -51,7 +51,7 @@ def test_locks_wrap_the_command_in_sorted_order() -> None:
 
 
 def test_root_alone_makes_the_shared_locks() -> None:
-    *_, directory, file = render.tmpfiles(jobs(locks=["a"])).splitlines()
+    *_before, directory, file = render.tmpfiles(jobs(locks=["a"])).splitlines()
 
     assert directory == "d /run/factory-job-locks 0755 root root -"
     assert file == "f /run/factory-job-locks/factory-a.lock 0666 root root -"

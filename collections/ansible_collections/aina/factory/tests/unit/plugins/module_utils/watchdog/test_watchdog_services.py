@@ -124,7 +124,7 @@ def test_where_nobody_has_counted_yet_old_restarts_are_none() -> None:
     old = Service("a", restarts=12, started_at=NOW - 90 * 86400)
 
     (first,), known = services.count([old], None, None, NOW)
-    (second,), _ = services.count(
+    (second,), _known = services.count(
         [Service("a", restarts=16, started_at=NOW)], known, NOW, NOW + RUN
     )
 

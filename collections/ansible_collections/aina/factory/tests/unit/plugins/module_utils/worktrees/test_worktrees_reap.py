@@ -451,8 +451,8 @@ def test_a_worktree_that_cannot_be_read_keeps_itself_and_no_other(file: str, wor
     world.git("commit", "-q", "--allow-empty", "-m", "Odd", at=odd)
     object_id = world.git("rev-parse", "HEAD", at=odd)
     git = world.checkout / ".git"
-    hit = Path(file.format(lane=odd, git=git, admin=git / "worktrees/odd",
-        object=f"{object_id[:2]}/{object_id[2:]}"))  # fmt: skip
+    loose = f"{object_id[:2]}/{object_id[2:]}"
+    hit = Path(file.format(lane=odd, git=git, admin=git / "worktrees/odd", object=loose))
     hit.parent.mkdir(exist_ok=True)
     hit.unlink(missing_ok=True)
     hit.write_bytes(ZEROS)

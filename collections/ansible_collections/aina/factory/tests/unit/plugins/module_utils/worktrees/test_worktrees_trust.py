@@ -111,7 +111,7 @@ def test_the_part_that_others_can_change_is_named(
     expected = None if part is None else str(place.parent.parent / part)
 
     remembered: set[str] = set()
-    for _ in range(2):
+    for _time in range(2):
         assert trust.changeable_by_others(str(place), remembered) == expected
 
 
