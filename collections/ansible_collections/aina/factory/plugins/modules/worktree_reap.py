@@ -154,6 +154,7 @@ _POLICY = (
     "grace_seconds",
     "reap_pushed",
     "reap_dead_locks",
+    "disposable",
     "paperclip_roots",
     "trash_retention_seconds",
     "trash_disk_used_percent",
@@ -163,7 +164,6 @@ _POLICY = (
 def _reap(module: AnsibleModule) -> model.Report:
     parameters = module.params
     given = {key: parameters[key] for key in _POLICY}
-    given["disposable"] = [*model.DISPOSABLE, *parameters["disposable"]]
     policy = model.policy_from_section(Section(given, "worktree_reap"))
     task = reap.Task(
         repository=parameters["repository"],

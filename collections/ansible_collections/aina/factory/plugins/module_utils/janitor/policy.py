@@ -197,7 +197,8 @@ def _docker(section: Section) -> DockerPolicy:
         socket_path=section.absolute_path("socket_path", "/run/docker.sock"),
         marks=Marks(
             lane_labels=tuple(section.strings("lane_labels", ("lane",))),
-            keep_labels=tuple(section.strings("keep_labels", ("factory.keep=true",))),
+            # Added to, as the images are: a label that keeps something is not lost by naming another.
+            keep_labels=("factory.keep=true", *section.strings("keep_labels", ())),
             base_images=(*FACTORY_IMAGES, *section.strings("base_images", ())),
         ),
         containers=_only_limits(

@@ -77,7 +77,8 @@ def policy_from_section(section: Section) -> Policy:
         grace_seconds=section.number("grace_seconds", default.grace_seconds, minimum=0),
         reap_pushed=section.boolean("reap_pushed", default.reap_pushed),
         reap_dead_locks=section.boolean("reap_dead_locks", default.reap_dead_locks),
-        disposable=tuple(section.strings("disposable", default.disposable)),
+        # What is given is added: who names one thing more does not mean to forget all others.
+        disposable=(*default.disposable, *section.strings("disposable", ())),
         paperclip_roots=tuple(section.absolute_paths("paperclip_roots", default.paperclip_roots)),
         trash_retention_seconds=section.number(
             "trash_retention_seconds", default.trash_retention_seconds, minimum=0

@@ -36,3 +36,9 @@ def test_every_key_has_a_default() -> None:
     assert policy.watermarks.low_percent < policy.watermarks.high_percent
     assert policy.docker.images.max_age_seconds is None
     assert policy.logs.limits.max_age_seconds == 14 * 86400
+
+
+def test_one_more_label_does_not_let_go_of_what_another_keeps() -> None:
+    policy = from_section(Section({"docker": {"keep_labels": ["team.keep=yes"]}}, "janitor"))
+
+    assert policy.docker.marks.keep_labels == ("factory.keep=true", "team.keep=yes")

@@ -34,7 +34,7 @@ def test_every_key_is_read() -> None:
         grace_seconds=1,
         reap_pushed=False,
         reap_dead_locks=True,
-        disposable=[*DISPOSABLE, "gen/"],
+        disposable=["gen/"],
         paperclip_roots=["/srv/paperclip/"],
         trash_retention_seconds=0,
         trash_disk_used_percent=50,
