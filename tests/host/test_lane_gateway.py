@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from simulator import tls
+from waiting import until
 
 from ansible_collections.aina.factory.plugins.module_utils.lanes import engines
 from ansible_collections.aina.factory.plugins.module_utils.lanes.gateway import Permit
@@ -169,22 +171,23 @@ def test_what_would_not_tell_its_usage_is_not_forwarded(lane: Lane, body: dict[s
 def test_a_lane_takes_a_bounded_part_of_the_gateway(lane: Lane) -> None:
     half = gateway.HELD_MAX_BYTES // 2
     head = f"POST /v1/responses HTTP/1.1\r\nHost: x\r\nContent-Length: {half}\r\n\r\n".encode()
+    served = lane.hub._lanes[NAME]
     links = []
-    for _number in range(3):
+    for held in (half, 2 * half):
         links.append(lane.connect())
         links[-1].sendall(head + b"x")  # and never the rest
-        time.sleep(0.1)
+        until(partial(lambda wanted: served.held_bytes == wanted, held), "what is held")
+    links.append(lane.connect())
+    links[-1].sendall(head)
     assert b"429" in links[2].recv(100)
 
-    links += [lane.connect() for _number in range(gateway.CONNECTIONS_MAX_COUNT)]
-    time.sleep(0.3)
-    for link in links[3:]:
+    more = [lane.connect() for _number in range(gateway.CONNECTIONS_MAX_COUNT)]
+    for link in more:
         link.settimeout(0.01)
-    closed = [link for link in links[3:] if is_closed(link)]
-    assert len(closed) == 3
-    for link in links:
+    until(lambda: sum(map(is_closed, more)) == 3, "the end of those that are too many")
+    for link in [*links, *more]:
         link.close()
-    time.sleep(0.3)
+    until(lambda: served.connections_count == 0, "the end of all connections")
     assert lane.ask().startswith("HTTP/1.1 200")
 
 
