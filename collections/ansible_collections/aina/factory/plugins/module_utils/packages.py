@@ -270,18 +270,26 @@ def _repair(run: Run, frontend_lock: AbstractContextManager[object], wait_second
             environment={**_ENVIRONMENT, "DPKG_FRONTEND_LOCKED": "1"},
             timeout_seconds=APPLY_SECONDS,
         )
+    said = []
     if interruption(run):
         # Cut off while unpacking: only apt can fetch the archive again.
         broken = _reinstallation_required(run)
+        steps = [[*_INSTALL, _NO_REMOVAL, "--fix-broken"]]
         if broken:
-            _apt(["update"], run, wait_seconds)
-            _apt([*_INSTALL, _NO_REMOVAL, "--reinstall", "--", *broken], run, wait_seconds)
-        _apt([*_INSTALL, _NO_REMOVAL, "--fix-broken"], run, wait_seconds)
+            again = [*_INSTALL, _NO_REMOVAL, "--reinstall", "--", *broken]
+            steps = [["update"], again, *steps]
+        for words in steps:
+            try:
+                _apt(words, run, wait_seconds)
+            except PackagesError as error:
+                # Apt does not name the package; what dpkg says below does.
+                said.append(str(error))
     left = interruption(run)
     if left:
         raise PackagesError(
             "an interrupted installation could not be finished by 'dpkg --configure --pending' "
-            f"and 'apt-get install --fix-broken'; repair it by hand, then run again:\n{left}"
+            "and 'apt-get install --fix-broken'; repair it by hand, then run again:\n"
+            + "\n".join([left, *said])
         )
 
 

@@ -154,6 +154,17 @@ def test_an_installation_beyond_repair_quotes_dpkg() -> None:
         packages.apply(plan, host, nullcontext(), 5, lists_are_stale=False)
 
 
+def test_a_package_that_never_configures_is_named_though_apt_does_not() -> None:
+    audit = "The following packages are only half configured: vendor-agent"
+    host = Host(audit=[audit], apt_get=[(100, "E: Sub-process dpkg returned an error code (1)")])
+    plan = packages.plan(PackagesSpec(), situation(interrupted=audit))
+
+    with pytest.raises(PackagesError, match="vendor-agent") as caught:
+        packages.apply(plan, host, nullcontext(), 1, False)
+
+    assert "error code" in str(caught.value)
+
+
 def test_fresh_lists_are_used_as_they_are() -> None:
     host = Host(apt_cache=["docker.io:\n  Candidate: 26\n"])
     plan = packages.plan(ENGINE, situation())
