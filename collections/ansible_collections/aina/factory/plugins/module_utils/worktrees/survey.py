@@ -371,6 +371,7 @@ def _status_obstacles(
     )
     reported: set[str] = set()
     in_doubt: list[str] = []
+    closed = closed_names(policy)
     expected = {"branch.oid": item.head, "branch.head": item.branch or "(detached)"}
     for entry in entries:
         kind, _space, rest = entry.partition(" ")
@@ -387,14 +388,14 @@ def _status_obstacles(
             continue
         if kind == "!" and _empty_trash(f"{git.directory}/{path}"):
             continue
-        if kind == "!" and "ignored_files" not in reported and _below_disposable(path, policy):
+        if kind == "!" and "ignored_files" not in reported and _below_disposable(path, closed):
             in_doubt.append(path)
             continue
         if reason not in reported:
             reported.add(reason)
             yield (reason, path)
     if in_doubt and "ignored_files" not in reported:
-        for path in _ignored_for_themselves(git, in_doubt, policy):
+        for path in _ignored_for_themselves(git, in_doubt, closed):
             yield ("ignored_files", path)
             return
 
@@ -416,18 +417,18 @@ def _disposable(root: str, path: str, policy: Policy) -> bool:
     )
 
 
-def _below_disposable(path: str, policy: Policy) -> bool:
-    closed = closed_names(policy)
+def _below_disposable(path: str, closed: Callable[[str], bool]) -> bool:
     return any(closed(folder) for folder in path.rstrip("/").split("/")[:-1])
 
 
-def _ignored_for_themselves(git: Git, paths: Sequence[str], policy: Policy) -> Iterator[str]:
+def _ignored_for_themselves(
+    git: Git, paths: Sequence[str], closed: Callable[[str], bool]
+) -> Iterator[str]:
     """Yield what is ignored by a rule of its own, not with all that a disposable directory holds.
 
     ``dist/*`` ignores the content of ``dist`` as ``dist/`` does, and lets a file in it be
     tracked; ``.env`` and ``*.sqlite`` name files that happen to lie there.
     """
-    closed = closed_names(policy)
     stdin = b"".join(os.fsencode(path) + b"\0" for path in paths)
     output = git.output("check-ignore", "--verbose", "-z", "--stdin", stdin=stdin).split(b"\0")
     rules = {
