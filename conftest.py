@@ -42,12 +42,18 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
 
     Comes before any test is deselected.
     """
-    config = session.config
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
-    if config.args != config.getini("testpaths"):
-        return
-    collected = {item.path for item in items}
+    config = session.config
+    if config.args == config.getini("testpaths"):
+        _refuse_files_without_tests({item.path for item in items})
+    if not sampling.is_deep():
+        left = [item for item in items if item.get_closest_marker("deep")]
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=left)
+
+
+def _refuse_files_without_tests(collected: set[Path]) -> None:
     # Those of molecule run inside their scenario, one item each.
     listing = ["git", "ls-files", "-z", "--", "*test_*.py", ":!molecule"]
     listed = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gates import pins, repository, roles, sanity, tools
+from gates import pins, promises, repository, roles, sanity, tools
 
 Gate = Callable[[Path], str]
 
@@ -33,6 +33,7 @@ FAST: dict[str, Gate] = {
     "executable-bits": repository.executable_bits,
     "no-machine-traces": repository.machine_traces,
     "module-index": repository.module_index,
+    "promises": promises.promises,
 }
 
 SLOW: dict[str, Gate] = {

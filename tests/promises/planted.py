@@ -1,0 +1,179 @@
+"""Plant the fault of each promise in a copy of the project, and look whether its payer notices.
+
+A payer notices when it passes without the fault and fails with it. What ends otherwise, such as by
+an import that no longer works, shows nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from promises import MapError, Promise
+
+# A fault may make a program wait for ever.
+TIMEOUT_SECONDS = 1200
+_PASSED, _FAILED = 0, 1
+
+
+@contextlib.contextmanager
+def copy(root: Path) -> Iterator[Path]:
+    """Give a copy of the checkout, with what is not committed, that uses its environment."""
+    with tempfile.TemporaryDirectory(prefix="aina-planted-") as name:
+        place = Path(name) / root.name
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=root,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for path in filter(None, listed.split("\0")):
+            if (root / path).is_symlink() or (root / path).is_file():
+                (place / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(root / path, place / path, follow_symlinks=False)
+        # Some tests ask git which files there are.
+        subprocess.run(["git", "init", "--quiet"], cwd=place, check=True)
+        subprocess.run(["git", "add", "--all"], cwd=place, check=True)
+        for shared in (".venv", ".cache"):
+            if (root / shared).exists():
+                (place / shared).symlink_to(root / shared)
+        yield place
+
+
+def environment(place: Path) -> dict[str, str]:
+    """Return the environment in which the copy's files come before those of the checkout."""
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join([str(place / "collections"), str(place / "host")]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "ANSIBLE_CONFIG": str(place / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": f"{place}/collections:{place}/.venv/collections",
+        # The fault of today is not what was cached yesterday.
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(place / ".hypothesis"),
+    }
+
+
+def run(place: Path, argv: Sequence[str | Path]) -> tuple[int | None, str]:
+    """Run a program in the copy; return how it ended (None: not in time) and what it printed."""
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=place,
+            env=environment(place),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"did not end within {TIMEOUT_SECONDS} s"
+    return done.returncode, done.stdout
+
+
+def pytest(place: Path, tests: Sequence[str], *options: str) -> tuple[int | None, str]:
+    """Run tests of the copy."""
+    words = [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *options]
+    return run(place, [*words, *tests])
+
+
+def scenario(promise: Promise) -> str:
+    """Return the molecule scenario in which the payer runs; "" for one that runs by itself."""
+    parts = Path(promise.payer.partition("::")[0]).parts
+    return parts[1] if parts[0] == "molecule" else ""
+
+
+@contextlib.contextmanager
+def planted(place: Path, promise: Promise) -> Iterator[None]:
+    """Put the fault in for as long as the block lasts."""
+    file = place / promise.fault.file
+    before = file.read_bytes()
+    promise.fault.apply(place)
+    try:
+        yield
+    finally:
+        file.write_bytes(before)
+
+
+def unnoticed(root: Path, promises: Sequence[Promise]) -> Iterator[tuple[Promise, str]]:
+    """Yield each promise with why its fault counts as not noticed; "" where it was."""
+    with copy(root) as place:
+        for name, group in groupby(sorted(promises, key=scenario), scenario):
+            yield from _in_scenario(place, name, [*group]) if name else _alone(place, [*group])
+
+
+def _verdict(status: int | None, output: str) -> str:
+    if status == _FAILED:
+        return ""
+    if status == _PASSED:
+        return "the payer passes with the fault"
+    lines = output.strip().splitlines() or ["nothing was printed"]
+    return f"the payer neither passes nor fails: {lines[-1]}"
+
+
+def _passing(place: Path, promises: Sequence[Promise], *options: str) -> dict[str, str]:
+    """Return the payers that do not pass without a fault, each with how it ended."""
+    payers = sorted({promise.payer for promise in promises})
+    if pytest(place, payers, *options)[0] == _PASSED:
+        return {}
+    ended = {payer: pytest(place, [payer], *options) for payer in payers}
+    return {
+        payer: f"the payer does not pass without the fault:\n{output}"
+        for payer, (status, output) in ended.items()
+        if status != _PASSED
+    }
+
+
+def _alone(place: Path, promises: Sequence[Promise]) -> Iterator[tuple[Promise, str]]:
+    broken = _passing(place, promises)
+    for promise in promises:
+        if promise.payer in broken:
+            yield promise, broken[promise.payer]
+            continue
+        try:
+            with planted(place, promise):
+                yield promise, _verdict(*pytest(place, [promise.payer], "--exitfirst"))
+        except MapError as error:
+            yield promise, str(error)
+
+
+def _in_scenario(
+    place: Path, name: str, promises: Sequence[Promise]
+) -> Iterator[tuple[Promise, str]]:
+    """Keep the scenario's hosts; each fault is converged, as a change of the project is."""
+    molecule = Path(sys.executable).with_name("molecule")
+
+    def play(step: str) -> str:
+        status, output = run(place, [molecule, step, "--scenario-name", name])
+        return "" if status == 0 else f"molecule {step} fails:\n{output[-4000:]}"
+
+    options = ["--hosts=ansible://factory"]
+    options += [f"--ansible-inventory={place}/molecule/{name}/inventory.yml"]
+    try:
+        wrong = play("destroy") or play("converge")
+        broken = {} if wrong else _passing(place, promises, *options)
+        for promise in promises:
+            if wrong or promise.payer in broken:
+                yield promise, wrong or broken[promise.payer]
+                continue
+            try:
+                with planted(place, promise):
+                    verdict = play("converge")
+                    verdict = verdict or _verdict(*pytest(place, [promise.payer], *options))
+            except MapError as error:
+                verdict = str(error)
+            # Back to what is right, so that the next payer fails for its own fault.
+            wrong = play("converge")
+            yield promise, verdict
+    finally:
+        play("destroy")
