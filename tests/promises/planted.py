@@ -109,7 +109,8 @@ def unnoticed(root: Path, promises: Sequence[Promise]) -> Iterator[tuple[Promise
     """Yield each promise with why its fault counts as not noticed; "" where it was."""
     with copy(root) as place:
         for name, group in groupby(sorted(promises, key=scenario), scenario):
-            yield from _in_scenario(place, name, [*group]) if name else _alone(place, [*group])
+            members = [*group]
+            yield from _in_scenario(place, name, members) if name else _alone(place, members)
 
 
 def _verdict(status: int | None, output: str) -> str:
