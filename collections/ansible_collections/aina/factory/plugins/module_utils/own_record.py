@@ -25,6 +25,20 @@ def read(path: str | None, kind: str) -> set[str]:
         raise ValueError(f"{path} is damaged ({error!r}); remove it") from error
 
 
+def read_siblings(path: str | None, kind: str) -> set[str]:
+    """Return what the records beside this one hold, those of other parts of the declaration.
+
+    Raises:
+        ValueError: a file is damaged.
+
+    """
+    if path is None:
+        return set()
+    stem = Path(path).name.partition("-")[0]
+    found = Path(path).parent.glob(f"{stem}-*.json")
+    return {name for record in found for name in read(str(record), kind)}
+
+
 def write(path: str | None, kind: str, names: Collection[str], run: Run) -> None:
     """Record the names, or remove the record when there are none."""
     if path is None or set(names) == read(path, kind):

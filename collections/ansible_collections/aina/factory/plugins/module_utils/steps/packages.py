@@ -67,6 +67,7 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     wait_seconds = parameters["lock_wait_seconds"]
     try:
         own = own_record.read(record_path, _RECORDED)
+        ours = own_record.read_siblings(record_path, _RECORDED)
         age = packages.lists_age_seconds(time.time())
         plan = packages.plan(spec, packages.read(spec, context.run, age is not None, own))
         if plan.actions and context.check_mode:
@@ -92,12 +93,14 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
             "before, or come from a release that kept no record. If nobody needs them: "
             f"'apt-get remove {' '.join(kept)}'"
         )
-    for name, others in plan.needed.items():
+    # What another part has installed is judged when that part goes.
+    needed = {name: others for name, others in plan.needed.items() if not set(others) <= ours}
+    for name, others in needed.items():
         context.warn(
             f"{name} stays, for {', '.join(others)} would go with it and nobody declared that. If they may go: "
             f"'apt-get remove {name}'"
         )
-    kept += plan.needed
+    kept += needed
     after = "".join(f"{action}\n" for action in plan.actions)
     return {
         "changed": bool(plan.actions),

@@ -354,3 +354,31 @@ def test_a_refused_installation_is_foretold_and_leaves_no_record(
         )
 
     assert recorded[-1:] == ([] if check_mode else [set()])
+
+
+@pytest.mark.parametrize(
+    ("needed_by", "kept"),
+    [("openssh-server", []), ("sshfs", ["package openssh-client"])],
+    ids=["of-another-part", "of-a-stranger"],
+)
+def test_what_only_another_part_of_the_declaration_needs_is_not_told_as_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, needed_by: str, kept: list[str]
+) -> None:
+    for part, name in {"drift": "openssh-client", "host_baseline": "openssh-server"}.items():
+        (tmp_path / f"packages-{part}.json").write_text(f'{{"installed": ["{name}"]}}')
+    host = Host(dpkg_query=["openssh-client\tinstalled\t1\n"])
+    host.gone = {"remove openssh-client": [f"Remv {needed_by} [1]"]}
+    monkeypatch.setattr(packages, "lists_age_seconds", lambda _now: 1.0)
+    parameters = {key: value.get("default") for key, value in step.ARGUMENTS.items()}
+    told: list[str] = []
+
+    done = step.execute(
+        {
+            **parameters,
+            "absent": ["openssh-client"],
+            "record_path": str(tmp_path / "packages-drift.json"),
+        },
+        Context(host, True, told.append),
+    )
+
+    assert (done["changed"], done["kept"], len(told)) == (False, kept, len(kept))
