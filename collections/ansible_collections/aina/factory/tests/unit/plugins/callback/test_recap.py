@@ -156,3 +156,29 @@ def test_a_plan_does_not_wait_for_what_an_earlier_task_brings(plan: Play) -> Non
     plan.task("ok", changed=True, actions=["start gateway.service"], waiting=[WAITS, other])
 
     assert [item["for"] for item in plan.end()["waiting"]] == ["/etc/other"]
+
+
+def test_what_was_to_go_and_stays_is_named(play: Play) -> None:
+    play.task("ok", changed=True, actions=["remove restic"], kept=["package docker.io"])
+
+    document = play.end()
+
+    assert play.screen.under("KEPT, SEE THE WARNINGS ABOVE") == [
+        "vds: prepare | Do it: package docker.io"
+    ]
+    assert document["kept"][0]["what"] == ["package docker.io"]
+
+
+def test_module_calls_are_counted_and_the_slowest_tasks_named(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 5.0, 5.0, 5.1, 5.1])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    play.recap._task_started = play.recap._started = 0.0
+    play.task("ok", changed=False)
+    play.task("ok", "ansible.builtin.assert", changed=False)
+
+    document = play.end()
+
+    assert document["module_calls"] == {"vds": 1}
+    assert any("1 module calls on vds" in line for line in play.screen.lines)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import ssh_server
+from ansible_collections.aina.factory.plugins.module_utils import managed_files, ssh_server, units
 from ansible_collections.aina.factory.plugins.module_utils.connection import Listener, Session
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
 from ansible_collections.aina.factory.plugins.module_utils.ssh_server import Account, SshServerError
@@ -293,3 +293,76 @@ def test_where_to_listen_is_not_declared_in_vain_beside_a_socket_of_systemd(
             ssh_server.check_sockets(there, ssh_server.parse(configured))
     else:
         ssh_server.check_sockets(there, ssh_server.parse(configured))
+
+
+@pytest.mark.usefixtures("configuration")
+def test_settings_that_lock_an_administrator_out_are_refused() -> None:
+    with pytest.raises(SshServerError, match="ali has no public key that would be taken"):
+        ssh_server.judge(
+            {"PasswordAuthentication": "no"},
+            ["ali"],
+            sshd(STRICT, STRICT, []),
+            lambda name, _effective: Account(name, (name,), 0),
+        )
+
+
+@pytest.mark.usefixtures("configuration")
+@pytest.mark.parametrize(("whole", "refused"), [("9", True), ("3", False)])
+def test_a_setting_that_another_file_makes_ineffective_is_no_success(
+    whole: str, refused: bool
+) -> None:
+    def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+        tries = "3" if str(argv[-1]).endswith("/alone") else whole
+        return Completed(0, f"maxauthtries {tries}\n".encode(), b"")
+
+    def judge() -> None:
+        ssh_server.judge({"MaxAuthTries": "3"}, [], run, lambda name, _: Account(name, (), 1))
+
+    if refused:
+        with pytest.raises(SshServerError, match="MaxAuthTries: not in force"):
+            judge()
+    else:
+        judge()
+
+
+@pytest.fixture
+def drop_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "10-aina-factory.conf"
+    path.write_text("the former settings")
+    monkeypatch.setattr(ssh_server, "DROP_IN", str(path))
+    monkeypatch.setattr(ssh_server, "_ATTRIBUTES", managed_files.Attributes(None, None, 0o644))
+    return path
+
+
+@pytest.mark.parametrize(("status", "greets"), [(1, ""), (0, "another server")])
+def test_a_server_that_does_not_come_back_gets_its_former_settings(
+    drop_in: Path, status: int, greets: str
+) -> None:
+    read: list[str] = []
+
+    def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+        if argv[1] == "restart":
+            read.append(drop_in.read_text())
+        return Completed(status if len(read) == 1 else 0, b"", b"no such address")
+
+    changes = ssh_server.change({"ListenAddress": "192.0.2.1"})
+    restart = units.Action("restart", ssh_server.SERVICE, "its file changed")
+    with pytest.raises(SshServerError, match="the former ones are restored"):
+        ssh_server.apply(changes, [restart], run, lambda: greets)
+
+    assert "ListenAddress 192.0.2.1" in read[0]
+    assert read[1:] == ["the former settings"]
+
+
+@pytest.mark.parametrize(("started_at", "owed"), [(1.0, True), (4e9, False)])
+def test_a_restart_that_a_killed_run_owes_is_read_off_the_running_server(
+    drop_in: Path, started_at: float, owed: bool
+) -> None:
+    text = (
+        "LoadState=loaded\nActiveState=active\n"
+        f"InactiveExitTimestampMonotonic={int(started_at * 1e6)}\n"
+    )
+
+    actions = ssh_server.restart(lambda *_, **__: Completed(0, text.encode(), b""), 0.0, False)
+
+    assert [action.verb for action in actions] == ["restart"] * owed
