@@ -69,6 +69,7 @@ def test_settings_that_lock_the_administrator_out_are_refused(host: Any) -> None
     assert gets_in(host)
 
 
+@pytest.mark.deep
 def test_a_setting_that_another_file_makes_ineffective_is_no_success(host: Any) -> None:
     earlier = "/etc/ssh/sshd_config.d/00-somebody.conf"
     host.check_output(f"echo 'MaxAuthTries 9' > {earlier}")
@@ -81,6 +82,7 @@ def test_a_setting_that_another_file_makes_ineffective_is_no_success(host: Any) 
     assert converge(SCENARIO).returncode == 0
 
 
+@pytest.mark.deep
 def test_a_server_that_does_not_come_back_gets_its_former_settings(host: Any) -> None:
     before = host.check_output(f"cat {SSH_FILE}")
 
@@ -93,6 +95,7 @@ def test_a_server_that_does_not_come_back_gets_its_former_settings(host: Any) ->
     assert gets_in(host)
 
 
+@pytest.mark.deep
 def test_a_restart_of_the_server_that_a_killed_run_owes_is_made_up_for(host: Any) -> None:
     host.check_output(f"cp {SSH_FILE} /tmp/s && rm {SSH_FILE} && sleep 0.1 && cp /tmp/s {SSH_FILE}")
 
@@ -114,7 +117,7 @@ def listeners(host: Any) -> Iterator[None]:
     )
     for port in (8000, 8001):
         host.check_output(
-            f"docker run --detach --restart=always --name web-{port} --publish {port}:80 tiny:1 "
+            f"docker run --detach --restart=always --stop-timeout=1 --name web-{port} --publish {port}:80 tiny:1 "
             "/bin/busybox httpd -f -h /bin -p 80"
         )
     yield
@@ -144,6 +147,7 @@ def test_published_ports_stay_closed_after_a_restart_of_the_engine(host: Any) ->
     assert answers(host, 8001)
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("listeners")
 @pytest.mark.parametrize(
     "damage",
@@ -158,6 +162,7 @@ def test_rules_that_somebody_threw_away_come_back(host: Any, damage: str) -> Non
     assert not answers(host, 8000)
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("listeners")
 def test_the_ports_are_open_where_the_part_is_off(host: Any) -> None:
     """Without this one, the tests above could pass on a host where nothing listens."""
@@ -187,6 +192,7 @@ def test_a_firewall_that_would_shut_the_administrators_out_is_refused(host: Any)
     assert answers(host, 22)
 
 
+@pytest.mark.deep
 def test_rules_of_others_stay_and_ours_follow_the_declaration(host: Any) -> None:
     host.check_output("ufw allow 9999/tcp")
     udp = {"port": "6000:6010", "protocol": "udp", "sources": ["192.0.2.0/24"]}
