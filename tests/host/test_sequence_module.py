@@ -1,16 +1,23 @@
-"""The module that runs several steps at once, run by Ansible on this machine."""
+"""The module that runs several steps at once: by itself, and once by Ansible on this machine."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from ansible_collections.aina.factory.plugins.modules import sequence
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +32,25 @@ def owner() -> dict[str, str]:
     return {"owner": user, "group": group}
 
 
-def run(steps: Sequence[Any], *options: str) -> tuple[dict[str, Any], str]:
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    # The module sets its own.
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def run(steps: Sequence[Any], *, check_mode: bool = False) -> dict[str, Any]:
+    """Run the steps; return the module's answer."""
+    said = io.StringIO()
+    arguments = {"steps": steps, "_ansible_check_mode": check_mode}
+    with patch_module_args(arguments), contextlib.redirect_stdout(said), pytest.raises(SystemExit):
+        sequence.main()
+    answer: dict[str, Any] = json.loads(said.getvalue())
+    return answer
+
+
+def run_by_ansible(steps: Sequence[Any]) -> tuple[dict[str, Any], str]:
     """Run the steps; return the module's answer and all that Ansible printed."""
     program = Path(sys.executable).parent / "ansible"
     argv: list[str | Path] = [
@@ -34,7 +59,6 @@ def run(steps: Sequence[Any], *options: str) -> tuple[dict[str, Any], str]:
         "--connection=local",
         "--diff",
         "-vvv",
-        *options,
     ]
     argv += [f"--extra-vars=ansible_python_interpreter={sys.executable}"]
     argv += ["--module-name=aina.factory.sequence", f"--args={json.dumps({'steps': steps})}"]
@@ -59,10 +83,10 @@ def test_check_mode_real_run_and_second_run_agree(tmp_path: Path, owner: dict[st
                                       "sensitive": True}]}},
     ]  # fmt: skip
 
-    planned, _ = run(steps, "--check")
+    planned = run(steps, check_mode=True)
     assert list(tmp_path.iterdir()) == []
-    real, printed = run(steps)
-    again, _ = run(steps)
+    real, printed = run_by_ansible(steps)
+    again = run(steps)
 
     assert planned["actions"] == real["actions"] == [
         f"{tmp_path}/made", f"{tmp_path}/made/a", f"{tmp_path}/b",
@@ -79,9 +103,9 @@ def test_nothing_is_done_when_any_step_is_misspelt(tmp_path: Path, owner: dict[s
         "managed_files": {"files": [{"path": f"{tmp_path}/a", "content": "", **owner}]}
     }
 
-    unknown, _ = run([good, {"manged_files": {}}])
-    wrong, _ = run([good, {"units": {"units": [{"state": "started"}]}}])
-    two, _ = run([good, {**good, "packages": {}}])
+    unknown = run([good, {"manged_files": {}}])
+    wrong = run([good, {"units": {"units": [{"state": "started"}]}}])
+    two = run([good, {**good, "packages": {}}])
 
     assert "step 2 has the keys ['manged_files']" in unknown["msg"]
     assert "step 2 (units): missing required arguments: name" in wrong["msg"]
@@ -99,7 +123,7 @@ def test_a_failing_step_names_itself_and_reports_those_before(
         "validate": ["false", "%s"],
     }
 
-    answer, _ = run([
+    answer = run([
         {"managed_files": {"files": [{"path": f"{tmp_path}/a", "content": "", **owner}]}},
         {"managed_files": {"directories": [{"path": f"{tmp_path}/b", **owner}], "files": [refused]}},
         {"managed_files": {"files": [{"path": f"{tmp_path}/d", "content": "", **owner}]}},
@@ -115,7 +139,7 @@ def test_a_later_step_that_refuses_does_so_before_the_first_changes_anything(
     tmp_path: Path, owner: dict[str, str]
 ) -> None:
     made = tmp_path / "made"
-    answer, _output = run(
+    answer = run(
         [
             {"managed_files": {"directories": [{"path": str(made), **owner}]}},
             {"login_users": {"users": [{"name": "root", "home": "/srv/elsewhere"}]}},
@@ -124,3 +148,27 @@ def test_a_later_step_that_refuses_does_so_before_the_first_changes_anything(
 
     assert answer["msg"].startswith("step 2 (login_users), before anything is changed: root's home")
     assert not made.exists()
+
+
+def test_a_plan_foretells_the_restart_of_a_unit_whose_file_an_earlier_step_writes(
+    tmp_path: Path, owner: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"
+        "InactiveExitTimestampMonotonic=4000000000000000"
+    )
+    monkeypatch.setattr(
+        ansible_effects, "runner", lambda _: lambda *_, **__: Completed(0, text.encode(), b"")
+    )
+    path = f"{tmp_path}/x.conf"
+    unit = {"name": "x.service", "state": "started", "restarted_by": [path]}
+
+    answer = run(
+        [
+            {"managed_files": {"files": [{"path": path, "content": "", **owner}]}},
+            {"units": {"units": [unit]}},
+        ],
+        check_mode=True,
+    )
+
+    assert answer["actions"] == [path, f"restart x.service ({path} changed)"]

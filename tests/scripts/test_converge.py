@@ -56,14 +56,29 @@ def converge(calls: Path, *options: str, shown: int = 0) -> tuple[int, str, list
 @pytest.mark.parametrize(
     ("options", "passed"),
     [
-        (["--vault-password-file", "/pw", "--vault-id=dev@/pw2"], DECRYPTS),
-        (["--vault-pass-file=/pw", "-l", "one"], ["--limit=one", DECRYPTS[0]]),
-        (["-lone", "-uali", "--check"], ["--limit=one", "--user=ali"]),
+        # In full, abbreviated and short; and what says nothing of how hosts are reached.
         (
-            ["-e", "a=b c", "--become-pass-file", "/b"],
-            ["--become-password-file=/b", "--extra-vars=a=b c"],
+            ["--vault-password-file", "/pw", "--vault-id=dev@/pw2", "-lone", "-uali", "--check"],
+            [*DECRYPTS, "--limit=one", "--user=ali"],
         ),
-        (["--tags", "jobs", "--diff", "-vv", "-f", "9"], []),
+        (
+            [
+                "--vault-pass-file=/pw",
+                "-l",
+                "one",
+                "-e",
+                "a=b c",
+                "--become-pass-file",
+                "/b",
+                "--tags",
+                "jobs",
+                "--diff",
+                "-vv",
+                "-f",
+                "9",
+            ],
+            [DECRYPTS[0], "--limit=one", "--become-password-file=/b", "--extra-vars=a=b c"],
+        ),
     ],
 )
 def test_hosts_are_asked_as_they_were_converged(
@@ -76,7 +91,15 @@ def test_hosts_are_asked_as_they_were_converged(
     assert sorted(given) == sorted(passed)
 
 
-@pytest.mark.parametrize("option", ["--ask-vault-pass", "-J", "-kK", "--vault-id=x@prompt"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        pytest.param("--ask-vault-pass", marks=pytest.mark.deep),
+        pytest.param("-J", marks=pytest.mark.deep),
+        "-kK",
+        "--vault-id=x@prompt",
+    ],
+)
 def test_nobody_is_asked_for_a_password_twice(calls: Path, option: str) -> None:
     status, output, words = converge(calls, option)
 

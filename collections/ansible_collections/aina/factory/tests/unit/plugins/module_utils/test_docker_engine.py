@@ -132,3 +132,23 @@ def test_nothing_is_given_back_while_containers_run(file: Path) -> None:
 
     with pytest.raises(StepError, match="not given back while containers run: worker"):
         step.execute({**PARAMETERS, "state": "absent"}, context)
+
+
+def test_an_address_with_a_password_is_in_no_difference(file: Path) -> None:
+    mirror = {"registry-mirrors": ["https://me:hunter2@mirror.example.com"]}
+
+    result = step.execute(
+        {**PARAMETERS, "settings": mirror}, Context(running(), True, lambda _words: None)
+    )
+
+    assert result["changed"]
+    assert "hunter2" not in str(result["diff"])
+
+
+def test_a_file_that_is_not_json_is_not_overwritten(file: Path) -> None:
+    file.write_text("{")
+
+    with pytest.raises(StepError, match="is not JSON"):
+        step.execute(PARAMETERS, Context(running(), False, pytest.fail))
+
+    assert file.read_text() == "{"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ipaddress
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -379,3 +380,20 @@ def test_a_rule_without_which_nobody_gets_in_outlives_absence(
     assert left.kept == (() if "ufw delete allow 22/tcp" in deleted else ("allow 22/tcp",))
     if stays_active:
         assert firewall.closed(left.after, came("203.0.113.9")) == []
+
+
+def test_an_engine_without_its_chain_cannot_be_guarded_and_that_is_said(tmp_path: Path) -> None:
+    for name in ("iptables", "ip6tables"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+
+    done = subprocess.run(
+        ["sh", "-c", firewall._SCRIPT],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "published ports cannot be guarded" in done.stderr

@@ -316,3 +316,20 @@ def test_a_failure_tells_which_paths_were_changed_before_it(tmp_path: Path) -> N
         )
 
     assert caught.value.done == {"changed_paths": [f"{tmp_path}/good"]}
+
+
+def test_check_mode_asks_no_validator_and_names_a_long_new_file(tmp_path: Path) -> None:
+    common = {"owner": ME, "group": MY_GROUP, "mode": "0644", "sensitive": False}
+    file = {
+        "path": f"{tmp_path}/long",
+        "validate": ["judge", "%s"],
+        "content": "x\n" * 50,
+        **common,
+    }
+    parameters = {"directories": [], "files": [file], "links": [], "absent": []}
+
+    result = step.execute(parameters, Context(run_nothing, True, pytest.fail))
+
+    assert result["changed_paths"] == [f"{tmp_path}/long"]
+    assert result["diff"][0]["after"] == "(new file of 50 lines)\n"
+    assert list(tmp_path.iterdir()) == []

@@ -165,13 +165,14 @@ def test_a_package_that_never_configures_is_named_though_apt_does_not() -> None:
     assert "error code" in str(caught.value)
 
 
-def test_fresh_lists_are_used_as_they_are() -> None:
+@pytest.mark.parametrize("stale", [False, True])
+def test_fresh_lists_are_used_as_they_are_and_old_ones_are_fetched_anew(stale: bool) -> None:
     host = Host(apt_cache=["docker.io:\n  Candidate: 26\n"])
     plan = packages.plan(ENGINE, situation())
 
-    packages.apply(plan, host, nullcontext(), 5, lists_are_stale=False)
+    packages.apply(plan, host, nullcontext(), 5, lists_are_stale=stale)
 
-    assert [call for call in host.ran("apt-get") if call[-1] == "update"] == []
+    assert [call[-1] for call in host.ran("apt-get")] == ["update"] * stale + ["docker.io"]
 
 
 def test_a_package_that_no_list_knows_leads_to_fresh_lists() -> None:

@@ -354,12 +354,16 @@ def test_a_server_that_does_not_come_back_gets_its_former_settings(
     assert read[1:] == ["the former settings"]
 
 
-@pytest.mark.parametrize(("started_at", "owed"), [(1.0, True), (4e9, False)])
+@pytest.mark.parametrize(
+    ("state", "started_at", "owed"),
+    # One that a socket starts per need does not run, and owes nothing.
+    [("active", 1.0, True), ("active", 4e9, False), ("inactive", 0.0, False)],
+)
 def test_a_restart_that_a_killed_run_owes_is_read_off_the_running_server(
-    drop_in: Path, started_at: float, owed: bool
+    drop_in: Path, state: str, started_at: float, owed: bool
 ) -> None:
     text = (
-        "LoadState=loaded\nActiveState=active\n"
+        f"LoadState=loaded\nActiveState={state}\n"
         f"InactiveExitTimestampMonotonic={int(started_at * 1e6)}\n"
     )
 
