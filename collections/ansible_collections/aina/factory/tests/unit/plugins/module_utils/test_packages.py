@@ -290,9 +290,11 @@ def test_no_call_of_apt_may_remove_what_the_question_did_not_show() -> None:
     calls = host.ran("apt-get")
     # Each waits for another package manager, as long as is declared.
     assert all("--option=DPkg::Lock::Timeout=5" in call for call in calls)
+    # The administrator's version of a configuration file stays, and nothing comes along.
+    assert all("--option=Dpkg::Options::=--force-confold" in call for call in calls)
     installs = [call for call in calls if "install" in call]
     assert len(installs) == 3
-    assert all("--no-remove" in call for call in installs)
+    assert all({"--no-remove", "--no-install-recommends"} <= set(call) for call in installs)
 
 
 def test_a_new_version_of_a_package_is_no_removal() -> None:

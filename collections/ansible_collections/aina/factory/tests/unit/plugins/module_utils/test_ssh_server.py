@@ -370,3 +370,12 @@ def test_a_restart_that_a_killed_run_owes_is_read_off_the_running_server(
     actions = ssh_server.restart(lambda *_, **__: Completed(0, text.encode(), b""), 0.0, False)
 
     assert [action.verb for action in actions] == ["restart"] * owed
+
+
+@pytest.mark.usefixtures("configuration")
+def test_what_the_server_cannot_read_is_refused_in_its_own_words() -> None:
+    def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+        return Completed(1, b"", f"{argv[-1]!s}: line 2: Bad configuration option".encode())
+
+    with pytest.raises(SshServerError, match="nothing was changed: .*Bad configuration option"):
+        ssh_server.judge({"Nonsense": "x"}, [], run, lambda name, _: Account(name, (), 1))
