@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import time
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import residue
 import sampling
 
 ROOT = Path(__file__).parent
@@ -15,17 +18,57 @@ UNIT_TESTS = "collections/ansible_collections/aina/factory/tests/unit/"
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 
 
+# What takes long comes first, and what builds images before those that take them over.
+FIRST = (
+    "tests/e2e/",
+    "tests/molecule/test_scenarios.py::test_scenario[gh-actions-runner]",
+    "tests/adopt/",
+    "tests/molecule/test_scenarios.py::test_scenario[agent-lanes]",
+    "tests/molecule/test_scenarios.py::test_scenario[host-baseline]",
+    "tests/molecule/test_scenarios.py::test_scenario[factory-images]",
+    "tests/molecule/test_scenarios.py::test_scenario[factory-crons]",
+    "tests/molecule/",
+    "tests/gates/",
+)
+BEFORE = pytest.StashKey[residue.Engine]()
+LEFT = pytest.StashKey[list[str]]()
 # Items of these files need nothing of each other, and take long.
 APART = ("tests/gates/test_gates.py", "tests/molecule/test_scenarios.py")
 
 
-def pytest_configure() -> None:
-    """Give back the interrupt that a shell takes from what it starts in the background.
+def pytest_configure(config: pytest.Config) -> None:
+    """Mark the run, and give back the interrupt that a shell takes from what it starts in the background.
 
     Programs under test would inherit that they must ignore it, and never end when they are asked to.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.setdefault("AINA_PACKED_DIR", str(ROOT / ".cache/packed"))
+    os.environ["ANSIBLE_CALLBACK_PLUGINS"] = str(ROOT / "tests/callback_plugins")
+    os.environ["ANSIBLE_CALLBACKS_ENABLED"] = "aina.factory.recap,keep_packed"
+    if _is_first(config):
+        # Who ends a run may do so politely: what it has started goes all the same.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        os.environ[residue.RUN_VARIABLE] = f"{os.getpid()}-{time.time_ns()}"
+        config.stash[BEFORE] = residue.Engine.now()
+
+
+def _is_first(config: pytest.Config) -> bool:
+    """Whether this is neither a worker of a run nor a run inside of one."""
+    return not hasattr(config, "workerinput") and (
+        BEFORE in config.stash or residue.RUN_VARIABLE not in os.environ
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End what is left of the run; a whole run that leaves something has failed."""
+    config = session.config
+    if not _is_first(config):
+        return
+    left = residue.clean(config.stash[BEFORE])
+    config.stash[LEFT] = left
+    if left and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _group(item: pytest.Item) -> str:
@@ -36,6 +79,11 @@ def _group(item: pytest.Item) -> str:
     return path
 
 
+def _turn(item: pytest.Item) -> int:
+    turns = (turn for turn, start in enumerate(FIRST) if item.nodeid.startswith(start))
+    return next(turns, len(FIRST))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Say what runs side by side; fail a run over everything in which a file yields no test.
@@ -44,6 +92,7 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
     """
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=_turn)
     config = session.config
     if config.args == config.getini("testpaths"):
         _refuse_files_without_tests({item.path for item in items})
@@ -79,7 +128,9 @@ def _stage(nodeid: str) -> str:
     return nodeid.removeprefix("tests/").split("/")[0]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
     """Say per stage what became of it and how long it took."""
     seconds: defaultdict[str, float] = defaultdict(float)
     counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -96,6 +147,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("stages")
     for line in sampling.told():
         terminalreporter.line(line)
+    left = config.stash.get(LEFT, None)
+    if left is not None:
+        terminalreporter.line(f"left behind: {'; '.join(left) or 'nothing'}")
     for stage, count in sorted(counts.items()):
         told = ", ".join(f"{count[outcome]} {outcome}" for outcome in OUTCOMES if count[outcome])
         terminalreporter.line(f"{stage:<12} {seconds[stage]:7.1f} s  {told}")

@@ -303,15 +303,15 @@ bootstrap_base() {
   rm -f "$tar"
 }
 
-# build_sandbox_image CONTENT SUITE
+# build_sandbox_image CONTENT SUITE KIND IMAGE
 build_sandbox_image() {
   local base=debian:$2
   if ! timeout 300 docker pull "$base"; then
     base=$AINA_SANDBOX_NAME/debian:$2
     docker image inspect "$base" >/dev/null 2>&1 || bootstrap_base "$2" "$base"
   fi
-  docker build --network host --build-arg "BASE_IMAGE=$base" \
-    --label "aina-factory.content=$1" --tag "$AINA_SANDBOX_NAME/sandbox:$2" images/sandbox
+  docker build --network host --build-arg "BASE_IMAGE=$base" --target "$3" \
+    --label "aina-factory.content=$1" --tag "$4" images/sandbox
 }
 
 # has_content IMAGE CONTENT: whether the image was made of just this.
@@ -319,13 +319,14 @@ has_content() {
   [[ $(docker image inspect --format '{{ index .Config.Labels "aina-factory.content" }}' "$1" 2>/dev/null) == "$2" ]]
 }
 
-# ensure_sandbox_image [SUITE]
+# ensure_sandbox_image [SUITE [KIND]]: KIND is blank, or equipped with the packages that roles install
 ensure_sandbox_image() {
-  local content suite=${1:-$SANDBOX_SUITE} title="sandbox image"
+  local content suite=${1:-$SANDBOX_SUITE} kind=${2:-blank} title="sandbox image" image=$AINA_SANDBOX_NAME/sandbox
   [[ $suite == "$SANDBOX_SUITE" ]] || title+=" ($suite)"
+  [[ $kind == blank ]] || title+=" ($kind)" image+=-$kind
   content=$(digest images/sandbox/* | cut -d' ' -f1)
-  if ! has_content "$AINA_SANDBOX_NAME/sandbox:$suite" "$content"; then
-    step "$title" build_sandbox_image "$content" "$suite"
+  if ! has_content "$image:$suite" "$content"; then
+    step "$title" build_sandbox_image "$content" "$suite" "$kind" "$image:$suite"
   fi
 }
 
@@ -356,7 +357,8 @@ ensure_simulator_image() {
 # Made here and not with the hosts: two that start at once would make two networks of one name.
 ensure_network() {
   docker network inspect "$AINA_SANDBOX_NAME" >/dev/null 2>&1 ||
-    step "sandbox network" docker network create "$AINA_SANDBOX_NAME"
+    step "sandbox network" docker network create ${AINA_TEST_RUN:+--label "aina-factory.run=$AINA_TEST_RUN"} \
+      "$AINA_SANDBOX_NAME"
 }
 
 # What sandbox hosts, those of the tests too, are started from.

@@ -18,8 +18,7 @@ T = TypeVar("T")
 
 # Axis -> how many of its points a run tries that does not try all.
 DRAWN_COUNT = {
-    "moments of a kill, from the README's command": 3,
-    "playbooks that are killed, on a server to be adopted": 8,
+    "moments of a kill": 5,
     "connections that are lost": 1,
     "moments of a power loss": 1,
     "ansible-core under the sanity tests": 1,

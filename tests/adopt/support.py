@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import residue
 from e2e.sandbox import FINGERPRINT
 from waiting import until
 
@@ -111,11 +113,16 @@ class Host:
 
     @contextlib.contextmanager
     def playing(self, playbook: str = "playbooks/site.yml") -> Iterator[subprocess.Popen[str]]:
-        """Start a run in a process group of its own; whatever is left of it ends with the block."""
+        """Start a run in a process group of its own; whatever is left of it ends with the block.
+
+        Ansible's workers leave the group, and one that has an answer for a dead parent waits for ever.
+        """
+        mark = f"AINA_TEST_PLAY={uuid.uuid4()}"
+        name, _, value = mark.partition("=")
         process = subprocess.Popen(
             self.command(playbook=playbook),
             cwd=ROOT,
-            env=environment(None),
+            env={**environment(None), name: value},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -128,6 +135,7 @@ class Host:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            residue.end(mark)
             if process.stdout is not None:
                 process.stdout.close()
 
@@ -221,7 +229,11 @@ def began(process: subprocess.Popen[str], number: int) -> bool:
 
 
 def environment(recap: Path | None) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("ANSIBLE_") or name.startswith("ANSIBLE_CALLBACK")
+    }
     return {
         **kept,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
@@ -349,6 +361,11 @@ def make_rotten(host: Host) -> None:
     host.shell("cat >/srv/aina/github.pem", stdin=authority.encode())
     words = (f"GITHUB_URL=https://{GITHUB}", f"GITHUB_TOKEN={token}", "python3", "-")
     host.on("env", *words, stdin=(HERE / "rotten.py").read_bytes())
+
+
+def foundation(verb: str, host: Host) -> None:
+    """Take over the images that an earlier test has built, or keep them for the next."""
+    sh(str(ROOT / "molecule/shared/foundation.sh"), verb, host.container)
 
 
 # --- GitHub ------------------------------------------------------------------

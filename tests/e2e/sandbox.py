@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import containers
+import residue
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "aina-factory-e2e"
 HOST = f"{NAME}-sandbox"
@@ -102,6 +105,7 @@ class Clone:
         )
         return {
             **inherited,
+            residue.RUN_VARIABLE: os.environ[residue.RUN_VARIABLE],
             "AINA_SANDBOX_NAME": NAME,
             "AINA_RECAP_FILE": str(self.path.parent / "recap.json"),
         }
@@ -178,6 +182,15 @@ def make_clone(target: Path) -> Clone:
         else:
             copy.unlink(missing_ok=True)
     return Clone(target)
+
+
+def lend_images() -> None:
+    """Give the sandbox of the clone the images that this checkout has made for its own tests.
+
+    That a machine without any makes them is shown by the set-up of these tests itself.
+    """
+    for kind in ("debian", "sandbox", "simulator"):
+        docker("tag", f"{containers.NAME}/{kind}:trixie", f"{NAME}/{kind}:trixie")
 
 
 # Everything declared: what must be equal after any history of runs. Times, identifiers made

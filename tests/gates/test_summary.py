@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,9 +21,11 @@ def project(tmp_path: Path) -> Path:
     shutil.copy2(ROOT / "conftest.py", tmp_path)
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\naddopts = --import-mode=importlib\ntestpaths = tests\npythonpath = tests\n"
+        "markers =\n    deep: sample\n"
     )
     (tmp_path / "tests").mkdir()
-    shutil.copy2(ROOT / "tests/sampling.py", tmp_path / "tests")
+    for name in ("sampling", "residue", "containers"):
+        shutil.copy2(ROOT / f"tests/{name}.py", tmp_path / "tests")
     for stage in ("host", "reap"):
         (tmp_path / "tests" / stage).mkdir(parents=True)
         (tmp_path / "tests" / stage / "test_x.py").write_text(TEST.format(1))
@@ -29,10 +33,14 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_pytest(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(project: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    # A run of its own, not a part of this one.
+    ours = ("AINA_TEST_", "PYTEST_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
         cwd=project,
+        env={**environment, **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -72,3 +80,28 @@ def test_a_test_file_outside_of_the_collected_directories_fails_the_run(project:
 
 def test_a_name_that_matches_nothing_fails_the_run(project: Path) -> None:
     assert run_pytest(project, "-k", "nonsense").returncode == 5
+
+
+def test_what_a_test_leaves_running_is_ended_told_and_fails_the_run(project: Path) -> None:
+    (project / "tests/reap/test_x.py").write_text(
+        "import subprocess\n\n\ndef test_x() -> None:\n"
+        "    subprocess.Popen(['sleep', '61.25'], start_new_session=True)\n"
+    )
+
+    done = run_pytest(project, "--numprocesses=1", "--dist=loadgroup")
+
+    assert done.returncode == 1
+    assert "2 passed" in done.stdout.splitlines()[-1]
+    assert re.search(r"^left behind: process \d+: sleep 61\.25$", done.stdout, re.MULTILINE)
+    assert subprocess.run(["pgrep", "--full", r"^sleep 61\.25$"]).returncode == 1
+
+
+def test_what_shows_a_promise_once_more_runs_in_deep_only(project: Path) -> None:
+    deep = "import pytest\n\n\n@pytest.mark.deep\n" + TEST.format(0)
+    (project / "tests/reap/test_x.py").write_text(deep)
+
+    done = run_pytest(project)
+    every = run_pytest(project, AINA_TEST_DEEP="1")
+
+    assert (done.returncode, every.returncode) == (0, 1)
+    assert "1 passed, 1 deselected" in done.stdout.splitlines()[-1]

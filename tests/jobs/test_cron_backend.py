@@ -64,7 +64,7 @@ def converge(jobs: list[dict[str, Any]], state: str = "present") -> dict[str, An
 def host() -> Iterator[None]:
     subprocess.run(
         ["docker", "run", "--detach", "--rm", "--init", "--name", HOST, "--network", "none",
-         "aina-factory/sandbox:trixie", "cron", "-f"],
+         "--label", f"aina-factory.run={os.environ['AINA_TEST_RUN']}", "aina-factory/sandbox:trixie", "cron", "-f"],
         check=True, capture_output=True,
     )  # fmt: skip
     try:
