@@ -53,12 +53,14 @@ def test_what_no_version_of_ours_installed_is_removed(host: Any) -> None:
 
 
 def test_absent_leaves_nothing_but_data(host: Any) -> None:
-    host.check_output("mkdir -p /var/lib/aina-factory && touch /var/lib/aina-factory/status.json")
+    data = "/var/lib/aina-factory"
+    host.check_output(f"mkdir -p {data} && touch {data}/status.json {data}/draining.json")
 
     gone = converge(SCENARIO, factory_command_state="absent")
 
     assert gone.returncode == 0
     for path in ("/usr/local/bin/factory", LIBRARY, CONFIGURATION):
         assert not host.file(path).exists
-    assert host.file("/var/lib/aina-factory/status.json").exists
+    assert host.file(f"{data}/status.json").exists
+    assert not host.file(f"{data}/draining.json").exists
     assert converge(SCENARIO, factory_command_state="absent").changed == []

@@ -214,6 +214,15 @@ def test_a_sound_repository_makes_no_good_backup_of_a_bad_one(places: Places) ->
         verify(restic, good)
 
 
+def test_damage_that_restic_finds_is_a_failure(places: Places) -> None:
+    restic = working(places)
+    good = back_up(restic)
+    restic.answers = {**restic.answers, "check": (1, "pack 1a2b is damaged")}
+
+    with pytest.raises(BackupError, match="restic check found damage: pack 1a2b is damaged"):
+        verify(restic, good)
+
+
 @pytest.mark.parametrize("answer", [(10, ""), (1, "Is there a repository at the following")])
 def test_a_repository_is_made_where_there_was_never_one(
     places: Places, answer: tuple[int, str]

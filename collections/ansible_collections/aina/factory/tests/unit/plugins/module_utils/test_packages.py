@@ -388,3 +388,21 @@ def test_what_only_another_part_of_the_declaration_needs_is_not_told_as_kept(
     )
 
     assert (done["changed"], done["kept"], len(told)) == (False, kept, len(kept))
+
+
+def test_what_stays_for_want_of_a_record_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(dpkg_query=["docker.io\tinstalled\t26\n"])
+    monkeypatch.setattr(packages, "lists_age_seconds", lambda _now: 1.0)
+    parameters: dict[str, Any] = {
+        key: value["default"] for key, value in step.ARGUMENTS.items() if "default" in value
+    }
+    parameters |= {"absent": ["docker.io"], "record_path": "/nonexistent/record"}
+    warnings: list[str] = []
+    context = Context(host, False, warnings.append)
+
+    quiet = step.execute(parameters, context)
+    assert (quiet["changed"], quiet["kept"], warnings) == (False, [], [])
+    told = step.execute({**parameters, "kept_reported": True}, context)
+
+    assert told["kept"] == ["package docker.io"]
+    assert "docker.io: nothing records that an earlier run has installed them" in warnings[0]
