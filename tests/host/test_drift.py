@@ -115,12 +115,15 @@ def test_what_differs_is_named_with_the_time_it_was_first_seen(
     (server.root / "differs").write_text(CHANGE)
     monkeypatch.setattr(drift, "iso", lambda _at: "2026-01-01T00:00:00Z")
     server.factory()
+    (server.root / "checkout/stray").touch()
     monkeypatch.setattr(drift, "iso", lambda _at: "2026-01-02T00:00:00Z")
 
     _code, found = server.factory()
 
     assert found["checked_at"] == "2026-01-02T00:00:00Z"
     assert found["changes"] == [{"what": "configure: /etc/x", "since": "2026-01-01T00:00:00Z"}]
+    # What is not of the repository is in nobody's way.
+    assert not (server.root / "checkout/stray").exists()
 
 
 def test_a_look_that_fails_is_no_clean_bill(server: Server) -> None:

@@ -377,5 +377,5 @@ def test_what_the_server_cannot_read_is_refused_in_its_own_words() -> None:
     def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
         return Completed(1, b"", f"{argv[-1]!s}: line 2: Bad configuration option".encode())
 
-    with pytest.raises(SshServerError, match="nothing was changed: .*Bad configuration option"):
+    with pytest.raises(SshServerError, match=r"nothing was changed: .*Bad configuration option"):
         ssh_server.judge({"Nonsense": "x"}, [], run, lambda name, _: Account(name, (), 1))
