@@ -55,7 +55,14 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
     program = Path(sys.executable).parent / "ansible-playbook"
     # Only what always runs: no module reaches this machine.
-    argv = [program, "--inventory", root / "hosts.json", "--tags", "none", root / "play.json"]
+    argv: list[str | Path] = [
+        program,
+        "--inventory",
+        root / "hosts.json",
+        "--tags",
+        "none",
+        root / "play.json",
+    ]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert (root / "recap.json").exists(), done.stdout + done.stderr
     document = json.loads((root / "recap.json").read_text())
