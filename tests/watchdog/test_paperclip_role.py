@@ -75,7 +75,7 @@ def test_an_installation_that_was_cut_off_gets_no_name_and_begins_anew(
     assert [path.name for path in (tmp_path / "lib/2026.824.1").iterdir()] == ["node_modules"]
 
 
-# -- backup -------------------------------------------------------------------------------
+# -- instance and backup ------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -99,6 +99,21 @@ def instance(tmp_path: Path) -> Path:
     )
     (tmp_path / "backup").write_bytes((FILES / "backup").read_bytes())
     return place
+
+
+@pytest.mark.usefixtures("instance")
+def test_an_instance_that_is_there_is_run_and_never_made_anew(tmp_path: Path) -> None:
+    program(tmp_path / "version/node_modules/.bin/paperclipai", 'echo "$*"')
+    (tmp_path / "start").write_bytes((FILES / "start").read_bytes())
+
+    def started() -> str:
+        return subprocess.run(
+            ["sh", str(tmp_path / "start")], capture_output=True, text=True, check=True
+        ).stdout
+
+    assert started() == "run --instance default\n"
+    (tmp_path / "home/instances/default/config.json").unlink()
+    assert started() == "onboard --yes --bind loopback --no-install-service\n"
 
 
 DUMP = 'echo "-- dump" | {} >"$PAPERCLIP_HOME/instances/default/data/backups/fresh.sql.gz"'
