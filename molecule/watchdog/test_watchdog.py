@@ -269,14 +269,15 @@ def test_nobody_outside_is_needed_to_write_the_status(host: Any) -> None:
 
 
 def test_when_the_watchdog_itself_fails_plain_shell_tells_it_once(host: Any) -> None:
+    # Nobody else would know: its status is still fresh when it fails.
+    watchdog(host)
     # Its own code is broken: nothing of it may be needed to tell so.
     main = "/usr/local/lib/aina-factory/factory/__main__.py"
     host.check_output(f"cp {main} /run/main.py && echo 'raise SystemExit(3)' >{main}")
     try:
-        host.run("systemctl start factory-job-watchdog.service")
-        host.run("systemctl start factory-job-watchdog.service")
-        until(lambda: any(path.endswith("/fail") for path, _ in heard(host)))
-        host.check_output("sh -c %s", NOTIFIED)
+        for _turn in range(2):
+            host.run("systemctl start factory-job-watchdog.service")
+            host.check_output("sh -c %s", NOTIFIED)
         paths = [path for path, _ in heard(host)]
         text = told(host)
     finally:
