@@ -185,6 +185,7 @@ def mutated(limit: Limit, kind: str) -> Limit:
     }[kind]
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(("name", "kind"), MUTATIONS)
 def test_a_mutation_of_a_limit_does_not_go_unseen(name: str, kind: str) -> None:
     limits = {**LIMITS, name: mutated(LIMITS[name], kind)}
