@@ -74,18 +74,20 @@ def test_a_secret_is_in_its_environment_and_nowhere_else(host: Any) -> None:
 
 
 def test_a_change_restarts_it_but_never_while_an_agent_is_at_work(host: Any) -> None:
+    # A change of a secret, which the difference must not show either.
+    changed = {"OPENAI_API_KEY": "OtherSecret"}
     before = pid(host)
-    # A change of a secret, which the difference shows as little as anything else does.
     answers(host, runs=["Founding Engineer"])
-
-    run = converge(SCENARIO, "--diff", paperclip_environment={"OPENAI_API_KEY": "OtherSecret"})
+    try:
+        run = converge(SCENARIO, "--diff", paperclip_environment=changed)
+    finally:
+        answers(host)
 
     assert run.returncode == 0, run.output
     assert "Founding Engineer" in run.output
     assert "OtherSecret" not in run.output
     assert pid(host) == before
-    answers(host)
-    run = converge(SCENARIO, paperclip_environment={"OPENAI_API_KEY": "OtherSecret"})
+    run = converge(SCENARIO, paperclip_environment=changed)
     assert run.returncode == 0, run.output
     assert pid(host) != before
 
