@@ -493,6 +493,13 @@ def test_a_status_that_nobody_renews_says_that_it_is_old() -> None:
     assert "this is old" in terminal.render(told, due + 90, 100)
 
 
+def test_the_terminal_shows_alerts_before_everything_else() -> None:
+    shown = terminal.render(document.build(seed.report()), seed.NOW, 100)
+
+    first = shown.index("CRITICAL merge_halted:aina-academy")
+    assert all(first < shown.index(part) for part in ("DISK /", "JOB ", "RUNNER ", "BOARD: "))
+
+
 def test_the_headline_is_not_ok_while_something_is_unknown(server: Server) -> None:
     server.put("drift.json", "[]")
 
@@ -556,6 +563,24 @@ def test_the_command_runs_once_and_status_shows_it(
     capsys.readouterr()
     assert factory(server, "status") == Exit.DONE
     assert "no alert" in capsys.readouterr().out or first["alerts"]
+
+
+@pytest.mark.parametrize(
+    ("section", "good", "bad"),
+    [
+        ("watchdog", {"disks": ["/"]}, {"disk": ["/"]}),
+        ("paperclip", {"port": 3100}, {"port": 0}),
+        ("backup", {"repository": "/srv/r", "paths": ["/etc"]}, {"repository": "/srv/r"}),
+    ],
+)
+def test_a_policy_is_judged_before_it_is_in_force(
+    tmp_path: Path, section: str, good: Any, bad: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "fragment.json"
+    for policy, status in ((good, Exit.DONE), (bad, Exit.USAGE)):
+        file.write_text(json.dumps({section: policy}))
+        assert __main__.main(["validate", "--fragment", str(file)]) == status
+    assert f"{section}." in capsys.readouterr().err
 
 
 def test_two_runs_at_once_are_refused(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
