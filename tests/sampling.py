@@ -61,5 +61,5 @@ def told() -> list[str]:
     drawn = [f"{count} of the {axis}" for axis, count in DRAWN_COUNT.items()]
     return [
         "drawn: " + "; ".join(drawn),
-        f"AINA_TEST_SEED={seed()} draws the same again; script/test deep tries all of them",
+        f"script/test --seed {seed()} draws the same again; script/test deep tries all of them",
     ]

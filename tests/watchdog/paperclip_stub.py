@@ -25,6 +25,7 @@ class Stub:
         self.last_success_ago = 600.0
         self.silent_for = 60.0
         self.failed_runs = 1
+        self.at_work = True
         self.broken_dashboard = False
         self.version = "2026.824.1"
         stub = self
@@ -77,7 +78,8 @@ class Stub:
             return 200, [*[failed] * self.failed_runs, succeeded]
         if path == f"{company}/live-runs":
             run = {"status": "running", "agentName": "Founding Engineer"}
-            return 200, [{**run, "lastOutputAt": iso(self.now() - self.silent_for)}]
+            running = [{**run, "lastOutputAt": iso(self.now() - self.silent_for)}]
+            return 200, running if self.at_work else []
         return 404, {"error": "not found"}
 
     def _dashboard(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from factory import __main__
 from factory.outcome import Exit
 from factory.watchdog import measure
 from watchdog.conftest import Mount, Server, firing, needs_root, statuses
+from watchdog.test_real_facts import engine
 
 # The seed's layout, a mebibyte for each of its gibibytes.
 LAYOUT = {
@@ -60,7 +61,8 @@ def its_own_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def write(path: Path, mib: float) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(os.urandom(round(mib * (1 << 20))))
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, round(mib * (1 << 20)))
     return path
 
 
@@ -191,6 +193,18 @@ def test_a_measurement_that_takes_too_long_keeps_what_it_has(
 
     assert time.monotonic() - started < 20
     assert sizes == {f"{tmp_path}/a": 42}
+
+
+@needs_root
+def test_what_the_engine_holds_is_measured_wherever_it_lies(server: Server, tmpfs: Mount) -> None:
+    disk = tmpfs("disk", "size=32m")
+    write(disk / "moved/engine/layer", 3)
+    server.section["engine_socket_path"] = str(server.root / "engine.sock")
+
+    with engine(server.root / "engine.sock", root=str(disk / "moved/engine")):
+        found = measured(server, disk, ["/home"])
+
+    assert found["sizes"][f"{disk}/moved/engine"] == 3 << 20
 
 
 def test_what_was_never_measured_is_unknown(server: Server) -> None:

@@ -24,8 +24,16 @@ def rendered(**changes: Any) -> str:
     return page.render({**document.build(seed.report()), **fresh, **changes})
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [1100, 390])
+# Each screen once, each light once; the other two of the four pairs add nothing of their own.
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [
+        pytest.param(1100, False, id="desk-light"),
+        pytest.param(390, True, id="phone-dark"),
+        pytest.param(1100, True, id="desk-dark", marks=pytest.mark.deep),
+        pytest.param(390, False, id="phone-light", marks=pytest.mark.deep),
+    ],
+)
 def test_the_red_things_are_red_and_visible(tmp_path: Path, dark: bool, width: int) -> None:
     seen = browser.visit(rendered(), tmp_path, dark=dark, width=width, probe=True)
 
@@ -67,6 +75,7 @@ def test_nothing_is_loaded_from_outside_and_the_console_is_silent(tmp_path: Path
     assert "https://" not in seen.dom
 
 
+@pytest.mark.deep
 def test_the_test_would_hear_of_an_error_and_of_a_load(tmp_path: Path) -> None:
     planted = rendered().replace(
         "</body>", '<img src="/outside.png"><script>nothing()</script></body>'
@@ -90,6 +99,7 @@ def test_a_page_that_nobody_renews_says_so(tmp_path: Path) -> None:
     assert seen.probe["old"]["shown"] is True
 
 
+@pytest.mark.deep
 def test_a_well_server_shows_nothing_red(tmp_path: Path) -> None:
     report = seed.report(seed.well_facts())
 
@@ -100,6 +110,7 @@ def test_a_well_server_shows_nothing_red(tmp_path: Path) -> None:
     assert seen.probe["cells"] == []
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("name", "dark", "width"), [("desk", False, 1100), ("night", True, 1100), ("phone", False, 390)]
 )

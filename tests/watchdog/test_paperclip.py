@@ -173,6 +173,7 @@ def holds(real: Any, wanted: Any) -> bool:
     return bool(real == wanted)
 
 
+@pytest.mark.deep
 def test_the_watchdog_understands_the_real_one_and_the_stub_is_like_it(server: str) -> None:
     company = make_company(server)
     port = int(server.rpartition(":")[2])

@@ -134,6 +134,7 @@ class _Engine(http.server.BaseHTTPRequestHandler):
     status, wait, version_wait = 200, 0.0, 0.0
     parts = (("Engine", "28"), ("containerd", "2"))
     images: tuple[dict[str, Any], ...] = ()
+    root = "/var/lib/docker"
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
@@ -141,6 +142,7 @@ class _Engine(http.server.BaseHTTPRequestHandler):
             "/_ping": "OK",
             "/version": {"Components": [{"Name": a, "Version": b} for a, b in self.parts]},
             "/images/json": self.images,
+            "/info": {"DockerRootDir": self.root},
         }
         time.sleep(self.version_wait if path == "/version" else self.wait)
         self.send_response(self.status)

@@ -16,13 +16,20 @@ import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils import drain
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.status import document, legacy
+from ansible_collections.aina.factory.plugins.module_utils.status import (
+    document,
+    legacy,
+    page,
+    terminal,
+)
+from ansible_collections.aina.factory.plugins.module_utils.watchdog import checks
+from ansible_collections.aina.factory.plugins.module_utils.words import moment
 from factory import __main__, effects
 from factory.outcome import Exit
 from factory.watchdog import notify, web
 from factory.watchdog.store import PART_BYTES, Reserve
 from watchdog import seed
-from watchdog.conftest import Mount, Server, firing, needs_root
+from watchdog.conftest import START, Mount, Server, firing, needs_root
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "docs/status.schema.json").read_text())
@@ -468,6 +475,31 @@ def test_with_all_well_there_is_no_alert_at_all(server: Server) -> None:
     assert old["alerts"] == []
 
 
+def test_the_page_of_a_well_server_has_nothing_red() -> None:
+    def shown(facts: Any) -> str:
+        return page.render(document.build(seed.report(facts))).partition("<body>")[2]
+
+    assert "No alert." in shown(seed.well_facts())
+    for mark in ('class="alert', 'class="problem"', 'badge problem"'):
+        assert mark in shown(seed.known_facts())
+        assert mark not in shown(seed.well_facts())
+
+
+def test_a_status_that_nobody_renews_says_that_it_is_old() -> None:
+    told = document.build(seed.report())
+    due = moment(told["next_expected_at"])
+
+    assert "this is old" not in terminal.render(told, due + 30, 100)
+    assert "this is old" in terminal.render(told, due + 90, 100)
+
+
+def test_the_terminal_shows_alerts_before_everything_else() -> None:
+    shown = terminal.render(document.build(seed.report()), seed.NOW, 100)
+
+    first = shown.index("CRITICAL merge_halted:aina-academy")
+    assert all(first < shown.index(part) for part in ("DISK /", "JOB ", "RUNNER ", "BOARD: "))
+
+
 def test_the_headline_is_not_ok_while_something_is_unknown(server: Server) -> None:
     server.put("drift.json", "[]")
 
@@ -495,10 +527,16 @@ def test_a_gap_between_two_runs_is_told(server: Server) -> None:
 
 def test_history_is_kept_for_two_weeks_and_cut(server: Server) -> None:
     server.section["interval_seconds"] = 86400
-    server.run(100)
+    history = server.data / "watchdog/samples.jsonl"
+    days = range(100, 0, -1)
+    lines = [[START - day * 86400, "/", 50 << 30, 50 << 30, 1000] for day in days]
+    server.put("watchdog/samples.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
 
-    samples = (server.data / "watchdog/samples.jsonl").read_text().splitlines()
-    assert 14 <= len(samples) < 40
+    document_ = server.run()
+
+    assert len(history.read_text().splitlines()) == 14
+    told = [at for at, _used in document_["disk"][0]["history"]]
+    assert (told[0], len(told)) == (START - 13 * 86400, 14)
 
 
 # -- commands -----------------------------------------------------------------------------
@@ -519,12 +557,30 @@ def test_the_command_runs_once_and_status_shows_it(
     assert first["schema"] == 1
     assert factory(server, "status", "--json") == Exit.DONE
     assert json.loads(capsys.readouterr().out)["generated_at"] == first["generated_at"]
-    page = server.root / "page.html"
-    assert factory(server, "status", "--html", str(page)) == Exit.DONE
-    assert page.read_text().startswith("<!doctype html>")
+    written = server.root / "page.html"
+    assert factory(server, "status", "--html", str(written)) == Exit.DONE
+    assert written.read_text().startswith("<!doctype html>")
     capsys.readouterr()
     assert factory(server, "status") == Exit.DONE
     assert "no alert" in capsys.readouterr().out or first["alerts"]
+
+
+@pytest.mark.parametrize(
+    ("section", "good", "bad"),
+    [
+        ("watchdog", {"disks": ["/"]}, {"disk": ["/"]}),
+        ("paperclip", {"port": 3100}, {"port": 0}),
+        ("backup", {"repository": "/srv/r", "paths": ["/etc"]}, {"repository": "/srv/r"}),
+    ],
+)
+def test_a_policy_is_judged_before_it_is_in_force(
+    tmp_path: Path, section: str, good: Any, bad: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "fragment.json"
+    for policy, status in ((good, Exit.DONE), (bad, Exit.USAGE)):
+        file.write_text(json.dumps({section: policy}))
+        assert __main__.main(["validate", "--fragment", str(file)]) == status
+    assert f"{section}." in capsys.readouterr().err
 
 
 def test_two_runs_at_once_are_refused(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
@@ -588,9 +644,12 @@ def test_a_silence_ends_by_itself(server: Server, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_self_test_fails_where_an_alert_could_never_fire(
-    server: Server, capsys: pytest.CaptureFixture[str]
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert factory(server, "watchdog", "--selftest", "--json") == Exit.DONE
+    # All of them under the defaults is a test of the core; here two say how the command ends.
+    few = tuple(check for check in checks.CHECKS if check.name in ("disk_trend", "engine"))
+    monkeypatch.setattr(checks, "CHECKS", few)
+    assert factory(server, "watchdog", "--selftest") == Exit.DONE
     capsys.readouterr()
     # No disk is full in less than no time.
     server.section["limits"] = {"disk_full_within_hours": {"raise": 0, "clear": 0}}

@@ -125,6 +125,25 @@ def test_no_pattern_of_a_day_brings_more_than_five_alerts(answers: list[bool]) -
     assert server.changes(Change.RAISED) <= 5
 
 
+def test_whoever_relapses_must_stay_well_twice_as_long_up_to_a_bound() -> None:
+    server = Server()
+    bad, good = (Finding("engine", "", status, "") for status in (Status.PROBLEM, Status.OK))
+
+    def firing() -> bool:
+        return "engine" in server.tracks and server.tracks["engine"].firing
+
+    needed = []
+    for _relapse in range(6):
+        while not firing():
+            server.judge([bad])
+        needed.append(0)
+        while firing():
+            server.judge([good])
+            needed[-1] += 1
+
+    assert needed == [2, 4, 8, 16, 32, 32]
+
+
 def test_one_bad_run_is_no_alert() -> None:
     server = Server()
 

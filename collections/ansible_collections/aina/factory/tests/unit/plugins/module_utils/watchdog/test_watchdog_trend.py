@@ -45,7 +45,7 @@ STEADY = [(0.3, 60, 24), (0.5, 45, 48), (1.0, 45, 24), (1.0, 20, 0), (1.5, 20, 0
 
 
 @pytest.mark.parametrize(("percent_per_hour", "begin", "quiet"), STEADY)
-@pytest.mark.parametrize("noise", [0.0, 0.5])
+@pytest.mark.parametrize("noise", [0.5, pytest.param(0.0, marks=pytest.mark.deep)])
 def test_a_disk_that_fills_steadily_is_told_at_least_a_day_before(
     percent_per_hour: float, begin: float, quiet: float, noise: float
 ) -> None:
