@@ -199,8 +199,11 @@ def test_rules_that_are_not_reached_or_not_whole_are_put_in_force_again(
     assert kernel_phrases(kernel) == [f"restart {firewall.UNIT}"]
 
 
-def test_a_changed_declaration_of_containers_is_noticed_in_the_kernel() -> None:
-    policy = Policy((SSH,), (), ("wg0",))
+@pytest.mark.parametrize("containers", [(), (Opening("8443", "tcp", WEB.sources),)])
+def test_a_changed_declaration_of_containers_is_noticed_in_the_kernel(
+    containers: tuple[Opening, ...],
+) -> None:
+    policy = Policy((SSH,), containers, ("wg0",))
 
     assert kernel_phrases(table(), policy) == [f"restart {firewall.UNIT}"]
 
