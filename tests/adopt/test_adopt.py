@@ -101,16 +101,22 @@ def test_the_plan_says_what_becomes_of_everything_and_changes_nothing(
     assert "-30 6 * * 1 /home/ali/bin/weekly-report.sh" not in plan.output
 
 
-def test_adoption_takes_over_and_loses_nothing(
-    rotten: Host, before: dict[str, str], job: int
-) -> None:
+@pytest.fixture(scope="module")
+def adopted(rotten: Host, before: dict[str, str], job: int) -> tuple[set[str], set[str]]:
+    """What the plan announced, and what the converge did."""
     plan = rotten.play("--check")
     support.foundation("load", rotten)
-
     done = rotten.converge()
-
     support.foundation("save", rotten)
-    assert plan.what == done.what
+    return plan.what, done.what
+
+
+def test_adoption_takes_over_and_loses_nothing(
+    rotten: Host, before: dict[str, str], job: int, adopted: tuple[set[str], set[str]]
+) -> None:
+    planned, done = adopted
+
+    assert planned == done
     after = rotten.manifest()
     moved = {f"/srv/aina/ops/{name}.sh": f"/srv/aina/ops/parked/{name}.sh" for name in PARKED}
     for old, new in moved.items():
@@ -148,6 +154,7 @@ def test_adoption_takes_over_and_loses_nothing(
     come_online(rotten)
 
 
+@pytest.mark.usefixtures("adopted")
 def test_the_adopted_server_works(rotten: Host) -> None:
     works(rotten)
 
@@ -177,6 +184,7 @@ def come_online(host: Host, prefix: str = "vds") -> None:
     until(lambda: support.registrations(host) == wanted, "the declared runners")
 
 
+@pytest.mark.usefixtures("adopted")
 def test_no_job_runs_twice_and_none_is_lost(rotten: Host) -> None:
     crontab = rotten.shell("crontab -u ali -l")
     timers = rotten.shell("systemctl list-timers --all --no-legend --plain 'factory-job-*'")
@@ -193,6 +201,7 @@ def test_no_job_runs_twice_and_none_is_lost(rotten: Host) -> None:
     assert rotten.shell("cat /var/backups/aina-factory/crontab-ali").count("/srv/aina/ops/") >= 4
 
 
+@pytest.mark.usefixtures("adopted")
 def test_old_readers_find_their_status_file(rotten: Host) -> None:
     rotten.shell("factory watchdog >/dev/null 2>&1; true")
 
@@ -201,6 +210,7 @@ def test_old_readers_find_their_status_file(rotten: Host) -> None:
     assert '"alerts"' in document
 
 
+@pytest.mark.usefixtures("adopted")
 def test_a_second_converge_of_the_adopted_server_changes_nothing(rotten: Host) -> None:
     before = rotten.fingerprint()
 
@@ -373,6 +383,7 @@ def test_the_server_works_after_a_boot(rebuilt: Host) -> None:
     works(rebuilt)
 
 
+@pytest.mark.deep
 def test_a_drifted_server_is_foretold_and_repaired(rebuilt: Host) -> None:
     before = rebuilt.fingerprint()
     spoil(rebuilt)
@@ -449,6 +460,7 @@ def test_the_release_before_is_converged_by_the_same_inventory(
     works(old_release, "old")
 
 
+@pytest.mark.deep
 def test_a_server_of_ssh_that_a_socket_starts_is_left_to_the_socket(old_release: Host) -> None:
     """As Ubuntu sets it up."""
     drop_in = "/etc/ssh/sshd_config.d/10-aina-factory.conf"
@@ -469,6 +481,7 @@ def test_a_server_of_ssh_that_a_socket_starts_is_left_to_the_socket(old_release:
     assert old_release.play("--tags", "host_baseline").what == set()
 
 
+@pytest.mark.deep
 def test_a_drained_server_is_given_up_like_any_other(
     old_release: Host, blank: dict[str, set[str]]
 ) -> None:

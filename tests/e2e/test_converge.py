@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 from e2e import sandbox
-from e2e.sandbox import ROOT, Clone
+from e2e.sandbox import ROOT, Clone, Ran
 from sampling import is_deep
 from waiting import until
 
@@ -36,24 +37,38 @@ def blank(clone: Clone) -> Clone:
     return clone
 
 
-def test_check_mode_on_a_blank_host_announces_what_converge_does(blank: Clone) -> None:
+@dataclass(frozen=True)
+class Converged:
+    """What the plan for a blank host said, whether it changed the host, and the converge after it."""
+
+    planned: Ran
+    plan_changed: bool
+    done: Ran
+
+
+@pytest.fixture(scope="module")
+def converged(blank: Clone) -> Converged:
     before = sandbox.fingerprint_of_blank()
-
     planned = blank.run("script/plan")
-
-    assert planned.recap["check_mode"]
-    assert planned.changes, "a blank host needs changes"
-    assert sandbox.fingerprint_of_blank() == before, "check mode changed the host"
-    converged = blank.run("script/converge")
-    token = sandbox.docker("exec", sandbox.GITHUB, "cat", "/var/lib/simulator/token")
-    assert token not in planned.output + converged.output
+    changed = sandbox.fingerprint_of_blank() != before
+    done = blank.run("script/converge")
     # What took minutes is kept for the tests of hosts that are not about building.
     subprocess.run([ROOT / "molecule/shared/foundation.sh", "save", sandbox.HOST], check=True)
-    assert planned.changes == converged.changes
-    assert planned.changed_paths == converged.changed_paths
+    return Converged(planned, changed, done)
 
 
-def test_a_second_converge_changes_nothing_and_is_fast(blank: Clone) -> None:
+def test_check_mode_on_a_blank_host_announces_what_converge_does(converged: Converged) -> None:
+    planned, done = converged.planned, converged.done
+    assert planned.recap["check_mode"]
+    assert planned.changes, "a blank host needs changes"
+    assert not converged.plan_changed, "check mode changed the host"
+    token = sandbox.docker("exec", sandbox.GITHUB, "cat", "/var/lib/simulator/token")
+    assert token not in planned.output + done.output
+    assert planned.changes == done.changes
+    assert planned.changed_paths == done.changed_paths
+
+
+def test_a_second_converge_changes_nothing_and_is_fast(blank: Clone, converged: Converged) -> None:
     before = sandbox.fingerprint()
 
     again = blank.run("script/converge")
@@ -63,7 +78,7 @@ def test_a_second_converge_changes_nothing_and_is_fast(blank: Clone) -> None:
     assert again.seconds < 90
 
 
-def test_the_demo_shows_108_worktrees_and_a_verdict_for_each(blank: Clone) -> None:
+def test_the_demo_shows_108_worktrees_and_a_verdict_for_each(converged: Converged) -> None:
     document = json.loads(sandbox.on_host("factory", "reap", "--dry-run", "--json"))
 
     (repository,) = document["repositories"]
@@ -83,7 +98,7 @@ def test_the_demo_shows_108_worktrees_and_a_verdict_for_each(blank: Clone) -> No
     assert not any(item["reaped"] for item in repository["worktrees"])
 
 
-def test_the_demo_says_why_each_pull_request_waits_and_who_must_act(blank: Clone) -> None:
+def test_the_demo_says_why_each_pull_request_waits_and_who_must_act(converged: Converged) -> None:
     # The scheduled job may have landed some already: begin again, and keep it away.
     job = "factory-job-release-marshal"
     sandbox.on_host("systemctl", "stop", f"{job}.timer", f"{job}.service")
@@ -108,7 +123,7 @@ def test_the_demo_says_why_each_pull_request_waits_and_who_must_act(blank: Clone
     assert sandbox.ask_github("GET", "/contract")["violations"] == []
 
 
-def test_a_queued_ci_job_runs_in_a_fresh_container_and_leaves_nothing(blank: Clone) -> None:
+def test_a_queued_ci_job_runs_in_a_fresh_container_and_leaves_nothing(converged: Converged) -> None:
     repository = "ainative-academy/aina-academy"
     script = "id --user --name; node --version; ls /home/runner; touch /home/runner/left"
     body = {"repository": repository, "labels": ["self-hosted", "vds"], "steps": [{"run": script}]}
@@ -131,7 +146,7 @@ def test_a_queued_ci_job_runs_in_a_fresh_container_and_leaves_nothing(blank: Clo
 
 
 @pytest.mark.deep
-def test_a_drained_server_leaves_ci_jobs_waiting_until_it_works_again(blank: Clone) -> None:
+def test_a_drained_server_leaves_ci_jobs_waiting_until_it_works_again(converged: Converged) -> None:
     repository = "ainative-academy/aina-academy"
     body = {"repository": repository, "labels": ["vds"], "steps": [{"run": "true"}]}
 
@@ -148,7 +163,9 @@ def test_a_drained_server_leaves_ci_jobs_waiting_until_it_works_again(blank: Clo
 
 
 @pytest.mark.deep
-def test_a_converge_that_is_killed_again_and_again_ends_in_the_same_state(blank: Clone) -> None:
+def test_a_converge_that_is_killed_again_and_again_ends_in_the_same_state(
+    blank: Clone, converged: Converged
+) -> None:
     wanted = sandbox.fingerprint()
     total = blank.run("script/converge").recap["tasks"]
     sandbox.docker("rm", "--force", "--volumes", sandbox.HOST)

@@ -13,7 +13,7 @@ Each ``*.yml`` beside this file is one area, a list of rows:
 ``payer``
     The one test that shows it in every run of ``script/test``.
 ``deep``
-    More tests of it, which only ``script/test deep`` runs; optional.
+    More tests of it, most of which only ``script/test deep`` runs; optional.
 ``fault``
     ``replace`` and ``by``: a passage of ``decided_in`` (or of ``file``) that stands there once,
     and what takes its place. After that the payer fails, or it does not show the promise.
