@@ -569,6 +569,34 @@ def test_a_login_that_is_not_valid_stops_the_repository() -> None:
     assert landed(repository) == []
 
 
+def test_a_rate_limit_ends_the_cycle_and_is_no_failure() -> None:
+    repository = Repository(independent(2), POLICY, events={0: ("limited", 0)})
+    runner = Runner(repository)
+
+    report = runner.cycle()
+
+    assert report.stopped == "limited: rate limit; continues in 5 s"
+    assert not report.failed
+    assert landed(repository) == []
+    assert runner.cycle().results == {1: "merged", 2: "merged"}
+
+
+def test_each_that_landed_was_judged_in_the_audit_log_at_the_head_that_landed() -> None:
+    pulls = {**independent(2), 3: Pull(3, {"a": "1"}, CheckState.FAILURE)}
+    runner = Runner(Repository(pulls, POLICY))
+
+    runner.cycle()
+
+    told = [(r["event"], r["number"], r["result"]) for r in runner.records if r["number"]]
+    for number in (1, 2):
+        judged = told.index(("decide", number, "merge: green"))
+        assert judged < told.index(("merge", number, "done"))
+    assert ("decide", 3, "wait: check_failed") in told
+    heads = {r["number"]: r["head"] for r in runner.records if r["event"] == "decide"}
+    assert heads == {number: pull.head for number, pull in pulls.items()}
+    assert {r["policy"] for r in runner.records} == {POLICY.digest()}
+
+
 @pytest.mark.parametrize("mode", ["fast", "native"])
 @pytest.mark.parametrize("trouble", ["unreadable", "broken"])
 def test_one_that_cannot_be_judged_holds_up_nobody_else(mode: str, trouble: str) -> None:
