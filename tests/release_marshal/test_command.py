@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
-    assembly,
+    marshal as marshal_cycle,
+)
+from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
     remembering,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report
@@ -62,7 +64,7 @@ def cycles(monkeypatch: pytest.MonkeyPatch) -> dict[str, Memory]:
             raise OSError("no space left on device")
         return Report(repository, policy.mode)
 
-    monkeypatch.setattr(assembly.marshal, "run", run)
+    monkeypatch.setattr(marshal_cycle, "run", run)
     return found
 
 

@@ -59,11 +59,11 @@ def test_a_file_that_others_may_read_or_that_holds_no_token_is_refused(
         source(path)
 
 
-def ask_gh(api_url: str, answer: Completed) -> tuple[str, list[str]]:
+def ask_gh(api_url: str, answer: Completed) -> tuple[str, list[str | bytes]]:
     """Return the token that the gh client gives, and how it was called."""
-    called: list[str] = []
+    called: list[str | bytes] = []
 
-    def run(argv: Sequence[str], **_: Any) -> Completed:
+    def run(argv: Sequence[str | bytes], **_: Any) -> Completed:
         called.extend(argv)
         return answer
 

@@ -305,10 +305,10 @@ def test_strict_lands_one_at_a_time_and_updates_the_head_of_the_queue_only() -> 
 
 def test_nothing_is_closed_or_labelled_for_a_list_that_was_cut() -> None:
     closing = replace(POLICY, duplicates=Duplicates("close", grace_seconds=0, agents=("agent",)))
-    pending = {"detail": replace(GREEN, checks=Checks((ci(CheckState.PENDING),)))}
+    waiting = replace(PULL, **checked(ci(CheckState.PENDING)))
     pulls = (
-        replace(PULL, number=1, **pending),
-        replace(PULL, number=2, **pending, labels=frozenset({"duplicate"})),
+        replace(waiting, number=1),
+        replace(waiting, number=2, labels=frozenset({"duplicate"})),
         replace(PULL, number=3, mergeable=Mergeable.CONFLICTING, evidence=None),
     )
     memory = Memory(remembered={2: Remembered("duplicate", NOW - 10)}, marked=(2,))
