@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sampling import is_deep
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
     ConflictLane,
@@ -23,9 +22,9 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
 )
 from release_marshal.model import START, Crash, Pull, Repository, Runner, Turns, independent
 
-# Few in the fast set, many in the slow one.
+# Few in every run, others each time; many in a deep one.
 FEW = 100
-MANY = 2000 if is_deep() else 400
+MANY = 2000
 POLICY = Policy(required_checks=("ci",), max_merges_per_cycle=30, guarded_paths=())
 
 
@@ -749,6 +748,7 @@ def test_two_marshals_at_once_do_no_harm(name: str, schedule: list[int]) -> None
     run_two_at_once(name, schedule)
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 @settings(max_examples=MANY, deadline=None)
 @given(st.sampled_from(sorted(SCENARIOS)), SCHEDULES)
@@ -899,6 +899,7 @@ def test_whatever_happens_the_promises_hold(case: Case) -> None:
     keep_promises(case)
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 @settings(max_examples=MANY, deadline=None)
 @given(CASES)
@@ -929,6 +930,7 @@ def test_a_crash_at_any_write_of_any_repository_ends_like_none(case: Case, momen
     survive(case, moment)
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 @settings(max_examples=MANY, deadline=None)
 @given(CASES, MOMENTS)
@@ -974,6 +976,7 @@ def test_a_dry_run_tells_what_the_real_run_does(case: Case) -> None:
     tell(case)
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 @settings(max_examples=MANY, deadline=None)
 @given(CASES)
