@@ -110,6 +110,20 @@ def test_a_look_shows_the_changed_lines_and_only_the_run_opens_one_pull_request(
         assert secret not in printed + calls.read_text()
 
 
+def test_without_a_file_the_operators_own_login_is_used(
+    github: Simulator, calls: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gh = calls.parent / "bin/gh"
+    gh.write_text(f"#!/bin/sh\nprintf '%s\\n' \"gh $*\" >>{calls}\necho {github.token.value}\n")
+    gh.chmod(0o755)
+
+    answer, _ = run(github, capsys, token_file=None, propose=False)
+
+    assert [item["name"] for item in answer["workflows"]]
+    host = github.addresses()["host"]
+    assert f"gh auth token --hostname {host}\n" in calls.read_text()
+
+
 def test_a_public_repository_is_refused_unless_somebody_says_why(
     github: Simulator, capsys: pytest.CaptureFixture[str]
 ) -> None:

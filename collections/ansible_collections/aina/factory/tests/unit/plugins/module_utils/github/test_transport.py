@@ -141,6 +141,14 @@ def test_an_error_of_the_server_leaves_open_whether_it_was_done(status: int) -> 
         transport(github).rest("POST", "/repos/o/r/pulls", {})
 
 
+def test_a_request_without_an_answer_leaves_open_whether_it_was_done() -> None:
+    def nobody(*_: object, **__: object) -> Response:
+        raise TimeoutError("timed out")
+
+    with pytest.raises(UncertainError, match="PUT .*: no answer: timed out"):
+        Transport(nobody, API, lambda: "t", lambda: 0.0).rest("PUT", "/repos/o/r/pulls/1/merge")
+
+
 def test_a_token_that_cannot_be_had_is_an_unanswered_request() -> None:
     def no_token() -> str:
         raise ConnectionError("GitHub App: 500")
