@@ -99,9 +99,9 @@ def test_one_project_that_fails_is_said_and_the_next_one_has_its_cycle(
     broken, demo = document["projects"]
     assert (broken["failed"], demo["failed"]) == (True, False)
     assert broken["stopped"] == "failed: no space left on device"
-    for name, stopped in (("broken", broken["stopped"]), ("demo", "")):
-        report = json.loads((tmp_path / f"state/{name}/report.json").read_text())
-        assert (report["project"], report["stopped"]) == (name, stopped)
+    written = [json.loads(path.read_text()) for path in tmp_path.glob("state/*/report.json")]
+    reports = {report["project"]: report["stopped"] for report in written}
+    assert reports == {"broken": broken["stopped"], "demo": ""}
 
 
 def test_one_project_alone_is_chosen_by_its_name(
@@ -155,7 +155,7 @@ def test_who_only_looks_waits_for_the_run_at_hand(
         code, document = marshal(capsys, config, "--project", "demo", "--dry-run")
 
         ending.join()
-    assert (code, document["dry_run"]) == (0, True)
+    assert (code, document.get("dry_run")) == (0, True)
     assert list(cycles) == ["o/demo"]
 
 

@@ -30,9 +30,10 @@ Answerer = Callable[[Incoming], Answer]
 
 
 def start(config: str, **environment: str) -> subprocess.Popen[str]:
+    places = [str(HOOKS), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         [str(FACTORY), "marshal", "--config", config, "--json"],
-        env={**os.environ, "PYTHONPATH": str(HOOKS), **environment},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -180,7 +181,7 @@ def test_killed_at_any_write_it_ends_as_if_it_had_not_been(name: str, tmp_path: 
             process = start(config)
             killer.victim = process.pid
             process.communicate(timeout=300)
-            if process.returncode == 0:
+            if process.returncode == 0 and is_deep():
                 continue  # this write belongs to a later cycle
             assert process.returncode == -signal.SIGKILL
 

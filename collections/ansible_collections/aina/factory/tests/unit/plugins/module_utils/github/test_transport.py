@@ -145,7 +145,7 @@ def test_a_request_without_an_answer_leaves_open_whether_it_was_done() -> None:
     def nobody(*_: object, **__: object) -> Response:
         raise TimeoutError("timed out")
 
-    with pytest.raises(UncertainError, match="PUT .*: no answer: timed out"):
+    with pytest.raises(UncertainError, match=r"PUT .*: no answer: timed out"):
         Transport(nobody, API, lambda: "t", lambda: 0.0).rest("PUT", "/repos/o/r/pulls/1/merge")
 
 
