@@ -21,6 +21,13 @@ def token(host: Any) -> Iterator[str]:
     host.check_output(f"mv {LOGIN}.kept {LOGIN}")
 
 
+@pytest.fixture
+def landing() -> Iterator[None]:
+    """What lands at GitHub is open again afterwards."""
+    yield
+    GITHUB.ask("POST", "/scenario", {"name": "small"})
+
+
 def marshal(host: Any, *words: str) -> tuple[int, Any]:
     answer = host.run(" ".join(["factory marshal --json", *words]))
     return answer.rc, json.loads(answer.stdout)
@@ -36,6 +43,7 @@ def test_the_policy_is_valid_and_holds_only_projects_that_merge(host: Any) -> No
     assert "known: demo" in document["error"]
 
 
+@pytest.mark.deep
 def test_a_missing_token_is_named_and_nothing_is_tried(host: Any, token: str) -> None:
     host.check_output(f"rm {token}")
     GITHUB.ask("DELETE", "/log")
@@ -47,6 +55,7 @@ def test_a_missing_token_is_named_and_nothing_is_tried(host: Any, token: str) ->
     assert GITHUB.ask("GET", "/counts")["requests"] == 0
 
 
+@pytest.mark.deep
 def test_a_token_that_others_can_read_is_refused(host: Any, token: str) -> None:
     host.check_output(f"chmod 0644 {token}")
 
@@ -56,7 +65,8 @@ def test_a_token_that_others_can_read_is_refused(host: Any, token: str) -> None:
     assert "chmod 0600" in document["error"]
 
 
-def test_a_dry_run_says_why_each_waits_and_the_real_run_does_just_that(host: Any) -> None:
+@pytest.mark.usefixtures("landing")
+def test_converging_lands_nothing_and_the_real_run_does_what_the_dry_one_says(host: Any) -> None:
     table = host.check_output("factory marshal --dry-run")
     status, planned = marshal(host, "--dry-run")
     assert status == 0
@@ -84,6 +94,8 @@ def test_a_dry_run_says_why_each_waits_and_the_real_run_does_just_that(host: Any
     assert merged == ["2"]
 
 
+@pytest.mark.deep
+@pytest.mark.usefixtures("landing")
 def test_github_understood_every_request(host: Any) -> None:
     host.check_output("factory marshal")
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from behaviour import converge
 
 SCENARIO = Path(__file__).parent
@@ -40,6 +41,7 @@ def test_one_pull_request_holds_the_changes_and_the_default_branch_none(host: An
     assert [item["commit"]["message"] for item in commits] == ["Begin"]
 
 
+@pytest.mark.deep
 def test_what_changes_meanwhile_is_taken_up_in_the_same_pull_request(host: Any) -> None:
     (before,) = ask(host, "GET", "/pulls?state=open")
     limits = {"default": 25}
@@ -57,6 +59,7 @@ def test_what_changes_meanwhile_is_taken_up_in_the_same_pull_request(host: Any) 
     assert converge(SCENARIO, workflow_policy_projects=[project]).changed == []
 
 
+@pytest.mark.deep
 def test_a_public_repository_is_refused_unless_somebody_says_why(host: Any) -> None:
     project: dict[str, Any] = {
         "name": "open",
@@ -72,6 +75,7 @@ def test_a_public_repository_is_refused_unless_somebody_says_why(host: Any) -> N
     assert converge(SCENARIO, "--check", workflow_policy_projects=[project]).returncode == 0
 
 
+@pytest.mark.deep
 def test_the_token_is_shown_nowhere(host: Any) -> None:
     token = host.check_output("cat /etc/aina-factory/secrets/operator-token")
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sampling import is_deep
 
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
     ConflictLane,
@@ -23,9 +22,9 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapsho
 )
 from release_marshal.model import START, Crash, Pull, Repository, Runner, Turns, independent
 
-# Few in the fast set, many in the slow one.
+# Few in every run, others each time; many in a deep one.
 FEW = 100
-MANY = 2000 if is_deep() else 400
+MANY = 2000
 POLICY = Policy(required_checks=("ci",), max_merges_per_cycle=30, guarded_paths=())
 
 
@@ -569,6 +568,34 @@ def test_a_login_that_is_not_valid_stops_the_repository() -> None:
     assert landed(repository) == []
 
 
+def test_a_rate_limit_ends_the_cycle_and_is_no_failure() -> None:
+    repository = Repository(independent(2), POLICY, events={0: ("limited", 0)})
+    runner = Runner(repository)
+
+    report = runner.cycle()
+
+    assert report.stopped == "limited: rate limit; continues in 5 s"
+    assert not report.failed
+    assert landed(repository) == []
+    assert runner.cycle().results == {1: "merged", 2: "merged"}
+
+
+def test_each_that_landed_was_judged_in_the_audit_log_at_the_head_that_landed() -> None:
+    pulls = {**independent(2), 3: Pull(3, {"a": "1"}, CheckState.FAILURE)}
+    runner = Runner(Repository(pulls, POLICY))
+
+    runner.cycle()
+
+    told = [(r["event"], r["number"], r["result"]) for r in runner.records if r["number"]]
+    for number in (1, 2):
+        events = [event for event in told if event[1] == number]
+        assert events[:2] == [("decide", number, "merge: green"), ("merge", number, "done")]
+    assert ("decide", 3, "wait: check_failed") in told
+    heads = {r["number"]: r["head"] for r in runner.records if r["event"] == "decide"}
+    assert heads == {number: pull.head for number, pull in pulls.items()}
+    assert {r["policy"] for r in runner.records} == {POLICY.digest()}
+
+
 @pytest.mark.parametrize("mode", ["fast", "native"])
 @pytest.mark.parametrize("trouble", ["unreadable", "broken"])
 def test_one_that_cannot_be_judged_holds_up_nobody_else(mode: str, trouble: str) -> None:
@@ -721,6 +748,7 @@ def test_two_marshals_at_once_do_no_harm(name: str, schedule: list[int]) -> None
     run_two_at_once(name, schedule)
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 @settings(max_examples=MANY, deadline=None)
 @given(st.sampled_from(sorted(SCENARIOS)), SCHEDULES)
@@ -871,6 +899,7 @@ def test_whatever_happens_the_promises_hold(case: Case) -> None:
     keep_promises(case)
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 @settings(max_examples=MANY, deadline=None)
 @given(CASES)
@@ -901,6 +930,7 @@ def test_a_crash_at_any_write_of_any_repository_ends_like_none(case: Case, momen
     survive(case, moment)
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 @settings(max_examples=MANY, deadline=None)
 @given(CASES, MOMENTS)
@@ -946,11 +976,24 @@ def test_a_dry_run_tells_what_the_real_run_does(case: Case) -> None:
     tell(case)
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 @settings(max_examples=MANY, deadline=None)
 @given(CASES)
 def test_many_dry_runs_tell_what_the_real_runs_do(case: Case) -> None:
     tell(case)
+
+
+def test_a_dry_run_writes_nothing_and_remembers_nothing() -> None:
+    pulls = {**independent(2), 3: Pull(3, {"file1": "other"}), 4: Pull(4, {"a": "1"})}
+    pulls[4].labels = {"conflict"}
+    repository = Repository(pulls, POLICY)
+    runner = Runner(repository)
+
+    planned = runner.cycle(dry_run=True)
+
+    assert planned.changed
+    assert (repository.writes, runner.records, runner.memory) == ([], [], Memory())
 
 
 def test_a_dry_run_in_the_middle_of_a_landing_train_tells_who_lands() -> None:

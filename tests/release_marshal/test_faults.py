@@ -15,6 +15,7 @@ from release_marshal.test_simulator import NAME, Rig, policy, repository
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.deep
 def test_a_list_answered_in_part_once_is_asked_for_again(tmp_path: Path) -> None:
     with Simulator(repository(2)) as simulator:
         rig = Rig(simulator, tmp_path, policy())
@@ -28,7 +29,7 @@ def test_a_list_answered_in_part_once_is_asked_for_again(tmp_path: Path) -> None
         assert rig.states == {1: "MERGED", 2: "MERGED"}
 
 
-@pytest.mark.parametrize("field", ["rollup", "labels"])
+@pytest.mark.parametrize("field", [pytest.param("rollup", marks=pytest.mark.deep), "labels"])
 def test_of_a_list_that_stays_partial_the_whole_rows_land(field: str, tmp_path: Path) -> None:
     with Simulator(repository(3)) as simulator:
         rig = Rig(simulator, tmp_path, policy())
@@ -44,6 +45,7 @@ def test_of_a_list_that_stays_partial_the_whole_rows_land(field: str, tmp_path: 
         assert rig.states == {1: "MERGED", 2: "OPEN", 3: "MERGED"}
 
 
+@pytest.mark.deep
 def test_a_row_that_did_not_come_at_all_leaves_the_list_incomplete(tmp_path: Path) -> None:
     with Simulator(repository(3)) as simulator:
         rig = Rig(simulator, tmp_path, policy())
@@ -55,7 +57,14 @@ def test_a_row_that_did_not_come_at_all_leaves_the_list_incomplete(tmp_path: Pat
         assert rig.states == {1: "OPEN", 2: "MERGED", 3: "MERGED"}
 
 
-@pytest.mark.parametrize("field", ["ref", "ref.target.statusCheckRollup", "pullRequests"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        pytest.param("ref", marks=pytest.mark.deep),
+        "ref.target.statusCheckRollup",
+        pytest.param("pullRequests", marks=pytest.mark.deep),
+    ],
+)
 def test_a_partial_answer_about_the_repository_itself_lands_nothing(
     field: str, tmp_path: Path
 ) -> None:
@@ -71,6 +80,7 @@ def test_a_partial_answer_about_the_repository_itself_lands_nothing(
         assert rig.states == {1: "OPEN", 2: "OPEN"}
 
 
+@pytest.mark.deep
 def test_who_stays_unreadable_in_the_full_look_holds_up_nobody(tmp_path: Path) -> None:
     with Simulator(repository(4)) as simulator:
         rig = Rig(simulator, tmp_path, policy())
@@ -95,6 +105,7 @@ def test_who_stays_unreadable_in_the_full_look_holds_up_nobody(tmp_path: Path) -
         assert rig.states == {1: "MERGED", 2: "OPEN", 3: "MERGED", 4: "MERGED"}
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("blank", ["nodes.0.checked", "nodes.0.files", "nodes.0"])
 def test_only_what_was_read_in_part_waits(blank: str, tmp_path: Path) -> None:
     with Simulator(repository(2)) as simulator:
@@ -116,7 +127,12 @@ def test_only_what_was_read_in_part_waits(blank: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "blank",
-    ["repository.p0.checked", "repository.p0", "repository.ref", "repository.ref.target"],
+    [
+        "repository.p0.checked",
+        pytest.param("repository.p0", marks=pytest.mark.deep),
+        pytest.param("repository.ref", marks=pytest.mark.deep),
+        "repository.ref.target",
+    ],
 )
 def test_a_partial_last_look_merges_nothing(blank: str, tmp_path: Path) -> None:
     with Simulator(repository(1)) as simulator:
@@ -195,6 +211,7 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
 ]
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(("fault", "stopped", "result", "state"), FAULTS)
 def test_not_found_and_too_many_requests(
     fault: dict[str, Any], stopped: str, result: str, state: str, tmp_path: Path
@@ -236,6 +253,7 @@ RERUNS = [
 ]
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(("runs", "code"), RERUNS)
 def test_the_newest_run_of_a_check_counts(
     runs: list[str | None], code: str, tmp_path: Path
@@ -255,6 +273,7 @@ def test_the_newest_run_of_a_check_counts(
         assert report.decisions[1].reason.code == code
 
 
+@pytest.mark.deep
 def test_a_merge_answered_too_late_is_found_out_and_not_repeated(tmp_path: Path) -> None:
     with Simulator(repository(1)) as simulator:
         rig = Rig(simulator, tmp_path, policy())
@@ -271,6 +290,7 @@ def test_a_merge_answered_too_late_is_found_out_and_not_repeated(tmp_path: Path)
         assert len(found.git.log("main", 10)) == 2
 
 
+@pytest.mark.deep
 def test_an_answer_that_never_comes_in_time_lands_nothing(tmp_path: Path) -> None:
     with Simulator(repository(1)) as simulator:
         rig = Rig(simulator, tmp_path, policy())
@@ -284,6 +304,7 @@ def test_an_answer_that_never_comes_in_time_lands_nothing(tmp_path: Path) -> Non
         assert rig.states == {1: "OPEN"}
 
 
+@pytest.mark.deep
 def test_a_pull_request_that_is_not_visible_yet_has_its_turn_later(tmp_path: Path) -> None:
     with Simulator(repository(1)) as simulator:
         found = simulator.world.repository(NAME)
@@ -304,6 +325,7 @@ GUARDED = [
 ]
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(("giver", "verb", "code"), GUARDED)
 def test_guarded_paths_need_the_label_of_another_person(
     giver: str, verb: str, code: str, tmp_path: Path
@@ -326,6 +348,7 @@ def test_guarded_paths_need_the_label_of_another_person(
         assert rig.states == {1: "MERGED" if verb == "merge" else "OPEN"}
 
 
+@pytest.mark.deep
 def test_a_label_whose_giver_cannot_be_read_approves_nothing(tmp_path: Path) -> None:
     pull = {
         "head": "change",

@@ -12,7 +12,7 @@ from simulator import Simulator
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Duplicates
 from release_marshal.test_simulator import Rig, policy, repository
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deep]
 BROKEN: dict[str, Any] = {"path": "*graphql", "skip": 1, "times": 4, "answer": {"status": 502}}
 HOUR = 3601
 

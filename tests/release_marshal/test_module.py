@@ -1,4 +1,4 @@
-"""The Ansible module, run by Ansible itself against the simulated GitHub."""
+"""The Ansible module against the simulated GitHub: by itself, and in the operator's play."""
 
 from __future__ import annotations
 
@@ -11,55 +11,29 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.testing import patch_module_args
 from simulator import Simulator
 
+from ansible_collections.aina.factory.plugins.modules import pull_request_merge
+from factory import locks
 from release_marshal.test_simulator import NAME, repository
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
-def playbook(
-    tmp_path: Path, tasks: list[dict[str, Any]], variables: dict[str, Any]
-) -> subprocess.CompletedProcess[str]:
-    path = tmp_path / "play.yml"
-    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}
-    path.write_text(yaml.safe_dump([play]))
-    return subprocess.run(
-        ["ansible-playbook", "-i", "localhost,", "-c", "local", "--diff", str(path)],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
-            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def play(tmp_path: Path, arguments: dict[str, Any], checks: list[bool]) -> list[dict[str, Any]]:
-    """Run the module once per entry of ``checks`` (check mode or not); return the results."""
-    answers = tmp_path / "answers.json"
-    names = [f"__run_{index}" for index in range(len(checks))]
-    tasks: list[dict[str, Any]] = [
-        {
-            "name": "Land what is green",
-            "aina.factory.pull_request_merge": arguments,
-            "check_mode": check,
-            "register": name,
-            "failed_when": False,
-        }
-        for name, check in zip(names, checks, strict=True)
-    ]
-    content = f"{{{{ [{', '.join(names)}] | to_json }}}}"
-    copy = {"content": content, "dest": str(answers), "mode": "0600"}
-    tasks.append({"name": "Keep the answers", "ansible.builtin.copy": copy})
-    done = playbook(tmp_path, tasks, {})
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: list[dict[str, Any]] = json.loads(answers.read_text())
-    return found
+def run(
+    arguments: dict[str, Any], capsys: pytest.CaptureFixture[str], *, check: bool = False
+) -> dict[str, Any]:
+    """Run the module once; return its answer."""
+    capsys.readouterr()
+    with (
+        patch_module_args({**arguments, "_ansible_check_mode": check}),
+        pytest.raises(SystemExit),
+    ):
+        pull_request_merge.main()
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
 
 
 def options(simulator: Simulator, tmp_path: Path, **policy: Any) -> dict[str, Any]:
@@ -75,11 +49,14 @@ def options(simulator: Simulator, tmp_path: Path, **policy: Any) -> dict[str, An
     }
 
 
-def test_check_mode_foretells_the_run_and_a_second_run_changes_nothing(tmp_path: Path) -> None:
+def test_check_mode_foretells_the_run_and_a_second_run_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Simulator(repository(2)) as simulator:
         arguments = options(simulator, tmp_path)
 
-        planned, done, again = play(tmp_path, arguments, [True, False, False])
+        planned = run(arguments, capsys, check=True)
+        done, again = run(arguments, capsys), run(arguments, capsys)
 
         assert (planned["changed"], done["changed"], again["changed"]) == (True, True, False)
         assert planned["diff"] == done["diff"]
@@ -95,16 +72,21 @@ def test_check_mode_foretells_the_run_and_a_second_run_changes_nothing(tmp_path:
         assert {pull.state for pull in found.pulls} == {"MERGED"}
 
 
-def test_a_wrong_policy_and_a_lost_connection_say_so_and_land_nothing(tmp_path: Path) -> None:
+def test_a_wrong_policy_a_held_lock_and_a_lost_connection_say_so_and_land_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Simulator(repository(1)) as simulator:
-        arguments = options(simulator, tmp_path, max_merges="many")
-        (wrong,) = play(tmp_path, arguments, [False])
+        arguments = options(simulator, tmp_path)
+        wrong = run(options(simulator, tmp_path, max_merges="many"), capsys)
+        with locks.exclusive(tmp_path / "state/demo/lock"):
+            held = run(arguments, capsys)
         simulator.add_fault({"path": "*graphql", "disconnect": True})
-        (lost,) = play(tmp_path, options(simulator, tmp_path), [False])
+        lost = run(arguments, capsys)
 
         assert "max_merges is not known" in wrong["msg"]
-        assert "failed:" in lost["msg"]
-        assert not lost["changed"]
+        assert f"{tmp_path}/state/demo/lock" in held.get("msg", "")
+        assert lost.get("msg", "").startswith("failed:")
+        assert [answer.get("failed") for answer in (wrong, held, lost)] == [True] * 3
         found = simulator.world.repository(NAME)
         assert found is not None
         assert {pull.state for pull in found.pulls} == {"OPEN"}
@@ -144,7 +126,21 @@ def test_the_operators_cycle_lands_what_the_inventory_declares(tmp_path: Path) -
         role = {"name": "release_marshal", "tasks_from": "merge"}
         tasks = [{"name": "Merge", "ansible.builtin.include_role": role}]
 
-        done = playbook(tmp_path, tasks, variables)
+        play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}
+        (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+
+        done = subprocess.run(
+            ["ansible-playbook", "-i", "localhost,", "-c", "local", str(tmp_path / "play.yml")],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+                "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
         assert done.returncode == 0, done.stdout + done.stderr
         report = json.loads((tmp_path / "state/demo/report.json").read_text())

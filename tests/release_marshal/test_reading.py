@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 from simulator import Simulator
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import policy as policies
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Duplicates
-from factory import run_lane
-from factory.__main__ import build_parser, main
+from factory.__main__ import main
 from release_marshal.test_simulator import NAME, Rig, policy, repository, settings_file
 
 pytestmark = pytest.mark.slow
@@ -25,7 +23,10 @@ def crowded(last: str) -> dict[str, Any]:
     return {"head": "crowded", "checks": [*checks, {"name": "ci", "conclusion": last}]}
 
 
-@pytest.mark.parametrize(("last", "state"), [("success", "MERGED"), ("failure", "OPEN")])
+@pytest.mark.parametrize(
+    ("last", "state"),
+    [("success", "MERGED"), pytest.param("failure", "OPEN", marks=pytest.mark.deep)],
+)
 def test_the_required_check_on_the_second_page_counts(
     last: str, state: str, tmp_path: Path
 ) -> None:
@@ -39,6 +40,7 @@ def test_the_required_check_on_the_second_page_counts(
         assert report.decisions[1].reason.code == code
 
 
+@pytest.mark.deep
 def test_a_second_page_that_cannot_be_read_is_not_green(tmp_path: Path) -> None:
     with Simulator(repository(0, pull_requests=[crowded("success")])) as simulator:
         rig = Rig(simulator, tmp_path, policy())
@@ -51,11 +53,11 @@ def test_a_second_page_that_cannot_be_read_is_not_green(tmp_path: Path) -> None:
 
 
 BASE = [
-    ("success", 0, "", "MERGED"),
+    pytest.param("success", 0, "", "MERGED", marks=pytest.mark.deep),
     ("failure", 0, "main_red", "OPEN"),
     # Nobody knows what the second page says.
-    ("success", 1, "data_incomplete", "OPEN"),
-    ("failure", 1, "data_incomplete", "OPEN"),
+    pytest.param("success", 1, "data_incomplete", "OPEN", marks=pytest.mark.deep),
+    pytest.param("failure", 1, "data_incomplete", "OPEN", marks=pytest.mark.deep),
 ]
 
 
@@ -101,6 +103,7 @@ def closing(*, same_issue: bool) -> Any:
     return policy(duplicates=found)
 
 
+@pytest.mark.deep
 def test_of_two_for_one_issue_the_younger_is_closed_after_the_grace(tmp_path: Path) -> None:
     with Simulator(same_issue("lane-agent")) as simulator:
         rig = Rig(simulator, tmp_path, closing(same_issue=True))
@@ -122,6 +125,7 @@ def test_of_two_for_one_issue_the_younger_is_closed_after_the_grace(tmp_path: Pa
         assert "gh pr reopen 3" in words
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(("author", "configured"), [("ali", True), ("lane-agent", False)])
 def test_one_issue_closes_neither_a_persons_nor_without_the_policy(
     author: str, configured: bool, tmp_path: Path
@@ -146,6 +150,7 @@ def gh_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, token: str) 
         monkeypatch.setenv("GH_ENTERPRISE_TOKEN", token)
 
 
+@pytest.mark.deep
 def test_the_token_of_the_gh_client_lands_pull_requests(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +166,7 @@ def test_the_token_of_the_gh_client_lands_pull_requests(
         assert simulator.token.value not in captured.out + captured.err
 
 
+@pytest.mark.deep
 def test_a_gh_client_without_login_is_a_usage_error_that_names_the_host(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,28 +220,3 @@ def test_the_configured_command_is_asked_to_resolve_a_conflict(
         assert (tmp_path / "asked").read_text().splitlines() == [f"run {NAME} {number}"] * 2
         assert "lane ended with 3" in results[0][0][1]
         assert results[1:] == [[(number, "lane_asked")], [(number, "")]]
-
-
-def test_a_conflict_starts_a_lane_of_the_server_itself(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program, *words = policies.LANE_COMMAND
-    command = tmp_path / Path(program).name
-    command.write_text(LANE)
-    command.chmod(0o755)
-    monkeypatch.setattr(policies, "LANE_COMMAND", (str(command), *words))
-    with Simulator("small") as simulator:
-        addresses = simulator.addresses()
-        login = {"method": "token_file", "token_file": addresses["token_file"]}
-        merge = {"conflict_lane": True, "duplicates": {"agents": ["ali"]}}
-        path = settings_file(tmp_path, addresses, login, merge)
-
-        for _ in range(2):
-            assert main(["marshal", "--config", path, "--json"]) == 0
-            capsys.readouterr()
-
-    (asked,) = (tmp_path / "asked").read_text().splitlines()
-    # What the marshal says is what the other end understands: a conflict, and no issue.
-    given = build_parser("lane").parse_args(run_lane.words_for(asked.split()))
-    assert (command.name, given.command, given.verb) == ("run-lane", "lane", "resolve")
-    assert (given.project, given.issue, given.detach) == (NAME, "5", True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror 
     Mirror,
     MirrorError,
 )
+from ansible_collections.aina.factory.plugins.module_utils.workflows import repository
 from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import from_section
 from ansible_collections.aina.factory.plugins.module_utils.workflows.repository import (
     BRANCH,
@@ -198,6 +200,31 @@ def test_a_proposal_with_nothing_left_is_withdrawn_and_may_come_back(place: Plac
     place.play(**nothing)
     place.play()
     assert place.states == ["closed", "open"]
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"private": True}, ""),
+        ({"private": False}, "o/r is public: a pull request of anybody would run"),
+        ({}, "o/r does not say whether it is private"),
+    ],
+)
+def test_only_a_repository_that_is_private_gets_a_proposal(told: Any, words: str) -> None:
+    class Github:
+        def rest(self, method: str, path: str, body: Any = None) -> Any:
+            assert (method, path) == ("GET", "/repos/o/r")
+            return told
+
+    found = Repository("o/r", "main", Github(), None)  # type: ignore[arg-type]
+    plain, meant = (
+        from_section(Section(values, "policy"), "main")
+        for values in ({}, {"public_allowed_because": "it is a throwaway machine"})
+    )
+
+    found.check_visibility(meant)
+    with pytest.raises(repository.WorkflowsError, match=words) if words else nullcontext():
+        found.check_visibility(plain)
 
 
 def test_a_proposal_is_not_withdrawn_where_a_workflow_could_not_be_judged(place: Place) -> None:

@@ -14,7 +14,7 @@ from simulator import Simulator
 from simulator.runners import queue_job, workflow_of
 
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deep]
 
 
 class Shell:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from simulator.client import Client
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deep]
 NAME = "factory/demo"
 ENQUEUE = """mutation($id: ID!, $head: GitObjectID) {
   enqueuePullRequest(input: {pullRequestId: $id, expectedHeadOid: $head}) {

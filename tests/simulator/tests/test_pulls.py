@@ -10,6 +10,8 @@ from simulator import Simulator
 from simulator.client import Client
 from simulator.scenario import check
 
+pytestmark = pytest.mark.deep
+
 R = "/repos/factory/demo"
 FIND = """query($n: Int!) { repository(owner: "factory", name: "demo") { pullRequest(number: $n) {
   id state mergeable mergeStateStatus headRefOid baseRefOid mergeCommit { oid parents(first: 2) {

@@ -7,8 +7,11 @@ import hashlib
 import json
 from typing import Any
 
+import pytest
 from simulator import Simulator
 from simulator.client import Client
+
+pytestmark = pytest.mark.deep
 
 R = "/repos/factory/demo"
 RUNNERS = f"{R}/actions/runners"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from simulator.client import Client
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deep]
 
 
 def found(client: Client, query: str) -> list[int]:

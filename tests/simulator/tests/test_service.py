@@ -14,7 +14,7 @@ from simulator.client import Client
 from simulator.scenario import SCENARIOS, ScenarioError
 
 R = "/repos/factory/demo"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deep]
 
 
 def reload(client: Client, document: dict[str, Any]) -> None:

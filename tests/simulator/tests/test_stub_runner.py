@@ -20,7 +20,7 @@ import waiting
 from simulator import Simulator, stub_runner
 from simulator.client import Client
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.deep]
 REPOSITORY = "factory/demo"
 RUNNERS = f"/repos/{REPOSITORY}/actions/runners"
 SECONDS = 60.0

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    LimitedError,
     RefusedError,
     UncertainError,
     UnusableError,
@@ -105,6 +106,47 @@ def test_a_query_is_not_answered_by_a_redirect_or_a_refusal(
         transport(github).graphql("query { a }", {})
 
     assert caught.type is error
+
+
+LIMITS: list[tuple[Response, float]] = [
+    (answer(429, {"message": "Too many requests"}), 60.0),
+    (answer(403, {"message": "Slow down"}, **{"retry-after": "7"}), 7.0),
+    (answer(403, {"message": "You have exceeded a secondary rate limit"}), 60.0),
+    (
+        answer(403, {}, **{"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1090"}),
+        90.0,
+    ),
+    (answer(200, {"errors": [{"type": "RATE_LIMITED", "message": "used up"}]}), 60.0),
+    (answer(200, {"errors": [{"message": "exceeded a secondary rate limit"}]}), 60.0),
+]
+
+
+@pytest.mark.parametrize(("limit", "seconds"), LIMITS)
+def test_a_rate_limit_is_told_from_a_refusal_and_says_when_to_ask_again(
+    limit: Response, seconds: float
+) -> None:
+    github = Github({f"{API.removesuffix('/v3')}/graphql": limit})
+
+    with pytest.raises(LimitedError) as caught:
+        Transport(github, API, lambda: "t", lambda: 1000.0).graphql("query { a }", {})
+
+    assert caught.value.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_an_error_of_the_server_leaves_open_whether_it_was_done(status: int) -> None:
+    github = Github({f"{API}/repos/o/r/pulls": answer(status, {"message": "no"})})
+
+    with pytest.raises(UncertainError, match=f"{status} no"):
+        transport(github).rest("POST", "/repos/o/r/pulls", {})
+
+
+def test_a_request_without_an_answer_leaves_open_whether_it_was_done() -> None:
+    def nobody(*_: object, **__: object) -> Response:
+        raise TimeoutError("timed out")
+
+    with pytest.raises(UncertainError, match=r"PUT .*: no answer: timed out"):
+        Transport(nobody, API, lambda: "t", lambda: 0.0).rest("PUT", "/repos/o/r/pulls/1/merge")
 
 
 def test_a_token_that_cannot_be_had_is_an_unanswered_request() -> None:

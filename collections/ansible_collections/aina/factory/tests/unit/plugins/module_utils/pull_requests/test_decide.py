@@ -291,6 +291,36 @@ def test_a_waiting_one_never_blocks_those_behind_it() -> None:
     assert [(d.number, d.verb.value) for d in plan.decisions] == [(1, "skip"), (7, "merge")]
 
 
+def test_strict_lands_one_at_a_time_and_updates_the_head_of_the_queue_only() -> None:
+    pulls = [replace(PULL, number=n, created_at=float(n)) for n in (1, 2, 3)]
+    behind = [replace(pull, evidence=replace(EVIDENCE, behind_count=1)) for pull in pulls]
+    strict = replace(POLICY, mode="strict")
+
+    ready = decide(strict, replace(SNAPSHOT, pulls=tuple(pulls)), NOW)
+    late = decide(strict, replace(SNAPSHOT, pulls=tuple(behind)), NOW)
+
+    assert [d.reason.code for d in ready.decisions] == ["green", "behind_queue", "behind_queue"]
+    assert [d.verb.value for d in late.decisions] == ["update", "wait", "wait"]
+
+
+def test_nothing_is_closed_or_labelled_for_a_list_that_was_cut() -> None:
+    closing = replace(POLICY, duplicates=Duplicates("close", grace_seconds=0, agents=("agent",)))
+    waiting = replace(PULL, **checked(ci(CheckState.PENDING)))
+    pulls = (
+        replace(waiting, number=1),
+        replace(waiting, number=2, labels=frozenset({"duplicate"})),
+        replace(PULL, number=3, mergeable=Mergeable.CONFLICTING, evidence=None),
+    )
+    memory = Memory(remembered={2: Remembered("duplicate", NOW - 10)}, marked=(2,))
+    whole = replace(SNAPSHOT, pulls=pulls, memory=memory)
+
+    read, cut = (decide(closing, replace(whole, complete=end), NOW) for end in (True, False))
+
+    assert [d.verb.value for d in read.decisions] == ["wait", "close_duplicate", "wait"]
+    assert [d.conflict_label for d in read.decisions] == ["", "", "add"]
+    assert not cut.acts
+
+
 def test_a_reason_keeps_since_when_it_holds() -> None:
     held = replace(PULL, is_draft=True)
     memory = Memory(remembered={7: Remembered("draft", 5.0)})
