@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -495,6 +496,115 @@ def test_a_tracked_directory_with_a_disposable_name_is_looked_at_like_any_other(
 
     assert by_name(report)["lane"].reason == "changed_since_plan"
     assert (lane / "build/rules.mk").read_text().endswith("clean:\n")
+
+
+def walk_in(directories: Iterable[str]) -> processes.Occupants:
+    return processes.Occupants({path: ["codex (7)"] for path in directories if "/lane" in path})
+
+
+def walk_in_at_the_last_moment(directories: Iterable[str]) -> processes.Occupants:
+    return walk_in(path for path in directories if trash.TREE_TRASH in path)
+
+
+@pytest.mark.parametrize("occupants", [walk_in, walk_in_at_the_last_moment])
+def test_a_process_that_walks_in_after_the_plan_saves_its_worktree(
+    occupants: trash.Look, world: World
+) -> None:
+    lane, other = world.lane(world.root / "lane"), world.lane(world.root / "other")
+    tools = reap.Tools(effects.run, effects.now)
+    report = reap.plan(world.task, POLICY, tools)
+    assert by_name(report)["lane"].reap
+
+    reap.carry_out(report, world.task, POLICY, replace(tools, occupants=occupants))
+
+    verdict = by_name(report)["lane"]
+    assert (verdict.reap, verdict.reaped, verdict.reason) == (False, False, "changed_since_plan")
+    assert verdict.detail == "process_inside: codex (7)"
+    assert (lane / ".git").is_file()
+    assert str(lane) in world.git("worktree", "list")
+    assert by_name(report)["other"].reaped
+    assert not other.exists()
+
+
+def _written(_world: World, lane: Path) -> None:
+    (lane / "notes.md").write_text("just in time")
+
+
+def _committed(world: World, lane: Path) -> None:
+    world.git("commit", "-q", "--allow-empty", "-m", "Just in time", at=lane)
+
+
+def _locked(world: World, lane: Path) -> None:
+    world.git("worktree", "lock", lane)
+
+
+def _begun(world: World, lane: Path) -> None:
+    (world.checkout / ".git/worktrees" / lane.name / "MERGE_HEAD").write_text("x")
+
+
+@pytest.mark.parametrize("change", [_written, _committed, _locked, _begun])
+def test_what_changed_since_the_plan_stays(
+    change: Callable[[World, Path], None], world: World
+) -> None:
+    lane = world.lane(world.root / "lane")
+    tools = reap.Tools(effects.run, effects.now)
+    report = reap.plan(world.task, POLICY, tools)
+    assert by_name(report)["lane"].reap
+
+    change(world, lane)
+    reap.carry_out(report, world.task, POLICY, tools)
+
+    assert by_name(report)["lane"].reason == "changed_since_plan"
+    assert lane.is_dir()
+
+
+def test_what_cannot_be_moved_stays_and_is_told(world: World) -> None:
+    lane, other = world.lane(world.root / "a/lane"), world.lane(world.root / "b/other")
+    (lane.parent / trash.TREE_TRASH).write_text("in its place")
+    tools = reap.Tools(effects.run, effects.now)
+    report = reap.plan(world.task, POLICY, tools)
+
+    reap.carry_out(report, world.task, POLICY, tools)
+
+    assert by_name(report)["lane"].reason == "failed"
+    assert "cannot be moved" in report.failures[0]
+    assert lane.is_dir()
+    assert not other.exists()
+
+
+def test_who_may_be_anywhere_keeps_all(world: World) -> None:
+    world.lane(world.root / "lane")
+    tools = reap.Tools(
+        effects.run, effects.now, occupants=lambda _paths: processes.Occupants({}, ["sudo (8)"])
+    )
+
+    verdict = by_name(reap.plan(world.task, POLICY, tools))["lane"]
+
+    assert (verdict.reap, verdict.reason) == (False, "processes_unknown")
+    assert "sudo (8)" in verdict.detail
+
+
+@pytest.mark.parametrize("on_a_branch", [False, True])
+def test_a_commit_that_landed_under_another_id_is_kept_though_no_branch_holds_it(
+    on_a_branch: bool, world: World
+) -> None:
+    lane = world.lane(world.root / "lane")
+    (lane / "work").write_text("x")
+    world.git("add", ".", at=lane)
+    world.git("commit", "-q", "-m", "Work", at=lane)
+    head = world.git("rev-parse", "HEAD", at=lane)
+    world.git("commit", "-q", "--allow-empty", "-m", "Of main")
+    world.git("cherry-pick", head)
+    world.git("push", "-q", "origin", "main")
+    if not on_a_branch:
+        world.git("checkout", "-q", "--detach", at=lane)
+        world.git("branch", "-q", "-D", "lane")
+
+    assert world.reap()["lane"].reaped
+
+    kept = "refs/heads/lane" if on_a_branch else f"refs/reaped/{head}"
+    refs = world.git("for-each-ref", "--format=%(refname)", "--points-at", head)
+    assert refs.split() == [kept]
 
 
 def test_the_table_of_mounts_is_read_as_the_kernel_writes_it(tmp_path: Path) -> None:
