@@ -265,6 +265,18 @@ def test_a_project_that_fails_is_told_and_stops_no_other(server: Server) -> None
     assert not server.landed.exists()
 
 
+def test_what_is_no_repository_is_named(server: Server) -> None:
+    (server.root / "empty").mkdir()
+
+    failed, document = server.run("--repository", str(server.root / "empty"))
+    wrong, refused = server.run("--repository", str(server.root / "gone"))
+
+    assert failed == 1
+    assert f"{server.root}/empty: git rev-parse" in document["failures"][0]
+    assert wrong == 2
+    assert "there is no such directory" in refused["error"]
+
+
 def test_directories_unknown_to_git_are_told(server: Server) -> None:
     (server.lanes / "by-hand").mkdir()
 
