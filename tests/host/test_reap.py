@@ -337,6 +337,25 @@ def test_one_more_name_can_be_disposable(server: Server) -> None:
     assert judged(asked)["landed"] == ("reap", "ancestor", False)
 
 
+@pytest.mark.parametrize(("options", "asked"), [((), True), (("--github=none",), False)])
+def test_github_is_asked_about_the_remote_unless_that_is_switched_off(
+    options: tuple[str, ...], asked: bool, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about: list[str] = []
+
+    def lookup(address: str, _repository: object, _settings: object) -> Any:
+        about.append(address)
+        return lambda heads: dict.fromkeys(heads, "pull request #7 with this commit was merged")
+
+    monkeypatch.setattr(command.github, "merged_pull_requests", lookup)
+    main(["reap", "--repository", str(server.checkout), "--dry-run", "--json", *options])
+    document = json.loads(server.capsys.readouterr().out)
+
+    reason = ("reap", "pull_request", False) if asked else ("keep", "not_landed", False)
+    assert judged(document)["open"] == reason
+    assert about == ([f"{server.root}/o.git"] if asked else [])
+
+
 def test_another_branch_can_be_the_one_that_work_lands_on(server: Server) -> None:
     server.git("push", "-q", "origin", "open:release")
 
@@ -411,7 +430,7 @@ def test_what_is_left_behind_waits_for_its_time(
     code, _ = server.run("--empty-trash", "--when-due=600")
 
     assert code == 0
-    assert 590 < slept[0] <= 600
+    assert [round(seconds, -1) for seconds in slept] == [600]
     assert not list((server.lanes / trash.TREE_TRASH).glob("landed.*"))
 
 

@@ -20,7 +20,7 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     survey,
     trash,
 )
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git, GitError
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
     Policy,
     Report,
@@ -582,6 +582,90 @@ def test_who_may_be_anywhere_keeps_all(world: World) -> None:
 
     assert (verdict.reap, verdict.reason) == (False, "processes_unknown")
     assert "sudo (8)" in verdict.detail
+
+
+def test_worktrees_below_a_root_of_paperclip_stay(world: World) -> None:
+    world.lane(world.root / "paperclip/lane")
+    world.lane(world.root / "other")
+    policy = replace(POLICY, paperclip_roots=(str(world.root / "paperclip"),))
+
+    verdicts = by_name(reap.plan(world.task, policy, reap.Tools(effects.run, effects.now)))
+
+    assert (verdicts["lane"].reap, verdicts["lane"].reason) == (False, "paperclip_workspace")
+    assert verdicts["other"].reap
+
+
+def _filter(world: World, program: str) -> None:
+    world.git("config", "filter.evil.clean", program)
+    Path(world.checkout, ".git/info/attributes").write_text("* filter=evil\n")
+
+
+def _monitor(world: World, program: str) -> None:
+    world.git("config", "core.fsmonitor", program)
+
+
+def _hook(world: World, program: str) -> None:
+    hooks = world.root / "hooks"
+    hooks.mkdir()
+    (hooks / "reference-transaction").symlink_to(program)
+    world.git("config", "core.hooksPath", hooks)
+
+
+def _merge_driver(world: World, program: str) -> None:
+    world.git("config", "merge.evil.driver", program)
+    Path(world.checkout, ".git/info/attributes").write_text("* merge=evil\n")
+
+
+@pytest.mark.parametrize("configure", [_filter, _monitor, _hook, _merge_driver])
+def test_no_program_of_the_configuration_runs(
+    configure: Callable[[World, str], None], world: World
+) -> None:
+    text = world.checkout / "text"
+    text.write_text("1\n2\n3\n4\n5\n6\n7\n8\n")
+    world.git("add", ".")
+    world.git("commit", "-q", "-m", "Text")
+    lane = world.lane(world.root / "lane")
+    (lane / "text").write_text(text.read_text().replace("1", "one"))
+    world.git("commit", "-q", "-a", "-m", "One", at=lane)
+    # Main moves under the lane's file, so that only a merge shows that it landed.
+    text.write_text(text.read_text().replace("8", "eight"))
+    world.git("commit", "-q", "-a", "-m", "Eight")
+    world.git("merge", "-q", "--squash", "lane")
+    world.git("commit", "-q", "-m", "Land")
+    world.git("push", "-q", "origin", "main")
+    world.git("checkout", "-q", "--detach", at=lane)
+    world.git("branch", "-q", "-D", "lane")
+    ran, program = world.root / "ran", world.root / "program"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\ncat\n")
+    program.chmod(0o755)
+    configure(world, str(program))
+    (lane / "text").touch()  # git has to read it again
+
+    verdict = world.reap()["lane"]
+
+    assert not ran.exists()
+    # A merge whose driver is switched off conflicts, and proves nothing.
+    assert verdict.reason == ("not_landed" if configure is _merge_driver else "replay")
+
+
+def test_a_user_reaps_only_what_is_his(
+    open_path: Path, as_nobody: Callable[[Callable[[], Any]], Any]
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs a repository of somebody else")
+    subprocess.run(["git", "init", "-q", open_path / "checkout"], check=True)
+    subprocess.run(["chmod", "-R", "a+rX", open_path / "checkout"], check=True)
+    task = reap.Task(str(open_path / "checkout"))
+
+    def story() -> str:
+        os.environ["HOME"] = "/nonexistent"
+        try:
+            reap.plan(task, POLICY, reap.Tools(effects.run, effects.now))
+        except GitError as error:
+            return str(error)
+        return "it was reaped"
+
+    assert "dubious ownership" in as_nobody(story)
 
 
 @pytest.mark.parametrize("on_a_branch", [False, True])
