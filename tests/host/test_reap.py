@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     processes,
     reap,
@@ -388,6 +389,16 @@ def test_nothing_is_reaped_while_a_lane_is_being_started(server: Server) -> None
     assert (code, dry) == (75, 0)
     assert "factory-worktrees.lock" in document["error"]
     assert server.landed.is_dir()
+
+
+def test_the_janitors_reap_frees_the_space_at_once(server: Server) -> None:
+    whole = Section({"projects": [server.project()]}, "configuration")
+
+    verdicts, failures = command.reap_all(whole, dry_run=False)
+
+    assert [one["reaped"] for one in verdicts] == [False, True, False]
+    assert failures == []
+    assert not list((server.lanes / trash.TREE_TRASH).glob("landed.*"))
 
 
 def test_a_process_of_its_own_is_left_behind_to_unlink_later(
