@@ -498,12 +498,17 @@ def test_a_tracked_directory_with_a_disposable_name_is_looked_at_like_any_other(
     assert (lane / "build/rules.mk").read_text().endswith("clean:\n")
 
 
+def _visit(directories: Iterable[str], *, moved: bool) -> processes.Occupants:
+    inside = [path for path in directories if (trash.TREE_TRASH in path) is moved]
+    return processes.Occupants({path: ["codex (7)"] for path in inside if "/lane" in path})
+
+
 def walk_in(directories: Iterable[str]) -> processes.Occupants:
-    return processes.Occupants({path: ["codex (7)"] for path in directories if "/lane" in path})
+    return _visit(directories, moved=False)
 
 
 def walk_in_at_the_last_moment(directories: Iterable[str]) -> processes.Occupants:
-    return walk_in(path for path in directories if trash.TREE_TRASH in path)
+    return _visit(directories, moved=True)
 
 
 @pytest.mark.parametrize("occupants", [walk_in, walk_in_at_the_last_moment])
@@ -542,9 +547,18 @@ def _begun(world: World, lane: Path) -> None:
     (world.checkout / ".git/worktrees" / lane.name / "MERGE_HEAD").write_text("x")
 
 
-@pytest.mark.parametrize("change", [_written, _committed, _locked, _begun])
+# what happened after the plan, how the answer begins
+SINCE: list[tuple[Callable[[World, Path], None], str]] = [
+    (_written, "something in it changed"),
+    (_committed, "head_moved: "),
+    (_locked, "locked: "),
+    (_begun, "operation_in_progress: "),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), SINCE)
 def test_what_changed_since_the_plan_stays(
-    change: Callable[[World, Path], None], world: World
+    change: Callable[[World, Path], None], told: str, world: World
 ) -> None:
     lane = world.lane(world.root / "lane")
     tools = reap.Tools(effects.run, effects.now)
@@ -554,7 +568,9 @@ def test_what_changed_since_the_plan_stays(
     change(world, lane)
     reap.carry_out(report, world.task, POLICY, tools)
 
-    assert by_name(report)["lane"].reason == "changed_since_plan"
+    verdict = by_name(report)["lane"]
+    assert verdict.reason == "changed_since_plan"
+    assert verdict.detail.startswith(told)
     assert lane.is_dir()
 
 
