@@ -23,7 +23,7 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     trash,
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Policy
-from factory import effects
+from factory import effects, github
 from factory.__main__ import main
 from factory.commands import reap as command
 
@@ -348,7 +348,7 @@ def test_github_is_asked_about_the_remote_unless_that_is_switched_off(
         about.append(address)
         return lambda heads: dict.fromkeys(heads, "pull request #7 with this commit was merged")
 
-    monkeypatch.setattr(command.github, "merged_pull_requests", lookup)
+    monkeypatch.setattr(github, "merged_pull_requests", lookup)
     main(["reap", "--repository", str(server.checkout), "--dry-run", "--json", *options])
     document = json.loads(server.capsys.readouterr().out)
 
