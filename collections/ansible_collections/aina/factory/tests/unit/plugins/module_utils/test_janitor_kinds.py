@@ -174,13 +174,13 @@ def test_the_least_recently_used_image_goes_first(docker: Docker) -> None:
     docker.containers = []
     *_, images = kinds(docker, Limits())
     assert isinstance(images, Images)
-    ages = {"running:1": 30, "foreign:1": 90, "plain:1": 60}
+    ages = {"running:1": 90, "foreign:1": 30, "plain:1": 60}
     use = ImageUse({}, {f"sha256:{name}": NOW - age for name, age in ages.items()}, NOW)
     images.use = lambda: use
 
     report = swept([images], Disk("/", 1000, 815, 185), dry_run=True)["docker_images"]
 
-    assert gone(report) == ["foreign:1", "plain:1"]  # 60 bytes each of the 115 too many
+    assert gone(report) == ["running:1", "plain:1"]  # 60 bytes each of the 115 too many
 
 
 def test_of_the_build_cache_what_is_in_use_or_shared_stays(docker: Docker) -> None:
