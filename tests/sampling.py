@@ -21,6 +21,7 @@ DRAWN_COUNT = {
     "moments of a kill": 5,
     "connections that are lost": 1,
     "moments of a power loss": 1,
+    "moments of a kill of a reap": 3,
     "ansible-core under the sanity tests": 1,
     "ways in which a write at GitHub fails": 2,
 }

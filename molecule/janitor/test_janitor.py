@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import converge
+
+SCENARIO = Path(__file__).parent
 
 POLICY = "/etc/aina-factory/conf.d/janitor.json"
 POPULATE = """set -eu
@@ -61,6 +65,16 @@ def engine(host: Any) -> Iterator[Any]:
     write_policy(host, original)
 
 
+def test_a_policy_that_the_command_refuses_is_not_put_in_force(host: Any) -> None:
+    before = host.check_output(f"cat {POLICY}")
+
+    refused = converge(SCENARIO, janitor_journal={"max_age_days": -1})
+
+    assert refused.returncode != 0
+    assert "journal.max_age_days is -1" in refused.output
+    assert host.check_output(f"cat {POLICY}") == before
+
+
 def items(document: dict[str, Any]) -> dict[str, list[tuple[str, int, str]]]:
     return {
         name: [(item["target"], item["bytes"], item["reason"]) for item in kind["items"]]
@@ -92,6 +106,7 @@ def test_only_what_is_old_and_unused_goes(engine: Any) -> None:
     assert real["kinds"]["docker_build_cache"]["items"]
 
 
+@pytest.mark.deep
 def test_a_full_disk_takes_the_least_recently_used_images_until_the_target(engine: Any) -> None:
     engine.check_output(
         "cd /tmp/image; for name in a b c; do head --bytes=300000000 /dev/zero >blob; "
@@ -118,6 +133,7 @@ def test_a_full_disk_takes_the_least_recently_used_images_until_the_target(engin
     assert {"a-large:1", "replaced:1"} <= images(engine)
 
 
+@pytest.mark.deep
 def test_an_image_in_use_is_never_taken(engine: Any) -> None:
     janitor(engine, "--only", "docker_images")
     time.sleep(4)
@@ -130,6 +146,7 @@ def test_an_image_in_use_is_never_taken(engine: Any) -> None:
     assert "replaced:1" not in images(engine)
 
 
+@pytest.mark.deep
 def test_two_runs_at_once_are_refused(engine: Any) -> None:
     lock = "/run/aina-factory/locks/factory-worktrees.lock"
 
@@ -143,6 +160,7 @@ def test_two_runs_at_once_are_refused(engine: Any) -> None:
     assert lock in json.loads(done.stdout)["error"]
 
 
+@pytest.mark.deep
 def test_a_dead_engine_fails_alone(engine: Any) -> None:
     engine.check_output("mkdir -p /srv/ops && head --bytes=3000000 /dev/zero >/srv/ops/a.log")
     engine.check_output("systemctl stop docker.socket docker.service")
@@ -162,6 +180,7 @@ def test_a_dead_engine_fails_alone(engine: Any) -> None:
     assert document["kinds"]["logs"]["bytes_freed"] > 2_000_000
 
 
+@pytest.mark.deep
 def test_deleting_an_open_log_frees_nothing_where_cutting_it_does(engine: Any) -> None:
     engine.check_output("rm --recursive --force /srv/ops /srv/seed; mkdir -p /srv/ops /srv/seed")
     for directory in ("ops", "seed"):

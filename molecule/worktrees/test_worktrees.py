@@ -34,6 +34,7 @@ def lane(host: Any) -> Iterator[str]:
     host.run(f"{AS_AGENT} git -C {CHECKOUT} worktree remove --force {path}")
 
 
+@pytest.mark.deep
 def test_the_landed_lane_went_and_the_open_one_stayed(host: Any) -> None:
     assert listed(host) == {CHECKOUT, "/srv/lanes/open"}
     assert not host.file("/srv/lanes/landed").exists
@@ -42,6 +43,7 @@ def test_the_landed_lane_went_and_the_open_one_stayed(host: Any) -> None:
     assert git(host, "fsck --no-dangling") == ""
 
 
+@pytest.mark.deep
 def test_check_mode_foretells_and_touches_nothing(host: Any, lane: str) -> None:
     before = listed(host)
     foretold = converge(SCENARIO, "--check", "--diff")
@@ -58,11 +60,16 @@ def test_check_mode_foretells_and_touches_nothing(host: Any, lane: str) -> None:
     assert converge(SCENARIO).changed == []
 
 
-def test_a_lane_that_was_touched_today_stays(host: Any, lane: str) -> None:
+def test_a_landed_lane_goes_once_nobody_touched_it_for_long_enough(host: Any, lane: str) -> None:
     assert converge(SCENARIO, worktrees_grace_seconds=86400).changed == []
     assert host.file(lane).is_directory
 
+    assert converge(SCENARIO).changed == [lane]
+    assert not host.file(lane).exists
+    assert host.file("/srv/lanes/open/work.txt").content_string == "work\n"
 
+
+@pytest.mark.deep
 def test_a_process_in_a_lane_saves_it(host: Any, lane: str) -> None:
     unit = "systemd-run --quiet --unit=sitting --property=User=agent"
     host.check_output(f"{unit} --property=WorkingDirectory={lane} sleep 600")
@@ -87,6 +94,7 @@ def test_it_waits_for_nobody_who_holds_the_lock(host: Any, lane: str) -> None:
     assert host.file(lane).is_directory
 
 
+@pytest.mark.deep
 def test_a_missing_checkout_is_told(host: Any) -> None:
     projects = [{"name": "gone", "path": "/srv/repos/gone"}]
 
@@ -99,6 +107,7 @@ def test_a_missing_checkout_is_told(host: Any) -> None:
     assert "/srv/repos/gone does not exist yet" in foretold.output
 
 
+@pytest.mark.deep
 def test_a_policy_that_means_nothing_is_refused(host: Any, lane: str) -> None:
     for wrong in ("nan", -1):
         refused = converge(SCENARIO, worktrees_grace_seconds=wrong)

@@ -274,7 +274,7 @@ class Redirecting(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.paths.append(self.path)
-        self.send_response(307)
+        self.send_response(303)
         self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -304,7 +304,7 @@ def test_credentials_follow_no_redirect(redirecting: tuple[str, str, list[str]])
 
     answered = effects.https_fetch(ca_file)(request)
 
-    assert (answered.status, answered.headers["location"]) == (307, "/elsewhere")
+    assert (answered.status, answered.headers["location"]) == (303, "/elsewhere")
     assert paths == ["/graphql"]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from mounting import mounted
+from waiting import until
 
 from ansible_collections.aina.factory.plugins.module_utils import mounts
 from ansible_collections.aina.factory.plugins.module_utils.janitor import paths
@@ -348,6 +349,12 @@ def run_until_empty(server: Server, directory: Path) -> None:
         time.sleep(1)
 
 
+def runs(process: subprocess.Popen[bytes], name: str) -> bool:
+    """Whether the process has become this program, and no longer is what started it."""
+    words = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    return name in words.decode() and b"exec" not in words
+
+
 # A worker that sees another root directory than the host.
 CONTAINED = """
 import os, pathlib, signal, sys
@@ -365,7 +372,7 @@ def test_a_runner_with_a_job_is_left_alone(server: Server, tmp_path: Path) -> No
     server.policy["runner"] = {"roots": [str(tmp_path / "runner")]}
     worker = subprocess.Popen(["bash", "-c", "exec -a /x/bin/Runner.Worker sleep 60"])
     try:
-        time.sleep(0.2)
+        until(lambda: runs(worker, "Runner.Worker"), pause_seconds=0.01)
         _, busy = server.run()
     finally:
         worker.kill()
@@ -422,11 +429,37 @@ def test_an_engine_that_is_down_does_not_stop_the_others(server: Server) -> None
     assert document["kinds"]["logs"]["bytes_freed"] > 0
 
 
+def test_one_word_stands_for_all_kinds_of_the_engine(server: Server) -> None:
+    server.policy["docker"] = {"socket_path": str(server.root / "no.sock")}
+
+    _, several = server.run("--only", "docker", "--only", "logs")
+
+    assert {*several["kinds"]} == {
+        "logs",
+        "docker_containers",
+        "docker_dangling_images",
+        "docker_build_cache",
+        "docker_images",
+    }
+
+
 def test_an_unknown_kind_is_refused(server: Server) -> None:
     code, document = server.run("--only", "everything")
 
     assert code == 2
     assert "codex_sessions" in document["error"]
+
+
+@pytest.mark.parametrize(("policy", "kind"), [({"worktrees": False}, "worktrees"), ({}, "docker")])
+def test_a_kind_that_is_switched_off_is_not_known(
+    policy: dict[str, Any], kind: str, server: Server
+) -> None:
+    server.policy.update(policy)
+
+    code, document = server.run("--only", kind)
+
+    assert code == 2
+    assert f"--only {kind}: no such kind" in document["error"]
 
 
 PNPM = """#!/bin/sh
@@ -488,16 +521,13 @@ def test_a_missing_pnpm_is_said_to_be_missing(server: Server, store: Path) -> No
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="switching users needs root")
 def test_a_store_waits_for_a_running_installation(server: Server, store: Path) -> None:
-    install = subprocess.Popen(["bash", "-c", "exec -a pnpm sleep 60"])
-    install.kill()
-    install.wait()
     script = server.root / "bin/pnpm"
     script.parent.mkdir()
     script.write_text("#!/bin/sh\nread line\n")
     script.chmod(0o755)
     install = subprocess.Popen([str(script), "install"], stdin=subprocess.PIPE)
     try:
-        time.sleep(0.2)
+        until(lambda: runs(install, "pnpm"), pause_seconds=0.01)
         _, document = server.run()
     finally:
         install.communicate()

@@ -370,7 +370,9 @@ def test_root_answers_what_the_owner_cannot_know(place: Place) -> None:
     tools = replace(
         TOOLS,
         progress=lambda *words: told.append(words),
-        occupants=lambda paths: processes.Occupants({next(iter(paths)): ["sh (7)"]}, ["x (8)"]),
+        occupants=lambda paths: processes.Occupants(
+            {next(iter(paths)): [f"seen by {os.geteuid()}"]}, ["x (8)"]
+        ),
         merged_pull_requests=lambda heads: {one: str(os.geteuid()) for one in heads},
     )
 
@@ -383,7 +385,7 @@ def test_root_answers_what_the_owner_cannot_know(place: Place) -> None:
 
     answer = owner.act(str(place.checkout), tools, work)
 
-    assert answer == [{"/x": ["sh (7)"]}, ["x (8)"], {head: "0"}, f"{OWNER}\n"]
+    assert answer == [{"/x": ["seen by 0"]}, ["x (8)"], {head: "0"}, f"{OWNER}\n"]
     assert told == [("at work", 1, 2)]
 
 

@@ -1,7 +1,8 @@
-"""The Ansible module, run by ``ansible-playbook`` on this machine against real worktrees."""
+"""The Ansible module, run as a server runs it, against real worktrees."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -12,9 +13,8 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).resolve().parents[2]
+MODULE = "ansible_collections.aina.factory.plugins.modules.worktree_reap"
 # Git that writes down how it was called, in one write: others write at the same time.
 RECORDER = """#!/bin/sh
 called=$(printf '%s\\t' "$@")
@@ -82,50 +82,31 @@ class Machine:
         paths = {
             str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino)
             for path in [*self.root.rglob("*")]
-            if self.root / "ansible" not in [path, *path.parents] and path != self.log
-            and path != self.root
-        }  # fmt: skip
+            if path not in (self.log, self.root)
+        }
         return {"paths": paths, "refs": self.git("for-each-ref")}
 
-    def reap(self, *options: str, **parameters: Any) -> dict[str, Any]:
-        """Run the module once; return its result."""
+    def reap(self, *, check: bool = False, **parameters: Any) -> dict[str, Any]:
+        """Run the module once, as a server's Python does; return its result."""
         self.log.write_text("")
-        arguments = {
+        given = {
             "repository": str(self.checkout), "grace_seconds": 0,
-            "worktree_roots": [str(self.root / "lanes")], **parameters,
+            "worktree_roots": [str(self.root / "lanes")],
+            "_ansible_check_mode": check, "_ansible_diff": True, **parameters,
         }  # fmt: skip
-        place = self.root / "ansible"
-        place.mkdir(exist_ok=True)
-        reap = {
-            "name": "Reap", "aina.factory.worktree_reap": arguments,
-            "register": "result", "ignore_errors": True,
-        }  # fmt: skip
-        keep = {
-            "name": "Keep the result", "check_mode": False,
-            "ansible.builtin.copy": {"content": "{{ result | to_json }}", "dest": f"{place}/result"},
-        }  # fmt: skip
-        tasks = [reap, keep]
-        play = {"name": "Reap", "hosts": "localhost", "gather_facts": False, "tasks": tasks}
-        (place / "play.yml").write_text(json.dumps([play]))
         done = subprocess.run(
-            [
-                Path(sys.executable).with_name("ansible-playbook"), "--inventory", "localhost,",
-                "--connection", "local", "-e", f"ansible_python_interpreter={sys.executable}",
-                place / "play.yml", *options,
-            ],
+            [sys.executable, "-m", MODULE],
+            input=json.dumps({"ANSIBLE_MODULE_ARGS": given}),
             env={
                 **os.environ,
                 "PATH": f"{self.root / 'bin'}:{os.environ['PATH']}",
-                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-                "ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/collections",
-                "ANSIBLE_HOME": str(place),
+                "PYTHONPATH": str(ROOT / "collections"),
             },
             capture_output=True,
             text=True,
             check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        result: dict[str, Any] = json.loads((place / "result").read_text())
+        )
+        result: dict[str, Any] = json.loads(done.stdout)
         return result
 
     def git_commands(self) -> set[str]:
@@ -156,7 +137,7 @@ def judged(result: dict[str, Any]) -> dict[str, tuple[str, str]]:
 
 def test_check_equals_real_and_a_second_run_changes_nothing(machine: Machine) -> None:
     before = machine.state()
-    foretold = machine.reap("--check", "--diff")
+    foretold = machine.reap(check=True)
 
     assert {"status", "worktree list", "diff-tree"} <= machine.git_commands() <= READS
     assert machine.state() == before
@@ -169,7 +150,7 @@ def test_check_equals_real_and_a_second_run_changes_nothing(machine: Machine) ->
     }
 
     head = machine.git("rev-parse", "HEAD", at=machine.squashed)
-    real = machine.reap("--diff")
+    real = machine.reap()
 
     assert machine.git_commands() - READS == {"update-ref"}
     for key in ("changed", "changed_paths", "diff", "bytes_freed"):
@@ -183,7 +164,7 @@ def test_check_equals_real_and_a_second_run_changes_nothing(machine: Machine) ->
     assert machine.git("rev-parse", f"refs/reaped/{head}") == head
 
     settled = machine.state()
-    again = machine.reap("--diff")
+    again = machine.reap()
 
     assert (again["changed"], again["changed_paths"], again["diff"]) == (False, [], {})
     refs, paths = machine.state()["refs"], machine.state()["paths"]
@@ -221,8 +202,19 @@ def test_what_it_refuses_it_names(
 
 
 def test_a_missing_checkout_is_foretold_as_nothing_to_do(untouched: Machine) -> None:
-    result = untouched.reap("--check", repository="/nonexistent")
+    result = untouched.reap(check=True, repository="/nonexistent")
 
     assert result["changed"] is False
     assert "failed" not in result or result["failed"] is False
-    assert any("/nonexistent does not exist yet" in warning for warning in result["warnings"])
+    assert "/nonexistent does not exist yet" in str(result["warnings"])
+
+
+def test_it_fails_while_another_holds_the_lock(untouched: Machine) -> None:
+    lock = untouched.root / "lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        result = untouched.reap(lock_path=str(lock))
+
+    assert result["failed"] is True
+    assert f"another run holds {lock}" in result["msg"]
+    assert untouched.landed.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from corpus.build import build
 from corpus.judge import Score, inventory, judge, table
 from corpus.labels import Corpus
+from corpus.oracle import Inventory
 from reap.support import Pristine, Ran, reap, run_seed_script
 
 # What depends on the style in which a forge lands; everything else does not.
@@ -18,24 +20,16 @@ BY_STYLE = (
 )  # fmt: skip
 
 
-def judged(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> tuple[list[Score], Ran]:
-    pristine = Pristine(corpus)
-    before = inventory(corpus)
-    scores: list[Score] = []
+def by_ours(corpus: Corpus, before: Inventory | None = None) -> tuple[Score, Ran]:
+    runs: list[Ran] = []
+    score = judge("factory reap", corpus, lambda corpus: runs.append(reap(corpus.checkout)), before)
+    return score, runs[0]
+
+
+def by_the_owners_scripts(pristine: Pristine, before: Inventory) -> Iterator[Score]:
     for script in ("mass_prune.sh", "janitor.sh"):
         act = partial(run_seed_script, script)
-        scores.append(judge(f"owner's {script}", pristine.restore(), act, before))
-    runs: list[Ran] = []
-    ours = judge(
-        "factory reap",
-        pristine.restore(),
-        lambda corpus: runs.append(reap(corpus.checkout)),
-        before,
-    )
-    with capsys.disabled():
-        print(f"\n{len(corpus.labels)} worktrees, landed by {corpus.style}")
-        print(table([*scores, ours]))
-    return [*scores, ours], runs[0]
+        yield judge(f"owner's {script}", pristine.restore(), act, before)
 
 
 def assert_perfect(score: Score, run: Ran, corpus: Corpus) -> None:
@@ -59,25 +53,42 @@ def reasons(score: Score, run: Ran) -> str:
 
 
 @pytest.mark.slow
-def test_every_situation_is_judged_rightly(area: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_situation_is_judged_rightly(area: Path) -> None:
     corpus = build(area / "corpus", seed=1, style="squash")
 
-    scores, run = judged(corpus, capsys)
+    score, run = by_ours(corpus)
 
-    assert_perfect(scores[-1], run, corpus)
-    assert all(one.wrongly_gone and one.lost for one in scores[:-1]), "the corpus lost its edge"
+    assert_perfect(score, run, corpus)
 
 
+@pytest.mark.deep
+@pytest.mark.slow
+def test_the_owners_scripts_lose_what_the_reaper_keeps(
+    area: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = build(area / "corpus", seed=1, style="squash")
+    pristine = Pristine(corpus)
+    before = inventory(corpus)
+
+    scores = [*by_the_owners_scripts(pristine, before)]
+    ours, run = by_ours(pristine.restore(), before)
+
+    with capsys.disabled():
+        print(f"\n{len(corpus.labels)} worktrees, landed by {corpus.style}")
+        print(table([*scores, ours]))
+    assert_perfect(ours, run, corpus)
+    assert all(one.wrongly_gone and one.lost for one in scores), "the corpus lost its edge"
+
+
+@pytest.mark.deep
 @pytest.mark.slow
 @pytest.mark.parametrize("style", ["rebase", "merge"])
-def test_the_style_of_landing_does_not_matter(
-    style: str, area: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_style_of_landing_does_not_matter(style: str, area: Path) -> None:
     corpus = build(area / "corpus", seed=2, style=style, only=BY_STYLE)
 
-    scores, run = judged(corpus, capsys)
+    score, run = by_ours(corpus)
 
-    assert_perfect(scores[-1], run, corpus)
+    assert_perfect(score, run, corpus)
 
 
 def test_a_corpus_of_108_has_every_situation_several_times() -> None:
@@ -93,8 +104,7 @@ def test_a_corpus_of_108_has_every_situation_several_times() -> None:
 
 def test_a_few_situations_end_rightly(area: Path) -> None:
     corpus = build(area / "corpus", only=("fresh branch", "hidden edit", "pushed", "young"))
-    runs: list[Ran] = []
 
-    score = judge("factory reap", corpus, lambda corpus: runs.append(reap(corpus.checkout)))
+    score, run = by_ours(corpus)
 
-    assert_perfect(score, runs[0], corpus)
+    assert_perfect(score, run, corpus)

@@ -70,6 +70,7 @@ def reaped(run: Ran) -> set[str]:
     return {path for path, one in run.verdicts().items() if one["reaped"]}
 
 
+@pytest.mark.deep
 def test_the_answer_has_the_promised_form_and_every_odd_path(corpus: Corpus) -> None:
     run = reap(corpus.checkout)
 
@@ -84,6 +85,7 @@ def test_the_answer_has_the_promised_form_and_every_odd_path(corpus: Corpus) -> 
     assert run.document["bytes_freed"] > 0
 
 
+@pytest.mark.deep
 def test_what_stays_is_measured_unless_nobody_wants_to_know(corpus: Corpus) -> None:
     measured = {
         path: one["bytes"] for path, one in reap(corpus.checkout, "--dry-run").verdicts().items()
@@ -98,6 +100,7 @@ def test_what_stays_is_measured_unless_nobody_wants_to_know(corpus: Corpus) -> N
     assert {one["bytes"] for one in quick.values()} == {None}
 
 
+@pytest.mark.deep
 def test_without_the_remote_nothing_goes_and_the_reason_is_told(corpus: Corpus) -> None:
     corpus.origin.rename(corpus.origin.with_name("unreachable"))
 
@@ -107,6 +110,7 @@ def test_without_the_remote_nothing_goes_and_the_reason_is_told(corpus: Corpus) 
     assert "remote" in str(run.document) or "origin" in str(run.document)
 
 
+@pytest.mark.deep
 def test_what_main_has_taken_back_is_not_landed(corpus: Corpus) -> None:
     before = inventory(corpus)
     git = Git(corpus.seconds)
@@ -122,6 +126,7 @@ def test_what_main_has_taken_back_is_not_landed(corpus: Corpus) -> None:
     )
 
 
+@pytest.mark.deep
 def test_a_lock_of_a_dead_lane_is_reaped_on_request_only(corpus: Corpus) -> None:
     dead = next(one.path for one in corpus.labels if one.variant == "by a dead lane")
     nameless = next(one.path for one in corpus.labels if one.variant == "without a reason")
@@ -134,6 +139,7 @@ def test_a_lock_of_a_dead_lane_is_reaped_on_request_only(corpus: Corpus) -> None
     assert Path(nameless).is_dir()
 
 
+@pytest.mark.deep
 def test_one_corrupt_worktree_does_not_stop_the_others_nor_lose_them(corpus: Corpus) -> None:
     victim = next(one for one in corpus.labels if one.situation == "unlanded")
     head = admin_directories(corpus.checkout)[Path(victim.path)] / "HEAD"
@@ -154,6 +160,7 @@ def test_one_corrupt_worktree_does_not_stop_the_others_nor_lose_them(corpus: Cor
     )
 
 
+@pytest.mark.deep
 def test_not_a_repository_is_a_failure_that_names_it(tmp_path: Path) -> None:
     run = reap(tmp_path)
 

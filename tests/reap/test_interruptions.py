@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sampling
 from corpus import oracle
 from corpus.build import build
 from corpus.git import Git
@@ -71,8 +72,9 @@ def test_a_reap_killed_at_any_change_ends_as_if_it_had_not_been(
     changes = [at for at, event in enumerate(planned, 1) if not event.startswith("subprocess")]
     others = [at for at in range(1, len(planned) + 1) if at not in changes]
     assert changes, planned
+    moments = [*changes[:12], *others[:: max(1, len(others) // 3)]]
 
-    for at in [*changes[:12], *others[:: max(1, len(others) // 3)]]:
+    for at in sampling.draw("moments of a kill of a reap", moments):
         corpus = pristine.restore()
         killed = subprocess.run(
             argv(corpus.checkout),
@@ -93,6 +95,7 @@ def test_a_reap_killed_at_any_change_ends_as_if_it_had_not_been(
         git(corpus, "fsck", "--no-dangling")
 
 
+@pytest.mark.deep
 def test_a_reap_killed_after_any_time_ends_as_if_it_had_not_been(pristine: Pristine) -> None:
     corpus = pristine.restore()
     before = inventory(corpus)
@@ -145,6 +148,7 @@ def held(corpus: Corpus, area: Path) -> Iterator[tuple[subprocess.Popen[bytes], 
         process.communicate()
 
 
+@pytest.mark.deep
 def test_of_two_reaps_at_once_one_works_and_one_says_75(corpus: Corpus, shared_area: Path) -> None:
     with held(corpus, shared_area) as (first, hold):
         second = reap(corpus.checkout)
@@ -158,6 +162,7 @@ def test_of_two_reaps_at_once_one_works_and_one_says_75(corpus: Corpus, shared_a
     assert still_there(corpus) == expected(corpus)
 
 
+@pytest.mark.deep
 def test_a_process_that_walks_in_after_the_plan_saves_its_worktree(
     corpus: Corpus, shared_area: Path
 ) -> None:
@@ -176,6 +181,7 @@ def test_a_process_that_walks_in_after_the_plan_saves_its_worktree(
     assert still_there(corpus) == expected(corpus) | {entered}
 
 
+@pytest.mark.deep
 def test_a_process_that_walks_in_at_the_last_moment_saves_its_worktree(
     corpus: Corpus, shared_area: Path
 ) -> None:
@@ -192,6 +198,7 @@ def test_a_process_that_walks_in_at_the_last_moment_saves_its_worktree(
     assert there
 
 
+@pytest.mark.deep
 def test_work_that_is_written_after_the_plan_saves_its_worktree(
     corpus: Corpus, shared_area: Path
 ) -> None:
@@ -207,6 +214,7 @@ def test_work_that_is_written_after_the_plan_saves_its_worktree(
     assert Path(touched, "notes.md").read_text() == "just in time"
 
 
+@pytest.mark.deep
 def test_undo_gives_back_every_byte(corpus: Corpus) -> None:
     before = inventory(corpus)
     listed = git(corpus, "worktree", "list", "--porcelain")
@@ -223,6 +231,7 @@ def test_undo_gives_back_every_byte(corpus: Corpus) -> None:
         assert Git(0)(Path(path), "status", "--porcelain", "--ignored=no") == ""
 
 
+@pytest.mark.deep
 def test_undo_never_overwrites_what_stands_there_now(corpus: Corpus) -> None:
     gone = next(path for path, one in reap(corpus.checkout).verdicts().items() if one["reaped"])
     Path(gone).mkdir()
@@ -244,6 +253,7 @@ def stats(root: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+@pytest.mark.deep
 def test_a_dry_run_changes_nothing_and_says_what_the_real_run_does(corpus: Corpus) -> None:
     before = stats(Path(corpus.root))
 
@@ -263,6 +273,7 @@ def test_a_dry_run_changes_nothing_and_says_what_the_real_run_does(corpus: Corpu
     ]
 
 
+@pytest.mark.deep
 def test_a_second_run_has_nothing_to_do(corpus: Corpus) -> None:
     reap(corpus.checkout)
 
@@ -271,6 +282,7 @@ def test_a_second_run_has_nothing_to_do(corpus: Corpus) -> None:
     assert (again.code, again.document["changed"], again.document["bytes_freed"]) == (0, False, 0)
 
 
+@pytest.mark.deep
 def test_worktrees_can_be_added_all_the_while(corpus: Corpus) -> None:
     def add(number: int) -> int:
         path = Path(corpus.root) / "agent-workspaces" / f"added-{number}"

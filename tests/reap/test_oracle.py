@@ -13,6 +13,9 @@ from corpus.build import build
 from corpus.judge import inventory, origins
 from corpus.labels import Corpus
 
+# It judges the reaper, and changes with neither the reaper nor its users' promises.
+pytestmark = [pytest.mark.slow, pytest.mark.deep]
+
 SITUATIONS = (
     "landed", "unlanded", "untracked", "dirty", "stash", "private reference", "submodule",
     "nested repository", "ignored and precious", "ignored and disposable", "operation",
@@ -84,7 +87,6 @@ PLANTED: list[tuple[str, str, Callable[[oracle.Losses], bool]]] = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("situation", "variant", "reported"), PLANTED)
 def test_a_planted_loss_is_found(
     corpus: Corpus,
@@ -98,7 +100,6 @@ def test_a_planted_loss_is_found(
     assert reported(lost), str(lost)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("situation", "variant"),
     [("landed", "squash"), ("ignored and disposable", "dependencies and build output"),
@@ -110,7 +111,6 @@ def test_what_is_landed_or_rebuildable_is_no_loss(
     assert not removed(corpus, before, situation, variant)
 
 
-@pytest.mark.slow
 def test_a_dropped_stash_and_an_overwritten_file_are_losses(
     corpus: Corpus, before: oracle.Inventory
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -112,6 +112,84 @@ def test_a_squash_after_main_renamed_the_file_has_landed(world: World) -> None:
     world.squash()
 
     assert world.evidence() == "replay"
+
+
+def test_what_the_default_branch_contains_has_landed(world: World) -> None:
+    world.edit("5", "five")
+    assert world.evidence() is None
+
+    world.on_main(lambda: world.git("merge", "-q", "--no-ff", "-m", "Merge", "lane"))
+
+    assert world.evidence() == "ancestor"
+
+
+def test_what_the_default_branch_has_given_up_is_not_landed(world: World) -> None:
+    world.edit("5", "five")
+    world.squash()
+    assert world.evidence() == "snapshot"
+
+    world.git("push", "-q", "--force", "origin", "lane~1:main")
+
+    assert world.evidence() is None
+
+
+def test_a_commit_after_the_landing_is_not_landed(world: World) -> None:
+    world.edit("5", "five")
+    world.squash()
+
+    world.edit("7", "seven")
+
+    assert world.evidence() is None
+
+
+def test_one_of_two_files_on_main_is_not_landed(world: World) -> None:
+    world.commit(one="content", two="content")
+
+    world.on_main(lambda: world.commit(one="content"))
+
+    assert world.evidence() is None
+
+
+def test_a_squash_that_was_edited_by_hand_is_not_landed(world: World) -> None:
+    world.commit(one="content")
+
+    world.on_main(lambda: world.commit(one="content, and more"))
+
+    assert world.evidence() is None
+
+
+def test_a_pull_request_that_the_remote_holds_proves_its_commit(world: World) -> None:
+    world.edit("5", "five")
+
+    world.git("push", "-q", "origin", "lane:refs/pull/7/head")
+
+    assert world.evidence() == "remote_ref"
+
+
+def test_github_is_asked_for_what_git_alone_cannot_prove(world: World) -> None:
+    world.edit("5", "five")
+    open_head = world.git("rev-parse", "lane")
+    landed_head = world.git("rev-parse", "lane~1")
+    git = Git(effects.run, str(world.clone))
+    asked: list[list[str]] = []
+
+    def merged(heads: Sequence[str]) -> dict[str, str]:
+        asked.append(list(heads))
+        return {open_head: "pull request #7 with this commit was merged"}
+
+    proofs = landed.prove(
+        git,
+        str(world.clone / ".git"),
+        "origin",
+        landed.ask_remote(git, "origin", None),
+        [open_head, landed_head],
+        [],
+        count_pushed=True,
+        merged_pull_requests=merged,
+    )
+
+    assert asked == [[open_head]]
+    assert proofs.evidence[open_head].kind == "pull_request"
 
 
 def test_an_empty_commit_after_the_landing_is_not_landed(world: World) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     survey,
     trash,
 )
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git, GitError
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
     Policy,
     Report,
@@ -495,6 +496,215 @@ def test_a_tracked_directory_with_a_disposable_name_is_looked_at_like_any_other(
 
     assert by_name(report)["lane"].reason == "changed_since_plan"
     assert (lane / "build/rules.mk").read_text().endswith("clean:\n")
+
+
+def _visit(directories: Iterable[str], *, moved: bool) -> processes.Occupants:
+    inside = [path for path in directories if (trash.TREE_TRASH in path) is moved]
+    return processes.Occupants({path: ["codex (7)"] for path in inside if "/lane" in path})
+
+
+def walk_in(directories: Iterable[str]) -> processes.Occupants:
+    return _visit(directories, moved=False)
+
+
+def walk_in_at_the_last_moment(directories: Iterable[str]) -> processes.Occupants:
+    return _visit(directories, moved=True)
+
+
+@pytest.mark.parametrize("occupants", [walk_in, walk_in_at_the_last_moment])
+def test_a_process_that_walks_in_after_the_plan_saves_its_worktree(
+    occupants: trash.Look, world: World
+) -> None:
+    lane, other = world.lane(world.root / "lane"), world.lane(world.root / "other")
+    tools = reap.Tools(effects.run, effects.now)
+    report = reap.plan(world.task, POLICY, tools)
+    assert by_name(report)["lane"].reap
+
+    reap.carry_out(report, world.task, POLICY, replace(tools, occupants=occupants))
+
+    verdict = by_name(report)["lane"]
+    assert (verdict.reap, verdict.reaped, verdict.reason) == (False, False, "changed_since_plan")
+    assert verdict.detail == "process_inside: codex (7)"
+    assert (lane / ".git").is_file()
+    assert str(lane) in world.git("worktree", "list")
+    assert by_name(report)["other"].reaped
+    assert not other.exists()
+
+
+def _written(_world: World, lane: Path) -> None:
+    (lane / "notes.md").write_text("just in time")
+
+
+def _committed(world: World, lane: Path) -> None:
+    world.git("commit", "-q", "--allow-empty", "-m", "Just in time", at=lane)
+
+
+def _locked(world: World, lane: Path) -> None:
+    world.git("worktree", "lock", lane)
+
+
+def _begun(world: World, lane: Path) -> None:
+    (world.checkout / ".git/worktrees" / lane.name / "MERGE_HEAD").write_text("x")
+
+
+# what happened after the plan, how the answer begins
+SINCE: list[tuple[Callable[[World, Path], None], str]] = [
+    (_written, "something in it changed"),
+    (_committed, "head_moved: "),
+    (_locked, "locked: "),
+    (_begun, "operation_in_progress: "),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), SINCE)
+def test_what_changed_since_the_plan_stays(
+    change: Callable[[World, Path], None], told: str, world: World
+) -> None:
+    lane = world.lane(world.root / "lane")
+    tools = reap.Tools(effects.run, effects.now)
+    report = reap.plan(world.task, POLICY, tools)
+    assert by_name(report)["lane"].reap
+
+    change(world, lane)
+    reap.carry_out(report, world.task, POLICY, tools)
+
+    verdict = by_name(report)["lane"]
+    assert verdict.reason == "changed_since_plan"
+    assert verdict.detail.startswith(told)
+    assert lane.is_dir()
+
+
+def test_what_cannot_be_moved_stays_and_is_told(world: World) -> None:
+    lane, other = world.lane(world.root / "a/lane"), world.lane(world.root / "b/other")
+    (lane.parent / trash.TREE_TRASH).write_text("in its place")
+    tools = reap.Tools(effects.run, effects.now)
+    report = reap.plan(world.task, POLICY, tools)
+
+    reap.carry_out(report, world.task, POLICY, tools)
+
+    assert by_name(report)["lane"].reason == "failed"
+    assert "cannot be moved" in report.failures[0]
+    assert lane.is_dir()
+    assert not other.exists()
+
+
+def test_who_may_be_anywhere_keeps_all(world: World) -> None:
+    world.lane(world.root / "lane")
+    tools = reap.Tools(
+        effects.run, effects.now, occupants=lambda _paths: processes.Occupants({}, ["sudo (8)"])
+    )
+
+    verdict = by_name(reap.plan(world.task, POLICY, tools))["lane"]
+
+    assert (verdict.reap, verdict.reason) == (False, "processes_unknown")
+    assert "sudo (8)" in verdict.detail
+
+
+def test_worktrees_below_a_root_of_paperclip_stay(world: World) -> None:
+    world.lane(world.root / "paperclip/lane")
+    world.lane(world.root / "other")
+    policy = replace(POLICY, paperclip_roots=(str(world.root / "paperclip"),))
+
+    verdicts = by_name(reap.plan(world.task, policy, reap.Tools(effects.run, effects.now)))
+
+    assert (verdicts["lane"].reap, verdicts["lane"].reason) == (False, "paperclip_workspace")
+    assert verdicts["other"].reap
+
+
+def _filter(world: World, program: str) -> None:
+    world.git("config", "filter.evil.clean", program)
+    Path(world.checkout, ".git/info/attributes").write_text("* filter=evil\n")
+
+
+def _monitor(world: World, program: str) -> None:
+    world.git("config", "core.fsmonitor", program)
+
+
+def _hook(world: World, program: str) -> None:
+    hooks = world.root / "hooks"
+    hooks.mkdir()
+    (hooks / "reference-transaction").symlink_to(program)
+    world.git("config", "core.hooksPath", hooks)
+
+
+def _merge_driver(world: World, program: str) -> None:
+    world.git("config", "merge.evil.driver", program)
+    Path(world.checkout, ".git/info/attributes").write_text("* merge=evil\n")
+
+
+@pytest.mark.parametrize("configure", [_filter, _monitor, _hook, _merge_driver])
+def test_no_program_of_the_configuration_runs(
+    configure: Callable[[World, str], None], world: World
+) -> None:
+    text = world.checkout / "text"
+    text.write_text("1\n2\n3\n4\n5\n6\n7\n8\n")
+    world.git("add", ".")
+    world.git("commit", "-q", "-m", "Text")
+    lane = world.lane(world.root / "lane")
+    (lane / "text").write_text(text.read_text().replace("1", "one"))
+    world.git("commit", "-q", "-a", "-m", "One", at=lane)
+    # Main moves under the lane's file, so that only a merge shows that it landed.
+    text.write_text(text.read_text().replace("8", "eight"))
+    world.git("commit", "-q", "-a", "-m", "Eight")
+    world.git("merge", "-q", "--squash", "lane")
+    world.git("commit", "-q", "-m", "Land")
+    world.git("push", "-q", "origin", "main")
+    world.git("checkout", "-q", "--detach", at=lane)
+    world.git("branch", "-q", "-D", "lane")
+    ran, program = world.root / "ran", world.root / "program"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\ncat\n")
+    program.chmod(0o755)
+    configure(world, str(program))
+    (lane / "text").touch()  # git has to read it again
+
+    verdict = world.reap()["lane"]
+
+    assert not ran.exists()
+    # A merge whose driver is switched off conflicts, and proves nothing.
+    assert verdict.reason == ("not_landed" if configure is _merge_driver else "replay")
+
+
+def test_a_user_reaps_only_what_is_his(
+    open_path: Path, as_nobody: Callable[[Callable[[], Any]], Any]
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs a repository of somebody else")
+    subprocess.run(["git", "init", "-q", open_path / "checkout"], check=True)
+    subprocess.run(["chmod", "-R", "a+rX", open_path / "checkout"], check=True)
+    task = reap.Task(str(open_path / "checkout"))
+
+    def story() -> str:
+        os.environ["HOME"] = "/nonexistent"
+        try:
+            reap.plan(task, POLICY, reap.Tools(effects.run, effects.now))
+        except GitError as error:
+            return str(error)
+        return "it was reaped"
+
+    assert "dubious ownership" in as_nobody(story)
+
+
+@pytest.mark.parametrize("on_a_branch", [False, True])
+def test_a_commit_that_landed_under_another_id_is_kept_though_no_branch_holds_it(
+    on_a_branch: bool, world: World
+) -> None:
+    lane = world.lane(world.root / "lane")
+    (lane / "work").write_text("x")
+    world.git("add", ".", at=lane)
+    world.git("commit", "-q", "-m", "Work", at=lane)
+    head = world.git("rev-parse", "HEAD", at=lane)
+    world.git("commit", "-q", "--allow-empty", "-m", "Of main")
+    world.git("cherry-pick", head)
+    world.git("push", "-q", "origin", "main")
+    if not on_a_branch:
+        world.git("checkout", "-q", "--detach", at=lane)
+        world.git("branch", "-q", "-D", "lane")
+
+    assert world.reap()["lane"].reaped
+
+    kept = "refs/heads/lane" if on_a_branch else f"refs/reaped/{head}"
+    refs = world.git("for-each-ref", "--format=%(refname)", "--points-at", head)
+    assert refs.split() == [kept]
 
 
 def test_the_table_of_mounts_is_read_as_the_kernel_writes_it(tmp_path: Path) -> None:

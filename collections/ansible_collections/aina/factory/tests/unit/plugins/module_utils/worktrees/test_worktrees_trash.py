@@ -327,6 +327,19 @@ def test_a_failed_deletion_is_told_and_tried_again(repository: Repository) -> No
     assert trash.entries(repository.common_dir) == []
 
 
+def test_it_is_unlinked_at_idle_priority(repository: Repository) -> None:
+    repository.move(repository.lane("a"))
+    called: list[list[str]] = []
+
+    def run(argv: Any, **_: Any) -> Completed:
+        called.append(argv)
+        return effects.run(argv)
+
+    assert trash.empty(repository.common_dir, NOW, run) == []
+
+    assert {tuple(argv[:6]) for argv in called} == {("nice", "-n", "19", "ionice", "-c", "3")}
+
+
 def test_what_links_lead_to_stays(repository: Repository) -> None:
     lane = repository.lane("a")
     outside = repository.root / "outside"
