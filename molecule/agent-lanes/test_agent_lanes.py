@@ -425,11 +425,12 @@ def test_nothing_that_an_agent_tries_reaches_beyond_its_lane(
 
 
 def test_the_key_is_added_outside_and_stands_nowhere_else(host: Any) -> None:
-    lane(host, issue(host, "run: true"))
+    host.check_output("truncate --no-create --size=0 /srv/model/asked.jsonl")
+    done = lane(host, issue(host, "run: true"))
     lines = host.check_output("cat /srv/model/asked.jsonl").splitlines()
     asked = [line for line in map(json.loads, lines) if line["path"] == "/v1/responses"]
     assert {line["headers"]["Authorization"] for line in asked} == {f"Bearer {SECRET}"}
-    places = f"{LANES} /etc/systemd /etc/aina-factory/conf.d /run/factory-lanes /var/lib/docker/containers"
+    places = f"{LANES}/{done['lane']} /etc/systemd /etc/aina-factory/conf.d /run/factory-lanes /var/lib/docker/containers"
     assert host.run(f"grep -rl {SECRET} {places}").stdout == ""
     assert SECRET not in host.run("journalctl --no-pager").stdout
     assert SECRET not in host.run("ps -eo args; systemctl show factory-lane-gateway").stdout
@@ -476,7 +477,7 @@ def test_progress_is_visible_while_it_runs_and_after(host: Any) -> None:
 def test_a_lane_at_work_is_within_its_bounds_and_hands_over_when_it_is_stopped(host: Any) -> None:
     name = start(host, issue(host, COMMIT.format("stopped"), "run: sleep 500"))
     # What is committed reaches the host while the agent goes on.
-    until(lambda: host.run(f"test -e {LANES}/{name}/lane.bundle").rc == 0, "a checkpoint")
+    until(lambda: host.run(f"test -e {LANES}/{name}/lane.bundle").rc == 0, "a checkpoint", 60)
     document = json.loads(host.check_output(f"docker inspect factory-lane-{name}"))[0]
     pid = document["State"]["Pid"]
     cgroup = host.check_output(f"cat /proc/{pid}/cgroup")
@@ -617,6 +618,7 @@ def test_a_model_that_cannot_be_reached_fails_the_turn(host: Any) -> None:
 
 
 def test_without_a_gateway_no_lane_starts(host: Any) -> None:
+    known = host.check_output(f"ls {LANES}")
     host.check_output("systemctl stop factory-lane-gateway")
     refused = host.run(f"factory lane run demo {issue(host)} --json")
     host.check_output("systemctl start factory-lane-gateway")
@@ -624,7 +626,7 @@ def test_without_a_gateway_no_lane_starts(host: Any) -> None:
     document = json.loads(refused.stdout)
     assert (refused.rc, document["reason"]) == (1, "gateway")
     assert "systemctl status factory-lane-gateway" in document["error"]
-    assert host.check_output(f"ls {RUN}") == ""
+    assert (host.check_output(f"ls {RUN}"), host.check_output(f"ls {LANES}")) == ("", known)
 
 
 @pytest.mark.deep

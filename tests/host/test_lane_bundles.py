@@ -239,6 +239,8 @@ class Proposals(forge.Forge):
 
 
 OWN_BRANCH = {"branch": "lane/7-00000000", "base_branch": "main", "url": "u"}
+# That of a person, or of another program: it is theirs to take something in.
+ANOTHERS_BRANCH = {**OWN_BRANCH, "branch": "feature"}
 
 
 @pytest.mark.parametrize(
@@ -252,7 +254,7 @@ OWN_BRANCH = {"branch": "lane/7-00000000", "base_branch": "main", "url": "u"}
         ("policy", "b.txt", (True, [], True)),
     ],
 )
-@pytest.mark.parametrize("conflict", [None, OWN_BRANCH])
+@pytest.mark.parametrize("conflict", [None, OWN_BRANCH, ANOTHERS_BRANCH])
 def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfinished(
     outcome: str,
     path: str,
@@ -262,7 +264,8 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start = place.results.update("main")
-    place.git("branch", "lane/7-00000000", "main", at="hub")
+    for name in ("lane/7-00000000", "feature"):
+        place.git("branch", name, "main", at="hub")
     place.commit(path, "two\n")
     work = place.results.take(place.bundle(), start, LANE)
     project = {"name": "demo", "repository": "factory/demo"}
@@ -277,7 +280,8 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     delivery.deliver(known, known.projects[0], proposals, "", result)
 
     draft, labels, is_named = expected
-    if conflict and not draft:
+    assert place.git("rev-parse", "feature", at="hub") == start.base
+    if conflict == OWN_BRANCH and not draft:
         assert place.git("rev-parse", "lane/7-00000000", at="hub") == work.head
         assert proposals.opened == []
         return
@@ -285,6 +289,7 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     assert (opened["draft"], opened["labels"]) == (draft, labels)
     assert (f"ended as `{outcome}`" in opened["body"]) == is_named
     assert opened["title"] == ("Resolve the conflict of #7" if conflict else "Say more")
+    assert opened["base"] == (conflict["branch"] if conflict else "main")
     assert place.git("rev-parse", "lane/7-0a1b2c3d", at="hub") == work.head
     assert place.git("rev-parse", "lane/7-00000000", at="hub") == start.base
 

@@ -245,6 +245,8 @@ def test_a_candidate_proves_itself_without_network_and_without_rights(host: Host
         assert {"--network=none", "--read-only", "--cap-drop=ALL"} < set(words)
     assert [word for word in audit if word.startswith("--cap-add")] == ["--cap-add=DAC_OVERRIDE"]
     assert not [word for word in smoke if word.startswith(("--cap-add", "--user"))]
+    # What it must find there are the versions that are pinned.
+    assert {"--env=EXPECTED_NODE=22.23.3", "--env=EXPECTED_CODEX=0.169.0"} < set(smoke)
 
 
 def test_a_login_that_a_layer_keeps_refuses_all_that_was_built(host: Host) -> None:
