@@ -38,13 +38,23 @@ class Docker:
     layers: dict[str, bytes] = field(default_factory=dict)
     built: list[str] = field(default_factory=list)
     trials: list[Sequence[str]] = field(default_factory=list)
+    builds: list[tuple[Sequence[str], float]] = field(default_factory=list)
     is_down: bool = False
     count: int = 0
 
-    def __call__(self, argv: Sequence[str], *, stdin: bytes = b"", **_: Any) -> Completed:
+    def __call__(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout_seconds: float = 0.0,
+        **_: Any,
+    ) -> Completed:
         words = [*map(str, argv)]
         if self.is_down:
             return Completed(1, b"", b"Cannot connect to the Docker daemon")
+        if words[1] == "build":
+            self.builds.append((words, timeout_seconds))
         verb = "_".join(words[1:3]) if words[1] == "image" else words[1]
         try:
             return Completed(0, getattr(self, f"_{verb}")(words, stdin).encode(), b"")
@@ -247,6 +257,20 @@ def test_a_candidate_proves_itself_without_network_and_without_rights(host: Host
     assert not [word for word in smoke if word.startswith(("--cap-add", "--user"))]
     # What it must find there are the versions that are pinned.
     assert {"--env=EXPECTED_NODE=22.23.3", "--env=EXPECTED_CODEX=0.169.0"} < set(smoke)
+
+
+def test_a_build_sees_the_sites_secrets_as_mounts_and_is_bounded(host: Host) -> None:
+    host.docker.builds.clear()
+    host.values |= {"build_network": "host", "build_timeout_minutes": 7}
+    host.write("lane/extra", "more")
+
+    host.build()
+
+    for words, seconds in host.docker.builds:
+        assert f"id=npmrc,src={host.root}/npmrc" in words
+        assert "--network=host" in words
+        assert SECRET not in " ".join(words)
+        assert seconds == 420
 
 
 def test_a_login_that_a_layer_keeps_refuses_all_that_was_built(host: Host) -> None:
