@@ -28,8 +28,9 @@ def known(directory: Path, **values: Any) -> settings.Settings:
     project = {"name": "demo", "repository": "factory/demo", **values.pop("project", {})}
     places = {f"{name}_dir": str(directory / name) for name in ("state", "run", "mirror")}
     users = {"git_user": "", "gateway_user": pwd.getpwuid(os.getuid()).pw_name}
-    section = {"github": {"login": {"method": "gh"}}, "projects": [project], **places, **users}
-    section |= {"min_free_disk_mib": 0, "min_free_memory_mib": 0, **values}
+    rooms = dict.fromkeys(("min_free_disk_mib", "min_free_memory_mib"), 0)
+    section: dict[str, Any] = {"github": {"login": {"method": "gh"}}, "projects": [project]}
+    section |= {**places, **users, **rooms, **values}
     return settings.from_section(Section(section, "lanes"))
 
 

@@ -38,16 +38,16 @@ class Docker:
     layers: dict[str, bytes] = field(default_factory=dict)
     built: list[str] = field(default_factory=list)
     trials: list[Sequence[str]] = field(default_factory=list)
-    builds: list[tuple[Sequence[str], float]] = field(default_factory=list)
+    builds: list[tuple[Sequence[str], float | None]] = field(default_factory=list)
     is_down: bool = False
     count: int = 0
 
     def __call__(
         self,
-        argv: Sequence[str],
+        argv: Sequence[Any],
         *,
         stdin: bytes = b"",
-        timeout_seconds: float = 0.0,
+        timeout_seconds: float | None = None,
         **_: Any,
     ) -> Completed:
         words = [*map(str, argv)]
