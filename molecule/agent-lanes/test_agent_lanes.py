@@ -477,15 +477,15 @@ def test_progress_is_visible_while_it_runs_and_after(host: Any) -> None:
 
 def test_a_lane_at_work_is_within_its_bounds_and_hands_over_when_it_is_stopped(host: Any) -> None:
     name = start(host, issue(host, COMMIT.format("stopped"), "run: sleep 500"))
-    # What is committed reaches the host while the agent goes on.
-    until(lambda: host.run(f"test -e {LANES}/{name}/lane.bundle").rc == 0, "a checkpoint", 60)
-    document = json.loads(host.check_output(f"docker inspect factory-lane-{name}"))[0]
-    pid = document["State"]["Pid"]
-    cgroup = host.check_output(f"cat /proc/{pid}/cgroup")
-    bounds = "MemoryMax,TasksMax,CPUQuotaPerSecUSec"
-    together = host.check_output(f"systemctl show --property={bounds} factory-lanes.slice")
-
-    done = stop(host, name)
+    try:
+        # What is committed reaches the host while the agent goes on.
+        until(lambda: host.run(f"test -e {LANES}/{name}/lane.bundle").rc == 0, "a checkpoint", 60)
+        document = json.loads(host.check_output(f"docker inspect factory-lane-{name}"))[0]
+        cgroup = host.check_output(f"cat /proc/{document['State']['Pid']}/cgroup")
+        bounds = "MemoryMax,TasksMax,CPUQuotaPerSecUSec"
+        together = host.check_output(f"systemctl show --property={bounds} factory-lanes.slice")
+    finally:
+        done = stop(host, name)
 
     config = document["HostConfig"]
     assert "factory-lanes.slice" in cgroup
@@ -534,7 +534,8 @@ def test_a_killed_supervisor_loses_no_commit_and_frees_its_issue(host: Any) -> N
 
     done = result(host, name)
     assert (done["outcome"], done["commits_count"]) == ("interrupted", 1)
-    until(lambda: host.run("docker ps --all --quiet --filter label=lane").stdout == "")
+    own = f"docker ps --all --quiet --filter label=lane={name}"
+    until(lambda: host.run(own).stdout == "", "the end of its container", 60)
     until(lambda: host.run(f"ls {RUN}").stdout == "")
     # The issue is free: what was cut off goes on.
     resumed = host.run(f"timeout 20 factory lane resume {name} --json --queue-seconds 1")

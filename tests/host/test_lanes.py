@@ -99,10 +99,11 @@ def test_a_directory_belongs_to_the_nearest_project(tmp_path: Path) -> None:
         {"name": "outer", "path": f"{tmp_path}/outer", "worktree_roots": [f"{tmp_path}/lanes"]},
         {"name": "inner", "path": f"{tmp_path}/outer/inner"},
     ]
-    assert codex_lane.project_at(f"{tmp_path}/outer/inner", projects) == "inner"
-    assert codex_lane.project_at(f"{tmp_path}/outer", projects) == "outer"
-    assert codex_lane.project_at(f"{tmp_path}/lanes", projects) == "outer"
-    assert codex_lane.project_at(str(tmp_path), projects) == ""
+    for known in (projects, projects[::-1]):
+        assert codex_lane.project_at(f"{tmp_path}/outer/inner", known) == "inner"
+        assert codex_lane.project_at(f"{tmp_path}/outer", known) == "outer"
+        assert codex_lane.project_at(f"{tmp_path}/lanes", known) == "outer"
+        assert codex_lane.project_at(str(tmp_path), known) == ""
 
 
 @pytest.mark.parametrize(("named", "expected"), [("demo", 0), ("", 2)])
