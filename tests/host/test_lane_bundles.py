@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from ansible_collections.aina.factory.plugins.module_utils.configuration import 
 from ansible_collections.aina.factory.plugins.module_utils.lanes import collect, forge, settings
 from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import Start
 from factory import effects
-from factory.lanes import delivery
+from factory.lanes import delivery, engine, reaping, supervisor
 
 LANE = "demo-7-0a1b2c3d"
 IDENTITY = {
@@ -55,17 +57,27 @@ class Place:
         self.git("bundle", "create", "--quiet", str(path), "refs/heads/lane")
         return path
 
+    def copy(self, root: Path) -> Place:
+        """Return the same at another place; copying costs less than making."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Place(root)
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    found = Place(tmp_path)
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    found = Place(tmp_path_factory.mktemp("fresh"))
     for name in ("hub", "lane"):
-        (tmp_path / name).mkdir()
+        (found.root / name).mkdir()
     found.git("init", "--quiet", "--initial-branch=main", at="hub")
     found.commit("a.txt", "one\n", at="hub")
-    found.git("clone", "--quiet", str(tmp_path / "hub"), ".")
+    found.git("clone", "--quiet", str(found.root / "hub"), ".")
     found.git("checkout", "--quiet", "-b", "lane")
     return found
+
+
+@pytest.fixture
+def place(tmp_path: Path, fresh: Place) -> Place:
+    return fresh.copy(tmp_path / "place")
 
 
 def test_an_honest_bundle_says_what_it_holds(place: Place) -> None:
@@ -182,8 +194,10 @@ GUARDED: dict[str, tuple[str, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", GUARDED)
-def test_git_says_what_a_person_looks_at(name: str, place: Place) -> None:
+@pytest.fixture(scope="module")
+def steered(tmp_path_factory: pytest.TempPathFactory, fresh: Place) -> tuple[Place, Start]:
+    """Return a repository in which several files steer agents."""
+    place = fresh.copy(tmp_path_factory.mktemp("steered") / "place")
     place.commit("AGENTS.md", "be good\n", at="hub")
     place.commit("docs/agents/first.md", "be better\n", at="hub")
     (place.root / "hub/tools").mkdir()
@@ -192,6 +206,14 @@ def test_git_says_what_a_person_looks_at(name: str, place: Place) -> None:
     start = place.results.update("main")
     place.git("fetch", "--quiet", str(place.root / "hub"), "main")
     place.git("reset", "--quiet", "--hard", "FETCH_HEAD")
+    return place, start
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_git_says_what_a_person_looks_at(
+    name: str, tmp_path: Path, steered: tuple[Place, Start]
+) -> None:
+    place, start = steered[0].copy(tmp_path / "place"), steered[1]
     script, expected = GUARDED[name]
     subprocess.run(["bash", "-ec", script], cwd=place.root / "lane", env=IDENTITY, check=True)
     place.git("add", "--all", ".")
@@ -217,6 +239,8 @@ class Proposals(forge.Forge):
 
 
 OWN_BRANCH = {"branch": "lane/7-00000000", "base_branch": "main", "url": "u"}
+# That of a person, or of another program: it is theirs to take something in.
+ANOTHERS_BRANCH = {**OWN_BRANCH, "branch": "feature"}
 
 
 @pytest.mark.parametrize(
@@ -230,7 +254,7 @@ OWN_BRANCH = {"branch": "lane/7-00000000", "base_branch": "main", "url": "u"}
         ("policy", "b.txt", (True, [], True)),
     ],
 )
-@pytest.mark.parametrize("conflict", [None, OWN_BRANCH])
+@pytest.mark.parametrize("conflict", [None, OWN_BRANCH, ANOTHERS_BRANCH])
 def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfinished(
     outcome: str,
     path: str,
@@ -240,7 +264,8 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start = place.results.update("main")
-    place.git("branch", "lane/7-00000000", "main", at="hub")
+    for name in ("lane/7-00000000", "feature"):
+        place.git("branch", name, "main", at="hub")
     place.commit(path, "two\n")
     work = place.results.take(place.bundle(), start, LANE)
     project = {"name": "demo", "repository": "factory/demo"}
@@ -255,7 +280,8 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     delivery.deliver(known, known.projects[0], proposals, "", result)
 
     draft, labels, is_named = expected
-    if conflict and not draft:
+    assert place.git("rev-parse", "feature", at="hub") == start.base
+    if conflict == OWN_BRANCH and not draft:
         assert place.git("rev-parse", "lane/7-00000000", at="hub") == work.head
         assert proposals.opened == []
         return
@@ -263,8 +289,44 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     assert (opened["draft"], opened["labels"]) == (draft, labels)
     assert (f"ended as `{outcome}`" in opened["body"]) == is_named
     assert opened["title"] == ("Resolve the conflict of #7" if conflict else "Say more")
+    assert opened["base"] == (conflict["branch"] if conflict else "main")
     assert place.git("rev-parse", "lane/7-0a1b2c3d", at="hub") == work.head
     assert place.git("rev-parse", "lane/7-00000000", at="hub") == start.base
+
+
+def test_what_was_committed_before_a_reboot_is_kept_for_a_lane_that_goes_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = place.results.update("main")
+    head = place.commit("b.txt", "two\n")
+    project = {"name": "demo", "repository": "factory/demo"}
+    places = {f"{name}_dir": str(place.root / name) for name in ("state", "run", "mirror")}
+    section = {"github": {"login": {"method": "gh"}}, "projects": [project], **places}
+    known = settings.from_section(Section(section, "lanes"))
+    directory = place.root / "state" / LANE
+    directory.mkdir(parents=True)
+    place.bundle().rename(directory / supervisor.BUNDLE)
+    state = {"project": "demo", "issue": 7, "base": start.base, "supervisor": "1:1"}
+    (directory / supervisor.STATE).write_text(json.dumps(state))
+    (place.root / "run" / LANE).mkdir(parents=True)
+    monkeypatch.setattr(delivery, "repository", lambda *_, **__: place.results)
+    monkeypatch.setattr(engine, "lanes", list)
+
+    reaping.reap(known, place.root, dry_run=False)
+
+    result = json.loads((directory / supervisor.RESULT).read_text())
+    assert (result["outcome"], result["commits_count"]) == ("interrupted", 1)
+    assert (result["head"], result["base"]) == (head, start.base)
+    assert f"factory lane resume {LANE} goes on from here" in result["detail"]
+    assert list((place.root / "run").iterdir()) == []
+
+
+def test_a_small_mirror_still_has_what_lanes_stand_on(conflicting: Conflicting) -> None:
+    results = conflicting.place.results
+    results.repack(1)
+    assert list((results.directory / "objects/pack").glob("*.pack"))
+    assert results.has(conflicting.start.base)
+    assert results.has(conflicting.start.onto)
 
 
 def test_a_directory_that_came_as_a_name_alone_is_refused(place: Place) -> None:
@@ -337,8 +399,9 @@ class Conflicting:
         self.place.commit("a.txt", text)
 
 
-@pytest.fixture
-def conflicting(place: Place) -> Conflicting:
+@pytest.fixture(scope="module")
+def conflict(tmp_path_factory: pytest.TempPathFactory, fresh: Place) -> Conflicting:
+    place = fresh.copy(tmp_path_factory.mktemp("conflict") / "place")
     place.git("checkout", "--quiet", "-b", "feature", at="hub")
     place.commit("a.txt", "theirs\n", at="hub")
     place.git("update-ref", "refs/pull/5/head", "HEAD", at="hub")
@@ -349,6 +412,11 @@ def conflicting(place: Place) -> Conflicting:
     place.git("fetch", "--quiet", str(place.root / "results.git"), "refs/heads/*:refs/host/*")
     place.git("fetch", "--quiet", str(place.root / "results.git"), "refs/pull/5:refs/host/pull")
     return Conflicting(place, start)
+
+
+@pytest.fixture
+def conflicting(tmp_path: Path, conflict: Conflicting) -> Conflicting:
+    return Conflicting(conflict.place.copy(tmp_path / "place"), conflict.start)
 
 
 def test_a_pull_requests_conflict_is_found_by_path(conflicting: Conflicting) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -35,11 +37,18 @@ class Model(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(200)
+        self.server.heard.append(dict(self.headers))
+        self.send_response(asked.get("status", 200))
         self.end_headers()
+        if "status" in asked:
+            self.wfile.write(b"played")
+            return
         self.wfile.write(b'data: {"type": "response.created"}\n\n')
         self.wfile.flush()
         self.server.go_on.wait(10)
+        if asked.get("end") == "nonsense":
+            self.wfile.write(b"nonsense\n\n")
+            return
         usage = {"input_tokens": 60_000, "output_tokens": 40_000}
         event = {"type": asked.get("end", "response.completed"), "response": {"usage": usage}}
         self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
@@ -48,13 +57,14 @@ class Model(http.server.BaseHTTPRequestHandler):
 class Served(http.server.ThreadingHTTPServer):
     daemon_threads = True
     go_on: threading.Event
+    heard: list[dict[str, str]]
 
 
 class Lane:
     """A lane's end of its socket."""
 
     def __init__(self, root: Path, hub: gateway.Gateway, served: Served) -> None:
-        self.hub, self.served = hub, served
+        self.root, self.hub, self.served = root, hub, served
         self._place = root / NAME
         self._socket = str(self._place / SOCKET_DIR / SOCKET)
 
@@ -67,7 +77,9 @@ class Lane:
     def begin(self, **body: Any) -> socket.socket:
         content = json.dumps({"model": "gpt-5.5", "stream": True, **body}).encode()
         link = self.connect()
-        head = f"POST /v1/responses HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+        head = f"POST /v1/responses HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n"
+        # An agent has no key that is worth anything, and may think otherwise.
+        head += "Authorization: Bearer of-the-agent\r\n\r\n"
         link.sendall(head.encode() + content)
         return link
 
@@ -75,7 +87,7 @@ class Lane:
         """Return the whole answer."""
         with self.begin(**body) as link:
             answer = b""
-            while not answer.endswith((b"0\r\n\r\n", b"}}")):
+            while not answer.endswith((b"\r\n0\r\n\r\n", b"}}")):
                 more = link.recv(65536)
                 if not more:
                     break
@@ -86,21 +98,37 @@ class Lane:
         found: dict[str, Any] = json.loads(self.hub.status(NAME))
         return found
 
+    def log(self) -> list[dict[str, Any]]:
+        """Return the lines of its log once as many are there as requests were passed on."""
+        path = self.root / "gateway.jsonl"
+
+        def lines() -> list[dict[str, Any]]:
+            found = [json.loads(line) for line in path.read_text().splitlines()]
+            return found if len(found) >= self.status()["requests_count"] else []
+
+        return list(until(lines, "the log", pause_seconds=0.02))
+
     def settled(self) -> int:
         """Return the tokens once nothing is under way."""
         for _attempt in range(200):
             if not self.status()["in_flight"]:
                 return int(self.status()["tokens"])
-            time.sleep(0.05)
+            time.sleep(0.01)
         raise AssertionError(self.status())
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    return tls.make(tmp_path_factory.mktemp("certificate"), ["127.0.0.1"])
+
+
 @pytest.fixture
-def lane(tmp_path: Path) -> Iterator[Lane]:
-    ca_file, context = tls.make(tmp_path, ["127.0.0.1"])
+def lane(tmp_path: Path, certificate: tuple[Path, ssl.SSLContext]) -> Iterator[Lane]:
+    ca_file, context = certificate
     served = Served(("127.0.0.1", 0), Model)
     served.go_on = threading.Event()
     served.go_on.set()
+    served.heard = []
     served.socket = context.wrap_socket(served.socket, server_side=True)
     threading.Thread(target=served.serve_forever, args=(0.05,), daemon=True).start()
     place, log = tmp_path / NAME, tmp_path / "gateway.jsonl"
@@ -109,14 +137,103 @@ def lane(tmp_path: Path) -> Iterator[Lane]:
     (tmp_path / "codex").write_text("a-key\n")
     upstream = {"route": {"upstream": f"https://127.0.0.1:{served.server_address[1]}"}}
     route = engines.from_value({"codex": upstream}, "engines")["codex"].route
-    permit = Permit(NAME, route, ("gpt-5.5",), 200_000, 1000, 1000, (), str(log))
+    registry = f"127.0.0.1:{served.server_address[1]}"
+    permit = Permit(NAME, route, ("gpt-5.5",), 200_000, 1000, 1000, (registry,), str(log))
     (place / PERMIT).write_text(json.dumps(permit.document()))
     hub = gateway.Gateway(tmp_path, tmp_path, str(ca_file))
     assert hub.open(NAME) == "ok"
-    yield Lane(tmp_path, hub, served)
-    hub.close(NAME)
+    found = Lane(tmp_path, hub, served)
+    yield found
+    found.hub.close(NAME)
     served.shutdown()
     served.server_close()
+
+
+def test_the_key_is_added_on_this_side_and_stands_in_no_answer_and_no_log(lane: Lane) -> None:
+    answer = lane.ask()
+
+    (heard,) = lane.served.heard
+    assert [value for name, value in heard.items() if name == "Authorization"] == ["Bearer a-key"]
+    assert "a-key" not in answer
+    assert "a-key" not in json.dumps(lane.log())
+
+
+def test_a_changed_key_is_in_force_with_the_next_request(lane: Lane) -> None:
+    (lane.root / "codex").write_text("another\n")
+    lane.ask()
+    assert lane.served.heard[0]["Authorization"] == "Bearer another"
+
+
+def test_every_request_is_written_down_with_its_verdict_and_its_cost(lane: Lane) -> None:
+    lane.ask()
+    (done,) = lane.log()
+    # What is refused is written down before it is answered.
+    lane.ask(model="gpt-9")
+    _, refused = lane.log()
+
+    told = (done["verdict"], done["charged_tokens"], done["model"])
+    assert told == ("complete", 100_000, "gpt-5.5")
+    told = (refused["verdict"], refused["status"], refused["tokens_total"])
+    assert told == ("model", 400, 100_000)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 429, 503])
+def test_a_refusal_of_the_model_reaches_the_agent_and_costs_nothing(
+    lane: Lane, status: int
+) -> None:
+    assert lane.ask(status=status).startswith(f"HTTP/1.1 {status}")
+    (line,) = lane.log()
+    assert (line["verdict"], line["status"], line["charged_tokens"]) == ("upstream", status, 0)
+
+
+def test_an_answer_that_breaks_off_is_charged_by_its_size(lane: Lane) -> None:
+    lane.ask(end="nonsense", input="x" * 40_000)
+    (line,) = lane.log()
+    assert (line["verdict"], line["usage"]) == ("cut", None)
+    assert line["charged_tokens"] > 10_000
+
+
+def test_a_model_that_cannot_be_reached_is_an_answer_of_its_own(lane: Lane) -> None:
+    lane.served.shutdown()
+    lane.served.server_close()
+    assert lane.ask().startswith("HTTP/1.1 502")
+    (line,) = lane.log()
+    assert (line["verdict"], line["charged_tokens"]) == ("unreachable", 0)
+
+
+def test_a_tunnel_leads_to_an_allowed_place_and_nowhere_else(lane: Lane) -> None:
+    (host, port) = lane.served.server_address[:2]
+    for target, answer in ((f"{host!s}:{port}", b"200"), ("127.0.0.1:1", b"403")):
+        with lane.connect() as link:
+            link.sendall(f"CONNECT {target} HTTP/1.1\r\n\r\n".encode())
+            assert answer in link.recv(100)
+    # Nobody has waited for the end of the answer.
+    verdicts = until(lambda: lane.log() if len(lane.log()) == 2 else [], "the log", 20, 0.02)
+    assert {line["verdict"] for line in verdicts} == {"allowed", "denied"}
+
+
+def test_a_restarted_gateway_finds_its_lanes_and_what_they_have_used(
+    lane: Lane, certificate: tuple[Path, ssl.SSLContext]
+) -> None:
+    lane.ask()
+    assert lane.log()
+    lane.hub.close(NAME)
+
+    lane.hub = gateway.Gateway(lane.root, lane.root, str(certificate[0]))
+    lane.hub.recover()
+
+    assert (lane.status()["tokens"], lane.status()["requests_count"]) == (100_000, 1)
+    assert lane.ask().startswith("HTTP/1.1 200")
+    assert lane.settled() == 200_000
+    assert "token budget exhausted" in lane.ask()
+
+
+@pytest.mark.parametrize("content", [None, "", "\n", "a\tb\n"])
+def test_without_a_usable_key_no_lane_is_opened(lane: Lane, content: str | None) -> None:
+    (lane.root / "codex").unlink()
+    if content is not None:
+        (lane.root / "codex").write_text(content)
+    assert "credential codex" in lane.hub.open(NAME)
 
 
 def test_requests_at_once_wait_for_each_other_and_keep_within_the_budget(lane: Lane) -> None:
@@ -176,25 +293,23 @@ def test_a_lane_takes_a_bounded_part_of_the_gateway(lane: Lane) -> None:
     for held in (half, 2 * half):
         links.append(lane.connect())
         links[-1].sendall(head + b"x")  # and never the rest
-        until(partial(lambda wanted: served.held_bytes == wanted, held), "what is held")
+        until(
+            partial(lambda wanted: served.held_bytes == wanted, held),
+            "what is held",
+            pause_seconds=0.02,
+        )
     links.append(lane.connect())
     links[-1].sendall(head)
     assert b"429" in links[2].recv(100)
 
     more = [lane.connect() for _number in range(gateway.CONNECTIONS_MAX_COUNT)]
-    for link in more:
-        link.settimeout(0.01)
-    until(lambda: sum(map(is_closed, more)) == 3, "the end of those that are too many")
+    # Nothing was asked on them, so that only an end can be read.
+    until(
+        lambda: len(select.select(more, [], [], 0)[0]) == 3,
+        "the end of those that are too many",
+        pause_seconds=0.02,
+    )
     for link in [*links, *more]:
         link.close()
-    until(lambda: served.connections_count == 0, "the end of all connections")
+    until(lambda: served.connections_count == 0, "the end of all connections", pause_seconds=0.02)
     assert lane.ask().startswith("HTTP/1.1 200")
-
-
-def is_closed(link: socket.socket) -> bool:
-    try:
-        return link.recv(1) == b""
-    except TimeoutError:
-        return False
-    except ConnectionResetError:
-        return True

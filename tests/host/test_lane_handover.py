@@ -49,7 +49,7 @@ class Lane:
         argv = ["bash", "-euo", "pipefail", "-c", script]
         done = subprocess.run(
             argv,
-            cwd=self.repository,
+            cwd=self.repository if self.repository.exists() else self.root,
             env={**environment, **more},
             capture_output=True,
             check=False,
@@ -64,7 +64,21 @@ class Lane:
     def moved(self, name: str) -> str:
         """Return a program of the image with its places below this directory."""
         text = (IMAGE / name).read_text()
-        return re.sub(r"(?<=[ =])/(work|tmp|mirror\.git)\b", rf"{self.root}/\1", text)
+        places = r"work|tmp|mirror\.git|seed|store|etc/aina-lane"
+        return re.sub(rf"(?<=[ =\"])/({places})\b", rf"{self.root}/\1", text)
+
+    def begin(self, **more: str) -> str:
+        """Begin the lane as its own program does; return what the agent would be told of it."""
+        shutil.rmtree(self.repository)
+        for name in ("socat", "pnpm"):
+            program = self.root / "bin" / name
+            program.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.root}/called\n')
+            program.chmod(0o755)
+        text = self.moved("lane")
+        head = text[text.index("cp -R") : text.index("# What was committed so far")]
+        given = f"say() {{ echo $1; }}\nexec 5<<<'{self.base}'\nset +e\n"
+        environment = {"LANE_HOME": "codex", "LANE_INSTRUCTIONS": ".codex/AGENTS.md"}
+        return self.run(given + head + "\nwait; exit 0", **environment, **more).decode()
 
     def end(self) -> tuple[str, str, collect.Work | None]:
         """End the lane as its own program does; return what the host makes of it."""
@@ -113,6 +127,77 @@ def lane(tmp_path: Path, fresh: Lane) -> Lane:
     program.write_text(found.moved("lane-export"))
     program.chmod(0o755)
     return found
+
+
+@pytest.fixture
+def outset(lane: Lane) -> Lane:
+    """Return a lane whose image has its templates, and that has not begun."""
+    templates = lane.root / "etc/aina-lane"
+    shutil.copytree(IMAGE / "homes", templates / "homes")
+    shutil.copy(IMAGE / "AGENTS.md", templates)
+    return lane
+
+
+def test_a_lane_begins_with_a_clone_of_its_own_and_a_home_that_is_fresh(outset: Lane) -> None:
+    assert outset.begin() == ""
+
+    alternates = outset.repository / ".git/objects/info/alternates"
+    assert alternates.read_text().strip() == str(outset.root / "mirror.git/objects")
+    heads = outset.run(
+        "git rev-parse HEAD refs/host/base && git branch --show-current && git remote"
+    )
+    assert heads.decode().split() == [outset.base, outset.base, "lane"]
+    assert (outset.repository / "a.txt").read_text() == "one\n"
+    home = outset.root / "home/.codex"
+    assert (home / "config.toml").read_text() == (
+        IMAGE / "homes/codex/.codex/config.toml"
+    ).read_text()
+    assert (home / "AGENTS.md").read_text() == (IMAGE / "AGENTS.md").read_text()
+
+
+def test_agents_are_told_what_their_project_says_beside_what_all_are_told(outset: Lane) -> None:
+    (outset.root / "etc/aina-lane/AGENTS.project.md").write_text("Sell.\n")
+    outset.begin()
+    told = (outset.root / "home/.codex/AGENTS.md").read_text()
+    assert told == f"{(IMAGE / 'AGENTS.md').read_text()}Sell.\n"
+
+
+def test_a_lane_goes_on_from_the_commits_and_the_memory_of_an_earlier_one(outset: Lane) -> None:
+    outset.run(f"echo two >>a.txt; git stash -q\n{COMMIT.format('b')}")
+    outset.run("mkdir -p ~/old && echo remembered >~/old/session")
+    _, _, work = outset.end()
+    assert work is not None
+    seed = outset.root / "seed"
+    seed.mkdir()
+    (outset.root / "lane.bundle").rename(seed / "lane.bundle")
+    outset.run(f"tar -czf {seed}/sessions.tar.gz -C ~/old .")
+
+    assert outset.begin(LANE_SESSIONS=".codex/sessions") == ""
+
+    found = outset.run("git rev-parse HEAD && git for-each-ref --format='%(refname)'").decode()
+    assert found.split() == [
+        work.head,
+        "refs/heads/lane",
+        "refs/heads/main",
+        "refs/host/base",
+        "refs/kept/stash0",
+    ]
+    assert (outset.root / "home/.codex/sessions/session").read_text() == "remembered\n"
+
+
+def test_packages_are_installed_from_the_store_and_none_of_them_is_run(outset: Lane) -> None:
+    outset.run(
+        "git -C ../../mirror.git worktree add -q ../tree main && cd ../../tree"
+        " && touch pnpm-lock.yaml && git add ."
+        " && git -c user.name=a -c user.email=a@example.com commit -qm lock"
+    )
+    outset.base = outset.run("git -C ../../mirror.git rev-parse main").decode().strip()
+    (outset.root / "store/v10").mkdir(parents=True)
+    outset.begin()
+    calls = (outset.root / "called").read_text().splitlines()
+    (call,) = [line for line in calls if line.startswith("pnpm")]
+    assert call.startswith("pnpm install --offline --frozen-lockfile --ignore-scripts --store-dir")
+    assert f"{outset.root}/store" in call
 
 
 COMMIT = "echo {0} >{0}; git add .; git commit -qm {0}\n"

@@ -41,6 +41,7 @@ def test_undelivered_work_is_given_up_last_and_never_silently(
 
     enough = reaping.reap(known(tmp_path, keep_total_mib=2), tmp_path, dry_run=False)
     first = reaping.reap(known(tmp_path, keep_total_mib=1), tmp_path, dry_run=True)
+    assert (tmp_path / "state" / LOST / "lane.bundle").exists()
     reaping.reap(known(tmp_path, keep_total_mib=1), tmp_path, dry_run=False)
 
     # What was delivered is at GitHub.

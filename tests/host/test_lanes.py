@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.server
 import json
 import socketserver
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -97,10 +99,34 @@ def test_a_directory_belongs_to_the_nearest_project(tmp_path: Path) -> None:
         {"name": "outer", "path": f"{tmp_path}/outer", "worktree_roots": [f"{tmp_path}/lanes"]},
         {"name": "inner", "path": f"{tmp_path}/outer/inner"},
     ]
-    assert codex_lane.project_at(f"{tmp_path}/outer/inner", projects) == "inner"
-    assert codex_lane.project_at(f"{tmp_path}/outer", projects) == "outer"
-    assert codex_lane.project_at(f"{tmp_path}/lanes", projects) == "outer"
-    assert codex_lane.project_at(str(tmp_path), projects) == ""
+    for known in (projects, projects[::-1]):
+        assert codex_lane.project_at(f"{tmp_path}/outer/inner", known) == "inner"
+        assert codex_lane.project_at(f"{tmp_path}/outer", known) == "outer"
+        assert codex_lane.project_at(f"{tmp_path}/lanes", known) == "outer"
+        assert codex_lane.project_at(str(tmp_path), known) == ""
+
+
+@pytest.mark.parametrize(("named", "expected"), [("demo", 0), ("", 2)])
+def test_a_caller_outside_of_every_checkout_names_its_project(
+    named: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[str]] = []
+
+    def run(argv: list[str], **_: Any) -> Any:
+        calls.append(argv)
+        return subprocess.CompletedProcess(argv, 0)
+
+    configuration = tmp_path / "factory.json"
+    configuration.write_text("{}")
+    monkeypatch.setattr(codex_lane, "_CONFIGURATION", str(configuration))
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(sys, "argv", ["codex-lane", *SEED])
+    monkeypatch.setenv("FACTORY_LANE_PROJECT", named)
+
+    assert codex_lane.main() == expected
+
+    words = ["demo", "0", "--stdin", "--events", "--model=gpt-5.5"]
+    assert calls == ([["/usr/local/bin/run-lane", *words]] if named else [])
 
 
 def test_a_transcript_is_bounded_and_keeps_no_secret(tmp_path: Path) -> None:

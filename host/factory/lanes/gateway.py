@@ -153,7 +153,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         up = down = 0
         name = verdict.name
         if not verdict.allowed:
-            self._refuse(verdict.status, verdict.name, verdict.words)
+            # Whoever hangs up meanwhile is written down all the same.
+            with suppress(OSError):
+                self._refuse(verdict.status, verdict.name, verdict.words)
         else:
             host, _, port = target.rpartition(":")
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -42,3 +43,10 @@ def test_one_more_label_does_not_let_go_of_what_another_keeps() -> None:
     policy = from_section(Section({"docker": {"keep_labels": ["team.keep=yes"]}}, "janitor"))
 
     assert policy.docker.marks.keep_labels == ("factory.keep=true", "team.keep=yes")
+
+
+def test_one_more_base_image_does_not_let_go_of_the_factorys_own() -> None:
+    policy = from_section(Section({"docker": {"base_images": ["team:*"]}}, "janitor"))
+
+    for name in ("aina-factory/ci:current", "aina-factory/base:trixie", "team:1"):
+        assert any(fnmatchcase(name, pattern) for pattern in policy.docker.marks.base_images), name

@@ -279,6 +279,36 @@ def test_a_base_is_known_by_its_packages_or_else_by_its_number(tree: Path) -> No
     assert identity({}) == "sha256:1"
 
 
+@pytest.mark.parametrize(
+    ("values", "targets", "mirror"),
+    [
+        ({}, "Debian|Debian|http://deb.example.com\n", ["http://deb.example.com"]),
+        # On another distribution mmdebstrap's own is used.
+        ({}, "Ubuntu|Ubuntu|http://ubuntu.example.com\n", []),
+        ({"bootstrap_mirror": "http://own.example.com"}, "", ["http://own.example.com"]),
+    ],
+)
+def test_a_base_is_made_of_the_releases_packages_and_the_hosts_mounts_stay_as_they_are(
+    values: dict[str, str], targets: str, mirror: list[str], tree: Path
+) -> None:
+    calls: list[list[str]] = []
+
+    def run(argv: Any, **_: Any) -> Completed:
+        calls.append([*map(str, argv)])
+        if "mmdebstrap" in argv:
+            root(Path(argv[argv.index("trixie") + 1]), ("bash", "5", "a shell"))
+        return Completed(0, targets.encode(), b"")
+
+    known = settings(tree, base={"bootstrap_suite": "trixie", **values}, state_dir=str(tree))
+    base.Bases(known, Engine(run), run).provide()
+
+    (made,) = [argv for argv in calls if "mmdebstrap" in argv]
+    assert made[: made.index("mmdebstrap")] == ["unshare", "--mount", "--"]
+    assert made[made.index("trixie") + 2 :] == mirror
+    assert calls[-1][:2] == ["docker", "import"]
+    assert calls[-1][-1] == "aina-factory/base:trixie"
+
+
 def test_a_secret_is_found_in_plain_and_in_compressed_layers(tmp_path: Path) -> None:
     wanted = {"key": b"s3cret-s3cret", "other": b"not there"}
     padding = b"x" * (layers._CHUNK_BYTES - 5)

@@ -81,7 +81,7 @@ def test_without_room_it_waits_and_says_for_what(load: admission.Load, words: st
 
 
 def test_projects_take_turns_and_each_start_takes_its_room() -> None:
-    known = settings("one", "two", concurrency=2)
+    known = settings("one", "two", concurrency=3)
     seen = [Seen(project, wishes(1, 2, 3), (), {}) for project in known.projects]
     found = {(d.project, d.issue): d.verb for d in dispatch.plan(known, seen, ROOM, NOW)}
     assert found == {

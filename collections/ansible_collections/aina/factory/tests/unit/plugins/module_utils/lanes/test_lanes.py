@@ -70,6 +70,20 @@ def test_a_project_is_found_by_name_and_by_repository() -> None:
         settings().project("../etc")
 
 
+@pytest.mark.parametrize(
+    ("given", "git_url"),
+    [
+        ({}, "https://github.com"),
+        ({"api_url": "https://ghe.example.com/api/v3"}, "https://ghe.example.com"),
+        ({"git_url": "https://git.example.com/"}, "https://git.example.com"),
+    ],
+)
+def test_where_git_finds_the_repositories_follows_from_the_api(
+    given: dict[str, str], git_url: str
+) -> None:
+    assert settings(github={"login": {"method": "gh"}, **given}).github.git_url == git_url
+
+
 @pytest.mark.parametrize("word", ["0", "-1", "1;id", "1 2", "", "9999999999", "\uff11"])
 def test_only_a_number_is_an_issue(word: str) -> None:
     with pytest.raises(ConfigurationError):

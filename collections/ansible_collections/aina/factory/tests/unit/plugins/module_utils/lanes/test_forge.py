@@ -1,0 +1,112 @@
+"""What lanes ask of GitHub, and what they make of its answers."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+    ForgeError,
+    RefusedError,
+    UncertainError,
+)
+from ansible_collections.aina.factory.plugins.module_utils.lanes import forge
+
+REPOSITORY = "/repos/factory/demo"
+
+
+class Transport:
+    """Answers by method and path; what is an error is raised."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, str, Any]] = []
+
+    def rest(self, method: str, path: str, body: Any = None) -> Any:
+        self.asked.append((method, path, body))
+        parts = urlsplit(path)
+        answer = self.answers[f"{method} {parts.path.removeprefix(REPOSITORY)}"]
+        if isinstance(answer, ForgeError):
+            raise answer
+        return answer(parse_qs(parts.query)) if callable(answer) else answer
+
+
+def hub(**answers: Any) -> tuple[forge.Forge, Transport]:
+    transport = Transport(**answers)
+    return forge.Forge(transport, "factory/demo"), transport  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"state": "closed", "title": "x"}, "issue #7 of factory/demo is closed"),
+        ({"state": "open", "pull_request": {}, "title": "x"}, "is a pull request and no issue"),
+    ],
+)
+def test_only_an_open_issue_gets_a_lane(document: dict[str, Any], words: str) -> None:
+    found, _ = hub(**{"GET /issues/7": document})
+    with pytest.raises(RefusedError, match=words):
+        found.issue(7)
+    found, _ = hub(**{"GET /issues/7": {"state": "open", "title": "x", "body": None}})
+    assert found.issue(7) == forge.Issue(7, "x", "")
+
+
+def pull(**changes: Any) -> dict[str, Any]:
+    head = {"ref": "feature", "repo": {"full_name": "Factory/Demo"}}
+    found = {"state": "open", "title": "t", "body": "b", "html_url": "u", "head": head}
+    return {**found, "base": {"ref": "main"}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (pull(state="closed"), "pull request #5 is closed"),
+        (pull(head={"ref": "x", "repo": {"full_name": "fork/demo"}}), "is not in factory/demo"),
+        (pull(head={"ref": "x", "repo": None}), "is not in factory/demo"),
+    ],
+)
+def test_only_an_open_pull_request_of_this_repository_is_resolved(
+    document: dict[str, Any], words: str
+) -> None:
+    found, _ = hub(**{"GET /pulls/5": document})
+    with pytest.raises(RefusedError, match=words):
+        found.conflict(5)
+    found, _ = hub(**{"GET /pulls/5": pull()})
+    assert found.conflict(5) == forge.Conflict(5, "t", "b", "u", "feature", "main")
+
+
+def test_all_issues_with_the_label_are_found_whatever_their_number() -> None:
+    def page(query: dict[str, list[str]]) -> list[dict[str, Any]]:
+        assert (query["labels"], query["state"], query["direction"]) == (
+            ["lane"],
+            ["open"],
+            ["asc"],
+        )
+        first = 1 + 100 * (int(query["page"][0]) - 1)
+        found: list[dict[str, Any]] = [{"number": n} for n in range(first, min(first + 100, 151))]
+        found[0]["pull_request"] = {}
+        return found
+
+    found, _ = hub(**{"GET /issues": page})
+    numbers = [item["number"] for item in found.open_issues("lane")]
+    assert numbers == [n for n in range(1, 151) if n not in (1, 101)]
+
+
+@pytest.mark.parametrize("error", [UncertainError("no answer"), RefusedError("it exists already")])
+def test_a_pull_request_that_an_unanswered_try_has_opened_is_not_opened_twice(
+    error: ForgeError,
+) -> None:
+    existing = {"number": 3, "html_url": "u"}
+    answers = {"POST /pulls": error, "GET /pulls": [existing], "POST /issues/3/labels": {}}
+    found, transport = hub(**answers)
+
+    opened = found.open_pull_request("lane/7-1", "main", "t", "b", draft=True, labels=["guarded"])
+
+    assert opened == forge.PullRequest(3, "u")
+    assert "head=factory%3Alane%2F7-1" in transport.asked[1][1]
+    assert transport.asked[2] == ("POST", f"{REPOSITORY}/issues/3/labels", {"labels": ["guarded"]})
+    found, _ = hub(**{"POST /pulls": error, "GET /pulls": []})
+    with pytest.raises(type(error)):
+        found.open_pull_request("lane/7-1", "main", "t", "b", draft=True, labels=[])

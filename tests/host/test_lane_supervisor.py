@@ -1,0 +1,312 @@
+"""When a lane begins, what ends it, and what is made sure of before it is over."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils import drain
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.github.errors import RefusedError
+from ansible_collections.aina.factory.plugins.module_utils.lanes import forge, settings
+from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import CollectError, Start
+from ansible_collections.aina.factory.plugins.module_utils.lanes.reaper import Container
+from factory.lanes import assignment, delivery, engine, reaping, room, supervisor, wicket
+
+NAME = "demo-7-0a1b2c3d"
+
+
+def known(directory: Path, **values: Any) -> settings.Settings:
+    project = {"name": "demo", "repository": "factory/demo", **values.pop("project", {})}
+    places = {f"{name}_dir": str(directory / name) for name in ("state", "run", "mirror")}
+    users = {"git_user": "", "gateway_user": pwd.getpwuid(os.getuid()).pw_name}
+    rooms = dict.fromkeys(("min_free_disk_mib", "min_free_memory_mib"), 0)
+    section: dict[str, Any] = {"github": {"login": {"method": "gh"}}, "projects": [project]}
+    section |= {**places, **users, **rooms, **values}
+    return settings.from_section(Section(section, "lanes"))
+
+
+@pytest.fixture
+def lane(tmp_path: Path) -> supervisor.Lane:
+    """Return a lane that has its places and is at work."""
+    return make(tmp_path)
+
+
+def make(directory: Path, resume: str = "", **values: Any) -> supervisor.Lane:
+    found = known(directory, **values)
+    task = assignment.Task(found.projects[0], 7, resume=resume, queue_seconds=0)
+    lane = supervisor.Lane(found, task, directory, name=NAME)
+    lane.directory.mkdir(parents=True)
+    (lane.place / wicket.SOCKET_DIR).mkdir(parents=True)
+    return lane
+
+
+def empty(directory: Path, **values: Any) -> settings.Settings:
+    """Return the settings of a server on which no lane runs."""
+    for name in ("state", "run"):
+        (directory / name).mkdir()
+    return known(directory, **values)
+
+
+# --- Whether it begins -------------------------------------------------------------------
+
+
+def test_a_lane_takes_its_place_before_anything_else(tmp_path: Path) -> None:
+    found = empty(tmp_path)
+    lane = supervisor.Lane(found, assignment.Task(found.projects[0], 7), tmp_path)
+
+    lane._admit()
+
+    assert lane.name.startswith("demo-7-")
+    owner = json.loads((lane.place / room.OWNER).read_text())
+    assert (owner["project"], owner["issue"]) == ("demo", 7)
+    assert json.loads((lane.directory / supervisor.STATE).read_text())["state"] == "starting"
+    # Another one for the same issue, of which this is in the way.
+    task = assignment.Task(found.projects[0], 7, queue_seconds=0)
+    with pytest.raises(supervisor.RefusedError, match="works on issue 7 of demo already") as caught:
+        supervisor.Lane(found, task, tmp_path)._admit()
+    assert caught.value.code == "issue_taken"
+
+
+def test_a_server_that_is_emptied_of_work_holds_no_lane_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever would wait an hour for a place is told at once."""
+    mark = tmp_path / "draining.json"
+    mark.write_text("{}")
+    monkeypatch.setattr(drain, "MARK", str(mark))
+    found = empty(tmp_path)
+    task = assignment.Task(found.projects[0], 7, queue_seconds=3600)
+
+    began = time.monotonic()
+    with pytest.raises(supervisor.RefusedError, match="emptied of work") as caught:
+        supervisor.Lane(found, task, tmp_path)._admit()
+
+    assert (caught.value.code, time.monotonic() - began < 30) == ("draining", True)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_lane_waits_for_its_place_as_long_as_it_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_QUEUE_POLL_SECONDS", 0.01)
+    found = empty(tmp_path, concurrency=1)
+    first = supervisor.Lane(found, assignment.Task(found.projects[0], 7), tmp_path)
+    first._admit()
+    second = assignment.Task(found.projects[0], 8, queue_seconds=0.05)
+    with pytest.raises(supervisor.RefusedError, match=r"all 1 lanes of this server.*; waited"):
+        supervisor.Lane(found, second, tmp_path)._admit()
+
+    first._clear()
+
+    supervisor.Lane(found, second, tmp_path)._admit()
+
+
+def test_without_a_gateway_that_answers_no_lane_begins(
+    lane: supervisor.Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    owner = pwd.getpwuid(os.getuid())
+
+    def silent(*_: str) -> str:
+        raise FileNotFoundError("control.sock")
+
+    monkeypatch.setattr(wicket, "ask", silent)
+    with pytest.raises(supervisor.GatewayError, match="systemctl status factory-lane-gateway"):
+        lane._open_gateway(owner)
+    monkeypatch.setattr(wicket, "ask", lambda *_: "OSError: credential codex: no such file")
+    with pytest.raises(supervisor.GatewayError, match="refuses: OSError: credential codex"):
+        lane._open_gateway(owner)
+    assert supervisor._REFUSALS[supervisor.GatewayError] == "gateway"
+
+
+def test_a_lane_that_goes_on_has_the_commits_and_the_memory_of_the_earlier_one(
+    tmp_path: Path,
+) -> None:
+    lane = make(tmp_path, resume="demo-7-99999999")
+    earlier = tmp_path / "state/demo-7-99999999"
+    earlier.mkdir()
+    result = {"base": "0" * 40, "session": "s-1"}
+    (earlier / supervisor.RESULT).write_text(json.dumps(result))
+    for name in (supervisor.BUNDLE, supervisor.SESSIONS):
+        (earlier / name).write_text(name)
+
+    assert lane._seed() == result
+
+    seed = lane.directory / "seed"
+    assert {path.name: path.read_text() for path in seed.iterdir()} == {
+        "lane.bundle": "lane.bundle",
+        "sessions.tar.gz": "sessions.tar.gz",
+    }
+    # An agent that has forgotten all is called anew.
+    again = make(tmp_path / "again", resume="demo-7-99999999")
+    (tmp_path / "again/state/demo-7-99999999").mkdir()
+    (tmp_path / "again/state/demo-7-99999999/result.json").write_text(json.dumps(result))
+    assert again._seed() == {**result, "session": ""}
+
+
+# --- What ends it ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("silent_seconds", "gateway", "left_seconds", "expected"),
+    [
+        (0.0, '{"idle_seconds": 0}', 1000.0, ""),
+        (0.0, '{"idle_seconds": 0}', -1.0, "timeout"),
+        (61.0, '{"idle_seconds": 100}', 1000.0, "idle"),
+        # The agent waits for the model, which is at it.
+        (61.0, '{"idle_seconds": 5}', 1000.0, ""),
+        (61.0, "unknown", 1000.0, "idle"),
+    ],
+)
+def test_time_limits_end_a_lane(
+    silent_seconds: float,
+    gateway: str,
+    left_seconds: float,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lane = make(tmp_path, project={"idle_minutes": 1})
+    monkeypatch.setattr(wicket, "ask", lambda *_: gateway)
+    lane._last_sign = time.monotonic() - silent_seconds
+    assert lane._due(time.monotonic() + left_seconds) == expected
+
+
+def test_an_operator_and_a_broken_result_end_a_lane(lane: supervisor.Lane) -> None:
+    later = time.monotonic() + 1000
+    (lane.place / supervisor.STOP).touch()
+    assert lane._due(later) == "an operator"
+    lane._broken = "forged"
+    assert lane._due(later) == "policy"
+
+
+class Engine:
+    """Containers of lanes that are played; those in ``stuck`` cannot be removed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *containers: Container) -> None:
+        self.containers, self.stuck, self.rescued = list(containers), False, 0
+        self.failures: list[engine.EngineError] = []
+        self.seen: dict[str, set[str]] = {"volume": set(), "container": set()}
+        for name in ("lanes", "remove", "rescue", "snapshot"):
+            monkeypatch.setattr(engine, name, getattr(self, name))
+
+    def lanes(self) -> list[Container]:
+        if self.failures:
+            raise self.failures.pop()
+        return list(self.containers)
+
+    def remove(self, _name: str) -> None:
+        if not self.stuck:
+            self.containers.clear()
+
+    def rescue(self, _name: str, _limit: int) -> bytes:
+        self.rescued += 1
+        return b""
+
+    def snapshot(self, _run_dir: Path) -> dict[str, set[str]]:
+        return {kind: set(names) for kind, names in self.seen.items()}
+
+
+OWN = Container("c1", NAME, {}, running=True)
+
+
+def test_a_lane_whose_engine_was_lost_is_rescued_and_ends_as_interrupted(
+    lane: supervisor.Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = Engine(monkeypatch, OWN)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    played.failures = [engine.EngineError("the engine does not answer")] * 3
+
+    lane._last_rites(engine.Box("c1"))
+
+    assert (played.rescued, played.containers) == (1, [])
+    assert lane._ended_by == "the loss of the engine"
+
+
+def test_a_container_that_the_engine_cannot_remove_holds_no_lane_up(
+    lane: supervisor.Lane,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(supervisor, "_REMOVAL_SECONDS", 0.1)
+    played = Engine(monkeypatch, OWN)
+    played.stuck = True
+
+    lane._last_rites(engine.Box("c1", status=0))
+
+    assert (played.rescued, lane._ended_by) == (0, "")
+    assert "the engine does not remove its container; the reaper goes on" in caplog.text
+
+
+def before(**kinds: Iterable[str]) -> Future[dict[str, set[str]]]:
+    found: Future[dict[str, set[str]]] = Future()
+    found.set_result({kind: set(names) for kind, names in kinds.items()})
+    return found
+
+
+def test_what_a_lane_leaves_is_written_down_until_it_is_gone(
+    lane: supervisor.Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_RESIDUE_SECONDS", 0.0)
+    played = Engine(monkeypatch)
+    lane._clear()
+    other = Path(lane.settings.run_dir, "demo-8-0a1b2c3d")
+    other.mkdir()
+    (other / room.OWNER).write_text("{}")
+    # What was there, what has come meanwhile, and what is another lane's that came.
+    played.seen = {"volume": {"old", "left-over"}, "container": {other.name}}
+
+    left = lane._residue(before(volume=["old"], container=[NAME]))
+
+    path = Path(lane.settings.state_dir, supervisor.RESIDUE)
+    assert left == [{"kind": "volume", "name": "left-over"}]
+    (told,) = json.loads(path.read_text())["differences"]
+    assert told["what"] == f"volume left-over of lane {NAME}"
+    reaping._review_residue(lane.settings)
+    assert json.loads(path.read_text())["differences"] == [told]
+    played.seen["volume"] = {"old"}
+    reaping._review_residue(lane.settings)
+    assert json.loads(path.read_text())["differences"] == []
+
+
+def test_an_engine_that_does_not_say_what_is_left_is_no_clean_one(
+    lane: supervisor.Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Engine(monkeypatch)
+    seen: Future[dict[str, set[str]]] = Future()
+    seen.set_exception(engine.EngineError("the engine does not answer"))
+    assert lane._residue(seen) == [{"kind": "unknown", "name": "the engine does not answer"}]
+
+
+# --- What comes of it --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [RefusedError("a 502"), CollectError("git push"), OSError("x")])
+def test_work_that_github_does_not_take_stays_and_is_said(
+    error: Exception, lane: supervisor.Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(delivery, "deliver", refuse)
+    result: dict[str, Any] = {"outcome": "changed", "head": "0" * 40}
+    lane._deliver(forge.Forge(None, "factory/demo"), str, result)  # type: ignore[arg-type]
+    assert result == {"outcome": "changed", "head": "0" * 40, "delivery": f"failed: {error}"}
+
+
+def test_a_conflict_that_is_left_is_no_success() -> None:
+    conflict = forge.Conflict(5, "t", "b", "u", "lane/7-0a1b2c3d", "main")
+    assigned = assignment.Assignment(Start("0" * 40, "1" * 40), "", conflict=conflict)
+    assert supervisor._unresolved(assigned, None) == (
+        "the agent ended without having merged main (111111111111) into lane/7-0a1b2c3d"
+    )
+    assert supervisor._unresolved(assignment.Assignment(Start("0" * 40), ""), None) == ""
