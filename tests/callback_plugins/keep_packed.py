@@ -40,7 +40,7 @@ def state(root: Path) -> str:
     return found.hexdigest()[:16]
 
 
-class CallbackModule(CallbackBase):  # type: ignore[misc]
+class CallbackModule(CallbackBase):
     """Lays the directory where Ansible looks for what it has packed, before it packs anything."""
 
     CALLBACK_VERSION = 2.0
@@ -55,6 +55,6 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
             return
         directory = Path(kept, state(ROOT))
         directory.mkdir(parents=True, exist_ok=True)
-        link = Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache")
+        link = Path(vars(constants)["DEFAULT_LOCAL_TMP"], "ansiballz_cache")
         if not link.exists():
             link.symlink_to(directory)

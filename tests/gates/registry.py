@@ -37,6 +37,7 @@ FAST: dict[str, Gate] = {
 }
 
 SLOW: dict[str, Gate] = {
+    "ansible-lint-scenarios": tools.ansible_lint_scenarios,
     "collections-wheel": pins.collections_wheel,
     "antsibull-docs": tools.antsibull_docs,
     **sanity.GATES,

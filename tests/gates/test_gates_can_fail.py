@@ -7,6 +7,7 @@ fails for another reason does not count.
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -103,6 +104,29 @@ def core_fault(line: str, said: str) -> Fault:
     return Fault({f"{CORE}/sample.py": f'"""Sample."""\n\n{line}\n'}, said)
 
 
+PROMISE = {
+    "name": "sample",
+    "promise": "It works.",
+    "said_in": "README.md",
+    "decided_in": "host/x.py",
+    "payer": "tests/x/test_x.py::test_x",
+    "fault": {"replace": "x = 1", "by": "x = 2"},
+}
+PROMISED = {
+    "README.md": "It works.\n",
+    "host/x.py": "x = 1\n",
+    "tests/x/test_x.py": (
+        "def test_x():\n    pass\n\n\n@pytest.mark.deep\ndef test_deep():\n    pass\n"
+    ),
+    "tests/promises/x.yml": json.dumps([PROMISE]),
+}
+
+
+def promise_fault(changed: dict[str, object], said: str) -> Fault:
+    """A map with one row of which this is wrong."""
+    return Fault({**PROMISED, "tests/promises/x.yml": json.dumps([{**PROMISE, **changed}])}, said)
+
+
 FAULTS: dict[str, list[Fault]] = {
     "ruff-check": [
         Fault({"host/factory/sample.py": '"""Sample."""\n\nimport os\n'}, "F401"),
@@ -131,6 +155,30 @@ FAULTS: dict[str, list[Fault]] = {
             },
             "no-changed-when",
         )
+    ],
+    "ansible-lint-scenarios": [
+        Fault(
+            {
+                "molecule/x/converge.yml": "---\n- name: Sample\n  hosts: all\n  tasks:\n"
+                "    - name: Sample\n      ansible.builtin.command:\n        cmd: id\n"
+            },
+            "no-changed-when",
+        )
+    ],
+    "promises": [
+        promise_fault(
+            {"payer": "tests/x/test_x.py::test_y"}, "there is no tests/x/test_x.py::test_y"
+        ),
+        promise_fault({"payer": "tests/x/test_x.py::test_deep"}, "but runs in deep only"),
+        promise_fault({"decided_in": "host/gone.py"}, "there is no "),
+        promise_fault({"fault": {"replace": "x = 2", "by": "x = 3"}}, "stands 0 times"),
+        promise_fault({"fault": {"replace": "x = 1", "by": "x = 1"}}, "its fault changes nothing"),
+        promise_fault({"owner": "me"}, "unknown key owner"),
+        promise_fault({}, "docs/promises.md is not what"),
+        Fault(
+            {**PROMISED, "molecule/x/test_x.py": "def test_z():\n    pass\n"},
+            "molecule/x/test_x.py::test_z starts containers and shows no promise",
+        ),
     ],
     "shellcheck": [
         Fault({"script/x": "#!/usr/bin/env bash\nrm $1\n"}, "SC2086"),

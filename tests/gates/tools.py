@@ -35,8 +35,18 @@ def yamllint(root: Path) -> str:
 
 
 def ansible_lint(root: Path) -> str:
-    """Judge roles, playbooks and the collection by the production profile."""
-    return run(root, ["ansible-lint", "-q"])
+    """Judge roles and playbooks by the production profile."""
+    return run(root, ["ansible-lint", "-q", *_existing(root, "roles", "playbooks")])
+
+
+def ansible_lint_scenarios(root: Path) -> str:
+    """Judge the scenarios' playbooks, and whatever else is Ansible's, likewise."""
+    apart = ["--exclude", *(str(root / name) for name in ("roles", "playbooks"))]
+    return run(root, ["ansible-lint", "-q", *apart])
+
+
+def _existing(root: Path, *names: str) -> list[str]:
+    return [name for name in names if (root / name).exists()]
 
 
 def shellcheck(root: Path) -> str:

@@ -78,7 +78,7 @@ def test_scenario(name: str, tmp_path: Path) -> None:
     settings = yaml.safe_load((ROOT / ".config/molecule/config.yml").read_text())
     settings["scenario"]["test_sequence"] = sequence(name)
     (tmp_path / "config.yml").write_text(yaml.safe_dump(settings))
-    argv = [scripts / "molecule", "--base-config", tmp_path / "config.yml", "test"]
+    argv = [str(scripts / "molecule"), "--base-config", str(tmp_path / "config.yml"), "test"]
     argv += ["--scenario-name", name, "--destroy", "never"]
 
     # Faster than the playbook that does the same; what a killed run has left goes, too.

@@ -61,6 +61,8 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(docker_engine.load_record, "__defaults__", (record,))
     monkeypatch.setattr(docker_engine, "RECORD", record)
     monkeypatch.setattr(docker_engine, "PENDING", tmp_path / "pending.json")
+    # Whatever else is built on this machine.
+    monkeypatch.setattr(docker_engine, "_builds", lambda *_: 0)
     monkeypatch.setattr(managed_files, "_set_attributes", lambda *_: None)
     return path
 
