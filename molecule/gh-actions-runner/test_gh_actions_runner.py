@@ -522,6 +522,11 @@ def test_an_outdated_image_is_told_and_another_one_starts_the_slot_again(host: A
     )
     host.run("factory runner heal")
     until(lambda: state(host, "demo-1")["state"] == "idle", "the slot's return")
+    # The builder would have written a record, and the idle runner of the other slot gives way.
+    records = "/var/lib/aina-factory/images"
+    host.check_output(f"mkdir --parents {records} && touch {records}/.ci && rm {records}/.ci")
+    image = host.check_output("docker inspect --format '{{.Id}}' aina-factory/ci:current")
+    until(lambda: all(state(host, slot)["image_id"] == image for slot in SLOTS), "the other slot")
 
 
 def test_a_native_runner_that_is_turned_away_is_told_and_not_started_again(host: Any) -> None:

@@ -49,6 +49,7 @@ class PlayedEngine:
         self.boxes: dict[str, Box] = {}
         self.argv: list[list[str]] = []
         self.image = "sha256:one"
+        self.image_questions = 0
         self.broken = self.startless = False
         self.on_start: Callable[[], None] = lambda: None
 
@@ -60,6 +61,7 @@ class PlayedEngine:
         ]
 
     def image_id(self, name: str) -> str | None:
+        self.image_questions += 1
         return self.image
 
     def create(self, argv: list[str]) -> None:
@@ -157,7 +159,8 @@ class Slot:
         self.site, self.engine = site, engine
         self.preflight = ""
         self.recheck = ""
-        self.mark = "1"
+        self.mark = self.built = "1"
+        self.looks = 0
         self.rebuilds = 0
         self.on_turn: Callable[[], None] = lambda: None
         self.on_tick: Callable[[], None] = lambda: None
@@ -171,6 +174,7 @@ class Slot:
 
     def _fingerprint(self) -> str:
         self.on_tick()
+        self.looks += 1
         return self.mark
 
     def _rebuild(self) -> None:
@@ -189,6 +193,7 @@ class Slot:
             recheck=lambda: self.recheck,
             turn=self._turn,
             image=lambda: "ci",
+            built=lambda: self.built,
             fingerprint=self._fingerprint,
             draw=lambda: next(draws),
             rebuild=self._rebuild,
@@ -494,10 +499,24 @@ def test_a_renewed_image_replaces_the_idle_runner(
     site: Site, slot: Slot, engine: PlayedEngine
 ) -> None:
     name = slot.start().idle()
-    engine.image = "sha256:two"
+    engine.image, slot.built = "sha256:two", "2"
 
     until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "another runner")
     assert slot.state.image_id == "sha256:two"
+
+
+def test_the_engine_is_asked_for_the_image_when_one_was_built_and_else_once_a_minute(
+    site: Site, slot: Slot, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = slot.start().idle()
+    asked, looks = engine.image_questions, slot.looks
+    engine.image = "sha256:two"
+
+    until(lambda: slot.looks >= looks + 5, "a few looks")
+
+    assert (engine.image_questions, slot.state.runner_name) == (asked, name)
+    monkeypatch.setattr(loop, "IMAGE_ASKED_SECONDS", 0.0)  # as when a minute has passed
+    until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "another runner")
 
 
 def test_a_target_that_may_not_be_served_any_more_loses_its_runner(site: Site, slot: Slot) -> None:
@@ -720,7 +739,7 @@ def test_whoever_wants_the_slot_empty_makes_it_forget_the_next_runner_while_the_
     elif how == "configuration":
         slot.mark = "2"
     elif how == "image":
-        engine.image = "sha256:two"
+        engine.image, slot.built = "sha256:two", "2"
     else:
         site.places.shared("guard").unlink()
 
