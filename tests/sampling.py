@@ -22,7 +22,7 @@ DRAWN_COUNT = {
     "playbooks that are killed, on a server to be adopted": 8,
     "connections that are lost": 1,
     "moments of a power loss": 1,
-    "effects of a converge of runners": 2,
+    "effects of a converge of runners": 1,
     "ansible-core under the sanity tests": 1,
 }
 

@@ -117,7 +117,7 @@ def test_arguments_and_environment_arrive_unchanged(host: Any) -> None:
 
 
 def test_a_paused_job_does_not_run_and_says_why(host: Any) -> None:
-    host.run("systemctl start factory-job-resting.service")
+    host.run("rm -f /var/tmp/resting; systemctl start factory-job-resting.service")
 
     assert show(host, "factory-job-resting.timer", "ActiveState") == "inactive"
     assert not host.file("/var/tmp/resting").exists
@@ -136,7 +136,7 @@ def test_a_paused_job_does_not_run_and_says_why(host: Any) -> None:
 def test_a_job_that_overruns_its_timeout_is_ended_and_reported(host: Any) -> None:
     host.run("rm -f /var/lib/aina-factory/failures/factory-job-overrun.service.json")
 
-    assert host.run("systemctl start factory-job-overrun.service").rc != 0
+    assert host.run("timeout 30 systemctl start factory-job-overrun.service").rc not in (0, 124)
 
     spool = "/var/lib/aina-factory/failures/factory-job-overrun.service.json"
     until(lambda: host.file(spool).exists)
@@ -147,10 +147,11 @@ def test_a_job_that_overruns_its_timeout_is_ended_and_reported(host: Any) -> Non
 
 
 def test_a_failure_to_be_ignored_is_recorded_but_not_reported(host: Any) -> None:
-    host.run("systemctl start factory-job-quiet.service")
+    spool = "/var/lib/aina-factory/failures/factory-job-quiet.service.json"
+    host.run(f"rm -f {spool}; systemctl start factory-job-quiet.service")
     time.sleep(1)
 
-    assert not host.file("/var/lib/aina-factory/failures/factory-job-quiet.service.json").exists
+    assert not host.file(spool).exists
     assert job_report(host, "quiet")["last_run"]["result"] == "exit-code"
 
 
@@ -165,6 +166,8 @@ def test_starts_do_not_overlap(host: Any) -> None:
 
 
 def test_kill_old_ends_the_old_run_and_that_is_no_failure(host: Any) -> None:
+    spool = "/var/lib/aina-factory/failures/factory-job-slow-kill.service.json"
+    host.run(f"rm -f {spool}")
     before = len(lines(host, "/var/tmp/kill.begin"))
 
     until(lambda: len(lines(host, "/var/tmp/kill.begin")) > before + 1, seconds=30)
@@ -173,7 +176,7 @@ def test_kill_old_ends_the_old_run_and_that_is_no_failure(host: Any) -> None:
     running = host.check_output("systemctl show --value -p MainPID factory-job-slow-kill.service")
     assert int(running) > 0
     assert job_report(host, "slow-kill")["last_run"]["result"] == "replaced"
-    assert not host.file("/var/lib/aina-factory/failures/factory-job-slow-kill.service.json").exists
+    assert not host.file(spool).exists
 
 
 def test_queue_runs_once_more_afterwards(host: Any) -> None:
@@ -242,6 +245,7 @@ def test_unknown_jobs_and_empty_reasons_are_refused(host: Any) -> None:
     assert "tick" in unknown.stderr
 
 
+@pytest.mark.deep
 def test_resuming_does_not_fire_by_surprise(host: Any, declared_afterwards: None) -> None:
     stamp = "/var/lib/systemd/timers/stamp-factory-job-careful.timer"
     once = with_changes("careful", catch_up=False)

@@ -239,6 +239,7 @@ def app_key(host: Any) -> Iterator[str]:
     host.check_output(f"rm {path}; pkill --full '[s]leep 987654'")
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("label", ["demo", "onhost"])
 def test_a_job_finds_the_key_of_the_app_nowhere(host: Any, app_key: str, label: str) -> None:
     # Where a wall is missing it is found: in a file, and in a process of somebody else.
@@ -250,6 +251,7 @@ def test_a_job_finds_the_key_of_the_app_nowhere(host: Any, app_key: str, label: 
     assert done(queue(f"{{ {SEARCH}}} 2>/dev/null", label=label))["log"] == "searched\n"
 
 
+@pytest.mark.deep
 def test_the_walls_survive_a_restart_of_the_engine(host: Any, services: None) -> None:
     host.check_output("systemctl restart docker")
     until(lambda: is_up(host), "every runner is back")
@@ -271,6 +273,7 @@ def test_walls_that_were_taken_down_are_up_again_before_the_next_job(
     assert not reach(host, "demo")["metadata"]
 
 
+@pytest.mark.deep
 def test_slots_do_not_reach_each_other(host: Any) -> None:
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     serving = queue(f"python3 -m http.server 8000 & {UNTIL_TOLD}")
@@ -288,6 +291,7 @@ def test_slots_do_not_reach_each_other(host: Any) -> None:
     assert done(serving)["conclusion"] == "success"
 
 
+@pytest.mark.deep
 def test_a_second_job_sees_nothing_of_the_first(host: Any) -> None:
     traces = "/tmp/trace /home/runner/trace /home/runner/actions-runner/_work/trace"
     first = done(queue(f"touch {traces}; sleep 300 & echo left"))
@@ -513,6 +517,7 @@ def test_a_native_runner_is_told_of_and_started_again_after_each_end(host: Any, 
     )
 
 
+@pytest.mark.deep
 def test_an_outdated_image_is_told_and_another_one_starts_the_slot_again(host: Any) -> None:
     order = {"name": "box-demo-1-*", "at": "idle", "deprecated": True}
     GITHUB.ask("POST", "/runner_order", order)
@@ -623,6 +628,7 @@ def test_a_drained_server_takes_no_job_until_it_works_again(host: Any) -> None:
     assert [done(number)["conclusion"] for number in waiting] == ["success", "success"]
 
 
+@pytest.mark.deep
 def test_one_runner_is_drained_and_resumed_by_command(host: Any) -> None:
     try:
         answer = host.run(

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils import documents
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.images import settings as images
+from ansible_collections.aina.factory.plugins.module_utils.runners import layout
 from ansible_collections.aina.factory.plugins.module_utils.runners.guard import Verdict
 from ansible_collections.aina.factory.plugins.module_utils.runners.model import (
     Instance,
@@ -119,6 +122,10 @@ def test_an_image_that_was_put_in_force_shows_in_the_records(around: Surrounding
         return around.built() != before
 
     until(shows)
+
+
+def test_the_records_are_looked_for_where_the_builder_writes_them() -> None:
+    assert str(layout.IMAGE_RECORDS) == images.from_section(Section({}, "images")).state_dir
 
 
 def test_the_unit_that_builds_images_anew_is_started(around: Surroundings) -> None:

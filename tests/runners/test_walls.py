@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from ansible_collections.aina.factory.plugins.module_utils.runners.model import 
 )
 from factory.runners import walls
 
+ESTABLISHED = "ct state established,related accept"
 POOL = Instance("demo", Mode.EPHEMERAL, "x/y")
 
 
@@ -31,8 +33,8 @@ class Host:
     refuses: str = ""
     calls: list[list[str]] = field(default_factory=list)
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", **_: Any) -> Completed:
-        words = list(argv)
+    def run(self, argv: Sequence[str | bytes], *, stdin: bytes = b"", **_: Any) -> Completed:
+        words = [os.fsdecode(word) for word in argv]
         self.calls.append(words)
         if words[0] == self.refuses:
             return Completed(1, b"", b"permission denied")
@@ -92,6 +94,17 @@ def test_no_job_begins_where_the_walls_cannot_be_put_up(host: Host) -> None:
 
 def test_github_itself_is_reached_where_it_stands_in_a_private_network(host: Host) -> None:
     assert "ip daddr 127.0.0.1 tcp dport 8443 accept" in walls.rules(settings())
+
+
+def test_nobody_talks_to_a_job_its_neighbour_least_of_all() -> None:
+    rules = network.ruleset(Network(), network.Walls(allowed=(("10.0.0.7", 443),))).splitlines()
+    forward = [rule.strip() for rule in rules[rules.index("  chain forward {") :]]
+
+    answers, drop = (f'oifname "br-runners" {what}' for what in (ESTABLISHED, "drop"))
+    assert forward.index(answers) < forward.index(drop)
+    # Before any door.
+    assert forward.index(drop) < next(n for n, rule in enumerate(forward) if "10.0.0.7" in rule)
+    assert "com.docker.network.bridge.enable_icc=false" in network.create_argv(Network())
 
 
 def test_a_job_on_the_host_reaches_neither_metadata_nor_denied_ports() -> None:
