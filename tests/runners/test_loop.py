@@ -660,11 +660,15 @@ def test_a_client_that_is_cut_off_does_not_end_the_job(
         ),
     )
     name = slot.start().idle()
-    number = site.queue("sleep 2; echo whole")
+    number = site.hold()
     until(lambda: slot.is_in("busy"))
 
     cut.set()  # as when the engine is restarted under a container that lives on
 
+    looks = slot.looks
+    until(lambda: slot.looks > looks + 3, "a few looks")
+    assert engine.running() == [name]
+    site.let_go()
     found = site.done(number)
     cut.clear()
     assert (found["log"], found["runner"]) == ("whole\n", name)
