@@ -667,7 +667,7 @@ def test_a_client_that_is_cut_off_does_not_end_the_job(
 
     looks = slot.looks
     until(lambda: slot.looks > looks + 3, "a few looks")
-    assert engine.running() == [name]
+    assert (slot.state.runner_name, slot.state.consecutive_failures) == (name, 0)
     site.let_go()
     found = site.done(number)
     cut.clear()
