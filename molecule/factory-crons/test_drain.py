@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from behaviour import Run, converge
+from sampling import is_deep
 
 SCENARIO = Path(__file__).parent
 
@@ -25,7 +26,7 @@ def drain(**variables: Any) -> Run:
 def back_to_work(host: Any) -> Iterator[None]:
     yield
     host.run(f"rm -f {RUNNER}")
-    assert converge(SCENARIO).returncode == 0
+    assert not host.file(MARK).exists or converge(SCENARIO).returncode == 0
 
 
 def test_a_drained_server_runs_and_begins_nothing_and_then_works_as_before(host: Any) -> None:
@@ -47,8 +48,8 @@ def test_a_drained_server_runs_and_begins_nothing_and_then_works_as_before(host:
     assert "upgrade (runtime, factory drain" in host.check_output("factory jobs")
     assert host.run("systemctl start factory-job-tick").rc == 0
     assert host.check_output("systemctl show -P ConditionResult factory-job-tick") == "no"
-    # A second drain, and a converge in between, change nothing of it.
-    assert drain(drain_wait_seconds=60).changed == []
+    if is_deep():  # another drain changes nothing of it
+        assert drain(drain_wait_seconds=60).changed == []
 
     ended = converge(SCENARIO)
 
@@ -71,6 +72,7 @@ def test_a_drained_server_runs_and_begins_nothing_and_then_works_as_before(host:
     ],
     ids=["busy", "unreadable"],
 )
+@pytest.mark.deep
 def test_work_is_waited_for_and_named_and_never_ended(host: Any, work: str, words: str) -> None:
     host.run("systemctl stop 'factory-job-*.service'")
     host.check_output(work)

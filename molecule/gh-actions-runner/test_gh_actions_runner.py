@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from behaviour import Simulator, converge
+from sampling import is_deep
 from waiting import until
 
 SCENARIO = Path(__file__).parent
@@ -199,6 +200,7 @@ def reaches_unwalled(host: Any, probe: str) -> bool:
     return bool(unwalled(host, probe).rc == 0)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("label", ["demo", "onhost"])
 def test_a_job_reaches_the_control_port_of_the_simulator_at_no_address(
     host: Any, label: str
@@ -237,6 +239,7 @@ def app_key(host: Any) -> Iterator[str]:
     host.check_output(f"rm {path}; pkill --full '[s]leep 987654'")
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("label", ["demo", "onhost"])
 def test_a_job_finds_the_key_of_the_app_nowhere(host: Any, app_key: str, label: str) -> None:
     # Where a wall is missing it is found: in a file, and in a process of somebody else.
@@ -248,6 +251,7 @@ def test_a_job_finds_the_key_of_the_app_nowhere(host: Any, app_key: str, label: 
     assert done(queue(f"{{ {SEARCH}}} 2>/dev/null", label=label))["log"] == "searched\n"
 
 
+@pytest.mark.deep
 def test_the_walls_survive_a_restart_of_the_engine(host: Any, services: None) -> None:
     host.check_output("systemctl restart docker")
     until(lambda: is_up(host), "every runner is back")
@@ -257,6 +261,7 @@ def test_the_walls_survive_a_restart_of_the_engine(host: Any, services: None) ->
     assert {name for name, open_ in found.items() if open_} == OPEN
 
 
+@pytest.mark.deep
 def test_walls_that_were_taken_down_are_up_again_before_the_next_job(
     host: Any, services: None
 ) -> None:
@@ -268,6 +273,7 @@ def test_walls_that_were_taken_down_are_up_again_before_the_next_job(
     assert not reach(host, "demo")["metadata"]
 
 
+@pytest.mark.deep
 def test_slots_do_not_reach_each_other(host: Any) -> None:
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     serving = queue(f"python3 -m http.server 8000 & {UNTIL_TOLD}")
@@ -285,6 +291,7 @@ def test_slots_do_not_reach_each_other(host: Any) -> None:
     assert done(serving)["conclusion"] == "success"
 
 
+@pytest.mark.deep
 def test_a_second_job_sees_nothing_of_the_first(host: Any) -> None:
     traces = "/tmp/trace /home/runner/trace /home/runner/actions-runner/_work/trace"
     first = done(queue(f"touch {traces}; sleep 300 & echo left"))
@@ -331,6 +338,7 @@ def test_a_greedy_job_is_ended_by_its_own_limit_and_its_neighbour_goes_on(host: 
     assert done(neighbour)["log"] == "whole\n"
 
 
+@pytest.mark.deep
 def test_a_job_that_sleeps_for_ever_is_ended_and_a_crashed_native_runner_comes_back(
     host: Any,
 ) -> None:
@@ -375,15 +383,16 @@ def used_bytes(host: Any) -> int:
     )
 
 
-def test_twenty_jobs_over_two_slots_leave_the_host_as_it_was(host: Any) -> None:
+def test_many_jobs_over_two_slots_leave_the_host_as_it_was(host: Any) -> None:
+    count = 20 if is_deep() else 6
     before, containers = used_bytes(host), host.check_output("docker ps -aq | wc -l")
     waits: list[float] = []
 
-    numbers = [queue("head -c 5M /dev/urandom >big; echo ok") for _ in range(20)]
+    numbers = [queue("head -c 5M /dev/urandom >big; echo ok") for _ in range(count)]
     found = [done(number, 300) for number in numbers]
 
     assert {shown["log"] for shown in found} == {"ok\n"}
-    assert len({shown["runner"] for shown in found}) == 20
+    assert len({shown["runner"] for shown in found}) == count
     by_slot: dict[str, list[dict[str, Any]]] = {}
     for shown in found:
         by_slot.setdefault(shown["runner"].rpartition("-")[0], []).append(shown)
@@ -402,6 +411,7 @@ def test_twenty_jobs_over_two_slots_leave_the_host_as_it_was(host: Any) -> None:
 # --- runners that end ---------------------------------------------------------------------
 
 
+@pytest.mark.deep
 def test_a_killed_supervisor_does_not_take_its_job_along(host: Any) -> None:
     number = queue("sleep 8; echo whole")
     slot = begun(number)["runner"].removeprefix("box-").rpartition("-")[0]
@@ -440,6 +450,7 @@ def ended_in_turn(host: Any, slot: str, codes: list[int]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.deep
 def test_a_slot_tries_again_after_each_end_of_its_runner_and_gives_up_after_five(host: Any) -> None:
     since = host.check_output("date +%s")
     unit = "factory-runner@demo-1"
@@ -471,7 +482,10 @@ def test_a_slot_tries_again_after_each_end_of_its_runner_and_gives_up_after_five
         until(lambda: is_up(host), "the next runner")
 
 
-@pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 6, 139])
+# systemd does the same after each of them.
+@pytest.mark.parametrize(
+    "code", [1, 139, *(pytest.param(code, marks=pytest.mark.deep) for code in (2, 3, 4, 5, 6))]
+)
 def test_a_native_runner_is_told_of_and_started_again_after_each_end(host: Any, code: int) -> None:
     unit = "factory-runner-native-host"
     host.check_output(f"systemctl reset-failed {unit}")  # its starts are not counted for this test
@@ -503,6 +517,7 @@ def test_a_native_runner_is_told_of_and_started_again_after_each_end(host: Any, 
     )
 
 
+@pytest.mark.deep
 def test_an_outdated_image_is_told_and_another_one_starts_the_slot_again(host: Any) -> None:
     order = {"name": "box-demo-1-*", "at": "idle", "deprecated": True}
     GITHUB.ask("POST", "/runner_order", order)
@@ -522,6 +537,11 @@ def test_an_outdated_image_is_told_and_another_one_starts_the_slot_again(host: A
     )
     host.run("factory runner heal")
     until(lambda: state(host, "demo-1")["state"] == "idle", "the slot's return")
+    # The builder would have written a record, and the idle runner of the other slot gives way.
+    records = "/var/lib/aina-factory/images"
+    host.check_output(f"mkdir --parents {records} && touch {records}/.ci && rm {records}/.ci")
+    image = host.check_output("docker inspect --format '{{.Id}}' aina-factory/ci:current")
+    until(lambda: all(state(host, slot)["image_id"] == image for slot in SLOTS), "the other slot")
 
 
 def test_a_native_runner_that_is_turned_away_is_told_and_not_started_again(host: Any) -> None:
@@ -538,6 +558,7 @@ def test_a_native_runner_that_is_turned_away_is_told_and_not_started_again(host:
     host.check_output(f"systemctl reset-failed {unit} && systemctl start {unit}")
 
 
+@pytest.mark.deep
 def test_a_version_that_ages_is_told(host: Any) -> None:
     newer = {
         "repository": "actions/runner",
@@ -559,6 +580,18 @@ def test_a_version_that_ages_is_told(host: Any) -> None:
 # --- healing and converging -----------------------------------------------------------------
 
 
+def test_the_healer_comes_by_its_timer(host: Any) -> None:
+    shown = "systemctl list-timers --output=json factory-runner-heal.timer"
+
+    def comes() -> bool:
+        (timer,) = json.loads(host.check_output(shown))
+        now = float(host.check_output("date +%s"))
+        return bool(0 <= (timer["next"] or 0) / 1e6 - now + 1 <= 32)
+
+    until(comes, "a round of the healer within its 30 seconds", 45)
+
+
+@pytest.mark.deep
 def test_a_runner_that_github_removed_is_back_within_a_period_of_the_healer(host: Any) -> None:
     before = json.loads(host.check_output(f"cat {STATE}/registrations/host.json"))["id"]
 
@@ -571,6 +604,7 @@ def test_a_runner_that_github_removed_is_back_within_a_period_of_the_healer(host
     until(healed, "another registration", 45)
 
 
+@pytest.mark.deep
 def test_a_ghost_is_replaced(host: Any) -> None:
     name = state(host, "demo-2")["runner_name"]
 
@@ -580,6 +614,7 @@ def test_a_ghost_is_replaced(host: Any) -> None:
     assert state(host, "demo-2")["ghosts_count"] >= 1
 
 
+@pytest.mark.deep
 def test_a_drained_server_takes_no_job_until_it_works_again(host: Any) -> None:
     host.check_output(f"printf '{{}}' >{MARK}")
     try:
@@ -593,6 +628,7 @@ def test_a_drained_server_takes_no_job_until_it_works_again(host: Any) -> None:
     assert [done(number)["conclusion"] for number in waiting] == ["success", "success"]
 
 
+@pytest.mark.deep
 def test_one_runner_is_drained_and_resumed_by_command(host: Any) -> None:
     try:
         answer = host.run(
@@ -607,6 +643,7 @@ def test_one_runner_is_drained_and_resumed_by_command(host: Any) -> None:
         host.check_output("factory runner resume host")
 
 
+@pytest.mark.deep
 def test_a_converge_without_change_makes_few_calls(host: Any) -> None:
     run = converge(SCENARIO)
 
@@ -630,7 +667,8 @@ def test_no_secret_is_seen_anywhere(host: Any) -> None:
     }
 
     seen = {name: host.run(command).stdout for name, command in sights.items()}
-    seen["a converge"] = converge(SCENARIO, "-vvv", "--diff").output
+    if is_deep():
+        seen["a converge"] = converge(SCENARIO, "-vvv", "--diff").output
 
     assert all(len(text) > 100 for text in seen.values()), {n: len(t) for n, t in seen.items()}
     assert token.startswith("ghp_") and len(token) > 30
@@ -639,6 +677,7 @@ def test_no_secret_is_seen_anywhere(host: Any) -> None:
     assert [name for name, text in seen.items() if "rs_" in text or "eyIucnVubmVy" in text] == []
 
 
+@pytest.mark.deep
 def test_an_upgrade_lets_the_running_job_end(host: Any) -> None:
     number = queue("sleep 15; echo whole", label="onhost")
     begun(number)
@@ -651,7 +690,10 @@ def test_an_upgrade_lets_the_running_job_end(host: Any) -> None:
 
     assert run.returncode == 0, run.output
     assert job(number)["log"] == "whole\n"
-    assert any("switch to version 2.331.0" in what for what in run.changed)
+    # By the play, or by the healer that its timer has started meanwhile.
+    switched = "switch to version 2.331.0"
+    journal = "journalctl --identifier factory-runner-heal --output cat"
+    assert switched in " ".join(run.changed) or switched in host.check_output(journal)
 
 
 BY_HAND = f"""\
@@ -668,6 +710,7 @@ subprocess.Popen(["nohup", "bin/Runner.Listener", "run"], start_new_session=True
 """
 
 
+@pytest.mark.deep
 def test_a_runner_that_was_set_up_by_hand_gives_way_after_its_job(host: Any) -> None:
     unpack = (
         "tar --extract --directory /srv/hand --file $(ls /opt/gha-runner/cache/*.tar.gz | tail -1)"
@@ -695,6 +738,7 @@ def test_a_runner_that_was_set_up_by_hand_gives_way_after_its_job(host: Any) -> 
     assert converge(SCENARIO, gh_actions_runner_predecessors=predecessors).changed == []
 
 
+@pytest.mark.deep
 def test_fewer_slots_and_a_public_repository(host: Any) -> None:
     projects = [{"name": "demo", "repository": REPOSITORY, "path": "/srv/repos/demo",
                  "runner": {"slots": 1, "labels": ["demo"]}}]  # fmt: skip
@@ -711,6 +755,7 @@ def test_fewer_slots_and_a_public_repository(host: Any) -> None:
     assert converge(SCENARIO).returncode == 0
 
 
+@pytest.mark.deep
 def test_a_rebooted_host_serves_again(host: Any) -> None:
     subprocess.run(["docker", "restart", HOST], check=True, capture_output=True)
 

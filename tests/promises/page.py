@@ -20,27 +20,40 @@ Written from `tests/promises/*.yml` by `PYTHONPATH=tests python -m promises page
 """
 
 
+class _Links:
+    """The files that a page leads to; each address stands once, at its end."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Path, int] = {}
+
+    def to(self, path: Path, words: str) -> str:
+        number = self._numbers.setdefault(path, len(self._numbers) + 1)
+        return f"[{words}][{number}]"
+
+    def addresses(self) -> str:
+        rows = self._numbers.items()
+        return "".join(
+            f"[{number}]: {os.path.relpath(path, PAGE.parent)}\n" for path, number in rows
+        )
+
+
 def page(promises: list[Promise]) -> str:
     """Return the document."""
-    parts = [_HEAD]
+    links, parts = _Links(), [_HEAD]
     for area, rows in groupby(promises, lambda promise: promise.area):
         parts.append(
             f"\n## {area.capitalize()}\n\n| promise | decided in | shown by |\n|---|---|---|\n"
         )
-        parts += [_row(row) for row in rows]
-    return "".join(parts)
+        parts += [_row(row, links) for row in rows]
+    return "".join([*parts, "\n", links.addresses()])
 
 
-def _row(promise: Promise) -> str:
-    test_path, _, test = promise.payer.partition("::")
-    sentence = " ".join(promise.promise.split()).replace("|", "\\|")
-    decided, shown = _link(promise.decided_in), _link(Path(test_path))
-    return f"| {_said(promise, sentence)} | {decided} | {shown} `{test}` |\n"
-
-
-def _said(promise: Promise, sentence: str) -> str:
-    return f"{sentence} ([{promise.said_in.name}]({os.path.relpath(promise.said_in, PAGE.parent)}))"
-
-
-def _link(path: Path) -> str:
-    return f"[{'/'.join(path.parts[-2:])}]({os.path.relpath(path, PAGE.parent)})"
+def _row(row: Promise, links: _Links) -> str:
+    path, _, test = row.payer.partition("::")
+    sentence = " ".join(row.promise.split()).replace("|", "\\|")
+    said = links.to(row.said_in, row.said_in.name)
+    decided = links.to(row.decided_in, row.decided_in.name)
+    test = test.replace("|", "\\|")
+    return (
+        f"| {sentence} ({said}) | {decided} | {links.to(Path(path), Path(path).name)} `{test}` |\n"
+    )

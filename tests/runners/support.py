@@ -301,6 +301,16 @@ class Site:
         }
         return int(self.client.control("POST", "/job", body)["id"])
 
+    def hold(self, label: str = "demo") -> int:
+        """Queue a job that goes on when it is let go, and says ``whole`` then."""
+        # Bounded: whatever becomes of the test, no step of its job stays behind.
+        wait = f"for n in $(seq 600); do [ ! -e {self.host.root}/told ] || break; sleep 0.1; done"
+        return self.queue(f"{wait}; echo whole", labels=[label])
+
+    def let_go(self) -> None:
+        """Let the jobs that are held go on."""
+        (self.host.root / "told").touch()
+
     def job(self, number: int) -> Any:
         return self.client.control("GET", f"/job?repository={REPOSITORY}&id={number}")
 

@@ -62,12 +62,13 @@ def test_a_removed_runner_is_registered_again_and_told_of(site: Site) -> None:
 
 def test_a_busy_runner_waits_for_its_upgrade_and_is_told_busy(site: Site) -> None:
     site.fine()
-    number = site.queue("sleep 2; echo whole")
+    number = site.hold()
     until(lambda: site.registered()["box-one"]["busy"])
     site.publish("2.331.0")
 
     assert "has a job" in heal(site)["deferred"][0]
     assert told(site, "one").state == "busy"
+    site.let_go()
 
     assert site.done(number)["log"] == "whole\n"
     until(lambda: not site.registered()["box-one"]["busy"])

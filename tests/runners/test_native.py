@@ -7,11 +7,15 @@ import os
 import signal
 import stat
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.runners import layout, native
+from factory import __main__
+from factory.commands import runner
+from factory.outcome import Exit
 from runners.support import REPOSITORY, RUNNERS, Site, until
 
 pytestmark = pytest.mark.slow
@@ -91,16 +95,17 @@ def test_labels_that_differ_in_case_and_order_alone_are_equal(site: Site) -> Non
 
 def test_an_upgrade_waits_for_the_job_and_keeps_it(site: Site) -> None:
     site.fine()
-    number = site.queue("sleep 1.5; echo survived")
+    number = site.hold()
     until(lambda: site.registered()["box-one"]["busy"])
     site.publish("2.331.0")
 
     healed = site.converge()
     assert "GitHub says that it has a job" in healed.report.deferred[0]
     assert site.job(number)["status"] == "in_progress"
+    site.let_go()
     done = site.fine(drain_seconds=60)
 
-    assert site.job(number)["log"] == "survived\n"
+    assert site.job(number)["log"] == "whole\n"
     assert site.job(number)["conclusion"] == "success"
     assert "one: switch to version 2.331.0" in done
     assert site.registered()["box-one"]["version"] == "2.331.0"
@@ -178,22 +183,53 @@ def test_an_instance_that_nobody_declares_any_more_goes_on_both_sides(site: Site
     assert not site.host.is_running("one")
 
 
+def test_all_that_was_made_goes_on_both_sides(site: Site) -> None:
+    site.fine()
+    instance(site, state="absent")
+
+    site.fine(drain_seconds=10, leaves=True)
+
+    assert site.registered() == {}
+    assert site.host.users == set()
+    assert not [p for p in (site.places.root, site.places.homes, site.places.state) if p.exists()]
+    assert [name for name, unit in site.host.units.items() if unit.is_active] == []
+
+
+def test_the_command_that_drains_closes_a_native_runner_at_once(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.fine()
+    (tmp_path / "factory.json").write_text(json.dumps({"runners": site.section}))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(runner, "_hub", lambda _settings: site.hub())
+    monkeypatch.setattr(runner, "Places", lambda: site.places)
+    monkeypatch.setattr(layout, "LOCK_PATH", tmp_path / "lock")
+    config = ["--config", str(tmp_path / "factory.json")]
+
+    words = ["drain", "one", "--reason", "new kernel", "--wait-seconds", "20"]
+    assert __main__.main(["runner", *config, *words]) == Exit.DONE
+
+    assert site.registered() == {}
+    assert not site.host.is_running("one")
+
+
 def test_a_busy_runner_is_not_removed_before_its_job_ends(site: Site) -> None:
     site.fine()
-    number = site.queue("sleep 1; echo kept")
+    number = site.hold()
     until(lambda: site.registered()["box-one"]["busy"])
     instance(site, state="absent")
 
     assert "it has a job" in site.converge().report.deferred[0]
+    site.let_go()
     site.fine(drain_seconds=60)
 
-    assert site.job(number)["log"] == "kept\n"
+    assert site.job(number)["log"] == "whole\n"
     assert site.registered() == {}
 
 
 def test_the_runner_that_runs_the_play_is_left_alone(site: Site) -> None:
     site.fine()
-    number = site.queue("sleep 4")
+    number = site.hold()
     until(lambda: site.registered()["box-one"]["busy"])
     process = site.host.units[layout.native_unit("one")].process
     site.publish("2.331.0")
@@ -205,6 +241,7 @@ def test_the_runner_that_runs_the_play_is_left_alone(site: Site) -> None:
     run = site.converge(play_runner_name="box-one", drain_seconds=60)
     assert "converge from another machine" in run.report.failures[0]
     assert site.host.units[layout.native_unit("one")].process is process
+    site.let_go()
     assert site.done(number)["conclusion"] == "success"
 
 

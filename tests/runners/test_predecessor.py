@@ -117,11 +117,12 @@ def test_it_is_foretold_where_github_cannot_be_asked_yet(site: Site, tree: Path)
 
 def test_its_job_ends_first(site: Site, tree: Path) -> None:
     with by_hand(site, tree):
-        number = site.queue("sleep 2; echo whole", labels=["byhand"])
+        number = site.hold("byhand")
         until(lambda: site.registered()["hand"]["busy"])
 
         healed = site.converge()
         assert "GitHub says that it has a job" in healed.report.deferred[0]
+        site.let_go()
         assert old(site, tree, drain_seconds=60)[0] == "close it at GitHub"
 
     assert site.job(number)["log"] == "whole\n"

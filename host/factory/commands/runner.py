@@ -140,6 +140,7 @@ def _loop(arguments: argparse.Namespace) -> Outcome:
         recheck=around.recheck,
         turn=around.turn,
         image=around.image,
+        built=around.built,
         fingerprint=around.fingerprint,
         draw=surroundings.draw,
         rebuild=around.rebuild,

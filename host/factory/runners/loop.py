@@ -50,6 +50,8 @@ PREFLIGHT_PAUSE_SECONDS = 30.0
 READY_MAX_SECONDS = 600.0
 _NAMES_TRIED = 3
 _ASK_AGAIN_SECONDS = 10.0
+# So often the engine is asked whether the image is another one, though none was recorded as built.
+IMAGE_ASKED_SECONDS = 60.0
 _RUNNING = re.compile(r"Z: Running job: (.+)$")
 _COMPLETED = re.compile(r"Z: Job (.+) completed with result: (\w+)$")
 _VERSION = re.compile(r"Current runner version: '([\d.]+)'")
@@ -115,8 +117,8 @@ class Ports:
     """What surrounds a loop.
 
     ``preflight`` says what forbids to start a runner now, ``recheck`` what has come to forbid
-    it since, ``turn`` describes the next container, ``fingerprint`` changes when this process
-    is outdated.
+    it since, ``turn`` describes the next container, ``built`` changes when an image was put in
+    force, ``fingerprint`` when this process is outdated.
     """
 
     hub: Hub
@@ -125,6 +127,7 @@ class Ports:
     recheck: Callable[[], str]
     turn: Callable[[str, int], Turn]
     image: Callable[[], str]
+    built: Callable[[], str]
     fingerprint: Callable[[], str]
     draw: Callable[[], float]
     rebuild: Callable[[], None]
@@ -163,6 +166,9 @@ class Watching:
     measured_at: float = 0.0
     leaving: str = ""
     leaving_asked_at: float = 0.0
+    built: str = ""
+    image_asked_at: float = 0.0
+    renewed: bool = False
     close_after: float = 0.0
     prepare_after: float = 0.0
     ended: Advice | None = None
@@ -505,22 +511,32 @@ class Loop:
             return "the service stops", now - self._stop_since
         if now - watching.leaving_asked_at >= min(_ASK_AGAIN_SECONDS, self.timing.watch_seconds):
             watching.leaving_asked_at = now
-            watching.leaving = self._why_leave(watching)
+            watching.leaving = self._why_leave(watching, now)
         # A job that is running for any other reason than a stop is never cut short.
         return watching.leaving, 0.0
 
-    def _why_leave(self, watching: Watching) -> str:
+    def _why_leave(self, watching: Watching, now: float) -> str:
         if self._is_drained():
             return "it is drained"
         if self.ports.fingerprint() != self._fingerprint:
             return "its configuration changed"
         if not self.ports.hub.recorded(self.instance, self.timing.guard_max_age_seconds):
             return "its target may not be served"
+        return "its image was renewed" if self._is_renewed(watching, now) else ""
+
+    def _is_renewed(self, watching: Watching, now: float) -> bool:
+        """Whether the next container would have another image; a question to the engine is dear."""
+        built = self.ports.built()
+        known = 0 <= now - watching.image_asked_at < IMAGE_ASKED_SECONDS
+        if known and built == watching.built:
+            return watching.renewed
         try:
-            renewed = self.ports.engine.image_id(self.ports.image())
+            image_id = self.ports.engine.image_id(self.ports.image())
         except EngineError:
-            return ""
-        return "its image was renewed" if renewed not in (None, watching.image_id) else ""
+            return False
+        watching.built, watching.image_asked_at = built, now
+        watching.renewed = image_id not in (None, watching.image_id)
+        return watching.renewed
 
     def _follow(self, watching: Watching, now: float) -> None:
         """Do what the facts advise."""

@@ -33,6 +33,7 @@ class Surroundings:
     engine: Engine
     run: Run
     configuration: Path
+    image_records: Path = layout.IMAGE_RECORDS
     # What the last look before a turn found, for that turn: every question to the engine delays the next job.
     _info: Info | None = field(default=None, init=False)
     _image: str | None = field(default=None, init=False)
@@ -76,6 +77,10 @@ class Surroundings:
             if self.engine.image_id(name) is not None:
                 return name
         return candidates[-1]
+
+    def built(self) -> str:
+        """Return what changes when an image was put in force: its record is replaced then."""
+        return "\n".join(_stamps([self.image_records]))
 
     def turn(self, name: str, runner_id: int) -> Turn:
         """Describe the next container.

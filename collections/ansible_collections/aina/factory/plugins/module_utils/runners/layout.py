@@ -22,6 +22,8 @@ NETWORK_SERVICE = "factory-runner-network.service"
 CONTAINER_TREE = "/home/runner/actions-runner"
 CONTAINER_USER_ID = 1001
 COMMON_IMAGE = "aina-factory/ci:current"
+# Where the builder of the images writes a record of each, once it is in force.
+IMAGE_RECORDS = Path("/var/lib/aina-factory/images")
 
 ROLE_LABEL = "aina-factory.role"
 INSTANCE_LABEL = "aina-factory.instance"

@@ -31,6 +31,21 @@ def test_an_absent_job_needs_no_more_than_its_name_and_is_not_declared() -> None
     assert read({"name": "old", "state": "absent"}).declared == ()
 
 
+def test_what_a_job_requires_is_a_unit() -> None:
+    (job,) = read({**JOB, "requires": ["network-online", "docker", "nginx.service"]}).declared
+
+    assert job.required_units == ("network-online.target", "docker.service", "nginx.service")
+
+
+def test_a_resource_class_keeps_what_is_left_out() -> None:
+    section = Section({"resource_classes": {"heavy": {"memory_max_mib": 512}}}, "jobs")
+
+    heavy = model.from_section(section).resource_classes["heavy"]
+
+    default = model.DEFAULT_CLASSES["heavy"]
+    assert (heavy.memory_max_mib, heavy.cpu_weight) == (512, default.cpu_weight)
+
+
 def test_a_name_stands_only_once() -> None:
     with pytest.raises(ConfigurationError, match=r"jobs\.tick is declared 2 times"):
         read(JOB, JOB)

@@ -4,7 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, model, plan, render
+from ansible_collections.aina.factory.plugins.module_utils.jobs import (
+    converge,
+    layout,
+    model,
+    observe,
+    plan,
+    render,
+)
 from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import Disk, Unit
 
 EMPTY = Disk(frozenset(), frozenset(), frozenset(), frozenset())
@@ -86,6 +93,17 @@ def test_pauses_stop_and_disable_but_leave_a_run_alone() -> None:
     for done in (declared, runtime):
         assert verbs(done.before_files) == [f"stop {TIMER}", f"disable {TIMER}"]
         assert done.after_files == ()
+
+
+def test_a_pause_of_an_operator_is_reported_with_who_and_why() -> None:
+    result = converge.Result("systemd")
+    pause = observe.PauseFile("runtime", "disk forensics", "ali", "2026-06-30", None)
+
+    converge._report_pauses(jobs(), {"tick": pause}, result)
+
+    assert [entry["name"] for entry in result.runtime_paused] == ["tick"]
+    told = "job tick is paused on the host since 2026-06-30 by ali: disk forensics"
+    assert result.warnings == [f"{told}; 'factory resume tick' ends that"]
 
 
 def test_what_is_undeclared_is_stopped_disabled_and_removed_with_its_stamp() -> None:

@@ -98,6 +98,26 @@ def test_a_cron_line_escapes_percent_signs_and_quotes() -> None:
     )
 
 
+def test_each_job_has_its_own_share_of_its_jitter_and_keeps_it() -> None:
+    def delay(**changes: Any) -> int:
+        line = cron.crontab(jobs(jitter_seconds=300, **changes), "UTC").splitlines()[-1]
+        return int(line.partition(" skip ")[2].split()[0])
+
+    delays = [delay(), delay(), delay(name="tock")]
+
+    assert delays[0] == delays[1] != delays[2]
+    assert all(0 <= seconds <= 300 for seconds in delays)
+
+
+def test_a_schedule_means_the_time_zone_of_its_job() -> None:
+    (job,) = jobs(timezone="Europe/Berlin", schedule="0 4 13 * 5").declared
+
+    assert render.calendars(job) == (
+        "*-*-13 04:00:00 Europe/Berlin",
+        "Fri *-*-* 04:00:00 Europe/Berlin",
+    )
+
+
 def test_a_paused_job_is_a_comment_with_its_reason() -> None:
     pause = {"reason": "saving", "by": "ali", "since": "2026-06-30"}
 

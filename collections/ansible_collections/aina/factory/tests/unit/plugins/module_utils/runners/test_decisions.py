@@ -181,6 +181,28 @@ def test_only_what_was_vouched_for_reaches_the_engine() -> None:
     assert "--runtime runsc" in argv
 
 
+def test_the_work_folder_lies_on_the_disk_where_it_has_no_size_in_memory() -> None:
+    on_disk = Instance("d", Mode.EPHEMERAL, "a/b", limits=Limits(work_mib=0, tmp_mib=7))
+
+    argv = " ".join(container.create_argv(TURN, on_disk))
+
+    assert "/_work" not in argv
+    assert "--tmpfs=/tmp:rw,exec,nosuid,nodev,size=7m" in argv
+
+
+def test_a_job_is_told_what_was_declared_for_it() -> None:
+    instance = Instance(
+        "d", Mode.EPHEMERAL, "a/b", environment=(("TZ", "UTC"),), job_container_required=True
+    )
+
+    told = dict(container.environment(instance, "/etc/ssl/ca.crt"))
+
+    assert told["TZ"] == "UTC"
+    assert told["ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER"] == "true"
+    assert told["NODE_EXTRA_CA_CERTS"] == container.CERTIFICATES
+    assert "ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER" not in dict(container.environment(POOL, ""))
+
+
 def test_neighbours_get_other_processors_while_there_are_enough() -> None:
     other = Instance("other", Mode.EPHEMERAL, "a/b", limits=Limits(cpus=3))
     pools = (POOL, other)

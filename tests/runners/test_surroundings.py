@@ -1,0 +1,141 @@
+"""What keeps a slot from starting a runner, and which image it takes."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.aina.factory.plugins.module_utils import documents
+from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.images import settings as images
+from ansible_collections.aina.factory.plugins.module_utils.runners import layout
+from ansible_collections.aina.factory.plugins.module_utils.runners.guard import Verdict
+from ansible_collections.aina.factory.plugins.module_utils.runners.model import (
+    Instance,
+    Mode,
+    Settings,
+    Timing,
+)
+from factory.runners import walls
+from factory.runners.engine import EngineError, Info
+from factory.runners.surroundings import Surroundings
+from runners.support import until
+
+OWN, COMMON = "aina-factory/demo-ci:current", "aina-factory/ci:current"
+Usage = namedtuple("Usage", ["total", "used", "free"])
+
+
+class Engine:
+    """Has some images."""
+
+    def __init__(self) -> None:
+        self.images = {COMMON: "sha256:one"}
+        self.broken = False
+
+    def info(self) -> Info:
+        if self.broken:
+            raise EngineError("docker info: cannot connect")
+        return Info("systemd", 4)
+
+    def image_id(self, name: str) -> str | None:
+        return self.images.get(name)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def around(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
+    """A slot that may start a runner."""
+    settings = Settings(prefix="box", login=None, timing=Timing())  # type: ignore[arg-type]
+    hub: Any = SimpleNamespace(settings=settings, allowed=True)
+    hub.recorded = lambda _instance, _seconds: hub.allowed
+    hub.judge = lambda _instance: Verdict(("x/y: it is public",))
+    monkeypatch.setattr(walls, "problem", lambda _settings, _run: "")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(0, 0, 20 << 30))
+    instance = Instance("demo", Mode.EPHEMERAL, "x/y", project="demo")
+    run: Any = None
+    return Surroundings("demo-1", instance, hub, engine, run, tmp_path, tmp_path)  # type: ignore[arg-type]
+
+
+def test_nothing_forbids_a_runner_where_all_is_well(around: Surroundings) -> None:
+    assert around.preflight() == ""
+
+
+def test_no_runner_is_started_where_the_disk_is_nearly_full(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(0, 0, 10239 << 20))
+
+    assert "/ has 10239 MiB left; jobs are taken from 10240 MiB on" in around.preflight()
+
+
+def test_no_runner_is_started_without_its_image_or_the_engine(
+    around: Surroundings, engine: Engine
+) -> None:
+    engine.images = {}
+    assert f"there is no image {COMMON}; converge the images" in around.preflight()
+
+    engine.broken = True
+    assert "the container engine does not answer" in around.preflight()
+
+
+def test_no_runner_is_started_without_walls(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walls, "problem", lambda _settings, _run: "nft: no")
+
+    assert around.preflight() == around.recheck() == "nft: no"
+
+
+def test_no_runner_is_started_for_a_target_that_may_not_be_served(around: Surroundings) -> None:
+    around.hub.allowed = False  # type: ignore[attr-defined]
+
+    assert around.preflight() == around.recheck() == "x/y: it is public"
+
+
+def test_a_project_with_an_image_of_its_own_takes_that(
+    around: Surroundings, engine: Engine
+) -> None:
+    assert around.image() == COMMON
+
+    engine.images[OWN] = "sha256:two"
+    assert around.image() == OWN
+
+
+def test_an_image_that_was_put_in_force_shows_in_the_records(around: Surroundings) -> None:
+    path = around.image_records / "ci.json"
+    documents.replace(path, {"id": "sha256:one"})
+    before = around.built()
+    assert around.built() == before
+
+    # Again and again: the clock of a file system goes in steps.
+    def shows() -> bool:
+        documents.replace(path, {"id": "sha256:two"})
+        return around.built() != before
+
+    until(shows)
+
+
+def test_the_records_are_looked_for_where_the_builder_writes_them() -> None:
+    assert str(layout.IMAGE_RECORDS) == images.from_section(Section({}, "images")).state_dir
+
+
+def test_the_unit_that_builds_images_anew_is_started(around: Surroundings) -> None:
+    started: list[list[str]] = []
+    around.run = lambda argv, **_: started.append(argv)  # type: ignore[assignment]
+
+    around.rebuild()
+    assert started == []
+
+    settings = Settings(prefix="box", login=None, rebuild_unit="images.service")  # type: ignore[arg-type]
+    around.hub.settings = settings
+    around.rebuild()
+    assert started == [["systemctl", "start", "--no-block", "images.service"]]
