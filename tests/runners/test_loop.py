@@ -507,7 +507,8 @@ def test_a_renewed_image_replaces_the_idle_runner(
     name = slot.start().idle()
     engine.image, slot.built = "sha256:two", "2"
 
-    until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "another runner")
+    # Sooner than it would be seen without a word of the builder.
+    until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "another runner", 40)
     assert slot.state.image_id == "sha256:two"
 
 

@@ -121,7 +121,7 @@ def test_an_image_that_was_put_in_force_shows_in_the_records(around: Surrounding
         documents.replace(path, {"id": "sha256:two"})
         return around.built() != before
 
-    until(shows)
+    until(shows, "a sign of it", 10)
 
 
 def test_the_records_are_looked_for_where_the_builder_writes_them() -> None:
