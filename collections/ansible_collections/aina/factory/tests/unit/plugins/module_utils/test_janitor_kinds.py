@@ -172,7 +172,7 @@ def test_a_full_disk_takes_no_image_that_is_in_use_labelled_or_base(docker: Dock
 
 def test_the_least_recently_used_image_goes_first(docker: Docker) -> None:
     docker.containers = []
-    *_, images = kinds(docker, Limits())
+    *_others, images = kinds(docker, Limits())
     assert isinstance(images, Images)
     ages = {"running:1": 90, "foreign:1": 30, "plain:1": 60}
     use = ImageUse({}, {f"sha256:{name}": NOW - age for name, age in ages.items()}, NOW)

@@ -71,20 +71,20 @@ class Docker:
             "Config": {"Labels": labels, "User": self.users.get(directory, "1000")},
         }
 
-    def _image_inspect(self, words: list[str], _: bytes) -> str:
+    def _image_inspect(self, words: list[str], _stdin: bytes) -> str:
         if words[3] not in self.names:
             raise EngineError(f"Error: No such image: {words[3]}")
         return json.dumps([self.names[words[3]]])
 
-    def _images(self, _words: list[str], _: bytes) -> str:
+    def _images(self, _words: list[str], _stdin: bytes) -> str:
         return "\n".join(["<none>:<none>", *self.names])
 
-    def _pull(self, words: list[str], _: bytes) -> str:
+    def _pull(self, words: list[str], _stdin: bytes) -> str:
         self.built.append(words[-1])
         self._add(words[-1])
         return ""
 
-    def _build(self, words: list[str], _: bytes) -> str:
+    def _build(self, words: list[str], _stdin: bytes) -> str:
         labels = [words[at + 1] for at, word in enumerate(words) if word == "--label"]
         given = dict(label.split("=", 1) for label in labels)
         directory = given["aina-factory.instance"]
@@ -92,7 +92,7 @@ class Docker:
         self._add(words[words.index("--tag") + 1], directory, **given)
         return ""
 
-    def _run(self, words: list[str], _: bytes) -> str:
+    def _run(self, words: list[str], _stdin: bytes) -> str:
         self.trials.append(words)
         (name,) = [word for word in words if word in self.names]
         found = self.failing.get(self.names[name]["directory"])
@@ -100,17 +100,17 @@ class Docker:
             raise EngineError(found)
         return ""
 
-    def _tag(self, words: list[str], _: bytes) -> str:
+    def _tag(self, words: list[str], _stdin: bytes) -> str:
         self.names[words[3]] = self.names[words[2]]
         return ""
 
-    def _image_rm(self, words: list[str], _: bytes) -> str:
+    def _image_rm(self, words: list[str], _stdin: bytes) -> str:
         for name in words[3:]:
             if not name.startswith("--"):
                 del self.names[name]
         return ""
 
-    def _save(self, words: list[str], _: bytes) -> str:
+    def _save(self, words: list[str], _stdin: bytes) -> str:
         with tarfile.open(words[3], "w") as archive:
             for index, name in enumerate(words[4:]):
                 content = self.layers.get(self.names[name]["directory"], b"nothing")
@@ -250,7 +250,7 @@ def test_a_candidate_proves_itself_without_network_and_without_rights(host: Host
     host.build()
 
     # The audit as root, which may look everywhere, and the image's own test as its user.
-    audit, smoke, *_ = host.docker.trials
+    audit, smoke, *_rest = host.docker.trials
     for words in (audit, smoke):
         assert {"--network=none", "--read-only", "--cap-drop=ALL"} < set(words)
     assert [word for word in audit if word.startswith("--cap-add")] == ["--cap-add=DAC_OVERRIDE"]
@@ -353,7 +353,7 @@ def test_an_engine_that_does_not_answer_is_not_one_without_images(host: Host) ->
 def test_a_base_that_cannot_be_pulled_says_what_to_do_instead(tmp_path: Path) -> None:
     host = Host(tmp_path)
 
-    def refuse(words: list[str], _: bytes) -> str:
+    def refuse(words: list[str], _stdin: bytes) -> str:
         raise EngineError(f"{words[-1]}: no route to host")
 
     host.docker.__dict__["_pull"] = refuse

@@ -46,10 +46,10 @@ def hub(**answers: Any) -> tuple[forge.Forge, Transport]:
     ],
 )
 def test_only_an_open_issue_gets_a_lane(document: dict[str, Any], words: str) -> None:
-    found, _ = hub(**{"GET /issues/7": document})
+    found, _calls = hub(**{"GET /issues/7": document})
     with pytest.raises(RefusedError, match=words):
         found.issue(7)
-    found, _ = hub(**{"GET /issues/7": {"state": "open", "title": "x", "body": None}})
+    found, _calls = hub(**{"GET /issues/7": {"state": "open", "title": "x", "body": None}})
     assert found.issue(7) == forge.Issue(7, "x", "")
 
 
@@ -70,10 +70,10 @@ def pull(**changes: Any) -> dict[str, Any]:
 def test_only_an_open_pull_request_of_this_repository_is_resolved(
     document: dict[str, Any], words: str
 ) -> None:
-    found, _ = hub(**{"GET /pulls/5": document})
+    found, _calls = hub(**{"GET /pulls/5": document})
     with pytest.raises(RefusedError, match=words):
         found.conflict(5)
-    found, _ = hub(**{"GET /pulls/5": pull()})
+    found, _calls = hub(**{"GET /pulls/5": pull()})
     assert found.conflict(5) == forge.Conflict(5, "t", "b", "u", "feature", "main")
 
 
@@ -89,7 +89,7 @@ def test_all_issues_with_the_label_are_found_whatever_their_number() -> None:
         found[0]["pull_request"] = {}
         return found
 
-    found, _ = hub(**{"GET /issues": page})
+    found, _calls = hub(**{"GET /issues": page})
     numbers = [item["number"] for item in found.open_issues("lane")]
     assert numbers == [n for n in range(1, 151) if n not in (1, 101)]
 
@@ -107,6 +107,6 @@ def test_a_pull_request_that_an_unanswered_try_has_opened_is_not_opened_twice(
     assert opened == forge.PullRequest(3, "u")
     assert "head=factory%3Alane%2F7-1" in transport.asked[1][1]
     assert transport.asked[2] == ("POST", f"{REPOSITORY}/issues/3/labels", {"labels": ["guarded"]})
-    found, _ = hub(**{"POST /pulls": error, "GET /pulls": []})
+    found, _calls = hub(**{"POST /pulls": error, "GET /pulls": []})
     with pytest.raises(type(error)):
         found.open_pull_request("lane/7-1", "main", "t", "b", draft=True, labels=[])
