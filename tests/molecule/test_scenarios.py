@@ -68,6 +68,8 @@ def test_scenario(name: str, tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        # Otherwise it believes that what an earlier run has made is still there.
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path / "molecule"),
         # Unbroken lines without colours: they are searched for the reason of a failure.
         "COLUMNS": "1000",
         "NO_COLOR": "1",
