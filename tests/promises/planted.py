@@ -151,7 +151,11 @@ def _alone(place: Path, promises: Sequence[Promise]) -> Iterator[tuple[Promise, 
 def _in_scenario(
     place: Path, name: str, promises: Sequence[Promise]
 ) -> Iterator[tuple[Promise, str]]:
-    """Keep the scenario's hosts; each fault is converged, as a change of the project is."""
+    """Keep the scenario's hosts; each fault is converged, as a change of the project is.
+
+    The converge with the next fault takes the last one out. At the end the payers must pass again
+    without any: what has stayed on the host could be what made them fail.
+    """
     molecule = Path(sys.executable).with_name("molecule")
 
     def play(step: str) -> str:
@@ -163,9 +167,10 @@ def _in_scenario(
     try:
         wrong = play("destroy") or play("converge")
         broken = {} if wrong else _passing(place, promises, *options)
+        verdicts = {}
         for promise in promises:
             if wrong or promise.payer in broken:
-                yield promise, wrong or broken[promise.payer]
+                verdicts[promise.name] = wrong or broken[promise.payer]
                 continue
             try:
                 with planted(place, promise):
@@ -173,8 +178,11 @@ def _in_scenario(
                     verdict = verdict or _verdict(*pytest(place, [promise.payer], *options))
             except MapError as error:
                 verdict = str(error)
-            # Back to what is right, so that the next payer fails for its own fault.
-            wrong = play("converge")
-            yield promise, verdict
+            verdicts[promise.name] = verdict
+        left = play("converge")
+        stuck = {} if wrong or left else _passing(place, promises, *options)
+        for promise in promises:
+            again = left or stuck.get(promise.payer, "")
+            yield promise, verdicts[promise.name] or (again and f"afterwards, {again}")
     finally:
         play("destroy")
