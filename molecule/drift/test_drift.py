@@ -115,6 +115,8 @@ def test_a_signed_commit_that_leads_elsewhere_is_refused(host: Any, way: str) ->
 
 
 def test_absence_takes_everything_back(host: Any) -> None:
+    host.run("factory drift")
+    assert host.file("/var/lib/aina-factory/checkout").exists
     assert converge(SCENARIO, drift_state="absent").returncode == 0
 
     assert host.run("factory drift").rc == 2

@@ -124,7 +124,7 @@ def _verdict(status: int | None, output: str) -> str:
 
 def _passing(place: Path, promises: Sequence[Promise], *options: str) -> dict[str, str]:
     """Return the payers that do not pass without a fault, each with how it ended."""
-    payers = sorted({promise.payer for promise in promises})
+    payers = sorted({promise.payer for promise in promises}, key=lambda test: _place(place, test))
     if pytest(place, payers, *options)[0] == _PASSED:
         return {}
     ended = {payer: pytest(place, [payer], *options) for payer in payers}
@@ -133,6 +133,13 @@ def _passing(place: Path, promises: Sequence[Promise], *options: str) -> dict[st
         for payer, (status, output) in ended.items()
         if status != _PASSED
     }
+
+
+def _place(place: Path, test: str) -> tuple[str, int]:
+    """Return where a test stands: in a file, they may come one after the other."""
+    path, _, name = test.partition("::")
+    function = name.partition("[")[0]
+    return path, (place / path).read_text(encoding="utf-8").find(f"def {function}(")
 
 
 def _alone(place: Path, promises: Sequence[Promise]) -> Iterator[tuple[Promise, str]]:
