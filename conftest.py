@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ FIRST = (
     "tests/molecule/",
     "tests/gates/",
 )
+SCENARIO_TEST_SECONDS = 300
 BEFORE = pytest.StashKey[residue.Engine]()
 LEFT = pytest.StashKey[list[str]]()
 # Items of these files need nothing of each other, and take long.
@@ -110,6 +112,23 @@ def _refuse_files_without_tests(collected: set[Path]) -> None:
         path = ROOT / name
         if path.name.startswith("test_") and path.is_file() and path not in collected:
             raise pytest.UsageError(f"no test was collected from {name}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Have a test of a scenario fail that waits for what never comes: nobody else would end it."""
+    if not item.nodeid.startswith("molecule/"):
+        return (yield)
+
+    def give_up(*_: object) -> None:
+        pytest.fail(f"it did not end within {SCENARIO_TEST_SECONDS} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(SCENARIO_TEST_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

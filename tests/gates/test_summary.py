@@ -105,3 +105,18 @@ def test_what_shows_a_promise_once_more_runs_in_deep_only(project: Path) -> None
 
     assert (done.returncode, every.returncode) == (0, 1)
     assert "1 passed, 1 deselected" in done.stdout.splitlines()[-1]
+
+
+def test_a_test_of_a_scenario_that_waits_for_ever_fails(project: Path) -> None:
+    (project / "molecule/x").mkdir(parents=True)
+    (project / "molecule/x/test_x.py").write_text(
+        "import subprocess\n\n\ndef test_x() -> None:\n    subprocess.run(['sleep', '62.5'])\n"
+    )
+    limits = (project / "conftest.py").read_text()
+    assert "SCENARIO_TEST_SECONDS = 300" in limits
+    (project / "conftest.py").write_text(limits.replace("SECONDS = 300", "SECONDS = 1"))
+
+    done = run_pytest(project, "molecule")
+
+    assert "it did not end within 1 s" in done.stdout
+    assert "1 failed" in done.stdout.splitlines()[-1]
