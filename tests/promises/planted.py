@@ -39,12 +39,16 @@ def copy(root: Path) -> Iterator[Path]:
             if (root / path).is_symlink() or (root / path).is_file():
                 (place / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(root / path, place / path, follow_symlinks=False)
-        # Some tests ask git which files there are.
-        subprocess.run(["git", "init", "--quiet"], cwd=place, check=True)
-        subprocess.run(["git", "add", "--all"], cwd=place, check=True)
+        # Some tests ask git which files there are, or clone what is committed.
+        who = ("-c", "user.name=planted", "-c", "user.email=planted@localhost")
+        commit = (*who, "commit", "--quiet", "--message=A copy")
+        for words in (("init", "--quiet"), ("add", "--all"), commit):
+            subprocess.run(["git", *words], cwd=place, check=True)
         for shared in (".venv", ".cache"):
             if (root / shared).exists():
                 (place / shared).symlink_to(root / shared)
+        # A link is not the directory that is ignored.
+        (place / ".git/info/exclude").write_text("/.venv\n/.cache\n", encoding="utf-8")
         yield place
 
 
