@@ -99,9 +99,12 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
     if config.args == config.getini("testpaths"):
         _refuse_files_without_tests({item.path for item in items})
     if not sampling.is_deep():
-        left = [item for item in items if item.get_closest_marker("deep")]
-        items[:] = [item for item in items if item not in left]
-        config.hook.pytest_deselected(items=left)
+        config.hook.pytest_deselected(items=[item for item in items if _is_deep(item)])
+        items[:] = [item for item in items if not _is_deep(item)]
+
+
+def _is_deep(item: pytest.Item) -> bool:
+    return item.get_closest_marker("deep") is not None
 
 
 def _refuse_files_without_tests(collected: set[Path]) -> None:

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import containers
 import residue
 from e2e.sandbox import FINGERPRINT
 from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
-NAME = f"{os.environ.get('AINA_SANDBOX_NAME') or 'aina-factory'}-adopt"
+NAME = f"{containers.NAME}-adopt"
 GITHUB = f"github.{NAME}"
 REPOSITORY = "ainative-academy/aina-academy"
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import time
 from pathlib import Path
 
 import ansible.release
@@ -23,6 +25,7 @@ description: Where AINA_PACKED_DIR names a directory, packed modules are kept in
 requirements: [enable in configuration]
 """
 
+UNUSED_SECONDS = 86400
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -40,6 +43,13 @@ def state(root: Path) -> str:
     return found.hexdigest()[:16]
 
 
+def _forget_unused(kept: Path) -> None:
+    """Remove what no run has used for a day: each change of a file leaves a whole state behind."""
+    for path in kept.glob("*"):
+        if time.time() - path.stat().st_mtime > UNUSED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 class CallbackModule(CallbackBase):
     """Lays the directory where Ansible looks for what it has packed, before it packs anything."""
 
@@ -54,7 +64,10 @@ class CallbackModule(CallbackBase):
         if not kept:
             return
         directory = Path(kept, state(ROOT))
+        if not directory.exists():
+            _forget_unused(directory.parent)
         directory.mkdir(parents=True, exist_ok=True)
+        os.utime(directory)
         link = Path(vars(constants)["DEFAULT_LOCAL_TMP"], "ansiballz_cache")
         if not link.exists():
             link.symlink_to(directory)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import cores
-from gates.tree import COLLECTION, UnavailableError, files
+from gates.tree import COLLECTION, UnavailableError, copy
 from sampling import draw
 
 # Where ansible-test cannot download its pip bootstrap script it names the place to save one at.
@@ -61,10 +60,7 @@ def sanity(core: str, root: Path) -> str:
     python = cores.PAIRS[core]
     with tempfile.TemporaryDirectory(prefix="aina-factory-sanity-") as temporary:
         collection = Path(temporary) / "ansible_collections/aina/factory"
-        for path in files(root, str(COLLECTION)):
-            target = collection / path.relative_to(COLLECTION)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / path, target)
+        copy(root, collection, COLLECTION)
         completed = _sanity(collection, venv, python)
         wanted = BOOTSTRAP_WANTED.search(completed.stdout)
         if completed.returncode and wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -30,6 +31,14 @@ def files(root: Path, *patterns: str) -> list[Path]:
     names = {Path(name) for name in listed.split("\0") if name}
     # A file that was deleted but is still in the index is no file of this tree.
     return sorted(name for name in names if (root / name).is_file())
+
+
+def copy(root: Path, target: Path, below: Path = Path()) -> None:
+    """Copy the files of a tree, or those below a directory of it, to a place of their own."""
+    for path in files(root, str(below)):
+        copied = target / path.relative_to(below)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / path, copied)
 
 
 def shell_scripts(root: Path) -> list[Path]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+
+from gates import tree
 
 from promises import MapError, Promise
 
@@ -28,17 +29,7 @@ def copy(root: Path) -> Iterator[Path]:
     """Give a copy of the checkout, with what is not committed, that uses its environment."""
     with tempfile.TemporaryDirectory(prefix="aina-planted-") as name:
         place = Path(name) / root.name
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=root,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        for path in filter(None, listed.split("\0")):
-            if (root / path).is_symlink() or (root / path).is_file():
-                (place / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(root / path, place / path, follow_symlinks=False)
+        tree.copy(root, place)
         # Some tests ask git which files there are, or clone what is committed.
         who = ("-c", "user.name=planted", "-c", "user.email=planted@localhost")
         commit = (*who, "commit", "--quiet", "--message=A copy")

@@ -67,7 +67,6 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     wait_seconds = parameters["lock_wait_seconds"]
     try:
         own = own_record.read(record_path, _RECORDED)
-        ours = own_record.read_siblings(record_path, _RECORDED)
         age = packages.lists_age_seconds(time.time())
         plan = packages.plan(spec, packages.read(spec, context.run, age is not None, own))
         if plan.actions and context.check_mode:
@@ -84,6 +83,8 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
                 raise
             left = (own | set(plan.install)) - set(plan.remove)
             own_record.write(record_path, _RECORDED, left, context.run)
+        # What another part has installed is judged when that part goes.
+        ours = own_record.read_siblings(record_path, _RECORDED) if plan.needed else set()
     except (packages.PackagesError, managed_files.ManagedFilesError, ValueError, OSError) as error:
         raise StepError(str(error)) from error
     kept = list(plan.kept) if parameters["kept_reported"] else []
@@ -93,7 +94,6 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
             "before, or come from a release that kept no record. If nobody needs them: "
             f"'apt-get remove {' '.join(kept)}'"
         )
-    # What another part has installed is judged when that part goes.
     needed = {name: others for name, others in plan.needed.items() if not set(others) <= ours}
     for name, others in needed.items():
         context.warn(
