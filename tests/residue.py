@@ -54,7 +54,7 @@ def _docker(*words: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Engine:
-    """The volumes and networks that an engine has."""
+    """The volumes and networks that nothing on an engine uses: others' runs use theirs."""
 
     volumes: frozenset[str]
     networks: frozenset[str]
@@ -62,8 +62,9 @@ class Engine:
     @classmethod
     def now(cls) -> Engine:
         """Ask the engine."""
-        networks = ("network", "ls", "--format", "{{.Name}}")
-        return cls(frozenset(_docker("volume", "ls", "--quiet")), frozenset(_docker(*networks)))
+        unused = ("--filter", "dangling=true")
+        networks = _docker("network", "ls", "--format", "{{.Name}}", *unused)
+        return cls(frozenset(_docker("volume", "ls", "--quiet", *unused)), frozenset(networks))
 
 
 def clean(before: Engine) -> list[str]:
