@@ -7,6 +7,7 @@ Each capability reads its own section (``janitor``, ``jobs``, ...) through a
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from math import isfinite
@@ -18,6 +19,15 @@ Scalar = TypeVar("Scalar", str, int, float, bool)
 
 class ConfigurationError(ValueError):
     """A configuration value is wrong; the message names the key, the value and the rule."""
+
+
+def not_known(path: str, known: Iterable[str]) -> str:
+    """Return the message about a key that nobody knows: which of the ``known`` may be meant."""
+    names = sorted(known)
+    near = difflib.get_close_matches(path.rpartition(".")[2], names, n=1)
+    return f"{path} is not known; " + (
+        f"did you mean {near[0]}?" if near else f"known are: {', '.join(names)}"
+    )
 
 
 class Section:
@@ -191,5 +201,4 @@ class Section:
         """
         unknown = sorted(str(key) for key in self._values if key not in self._read)
         if unknown:
-            known = ", ".join(sorted(self._read))
-            raise ConfigurationError(f"{self._path}.{unknown[0]} is not known; known are: {known}")
+            raise ConfigurationError(not_known(f"{self._path}.{unknown[0]}", self._read))

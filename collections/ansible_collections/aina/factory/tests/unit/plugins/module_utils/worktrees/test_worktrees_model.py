@@ -57,7 +57,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"trash_retention_seconds": -0.5}, "reap.trash_retention_seconds is -0.5; it must be"),
     ({"trash_disk_used_percent": 101}, "it must lie between 0 and 100"),
     ({"trash_disk_used_percent": float("nan")}, "it must be a number"),
-    ({"grace_secnods": 5}, "reap.grace_secnods is not known; known are: disposable, grace_seconds"),
+    ({"grace_secnods": 5}, "reap.grace_secnods is not known; did you mean grace_seconds?"),
 ]
 
 
