@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from .ports import Run
 
 FORMAT_SECONDS = 120.0
 SWAPOFF_SECONDS = 600.0

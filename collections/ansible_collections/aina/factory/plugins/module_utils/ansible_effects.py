@@ -7,13 +7,7 @@ import urllib.error
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import (
-    Completed,
-    Fetch,
-    Request,
-    Response,
-    Run,
-)
+from .ports import Completed, Fetch, Request, Response, Run
 
 
 def runner(module: Any) -> Run:

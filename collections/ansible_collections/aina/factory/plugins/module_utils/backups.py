@@ -15,12 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import backup_sources
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Now, Run
+from . import backup_sources
+from .configuration import ConfigurationError, Section
+from .ports import Completed, Now, Run
 
 TAG = "aina-factory"
 CACHE_DIR = "/var/cache/aina-factory/restic"

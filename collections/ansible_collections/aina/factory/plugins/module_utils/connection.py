@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from .ports import Run
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 

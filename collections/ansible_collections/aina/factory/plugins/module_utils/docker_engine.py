@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import docker_daemon, managed_files
-from ansible_collections.aina.factory.plugins.module_utils.docker_daemon import (
+from . import docker_daemon, managed_files
+from .docker_daemon import (
     Container,
     Decision,
     DockerDaemonError,
@@ -27,7 +27,7 @@ from ansible_collections.aina.factory.plugins.module_utils.docker_daemon import 
     RestartPolicy,
     Settings,
 )
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from .ports import Run
 
 CONFIGURATION = Path("/etc/docker/daemon.json")
 RECORD = Path("/var/lib/aina-factory/docker-daemon.json")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+from .configuration import Section
+from .ports import Completed, Run
 
 FETCH_SECONDS = 300.0
 SETUP_SECONDS = 1800.0

@@ -15,9 +15,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files
-from ansible_collections.aina.factory.plugins.module_utils.connection import Listener, Session
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+from . import managed_files
+from .connection import Listener, Session
+from .ports import Completed, Run
 
 CHAIN = "AINA-FACTORY"
 COMMENT = "aina-factory"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from .ports import Run
 
 CHANGE_SECONDS = 30.0
 

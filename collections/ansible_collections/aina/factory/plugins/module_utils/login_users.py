@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import group_members
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from . import group_members
+from .ports import Run
 
 SECONDS = 120.0
 DEFAULT_SHELL = "/bin/bash"

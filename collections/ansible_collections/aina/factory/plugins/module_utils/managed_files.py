@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from .ports import Run
 
 VALIDATION_SECONDS = 120.0
 # Of directories that come to be on the way to a declared path, whatever the umask is.

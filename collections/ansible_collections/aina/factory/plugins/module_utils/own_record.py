@@ -6,8 +6,8 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from . import managed_files
+from .ports import Run
 
 
 def read(path: str | None, kind: str) -> set[str]:

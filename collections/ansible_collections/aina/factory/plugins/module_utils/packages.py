@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+from .ports import Completed, Run
 
 QUERY_SECONDS = 60.0
 APPLY_SECONDS = 1800.0

@@ -7,10 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
+from .configuration import ConfigurationError, Section
 
 # What every capability takes for a project's name, and for a repository at GitHub.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")

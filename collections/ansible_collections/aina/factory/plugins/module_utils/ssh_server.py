@@ -21,13 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import connection, managed_files, units
-from ansible_collections.aina.factory.plugins.module_utils.connection import (
-    Address,
-    Listener,
-    Session,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+from . import connection, managed_files, units
+from .connection import Address, Listener, Session
+from .ports import Completed, Run
 
 CONFIGURATION_DIR = Path("/etc/ssh")
 DROP_IN = "/etc/ssh/sshd_config.d/10-aina-factory.conf"

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from . import managed_files
+from .ports import Run
 
 # update-ca-certificates looks into sub-directories; this one is entirely ours.
 DIRECTORY = "/usr/local/share/ca-certificates/aina-factory"

@@ -16,7 +16,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from .ports import Run
 
 SHOW_SECONDS = 30.0
 ACTION_SECONDS = 300.0

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
-from ansible_collections.aina.factory.plugins.module_utils.units import UnitsError, UnitStatus
+from .ports import Completed, Run
+from .units import UnitsError, UnitStatus
 
 NOTHING = UnitStatus(exists=False, active=False, enabled=False, needs_reload=False, started_at=None)
 _LINGER = Path("/var/lib/systemd/linger")

@@ -13,11 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Request, Run
+from ..configuration import ConfigurationError, Section
+from ..ports import Fetch, Now, Request, Run
 
 METHODS = ("token_file", "github_app", "gh")
 # An installation token lives an hour; a fresh one is fetched while it still works.

@@ -8,19 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    LimitedError,
-    RefusedError,
-    UncertainError,
-    UnusableError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import (
-    Fetch,
-    Now,
-    Request,
-    Response,
-)
+from ..ports import Fetch, Now, Request, Response
+from .errors import ForgeError, LimitedError, RefusedError, UncertainError, UnusableError
 
 # Without Retry-After or a reset time GitHub asks for at least a minute.
 _LIMIT_SECONDS = 60.0

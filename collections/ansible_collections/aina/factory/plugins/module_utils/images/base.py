@@ -9,12 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.images.engine import (
-    Engine,
-    EngineError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.images.settings import Settings
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from ..ports import Run
+from .engine import Engine, EngineError
+from .settings import Settings
 
 PROVIDE_SECONDS = 1800.0
 # As the distribution's own images are: small, and unpacked without waiting for the disk.

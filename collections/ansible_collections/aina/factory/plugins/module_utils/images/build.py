@@ -14,37 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.images import layers
-from ansible_collections.aina.factory.plugins.module_utils.images.base import Bases
-from ansible_collections.aina.factory.plugins.module_utils.images.catalogue import (
-    CI,
-    FOUNDATION,
-    Artifact,
-    Spec,
-    catalogue,
-)
-from ansible_collections.aina.factory.plugins.module_utils.images.engine import (
-    Engine,
-    EngineError,
-    Found,
-)
-from ansible_collections.aina.factory.plugins.module_utils.images.plan import (
-    BASE_LABEL,
-    CONTENT_LABEL,
-    Step,
-    plan,
-)
-from ansible_collections.aina.factory.plugins.module_utils.images.runner import (
-    Releases,
-    RunnerArchive,
-)
-from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
-    PREFIX,
-    Settings,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Run
-from ansible_collections.aina.factory.plugins.module_utils.runners.release import ReleaseError
+from .. import documents
+from ..ports import Fetch, Now, Run
+from ..runners.release import ReleaseError
+from . import layers
+from .base import Bases
+from .catalogue import CI, FOUNDATION, Artifact, Spec, catalogue
+from .engine import Engine, EngineError, Found
+from .plan import BASE_LABEL, CONTENT_LABEL, Step, plan
+from .runner import Releases, RunnerArchive
+from .settings import PREFIX, Settings
 
 LOCK = "factory-images.lock"
 SMOKE_SECONDS = 300.0

@@ -8,13 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.images.runner import RunnerArchive
-from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
-    PREFIX,
-    ProjectImages,
-    Settings,
-)
+from ..configuration import ConfigurationError
+from .runner import RunnerArchive
+from .settings import PREFIX, ProjectImages, Settings
 
 FOUNDATION = "factory-base"
 CI = "ci"

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.images.catalogue import Spec
+from .catalogue import Spec
 
 # Rises when the way in which images are built changes, so that all are built anew.
 _FORMAT = 1

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.documents import seconds_of
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+from ..documents import seconds_of
+from ..ports import Completed, Run
 
 QUERY_SECONDS = 60.0
 _MISSING = "no such image"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.images import content as contents
-from ansible_collections.aina.factory.plugins.module_utils.images.catalogue import Spec
-from ansible_collections.aina.factory.plugins.module_utils.images.engine import Found
+from . import content as contents
+from .catalogue import Spec
+from .engine import Found
 
 CONTENT_LABEL = "aina-factory.content"
 BASE_LABEL = "aina-factory.base"

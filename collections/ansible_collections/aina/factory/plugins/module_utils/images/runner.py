@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.images.settings import RunnerWish
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Request
-from ansible_collections.aina.factory.plugins.module_utils.runners import release
-from ansible_collections.aina.factory.plugins.module_utils.runners.release import (
-    Release,
-    ReleaseError,
-)
+from .. import documents
+from ..ports import Fetch, Request
+from ..runners import release
+from ..runners.release import Release, ReleaseError
+from .settings import RunnerWish
 
 _SETTING = "images.runner.sha256"
 

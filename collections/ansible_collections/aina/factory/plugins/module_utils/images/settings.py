@@ -6,11 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.aina.factory.plugins.module_utils import projects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
+from .. import projects
+from ..configuration import ConfigurationError, Section
 
 PREFIX = "aina-factory"
 # What a project may ask for by name and version; anything else is a Dockerfile's business.

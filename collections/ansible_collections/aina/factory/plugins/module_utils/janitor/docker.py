@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import KindError, Removal
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Request, Response
+from ..ports import Fetch, Request, Response
+from .model import KindError, Removal
 
 # The newest interface version this was written against; an older engine is asked in its own.
 _NEWEST = (1, 51)

@@ -11,19 +11,9 @@ import fnmatch
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor.docker import (
-    CacheRecord,
-    Container,
-    Engine,
-    Image,
-    has_label,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.image_use import ImageUse
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
-    Candidate,
-    Limits,
-    Removal,
-)
+from .docker import CacheRecord, Container, Engine, Image, has_label
+from .image_use import ImageUse
+from .model import Candidate, Limits, Removal
 
 _ENDED = frozenset({"exited", "dead", "created"})
 

@@ -6,18 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor import paths
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
-    Candidate,
-    Limits,
-    Removal,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.paths import Found
-from ansible_collections.aina.factory.plugins.module_utils.janitor.processes import (
-    OpenFiles,
-    Process,
-    is_open_elsewhere,
-)
+from . import paths
+from .model import Candidate, Limits, Removal
+from .paths import Found
+from .processes import OpenFiles, Process, is_open_elsewhere
 
 # Never an agent's login, configuration or instructions, wherever a pattern may reach.
 PROTECTED_NAMES = frozenset(

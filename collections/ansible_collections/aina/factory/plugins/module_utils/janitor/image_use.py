@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor.docker import Container, Image
+from .docker import Container, Image
 
 
 @dataclass

@@ -10,19 +10,11 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor import paths
-from ansible_collections.aina.factory.plugins.module_utils.janitor.file_kinds import (
-    Holder,
-    open_holder,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
-    Candidate,
-    KindError,
-    Limits,
-    Removal,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.paths import Found
-from ansible_collections.aina.factory.plugins.module_utils.janitor.processes import OpenFiles
+from . import paths
+from .file_kinds import Holder, open_holder
+from .model import Candidate, KindError, Limits, Removal
+from .paths import Found
+from .processes import OpenFiles
 
 ROTATE = "rotate"
 _COPY_BYTES = 1 << 20

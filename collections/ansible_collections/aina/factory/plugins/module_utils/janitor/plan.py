@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
-    Candidate,
-    Decision,
-    Disk,
-    Limits,
-    Watermarks,
-)
+from .model import Candidate, Decision, Disk, Limits, Watermarks
 
 WATERMARK = "watermark"
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.docker_kinds import Marks
-from ansible_collections.aina.factory.plugins.module_utils.janitor.logs import Rotation
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Limits, Watermarks
-from ansible_collections.aina.factory.plugins.module_utils.janitor.program_kinds import Store
+from ..configuration import ConfigurationError, Section
+from .docker_kinds import Marks
+from .logs import Rotation
+from .model import Limits, Watermarks
+from .program_kinds import Store
 
 MIB = 1 << 20
 HOUR = 3600.0

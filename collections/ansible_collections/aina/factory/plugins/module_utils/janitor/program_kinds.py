@@ -9,16 +9,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor import paths
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
-    Candidate,
-    KindError,
-    Limits,
-    Removal,
-    SkipError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.processes import Process
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+from ..ports import Completed, Run
+from . import paths
+from .model import Candidate, KindError, Limits, Removal, SkipError
+from .processes import Process
 
 TIMEOUT_SECONDS = 1800.0
 _INSTALLING = frozenset({"install", "i", "add", "ci", "fetch", "update", "up", "import", "dlx"})

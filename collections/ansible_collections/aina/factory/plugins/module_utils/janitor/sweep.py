@@ -8,16 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor import plan
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
-    Candidate,
-    Decision,
-    Disk,
-    Kind,
-    KindError,
-    SkipError,
-    Watermarks,
-)
+from . import plan
+from .model import Candidate, Decision, Disk, Kind, KindError, SkipError, Watermarks
 
 MeasureDisk = Callable[[], Disk]
 Progress = Callable[[str], None]

@@ -10,28 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import locks, managed_files
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.jobs import (
-    cron,
-    foreign,
-    layout,
-    model,
-    observe,
-    plan,
-    render,
-    scripts,
-    validate,
-)
-from ansible_collections.aina.factory.plugins.module_utils.managed_files import (
-    Attributes,
-    DirectorySpec,
-    FileSpec,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from .. import locks, managed_files
+from ..configuration import ConfigurationError, Section
+from ..managed_files import Attributes, DirectorySpec, FileSpec
+from ..ports import Run
+from . import cron, foreign, layout, model, observe, plan, render, scripts, validate
 
 ACTION_SECONDS = 300.0
 _BACKUP_DIR = "/var/backups/aina-factory"

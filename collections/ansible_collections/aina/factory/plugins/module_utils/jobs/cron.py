@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import shlex
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.jobs import calendar, layout
-from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job, Jobs
+from ..configuration import ConfigurationError
+from . import calendar, layout
+from .model import Job, Jobs
 
 _UTC = {"UTC", "Etc/UTC", "Etc/UCT", "UCT", "Zulu", "Etc/Zulu", "Universal", "GMT", "Etc/GMT"}
 _LINE_MAX_BYTES = 998  # cron's own limit for a command

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.jobs import command_lines, layout
-from ansible_collections.aina.factory.plugins.module_utils.jobs.command_lines import Entry, Reading
-from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job, Jobs
-from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import ObservationError
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from ..configuration import Section
+from ..ports import Run
+from . import command_lines, layout
+from .command_lines import Entry, Reading
+from .model import Job, Jobs
+from .observe import ObservationError
 
 CRONTABS_DIR = "/var/spool/cron/crontabs"
 _SYSTEM_TABLE = "/etc/crontab"

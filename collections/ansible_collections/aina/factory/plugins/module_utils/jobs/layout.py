@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.aina.factory.plugins.module_utils import locks
+from .. import locks
 
 LOCK_DIR = str(locks.DIRECTORY)
 # Every job's user may take one of these; nobody but root can make or replace one.

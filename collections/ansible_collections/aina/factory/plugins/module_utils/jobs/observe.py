@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from ..ports import Run
+from . import layout
 
 QUERY_SECONDS = 60.0
 PROPERTIES = (

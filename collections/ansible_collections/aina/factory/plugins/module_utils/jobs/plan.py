@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout
-from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job, Jobs
-from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import Disk, Unit
+from . import layout
+from .model import Job, Jobs
+from .observe import Disk, Unit
 
 
 @dataclass(frozen=True)

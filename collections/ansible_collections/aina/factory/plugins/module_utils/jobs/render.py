@@ -5,14 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import calendar, layout
-from ansible_collections.aina.factory.plugins.module_utils.jobs.model import (
-    Job,
-    Jobs,
-    Overlap,
-    Pause,
-    ResourceClass,
-)
+from . import calendar, layout
+from .model import Job, Jobs, Overlap, Pause, ResourceClass
 
 HEADER = "# Managed by aina.factory.systemd_jobs (role: factory_crons); edits are lost.\n"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -8,10 +8,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import calendar, layout
-from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job, Jobs
-from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import PauseFile, Unit
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from ..words import iso
+from . import calendar, layout
+from .model import Job, Jobs
+from .observe import PauseFile, Unit
 
 # How a run ends that calls for nobody.
 FINE = ("success", "skipped", "replaced")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout
+from . import layout
 
 _RECORD = r"""#!/bin/sh
 # Managed by aina.factory.systemd_jobs: writes down how a run ended.

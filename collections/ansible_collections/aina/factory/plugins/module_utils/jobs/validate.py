@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, render
-from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job, Jobs
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+from ..ports import Completed, Run
+from . import layout, render
+from .model import Job, Jobs
 
 JUDGE_SECONDS = 120.0
 _ENVIRONMENT = {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_LOG_LEVEL": "warning"}

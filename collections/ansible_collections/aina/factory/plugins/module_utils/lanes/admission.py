@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
-    LaneProject,
-    Settings,
-)
+from .settings import LaneProject, Settings
 
 MIB = 1 << 20
 

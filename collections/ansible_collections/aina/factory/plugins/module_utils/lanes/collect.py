@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.guarded import matching
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
-from ansible_collections.aina.factory.plugins.module_utils.words import printable
+from ..guarded import matching
+from ..ports import Completed, Run
+from ..words import printable
 
 FETCH_SECONDS = 600.0
 # Of what a lane has written, in a result.

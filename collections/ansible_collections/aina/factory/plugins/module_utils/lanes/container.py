@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
-    MIB,
-    LaneProject,
-)
+from .settings import MIB, LaneProject
 
 UID = 10001
 HOME, WORK, MIRROR, STORE, GATEWAY, SEED = (

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ansible_collections.aina.factory.plugins.module_utils.lanes import admission
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
-    LaneProject,
-    Settings,
-)
+from . import admission
+from .settings import LaneProject, Settings
 
 START, WAIT, SKIP = "start", "wait", "skip"
 

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    RefusedError,
-    UncertainError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
+from ..github.errors import RefusedError, UncertainError
+from ..github.transport import Transport
 
 PERMISSIONS = {
     "contents": "write",

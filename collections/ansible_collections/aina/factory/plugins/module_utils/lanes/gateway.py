@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.lanes.engines import Route, Usage
+from .engines import Route, Usage
 
 REQUEST_MAX_BYTES = 32 << 20
 # Without any word on usage a request is charged by its size, so that silence costs something.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import words
+from .. import words
 
 NO_CHANGE, CHANGED = "no_change", "changed"
 FAILED_TURN, TIMEOUT, IDLE, OOM = "failed_turn", "timeout", "idle", "oom"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ansible_collections.aina.factory.plugins.module_utils.lanes.forge import Conflict
+from .forge import Conflict
 
 _BODY_MAX_CHARACTERS = 60_000
 _PATHS_MAX_COUNT = 200

@@ -6,14 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils import guarded, projects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.github import login
-from ansible_collections.aina.factory.plugins.module_utils.lanes import engines
-from ansible_collections.aina.factory.plugins.module_utils.lanes.engines import Engine
+from .. import guarded, projects
+from ..configuration import ConfigurationError, Section
+from ..github import login
+from . import engines
+from .engines import Engine
 
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}\Z")
 _URL = re.compile(r"https?://[^\s/]+(/[^\s]*)?\Z")

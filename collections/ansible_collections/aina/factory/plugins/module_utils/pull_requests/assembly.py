@@ -8,28 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.github import login
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
-from ansible_collections.aina.factory.plugins.module_utils.github.git import git_environment
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Run
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.github_forge import (
-    GithubForge,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
-    Mirror,
-    MirrorError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.settings import (
-    MergeProject,
-    Settings,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.store import (
-    Store,
-    StoreError,
-)
+from ..github import login
+from ..github.errors import ForgeError
+from ..github.git import git_environment
+from ..github.transport import Transport
+from ..ports import Fetch, Now, Run
+from . import marshal
+from .cycle import Report, World
+from .github_forge import GithubForge
+from .mirror import Mirror, MirrorError
+from .settings import MergeProject, Settings
+from .store import Store, StoreError
 
 # The command starts a lane and returns; it does not wait for the agent's work.
 _LANE_START_SECONDS = 60.0

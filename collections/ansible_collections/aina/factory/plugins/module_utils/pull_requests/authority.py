@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy, lists
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Labelling,
-    PullRequest,
-    Review,
-)
+from .policy import Policy, lists
+from .snapshot import Labelling, PullRequest, Review
 
 
 def another_person(policy: Policy, pull: PullRequest, actor: str, *, by_person: bool) -> bool:

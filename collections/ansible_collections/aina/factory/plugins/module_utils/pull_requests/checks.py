@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
-    Owner,
-    Verdict,
-    wait,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Branch,
-    Check,
-    Checks,
-    CheckState,
-)
+from .policy import Policy
+from .reasons import Owner, Verdict, wait
+from .snapshot import Branch, Check, Checks, CheckState
 
 # Who reports what this server's own runner ran. Whatever nobody bound to an app counts from
 # this one only: any token that may push, an agent's too, may write a status of any name.

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy, lists
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Conflict,
-    PullRequest,
-)
+from .policy import Policy, lists
+from .snapshot import Conflict, PullRequest
 
 DAY_SECONDS = 86400.0
 

@@ -6,45 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    LimitedError,
-    RefusedError,
-    UncertainError,
-    UnusableError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Now
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
-    gates,
-    queueing,
-    rules,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import (
-    Decision,
-    Plan,
-    decide,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
-    Fate,
-    Forge,
-    MovedError,
-    NotMergeableError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
-    Merged,
-    MirrorError,
-    PushRefusedError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Verb
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Evidence,
-    Memory,
-    Mergeable,
-    PullRequest,
-    Refusal,
-    Snapshot,
-)
+from ..github.errors import ForgeError, LimitedError, RefusedError, UncertainError, UnusableError
+from ..ports import Now
+from . import gates, queueing, rules
+from .decide import Decision, Plan, decide
+from .forge import Fate, Forge, MovedError, NotMergeableError
+from .mirror import Merged, MirrorError, PushRefusedError
+from .policy import Policy
+from .reasons import Verb
+from .snapshot import Evidence, Memory, Mergeable, PullRequest, Refusal, Snapshot
 
 WRITE_INTERVAL_SECONDS = 1.0
 _POLL_SECONDS = (1.0, 2.0, 4.0, 8.0)

@@ -5,26 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
-    authority,
-    conflict_lanes,
-    duplicates,
-    gates,
-    rules,
-    trains,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
-    Owner,
-    Reason,
-    Verb,
-    Verdict,
-    wait,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    PullRequest,
-    Snapshot,
-)
+from . import authority, conflict_lanes, duplicates, gates, rules, trains
+from .policy import Policy
+from .reasons import Owner, Reason, Verb, Verdict, wait
+from .snapshot import PullRequest, Snapshot
 
 
 @dataclass(frozen=True)

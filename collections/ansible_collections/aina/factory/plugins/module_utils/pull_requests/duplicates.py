@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import authority, rules
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy, lists
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    PullRequest,
-    Snapshot,
-)
+from . import authority, rules
+from .policy import Policy, lists
+from .snapshot import PullRequest, Snapshot
 
 # What may be held against one that is kept, the best first. Any other reason (red, in
 # conflict, denied, unreadable, ...) may never end, and with it the change would be lost.

@@ -6,15 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Meter
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Branch,
-    Checks,
-    PullRequest,
-    Snapshot,
-)
+from ..github.errors import ForgeError
+from ..github.transport import Meter
+from .policy import Policy
+from .snapshot import Branch, Checks, PullRequest, Snapshot
 
 
 class MovedError(ForgeError):

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import authority, checks
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
-    Owner,
-    Verdict,
-    wait,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    CheckState,
-    PullRequest,
-    Snapshot,
-)
+from . import authority, checks
+from .policy import Policy
+from .reasons import Owner, Verdict, wait
+from .snapshot import CheckState, PullRequest, Snapshot
 
 
 def main_state(policy: Policy, snapshot: Snapshot) -> str:

@@ -7,40 +7,14 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    RefusedError,
-    UncertainError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import (
-    PartialError,
-    Transport,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
-    authority,
-    checks,
-    parsing,
-    queries,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import order_key
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
-    Fate,
-    MovedError,
-    NotMergeableError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.listing import (
-    MALFORMED,
-    Listing,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Branch,
-    Checks,
-    Detail,
-    Mergeable,
-    PullRequest,
-    Snapshot,
-)
+from ..github.errors import ForgeError, RefusedError, UncertainError
+from ..github.transport import PartialError, Transport
+from . import authority, checks, parsing, queries
+from .decide import order_key
+from .forge import Fate, MovedError, NotMergeableError
+from .listing import MALFORMED, Listing
+from .policy import Policy
+from .snapshot import Branch, Checks, Detail, Mergeable, PullRequest, Snapshot
 
 _TRANSIENT = "Base branch was modified"
 _MOVED = "Head branch was modified"

@@ -6,15 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    LimitedError,
-    UncertainError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import PartialError
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import parsing
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    PullRequest,
-)
+from ..github.errors import LimitedError, UncertainError
+from ..github.transport import PartialError
+from . import parsing
+from .snapshot import PullRequest
 
 PAGE_SIZES = (100, 50, 25, 10)
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError)

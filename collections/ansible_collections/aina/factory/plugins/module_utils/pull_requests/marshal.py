@@ -7,41 +7,14 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    LimitedError,
-    RefusedError,
-    UncertainError,
-    UnusableError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
-    conflict_lanes,
-    duplicates,
-    queueing,
-    remembering,
-    trains,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import (
-    Cycle,
-    Report,
-    StopCycle,
-    World,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import (
-    Decision,
-    Plan,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
-    MirrorError,
-    PushRefusedError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Verb
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Memory,
-    TrainMemory,
-    TrainRun,
-)
+from ..github.errors import ForgeError, LimitedError, RefusedError, UncertainError, UnusableError
+from . import conflict_lanes, duplicates, queueing, remembering, trains
+from .cycle import Cycle, Report, StopCycle, World
+from .decide import Decision, Plan
+from .mirror import MirrorError, PushRefusedError
+from .policy import Policy
+from .reasons import Verb
+from .snapshot import Memory, TrainMemory, TrainRun
 
 _TRAIN_POLL_SECONDS = 15.0
 # What takes a place under the cap: it landed, or may have.

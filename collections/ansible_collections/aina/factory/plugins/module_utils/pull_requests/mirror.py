@@ -11,10 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Evidence,
-)
+from ..ports import Completed, Run
+from .snapshot import Evidence
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "Release Marshal",

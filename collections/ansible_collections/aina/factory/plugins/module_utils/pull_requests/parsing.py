@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.checks import ACTIONS
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+from .checks import ACTIONS
+from .snapshot import (
     Branch,
     Check,
     Checks,

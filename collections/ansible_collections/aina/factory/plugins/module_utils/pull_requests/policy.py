@@ -9,11 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from ansible_collections.aina.factory.plugins.module_utils import guarded
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
+from .. import guarded
+from ..configuration import ConfigurationError, Section
 
 MODES = ("fast", "strict", "train", "native")
 METHODS = ("squash", "merge", "rebase")

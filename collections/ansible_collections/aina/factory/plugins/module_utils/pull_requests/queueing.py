@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Memory,
-    PullRequest,
-    Refusal,
-)
+from .policy import Policy
+from .snapshot import Memory, PullRequest, Refusal
 
 
 def noticed(policy: Policy, memory: Memory, pulls: Mapping[int, PullRequest], now: float) -> Memory:

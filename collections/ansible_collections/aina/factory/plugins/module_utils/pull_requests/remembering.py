@@ -6,16 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import Plan
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Conflict,
-    Memory,
-    Refusal,
-    Remembered,
-    Snapshot,
-    TrainMemory,
-    TrainRun,
-)
+from .decide import Plan
+from .snapshot import Conflict, Memory, Refusal, Remembered, Snapshot, TrainMemory, TrainRun
 
 # Said of one that could not be seen just now: what was said before it may still hold.
 INTERRUPTIONS = frozenset({"data_incomplete", "evidence_missing", "not_examined"})

@@ -5,20 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from ansible_collections.aina.factory.plugins.module_utils.guarded import matches
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import authority, checks
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy, lists
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import (
-    Owner,
-    Verdict,
-    skip,
-    wait,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Mergeable,
-    PullRequest,
-    Snapshot,
-)
+from ..guarded import matches
+from . import authority, checks
+from .policy import Policy, lists
+from .reasons import Owner, Verdict, skip, wait
+from .snapshot import Mergeable, PullRequest, Snapshot
 
 _WIP = re.compile(r"\s*(\[wip\]|wip\b|draft:)", re.IGNORECASE)
 _MERGE_STATES = frozenset(

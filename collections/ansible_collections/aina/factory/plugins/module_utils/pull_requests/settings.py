@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils import projects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.github import login
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
+from .. import projects
+from ..configuration import ConfigurationError, Section
+from ..github import login
+from .policy import Policy
 
 _URL = re.compile(r"https://[^\s/]+(/[^\s]*)?\Z")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Owner
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from ..words import iso
+from .reasons import Owner
 
 # A job that runs every ten minutes has missed several turns by then.
 STALE_SECONDS = 3600.0

@@ -7,11 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
-    audit,
-    remembering,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
+from . import audit, remembering
+from .snapshot import Memory
 
 
 class StoreError(Exception):

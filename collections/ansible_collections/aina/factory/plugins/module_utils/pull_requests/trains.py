@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import checks
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Branch,
-    Checks,
-    TrainMemory,
-)
+from . import checks
+from .policy import Policy
+from .snapshot import Branch, Checks, TrainMemory
 
 Member = tuple[int, str]
 

@@ -9,11 +9,8 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    RefusedError,
-    UncertainError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
+from ..github.errors import RefusedError, UncertainError
+from ..github.transport import Transport
 
 _PAGE = 100
 _PAGES = 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.runners import layout
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance
+from . import layout
+from .model import Instance
 
 DOCKER = ("docker", "--host", "unix:///run/docker.sock")
 CERTIFICATES = "/etc/aina-factory/ca-certificates.crt"

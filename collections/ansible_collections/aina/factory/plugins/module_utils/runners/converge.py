@@ -12,46 +12,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import units
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
-from ansible_collections.aina.factory.plugins.module_utils.managed_files import ManagedFilesError
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.runners import (
-    layout,
-    names,
-    native,
-    network,
-    predecessor,
-    release,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.guard import Verdict
-from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Hub
-from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import (
-    Instance,
-    Mode,
-    Settings,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.native import (
-    Local,
-    NativeError,
-    Plan,
-    Remote,
-    Wish,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.native_host import (
-    BusyError,
-    NativeHost,
-    Waits,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.release import ReleaseError
-from ansible_collections.aina.factory.plugins.module_utils.units import (
-    Running,
-    UnitsError,
-    UnitSpec,
-    UnitStatus,
-)
+from .. import units
+from ..configuration import ConfigurationError
+from ..github.errors import ForgeError
+from ..managed_files import ManagedFilesError
+from ..ports import Run
+from ..units import Running, UnitsError, UnitSpec, UnitStatus
+from . import layout, names, native, network, predecessor, release
+from .guard import Verdict
+from .hub import Hub
+from .layout import Places
+from .model import Instance, Mode, Settings
+from .native import Local, NativeError, Plan, Remote, Wish
+from .native_host import BusyError, NativeHost, Waits
+from .release import ReleaseError
 
 _FAILURES = (
     *(ConfigurationError, ForgeError, ManagedFilesError, NativeError),

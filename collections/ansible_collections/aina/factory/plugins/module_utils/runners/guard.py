@@ -10,12 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    RefusedError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.api import Runners
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance
+from ..github.errors import ForgeError, RefusedError
+from .api import Runners
+from .model import Instance
 
 STRICT_APPROVAL = "all_external_contributors"
 _APPROVAL = "actions/permissions/fork-pr-contributor-approval"

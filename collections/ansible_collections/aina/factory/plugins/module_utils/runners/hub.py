@@ -9,25 +9,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.github import login
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    LimitedError,
-    RefusedError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Meter, Transport
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Now, Run
-from ansible_collections.aina.factory.plugins.module_utils.runners import guard, release, state
-from ansible_collections.aina.factory.plugins.module_utils.runners.api import Runners
-from ansible_collections.aina.factory.plugins.module_utils.runners.guard import Verdict
-from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance, Settings
-from ansible_collections.aina.factory.plugins.module_utils.runners.release import (
-    Release,
-    ReleaseError,
-)
+from .. import documents
+from ..configuration import ConfigurationError
+from ..github import login
+from ..github.errors import ForgeError, LimitedError, RefusedError
+from ..github.transport import Meter, Transport
+from ..ports import Fetch, Now, Run
+from . import guard, release, state
+from .api import Runners
+from .guard import Verdict
+from .layout import Places
+from .model import Instance, Settings
+from .release import Release, ReleaseError
 
 _REPOSITORY_PERMISSIONS = {"administration": "write", "actions": "read", "metadata": "read"}
 _ORGANIZATION_PERMISSIONS = {

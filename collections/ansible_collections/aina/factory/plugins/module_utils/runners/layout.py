@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import drain, locks
+from .. import drain, locks
 
 CONFIGURATION_PATH = "/etc/aina-factory/conf.d/runners.json"
 LOCK_PATH = locks.DIRECTORY / "factory-runners.lock"

@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.github import login
-from ansible_collections.aina.factory.plugins.module_utils.runners import layout, release
+from ..configuration import ConfigurationError, Section
+from ..github import login
+from . import layout, release
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,24}[a-z0-9])?\Z")
 _NAME_RULE = "consist of at most 26 lower-case letters, digits and inner dashes"

@@ -12,10 +12,10 @@ from enum import Enum, StrEnum, auto
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.runners import exits, release
-from ansible_collections.aina.factory.plugins.module_utils.runners.api import Registered
-from ansible_collections.aina.factory.plugins.module_utils.units import UnitStatus
+from .. import documents
+from ..units import UnitStatus
+from . import exits, release
+from .api import Registered
 
 # A runner that was just made may not be seen by every reader yet.
 EVENTUALLY_SECONDS = 120.0

@@ -12,29 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files, units
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.runners import (
-    layout,
-    native,
-    native_unit,
-    processes,
-    release,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.api import Deletion
-from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Hub
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance
-from ansible_collections.aina.factory.plugins.module_utils.runners.native import (
-    Do,
-    Known,
-    Local,
-    NativeError,
-    Plan,
-    Registration,
-    Remote,
-    Wish,
-)
-from ansible_collections.aina.factory.plugins.module_utils.units import UnitStatus
+from .. import managed_files, units
+from ..ports import Completed
+from ..units import UnitStatus
+from . import layout, native, native_unit, processes, release
+from .api import Deletion
+from .hub import Hub
+from .model import Instance
+from .native import Do, Known, Local, NativeError, Plan, Registration, Remote, Wish
 
 VERSION_MARK = ".aina-factory-version"
 _RUNNER_FILES = (

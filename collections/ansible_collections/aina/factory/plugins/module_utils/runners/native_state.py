@@ -6,15 +6,11 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.runners import exits, state
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance
-from ansible_collections.aina.factory.plugins.module_utils.runners.native import (
-    Known,
-    Local,
-    Remote,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.state import Condition, State
+from .. import documents
+from . import exits, state
+from .model import Instance
+from .native import Known, Local, Remote
+from .state import Condition, State
 
 _STARTING_SECONDS = 180.0
 _COMPLETED = re.compile(

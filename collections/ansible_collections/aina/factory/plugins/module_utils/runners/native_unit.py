@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs.render import quote
-from ansible_collections.aina.factory.plugins.module_utils.runners import exits, layout
-from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance, Settings
+from ..jobs.render import quote
+from . import exits, layout
+from .layout import Places
+from .model import Instance, Settings
 
 HEADER = "# Managed by aina.factory.gh_runners (role: gh_actions_runner); edits are lost.\n"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -12,10 +12,10 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.runners import layout
-from ansible_collections.aina.factory.plugins.module_utils.runners.container import DOCKER
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Network
+from ..ports import Run
+from . import layout
+from .container import DOCKER
+from .model import Network
 
 TABLE = "inet aina_runners"
 _DNS_PORT = 53

@@ -12,17 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import units
-from ansible_collections.aina.factory.plugins.module_utils.runners import names, processes
-from ansible_collections.aina.factory.plugins.module_utils.runners.api import Deletion, Registered
-from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Hub
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Mode, Predecessor
-from ansible_collections.aina.factory.plugins.module_utils.runners.native import NativeError
-from ansible_collections.aina.factory.plugins.module_utils.runners.native_host import (
-    BusyError,
-    Identity,
-    identity,
-)
+from .. import units
+from . import names, processes
+from .api import Deletion, Registered
+from .hub import Hub
+from .model import Mode, Predecessor
+from .native import NativeError
+from .native_host import BusyError, Identity, identity
 
 SET_ASIDE = ".runner.retired"
 _SUCCESSOR_SECONDS = 120.0

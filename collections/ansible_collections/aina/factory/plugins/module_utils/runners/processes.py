@@ -6,10 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor.processes import (
-    Process,
-    running,
-)
+from ..janitor.processes import Process, running
 
 WORKER = "Runner.Worker"
 # What the application consists of while it waits for jobs: itself, and the scripts that start it.

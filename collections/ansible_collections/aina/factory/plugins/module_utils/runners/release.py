@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Request, Run
+from ..ports import Fetch, Request, Run
 
 REPOSITORY = "actions/runner"
 # GitHub registers nothing older.

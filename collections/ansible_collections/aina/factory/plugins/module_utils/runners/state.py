@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
+from .. import documents
 
 SCHEMA = 1
 # Both supervisors and the healer write more often than this.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance, Timing
+from .model import Instance, Timing
 
 
 class Act(Enum):

@@ -6,14 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import attribution, trend
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.alerts import (
-    UNKNOWN,
-    Step,
-    Track,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import BY_NAME
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
+from ..watchdog import attribution, trend
+from ..watchdog.alerts import UNKNOWN, Step, Track
+from ..watchdog.checks import BY_NAME
+from ..watchdog.facts import (
     Attribution,
     Company,
     Fact,
@@ -26,15 +22,12 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Sample,
     Unknown,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Finding, Status
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.heal import Attempt, Repair
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.messages import Outbox
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
-    Silence,
-    covering,
-)
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from ..watchdog.findings import Finding, Status
+from ..watchdog.heal import Attempt, Repair
+from ..watchdog.messages import Outbox
+from ..watchdog.policy import Policy
+from ..watchdog.silences import Silence, covering
+from ..words import iso
 
 SCHEMA = 1
 _SHOWN_BROKEN = 50

@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ansible_collections.aina.factory.plugins.module_utils.status import plot
-from ansible_collections.aina.factory.plugins.module_utils.status.plot import escape
-from ansible_collections.aina.factory.plugins.module_utils.words import duration, moment, size
+from ..words import duration, moment, size
+from . import plot
+from .plot import escape
 
 _SHOWN_PULLS = 100
 

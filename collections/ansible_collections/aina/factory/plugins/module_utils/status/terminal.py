@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.words import (
-    duration,
-    moment,
-    printable,
-    size,
-)
+from ..words import duration, moment, printable, size
 
 _COLOURS = {
     "problem": "31",

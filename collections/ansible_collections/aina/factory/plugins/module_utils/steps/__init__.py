@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
+from .. import ansible_effects
+from ..ports import Run
 
 
 class StepError(Exception):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import allocated_files
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from .. import allocated_files
+from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
     "files": {

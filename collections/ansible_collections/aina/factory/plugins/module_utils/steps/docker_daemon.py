@@ -5,13 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import (
-    docker_daemon,
-    docker_engine,
-    managed_files,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from .. import docker_daemon, docker_engine, managed_files
+from ..ports import Run
+from . import Context, StepError
 
 # In check mode the engine may be what this very run would install.
 _ASSUMED_MAJOR = 28

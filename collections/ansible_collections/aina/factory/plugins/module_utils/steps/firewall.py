@@ -11,14 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import (
-    connection,
-    firewall,
-    managed_files,
-    ssh_server,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from .. import connection, firewall, managed_files, ssh_server
+from ..ports import Run
+from . import Context, StepError
 
 _OPENINGS: dict[str, Any] = {
     "type": "list",

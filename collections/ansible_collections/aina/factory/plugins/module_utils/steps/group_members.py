@@ -5,12 +5,8 @@ from __future__ import annotations
 import grp
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import (
-    group_members,
-    managed_files,
-    own_record,
-)
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from .. import group_members, managed_files, own_record
+from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
     "group": {"type": "str", "required": True},

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import kernel_limits
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from .. import kernel_limits
+from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {"minimums": {"type": "dict", "required": True}}
 

@@ -8,8 +8,8 @@ import pwd
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import group_members, login_users
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from .. import group_members, login_users
+from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
     "users": {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from .. import managed_files
+from . import Context, StepError
 
 _ATTRIBUTES: dict[str, Any] = {
     "path": {"type": "str", "required": True},

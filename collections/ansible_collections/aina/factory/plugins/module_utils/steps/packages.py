@@ -8,12 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import (
-    managed_files,
-    own_record,
-    packages,
-)
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from .. import managed_files, own_record, packages
+from . import Context, StepError
 
 _RECORDED = "installed"
 _NAMES = {"type": "list", "elements": "str", "default": []}

@@ -8,14 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import (
-    connection,
-    managed_files,
-    ssh_server,
-    units,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from .. import connection, managed_files, ssh_server, units
+from ..ports import Run
+from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
     "settings": {"type": "dict", "default": {}},

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pwd
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import system_users
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from .. import system_users
+from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
     "present": {"type": "list", "elements": "str", "default": []},

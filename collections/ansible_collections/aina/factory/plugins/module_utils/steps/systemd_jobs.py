@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.jobs import converge
-from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import ObservationError
-from ansible_collections.aina.factory.plugins.module_utils.jobs.validate import ValidationError
-from ansible_collections.aina.factory.plugins.module_utils.locks import LockFileError
-from ansible_collections.aina.factory.plugins.module_utils.managed_files import ManagedFilesError
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from ..configuration import ConfigurationError
+from ..jobs import converge
+from ..jobs.observe import ObservationError
+from ..jobs.validate import ValidationError
+from ..locks import LockFileError
+from ..managed_files import ManagedFilesError
+from . import Context, StepError
 
 _REFUSALS = (
     ConfigurationError,

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import (
-    managed_files,
-    trusted_certificates,
-)
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
+from .. import managed_files, trusted_certificates
+from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
     "certificates": {

@@ -7,12 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import units, user_managers
-from ansible_collections.aina.factory.plugins.module_utils.steps import (
-    Context,
-    StepError,
-    lacks_file,
-)
+from .. import units, user_managers
+from . import Context, StepError, lacks_file
 
 ARGUMENTS: dict[str, Any] = {
     "units": {

@@ -12,16 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import BY_NAME
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import DAY
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Finding, Status
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
-    Silence,
-    covering,
-)
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from ..configuration import Section
+from ..words import iso
+from .checks import BY_NAME
+from .facts import DAY
+from .findings import Finding, Status
+from .policy import Policy
+from .silences import Silence, covering
 
 UNKNOWN = "unknown"
 _UNKNOWN_TITLE = "Cannot be known"

@@ -7,14 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    DAY,
-    HOUR,
-    Attribution,
-    Owner,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.places import expand
+from ..configuration import Section
+from .facts import DAY, HOUR, Attribution, Owner
+from .places import expand
 
 UNATTRIBUTED = "unattributed"
 DELETED_OPEN = "deleted but still open"

@@ -9,29 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    Fact,
-    Facts,
-    Known,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import (
-    Answer,
-    Check,
-    Context,
-    Finding,
-    Status,
-    not_known,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.judges import (
-    board,
-    disk,
-    host,
-    own,
-    work,
-)
+from .facts import Fact, Facts, Known
+from .findings import Answer, Check, Context, Finding, Status, not_known
+from .judges import board, disk, host, own, work
 
 if TYPE_CHECKING:
-    from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
+    from .policy import Policy
 
 
 def run(facts: Facts, policy: Policy) -> list[Finding]:

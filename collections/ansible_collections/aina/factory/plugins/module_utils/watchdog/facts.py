@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk
+from ..janitor.model import Disk
 
 T = TypeVar("T")
 

@@ -7,16 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    Absent,
-    Fact,
-    Facts,
-    Known,
-    Unknown,
-)
+from .facts import Absent, Fact, Facts, Known, Unknown
 
 if TYPE_CHECKING:
-    from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
+    from .policy import Policy
 
 MINUTE = 60.0
 SHOWN = 3

@@ -6,20 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.alerts import Track
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    DAY,
-    Fact,
-    FailedUnit,
-    Healing,
-    Known,
-    Workspace,
-    Workspaces,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Heal, LaneOrder
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.workspaces import HEALABLE
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from ..configuration import Section
+from ..words import iso
+from .alerts import Track
+from .facts import DAY, Fact, FailedUnit, Healing, Known, Workspace, Workspaces
+from .policy import Heal, LaneOrder
+from .workspaces import HEALABLE
 
 INIT_WORKSPACE = "init_workspace"
 RESTART_UNIT = "restart_unit"

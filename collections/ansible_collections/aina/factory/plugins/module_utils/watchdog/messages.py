@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.alerts import Change, Edge
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Delivery
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Notify
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from ..configuration import Section
+from ..words import iso
+from .alerts import Change, Edge
+from .facts import Delivery
+from .policy import Notify
 
 MOST_WAITING = 100
 _SHORTEST_SECRET = 6

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.alerts import Step
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import BY_NAME
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Facts, Known
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Finding, Status
+from .alerts import Step
+from .checks import BY_NAME
+from .facts import Facts, Known
+from .findings import Finding, Status
 
 PREFIX = "aina_factory"
 _CODES = {Status.OK: 0, Status.PROBLEM: 1, Status.UNKNOWN: 2}

@@ -6,9 +6,9 @@ import json
 import textwrap
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import CHECKS
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Check
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.metrics import PREFIX
+from .checks import CHECKS
+from .findings import Check
+from .metrics import PREFIX
 
 _INTERVAL_MINUTES = 15
 _HEADER = (

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.mounts import unescaped
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Fact, Known, Mount
+from ..configuration import Section
+from ..mounts import unescaped
+from .facts import Fact, Known, Mount
 
 
 @dataclass(frozen=True)

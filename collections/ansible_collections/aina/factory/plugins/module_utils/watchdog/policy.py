@@ -7,20 +7,13 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible_collections.aina.factory.plugins.module_utils import projects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import limits
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import BY_NAME
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.limits import Limit
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
-    Silence,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
-    from_section as silence_from_section,
-)
+from .. import projects
+from ..configuration import ConfigurationError, Section
+from . import limits
+from .checks import BY_NAME
+from .limits import Limit
+from .silences import Silence
+from .silences import from_section as silence_from_section
 
 DATA_DIR = "/var/lib/aina-factory"
 TITLE = "$host: $summary"

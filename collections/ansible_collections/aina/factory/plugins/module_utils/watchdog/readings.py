@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
+from ..configuration import ConfigurationError, Section
+from ..words import moment, printable
+from .facts import (
     Backup,
     BoardRun,
     Company,
@@ -28,7 +26,6 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Runner,
     Unknown,
 )
-from ansible_collections.aina.factory.plugins.module_utils.words import moment, printable
 
 T = TypeVar("T")
 SCHEMA = 1

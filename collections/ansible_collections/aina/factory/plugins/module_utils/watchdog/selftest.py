@@ -10,14 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    alerts,
-    checks,
-    messages,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.alerts import Change, Track
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
+from ..janitor.model import Disk
+from ..words import iso
+from . import alerts, checks, messages
+from .alerts import Change, Track
+from .facts import (
     DAY,
     HOUR,
     Absent,
@@ -54,9 +51,8 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Workspaces,
     Worktrees,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.limits import Limit
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from .limits import Limit
+from .policy import Policy
 
 _NOW = 1_800_000_000.0
 _GIB = 1 << 30

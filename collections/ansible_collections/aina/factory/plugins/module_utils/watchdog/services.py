@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import HOUR, Service
+from ..jobs import layout
+from .facts import HOUR, Service
 
 PROPERTIES = (
     "Id,Names,LoadState,ActiveState,UnitFileState,Type,Restart,NRestarts,Result,ConditionResult,"

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import BY_NAME
-from ansible_collections.aina.factory.plugins.module_utils.words import iso, moment
+from ..configuration import Section
+from ..words import iso, moment
+from .checks import BY_NAME
 
 
 @dataclass(frozen=True)

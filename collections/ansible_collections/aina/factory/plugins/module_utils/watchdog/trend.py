@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    DAY,
-    HOUR,
-    Sample,
-)
+from .facts import DAY, HOUR, Sample
 
 # Below this use a full disk is too far away to be foreseen.
 MIN_USED_PERCENT = 50.0

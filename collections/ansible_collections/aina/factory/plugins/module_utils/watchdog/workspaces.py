@@ -11,13 +11,9 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    Workspace,
-    Workspaces,
-    Worktrees,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.places import resolve
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.trust import read_file
+from ..worktrees.trust import read_file
+from .facts import Workspace, Workspaces, Worktrees
+from .places import resolve
 
 HEALABLE = "missing_git_metadata"
 _FINE = ""

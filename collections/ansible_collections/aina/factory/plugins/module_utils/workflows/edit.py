@@ -6,14 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ansible_collections.aina.factory.plugins.module_utils.workflows.document import (
-    Compose,
-    Document,
-    DocumentError,
-    Kind,
-    Node,
-    Shape,
-)
+from .document import Compose, Document, DocumentError, Kind, Node, Shape
 
 # What an edit may put into a document.
 Value: TypeAlias = "str | int | Sequence[str] | Mapping[str, object] | None"

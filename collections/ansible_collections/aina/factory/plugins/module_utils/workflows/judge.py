@@ -6,17 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ansible_collections.aina.factory.plugins.module_utils.workflows import edit, semantics
-from ansible_collections.aina.factory.plugins.module_utils.workflows.document import (
-    Compose,
-    Document,
-    DocumentError,
-    Kind,
-    Node,
-)
-from ansible_collections.aina.factory.plugins.module_utils.workflows.edit import Edit, Value
-from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import Policy, Strategy
-from ansible_collections.aina.factory.plugins.module_utils.workflows.semantics import Neighbours
+from . import edit, semantics
+from .document import Compose, Document, DocumentError, Kind, Node
+from .edit import Edit, Value
+from .policy import Policy, Strategy
+from .semantics import Neighbours
 
 _MATRIX = re.compile(r"\$\{\{\s*matrix\.([A-Za-z_][\w-]*)\s*\}\}\Z")
 _ACTION = re.compile(r"(?P<name>[\w.-]+/[\w./-]+)@(?P<ref>[^\s@]+)\Z")

@@ -8,16 +8,13 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    RefusedError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import Mirror
-from ansible_collections.aina.factory.plugins.module_utils.workflows import judge, semantics
-from ansible_collections.aina.factory.plugins.module_utils.workflows.document import Compose
-from ansible_collections.aina.factory.plugins.module_utils.workflows.judge import Report
-from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import Policy, Strategy
+from ..github.errors import ForgeError, RefusedError
+from ..github.transport import Transport
+from ..pull_requests.mirror import Mirror
+from . import judge, semantics
+from .document import Compose
+from .judge import Report
+from .policy import Policy, Strategy
 
 DIRECTORY = ".github/workflows"
 BRANCH = "aina-factory/workflow-policy"

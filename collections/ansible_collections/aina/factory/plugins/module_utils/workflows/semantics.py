@@ -10,12 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.aina.factory.plugins.module_utils.workflows.document import (
-    Compose,
-    Document,
-    Kind,
-    Node,
-)
+from .document import Compose, Document, Kind, Node
 
 _CALL = re.compile(r"\./\.github/workflows/([^/@]+)\Z")
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}", re.DOTALL)

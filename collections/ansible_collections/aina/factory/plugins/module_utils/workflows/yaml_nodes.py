@@ -11,12 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.workflows.document import (
-    Compose,
-    DocumentError,
-    Kind,
-    Node,
-)
+from .document import Compose, DocumentError, Kind, Node
 
 # More than any workflow that people wrote; GitHub itself takes no larger one.
 _MAX_CHARACTERS = 512 * 1024

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Contents
+from .model import Contents
 
 _BLOCK_BYTES = 512
 # What version control systems call the directory (git: or file) with all that they know.

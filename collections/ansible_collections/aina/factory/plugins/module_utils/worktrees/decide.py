@@ -16,11 +16,7 @@ The reasons to reap are the kinds of evidence: ``ancestor``, ``remote_ref``, ``s
 
 from __future__ import annotations
 
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
-    Facts,
-    Policy,
-    Verdict,
-)
+from .model import Facts, Policy, Verdict
 
 
 def decide(facts: Facts, policy: Policy, now: float) -> Verdict:

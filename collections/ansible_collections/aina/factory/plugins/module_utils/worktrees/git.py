@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
+from ..ports import Completed, Run
 
 LOCAL_SECONDS = 600.0
 REMOTE_SECONDS = 120.0

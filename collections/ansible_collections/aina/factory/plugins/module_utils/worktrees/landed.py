@@ -30,14 +30,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import (
-    REMOTE_SECONDS,
-    Git,
-    GitError,
-    lines,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Evidence
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.trust import read_file
+from .git import REMOTE_SECONDS, Git, GitError, lines
+from .model import Evidence
+from .trust import read_file
 
 # (mode, object id); mode 000000 is "not there".
 State = tuple[str, str]

@@ -27,21 +27,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ansible_collections.aina.factory.plugins.module_utils import locks
-from ansible_collections.aina.factory.plugins.module_utils.janitor import paths
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import KindError
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
-    processes,
-    reap,
-    survey,
-    trash,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.trust import (
-    REPOSITORY_PARTS,
-    changeable_by_others,
-)
+from .. import locks
+from ..janitor import paths
+from ..janitor.model import KindError
+from ..ports import Completed, Run
+from . import processes, reap, survey, trash
+from .git import GitError
+from .trust import REPOSITORY_PARTS, changeable_by_others
 
 # What the child does and returns; the value goes through JSON.
 Work = Callable[[reap.Tools], Any]

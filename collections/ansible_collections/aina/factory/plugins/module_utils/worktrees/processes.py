@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.mounts import unescaped
+from ..mounts import unescaped
 
 PROC = "/proc"
 

@@ -9,30 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import mounts
-from ansible_collections.aina.factory.plugins.module_utils.locks import DIRECTORY
-from ansible_collections.aina.factory.plugins.module_utils.ports import Now, Run
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
-    landed,
-    processes,
-    survey,
-    trash,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.contents import (
-    marks_outside,
-    walk,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.decide import decide
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git, GitError
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
-    Contents,
-    Facts,
-    Listed,
-    Policy,
-    Report,
-    Trace,
-    Verdict,
-)
+from .. import mounts
+from ..locks import DIRECTORY
+from ..ports import Now, Run
+from . import landed, processes, survey, trash
+from .contents import marks_outside, walk
+from .decide import decide
+from .git import Git, GitError
+from .model import Contents, Facts, Listed, Policy, Report, Trace, Verdict
 
 # What the lock of a repository is for: one reap or undo at a time.
 PURPOSE = "reap"

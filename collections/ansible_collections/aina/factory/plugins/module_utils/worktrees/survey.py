@@ -10,30 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import mounts
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.contents import (
-    VERSION_CONTROL,
-    is_repository,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import (
-    LOCAL_SECONDS,
-    REMOTE_SECONDS,
-    Git,
-    GitError,
-    fields,
-    lines,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
-    Contents,
-    Listed,
-    Policy,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.trash import TREE_TRASH
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.trust import (
-    changeable_by_others,
-    read_file,
-)
+from .. import mounts
+from ..ports import Run
+from .contents import VERSION_CONTROL, is_repository
+from .git import LOCAL_SECONDS, REMOTE_SECONDS, Git, GitError, fields, lines
+from .model import Contents, Listed, Policy
+from .trash import TREE_TRASH
+from .trust import changeable_by_others, read_file
 
 # Reason and detail of something that speaks against reaping.
 Obstacle = tuple[str, str]

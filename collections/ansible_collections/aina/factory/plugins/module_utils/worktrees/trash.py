@@ -22,13 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import mounts
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import processes
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.trust import (
-    changeable_by_others,
-    read_file,
-)
+from .. import mounts
+from ..ports import Run
+from . import processes
+from .trust import changeable_by_others, read_file
 
 TREE_TRASH = ".aina-factory-trash"
 ADMIN_TRASH = "aina-factory-trash"

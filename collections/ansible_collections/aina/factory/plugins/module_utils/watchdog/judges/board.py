@@ -6,21 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    HOUR,
-    Known,
-    Paperclip,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import (
-    MINUTE,
-    Answer,
-    Context,
-    Status,
-    not_known,
-    some,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.readings import FEWEST_RUNS
-from ansible_collections.aina.factory.plugins.module_utils.words import duration
+from ...words import duration
+from ..facts import HOUR, Known, Paperclip
+from ..findings import MINUTE, Answer, Context, Status, not_known, some
+from ..readings import FEWEST_RUNS
 
 
 def paperclip(paperclip: Paperclip, _context: Context) -> Iterator[Answer]:

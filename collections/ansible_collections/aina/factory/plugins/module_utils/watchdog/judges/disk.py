@@ -4,28 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import trend
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    DAY,
-    HOUR,
-    Attribution,
-    Fact,
-    Filesystem,
-    Known,
-    Mount,
-    Sample,
-    Unknown,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import (
-    SHOWN,
-    Answer,
-    Context,
-    Status,
-    each,
-    not_known,
-    some,
-)
-from ansible_collections.aina.factory.plugins.module_utils.words import duration, size
+from ...words import duration, size
+from .. import trend
+from ..facts import DAY, HOUR, Attribution, Fact, Filesystem, Known, Mount, Sample, Unknown
+from ..findings import SHOWN, Answer, Context, Status, each, not_known, some
 
 _MIB = 1 << 20
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
+from ...words import duration, iso, size
+from ..facts import (
     DAY,
     HOUR,
     Backup,
@@ -19,15 +20,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Workspaces,
     Worktrees,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import (
-    MINUTE,
-    Answer,
-    Context,
-    Status,
-    each,
-    some,
-)
-from ansible_collections.aina.factory.plugins.module_utils.words import duration, iso, size
+from ..findings import MINUTE, Answer, Context, Status, each, some
 
 
 def image(images: Mapping[str, Fact[Image]], context: Context) -> Iterator[Answer]:

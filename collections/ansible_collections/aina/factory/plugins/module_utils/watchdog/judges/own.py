@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    DeadMan,
-    Delivery,
-    Healing,
-    Previous,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import (
-    MINUTE,
-    Answer,
-    Context,
-    Status,
-)
-from ansible_collections.aina.factory.plugins.module_utils.words import duration, iso
+from ...words import duration, iso
+from ..facts import DeadMan, Delivery, Healing, Previous
+from ..findings import MINUTE, Answer, Context, Status
 
 
 def healing(healing: Healing, _context: Context) -> Iterator[Answer]:

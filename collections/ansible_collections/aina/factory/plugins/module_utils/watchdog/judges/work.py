@@ -5,26 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs.report import FINE
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    HOUR,
-    Engine,
-    Fact,
-    FailedUnit,
-    Lane,
-    Residue,
-    Runner,
-    Service,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import (
-    MINUTE,
-    Answer,
-    Context,
-    Status,
-    each,
-    some,
-)
-from ansible_collections.aina.factory.plugins.module_utils.words import duration, iso, moment
+from ...jobs.report import FINE
+from ...words import duration, iso, moment
+from ..facts import HOUR, Engine, Fact, FailedUnit, Lane, Residue, Runner, Service
+from ..findings import MINUTE, Answer, Context, Status, each, some
 
 # -- engine, units, jobs ------------------------------------------------------------------
 
