@@ -22,7 +22,7 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     reap,
     trash,
 )
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Policy
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
 from factory import effects, github
 from factory.__main__ import main
 from factory.commands import reap as command
@@ -453,7 +453,7 @@ def test_a_nearly_full_disk_gets_its_space_back_at_once(
     monkeypatch.setattr(os, "statvfs", lambda _path: full)
     tools = reap.Tools(effects.run, lambda: 1000.0)
 
-    assert reap.due_before(reap.Task("/srv"), Policy(), tools) == 1000 - waits_seconds
+    assert reap.due_before(reap.Task("/srv"), Reap(), tools) == 1000 - waits_seconds
 
 
 def test_it_is_put_back_after_a_kill_and_judged_anew(server: Server) -> None:

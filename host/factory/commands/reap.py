@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils import projects
+from ansible_collections.aina.factory.plugins.module_utils.base import settings
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     model,
@@ -23,6 +24,7 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     trash,
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
 from factory import configuration, effects, github, locks
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 from factory.text import printable, progress_bar, size
@@ -130,7 +132,7 @@ def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]]
 
 def _tasks(
     arguments: argparse.Namespace,
-) -> tuple[list[tuple[reap.Task, str | None]], model.Policy, Section | None]:
+) -> tuple[list[tuple[reap.Task, str | None]], Reap, Section | None]:
     whole = None
     if arguments.repository:
         repository = os.path.abspath(arguments.repository)  # noqa: PTH100 - keeps links
@@ -138,7 +140,7 @@ def _tasks(
             raise UsageError(f"--repository {repository}: there is no such directory")
         task = reap.Task(repository, default_branch=arguments.default_branch)
         tasks: list[tuple[reap.Task, str | None]] = [(task, None)]
-        policy = model.Policy()
+        policy = Reap()
     else:
         whole = configuration.load(Path(arguments.config))
         tasks, policy = _projects(whole, arguments.project), _policy(whole)
@@ -160,8 +162,8 @@ def _tasks(
     )
 
 
-def _policy(whole: Section) -> model.Policy:
-    return model.policy_from_section(whole.section("reap", {}))
+def _policy(whole: Section) -> Reap:
+    return settings.read(Reap, whole.section("reap", {}))
 
 
 def _github(whole: Section | None) -> github.Settings:
@@ -199,7 +201,7 @@ def _host_lock(whole: Section | None, *, needed: bool) -> Iterator[None]:
 def _reap(
     task: reap.Task,
     repository: str | None,
-    policy: model.Policy,
+    policy: Reap,
     hub: github.Settings | None,
     *,
     dry_run: bool,
@@ -243,7 +245,7 @@ def _tools() -> reap.Tools:
     return reap.Tools(effects.run, effects.now)
 
 
-def _empty_later(task: reap.Task, policy: model.Policy) -> list[str]:
+def _empty_later(task: reap.Task, policy: Reap) -> list[str]:
     """Leave the unlinking to a process of its own, at idle priority; return problems.
 
     Where systemd would end that process together with this one, the unlinking is done here.

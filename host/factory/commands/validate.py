@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.aina.factory.plugins.module_utils.base import settings
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.site.sections import SECTIONS, declared
 from factory import configuration, github
 from factory.outcome import Exit, Outcome
 
 _CORE = "ansible_collections.aina.factory.plugins.module_utils"
 
-# Section name -> how the capability that owns it reads it.
+# Section name -> how the capability that owns it reads it, where no class declares it.
 READERS: dict[str, Callable[[Section], Any]] = {
     "backup": lambda whole: _core("backups").from_section(whole.section("backup")),
     "drift": lambda whole: _core("drift").from_section(whole.section("drift")),
@@ -28,7 +30,6 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),
     "projects": lambda whole: _core("projects").from_sections(whole.sections("projects")),
     "runners": lambda whole: _core("runners.model").from_section(whole.section("runners")),
-    "reap": lambda whole: _core("worktrees.model").policy_from_section(whole.section("reap")),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }
 
@@ -63,8 +64,12 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         if arguments.fragment
         else configuration.load(Path(arguments.config))
     )
-    sections = [name for name in READERS if name in whole]
+    known = sorted({*READERS, *SECTIONS})
+    sections = [name for name in known if name in whole]
     for name in sections:
-        READERS[name](whole)
+        if name in SECTIONS:
+            settings.read(declared(name), whole.section(name))
+        else:
+            READERS[name](whole)
     whole.done()
     return Outcome(Exit.DONE, {"sections": sections}, f"valid: {', '.join(sections)}")

@@ -34,36 +34,6 @@ options:
     type: list
     elements: path
     default: []
-  grace_seconds:
-    description: Worktrees that were touched within this time stay.
-    type: float
-    default: 86400
-  reap_pushed:
-    description: Whether a commit that the remote holds counts as safe although it has not landed.
-    type: bool
-    default: true
-  reap_dead_locks:
-    description: Whether a locked worktree can go when its lock names a process that is gone.
-    type: bool
-    default: false
-  disposable:
-    description: Further names (globs) that ignored files and directories may have and still be deleted.
-    type: list
-    elements: str
-    default: []
-  paperclip_roots:
-    description: Directories whose worktrees belong to Paperclip and stay.
-    type: list
-    elements: path
-    default: []
-  trash_retention_seconds:
-    description: How long a deleted worktree can be had back.
-    type: float
-    default: 600
-  trash_disk_used_percent:
-    description: A file system that is fuller than this gets the space back at once.
-    type: float
-    default: 85
   lock_path:
     description:
       - A lock file that whatever makes or deletes worktrees on the host takes; the module fails while it is held.
@@ -71,6 +41,7 @@ options:
     type: path
 extends_documentation_fragment:
   - aina.factory.attributes
+  - aina.factory.reap
 attributes:
   diff_mode:
     description: Shows which worktrees go.
@@ -138,10 +109,8 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
+from ansible_collections.aina.factory.plugins.module_utils.base import settings
+from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
 from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     model,
@@ -149,22 +118,12 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     reap,
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
-
-_POLICY = (
-    "grace_seconds",
-    "reap_pushed",
-    "reap_dead_locks",
-    "disposable",
-    "paperclip_roots",
-    "trash_retention_seconds",
-    "trash_disk_used_percent",
-)
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
 
 
 def _reap(module: AnsibleModule) -> model.Report:
     parameters = module.params
-    given = {key: parameters[key] for key in _POLICY}
-    policy = model.policy_from_section(Section(given, "worktree_reap"))
+    policy = settings.read_parameters(Reap, parameters, "worktree_reap")
     task = reap.Task(
         repository=parameters["repository"],
         remote=parameters["remote"],
@@ -204,13 +163,7 @@ def main() -> None:
             "remote": {"type": "str", "default": "origin"},
             "default_branch": {"type": "str"},
             "worktree_roots": {"type": "list", "elements": "path", "default": []},
-            "grace_seconds": {"type": "float", "default": 86400},
-            "reap_pushed": {"type": "bool", "default": True},
-            "reap_dead_locks": {"type": "bool", "default": False},
-            "disposable": {"type": "list", "elements": "str", "default": []},
-            "paperclip_roots": {"type": "list", "elements": "path", "default": []},
-            "trash_retention_seconds": {"type": "float", "default": 600},
-            "trash_disk_used_percent": {"type": "float", "default": 85},
+            **settings.argument_spec(Reap),
             "lock_path": {"type": "path"},
         },
         supports_check_mode=True,

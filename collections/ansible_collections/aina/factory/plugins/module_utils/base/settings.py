@@ -307,6 +307,16 @@ def argument_spec(cls: type) -> dict[str, dict[str, Any]]:
     return {item.key: _option(item, item.default) for item in site_settings(cls)}
 
 
+def read_parameters(cls: type[T], parameters: Mapping[str, Any], name: str) -> T:
+    """Return what a module called ``name`` was told by its options of :func:`argument_spec`.
+
+    Raises:
+        ConfigurationError: a value is wrong, or two contradict each other.
+
+    """
+    return read(cls, Section({key: parameters[key] for key in argument_spec(cls)}, name))
+
+
 def site_settings(cls: type) -> Sequence[Setting]:
     """Return what an inventory may say of a class."""
     return [item for item in settings_of(cls) if item.rule.by == "site"]

@@ -43,7 +43,10 @@ WRONG = [
     ({"path": "srv"}, r"projects\[0\]\.path is 'srv'; it must be an absolute path"),
     ({"worktree_roots": "/x"}, r"worktree_roots is '/x'; it must be a list of strings"),
     ({"worktree_roots": ["x"]}, r"worktree_roots is \['x'\]; it must be a list of absolute paths"),
-    ({"default_brunch": "main"}, r"projects\[0\]\.default_brunch is not known; did you mean default_branch"),
+    (
+        {"default_brunch": "main"},
+        r"projects\[0\]\.default_brunch is not known; did you mean default_branch",
+    ),
 ]
 
 

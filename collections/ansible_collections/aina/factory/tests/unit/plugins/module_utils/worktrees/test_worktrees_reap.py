@@ -21,11 +21,8 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     trash,
 )
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git, GitError
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
-    Policy,
-    Report,
-    Verdict,
-)
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Report, Verdict
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
 from factory import effects
 
 IDENTITY = {
@@ -33,7 +30,7 @@ IDENTITY = {
     for role in ("AUTHOR", "COMMITTER")
     for part in ("NAME", "EMAIL")
 }
-POLICY = Policy(grace_seconds=0)
+POLICY = Reap(grace_seconds=0)
 
 
 class World:
@@ -294,7 +291,7 @@ def test_a_file_written_in_place_among_the_dependencies_is_activity(world: World
     tools = reap.Tools(effects.run, effects.now)
 
     def verdict(grace_seconds: float) -> Verdict:
-        policy = Policy(grace_seconds=grace_seconds)
+        policy = Reap(grace_seconds=grace_seconds)
         return by_name(reap.plan(world.task, policy, tools))["lane"]
 
     assert verdict(9_000).reap

@@ -14,7 +14,8 @@ import pytest
 from ansible_collections.aina.factory.plugins.module_utils import mounts
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import processes, reap
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Policy, Verdict
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Verdict
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
 from factory import effects
 
 IDENTITY = {
@@ -190,7 +191,7 @@ def planned(world: World) -> dict[str, Verdict]:
         return processes.Occupants({path: ["codex (7)"] for path in inside})
 
     tools = reap.Tools(run, effects.now, occupants=occupants)
-    report = reap.plan(reap.Task(str(world.checkout)), Policy(grace_seconds=0), tools)
+    report = reap.plan(reap.Task(str(world.checkout)), Reap(grace_seconds=0), tools)
     return {Path(verdict.listed.path).name: verdict for verdict in report.verdicts}
 
 
