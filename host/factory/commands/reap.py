@@ -13,17 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import projects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
-    model,
-    owner,
-    reap,
-    survey,
-    trash,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
 from factory import configuration, effects, github, locks
+from factory.core import projects
+from factory.core.configuration import Section
+from factory.core.worktrees import model, owner, reap, survey, trash
+from factory.core.worktrees.git import GitError
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 from factory.text import printable, progress_bar, size
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
 from factory import configuration, github
+from factory.core.configuration import Section
 from factory.outcome import Exit, Outcome
 
-_CORE = "ansible_collections.aina.factory.plugins.module_utils"
+_CORE = "factory.core"
 
 # Section name -> how the capability that owns it reads it.
 READERS: dict[str, Callable[[Section], Any]] = {

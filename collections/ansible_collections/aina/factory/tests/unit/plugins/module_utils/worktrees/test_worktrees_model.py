@@ -6,15 +6,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
-    DISPOSABLE,
-    Policy,
-    policy_from_section,
-)
+from factory.core.configuration import ConfigurationError, Section
+from factory.core.worktrees.model import DISPOSABLE, Policy, policy_from_section
 
 
 def read(**values: Any) -> Policy:

@@ -12,21 +12,12 @@ from typing import Any
 import pytest
 from mounting import mounted
 
-from ansible_collections.aina.factory.plugins.module_utils import mounts
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
-    processes,
-    reap,
-    survey,
-    trash,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git, GitError
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
-    Policy,
-    Report,
-    Verdict,
-)
 from factory import effects
+from factory.core import mounts
+from factory.core.ports import Completed
+from factory.core.worktrees import processes, reap, survey, trash
+from factory.core.worktrees.git import Git, GitError
+from factory.core.worktrees.model import Policy, Report, Verdict
 
 IDENTITY = {
     f"GIT_{role}_{part}": f"{part.lower()}@example.com"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import survey
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Policy
+from factory.core.worktrees import survey
+from factory.core.worktrees.model import Policy
 
 # path as git reports it (a slash ends a directory), disposable
 IGNORED = [
