@@ -9,8 +9,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.locks import LockFileError
+from factory.core.configuration import ConfigurationError
+from factory.core.locks import LockFileError
 from factory.outcome import SCHEMA, Exit, LockedError, Outcome, UsageError
 
 DEFAULT_CONFIGURATION = "/etc/aina-factory/factory.json"

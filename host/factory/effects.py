@@ -10,13 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import (
-    Completed,
-    Fetch,
-    Request,
-    Response,
-    Run,
-)
+from factory.core.ports import Completed, Fetch, Request, Response, Run
 
 
 def run(

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Request, Run
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.landed import (
-    MergedPullRequests,
-)
 from factory import effects
+from factory.core.configuration import Section
+from factory.core.ports import Fetch, Request, Run
+from factory.core.worktrees.landed import MergedPullRequests
 
 _BATCH = 50
 _SECONDS = 30.0

@@ -9,33 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor import (
-    file_kinds,
-    image_use,
-    processes,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.docker import Engine
-from ansible_collections.aina.factory.plugins.module_utils.janitor.docker_kinds import (
-    BuildCache,
-    Images,
-    LaneContainers,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.file_kinds import FileKind
-from ansible_collections.aina.factory.plugins.module_utils.janitor.image_use import ImageUse
-from ansible_collections.aina.factory.plugins.module_utils.janitor.logs import LogKind
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Kind, SkipError
-from ansible_collections.aina.factory.plugins.module_utils.janitor.policy import (
-    DockerPolicy,
-    Policy,
-    Roots,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.processes import OpenFiles
-from ansible_collections.aina.factory.plugins.module_utils.janitor.program_kinds import (
-    AptCache,
-    Journal,
-    PackageStores,
-)
 from factory import effects, locks
+from factory.core.janitor import file_kinds, image_use, processes
+from factory.core.janitor.docker import Engine
+from factory.core.janitor.docker_kinds import BuildCache, Images, LaneContainers
+from factory.core.janitor.file_kinds import FileKind
+from factory.core.janitor.image_use import ImageUse
+from factory.core.janitor.logs import LogKind
+from factory.core.janitor.model import Kind, SkipError
+from factory.core.janitor.policy import DockerPolicy, Policy, Roots
+from factory.core.janitor.processes import OpenFiles
+from factory.core.janitor.program_kinds import AptCache, Journal, PackageStores
 from factory.outcome import LockedError
 from factory.unix_http import fetch_through
 

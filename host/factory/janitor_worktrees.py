@@ -6,11 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
-    Candidate,
-    Limits,
-    Removal,
-)
+from factory.core.janitor.model import Candidate, Limits, Removal
 
 # One reap of all projects, told whether it is a dry run; returns the worktrees' verdicts as
 # ``factory reap --json`` prints them (path, verdict, reason, bytes, reaped), and what failed.

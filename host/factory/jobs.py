@@ -7,10 +7,10 @@ import os
 import re
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, model, observe
-from ansible_collections.aina.factory.plugins.module_utils.jobs.report import Actual
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
 from factory import configuration
+from factory.core.jobs import layout, model, observe
+from factory.core.jobs.report import Actual
+from factory.core.ports import Run
 from factory.outcome import UsageError
 
 LOCK_PATH = layout.LOCK_PATH

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.locks import (
-    DIRECTORY,
-    exclusive,
-    patience,
-)
+from factory.core.configuration import Section
+from factory.core.locks import DIRECTORY, exclusive, patience
 
 __all__ = ["WORKTREES", "directory_of", "exclusive", "patience"]
 

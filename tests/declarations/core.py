@@ -1,6 +1,6 @@
 """The core's declarations, as this package and its tests name them."""
 
-from ansible_collections.aina.factory.plugins.module_utils.base.settings import (
+from factory.core.base.settings import (
     REQUIRED,
     Setting,
     plain,
@@ -8,7 +8,7 @@ from ansible_collections.aina.factory.plugins.module_utils.base.settings import 
     settings_of,
     site_settings,
 )
-from ansible_collections.aina.factory.plugins.module_utils.site.sections import SECTIONS, declared
+from factory.core.site.sections import SECTIONS, declared
 
 __all__ = [
     "REQUIRED",

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from declarations.core import REQUIRED, Setting, declared, plain_default, settings_of, site_settings
-from declarations.yaml_text import entry, flow, prose, wrapped
+from declarations.yaml_text import entry, prose, wrapped
 from gates.tree import files
 
 # Between these two comments of an argument spec stand the options of a section.
@@ -143,7 +142,9 @@ def defaults(spec: Mapping[str, Any]) -> str:
 
 def _private(root: Path, role: str) -> set[str]:
     """Return the names of the role's own variables."""
-    paths = [path for path in files(root, f"roles/{role}/vars/*") if path.name != "configuration.yml"]
+    paths = [
+        path for path in files(root, f"roles/{role}/vars/*") if path.name != "configuration.yml"
+    ]
     return {name for path in paths for name in yaml.safe_load((root / path).read_text()) or {}}
 
 
@@ -151,7 +152,7 @@ def mapping(role: str, names: list[str], private: set[str]) -> str:
     """Return the variable that holds what a role says of its sections."""
     lines = [
         "---",
-        f"# The sections that the options of this role make. Written by script/generate.",
+        "# The sections that the options of this role make. Written by script/generate.",
         f"__{role}_settings:",
     ]
     for section in names:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import guarded
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.lanes import collect, forge, settings
-from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import Start
 from factory import effects
+from factory.core import guarded
+from factory.core.configuration import Section
+from factory.core.lanes import collect, forge, settings
+from factory.core.lanes.collect import Start
 from factory.lanes import delivery, engine, reaping, supervisor
 
 LANE = "demo-7-0a1b2c3d"

@@ -14,15 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.lanes import (
-    collect,
-    frames,
-    outcome,
-    settings,
-)
-from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import Start
 from factory import effects
+from factory.core.configuration import Section
+from factory.core.lanes import collect, frames, outcome, settings
+from factory.core.lanes.collect import Start
 from factory.lanes import assignment, supervisor
 
 IMAGE = Path(__file__).parents[2] / "images/lane"

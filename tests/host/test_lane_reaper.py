@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.lanes import reaper, settings
+from factory.core.configuration import Section
+from factory.core.lanes import reaper, settings
 from factory.lanes import engine, reaping
 
 LOST, DELIVERED, REFUSED = (f"demo-{number}-0a1b2c3d" for number in (1, 2, 3))

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
+from factory import effects, github
+from factory.__main__ import main
+from factory.commands import reap as command
+from factory.core.configuration import Section
+from factory.core.worktrees import (
     processes,
     reap,
     trash,
 )
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
-from factory import effects, github
-from factory.__main__ import main
-from factory.commands import reap as command
+from factory.core.worktrees.settings import Reap
 
 DAY = 86400.0
 IDENTITY = {

@@ -15,20 +15,20 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import locks
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
+from factory import effects
+from factory.core import locks
+from factory.core.worktrees import (
     owner,
     processes,
     reap,
     trash,
 )
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
+from factory.core.worktrees.git import GitError
+from factory.core.worktrees.model import (
     Report,
     report_from_record,
 )
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
-from factory import effects
+from factory.core.worktrees.settings import Reap
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")
 

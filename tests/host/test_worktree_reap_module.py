@@ -185,7 +185,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"grace_seconds": "nan"}, "worktree_reap.grace_seconds is nan; it must be a number"),
     ({"grace_seconds": -1}, "worktree_reap.grace_seconds is -1.0; it must be at least 0"),
     ({"trash_disk_used_percent": 101}, "trash_disk_used_percent is 101.0; it must lie between"),
-    ({"paperclip_roots": ["relative"]}, "it must be a list of absolute paths"),
+    ({"paperclip_roots": ["relative"]}, "it must be an absolute path"),
     ({"repository": "/nonexistent"}, "/nonexistent"),
 ]
 

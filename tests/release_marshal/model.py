@@ -11,29 +11,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+from factory.core.github.errors import (
     ForgeError,
     LimitedError,
     RefusedError,
     UncertainError,
     UnusableError,
 )
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Meter
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.checks import ACTIONS
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
-    Fate,
-    MovedError,
-    NotMergeableError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
-    Merged,
-    MirrorError,
-    PushRefusedError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+from factory.core.github.transport import Meter
+from factory.core.pull_requests import marshal
+from factory.core.pull_requests.checks import ACTIONS
+from factory.core.pull_requests.cycle import Report, World
+from factory.core.pull_requests.forge import Fate, MovedError, NotMergeableError
+from factory.core.pull_requests.mirror import Merged, MirrorError, PushRefusedError
+from factory.core.pull_requests.policy import Policy
+from factory.core.pull_requests.snapshot import (
     Branch,
     Check,
     Checks,

@@ -11,17 +11,15 @@ from typing import Any
 import pytest
 from simulator import Simulator, control
 
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal, status
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.github_forge import (
-    GithubForge,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import Mirror
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
 from factory import effects
 from factory.__main__ import main
+from factory.core.github.transport import Transport
+from factory.core.pull_requests import marshal, status
+from factory.core.pull_requests.cycle import Report, World
+from factory.core.pull_requests.github_forge import GithubForge
+from factory.core.pull_requests.mirror import Mirror
+from factory.core.pull_requests.policy import Policy
+from factory.core.pull_requests.snapshot import Memory
 
 pytestmark = pytest.mark.slow
 NAME = "factory/demo"

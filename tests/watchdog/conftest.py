@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import policy as policies
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Absent
 from factory import configuration, effects
+from factory.core.ports import Completed
+from factory.core.watchdog import policy as policies
+from factory.core.watchdog.facts import Absent
 from factory.watchdog.run import Watchdog
 
 RUN_SECONDS = 900.0

@@ -7,26 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import status
-from ansible_collections.aina.factory.plugins.module_utils.status import document
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    alerts,
-    checks,
-    facts,
-    heal,
-    messages,
-    policy,
-    selftest,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    Absent,
-    Known,
-    Unknown,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import Silence
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from factory.core.configuration import Section
+from factory.core.janitor.model import Disk
+from factory.core.pull_requests import status
+from factory.core.status import document
+from factory.core.watchdog import alerts, checks, facts, heal, messages, policy, selftest
+from factory.core.watchdog.facts import Absent, Known, Unknown
+from factory.core.watchdog.silences import Silence
+from factory.core.words import iso
 
 NOW = 1_782_832_800.0  # 2026-06-30T15:20:00Z
 GIB = 1 << 30

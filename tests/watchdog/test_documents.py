@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    checks,
-    heal,
-    policy,
-    workspaces,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.limits import LIMITS
+from factory.core.watchdog import checks, heal, policy, workspaces
+from factory.core.watchdog.limits import LIMITS
 from watchdog.test_workspaces import SITUATIONS
 
 ROOT = Path(__file__).resolve().parents[2]

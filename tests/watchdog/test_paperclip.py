@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Known
+from factory.core.watchdog.facts import Known
 from factory.watchdog import paperclip
 from watchdog.paperclip_stub import COMPANY, Stub
 

@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import units
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Absent, Known
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects
+from factory.core import units
+from factory.core.jobs import layout
+from factory.core.ports import Completed
+from factory.core.watchdog.facts import Absent, Known
+from factory.core.words import iso
 from factory.watchdog import gather, paperclip
 from watchdog.conftest import START, Mount, Server, firing, needs_root, refuse, statuses
 from watchdog.paperclip_stub import Stub

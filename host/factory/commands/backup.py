@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import backups
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import configuration, credentials, effects, locks
+from factory.core import backups
+from factory.core.words import iso
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome
 from factory.text import size

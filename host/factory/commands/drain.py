@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import drain
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, observe
-from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects, jobs
 from factory.commands import pause, resume
+from factory.core import drain
+from factory.core.jobs import layout, observe
+from factory.core.jobs.model import Job
+from factory.core.words import iso
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome, UsageError
 

@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import drift
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import configuration, effects, locks
+from factory.core import drift
+from factory.core.words import iso
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome
 

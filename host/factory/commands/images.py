@@ -7,9 +7,9 @@ import logging
 import platform
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.images import build, settings
-from ansible_collections.aina.factory.plugins.module_utils.images.engine import EngineError
 from factory import configuration, effects, locks
+from factory.core.images import build, settings
+from factory.core.images.engine import EngineError
 from factory.outcome import Exit, Outcome
 from factory.text import size
 

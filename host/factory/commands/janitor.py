@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.janitor import policy as policies
-from ansible_collections.aina.factory.plugins.module_utils.janitor import sweep
-from ansible_collections.aina.factory.plugins.module_utils.janitor.docker import Engine
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk, Kind
 from factory import configuration, effects, janitor_kinds, locks
 from factory.commands import reap
+from factory.core.configuration import Section
+from factory.core.janitor import policy as policies
+from factory.core.janitor import sweep
+from factory.core.janitor.docker import Engine
+from factory.core.janitor.model import Disk, Kind
 from factory.janitor_worktrees import Worktrees
 from factory.outcome import Exit, Outcome, UsageError
 from factory.text import printable, size

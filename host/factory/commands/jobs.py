@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import report
-from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import ObservationError
 from factory import effects, jobs
+from factory.core.jobs import report
+from factory.core.jobs.observe import ObservationError
 from factory.outcome import Exit, Outcome
 
 

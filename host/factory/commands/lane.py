@@ -14,13 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.lanes import identity, outcome
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
-    Settings,
-    from_section,
-)
 from factory import configuration, effects, locks
+from factory.core import documents
+from factory.core.lanes import identity, outcome
+from factory.core.lanes.settings import Settings, from_section
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 if TYPE_CHECKING:
@@ -359,8 +356,8 @@ def _stop(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Ou
 
 
 def _deliver(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
-    from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
-    from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import CollectError
+    from factory.core.github.errors import ForgeError
+    from factory.core.lanes.collect import CollectError
     from factory.lanes import delivery
 
     result = _result(settings, arguments.lane)
@@ -399,7 +396,7 @@ def _reap(settings: Settings, lock_directory: Path, arguments: argparse.Namespac
 
 
 def _mirrors(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
-    from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import CollectError
+    from factory.core.lanes.collect import CollectError
     from factory.lanes import delivery
 
     heads: dict[str, str] = {}

@@ -7,13 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
-    assembly,
-    settings,
-    table,
-)
 from factory import configuration, effects, locks
+from factory.core.configuration import ConfigurationError
+from factory.core.pull_requests import assembly, settings, table
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 # Somebody is looking: the cycle that runs just now is over soon, and takes less than a minute.

@@ -6,8 +6,8 @@ import argparse
 import time
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Absent, Known
 from factory import configuration
+from factory.core.watchdog.facts import Absent, Known
 from factory.outcome import Exit, Outcome, UsageError
 from factory.watchdog import paperclip
 

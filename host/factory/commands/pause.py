@@ -6,14 +6,10 @@ import argparse
 import os
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import (
-    layout,
-    observe,
-    render,
-)
-from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Pause
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects, jobs
+from factory.core.jobs import layout, observe, render
+from factory.core.jobs.model import Pause
+from factory.core.words import iso
 from factory.locks import exclusive
 from factory.outcome import Exit, Outcome, UsageError
 

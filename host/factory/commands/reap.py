@@ -13,19 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import projects
-from ansible_collections.aina.factory.plugins.module_utils.base import settings
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
+from factory import configuration, effects, github, locks
+from factory.core import projects
+from factory.core.base import settings
+from factory.core.configuration import Section
+from factory.core.worktrees import (
     model,
     owner,
     reap,
     survey,
     trash,
 )
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
-from factory import configuration, effects, github, locks
+from factory.core.worktrees.git import GitError
+from factory.core.worktrees.settings import Reap
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 from factory.text import printable, progress_bar, size
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, observe
-from ansible_collections.aina.factory.plugins.module_utils.jobs.model import Job
 from factory import effects, jobs
+from factory.core.jobs import layout, observe
+from factory.core.jobs.model import Job
 from factory.locks import exclusive
 from factory.outcome import Exit, Outcome
 

@@ -15,18 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.locks import exclusive
-from ansible_collections.aina.factory.plugins.module_utils.runners import layout, model, state
-from ansible_collections.aina.factory.plugins.module_utils.runners.converge import (
-    Converge,
-    Wishes,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Effects, Hub
-from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Mode, Settings
-from ansible_collections.aina.factory.plugins.module_utils.runners.release import platform_of
 from factory import configuration, effects
+from factory.core import documents
+from factory.core.locks import exclusive
+from factory.core.runners import layout, model, state
+from factory.core.runners.converge import Converge, Wishes
+from factory.core.runners.hub import Effects, Hub
+from factory.core.runners.layout import Places
+from factory.core.runners.model import Mode, Settings
+from factory.core.runners.release import platform_of
 from factory.outcome import Exit, Outcome, UsageError
 
 _LOCK_SECONDS = 300.0

@@ -6,11 +6,11 @@ import argparse
 import json
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import policy as policies
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import from_section
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import configuration, effects, jobs, locks
+from factory.core.configuration import Section
+from factory.core.watchdog import policy as policies
+from factory.core.watchdog.silences import from_section
+from factory.core.words import iso
 from factory.outcome import Exit, Outcome, UsageError
 from factory.watchdog import memory
 from factory.watchdog.store import Reserve, Store

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.status import terminal
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import policy as policies
 from factory import configuration, effects
+from factory.core.status import terminal
+from factory.core.watchdog import policy as policies
 from factory.outcome import Exit, Outcome, UsageError
 from factory.watchdog.store import Reserve, Store
 
@@ -48,7 +48,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if document is None:
         return Outcome(Exit.FAILED, {"error": problem}, f"factory: {problem}")
     if arguments.html:
-        from ansible_collections.aina.factory.plugins.module_utils.status import page
+        from factory.core.status import page
 
         try:
             Path(arguments.html).write_text(page.render(document), encoding="utf-8")

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.base import settings
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.site.sections import SECTIONS, declared
 from factory import configuration, github
+from factory.core.base import settings
+from factory.core.configuration import Section
+from factory.core.site.sections import SECTIONS, declared
 from factory.outcome import Exit, Outcome
 
-_CORE = "ansible_collections.aina.factory.plugins.module_utils"
+_CORE = "factory.core"
 
 # Section name -> how the capability that owns it reads it, where no class declares it.
 READERS: dict[str, Callable[[Section], Any]] = {

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import policy as policies
 from factory import configuration, locks
+from factory.core.configuration import ConfigurationError
+from factory.core.watchdog import policy as policies
 from factory.outcome import Exit, Outcome
 
 # Both may take their time, but never twice at once.
@@ -58,7 +58,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 
 def _outcome(document: dict[str, Any], errors: tuple[str, ...]) -> Outcome:
-    from ansible_collections.aina.factory.plugins.module_utils.status import terminal
+    from factory.core.status import terminal
 
     text = terminal.summary(document)
     problems = document["run"]["problems"]
@@ -70,7 +70,7 @@ def _outcome(document: dict[str, Any], errors: tuple[str, ...]) -> Outcome:
 
 
 def _measure(policy: policies.Policy) -> Outcome:
-    from ansible_collections.aina.factory.plugins.module_utils.status import terminal
+    from factory.core.status import terminal
     from factory.watchdog.measure import measure
 
     document = measure(policy)
@@ -79,7 +79,7 @@ def _measure(policy: policies.Policy) -> Outcome:
 
 
 def _selftest(policy: policies.Policy, errors: tuple[str, ...]) -> Outcome:
-    from ansible_collections.aina.factory.plugins.module_utils.watchdog import selftest
+    from factory.core.watchdog import selftest
 
     if errors:
         raise ConfigurationError("; ".join(errors))
@@ -100,7 +100,7 @@ def _selftest(policy: policies.Policy, errors: tuple[str, ...]) -> Outcome:
 
 
 def _printed(what: str) -> Outcome:
-    from ansible_collections.aina.factory.plugins.module_utils.watchdog import monitoring
+    from factory.core.watchdog import monitoring
 
     text = monitoring.rules() if what == "rules" else monitoring.dashboard()
     return Outcome(Exit.DONE, {what: text}, text.rstrip("\n"))

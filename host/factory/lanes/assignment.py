@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import RefusedError
-from ansible_collections.aina.factory.plugins.module_utils.lanes import collect, prompt
-from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import Start
-from ansible_collections.aina.factory.plugins.module_utils.lanes.forge import Conflict, Forge
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import LaneProject
+from factory.core.github.errors import RefusedError
+from factory.core.lanes import collect, prompt
+from factory.core.lanes.collect import Start
+from factory.core.lanes.forge import Conflict, Forge
+from factory.core.lanes.settings import LaneProject
 from factory.locks import exclusive
 from factory.outcome import LockedError
 

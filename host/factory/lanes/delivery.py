@@ -7,20 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.github import login
-from ansible_collections.aina.factory.plugins.module_utils.github.git import git_environment
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
-from ansible_collections.aina.factory.plugins.module_utils.lanes import (
-    collect,
-    identity,
-    outcome,
-)
-from ansible_collections.aina.factory.plugins.module_utils.lanes.forge import PERMISSIONS, Forge
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
-    LaneProject,
-    Settings,
-)
 from factory import effects
+from factory.core.github import login
+from factory.core.github.git import git_environment
+from factory.core.github.transport import Transport
+from factory.core.lanes import collect, identity, outcome
+from factory.core.lanes.forge import PERMISSIONS, Forge
+from factory.core.lanes.settings import LaneProject, Settings
 from factory.lanes import assignment
 
 _OUTPUT_MAX_BYTES, _MEMORY_MAX_BYTES = 64 << 20, 1 << 30

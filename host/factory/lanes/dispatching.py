@@ -7,14 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
-from ansible_collections.aina.factory.plugins.module_utils.lanes import dispatch, identity
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
-    LaneProject,
-    Settings,
-)
+from factory.core import documents
+from factory.core.configuration import ConfigurationError
+from factory.core.github.errors import ForgeError
+from factory.core.lanes import dispatch, identity
+from factory.core.lanes.settings import LaneProject, Settings
 from factory.lanes import delivery, room
 
 LOCK = "factory-lanes-dispatch.lock"

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from ansible_collections.aina.factory.plugins.module_utils.lanes import container
-from ansible_collections.aina.factory.plugins.module_utils.lanes.reaper import Container
-from ansible_collections.aina.factory.plugins.module_utils.ports import Request
 from factory import effects
+from factory.core.lanes import container
+from factory.core.lanes.reaper import Container
+from factory.core.ports import Request
 from factory.unix_http import Connection, fetch_through
 
 _SECONDS = 60.0

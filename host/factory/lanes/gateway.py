@@ -23,12 +23,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.lanes import engines, gateway, identity
-from ansible_collections.aina.factory.plugins.module_utils.lanes.gateway import (
-    Ledger,
-    Stream,
-)
+from factory.core import documents
+from factory.core.lanes import engines, gateway, identity
+from factory.core.lanes.gateway import Ledger, Stream
 from factory.lanes.wicket import PERMIT, SOCKET, SOCKET_DIR
 
 CONNECT_SECONDS = 30.0

@@ -9,14 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents, words
-from ansible_collections.aina.factory.plugins.module_utils.lanes import (
-    collect,
-    identity,
-    outcome,
-    reaper,
-)
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import Settings
+from factory.core import documents, words
+from factory.core.lanes import collect, identity, outcome, reaper
+from factory.core.lanes.settings import Settings
 from factory.lanes import assignment, delivery, engine, processes, room, supervisor, wicket
 
 LOCK = "factory-lanes-reaper.lock"

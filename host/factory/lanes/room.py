@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils import documents, drain
-from ansible_collections.aina.factory.plugins.module_utils.lanes.admission import Load, Obstacle
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import Settings
+from factory.core import documents, drain
+from factory.core.lanes.admission import Load, Obstacle
+from factory.core.lanes.settings import Settings
 
 OWNER = "owner.json"
 DRAINING = "draining"

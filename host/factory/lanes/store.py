@@ -5,10 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
-    LaneProject,
-    Settings,
-)
+from factory.core.lanes.settings import LaneProject, Settings
 from factory.lanes import delivery, engine
 
 SECONDS = 3600.0

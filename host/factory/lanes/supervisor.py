@@ -18,25 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
-from ansible_collections.aina.factory.plugins.module_utils.lanes import (
-    admission,
-    collect,
-    container,
-    frames,
-    identity,
-    outcome,
-    reaper,
-)
-from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import Start
-from ansible_collections.aina.factory.plugins.module_utils.lanes.forge import Forge
-from ansible_collections.aina.factory.plugins.module_utils.lanes.gateway import Permit
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
-    MIB,
-    LaneProject,
-    Settings,
-)
+from factory.core import documents
+from factory.core.github.errors import ForgeError
+from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
+from factory.core.lanes.collect import Start
+from factory.core.lanes.forge import Forge
+from factory.core.lanes.gateway import Permit
+from factory.core.lanes.settings import MIB, LaneProject, Settings
 from factory.lanes import assignment, delivery, engine, processes, room, transcript, wicket
 from factory.lanes.assignment import Assignment, Task
 from factory.lanes.room import OWNER

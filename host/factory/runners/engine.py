@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.runners import layout, state
-from ansible_collections.aina.factory.plugins.module_utils.runners.container import DOCKER
-from ansible_collections.aina.factory.plugins.module_utils.runners.processes import WORKER
+from factory.core.ports import Run
+from factory.core.runners import layout, state
+from factory.core.runners.container import DOCKER
+from factory.core.runners.processes import WORKER
 
 _QUERY_SECONDS = 60.0
 _LINES_MAX = 1000

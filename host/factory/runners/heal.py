@@ -9,24 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils import documents, units
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import ForgeError
-from ansible_collections.aina.factory.plugins.module_utils.runners import (
-    layout,
-    names,
-    native_state,
-    state,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.converge import (
-    Converge,
-    NativePlan,
-    Planned,
-    Wishes,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Hub
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance, Mode
-from ansible_collections.aina.factory.plugins.module_utils.runners.state import Condition, State
+from factory.core import documents, units
+from factory.core.configuration import ConfigurationError
+from factory.core.github.errors import ForgeError
+from factory.core.runners import layout, names, native_state, state
+from factory.core.runners.converge import Converge, NativePlan, Planned, Wishes
+from factory.core.runners.hub import Hub
+from factory.core.runners.model import Instance, Mode
+from factory.core.runners.state import Condition, State
 from factory.runners import walls
 from factory.runners.engine import Engine, EngineError
 from factory.runners.surroundings import image_names

@@ -14,33 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    LimitedError,
-    RefusedError,
-    UncertainError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners import (
-    container,
-    exits,
-    names,
-    state,
-    watch,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.api import (
-    Deletion,
-    Jit,
-    Runners,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.container import Turn
-from ansible_collections.aina.factory.plugins.module_utils.runners.converge import is_drained
-from ansible_collections.aina.factory.plugins.module_utils.runners.exits import Next, Reaction
-from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Hub
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance
-from ansible_collections.aina.factory.plugins.module_utils.runners.state import Condition, State
-from ansible_collections.aina.factory.plugins.module_utils.runners.watch import Act, Advice, Seen
+from factory.core import documents
+from factory.core.configuration import ConfigurationError
+from factory.core.github.errors import ForgeError, LimitedError, RefusedError, UncertainError
+from factory.core.runners import container, exits, names, state, watch
+from factory.core.runners.api import Deletion, Jit, Runners
+from factory.core.runners.container import Turn
+from factory.core.runners.converge import is_drained
+from factory.core.runners.exits import Next, Reaction
+from factory.core.runners.hub import Hub
+from factory.core.runners.model import Instance
+from factory.core.runners.state import Condition, State
+from factory.core.runners.watch import Act, Advice, Seen
 from factory.runners.engine import NOT_STARTED, EngineError, Found, Status
 
 TICK_SECONDS = 0.2

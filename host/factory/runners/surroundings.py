@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.runners import container, layout
-from ansible_collections.aina.factory.plugins.module_utils.runners.container import Turn
-from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Hub
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance, Mode
+from factory.core.ports import Run
+from factory.core.runners import container, layout
+from factory.core.runners.container import Turn
+from factory.core.runners.hub import Hub
+from factory.core.runners.model import Instance, Mode
 from factory.runners import walls
 from factory.runners.engine import Engine, EngineError, Info
 

@@ -8,15 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.runners import layout, network
-from ansible_collections.aina.factory.plugins.module_utils.runners.container import DOCKER
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import (
-    Destination,
-    Mode,
-    Settings,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.network import Walls
+from factory.core.ports import Run
+from factory.core.runners import layout, network
+from factory.core.runners.container import DOCKER
+from factory.core.runners.model import Destination, Mode, Settings
+from factory.core.runners.network import Walls
 
 _SECONDS = 60.0
 _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))

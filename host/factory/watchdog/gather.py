@@ -13,23 +13,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from ansible_collections.aina.factory.plugins.module_utils import projects
-from ansible_collections.aina.factory.plugins.module_utils import units as systemd_units
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, observe, report
-from ansible_collections.aina.factory.plugins.module_utils.jobs import model as job_model
-from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Response, Run
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    attribution,
-    mounts,
-    readings,
-    workspaces,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    services as service_units,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
+from factory import jobs
+from factory.core import projects
+from factory.core import units as systemd_units
+from factory.core.configuration import Section
+from factory.core.janitor.model import Disk
+from factory.core.jobs import layout, observe, report
+from factory.core.jobs import model as job_model
+from factory.core.ports import Request, Response, Run
+from factory.core.watchdog import attribution, mounts, readings, workspaces
+from factory.core.watchdog import services as service_units
+from factory.core.watchdog.facts import (
     Absent,
     Attribution,
     Backup,
@@ -56,10 +50,9 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import
     Workspaces,
     Worktrees,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.places import resolve
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.words import moment
-from factory import jobs
+from factory.core.watchdog.places import resolve
+from factory.core.watchdog.policy import Policy
+from factory.core.words import moment
 from factory.watchdog import paperclip
 
 _RECENT_FAILURE = 3600.0
@@ -505,7 +498,7 @@ def residue(host: Host) -> Residue:
 
 def merge_queues(host: Host) -> Mapping[str, Fact[Mapping[str, Any]]]:
     """Return the last merge cycle of every project under the marshal, in its own words."""
-    from ansible_collections.aina.factory.plugins.module_utils.pull_requests import status
+    from factory.core.pull_requests import status
 
     if not host.whole.has("marshal"):
         raise AbsentError("no marshal is declared")
@@ -557,8 +550,8 @@ def images(host: Host) -> Mapping[str, Fact[Image]]:
 
 def _images_in_engine(host: Host) -> Mapping[str, str]:
     """Return the factory's images that the engine has, by name, with the mark of their content."""
-    from ansible_collections.aina.factory.plugins.module_utils.images.plan import CONTENT_LABEL
-    from ansible_collections.aina.factory.plugins.module_utils.images.settings import PREFIX
+    from factory.core.images.plan import CONTENT_LABEL
+    from factory.core.images.settings import PREFIX
 
     filters = json.dumps({"reference": [f"{PREFIX}/*:current"]})
     answer = _ask_engine(host, f"images/json?{urlencode({'filters': filters})}")

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Request
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import attribution
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import DAY, Attribution
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
 from factory import effects
+from factory.core.ports import Request
+from factory.core.watchdog import attribution
+from factory.core.watchdog.facts import DAY, Attribution
+from factory.core.watchdog.policy import Policy
 from factory.unix_http import fetch_through
 from factory.watchdog.gather import filesystem
 from factory.watchdog.store import Reserve, Store, lines, to_lines

@@ -8,23 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    alerts,
-    heal,
-    messages,
-    mounts,
-    services,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import DAY, Sample
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
-    Silence,
-    from_section,
-)
+from factory.core.configuration import ConfigurationError, Section
+from factory.core.watchdog import alerts, heal, messages, mounts, services
+from factory.core.watchdog.facts import DAY, Sample
+from factory.core.watchdog.policy import Policy
+from factory.core.watchdog.silences import Silence, from_section
 from factory.watchdog.store import Store, lines, to_lines
 
 SCHEMA = 1

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Fetch, Request, Run
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.messages import (
+from factory.core.ports import Fetch, Request, Run
+from factory.core.watchdog.messages import (
     Message,
     Outbox,
     addresses,
@@ -16,7 +16,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.messages imp
     is_complete,
     redact,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Notify
+from factory.core.watchdog.policy import Notify
 
 _PROGRAM = "apprise"
 

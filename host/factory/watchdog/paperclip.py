@@ -10,18 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.ports import Request
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import readings
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    Absent,
-    Company,
-    Fact,
-    Known,
-    Paperclip,
-    Unknown,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.places import expand
+from factory.core.configuration import Section
+from factory.core.ports import Request
+from factory.core.watchdog import readings
+from factory.core.watchdog.facts import Absent, Company, Fact, Known, Paperclip, Unknown
+from factory.core.watchdog.places import expand
 from factory.watchdog.web import fetch
 
 _URL = re.compile(r"https?://[^\s/@]+(/[^\s@]*)?\Z")

@@ -6,8 +6,8 @@ import logging
 import pwd
 from collections.abc import Iterable
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.heal import (
+from factory.core.ports import Run
+from factory.core.watchdog.heal import (
     DONE,
     FAILED,
     GO,

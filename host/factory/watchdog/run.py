@@ -10,37 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Run
-from ansible_collections.aina.factory.plugins.module_utils.status import document, legacy, page
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    alerts,
-    checks,
-    heal,
-    messages,
-    metrics,
-    mounts,
-    services,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    Absent,
-    DeadMan,
-    Fact,
-    Facts,
-    Known,
-    Previous,
-    Sample,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
-    Silence,
-    covering,
-)
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects
+from factory.core.configuration import ConfigurationError, Section
+from factory.core.ports import Run
+from factory.core.status import document, legacy, page
+from factory.core.watchdog import alerts, checks, heal, messages, metrics, mounts, services
+from factory.core.watchdog.facts import Absent, DeadMan, Fact, Facts, Known, Previous, Sample
+from factory.core.watchdog.policy import Policy
+from factory.core.watchdog.silences import Silence, covering
+from factory.core.words import iso
 from factory.lanes import room
 from factory.watchdog import gather, memory, notify, repair, web
 from factory.watchdog.store import FALLBACK_DIR, Reserve, Store

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Response
 from factory import effects
+from factory.core.ports import Request, Response
 
 
 def fetch(request: Request, *, timeout_seconds: float = 30.0) -> Response:

@@ -6,13 +6,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import allocated_files
-from ansible_collections.aina.factory.plugins.module_utils.allocated_files import (
-    AllocatedFile,
-    AllocatedFilesError,
-    Found,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from factory.core import allocated_files
+from factory.core.allocated_files import AllocatedFile, AllocatedFilesError, Found
+from factory.core.ports import Completed
 
 MIB = 1 << 20
 RESERVE = AllocatedFile("/r", 64 * MIB, 1024 * MIB)

@@ -8,18 +8,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import backups
-from ansible_collections.aina.factory.plugins.module_utils.backups import (
-    BackupError,
-    Places,
-    Report,
-    Repository,
-)
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from factory.core import backups
+from factory.core.backups import BackupError, Places, Report, Repository
+from factory.core.configuration import ConfigurationError, Section
+from factory.core.ports import Completed
 
 VALUES: dict[str, Any] = {"repository": "/srv/r", "paths": ["/etc"]}
 SUMMARY = {

@@ -4,11 +4,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import projects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
+from factory.core import projects
+from factory.core.configuration import ConfigurationError, Section
 
 GOOD = {"name": "aina", "repository": "owner/aina", "path": "/srv/repos/aina"}
 

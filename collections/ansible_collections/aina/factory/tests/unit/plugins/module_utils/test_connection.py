@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import connection
-from ansible_collections.aina.factory.plugins.module_utils.connection import Listener, Session
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from factory.core import connection
+from factory.core.connection import Listener, Session
+from factory.core.ports import Completed
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what a kernel lists; nothing is bound
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"

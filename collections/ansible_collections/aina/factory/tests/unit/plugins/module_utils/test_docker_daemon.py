@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.aina.factory.plugins.module_utils import docker_daemon
-from ansible_collections.aina.factory.plugins.module_utils.docker_daemon import (
-    Container,
-    DockerDaemonError,
-    Engine,
-    Record,
-    RestartPolicy,
-)
+from factory.core import docker_daemon
+from factory.core.docker_daemon import Container, DockerDaemonError, Engine, Record, RestartPolicy
 
 OURS = {"log-driver": "local", "log-opts": {"max-size": "20m"}, "live-restore": True}
 LANE = Container("lane-17", survives=False)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import docker_engine, managed_files
-from ansible_collections.aina.factory.plugins.module_utils.docker_daemon import DockerDaemonError
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
-from ansible_collections.aina.factory.plugins.module_utils.steps import docker_daemon as step
+from factory.core import docker_engine, managed_files
+from factory.core.docker_daemon import DockerDaemonError
+from factory.core.ports import Completed, Run
+from factory.core.steps import Context, StepError
+from factory.core.steps import docker_daemon as step
 
 PARAMETERS: dict[str, Any] = {
     "settings": {"log-driver": "local"},

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import drain
+from factory.core import drain
 
 
 @pytest.mark.parametrize(

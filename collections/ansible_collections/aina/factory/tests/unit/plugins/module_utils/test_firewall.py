@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import firewall
-from ansible_collections.aina.factory.plugins.module_utils.connection import Listener, Session
-from ansible_collections.aina.factory.plugins.module_utils.firewall import (
+from factory.core import firewall
+from factory.core.connection import Listener, Session
+from factory.core.firewall import (
     FirewallError,
     Opening,
     Policy,

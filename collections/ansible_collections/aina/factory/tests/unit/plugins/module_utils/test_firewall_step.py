@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import connection, firewall, steps
-from ansible_collections.aina.factory.plugins.module_utils.connection import Listener, Session
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.steps import StepError
-from ansible_collections.aina.factory.plugins.module_utils.steps import firewall as step
+from factory.core import connection, firewall, steps
+from factory.core.connection import Listener, Session
+from factory.core.ports import Completed
+from factory.core.steps import StepError
+from factory.core.steps import firewall as step
 
 ALLOWED: dict[str, Any] = {"port": "22", "protocol": "tcp", "sources": []}
 PARAMETERS: dict[str, Any] = {

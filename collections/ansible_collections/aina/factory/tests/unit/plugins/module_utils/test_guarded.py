@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import guarded
+from factory.core import guarded
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import (
-    group_members,
-    kernel_limits,
-    trusted_certificates,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from factory.core import group_members, kernel_limits, trusted_certificates
+from factory.core.ports import Completed
 
 FIRST = "-----BEGIN CERTIFICATE-----\nQUJD\nREVG\n-----END CERTIFICATE-----\n"
 SECOND = "-----BEGIN CERTIFICATE-----\nR0hJ\n-----END CERTIFICATE-----\n"

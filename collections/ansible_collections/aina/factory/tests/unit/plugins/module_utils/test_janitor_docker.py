@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor import image_use
-from ansible_collections.aina.factory.plugins.module_utils.janitor.docker import (
-    Container,
-    Engine,
-    Image,
-    has_label,
-    parse_time,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import KindError
-from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Response
+from factory.core.janitor import image_use
+from factory.core.janitor.docker import Container, Engine, Image, has_label, parse_time
+from factory.core.janitor.model import KindError
+from factory.core.ports import Request, Response
 
 IMAGE = Image("sha256:1", ("app:1",), {}, 10, 50.0)
 

@@ -10,29 +10,17 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.janitor import sweep
-from ansible_collections.aina.factory.plugins.module_utils.janitor.docker import Engine
-from ansible_collections.aina.factory.plugins.module_utils.janitor.docker_kinds import (
-    BuildCache,
-    Images,
-    LaneContainers,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.file_kinds import job_holder
-from ansible_collections.aina.factory.plugins.module_utils.janitor.image_use import ImageUse
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
-    Candidate,
-    Disk,
-    Kind,
-    Limits,
-    Removal,
-    SkipError,
-    Watermarks,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.paths import Found
-from ansible_collections.aina.factory.plugins.module_utils.janitor.policy import from_section
-from ansible_collections.aina.factory.plugins.module_utils.janitor.processes import Process
-from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Response
+from factory.core.configuration import Section
+from factory.core.janitor import sweep
+from factory.core.janitor.docker import Engine
+from factory.core.janitor.docker_kinds import BuildCache, Images, LaneContainers
+from factory.core.janitor.file_kinds import job_holder
+from factory.core.janitor.image_use import ImageUse
+from factory.core.janitor.model import Candidate, Disk, Kind, Limits, Removal, SkipError, Watermarks
+from factory.core.janitor.paths import Found
+from factory.core.janitor.policy import from_section
+from factory.core.janitor.processes import Process
+from factory.core.ports import Request, Response
 
 NOW = 1_700_000_000.0
 QUIET = Disk("/", 1000, 500, 500)

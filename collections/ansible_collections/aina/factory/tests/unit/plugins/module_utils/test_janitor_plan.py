@@ -8,13 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
-    Candidate,
-    Disk,
-    Limits,
-    Watermarks,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.plan import decide
+from factory.core.janitor.model import Candidate, Disk, Limits, Watermarks
+from factory.core.janitor.plan import decide
 
 NOW = 1_000_000.0
 QUIET = Disk("/", 1000, 500, 500)

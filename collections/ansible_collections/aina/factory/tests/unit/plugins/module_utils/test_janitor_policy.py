@@ -7,11 +7,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.policy import from_section
+from factory.core.configuration import ConfigurationError, Section
+from factory.core.janitor.policy import from_section
 
 WRONG = [
     ({"disk_used_low_percent": 80}, "disk_used_low_percent is 80"),

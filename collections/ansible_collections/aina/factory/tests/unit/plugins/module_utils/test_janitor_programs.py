@@ -9,19 +9,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import (
-    Candidate,
-    KindError,
-    Limits,
-    SkipError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.janitor.processes import Process
-from ansible_collections.aina.factory.plugins.module_utils.janitor.program_kinds import (
-    AptCache,
-    Journal,
-    is_installation,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from factory.core.janitor.model import Candidate, KindError, Limits, SkipError
+from factory.core.janitor.processes import Process
+from factory.core.janitor.program_kinds import AptCache, Journal, is_installation
+from factory.core.ports import Completed
 
 NOTHING = Limits()
 OK = Completed(0, b"", b"")

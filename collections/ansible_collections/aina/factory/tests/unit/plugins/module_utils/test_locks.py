@@ -9,12 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.locks import (
-    LockedError,
-    LockFileError,
-    exclusive,
-    waiting,
-)
+from factory.core.locks import LockedError, LockFileError, exclusive, waiting
 
 
 def test_one_at_a_time_and_the_holder_is_named(tmp_path: Path) -> None:

@@ -8,12 +8,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.github.login import (
-    Login,
-    token_source,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from factory.core.configuration import ConfigurationError
+from factory.core.github.login import Login, token_source
+from factory.core.ports import Completed
 
 
 def nothing(*_: Any, **__: Any) -> Any:

@@ -5,13 +5,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import login_users
-from ansible_collections.aina.factory.plugins.module_utils.login_users import (
-    Found,
-    LoginUsersError,
-    UserSpec,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from factory.core import login_users
+from factory.core.login_users import Found, LoginUsersError, UserSpec
+from factory.core.ports import Completed
 
 ALI = Found("/data/ali", "/usr/bin/zsh", frozenset({"ali", "sudo"}), home_exists=True)
 

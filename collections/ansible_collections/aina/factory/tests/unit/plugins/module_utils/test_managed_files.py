@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files
-from ansible_collections.aina.factory.plugins.module_utils.managed_files import (
+from factory.core import managed_files
+from factory.core.managed_files import (
     Attributes,
     Change,
     DirectorySpec,
@@ -18,9 +18,9 @@ from ansible_collections.aina.factory.plugins.module_utils.managed_files import 
     Kind,
     ManagedFilesError,
 )
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
-from ansible_collections.aina.factory.plugins.module_utils.steps import managed_files as step
+from factory.core.ports import Completed
+from factory.core.steps import Context, StepError
+from factory.core.steps import managed_files as step
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MY_GROUP = grp.getgrgid(os.getgid()).gr_name

@@ -7,16 +7,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import own_record, packages
-from ansible_collections.aina.factory.plugins.module_utils.packages import (
-    PackagesError,
-    PackagesSpec,
-    RemovalError,
-    Situation,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
-from ansible_collections.aina.factory.plugins.module_utils.steps import packages as step
+from factory.core import own_record, packages
+from factory.core.packages import PackagesError, PackagesSpec, RemovalError, Situation
+from factory.core.ports import Completed
+from factory.core.steps import Context, StepError
+from factory.core.steps import packages as step
 
 ENGINE = PackagesSpec(
     present=("docker.io",), optional=("docker-cli",), unless_installed=("docker-ce",)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files, ssh_server, units
-from ansible_collections.aina.factory.plugins.module_utils.connection import Listener, Session
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Run
-from ansible_collections.aina.factory.plugins.module_utils.ssh_server import Account, SshServerError
+from factory.core import managed_files, ssh_server, units
+from factory.core.connection import Listener, Session
+from factory.core.ports import Completed, Run
+from factory.core.ssh_server import Account, SshServerError
 
 ALI = Account("ali", ("ali", "sudo"), 1)
 KEYLESS = Account("ali", ("ali", "sudo"), 0)

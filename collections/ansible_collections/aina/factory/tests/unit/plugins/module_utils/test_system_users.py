@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import system_users
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.system_users import SystemUsersError
+from factory.core import system_users
+from factory.core.ports import Completed
+from factory.core.system_users import SystemUsersError
 
 
 def test_who_is_missing_is_made_without_a_login_and_who_is_there_stays() -> None:

@@ -6,16 +6,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import units
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.steps import Context, StepError
-from ansible_collections.aina.factory.plugins.module_utils.steps import units as step
-from ansible_collections.aina.factory.plugins.module_utils.units import (
-    Credential,
-    Running,
-    UnitSpec,
-    UnitStatus,
-)
+from factory.core import units
+from factory.core.ports import Completed
+from factory.core.steps import Context, StepError
+from factory.core.steps import units as step
+from factory.core.units import Credential, Running, UnitSpec, UnitStatus
 
 RUNNING = UnitStatus(True, True, True, False, 1000.0)
 STOPPED = UnitStatus(True, False, True, False, None)

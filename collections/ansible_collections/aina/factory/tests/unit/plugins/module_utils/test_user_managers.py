@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import user_managers
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.units import UnitsError
+from factory.core import user_managers
+from factory.core.ports import Completed
+from factory.core.units import UnitsError
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 

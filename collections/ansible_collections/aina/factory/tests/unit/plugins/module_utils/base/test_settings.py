@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.base import settings
-from ansible_collections.aina.factory.plugins.module_utils.base.settings import REQUIRED, setting
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+from factory.core.base import settings
+from factory.core.base.settings import REQUIRED, setting
+from factory.core.configuration import (
     ConfigurationError,
     Section,
 )

@@ -5,17 +5,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    LimitedError,
-    RefusedError,
-    UncertainError,
-    UnusableError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import (
-    PartialError,
-    Transport,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Response
+from factory.core.github.errors import LimitedError, RefusedError, UncertainError, UnusableError
+from factory.core.github.transport import PartialError, Transport
+from factory.core.ports import Request, Response
 
 API = "https://github.example.com/api/v3"
 NEW = f"{API}/repositories/1/pulls"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import calendar
+from factory.core.jobs import calendar
 
 TO_CALENDAR = [
     ("*/15 * * * *", ("*-*-* *:00,15,30,45:00",)),

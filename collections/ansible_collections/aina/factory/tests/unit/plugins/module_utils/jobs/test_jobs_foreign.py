@@ -5,16 +5,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.jobs import (
-    command_lines,
-    converge,
-    foreign,
-    layout,
-    model,
-)
-from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import ObservationError
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from factory.core.configuration import Section
+from factory.core.jobs import command_lines, converge, foreign, layout, model
+from factory.core.jobs.observe import ObservationError
+from factory.core.ports import Completed
 
 
 def jobs(*declared: dict[str, Any]) -> model.Jobs:

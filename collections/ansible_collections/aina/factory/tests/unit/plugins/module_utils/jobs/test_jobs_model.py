@@ -4,11 +4,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.jobs import model
+from factory.core.configuration import ConfigurationError, Section
+from factory.core.jobs import model
 
 JOB: dict[str, Any] = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
 PAUSE = {"reason": "saving", "by": "ali", "since": "2026-06-30"}

@@ -3,16 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.jobs import (
-    converge,
-    layout,
-    model,
-    observe,
-    plan,
-    render,
-)
-from ansible_collections.aina.factory.plugins.module_utils.jobs.observe import Disk, Unit
+from factory.core.configuration import Section
+from factory.core.jobs import converge, layout, model, observe, plan, render
+from factory.core.jobs.observe import Disk, Unit
 
 EMPTY = Disk(frozenset(), frozenset(), frozenset(), frozenset())
 

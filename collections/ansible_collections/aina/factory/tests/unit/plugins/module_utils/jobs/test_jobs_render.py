@@ -6,11 +6,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.jobs import cron, model, render, scripts
+from factory.core.configuration import ConfigurationError, Section
+from factory.core.jobs import cron, model, render, scripts
 
 
 def jobs(**changes: Any) -> model.Jobs:

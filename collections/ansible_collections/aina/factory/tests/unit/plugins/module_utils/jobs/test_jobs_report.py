@@ -4,13 +4,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.jobs import (
-    foreign,
-    model,
-    observe,
-    report,
-)
+from factory.core.configuration import Section
+from factory.core.jobs import foreign, model, observe, report
 
 TIMER, SERVICE = "factory-job-tick.timer", "factory-job-tick.service"
 NOW = 1_800_000_000.0

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.jobs import model, render, validate
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from factory.core.configuration import Section
+from factory.core.jobs import model, render, validate
+from factory.core.ports import Completed
 
 
 def jobs() -> model.Jobs:

@@ -7,13 +7,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import authority, parsing
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import decide
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
-    Duplicates,
-    Policy,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+from factory.core.pull_requests import authority, parsing
+from factory.core.pull_requests.decide import decide
+from factory.core.pull_requests.policy import Duplicates, Policy
+from factory.core.pull_requests.snapshot import (
     Checks,
     CheckState,
     Labelling,

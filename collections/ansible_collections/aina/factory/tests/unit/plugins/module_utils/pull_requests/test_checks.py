@@ -7,23 +7,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
-    checks,
-    gates,
-    parsing,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Branch,
-    Check,
-    Checks,
-    CheckState,
-    Snapshot,
-)
+from factory.core.configuration import ConfigurationError, Section
+from factory.core.pull_requests import checks, gates, parsing
+from factory.core.pull_requests.policy import Policy
+from factory.core.pull_requests.snapshot import Branch, Check, Checks, CheckState, Snapshot
 
 NOW = 1_700_000_000.0
 GREEN, RED, RUNS = CheckState.SUCCESS, CheckState.FAILURE, CheckState.PENDING

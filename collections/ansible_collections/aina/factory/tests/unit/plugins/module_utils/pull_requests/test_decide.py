@@ -5,14 +5,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import remembering
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.decide import decide
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
-    Duplicates,
-    Freeze,
-    Policy,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+from factory.core.pull_requests import remembering
+from factory.core.pull_requests.decide import decide
+from factory.core.pull_requests.policy import Duplicates, Freeze, Policy
+from factory.core.pull_requests.snapshot import (
     Branch,
     Check,
     Checks,

@@ -8,26 +8,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    RefusedError,
-    UncertainError,
-    UnusableError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
-from ansible_collections.aina.factory.plugins.module_utils.ports import Request, Response
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import github_forge
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
-    MovedError,
-    NotMergeableError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    Branch,
-    Mergeable,
-    PullRequest,
-    Snapshot,
-)
+from factory.core.github.errors import ForgeError, RefusedError, UncertainError, UnusableError
+from factory.core.github.transport import Transport
+from factory.core.ports import Request, Response
+from factory.core.pull_requests import github_forge
+from factory.core.pull_requests.forge import MovedError, NotMergeableError
+from factory.core.pull_requests.policy import Policy
+from factory.core.pull_requests.snapshot import Branch, Mergeable, PullRequest, Snapshot
 
 from .test_decide import PULL
 

@@ -6,12 +6,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    LimitedError,
-    UncertainError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.listing import Listing
+from factory.core.github.errors import ForgeError, LimitedError, UncertainError
+from factory.core.pull_requests.listing import Listing
 
 
 def node(number: int) -> dict[str, Any]:

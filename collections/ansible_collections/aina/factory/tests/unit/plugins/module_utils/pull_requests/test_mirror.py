@@ -7,12 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
-    Mirror,
-    MirrorError,
-    PushRefusedError,
-)
+from factory.core.ports import Completed
+from factory.core.pull_requests.mirror import Mirror, MirrorError, PushRefusedError
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "A",

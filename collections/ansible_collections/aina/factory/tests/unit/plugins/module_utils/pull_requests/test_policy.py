@@ -7,21 +7,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
-    audit,
-    remembering,
-    settings,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
-    LANE_COMMAND,
-    ConflictLane,
-    Policy,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+from factory.core.configuration import ConfigurationError, Section
+from factory.core.pull_requests import audit, remembering, settings
+from factory.core.pull_requests.policy import LANE_COMMAND, ConflictLane, Policy
+from factory.core.pull_requests.snapshot import (
     Conflict,
     Memory,
     Refusal,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import status
+from factory.core.pull_requests import status
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import table
+from factory.core.pull_requests import table
 
 NOW = 1_800_000_000.0
 

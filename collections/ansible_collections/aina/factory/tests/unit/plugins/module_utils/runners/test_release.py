@@ -10,12 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Request, Response
-from ansible_collections.aina.factory.plugins.module_utils.runners import release
-from ansible_collections.aina.factory.plugins.module_utils.runners.release import (
-    Release,
-    ReleaseError,
-)
+from factory.core.ports import Completed, Request, Response
+from factory.core.runners import release
+from factory.core.runners.release import Release, ReleaseError
 
 DAY = 86400.0
 LINUX = "linux-x64"

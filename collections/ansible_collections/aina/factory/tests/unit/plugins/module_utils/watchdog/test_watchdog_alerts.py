@@ -14,25 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    alerts,
-    checks,
-    messages,
-    policy,
-    selftest,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.alerts import Change
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    Absent,
-    Engine,
-    FailedUnit,
-    Known,
-    Runner,
-    Unknown,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Finding, Status
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import Silence
+from factory.core.configuration import Section
+from factory.core.watchdog import alerts, checks, messages, policy, selftest
+from factory.core.watchdog.alerts import Change
+from factory.core.watchdog.facts import Absent, Engine, FailedUnit, Known, Runner, Unknown
+from factory.core.watchdog.findings import Finding, Status
+from factory.core.watchdog.silences import Silence
 
 POLICY = policy.from_section(Section({}, "watchdog"))
 START = 1_800_000_000.0

@@ -8,21 +8,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    checks,
-    facts,
-    policy,
-    readings,
-    selftest,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    Absent,
-    Known,
-    Unknown,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.findings import Finding, Status
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.limits import LIMITS, Limit
+from factory.core.configuration import Section
+from factory.core.watchdog import checks, facts, policy, readings, selftest
+from factory.core.watchdog.facts import Absent, Known, Unknown
+from factory.core.watchdog.findings import Finding, Status
+from factory.core.watchdog.limits import LIMITS, Limit
 
 NOW = 1_800_000_000.0
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0

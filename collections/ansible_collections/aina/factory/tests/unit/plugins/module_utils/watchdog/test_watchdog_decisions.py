@@ -9,30 +9,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    attribution,
-    heal,
-    messages,
-    policy,
-    readings,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.alerts import (
-    Change,
-    Edge,
-    Track,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    FailedUnit,
-    Known,
-    Unknown,
-    Workspace,
-    Workspaces,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.workspaces import HEALABLE
+from factory.core.configuration import ConfigurationError, Section
+from factory.core.watchdog import attribution, heal, messages, policy, readings
+from factory.core.watchdog.alerts import Change, Edge, Track
+from factory.core.watchdog.facts import FailedUnit, Known, Unknown, Workspace, Workspaces
+from factory.core.watchdog.workspaces import HEALABLE
 
 NOW = 1_800_000_000.0
 HOUR, DAY = 3600.0, 86400.0

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import observe
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import services
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Service
+from factory.core.jobs import observe
+from factory.core.watchdog import services
+from factory.core.watchdog.facts import Service
 
 NOW = 1_800_000_000.0
 RUN = 900.0

@@ -7,15 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    alerts,
-    checks,
-    policy,
-    selftest,
-    trend,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Known, Sample
+from factory.core.configuration import Section
+from factory.core.watchdog import alerts, checks, policy, selftest, trend
+from factory.core.watchdog.facts import Known, Sample
 
 POLICY = policy.from_section(Section({}, "watchdog"))
 START = 1_800_000_000.0

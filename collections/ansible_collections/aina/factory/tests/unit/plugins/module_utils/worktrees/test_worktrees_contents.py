@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.contents import walk
+from factory.core.worktrees.contents import walk
 
 KIB = 1024
 Caller = Callable[[Callable[[], Any]], Any]
@@ -129,7 +129,7 @@ def test_a_worktree_that_is_gone_is_unreadable(tmp_path: Path) -> None:
 MOUNTED = """
 import sys
 sys.path[:0] = sys.argv[2:]
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.contents import walk
+from factory.core.worktrees.contents import walk
 found = walk(sys.argv[1])
 print(found.bytes, *found.mounts, sep="\\n")
 """

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import decide as module
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.decide import decide
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
+from factory.core.worktrees import decide as module
+from factory.core.worktrees.decide import decide
+from factory.core.worktrees.model import (
     Contents,
     Evidence,
     Facts,
     Listed,
 )
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
+from factory.core.worktrees.settings import Reap
 
 NOW = 1_700_000_000.0
 DAY = 86400.0

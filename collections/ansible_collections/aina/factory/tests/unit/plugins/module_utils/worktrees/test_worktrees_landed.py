@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import landed
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git
 from factory import effects
+from factory.core.worktrees import landed
+from factory.core.worktrees.git import Git
 
 IDENTITY = {
     f"GIT_{role}_{part}": f"{part.lower()}@example.com"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.base import settings
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+from factory.core.base import settings
+from factory.core.configuration import (
     ConfigurationError,
     Section,
 )
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import (
+from factory.core.worktrees.settings import (
     DISPOSABLE,
     Reap,
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import processes
+from factory.core.worktrees import processes
 
 SLEEP = "print(flush=True); import sys; sys.stdin.read()"
 OPEN = f"import sys; file = open(sys.argv[1]); {SLEEP}"

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from mounting import mounted
 
-from ansible_collections.aina.factory.plugins.module_utils import mounts
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
+from factory import effects
+from factory.core import mounts
+from factory.core.ports import Completed
+from factory.core.worktrees import (
     processes,
     reap,
     survey,
     trash,
 )
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import Git, GitError
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Report, Verdict
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
-from factory import effects
+from factory.core.worktrees.git import Git, GitError
+from factory.core.worktrees.model import Report, Verdict
+from factory.core.worktrees.settings import Reap
 
 IDENTITY = {
     f"GIT_{role}_{part}": f"{part.lower()}@example.com"

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import mounts
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import processes, reap
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Verdict
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
 from factory import effects
+from factory.core import mounts
+from factory.core.ports import Completed
+from factory.core.worktrees import processes, reap
+from factory.core.worktrees.model import Verdict
+from factory.core.worktrees.settings import Reap
 
 IDENTITY = {
     f"GIT_{role}_{part}": f"{part.lower()}@example.com"

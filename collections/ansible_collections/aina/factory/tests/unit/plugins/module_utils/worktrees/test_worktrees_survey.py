@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import survey
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
+from factory.core.worktrees import survey
+from factory.core.worktrees.settings import Reap
 
 # path as git reports it (a slash ends a directory), disposable
 IGNORED = [

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import trash
 from factory import effects
+from factory.core.ports import Completed
+from factory.core.worktrees import trash
 
 NOW = 1_700_000_000.0
 IDENTITY = {

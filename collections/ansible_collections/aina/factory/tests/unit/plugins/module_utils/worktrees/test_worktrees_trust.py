@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import trust
+from factory.core.worktrees import trust
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 OTHER = 54321
