@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from declarations.core import REQUIRED, Setting, declared, plain_default, settings_of, site_settings
-from declarations.yaml_text import entry, prose, wrapped
 from gates.tree import files
+
+from declarations.yaml_text import entry, prose, wrapped
+from factory.core.base import settings
+from factory.core.base.settings import Setting
+from factory.core.site.sections import declared
 
 # Between these two comments of an argument spec stand the options of a section.
 _BEGIN = re.compile(r"^ +# Section (?P<section>[a-z_]+), written by script/generate\.$", re.M)
@@ -74,7 +77,7 @@ def argument_spec(role: str, text: str) -> str:
         margin = text[text.rfind("\n", 0, end) + 1 : end]
         lines = [
             line
-            for item in site_settings(declared(section))
+            for item in settings.site_settings(declared(section))
             for line in option(f"{role}_{item.key}", item, item.default, len(margin))
         ]
         text = "\n".join([text[: begin.end()], *lines, margin + text[end:]])
@@ -83,34 +86,19 @@ def argument_spec(role: str, text: str) -> str:
 
 def option(name: str, item: Setting, default: Any, indent: int) -> list[str]:
     """Return the lines of one option."""
-    margin = " " * (indent + 2)
-    lines = [" " * indent + f"{name}:", *prose("description", described(item), indent + 2)]
-    kind = {str: "str", int: "int", float: "float", bool: "bool"}.get(item.item, "raw")
-    kind = "path" if item.rule.kind == "path" and item.default != "" else kind
-    open_ended = item.rule.short or item.container == "mapping"
-    if item.container == "list":
-        elements = "raw" if item.rule.short else "dict" if item.nested else kind
-        lines += [f"{margin}type: list", f"{margin}elements: {elements}"]
-    elif item.container == "mapping" or (item.nested and not item.rule.short):
-        lines.append(f"{margin}type: dict")
-    else:
-        lines.append(f"{margin}type: {'raw' if item.nested else kind}")
-    if item.rule.choices and item.container != "mapping":
-        lines += entry("choices", list(item.rule.choices), indent + 2)
-    if default is REQUIRED:
-        lines.append(f"{margin}required: true")
-    elif default is not None:
-        lines += entry("default", plain_default(item, default), indent + 2)
-    elif item.nested or item.container:
-        lines.append(f"{margin}default: {'[]' if item.container == 'list' else '{}'}")
-    else:
-        lines.append(f"{margin}default: null")
-    if item.nested and not open_ended:
-        inner = None if item.container or default in (REQUIRED, None) else default
-        lines.append(f"{margin}options:")
-        for each in site_settings(item.nested):
-            below = each.default if inner is None else getattr(inner, each.key)
-            lines += option(each.key, each, below, indent + 4)
+    inner = indent + 2
+    what = settings.option(item, default)
+    lines = [" " * indent + f"{name}:", *prose("description", described(item), inner)]
+    for key, value in what.items():
+        if key != "options":
+            lines += entry(key, value, inner)
+    if default is None:
+        empty: Any = {"list": [], "dict": {}}.get(what["type"])
+        lines += entry("default", empty, inner)
+    if item.nested and "options" in what:
+        lines.append(" " * inner + "options:")
+        for each in settings.site_settings(item.nested):
+            lines += option(each.key, each, each.of(item.inner(default)), inner + 2)
     return lines
 
 
@@ -157,7 +145,7 @@ def mapping(role: str, names: list[str], private: set[str]) -> str:
     ]
     for section in names:
         lines.append(f"  {section}:")
-        for item in settings_of(declared(section)):
+        for item in settings.settings_of(declared(section)):
             if item.rule.by == "site":
                 lines += entry(item.key, "{{ " + _value(f"{role}_{item.key}", item) + " }}", 4)
             elif f"__{role}_{item.key}" in private:

@@ -30,11 +30,22 @@ def _is_plain(text: str) -> bool:
         return False
 
 
+def _holds(text: str) -> bool:
+    """Whether a text needs no quotes behind a key."""
+    try:
+        return bool(yaml.safe_load(f"x: {text}") == {"x": text})
+    except yaml.YAMLError:
+        return False
+
+
 def entry(key: str, value: Any, indent: int = 0) -> list[str]:
     """Return the lines of one key: its value behind it, or below it where it is too long."""
     margin = " " * indent
+    if isinstance(value, str) and value and _holds(value):
+        return [f"{margin}{key}: {value}"]
     line = f"{margin}{key}: {flow(value)}"
-    if len(line) <= WIDTH or not isinstance(value, list | Mapping):
+    is_deep = isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
+    if not isinstance(value, list | Mapping) or (len(line) <= WIDTH and not is_deep):
         return [line]
     if isinstance(value, list):
         return [f"{margin}{key}:", *(f"{margin}  - {flow(item)}" for item in value)]
@@ -46,11 +57,7 @@ def prose(key: str, text: str, indent: int) -> list[str]:
     """Return the lines of a key whose value is a sentence."""
     margin = " " * indent
     line = f"{margin}{key}: {text}"
-    try:
-        plain = yaml.safe_load(f"x: {text}") == {"x": text}
-    except yaml.YAMLError:
-        plain = False
-    if plain and len(line) <= WIDTH:
+    if _holds(text) and len(line) <= WIDTH:
         return [line]
     return [f"{margin}{key}: >-", *wrapped(text, f"{margin}  ")]
 

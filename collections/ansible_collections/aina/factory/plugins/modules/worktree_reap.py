@@ -13,8 +13,8 @@ description:
   - Deletes worktrees of which it is proven that their work has landed in the remote's default branch or that the
     remote holds it, that hold nothing else, and that nobody uses. Every other worktree stays, with a reason.
   - Squash merges, rebases and cherry-picks count as landed by exact object ids, see RV(worktrees[].evidence).
-  - A deleted worktree lies in a trash directory beside its place for O(trash_retention_seconds) and can be had back
-    with C(factory reap --undo). Local branches are never deleted.
+  - A deleted worktree lies in a trash directory beside its place for O(policy.trash_retention_seconds) and can be had
+    back with C(factory reap --undo). Local branches are never deleted.
   - Works as the owner of the repository, also when it is called by root.
   - In check mode a repository that does not exist is a warning, since an earlier task may be about to make it.
 options:
@@ -110,7 +110,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
 from ansible_collections.aina.factory.plugins.module_utils.base import settings
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
+from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+    ConfigurationError,
+    Section,
+)
 from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
     model,
@@ -123,7 +126,7 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings im
 
 def _reap(module: AnsibleModule) -> model.Report:
     parameters = module.params
-    policy = settings.read_parameters(Reap, parameters, "worktree_reap")
+    policy = settings.read(Reap, Section(parameters["policy"], "policy"))
     task = reap.Task(
         repository=parameters["repository"],
         remote=parameters["remote"],
@@ -163,7 +166,7 @@ def main() -> None:
             "remote": {"type": "str", "default": "origin"},
             "default_branch": {"type": "str"},
             "worktree_roots": {"type": "list", "elements": "path", "default": []},
-            **settings.argument_spec(Reap),
+            "policy": {"type": "dict", "default": {}, "options": settings.argument_spec(Reap)},
             "lock_path": {"type": "path"},
         },
         supports_check_mode=True,

@@ -140,6 +140,14 @@ class Setting:
         """The unit, which the key's last word names; empty for none."""
         return _UNITS.get(self.key.rpartition("_")[2], "")
 
+    def of(self, values: Any) -> Any:
+        """Return the default, which an instance of the class may have instead."""
+        return self.default if values is None else getattr(values, self.key)
+
+    def inner(self, default: Any) -> Any:
+        """Return the instance that has the defaults of a nested class, if there is one."""
+        return None if self.container or default is REQUIRED else default
+
     def read(self, section: Section, default: Any) -> Any:
         """Return the value that ``section`` has, or ``default``."""
         given = section.value(self.key, None)
@@ -243,10 +251,7 @@ def read_some(cls: type[T], section: Section, default: T | None = None, **given:
     for key, now in renamed.items():
         if key in section:
             raise ConfigurationError(f"{section.path}.{key} is now {now}")
-    values = {}
-    for item in settings_of(cls):
-        fallback = item.default if default is None else getattr(default, item.key)
-        values[item.key] = item.read(section, fallback)
+    values = {item.key: item.read(section, item.of(default)) for item in settings_of(cls)}
     found = typing.cast(T, typing.cast(Any, cls)(**values, **given))
     for key, rule in _contradictions(found):
         raise section.error(key, getattr(found, key), rule)
@@ -302,19 +307,9 @@ def _setting(cls: type, field: dataclasses.Field[Any], hint: Any) -> Setting:
     return Setting(field.name, default, container, hint, optional, rule)
 
 
-def argument_spec(cls: type) -> dict[str, dict[str, Any]]:
+def argument_spec(cls: type, default: Any = None) -> dict[str, dict[str, Any]]:
     """Return the options of a module that takes what the site may set of a class."""
-    return {item.key: _option(item, item.default) for item in site_settings(cls)}
-
-
-def read_parameters(cls: type[T], parameters: Mapping[str, Any], name: str) -> T:
-    """Return what a module called ``name`` was told by its options of :func:`argument_spec`.
-
-    Raises:
-        ConfigurationError: a value is wrong, or two contradict each other.
-
-    """
-    return read(cls, Section({key: parameters[key] for key in argument_spec(cls)}, name))
+    return {item.key: option(item, item.of(default)) for item in site_settings(cls)}
 
 
 def site_settings(cls: type) -> Sequence[Setting]:
@@ -322,40 +317,29 @@ def site_settings(cls: type) -> Sequence[Setting]:
     return [item for item in settings_of(cls) if item.rule.by == "site"]
 
 
-_TYPES: Mapping[type, str] = {
-    str: "str",
-    int: "int",
-    float: "float",
-    bool: "bool",
-    object: "raw",
-}
+_TYPES: Mapping[type, str] = {str: "str", int: "int", float: "float", bool: "bool"}
 
 
-def _option(item: Setting, default: Any) -> dict[str, Any]:
-    kind = "path" if item.rule.kind == "path" and item.default != "" else _TYPES.get(item.item)
-    option: dict[str, Any] = {}
+def option(item: Setting, default: Any) -> dict[str, Any]:
+    """Return a setting as an option of a module or role; what it cannot say, the reader judges."""
+    kind = (
+        "path" if item.rule.kind == "path" and item.default != "" else _TYPES.get(item.item, "raw")
+    )
+    kind = "dict" if item.nested and not item.rule.short else kind
+    found: dict[str, Any] = {"type": kind}
     if item.container == "list":
-        option = {"type": "list", "elements": kind or "dict"}
-    elif item.container == "mapping" or item.nested:
-        option = {"type": "dict"}
-    else:
-        option = {"type": kind}
+        found = {"type": "list", "elements": kind}
+    elif item.container == "mapping":
+        found = {"type": "dict"}
     if item.rule.choices and item.container != "mapping":
-        option["choices"] = list(item.rule.choices)
-    if item.nested and item.container != "mapping" and not item.rule.short:
-        inner = None if item.container or default in (REQUIRED, None) else default
-        option["options"] = {
-            each.key: _option(each, each.default if inner is None else getattr(inner, each.key))
-            for each in site_settings(item.nested)
-        }
-    elif item.nested and item.rule.short:
-        # Ansible's options know no either-or: what is given is judged by the reader.
-        option |= {"elements": "raw"} if item.container else {"type": "raw"}
+        found["choices"] = list(item.rule.choices)
     if default is REQUIRED:
-        option["required"] = True
-    elif default is not None or not item.optional:
-        option["default"] = plain_default(item, default)
-    return option
+        found["required"] = True
+    elif default is not None:
+        found["default"] = plain_default(item, default)
+    if item.nested and kind == "dict" and item.container != "mapping":
+        found["options"] = argument_spec(item.nested, item.inner(default))
+    return found
 
 
 def plain_default(item: Setting, default: Any) -> Any:
