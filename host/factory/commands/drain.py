@@ -13,7 +13,7 @@ from factory import effects, jobs
 from factory.commands import pause, resume
 from factory.core import drain
 from factory.core.jobs import layout, observe
-from factory.core.jobs.model import Job
+from factory.core.jobs.settings import Job
 from factory.core.words import iso
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome, UsageError

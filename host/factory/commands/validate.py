@@ -23,7 +23,6 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "github": lambda whole: github.from_section(whole.section("github")),
     "images": lambda whole: _core("images.settings").from_section(whole.section("images")),
     "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
-    "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
     "lanes": lambda whole: _core("lanes.settings").from_section(whole.section("lanes")),
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),
     "marshal": lambda whole: _core("pull_requests.settings").from_section(whole.section("marshal")),
