@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.core.base.settings import REQUIRED, Setting, plain, settings_of
-from factory.core.site.sections import SECTIONS, declared
+from factory.core.site.sections import PROJECT_KEYS, SECTIONS, declared
 
 DIRECTORY = Path("docs/settings")
 _LISTED_MAX = 4
@@ -31,6 +31,8 @@ def generated(roles: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     """Return the pages; ``roles`` says which role sets a section."""
     for section in SECTIONS:
         yield DIRECTORY / f"{section}.md", page(section, roles.get(section))
+    for key in PROJECT_KEYS:
+        yield DIRECTORY / f"{key}.md", page(key, None)
     yield DIRECTORY / "README.md", index(roles)
 
 
@@ -49,13 +51,17 @@ def index(roles: Mapping[str, str]) -> str:
         role = roles.get(section)
         link = f"[{role}](../../roles/{role}/README.md)" if role else ""
         lines.append(f"| [{section}]({section}.md) | {first} | {link} |")
+    for key in PROJECT_KEYS:
+        first = (inspect.getdoc(declared(key)) or "").partition("\n")[0]
+        lines.append(f"| [{key}]({key}.md) of a project | {first} | |")
     return "\n".join(lines) + "\n"
 
 
 def page(section: str, role: str | None) -> str:
     """Return the page of one section."""
     cls = declared(section)
-    lines = [f"# Section `{section}`", "", inspect.getdoc(cls) or "", ""]
+    what = f"Section `{section}`" if section in SECTIONS else f"Key `{section}` of a project"
+    lines = [f"# {what}", "", inspect.getdoc(cls) or "", ""]
     if role:
         lines += [f"In the inventory a key is the variable `{role}_<key>`.", ""]
     lines += [

@@ -33,10 +33,6 @@ options:
     description: The branch that the pull request goes to.
     type: str
     default: main
-  policy:
-    description: The policy; the README of the role C(workflow_policy) explains the keys.
-    type: dict
-    default: {}
   propose:
     description: Whether a pull request is opened or refreshed. Otherwise the module only reports.
     type: bool
@@ -57,6 +53,7 @@ options:
     type: path
 extends_documentation_fragment:
   - aina.factory.attributes
+  - aina.factory.workflows
 attributes:
   diff_mode:
     description: Shows the changed lines of each workflow.
@@ -121,6 +118,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.base import settings
 from ansible_collections.aina.factory.plugins.module_utils.configuration import (
     ConfigurationError,
     Section,
@@ -133,12 +131,12 @@ from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror 
     MirrorError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.pull_requests.settings import git_url_of
-from ansible_collections.aina.factory.plugins.module_utils.workflows import policy as policies
 from ansible_collections.aina.factory.plugins.module_utils.workflows.repository import (
     Plan,
     Repository,
     WorkflowsError,
 )
+from ansible_collections.aina.factory.plugins.module_utils.workflows.settings import WorkflowPolicy
 from ansible_collections.aina.factory.plugins.module_utils.workflows.yaml_nodes import composer
 
 try:
@@ -178,8 +176,9 @@ def _repository(module: AnsibleModule, directory: str) -> Repository:
 
 
 def _converge(module: AnsibleModule) -> tuple[Plan, bool]:
-    section = Section(module.params["policy"], "workflow_policy")
-    policy = policies.from_section(section, module.params["default_branch"])
+    section = Section(module.params["policy"], "policy")
+    branch = module.params["default_branch"]
+    policy = settings.read(WorkflowPolicy, section, default_branch=branch)
     with tempfile.TemporaryDirectory(prefix="workflow-policy-") as directory:
         repository = _repository(module, directory)
         repository.check_visibility(policy)
@@ -209,7 +208,11 @@ def main() -> None:
         argument_spec={
             "repository": {"type": "str", "required": True},
             "default_branch": {"type": "str", "default": "main"},
-            "policy": {"type": "dict", "default": {}},
+            "policy": {
+                "type": "dict",
+                "default": {},
+                "options": settings.argument_spec(WorkflowPolicy),
+            },
             "propose": {"type": "bool", "default": True},
             "github_api_url": {"type": "str", "default": "https://api.github.com"},
             "github_git_url": {"type": "str"},
