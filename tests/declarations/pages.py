@@ -11,6 +11,7 @@ from typing import Any
 
 from factory.core.base.settings import REQUIRED, Setting, plain, settings_of
 from factory.core.site.sections import SECTIONS, declared
+from factory.core.site.settings import Inventory
 
 DIRECTORY = Path("docs/settings")
 _LISTED_MAX = 4
@@ -29,8 +30,10 @@ class _Place:
 
 def generated(roles: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     """Return the pages; ``roles`` says which role sets a section."""
+    yield DIRECTORY / "site.md", page("Site", Inventory, "factory")
     for section in SECTIONS:
-        yield DIRECTORY / f"{section}.md", page(section, roles.get(section))
+        title = f"Section `{section}`"
+        yield DIRECTORY / f"{section}.md", page(title, declared(section), roles.get(section))
     yield DIRECTORY / "README.md", index(roles)
 
 
@@ -43,21 +46,24 @@ def index(roles: Mapping[str, str]) -> str:
         "",
         "| section | what | role |",
         "|---|---|---|",
+        f"| [site](site.md) | {_first(Inventory)} | all |",
     ]
     for section in SECTIONS:
-        first = (inspect.getdoc(declared(section)) or "").partition("\n")[0]
         role = roles.get(section)
         link = f"[{role}](../../roles/{role}/README.md)" if role else ""
-        lines.append(f"| [{section}]({section}.md) | {first} | {link} |")
+        lines.append(f"| [{section}]({section}.md) | {_first(declared(section))} | {link} |")
     return "\n".join(lines) + "\n"
 
 
-def page(section: str, role: str | None) -> str:
-    """Return the page of one section."""
-    cls = declared(section)
-    lines = [f"# Section `{section}`", "", inspect.getdoc(cls) or "", ""]
-    if role:
-        lines += [f"In the inventory a key is the variable `{role}_<key>`.", ""]
+def _first(cls: type) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+def page(title: str, cls: type, prefix: str | None) -> str:
+    """Return the page of one class; ``prefix`` is that of its variables in an inventory."""
+    lines = [f"# {title}", "", inspect.getdoc(cls) or "", ""]
+    if prefix:
+        lines += [f"In the inventory a key is the variable `{prefix}_<key>`.", ""]
     lines += [
         "Written by `script/generate` from the class"
         f" `{cls.__name__}` in `{cls.__module__.partition('.core.')[2]}`.",

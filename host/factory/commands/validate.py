@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from factory import configuration, github
+from factory import configuration
 from factory.core.base import settings
 from factory.core.configuration import Section
 from factory.core.site.sections import SECTIONS, declared
+from factory.core.site.settings import Site
 from factory.outcome import Exit, Outcome
 
 _CORE = "factory.core"
@@ -20,7 +21,6 @@ _CORE = "factory.core"
 READERS: dict[str, Callable[[Section], Any]] = {
     "backup": lambda whole: _core("backups").from_section(whole.section("backup")),
     "drift": lambda whole: _core("drift").from_section(whole.section("drift")),
-    "github": lambda whole: github.from_section(whole.section("github")),
     "images": lambda whole: _core("images.settings").from_section(whole.section("images")),
     "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
     "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
@@ -28,7 +28,6 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),
     "marshal": lambda whole: _core("pull_requests.settings").from_section(whole.section("marshal")),
     "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),
-    "projects": lambda whole: _core("projects").from_sections(whole.sections("projects")),
     "runners": lambda whole: _core("runners.model").from_section(whole.section("runners")),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }
@@ -64,12 +63,13 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         if arguments.fragment
         else configuration.load(Path(arguments.config))
     )
-    known = sorted({*READERS, *SECTIONS})
-    sections = [name for name in known if name in whole]
+    shared = {item.key for item in settings.settings_of(Site)}
+    settings.read_some(Site, whole)
+    sections = sorted(name for name in {*READERS, *SECTIONS, *shared} if name in whole)
     for name in sections:
         if name in SECTIONS:
             settings.read(declared(name), whole.section(name))
-        else:
+        elif name in READERS:
             READERS[name](whole)
     whole.done()
     return Outcome(Exit.DONE, {"sections": sections}, f"valid: {', '.join(sections)}")

@@ -12,7 +12,7 @@ fields by ``script/generate``::
         grace_seconds: float = setting(86400, "A worktree that changed since stays.", minimum=0)
 
 A class may have ``contradictions``, a method that yields (key, rule) for values that do not fit
-together, and ``renamed``, a mapping from former keys to what to write instead.
+together (of a nested one the key has dots), and ``renamed``, a mapping from former keys to what to write instead.
 """
 
 from __future__ import annotations
@@ -254,13 +254,20 @@ def read_some(cls: type[T], section: Section, default: T | None = None, **given:
     values = {item.key: item.read(section, item.of(default)) for item in settings_of(cls)}
     found = typing.cast(T, typing.cast(Any, cls)(**values, **given))
     for key, rule in _contradictions(found):
-        raise section.error(key, getattr(found, key), rule)
+        raise section.error(key, _at(found, key), rule)
     return found
 
 
 def _contradictions(found: object) -> Iterator[tuple[str, str]]:
     method = getattr(found, "contradictions", None)
     return method() if method else iter(())
+
+
+def _at(value: Any, key: str) -> Any:
+    """Return the value of a key with dots in it."""
+    for name in key.split("."):
+        value = value[name] if isinstance(value, Mapping) else getattr(value, name)
+    return value
 
 
 def settings_of(cls: type) -> tuple[Setting, ...]:
