@@ -90,7 +90,7 @@ def option(name: str, item: Setting, default: Any, indent: int) -> list[str]:
     what = settings.option(item, default)
     lines = [" " * indent + f"{name}:", *prose("description", described(item), inner)]
     for key, value in what.items():
-        if key != "options":
+        if key not in ("options", "no_log"):
             lines += entry(key, value, inner)
     if default is None:
         empty: Any = {"list": [], "dict": {}}.get(what["type"])

@@ -17,6 +17,8 @@ from factory import configuration, effects, github, locks
 from factory.core import projects
 from factory.core.base import settings
 from factory.core.configuration import Section
+from factory.core.github.settings import GitHub
+from factory.core.github.settings import of as github_of
 from factory.core.worktrees import (
     model,
     owner,
@@ -166,8 +168,8 @@ def _policy(whole: Section) -> Reap:
     return settings.read(Reap, whole.section("reap", {}))
 
 
-def _github(whole: Section | None) -> github.Settings:
-    return github.from_section((whole or Section({}, "configuration")).section("github", {}))
+def _github(whole: Section | None) -> GitHub:
+    return github_of(whole or Section({}, "configuration"))
 
 
 def _projects(whole: Section, name: str | None) -> list[tuple[reap.Task, str | None]]:
@@ -202,7 +204,7 @@ def _reap(
     task: reap.Task,
     repository: str | None,
     policy: Reap,
-    hub: github.Settings | None,
+    hub: GitHub | None,
     *,
     dry_run: bool,
     measured: bool,

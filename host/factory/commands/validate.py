@@ -11,6 +11,7 @@ from typing import Any
 from factory import configuration
 from factory.core.base import settings
 from factory.core.configuration import Section
+from factory.core.github import settings as github
 from factory.core.site.sections import SECTIONS, declared
 from factory.core.site.settings import Site
 from factory.outcome import Exit, Outcome
@@ -21,14 +22,22 @@ _CORE = "factory.core"
 READERS: dict[str, Callable[[Section], Any]] = {
     "backup": lambda whole: _core("backups").from_section(whole.section("backup")),
     "drift": lambda whole: _core("drift").from_section(whole.section("drift")),
-    "images": lambda whole: _core("images.settings").from_section(whole.section("images")),
+    "images": lambda whole: _core("images.settings").from_section(
+        whole.section("images"), github.of(whole)
+    ),
     "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
     "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
-    "lanes": lambda whole: _core("lanes.settings").from_section(whole.section("lanes")),
+    "lanes": lambda whole: _core("lanes.settings").from_section(
+        whole.section("lanes"), github.of(whole)
+    ),
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),
-    "marshal": lambda whole: _core("pull_requests.settings").from_section(whole.section("marshal")),
+    "marshal": lambda whole: _core("pull_requests.settings").from_section(
+        whole.section("marshal"), github.of(whole), ()
+    ),
     "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),
-    "runners": lambda whole: _core("runners.model").from_section(whole.section("runners")),
+    "runners": lambda whole: _core("runners.model").from_section(
+        whole.section("runners"), github.of(whole)
+    ),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }
 

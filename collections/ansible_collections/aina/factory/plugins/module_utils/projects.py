@@ -15,12 +15,12 @@ from .configuration import ConfigurationError, Section
 # What every capability takes for a project's name, and for a repository at GitHub.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
-GUARDED_LABEL = "approved-by-human"
+_BRANCH = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}"
 
 
 @dataclass(frozen=True)
-class Project:
-    """One repository and where it lives on the server."""
+class Repository:
+    """One repository at GitHub, as every capability that works on it sees it."""
 
     name: str = setting(
         REQUIRED,
@@ -32,10 +32,8 @@ class Project:
         "GitHub owner/name.",
         form=(REPOSITORY.pattern.removesuffix(r"\Z"), "be owner/name as on GitHub"),
     )
-    path: str = setting(REQUIRED, "The server's checkout.", kind="path")
-    default_branch: str = setting("main", "The branch that work lands on.")
-    worktree_roots: tuple[str, ...] = setting(
-        (), "Directories under which worktrees of the checkout may lie.", kind="path"
+    default_branch: str = setting(
+        "main", "The branch that work lands on.", form=(_BRANCH, "be a branch")
     )
     guarded_paths: tuple[str, ...] = setting(
         guarded.STANDARD,
@@ -44,8 +42,18 @@ class Project:
         adds=True,
     )
     guarded_label: str = setting(
-        GUARDED_LABEL,
+        "approved-by-human",
         "The label by which a person who is neither author nor agent approves such a change.",
+    )
+
+
+@dataclass(frozen=True)
+class Project(Repository):
+    """One repository and where it lives on the server."""
+
+    path: str = setting(REQUIRED, "The server's checkout.", kind="path")
+    worktree_roots: tuple[str, ...] = setting(
+        (), "Directories under which worktrees of the checkout may lie.", kind="path"
     )
 
 

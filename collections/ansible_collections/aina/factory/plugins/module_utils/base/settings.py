@@ -344,6 +344,10 @@ def option(item: Setting, default: Any) -> dict[str, Any]:
         found["required"] = True
     elif default is not None:
         found["default"] = plain_default(item, default)
+    if re.search("token|secret|password|key", item.key):
+        found["no_log"] = (
+            False  # Ansible asks for a word: a setting names a file, it holds no secret
+        )
     if item.nested and kind == "dict" and item.container != "mapping":
         found["options"] = argument_spec(item.nested, item.inner(default))
     return found
