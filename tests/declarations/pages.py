@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from declarations.roles import ROLES
 from factory.core.base.settings import REQUIRED, Setting, plain, settings_of
 from factory.core.site.sections import SECTIONS, declared
 from factory.core.site.settings import Inventory
@@ -50,7 +51,7 @@ def index(roles: Mapping[str, str]) -> str:
     ]
     for section in SECTIONS:
         role = roles.get(section)
-        link = f"[{role}](../../roles/{role}/README.md)" if role else ""
+        link = f"[{role}](../../{ROLES}/{role}/README.md)" if role else ""
         lines.append(f"| [{section}]({section}.md) | {_first(declared(section))} | {link} |")
     return "\n".join(lines) + "\n"
 

@@ -20,7 +20,7 @@ from factory.core.lanes import collect, frames, outcome, settings
 from factory.core.lanes.collect import Start
 from factory.lanes import assignment, supervisor
 
-IMAGE = Path(__file__).parents[2] / "images/lane"
+IMAGE = Path(__file__).parents[2] / "collections/ansible_collections/aina/factory/images/lane"
 ENVIRONMENT = {
     "LANE_ID": "demo-7-0a1b2c3d",
     "LANE_SESSIONS": "",
