@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from factory.core.configuration import Section
+from factory.core.base.configuration import Section
 from factory.core.lanes import reaper, settings
 from factory.lanes import engine, reaping
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from factory.core import drain
-from factory.core.configuration import Section
-from factory.core.github.errors import RefusedError
+from factory.core.base.configuration import Section
+from factory.core.base.github.errors import RefusedError
+from factory.core.jobs import drain
 from factory.core.lanes import forge, settings
 from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.reaper import Container

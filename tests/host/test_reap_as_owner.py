@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from factory import effects
-from factory.core import locks
+from factory.core.base import locks
+from factory.core.base.git import GitError
 from factory.core.worktrees import owner, processes, reap, trash
-from factory.core.worktrees.git import GitError
 from factory.core.worktrees.model import Policy, Report, report_from_record
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")

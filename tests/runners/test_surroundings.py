@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from factory.core import documents
-from factory.core.configuration import Section
+from factory.core.base import documents
+from factory.core.base.configuration import Section
 from factory.core.images import settings as images
 from factory.core.runners import layout
 from factory.core.runners.guard import Verdict

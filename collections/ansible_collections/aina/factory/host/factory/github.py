@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from factory import effects
-from factory.core.configuration import Section
-from factory.core.ports import Fetch, Request, Run
+from factory.core.base.configuration import Section
+from factory.core.base.ports import Fetch, Request, Run
 from factory.core.worktrees.landed import MergedPullRequests
 
 _BATCH = 50

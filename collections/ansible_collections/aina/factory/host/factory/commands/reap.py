@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, effects, github, locks
-from factory.core import projects
-from factory.core.configuration import Section
+from factory.core.base import projects
+from factory.core.base.configuration import Section
+from factory.core.base.git import GitError
 from factory.core.worktrees import model, owner, reap, survey, trash
-from factory.core.worktrees.git import GitError
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 from factory.text import printable, progress_bar, size
 

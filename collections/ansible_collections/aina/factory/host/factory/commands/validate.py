@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, github
-from factory.core.configuration import Section
+from factory.core.base.configuration import Section
 from factory.outcome import Exit, Outcome
 
 _CORE = "factory.core"
 
 # Section name -> how the capability that owns it reads it.
 READERS: dict[str, Callable[[Section], Any]] = {
-    "backup": lambda whole: _core("backups").from_section(whole.section("backup")),
+    "backup": lambda whole: _core("backup.backups").from_section(whole.section("backup")),
     "drift": lambda whole: _core("drift").from_section(whole.section("drift")),
     "github": lambda whole: github.from_section(whole.section("github")),
     "images": lambda whole: _core("images.settings").from_section(whole.section("images")),
@@ -24,9 +24,9 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
     "lanes": lambda whole: _core("lanes.settings").from_section(whole.section("lanes")),
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),
-    "marshal": lambda whole: _core("pull_requests.settings").from_section(whole.section("marshal")),
+    "marshal": lambda whole: _core("marshal.settings").from_section(whole.section("marshal")),
     "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),
-    "projects": lambda whole: _core("projects").from_sections(whole.sections("projects")),
+    "projects": lambda whole: _core("base.projects").from_sections(whole.sections("projects")),
     "runners": lambda whole: _core("runners.model").from_section(whole.section("runners")),
     "reap": lambda whole: _core("worktrees.model").policy_from_section(whole.section("reap")),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
