@@ -17,8 +17,8 @@ from simulator.client import Client
 
 from factory import effects, github
 from factory.__main__ import main
-from factory.core.github import settings
-from factory.core.ports import Completed, Request, Response
+from factory.core.base.github import settings
+from factory.core.base.ports import Completed, Request, Response
 
 HEAD, OTHER, THIRD = "a" * 40, "b" * 40, "c" * 40
 SECRET = "ghp_veryverysecret"  # noqa: S105 - opens nothing

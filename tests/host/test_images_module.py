@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.github import settings as github
+from ansible_collections.aina.factory.plugins.module_utils.base.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
+from ansible_collections.aina.factory.plugins.module_utils.base.locks import LockedError
 from ansible_collections.aina.factory.plugins.module_utils.images import build
 from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
     Settings,
     from_section,
 )
-from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError
 from ansible_collections.aina.factory.plugins.modules import factory_images
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from factory import effects
-from factory.core import guarded
-from factory.core.configuration import Section
-from factory.core.github.settings import GitHub
+from factory.core.base import guarded
+from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.lanes import collect, forge, settings
 from factory.core.lanes.collect import Start
 from factory.lanes import delivery, engine, reaping, supervisor

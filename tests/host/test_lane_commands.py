@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 
 from factory import __main__, configuration, effects
-from factory.core import documents, drain
-from factory.core.github.errors import ForgeError, RefusedError, UncertainError
-from factory.core.github.settings import GitHub
+from factory.core.base import documents
+from factory.core.base.github.errors import ForgeError, RefusedError, UncertainError
+from factory.core.base.github.settings import GitHub
+from factory.core.base.ports import Completed
+from factory.core.jobs import drain
 from factory.core.lanes import collect, forge
 from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.settings import LaneProject, from_section
-from factory.core.ports import Completed
 from factory.lanes import assignment, delivery, engine, processes, reaping, supervisor
 from factory.outcome import Exit
 

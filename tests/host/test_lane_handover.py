@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from factory import effects
-from factory.core.configuration import Section
-from factory.core.github.settings import GitHub
+from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.lanes import collect, frames, outcome, settings
 from factory.core.lanes.collect import Start
 from factory.lanes import assignment, supervisor

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from factory.core.configuration import Section
-from factory.core.github.settings import GitHub
+from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.lanes import reaper, settings
 from factory.lanes import engine, reaping
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from factory.core import drain
-from factory.core.configuration import Section
-from factory.core.github.errors import RefusedError
-from factory.core.github.settings import GitHub
+from factory.core.base.configuration import Section
+from factory.core.base.github.errors import RefusedError
+from factory.core.base.github.settings import GitHub
+from factory.core.jobs import drain
 from factory.core.lanes import forge, settings
 from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.reaper import Container

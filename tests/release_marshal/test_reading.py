@@ -12,7 +12,7 @@ import pytest
 from simulator import Simulator
 
 from factory.__main__ import main
-from factory.core.pull_requests.policy import Duplicates
+from factory.core.marshal.policy import Duplicates
 from release_marshal.test_simulator import NAME, Rig, policy, repository, settings_file
 
 pytestmark = pytest.mark.slow

@@ -13,13 +13,13 @@ from simulator import Simulator, control
 
 from factory import effects
 from factory.__main__ import main
-from factory.core.github.transport import Transport
-from factory.core.pull_requests import marshal, status
-from factory.core.pull_requests.cycle import Report, World
-from factory.core.pull_requests.github_forge import GithubForge
-from factory.core.pull_requests.mirror import Mirror
-from factory.core.pull_requests.policy import Policy
-from factory.core.pull_requests.snapshot import Memory
+from factory.core.base.github.transport import Transport
+from factory.core.marshal import execution, status
+from factory.core.marshal.cycle import Report, World
+from factory.core.marshal.github_forge import GithubForge
+from factory.core.marshal.mirror import Mirror
+from factory.core.marshal.policy import Policy
+from factory.core.marshal.snapshot import Memory
 
 pytestmark = pytest.mark.slow
 NAME = "factory/demo"
@@ -71,7 +71,7 @@ class Rig:
             self.records.append,
             lambda _argv: "no lanes here",
         )
-        return marshal.run(self.policy, NAME, "main", self.memory, world, dry_run=dry_run)
+        return execution.run(self.policy, NAME, "main", self.memory, world, dry_run=dry_run)
 
     def _save(self, memory: Memory) -> None:
         self.memory = memory

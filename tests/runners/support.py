@@ -24,10 +24,10 @@ from simulator import Simulator
 from simulator.client import Client
 
 from factory import effects
-from factory.core import managed_files
-from factory.core.configuration import Section
-from factory.core.github import settings as github
-from factory.core.ports import Completed, Request, Response
+from factory.core.base.configuration import Section
+from factory.core.base.github import settings as github
+from factory.core.base.ports import Completed, Request, Response
+from factory.core.host import managed_files
 from factory.core.runners import layout, model
 from factory.core.runners.converge import Converge, Planned, Wishes
 from factory.core.runners.hub import Effects, Hub

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from factory.core import documents
+from factory.core.base import documents
 from factory.core.runners import layout, names, native, state
 from factory.core.runners.state import Condition, State
 from factory.runners.engine import Engine

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from factory.core import documents
-from factory.core.configuration import Section
-from factory.core.github.settings import GitHub
+from factory.core.base import documents
+from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.images import settings as images
 from factory.core.runners import layout
 from factory.core.runners.guard import Verdict

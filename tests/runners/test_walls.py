@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from factory.core.github.settings import GitHub
-from factory.core.ports import Completed
+from factory.core.base.github.settings import GitHub
+from factory.core.base.ports import Completed
 from factory.core.runners import network
 from factory.core.runners.model import Destination, Instance, Mode, Network, Settings
 from factory.runners import walls

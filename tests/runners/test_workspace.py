@@ -6,8 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from factory.core.configuration import Section
-from factory.core.github.settings import GitHub
+from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.runners import model, native_unit
 from factory.core.runners.layout import Places
 from factory.core.runners.model import Instance, Mode

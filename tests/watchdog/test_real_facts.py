@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from factory import effects
-from factory.core import units
+from factory.core.base.ports import Completed
+from factory.core.base.text import iso
+from factory.core.host import units
 from factory.core.jobs import layout
-from factory.core.ports import Completed
 from factory.core.watchdog.facts import Absent, Known
-from factory.core.words import iso
 from factory.watchdog import gather, paperclip
 from watchdog.conftest import START, Mount, Server, firing, needs_root, refuse, statuses
 from watchdog.paperclip_stub import Stub

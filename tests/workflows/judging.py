@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from factory.core.configuration import Section
+from factory.core.base.configuration import Section
 from factory.core.workflows import judge, semantics
 from factory.core.workflows.judge import Report
 from factory.core.workflows.policy import from_section

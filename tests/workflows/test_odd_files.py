@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from factory.core.configuration import Section
+from factory.core.base.configuration import Section
 from factory.core.workflows import judge, yaml_nodes
 from factory.core.workflows.policy import from_section
 from workflows.judging import CHECK, COMPOSE, judged

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from factory.core.configuration import ConfigurationError, Section
+from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.workflows.judge import Report
 from factory.core.workflows.policy import from_section
 from workflows.judging import CHECK, COMMIT, judged

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from factory.core.configuration import Section
-from factory.core.ports import Completed
-from factory.core.pull_requests.mirror import Mirror, MirrorError
+from factory.core.base.configuration import Section
+from factory.core.base.ports import Completed
+from factory.core.marshal.mirror import Mirror, MirrorError
 from factory.core.workflows import repository
 from factory.core.workflows.policy import from_section
 from factory.core.workflows.repository import BRANCH, Plan, Repository

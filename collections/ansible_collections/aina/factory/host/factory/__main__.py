@@ -9,8 +9,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from factory.core.configuration import ConfigurationError
-from factory.core.locks import LockFileError
+from factory.core.base.configuration import ConfigurationError
+from factory.core.base.locks import LockFileError
 from factory.outcome import SCHEMA, Exit, LockedError, Outcome, UsageError
 
 DEFAULT_CONFIGURATION = "/etc/aina-factory/factory.json"

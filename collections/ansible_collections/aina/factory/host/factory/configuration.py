@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from factory.core.configuration import Section
+from factory.core.base.configuration import Section
 from factory.outcome import UsageError
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO
 
-from factory.core.ports import Completed, Fetch, Request, Response, Run
+from factory.core.base.ports import Completed, Fetch, Request, Response, Run
 
 
 def run(

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from factory import effects
-from factory.core.configuration import ConfigurationError
-from factory.core.github.login import token_source
-from factory.core.github.settings import GitHub
-from factory.core.ports import Fetch, Request, Run
+from factory.core.base.configuration import ConfigurationError
+from factory.core.base.github.login import token_source
+from factory.core.base.github.settings import GitHub
+from factory.core.base.ports import Fetch, Request, Run
 from factory.core.worktrees.landed import MergedPullRequests
 
 _BATCH = 50

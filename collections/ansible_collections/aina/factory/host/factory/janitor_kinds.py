@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from factory import effects, locks
-from factory.core.janitor import file_kinds, image_use, processes
-from factory.core.janitor.docker import Engine
+from factory.core.base import processes
+from factory.core.base.docker import Engine
+from factory.core.base.processes import OpenFiles
+from factory.core.janitor import file_kinds, image_use
 from factory.core.janitor.docker_kinds import BuildCache, Images, LaneContainers
 from factory.core.janitor.file_kinds import FileKind
 from factory.core.janitor.image_use import ImageUse
 from factory.core.janitor.logs import LogKind
 from factory.core.janitor.model import Kind, SkipError
 from factory.core.janitor.policy import DockerPolicy, Policy, Roots
-from factory.core.janitor.processes import OpenFiles
 from factory.core.janitor.program_kinds import AptCache, Journal, PackageStores
 from factory.outcome import LockedError
 from factory.unix_http import fetch_through

@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 
 from factory import configuration
+from factory.core.base.ports import Run
 from factory.core.jobs import layout, model, observe
 from factory.core.jobs.report import Actual
-from factory.core.ports import Run
 from factory.outcome import UsageError
 
 LOCK_PATH = layout.LOCK_PATH

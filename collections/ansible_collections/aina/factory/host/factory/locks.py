@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from factory.core.configuration import Section
-from factory.core.locks import DIRECTORY, exclusive, patience
+from factory.core.base.configuration import Section
+from factory.core.base.locks import DIRECTORY, exclusive, patience
 
 __all__ = ["WORKTREES", "directory_of", "exclusive", "patience"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from factory.core.locks import LockedError
+from factory.core.base.locks import LockedError
 
 __all__ = ["SCHEMA", "Exit", "LockedError", "Outcome", "UsageError"]
 

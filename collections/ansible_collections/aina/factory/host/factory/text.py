@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from factory.core.words import printable, size
+from factory.core.base.text import printable, size
 
 __all__ = ["printable", "progress_bar", "size"]
 

@@ -6,7 +6,7 @@ import http.client
 import socket
 from urllib.parse import urlsplit
 
-from factory.core.ports import Fetch, Request, Response
+from factory.core.base.ports import Fetch, Request, Response
 
 
 class Connection(http.client.HTTPConnection):

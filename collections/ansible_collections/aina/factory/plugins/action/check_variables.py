@@ -12,7 +12,7 @@ import yaml
 from ansible.plugins.action import ActionBase
 
 from ..module_utils.base import settings
-from ..module_utils.configuration import ConfigurationError, Section
+from ..module_utils.base.configuration import ConfigurationError, Section
 from ..module_utils.site import variables
 from ..module_utils.site.settings import Inventory
 

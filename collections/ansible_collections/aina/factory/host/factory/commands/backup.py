@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, credentials, effects, locks
-from factory.core import backups
-from factory.core.words import iso
+from factory.core.backup import backups
+from factory.core.base.text import iso
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome
 from factory.text import size

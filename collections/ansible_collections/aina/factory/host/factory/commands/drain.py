@@ -11,10 +11,9 @@ from typing import Any
 
 from factory import effects, jobs
 from factory.commands import pause, resume
-from factory.core import drain
-from factory.core.jobs import layout, observe
+from factory.core.base.text import iso
+from factory.core.jobs import drain, layout, observe
 from factory.core.jobs.model import Job
-from factory.core.words import iso
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome, UsageError
 

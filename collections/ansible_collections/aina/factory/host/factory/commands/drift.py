@@ -9,7 +9,7 @@ from typing import Any
 
 from factory import configuration, effects, locks
 from factory.core import drift
-from factory.core.words import iso
+from factory.core.base.text import iso
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome
 

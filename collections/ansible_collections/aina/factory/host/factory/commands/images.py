@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 
 from factory import configuration, effects, locks
-from factory.core.github import settings as github
+from factory.core.base.github import settings as github
 from factory.core.images import build, settings
 from factory.core.images.engine import EngineError
 from factory.outcome import Exit, Outcome

@@ -9,10 +9,10 @@ from typing import Any
 
 from factory import configuration, effects, janitor_kinds, locks
 from factory.commands import reap
-from factory.core.configuration import Section
+from factory.core.base.configuration import Section
+from factory.core.base.docker import Engine
 from factory.core.janitor import policy as policies
 from factory.core.janitor import sweep
-from factory.core.janitor.docker import Engine
 from factory.core.janitor.model import Disk, Kind
 from factory.janitor_worktrees import Worktrees
 from factory.outcome import Exit, Outcome, UsageError

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factory import configuration, effects, locks
-from factory.core import documents
-from factory.core.github import settings as github
+from factory.core.base import documents
+from factory.core.base.github import settings as github
 from factory.core.lanes import identity, outcome
 from factory.core.lanes.settings import Settings, from_section
 from factory.outcome import Exit, LockedError, Outcome, UsageError
@@ -357,7 +357,7 @@ def _stop(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Ou
 
 
 def _deliver(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
-    from factory.core.github.errors import ForgeError
+    from factory.core.base.github.errors import ForgeError
     from factory.core.lanes.collect import CollectError
     from factory.lanes import delivery
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, effects, locks
-from factory.core.configuration import ConfigurationError
-from factory.core.github import settings as github
-from factory.core.pull_requests import assembly, settings, table
+from factory.core.base.configuration import ConfigurationError
+from factory.core.base.github import settings as github
+from factory.core.marshal import assembly, settings, table
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 # Somebody is looking: the cycle that runs just now is over soon, and takes less than a minute.

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 from factory import effects, jobs
+from factory.core.base.text import iso
 from factory.core.jobs import layout, observe, render
 from factory.core.jobs.model import Pause
-from factory.core.words import iso
 from factory.locks import exclusive
 from factory.outcome import Exit, Outcome, UsageError
 

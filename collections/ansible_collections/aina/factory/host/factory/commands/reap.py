@@ -14,19 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, effects, github, locks
-from factory.core import projects
-from factory.core.base import settings
-from factory.core.configuration import Section
-from factory.core.github.settings import GitHub
-from factory.core.github.settings import of as github_of
-from factory.core.worktrees import (
-    model,
-    owner,
-    reap,
-    survey,
-    trash,
-)
-from factory.core.worktrees.git import GitError
+from factory.core.base import projects, settings
+from factory.core.base.configuration import Section
+from factory.core.base.git import GitError
+from factory.core.base.github.settings import GitHub
+from factory.core.base.github.settings import of as github_of
+from factory.core.worktrees import model, owner, reap, survey, trash
 from factory.core.worktrees.settings import Reap
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 from factory.text import printable, progress_bar, size

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, effects
-from factory.core import documents
-from factory.core.github import settings as github
-from factory.core.locks import exclusive
+from factory.core.base import documents
+from factory.core.base.github import settings as github
+from factory.core.base.github.release import platform_of
+from factory.core.base.locks import exclusive
 from factory.core.runners import layout, model, state
 from factory.core.runners.converge import Converge, Wishes
 from factory.core.runners.hub import Effects, Hub
 from factory.core.runners.layout import Places
 from factory.core.runners.model import Mode, Settings
-from factory.core.runners.release import platform_of
 from factory.outcome import Exit, Outcome, UsageError
 
 _LOCK_SECONDS = 300.0

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 from factory import configuration, effects, jobs, locks
-from factory.core.configuration import Section
+from factory.core.base.configuration import Section
+from factory.core.base.text import iso
 from factory.core.watchdog import policy as policies
 from factory.core.watchdog.silences import from_section
-from factory.core.words import iso
 from factory.outcome import Exit, Outcome, UsageError
 from factory.watchdog import memory
 from factory.watchdog.store import Reserve, Store

@@ -10,8 +10,8 @@ from typing import Any
 
 from factory import configuration
 from factory.core.base import settings
-from factory.core.configuration import Section
-from factory.core.github import settings as github
+from factory.core.base.configuration import Section
+from factory.core.base.github import settings as github
 from factory.core.site.sections import SECTIONS, declared
 from factory.core.site.settings import Site
 from factory.outcome import Exit, Outcome
@@ -20,7 +20,7 @@ _CORE = "factory.core"
 
 # Section name -> how the capability that owns it reads it, where no class declares it.
 READERS: dict[str, Callable[[Section], Any]] = {
-    "backup": lambda whole: _core("backups").from_section(whole.section("backup")),
+    "backup": lambda whole: _core("backup.backups").from_section(whole.section("backup")),
     "drift": lambda whole: _core("drift").from_section(whole.section("drift")),
     "images": lambda whole: _core("images.settings").from_section(
         whole.section("images"), github.of(whole)

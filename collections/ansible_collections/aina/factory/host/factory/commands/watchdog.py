@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, locks
-from factory.core.configuration import ConfigurationError
+from factory.core.base.configuration import ConfigurationError
 from factory.core.watchdog import policy as policies
 from factory.outcome import Exit, Outcome
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.core.github.errors import RefusedError
+from factory.core.base.github.errors import RefusedError
 from factory.core.lanes import collect, prompt
 from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import Conflict, Forge

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from factory import effects
-from factory.core.github import login
-from factory.core.github.git import git_environment
-from factory.core.github.transport import Transport
+from factory.core.base.github import login
+from factory.core.base.github.git import git_environment
+from factory.core.base.github.transport import Transport
 from factory.core.lanes import collect, identity, outcome
 from factory.core.lanes.forge import PERMISSIONS, Forge
 from factory.core.lanes.settings import LaneProject, Settings

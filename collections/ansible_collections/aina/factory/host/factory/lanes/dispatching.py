@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from factory.core import documents
-from factory.core.configuration import ConfigurationError
-from factory.core.github.errors import ForgeError
+from factory.core.base import documents
+from factory.core.base.configuration import ConfigurationError
+from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import dispatch, identity
 from factory.core.lanes.settings import LaneProject, Settings
 from factory.lanes import delivery, room

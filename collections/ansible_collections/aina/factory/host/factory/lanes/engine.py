@@ -18,9 +18,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from factory import effects
+from factory.core.base.ports import Request
 from factory.core.lanes import container
 from factory.core.lanes.reaper import Container
-from factory.core.ports import Request
 from factory.unix_http import Connection, fetch_through
 
 _SECONDS = 60.0

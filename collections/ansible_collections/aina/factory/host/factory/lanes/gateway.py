@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from factory.core import documents
+from factory.core.base import documents
 from factory.core.lanes import engines, gateway, identity
 from factory.core.lanes.gateway import Ledger, Stream
 from factory.lanes.wicket import PERMIT, SOCKET, SOCKET_DIR

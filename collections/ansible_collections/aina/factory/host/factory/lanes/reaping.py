@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from factory.core import documents, words
+from factory.core.base import documents, text
 from factory.core.lanes import collect, identity, outcome, reaper
 from factory.core.lanes.settings import Settings
 from factory.lanes import assignment, delivery, engine, processes, room, supervisor, wicket
@@ -186,7 +186,7 @@ def _kept(settings: Settings) -> list[reaper.Kept]:
 def _give_up(settings: Settings, item: reaper.Kept) -> None:
     """Make room where even undelivered work alone is too much; its result stays and says so."""
     name, why = item.lane, "undelivered work is over lanes.keep_total_mib"
-    what = f"{words.size(item.size_bytes)} of lane {name}, given up: {why}"
+    what = f"{text.size(item.size_bytes)} of lane {name}, given up: {why}"
     _log.warning("%s", what)
     path = Path(settings.state_dir, identity.checked(name), supervisor.RESULT)
     result = documents.read(path) or {"lane": name, "outcome": outcome.FAILED}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from factory.core import documents, drain
+from factory.core.base import documents
+from factory.core.jobs import drain
 from factory.core.lanes.admission import Load, Obstacle
 from factory.core.lanes.settings import Settings
 

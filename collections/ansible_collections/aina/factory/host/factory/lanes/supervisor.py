@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factory.core import documents
-from factory.core.github.errors import ForgeError
+from factory.core.base import documents
+from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
 from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import Forge

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from factory.core.ports import Run
+from factory.core.base.ports import Run
 from factory.core.runners import layout, state
 from factory.core.runners.container import DOCKER
 from factory.core.runners.processes import WORKER

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from factory.core import documents, units
-from factory.core.configuration import ConfigurationError
-from factory.core.github.errors import ForgeError
+from factory.core.base import documents
+from factory.core.base.configuration import ConfigurationError
+from factory.core.base.github.errors import ForgeError
+from factory.core.host import units
 from factory.core.runners import layout, names, native_state, state
 from factory.core.runners.converge import Converge, NativePlan, Planned, Wishes
 from factory.core.runners.hub import Hub

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from factory.core import documents
-from factory.core.configuration import ConfigurationError
-from factory.core.github.errors import ForgeError, LimitedError, RefusedError, UncertainError
+from factory.core.base import documents
+from factory.core.base.configuration import ConfigurationError
+from factory.core.base.github.errors import ForgeError, LimitedError, RefusedError, UncertainError
 from factory.core.runners import container, exits, names, state, watch
 from factory.core.runners.api import Deletion, Jit, Runners
 from factory.core.runners.container import Turn

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from factory.core.ports import Run
+from factory.core.base.ports import Run
 from factory.core.runners import container, layout
 from factory.core.runners.container import Turn
 from factory.core.runners.hub import Hub

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from factory.core.ports import Run
+from factory.core.base.ports import Run
 from factory.core.runners import layout, network
 from factory.core.runners.container import DOCKER
 from factory.core.runners.model import Destination, Mode, Settings

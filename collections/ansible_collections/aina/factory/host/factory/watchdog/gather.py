@@ -14,14 +14,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from factory import jobs
-from factory.core import projects
-from factory.core import units as systemd_units
-from factory.core.configuration import Section
-from factory.core.github import settings as github
+from factory.core.base import projects
+from factory.core.base.configuration import Section
+from factory.core.base.github import settings as github
+from factory.core.base.ports import Request, Response, Run
+from factory.core.base.text import moment
+from factory.core.host import units as systemd_units
 from factory.core.janitor.model import Disk
 from factory.core.jobs import layout, observe, report
 from factory.core.jobs import model as job_model
-from factory.core.ports import Request, Response, Run
 from factory.core.watchdog import attribution, mounts, readings, workspaces
 from factory.core.watchdog import services as service_units
 from factory.core.watchdog.facts import (
@@ -53,7 +54,6 @@ from factory.core.watchdog.facts import (
 )
 from factory.core.watchdog.places import resolve
 from factory.core.watchdog.policy import Policy
-from factory.core.words import moment
 from factory.watchdog import paperclip
 
 _RECENT_FAILURE = 3600.0
@@ -491,7 +491,7 @@ def residue(host: Host) -> Residue:
 
 def merge_queues(host: Host) -> Mapping[str, Fact[Mapping[str, Any]]]:
     """Return the last merge cycle of every project under the marshal, in its own words."""
-    from factory.core.pull_requests import status
+    from factory.core.marshal import status
 
     if not host.whole.has("marshal"):
         raise AbsentError("no marshal is declared")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from factory import effects
-from factory.core.ports import Request
+from factory.core.base.ports import Request
 from factory.core.watchdog import attribution
 from factory.core.watchdog.facts import DAY, Attribution
 from factory.core.watchdog.policy import Policy

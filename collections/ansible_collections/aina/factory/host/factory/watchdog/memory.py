@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factory.core.configuration import ConfigurationError, Section
+from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.watchdog import alerts, heal, messages, mounts, services
 from factory.core.watchdog.facts import DAY, Sample
 from factory.core.watchdog.policy import Policy

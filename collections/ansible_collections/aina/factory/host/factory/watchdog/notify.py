@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from factory.core.ports import Fetch, Request, Run
+from factory.core.base.ports import Fetch, Request, Run
 from factory.core.watchdog.messages import (
     Message,
     Outbox,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.core.configuration import Section
-from factory.core.ports import Request
+from factory.core.base.configuration import Section
+from factory.core.base.ports import Request
 from factory.core.watchdog import readings
 from factory.core.watchdog.facts import Absent, Company, Fact, Known, Paperclip, Unknown
 from factory.core.watchdog.places import expand

@@ -6,7 +6,7 @@ import logging
 import pwd
 from collections.abc import Iterable
 
-from factory.core.ports import Run
+from factory.core.base.ports import Run
 from factory.core.watchdog.heal import (
     DONE,
     FAILED,

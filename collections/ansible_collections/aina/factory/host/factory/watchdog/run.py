@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from factory import effects
-from factory.core.configuration import ConfigurationError, Section
-from factory.core.ports import Run
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.ports import Run
+from factory.core.base.text import iso
 from factory.core.status import document, legacy, page
 from factory.core.watchdog import alerts, checks, heal, messages, metrics, mounts, services
 from factory.core.watchdog.facts import Absent, DeadMan, Fact, Facts, Known, Previous, Sample
 from factory.core.watchdog.policy import Policy
 from factory.core.watchdog.silences import Silence, covering
-from factory.core.words import iso
 from factory.lanes import room
 from factory.watchdog import gather, memory, notify, repair, web
 from factory.watchdog.store import FALLBACK_DIR, Reserve, Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from factory import effects
-from factory.core.ports import Request, Response
+from factory.core.base.ports import Request, Response
 
 
 def fetch(request: Request, *, timeout_seconds: float = 30.0) -> Response:

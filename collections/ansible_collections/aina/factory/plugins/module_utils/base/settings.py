@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from ..configuration import ConfigurationError, Section, not_known
+from .configuration import ConfigurationError, Section, not_known
 
 T = TypeVar("T")
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import documents
-from ..configuration import ConfigurationError
-from ..github.login import secret_from_file
-from ..github.settings import GitHub
-from ..ports import Fetch, Request, Response
-from ..runners import release
-from ..runners.release import Release, ReleaseError
+from ..base import documents
+from ..base.configuration import ConfigurationError
+from ..base.github import release
+from ..base.github.login import secret_from_file
+from ..base.github.release import Release, ReleaseError
+from ..base.github.settings import GitHub
+from ..base.ports import Fetch, Request, Response
 from .settings import RunnerWish
 
 _SETTING = "images.runner.sha256"

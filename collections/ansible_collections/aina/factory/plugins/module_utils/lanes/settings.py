@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .. import projects
-from ..base import settings
-from ..configuration import ConfigurationError, Section
-from ..github.settings import GitHub
+from ..base import projects, settings
+from ..base.configuration import ConfigurationError, Section
+from ..base.github.settings import GitHub
 from . import engines
 from .engines import Engine
 

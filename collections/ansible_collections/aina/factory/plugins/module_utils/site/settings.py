@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .. import projects
+from ..base import projects
+from ..base.github.settings import GitHub
 from ..base.settings import setting
-from ..github.settings import GitHub
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from ..configuration import nearest
+from ..base.configuration import nearest
 
 # Former name -> what to write instead; kept for one release.
 RENAMED: Mapping[str, str] = {

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from factory.core.configuration import Section
-from factory.core.github.settings import GitHub
+from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
+from factory.core.base.ports import Completed, Response
 from factory.core.images import build
 from factory.core.images.engine import EngineError
 from factory.core.images.settings import from_section
-from factory.core.ports import Completed, Response
 
 PINS = {
     "dependencies": {"@openai/codex": "0.169.0", "npm": "11.19.1", "pnpm": "10.11.0"},

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from factory.core.configuration import ConfigurationError, Section
-from factory.core.github import settings as github
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.github import settings as github
+from factory.core.base.github.release import ReleaseError
+from factory.core.base.ports import Completed, Request, Response
 from factory.core.images import base, content, layers, plan
 from factory.core.images.catalogue import Spec, catalogue, satisfied
 from factory.core.images.engine import Engine, EngineError, Found
 from factory.core.images.runner import Releases, RunnerArchive
 from factory.core.images.settings import RunnerWish, Settings, from_section
-from factory.core.ports import Completed, Request, Response
-from factory.core.runners.release import ReleaseError
 
 RUNNER = RunnerArchive("/srv/runner.tar.gz", "0" * 64, "2.336.0")
 PINS = {

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from factory.core.configuration import Section
-from factory.core.github.settings import GitHub
+from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.lanes import admission, dispatch
 from factory.core.lanes.dispatch import Past, Seen, Wish
 from factory.core.lanes.settings import Settings, from_section

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from factory.core.github.errors import ForgeError, RefusedError, UncertainError
+from factory.core.base.github.errors import ForgeError, RefusedError, UncertainError
 from factory.core.lanes import forge
 
 REPOSITORY = "/repos/factory/demo"

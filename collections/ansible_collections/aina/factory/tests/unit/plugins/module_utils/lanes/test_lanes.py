@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from factory.core import guarded
-from factory.core.configuration import ConfigurationError, Section
-from factory.core.github.settings import GitHub
+from factory.core.base import guarded
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.github.settings import GitHub
 from factory.core.lanes import (
     admission,
     container,

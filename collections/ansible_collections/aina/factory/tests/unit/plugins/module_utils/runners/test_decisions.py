@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from factory.core import documents as files
-from factory.core.configuration import ConfigurationError, Section
-from factory.core.github.settings import GitHub
+from factory.core.base import documents as files
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.github.settings import GitHub
 from factory.core.runners import container, exits, model, names, native_unit, network, state, watch
 from factory.core.runners.exits import Next
 from factory.core.runners.layout import Places
