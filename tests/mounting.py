@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.core import mounts
+from factory.core.base import mounts
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def generated(root: Path) -> dict[Path, str]:
     of_roles = dict(roles.generated(root))
     owners = roles.sections_of_roles(root)
     specs = {
-        path.parts[1]: schema.options(text)
+        path.parts[-3]: schema.options(text)
         for path, text in of_roles.items()
         if path.name == "argument_specs.yml"
     }

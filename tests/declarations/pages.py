@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from declarations.roles import ROLES
 from factory.core.base.settings import REQUIRED, Setting, plain, settings_of
-from factory.core.site.sections import PROJECT_KEYS, SECTIONS, declared
+from factory.core.site.sections import SECTIONS, declared
+from factory.core.site.settings import Inventory
 
 DIRECTORY = Path("docs/settings")
 _LISTED_MAX = 4
@@ -29,10 +31,10 @@ class _Place:
 
 def generated(roles: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     """Return the pages; ``roles`` says which role sets a section."""
+    yield DIRECTORY / "site.md", page("Site", Inventory, "factory")
     for section in SECTIONS:
-        yield DIRECTORY / f"{section}.md", page(section, roles.get(section))
-    for key in PROJECT_KEYS:
-        yield DIRECTORY / f"{key}.md", page(key, None)
+        title = f"Section `{section}`"
+        yield DIRECTORY / f"{section}.md", page(title, declared(section), roles.get(section))
     yield DIRECTORY / "README.md", index(roles)
 
 
@@ -45,25 +47,24 @@ def index(roles: Mapping[str, str]) -> str:
         "",
         "| section | what | role |",
         "|---|---|---|",
+        f"| [site](site.md) | {_first(Inventory)} | all |",
     ]
     for section in SECTIONS:
-        first = (inspect.getdoc(declared(section)) or "").partition("\n")[0]
         role = roles.get(section)
-        link = f"[{role}](../../roles/{role}/README.md)" if role else ""
-        lines.append(f"| [{section}]({section}.md) | {first} | {link} |")
-    for key in PROJECT_KEYS:
-        first = (inspect.getdoc(declared(key)) or "").partition("\n")[0]
-        lines.append(f"| [{key}]({key}.md) of a project | {first} | |")
+        link = f"[{role}](../../{ROLES}/{role}/README.md)" if role else ""
+        lines.append(f"| [{section}]({section}.md) | {_first(declared(section))} | {link} |")
     return "\n".join(lines) + "\n"
 
 
-def page(section: str, role: str | None) -> str:
-    """Return the page of one section."""
-    cls = declared(section)
-    what = f"Section `{section}`" if section in SECTIONS else f"Key `{section}` of a project"
-    lines = [f"# {what}", "", inspect.getdoc(cls) or "", ""]
-    if role:
-        lines += [f"In the inventory a key is the variable `{role}_<key>`.", ""]
+def _first(cls: type) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+def page(title: str, cls: type, prefix: str | None) -> str:
+    """Return the page of one class; ``prefix`` is that of its variables in an inventory."""
+    lines = [f"# {title}", "", inspect.getdoc(cls) or "", ""]
+    if prefix:
+        lines += [f"In the inventory a key is the variable `{prefix}_<key>`.", ""]
     lines += [
         "Written by `script/generate` from the class"
         f" `{cls.__name__}` in `{cls.__module__.partition('.core.')[2]}`.",

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from gates.tree import files
+from gates.tree import COLLECTION, files
 
 from declarations.yaml_text import entry, prose, wrapped
 from factory.core.base import settings
 from factory.core.base.settings import Setting
 from factory.core.site.sections import declared
 
+ROLES = COLLECTION / "roles"
 # Between these two comments of an argument spec stand the options of a section.
 _BEGIN = re.compile(r"^ +# Section (?P<section>[a-z_]+), written by script/generate\.$", re.M)
 _END = "# End of section {}."
@@ -24,12 +25,12 @@ _CASTS = {bool: "bool", int: "int", float: "float"}
 
 def spec_path(role: str) -> Path:
     """Return where a role declares its options."""
-    return Path("roles", role, "meta/argument_specs.yml")
+    return Path(ROLES, role, "meta/argument_specs.yml")
 
 
 def role_names(root: Path) -> list[str]:
     """Return the names of the roles that declare options."""
-    return sorted(path.parts[-3] for path in files(root, "roles/*/meta/argument_specs.yml"))
+    return sorted(path.parts[-3] for path in files(root, f"{ROLES}/*/meta/argument_specs.yml"))
 
 
 def sections(text: str) -> list[str]:
@@ -53,9 +54,9 @@ def generated(root: Path) -> Iterator[tuple[Path, str]]:
         text = argument_spec(role, old)
         yield spec_path(role), text
         spec = yaml.safe_load(text)["argument_specs"]["main"].get("options") or {}
-        yield Path("roles", role, "defaults/main.yml"), defaults(spec)
+        yield Path(ROLES, role, "defaults/main.yml"), defaults(spec)
         if sections(text):
-            path = Path("roles", role, "vars/main/configuration.yml")
+            path = Path(ROLES, role, "vars/main/configuration.yml")
             yield path, mapping(role, sections(text), _private(root, role))
 
 
@@ -96,7 +97,7 @@ def option(name: str, item: Setting, default: Any, indent: int) -> list[str]:
     what = settings.option(item, default)
     lines = [" " * indent + f"{name}:", *prose("description", described(item), inner)]
     for key, value in what.items():
-        if key != "options":
+        if key not in ("options", "no_log"):
             lines += entry(key, value, inner)
     if item.nested and "options" in what:
         lines.append(" " * inner + "options:")
@@ -134,7 +135,7 @@ def defaults(spec: Mapping[str, Any]) -> str:
 def _private(root: Path, role: str) -> set[str]:
     """Return the names of the role's own variables."""
     paths = [
-        path for path in files(root, f"roles/{role}/vars/*") if path.name != "configuration.yml"
+        path for path in files(root, f"{ROLES}/{role}/vars/*") if path.name != "configuration.yml"
     ]
     return {name for path in paths for name in yaml.safe_load((root / path).read_text()) or {}}
 

@@ -12,6 +12,7 @@ import yaml
 
 from factory.core.base.settings import REQUIRED, Setting, plain, settings_of, site_settings
 from factory.core.site.sections import SECTIONS, declared
+from factory.core.site.settings import Inventory, Site
 
 CONFIGURATION = Path("docs/configuration.schema.json")
 INVENTORY = Path("docs/inventory.schema.json")
@@ -41,7 +42,10 @@ def configuration() -> dict[str, Any]:
         "$schema": _DIALECT,
         "title": "Configuration of an aina-factory server",
         "type": "object",
-        "properties": {name: of_class(declared(name)) for name in SECTIONS},
+        "properties": {
+            **of_class(Site)["properties"],
+            **{name: of_class(declared(name)) for name in SECTIONS},
+        },
     }
 
 
@@ -112,9 +116,10 @@ def inventory(roles: Mapping[str, str], specs: Mapping[str, Any]) -> dict[str, A
     properties: dict[str, Any] = {}
     for options in specs.values():
         properties |= {name: of_option(option) for name, option in options.items()}
-    for section, role in roles.items():
-        for item in site_settings(declared(section)):
-            properties[f"{role}_{item.key}"] = of_setting(item, item.default, site=True)
+    classes = {role: declared(section) for section, role in roles.items()}
+    for prefix, cls in {**classes, "factory": Inventory}.items():
+        for item in site_settings(cls):
+            properties[f"{prefix}_{item.key}"] = of_setting(item, item.default, site=True)
     return {
         "$schema": _DIALECT,
         "title": "Variables of an aina-factory inventory",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gates.tree import files, report, require
+from gates.tree import COLLECTION, files, report, require
 from gates.yaml_files import load, walk
 
 REQUIRED_FILES = (
@@ -17,6 +17,9 @@ REQUIRED_FILES = (
     "meta/main.yml",
     "tasks/main.yml",
 )
+ROLES = COLLECTION / "roles"
+PLAYBOOKS = COLLECTION / "playbooks"
+PREFIX = "aina.factory."
 README_MAX_LINES = 60
 PLAY_KEYS = {
     *("name", "hosts", "become", "gather_facts", "gather_subset", "roles"),
@@ -31,11 +34,19 @@ MODULE_NAME = re.compile(r"\w+\.\w+\.\w+\Z")
 
 def role_names(root: Path) -> list[str]:
     """Return the names of the roles, a half-made one included."""
-    return sorted({path.parts[1] for path in require(files(root, "roles/*"), "role")})
+    return sorted(
+        {path.relative_to(ROLES).parts[0] for path in require(files(root, f"{ROLES}/*"), "role")}
+    )
+
+
+def _short(entry: str | dict[str, Any]) -> str:
+    """Return the name that a role has in the collection."""
+    name: str = entry["role"] if isinstance(entry, dict) else entry
+    return name.removeprefix(PREFIX)
 
 
 def _spec(root: Path, role: str) -> dict[str, Any]:
-    path = root / "roles" / role / "meta/argument_specs.yml"
+    path = root / ROLES / role / "meta/argument_specs.yml"
     if not path.is_file():
         return {}
     return load(path)["argument_specs"]["main"].get("options") or {}
@@ -46,10 +57,10 @@ def _roles_of_scenarios(root: Path) -> set[str]:
     for path in files(root, "molecule/*/converge.yml"):
         for mapping in walk(load(root / path)):
             for entry in mapping.get("roles") or []:
-                names.add(entry["role"] if isinstance(entry, dict) else entry)
+                names.add(_short(entry))
             for key in ("ansible.builtin.include_role", "ansible.builtin.import_role"):
                 if key in mapping:
-                    names.add(mapping[key]["name"])
+                    names.add(_short(mapping[key]["name"]))
     return names
 
 
@@ -57,7 +68,7 @@ def _only_acts(root: Path, role: str) -> bool:
     """Whether nothing that the role does stays on the host, so that nothing can be taken back."""
     tasks = [
         mapping
-        for path in files(root, f"roles/{role}/tasks/*.yml", f"roles/{role}/handlers/*.yml")
+        for path in files(root, f"{ROLES}/{role}/tasks/*.yml", f"{ROLES}/{role}/handlers/*.yml")
         for mapping in walk(load(root / path))
     ]
     used = {key for task in tasks for key in task if MODULE_NAME.match(key)}
@@ -70,27 +81,27 @@ def layout(root: Path) -> str:
     def problems() -> Iterator[str]:
         tested = _roles_of_scenarios(root)
         for role in role_names(root):
-            base = root / "roles" / role
+            base = root / ROLES / role
             for name in REQUIRED_FILES:
                 if not (base / name).is_file():
-                    yield f"roles/{role}/{name} is missing"
+                    yield f"{ROLES}/{role}/{name} is missing"
             readme = base / "README.md"
             if readme.is_file() and len(readme.read_text().splitlines()) > README_MAX_LINES:
-                yield f"roles/{role}/README.md is longer than {README_MAX_LINES} lines"
+                yield f"{ROLES}/{role}/README.md is longer than {README_MAX_LINES} lines"
             state = _spec(root, role).get(f"{role}_state", {})
             if _only_acts(root, role):
                 if state:
-                    yield f"roles/{role}: {role}_state means nothing, for the role leaves nothing"
+                    yield f"{ROLES}/{role}: {role}_state means nothing, for the role leaves nothing"
             elif state.get("choices") != ["present", "absent"]:
-                yield f"roles/{role}: option {role}_state with choices [present, absent] is missing"
+                yield f"{ROLES}/{role}: option {role}_state with choices [present, absent] is missing"
             if role not in tested:
-                yield f"roles/{role}: no molecule/*/converge.yml uses it"
+                yield f"{ROLES}/{role}: no molecule/*/converge.yml uses it"
 
     return report(problems())
 
 
 def _interface_problems(root: Path, role: str) -> Iterator[str]:
-    spec_path = f"roles/{role}/meta/argument_specs.yml"
+    spec_path = f"{ROLES}/{role}/meta/argument_specs.yml"
     for name, option in _spec(root, role).items():
         if not name.startswith(f"{role}_"):
             yield f"{spec_path}: {name} must begin with {role}_"
@@ -114,7 +125,7 @@ def independence(root: Path) -> str:
         roles = role_names(root)
         public = {name: role for role in roles for name in _spec(root, role)}
         for role in roles:
-            for path in files(root, f"roles/{role}/*.yml", f"roles/{role}/*.j2"):
+            for path in files(root, f"{ROLES}/{role}/*.yml", f"{ROLES}/{role}/*.j2"):
                 for word in sorted(set(re.findall(r"\w+", _code((root / path).read_text())))):
                     owners = [name for name in roles if word.startswith(f"__{name}_")]
                     owner = public.get(word) or max(owners, key=len, default=role)
@@ -125,8 +136,8 @@ def independence(root: Path) -> str:
 
 
 def _unused(root: Path, role: str) -> Iterator[str]:
-    base = root / "roles" / role
-    own = [root / path for path in files(root, f"roles/{role}/*")]
+    base = root / ROLES / role
+    own = [root / path for path in files(root, f"{ROLES}/{role}/*")]
     sources = [path for path in own if path.suffix in {".yml", ".j2"}]
     text = "\n".join(_code(path.read_text()) for path in sources)
     mappings = [
@@ -145,16 +156,16 @@ def _unused(root: Path, role: str) -> Iterator[str]:
         relative = path.relative_to(base)
         room, name = relative.parts[0], "/".join(relative.parts[1:])
         if room == "tasks" and name != "main.yml" and name not in imported:
-            yield f"roles/{role}/{relative} is imported by no task"
+            yield f"{ROLES}/{role}/{relative} is imported by no task"
         if room in {"files", "templates"}:
             # A directory may be named as a whole.
             places = [name, *map(str, Path(name).parents)][:-1]
             if not any(re.search(rf"(?<![\w.-]){re.escape(at)}(?![\w-])", text) for at in places):
-                yield f"roles/{role}/{relative} is mentioned nowhere in the role"
+                yield f"{ROLES}/{role}/{relative} is mentioned nowhere in the role"
         if room == "handlers":
             for handler in load(path) or []:
                 if not notified & {handler.get("name"), handler.get("listen")}:
-                    yield f"roles/{role}/{relative}: no task notifies {handler.get('name')!r}"
+                    yield f"{ROLES}/{role}/{relative}: no task notifies {handler.get('name')!r}"
 
 
 def unused_files(root: Path) -> str:
@@ -164,14 +175,17 @@ def unused_files(root: Path) -> str:
 
 def _unread(root: Path, role: str) -> Iterator[str]:
     rooms = ("tasks", "handlers", "templates", "vars")
-    paths = files(root, *(f"roles/{role}/{room}/*" for room in rooms))
+    paths = files(root, *(f"{ROLES}/{role}/{room}/*" for room in rooms))
     text = "\n".join(_code((root / path).read_text()) for path in paths)
     private = {
-        name: path for path in paths if path.parts[2] == "vars" for name in load(root / path) or {}
+        name: path
+        for path in paths
+        if path.relative_to(ROLES).parts[1] == "vars"
+        for name in load(root / path) or {}
     }
     for name in _spec(root, role):
         if not re.search(rf"\b{name}\b", text):
-            yield f"roles/{role}: nothing reads the option {name}"
+            yield f"{ROLES}/{role}: nothing reads the option {name}"
     for name, path in private.items():
         if len(re.findall(rf"\b{name}\b", text)) < 2:
             yield f"{path}: nothing reads {name}"
@@ -187,17 +201,19 @@ def _play_problems(path: Path, play: dict[str, Any]) -> Iterator[str]:
     for key in sorted(play.keys() - allowed):
         yield f"{path}: a playbook is a list of roles or of playbooks; {key} has no place in it"
     for entry in play.get("roles") or []:
-        role = entry["role"] if isinstance(entry, dict) else entry
+        role, name = _short(entry), entry["role"] if isinstance(entry, dict) else entry
         tags = entry.get("tags") if isinstance(entry, dict) else None
         if tags not in (role, [role]):
             yield f"{path}: role {role} must carry its own name as its only tag"
+        if name == role:
+            yield f"{path}: role {role} must be named {PREFIX}{role}: so it is found wherever this is installed"
 
 
 def playbooks(root: Path) -> str:
     """Playbooks hold neither tasks nor variables, and every role runs alone by its tag."""
     return report(
         line
-        for path in require(files(root, "playbooks/*.yml"), "playbook")
+        for path in require(files(root, f"{PLAYBOOKS}/*.yml"), "playbook")
         for play in load(root / path)
         for line in _play_problems(path, play)
     )

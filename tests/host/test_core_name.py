@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-HOST = Path(__file__).parents[2] / "host"
+HOST = Path(__file__).parents[2] / "collections/ansible_collections/aina/factory/host"
 # What is loaded by a command, or by all modules that there are.
 LOADED = """
 import importlib, pkgutil, sys

@@ -13,8 +13,8 @@ import pytest
 
 from factory import __main__, effects, jobs
 from factory.commands import drain
+from factory.core.base.ports import Completed
 from factory.core.jobs import layout, observe
-from factory.core.ports import Completed
 from factory.outcome import Exit
 
 JOB = {"schedule": "*:0/5", "command": ["/bin/true"]}

@@ -19,8 +19,7 @@ from waiting import until
 
 from factory import effects
 from factory.__main__ import main
-from factory.core import mounts
-from factory.core.janitor import paths
+from factory.core.base import mounts, paths
 from factory.core.janitor.model import KindError
 from factory.core.worktrees import processes
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from factory import __main__, effects, jobs
+from factory.core.base.ports import Completed
 from factory.core.jobs import layout, observe
-from factory.core.ports import Completed
 from factory.outcome import Exit
 
 PAUSE = {"reason": "saving minutes", "by": "ali", "since": "2026-06-30"}

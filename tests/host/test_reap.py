@@ -19,12 +19,8 @@ import pytest
 from factory import effects, github
 from factory.__main__ import main
 from factory.commands import reap as command
-from factory.core.configuration import Section
-from factory.core.worktrees import (
-    processes,
-    reap,
-    trash,
-)
+from factory.core.base.configuration import Section
+from factory.core.worktrees import processes, reap, trash
 from factory.core.worktrees.settings import Reap
 
 DAY = 86400.0

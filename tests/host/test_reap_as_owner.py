@@ -16,18 +16,10 @@ from typing import Any
 import pytest
 
 from factory import effects
-from factory.core import locks
-from factory.core.worktrees import (
-    owner,
-    processes,
-    reap,
-    trash,
-)
-from factory.core.worktrees.git import GitError
-from factory.core.worktrees.model import (
-    Report,
-    report_from_record,
-)
+from factory.core.base import locks
+from factory.core.base.git import GitError
+from factory.core.worktrees import owner, processes, reap, trash
+from factory.core.worktrees.model import Report, report_from_record
 from factory.core.worktrees.settings import Reap
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")

@@ -12,7 +12,7 @@ import pytest
 
 from factory import __main__, effects
 from factory.commands import runner
-from factory.core import documents
+from factory.core.base import documents
 from factory.core.runners import state
 from factory.core.runners.layout import Places
 from factory.core.runners.state import Condition, State

@@ -22,10 +22,12 @@ def roles(playbook: Path) -> Iterator[dict[str, Any]]:
 
 
 def test_converging_a_server_deletes_no_worktree() -> None:
-    reaping = {"role": "worktrees", "worktrees_run": True, "tags": ["worktrees"]}
+    reaping = {"role": "aina.factory.worktrees", "worktrees_run": True, "tags": ["worktrees"]}
     defaults = yaml.safe_load((ROOT / "roles/worktrees/defaults/main.yml").read_text())
 
     assert [*roles(PLAYBOOKS / "reap.yml")] == [reaping]
     assert defaults["worktrees_run"] is False
-    assert {"role": "worktrees", "tags": ["worktrees"]} in roles(PLAYBOOKS / "site.yml")
+    assert {"role": "aina.factory.worktrees", "tags": ["worktrees"]} in roles(
+        PLAYBOOKS / "site.yml"
+    )
     assert reaping not in roles(PLAYBOOKS / "site.yml")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from simulator import stub_runner
 
-from factory.core import documents
+from factory.core.base import documents
 from factory.core.runners import processes, state
 from factory.core.runners.container import Turn
 from factory.runners import loop

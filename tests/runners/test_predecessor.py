@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from factory.core.configuration import ConfigurationError
+from factory.core.base.configuration import ConfigurationError
 from factory.core.runners import layout, processes
 from factory.core.runners.converge import Converge, Wishes
 from runners.support import REPOSITORY, RUNNERS, Site, until

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from factory.core.ports import Completed
+from factory.core.base.github.settings import GitHub
+from factory.core.base.ports import Completed
 from factory.core.runners import network
 from factory.core.runners.model import Destination, Instance, Mode, Network, Settings
 from factory.runners import walls
@@ -51,7 +52,7 @@ def host() -> Host:
 
 def settings(**changes: Any) -> Settings:
     given = {"api_url": "https://127.0.0.1:8443/api/v3", "instances": (POOL,), **changes}
-    return Settings(prefix="box", login=None, **given)  # type: ignore[arg-type]
+    return Settings(prefix="box", github=GitHub(), **given)
 
 
 def test_network_and_walls_are_made_once(host: Host) -> None:

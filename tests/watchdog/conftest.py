@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from factory import configuration, effects
-from factory.core.ports import Completed
+from factory.core.base.ports import Completed
 from factory.core.watchdog import policy as policies
 from factory.core.watchdog.facts import Absent
 from factory.watchdog.run import Watchdog

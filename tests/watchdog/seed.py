@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from factory.core.configuration import Section
+from factory.core.base.configuration import Section
+from factory.core.base.text import iso
 from factory.core.janitor.model import Disk
-from factory.core.pull_requests import status
+from factory.core.marshal import status
 from factory.core.status import document
 from factory.core.watchdog import alerts, checks, facts, heal, messages, policy, selftest
 from factory.core.watchdog.facts import Absent, Known, Unknown
 from factory.core.watchdog.silences import Silence
-from factory.core.words import iso
 
 NOW = 1_782_832_800.0  # 2026-06-30T15:20:00Z
 GIB = 1 << 30

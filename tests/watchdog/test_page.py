@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from factory.core.base.text import iso
 from factory.core.status import document, page
-from factory.core.words import iso
 from watchdog import browser, seed
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / ".cache" / "watchdog"

@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from factory import effects
-from factory.core import units
+from factory.core.base.ports import Completed
+from factory.core.base.text import iso
+from factory.core.host import units
 from factory.core.jobs import layout
-from factory.core.ports import Completed
 from factory.core.watchdog.facts import Absent, Known
-from factory.core.words import iso
 from factory.watchdog import gather, paperclip
 from watchdog.conftest import START, Mount, Server, firing, needs_root, refuse, statuses
 from watchdog.paperclip_stub import Stub
@@ -282,7 +282,8 @@ def test_runners_that_wait_for_their_login_say_which_file(server: Server) -> Non
     project = {"name": "demo", "repository": "a/demo", "path": str(server.root)}
     token = server.root / "runner-token"
     server.others["projects"] = [{**project, "runner": {"mode": "native"}}]
-    server.others["runners"] = {"login": {"method": "token_file", "token_file": str(token)}}
+    login = {"method": "token_file", "token_file": str(token)}
+    server.others |= {"runners": {}, "github": {"logins": {"runners": login}}}
 
     said = [item["detail"] for item in server.run()["checks"] if item["check"] == "runner"]
     token.touch()
@@ -297,7 +298,7 @@ def test_lanes_that_wait_for_a_secret_are_told(
 ) -> None:
     token, key = server.root / "github-token", server.root / "codex-key"
     login = {"method": "token_file", "token_file": str(token)}
-    server.others["lanes"] = {"github": {"login": login}}
+    server.others |= {"lanes": {}, "github": {"login": login}}
     server.put("lanes/keep", "")
     handed = [units.Credential("codex", str(key))]
     monkeypatch.setattr(units, "credentials", lambda _name, _run: handed)

@@ -15,11 +15,11 @@ import jsonschema
 import pytest
 
 from factory import __main__, effects
-from factory.core import drain
-from factory.core.ports import Completed
+from factory.core.base.ports import Completed
+from factory.core.base.text import moment
+from factory.core.jobs import drain
 from factory.core.status import document, legacy, page, terminal
 from factory.core.watchdog import checks
-from factory.core.words import moment
 from factory.outcome import Exit
 from factory.watchdog import notify, web
 from factory.watchdog.store import PART_BYTES, Reserve

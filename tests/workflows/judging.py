@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from factory.core.base import settings
-from factory.core.configuration import Section
+from factory.core.base.configuration import Section
 from factory.core.workflows import judge, semantics
 from factory.core.workflows.judge import Report
 from factory.core.workflows.settings import WorkflowPolicy

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from factory.core.base import settings
-from factory.core.configuration import ConfigurationError, Section
+from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.workflows import judge
 from factory.core.workflows.document import Document
 from factory.core.workflows.judge import Report

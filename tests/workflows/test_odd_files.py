@@ -7,7 +7,7 @@ import time
 import pytest
 
 from factory.core.base import settings
-from factory.core.configuration import Section
+from factory.core.base.configuration import Section
 from factory.core.workflows import judge, yaml_nodes
 from factory.core.workflows.settings import WorkflowPolicy
 from workflows.judging import CHECK, COMPOSE, judged

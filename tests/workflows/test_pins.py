@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from factory.core.base import settings
-from factory.core.configuration import ConfigurationError, Section
+from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.workflows.judge import Report
 from factory.core.workflows.settings import WorkflowPolicy
 from workflows.judging import CHECK, COMMIT, judged

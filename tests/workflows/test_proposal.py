@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from factory.core.base import settings
-from factory.core.configuration import Section
-from factory.core.ports import Completed
-from factory.core.pull_requests.mirror import Mirror, MirrorError
+from factory.core.base.configuration import Section
+from factory.core.base.ports import Completed
+from factory.core.marshal.mirror import Mirror, MirrorError
 from factory.core.workflows import repository
 from factory.core.workflows.repository import BRANCH, Plan, Repository
 from factory.core.workflows.settings import WorkflowPolicy

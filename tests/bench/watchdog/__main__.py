@@ -82,7 +82,11 @@ def build(target: Path, worktrees: int, workspaces: int, jobs: int) -> Path:
 def install(target: Path) -> Path:
     """Copy the command's files as a role installs them: readable, nothing compiled beside them."""
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "host/factory", target / "factory", ignore=ignored)
+    shutil.copytree(
+        ROOT / "collections/ansible_collections/aina/factory/host/factory",
+        target / "factory",
+        ignore=ignored,
+    )
     return target
 
 

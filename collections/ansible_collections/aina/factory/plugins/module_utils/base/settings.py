@@ -12,8 +12,8 @@ fields by ``script/generate``::
         grace_seconds: float = setting(86400, "A worktree that changed since stays.", minimum=0)
 
 A class may have ``contradictions``, a method that yields (key, rule) for values that do not fit
-together, or (key, rule, value) to name only a part of the value; and ``renamed``, a mapping from
-former keys to what to write instead.
+together (of a nested one the key has dots), or (key, rule, value) to name only a part of the
+value; and ``renamed``, a mapping from former keys to what to write instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from ..configuration import ConfigurationError, Section, not_known
+from .configuration import ConfigurationError, Section, not_known
 
 T = TypeVar("T")
 
@@ -273,13 +273,20 @@ def read_some(cls: type[T], section: Section, default: T | None = None, **given:
     values = {item.key: item.read(section, item.of(default)) for item in settings_of(cls)}
     found = typing.cast(T, typing.cast(Any, cls)(**values, **given))
     for key, rule, *value in _contradictions(found):
-        raise section.error(key, value[0] if value else getattr(found, key), rule)
+        raise section.error(key, value[0] if value else _at(found, key), rule)
     return found
 
 
 def _contradictions(found: object) -> Iterator[tuple[Any, ...]]:
     method = getattr(found, "contradictions", None)
     return method() if method else iter(())
+
+
+def _at(value: Any, key: str) -> Any:
+    """Return the value of a key with dots in it."""
+    for name in key.split("."):
+        value = value[name] if isinstance(value, Mapping) else getattr(value, name)
+    return value
 
 
 def settings_of(cls: type) -> tuple[Setting, ...]:
@@ -356,6 +363,10 @@ def option(item: Setting, default: Any) -> dict[str, Any]:
         found["required"] = True
     elif default is not None:
         found["default"] = plain_default(item, default)
+    if re.search("token|secret|password|key", item.key):
+        found["no_log"] = (
+            False  # Ansible asks for a word: a setting names a file, it holds no secret
+        )
     if item.nested and kind == "dict" and item.container != "mapping":
         found["options"] = argument_spec(item.nested, item.inner(default))
     return found

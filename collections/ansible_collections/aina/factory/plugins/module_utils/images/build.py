@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import documents
-from ..ports import Fetch, Now, Run
-from ..runners.release import ReleaseError
+from ..base import documents
+from ..base.github.release import ReleaseError
+from ..base.ports import Fetch, Now, Run
 from . import layers
 from .base import Bases
 from .catalogue import CI, FOUNDATION, Artifact, Spec, catalogue
@@ -112,7 +112,11 @@ class Builder:
         if self.settings.runner is not None:
             note = Path(self.settings.state_dir, "runner")
             self._releases = Releases(
-                self.settings.runner, note, self.tools.fetch, self.tools.machine
+                self.settings.runner,
+                self.settings.github,
+                note,
+                self.tools.fetch,
+                self.tools.machine,
             )
 
     def survey(self, generation: str | None = None) -> Report:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .. import locks, managed_files
-from ..base import settings
-from ..configuration import ConfigurationError, Section
-from ..managed_files import Attributes, DirectorySpec, FileSpec
-from ..ports import Run
+from ..base import locks, settings
+from ..base.configuration import ConfigurationError, Section
+from ..base.ports import Run
+from ..host import managed_files
+from ..host.managed_files import Attributes, DirectorySpec, FileSpec
 from . import cron, foreign, layout, observe, plan, render, scripts, validate
 from .settings import Job, Jobs, Replacement
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..ports import Run
+from ..base.ports import Run
 from . import command_lines, layout
 from .command_lines import Entry, Reading
 from .observe import ObservationError

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from ..words import iso
+from ..base.text import iso
 from . import calendar, layout
 from .observe import PauseFile, Unit
 from .settings import Job, Jobs

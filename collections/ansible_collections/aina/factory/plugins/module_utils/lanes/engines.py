@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..configuration import ConfigurationError, Section
+from ..base.configuration import ConfigurationError, Section
 
 DEFAULT = "codex"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..base.text import iso
 from ..watchdog import attribution, trend
 from ..watchdog.alerts import UNKNOWN, Step, Track
 from ..watchdog.checks import BY_NAME
@@ -27,7 +28,6 @@ from ..watchdog.heal import Attempt, Repair
 from ..watchdog.messages import Outbox
 from ..watchdog.policy import Policy
 from ..watchdog.silences import Silence, covering
-from ..words import iso
 
 SCHEMA = 1
 _SHOWN_BROKEN = 50

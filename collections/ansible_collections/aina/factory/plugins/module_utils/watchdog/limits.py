@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..configuration import ConfigurationError, Section
+from ..base.configuration import ConfigurationError, Section
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .. import projects
-from ..configuration import ConfigurationError, Section
+from ..base import projects
+from ..base.configuration import ConfigurationError, Section
 from . import limits
 from .checks import BY_NAME
 from .limits import Limit

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ..configuration import ConfigurationError, Section
-from ..words import moment, printable
+from ..base.configuration import ConfigurationError, Section
+from ..base.text import moment, printable
 from .facts import (
     Backup,
     BoardRun,

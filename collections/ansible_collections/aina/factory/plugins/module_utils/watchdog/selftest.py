@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..base.text import iso
 from ..janitor.model import Disk
-from ..words import iso
 from . import alerts, checks, messages
 from .alerts import Change, Track
 from .facts import (

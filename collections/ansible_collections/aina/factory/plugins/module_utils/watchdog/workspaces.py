@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..worktrees.trust import read_file
+from ..base.trust import read_file
 from .facts import Workspace, Workspaces, Worktrees
 from .places import resolve
 

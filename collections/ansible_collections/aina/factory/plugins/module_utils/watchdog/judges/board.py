@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ...words import duration
+from ...base.text import duration
 from ..facts import HOUR, Known, Paperclip
 from ..findings import MINUTE, Answer, Context, Status, not_known, some
 from ..readings import FEWEST_RUNS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ...words import duration, size
+from ...base.text import duration, size
 from .. import trend
 from ..facts import DAY, HOUR, Attribution, Fact, Filesystem, Known, Mount, Sample, Unknown
 from ..findings import SHOWN, Answer, Context, Status, each, not_known, some

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ...words import duration, iso, size
+from ...base.text import duration, iso, size
 from ..facts import (
     DAY,
     HOUR,

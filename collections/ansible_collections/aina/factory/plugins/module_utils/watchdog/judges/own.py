@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...words import duration, iso
+from ...base.text import duration, iso
 from ..facts import DeadMan, Delivery, Healing, Previous
 from ..findings import MINUTE, Answer, Context, Status
 

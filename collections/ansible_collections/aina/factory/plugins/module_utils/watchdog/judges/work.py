@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ...base.text import duration, iso, moment
 from ...jobs.report import FINE
-from ...words import duration, iso, moment
 from ..facts import HOUR, Engine, Fact, FailedUnit, Lane, Residue, Runner, Service
 from ..findings import MINUTE, Answer, Context, Status, each, some
 

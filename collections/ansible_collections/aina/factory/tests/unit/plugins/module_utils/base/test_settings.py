@@ -7,11 +7,8 @@ from typing import Any, ClassVar
 import pytest
 
 from factory.core.base import settings
+from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.settings import REQUIRED, setting
-from factory.core.configuration import (
-    ConfigurationError,
-    Section,
-)
 
 
 @dataclass(frozen=True)

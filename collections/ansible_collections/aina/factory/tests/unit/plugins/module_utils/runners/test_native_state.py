@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from factory.core.host.units import UnitStatus
 from factory.core.runners import native_state
 from factory.core.runners.api import Registered
 from factory.core.runners.native import Known, Local, Remote
-from factory.core.units import UnitStatus
 
 NOW = 1_800_000_000.0
 

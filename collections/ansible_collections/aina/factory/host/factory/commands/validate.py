@@ -1,0 +1,83 @@
+"""``factory validate``: judge configuration files before they are put in force."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from factory import configuration
+from factory.core.base import settings
+from factory.core.base.configuration import Section
+from factory.core.base.github import settings as github
+from factory.core.site.sections import SECTIONS, declared
+from factory.core.site.settings import Site
+from factory.outcome import Exit, Outcome
+
+_CORE = "factory.core"
+
+# Section name -> how the capability that owns it reads it, where no class declares it.
+READERS: dict[str, Callable[[Section], Any]] = {
+    "backup": lambda whole: _core("backup.backups").from_section(whole.section("backup")),
+    "drift": lambda whole: _core("drift").from_section(whole.section("drift")),
+    "images": lambda whole: _core("images.settings").from_section(
+        whole.section("images"), github.of(whole)
+    ),
+    "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
+    "lanes": lambda whole: _core("lanes.settings").from_section(
+        whole.section("lanes"), github.of(whole)
+    ),
+    "locks": lambda whole: whole.section("locks").absolute_path("directory"),
+    "marshal": lambda whole: _core("pull_requests.settings").from_section(
+        whole.section("marshal"), github.of(whole), ()
+    ),
+    "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),
+    "runners": lambda whole: _core("runners.model").from_section(
+        whole.section("runners"), github.of(whole)
+    ),
+    "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
+}
+
+
+def _core(module: str) -> Any:
+    return importlib.import_module(f"{_CORE}.{module}")
+
+
+def _host(module: str) -> Any:
+    return importlib.import_module(f"factory.{module}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``factory validate``."""
+    parser.add_argument(
+        "--fragment",
+        metavar="FILE",
+        help="judge this one file alone instead of the configuration and its conf.d",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Read every section as its owner will.
+
+    Raises:
+        UsageError: a file is missing or no JSON object.
+        ConfigurationError: a value is wrong or a key is unknown.
+
+    """
+    whole = (
+        configuration.load_fragment(Path(arguments.fragment))
+        if arguments.fragment
+        else configuration.load(Path(arguments.config))
+    )
+    shared = {item.key for item in settings.settings_of(Site)}
+    settings.read_some(Site, whole)
+    sections = sorted(name for name in {*READERS, *SECTIONS, *shared} if name in whole)
+    for name in sections:
+        if name in SECTIONS:
+            settings.read(declared(name), whole.section(name))
+        elif name in READERS:
+            READERS[name](whole)
+    whole.done()
+    return Outcome(Exit.DONE, {"sections": sections}, f"valid: {', '.join(sections)}")

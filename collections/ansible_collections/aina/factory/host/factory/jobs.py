@@ -1,0 +1,101 @@
+"""What the subcommands ``jobs``, ``pause`` and ``resume`` share."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from pathlib import Path
+
+from factory import configuration
+from factory.core.base import settings
+from factory.core.base.ports import Run
+from factory.core.jobs import layout, observe
+from factory.core.jobs.report import Actual
+from factory.core.jobs.settings import Job, Jobs
+from factory.outcome import UsageError
+
+LOCK_PATH = layout.LOCK_PATH
+
+
+def declared(configuration_path: str) -> Jobs:
+    """Return the declared jobs of the server's configuration.
+
+    Raises:
+        UsageError: there is no ``jobs`` section.
+        ConfigurationError: a value in it is wrong.
+
+    """
+    whole = configuration.load(Path(configuration_path))
+    if not whole.has("jobs"):
+        raise UsageError(
+            f"{configuration_path} and its conf.d hold no section 'jobs'; converge the host with "
+            "the role factory_crons"
+        )
+    return settings.read(Jobs, whole.section("jobs"))
+
+
+def one(jobs: Jobs, name: str) -> Job:
+    """Return the job ``name``.
+
+    Raises:
+        UsageError: there is no such job.
+
+    """
+    job = jobs.get(name)
+    if job is None:
+        known = ", ".join(job.name for job in jobs.declared) or "none"
+        raise UsageError(f"there is no job {name!r}; declared are: {known}")
+    return job
+
+
+def actual(jobs: Jobs, run: Run) -> Actual:
+    """Read the host's side.
+
+    Raises:
+        ObservationError: systemd did not answer.
+
+    """
+    units, scheduled = None, None
+    if observe.systemd_is_running():
+        names = [unit(job.name) for job in jobs.declared for unit in (layout.timer, layout.service)]
+        units = observe.units(names, run)
+    else:
+        scheduled = _scheduled()
+    directory = Path(layout.RUNS_DIR)
+    records = {job.name: observe.read_json(directory / f"{job.name}.json") for job in jobs.declared}
+    successes = {
+        job.name: observe.read_json(directory / f"{job.name}.success.json") for job in jobs.declared
+    }
+    return Actual(
+        units,
+        observe.pauses(layout.RUNTIME_PAUSED_DIR, "runtime"),
+        {name: record for name, record in records.items() if record is not None},
+        {name: record for name, record in successes.items() if record is not None},
+        scheduled,
+    )
+
+
+def _scheduled() -> set[str] | None:
+    """Return the jobs that the owned cron file runs; ``None`` when it cannot be read."""
+    try:
+        text = Path(layout.CRON_PATH).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return set(re.findall(rf"^[^#\n]*{re.escape(layout.LIBRARY_DIR)}/cron-run (\S+)", text, re.M))
+
+
+def person() -> str:
+    """Return who gave the command, also through sudo."""
+    return os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+def require_root() -> None:
+    """Refuse early what only root may do.
+
+    Raises:
+        UsageError: the caller is not root.
+
+    """
+    if os.geteuid() != 0:
+        raise UsageError("this changes system timers; run it with sudo")

@@ -1,0 +1,122 @@
+"""Find pull requests that carry the same change, on proof only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import authority, rules
+from .policy import Policy, lists
+from .snapshot import PullRequest, Snapshot
+
+# What may be held against one that is kept, the best first. Any other reason (red, in
+# conflict, denied, unreadable, ...) may never end, and with it the change would be lost.
+_PROSPECTS = {
+    "in_merge_queue": 0,
+    **dict.fromkeys(("check_pending", "check_missing", "settling"), 1),
+    **dict.fromkeys(("review_required", "guarded_path"), 2),
+}
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """``keeper`` carries the change (0: the base branch does); ``proof`` says how we know."""
+
+    number: int
+    keeper: int
+    proof: str
+
+
+def find(policy: Policy, snapshot: Snapshot, now: float) -> dict[int, Duplicate]:
+    """Return the provable duplicates by number; empty unless policy and data allow it.
+
+    The keeper can land, a green one before one that waits for CI or for a person, then
+    the oldest; a keeper is never itself a duplicate.
+    """
+    if policy.duplicates.action == "off" or not snapshot.complete or snapshot.evidence_error:
+        return {}
+    found: dict[int, Duplicate] = {}
+    eligible = [pull for pull in snapshot.pulls if _carries_proof(snapshot, pull)]
+    for key, proof in ((_result, "identical result"), (_issue, "same closing issue")):
+        if key is _issue and not policy.duplicates.same_issue:
+            continue
+        groups: dict[str, list[PullRequest]] = {}
+        for pull in eligible:
+            if pull.number not in found and (name := key(pull)):
+                groups.setdefault(name, []).append(pull)
+        for members in groups.values():
+            if len(members) > 1:
+                _settle(policy, snapshot, members, proof, found, now)
+    for pull in eligible:
+        if pull.evidence is not None and pull.evidence.empty and _closable(policy, pull):
+            found[pull.number] = Duplicate(pull.number, 0, "empty against the base branch")
+    return found
+
+
+def _settle(
+    policy: Policy,
+    snapshot: Snapshot,
+    members: list[PullRequest],
+    proof: str,
+    found: dict[int, Duplicate],
+    now: float,
+) -> None:
+    prospects = {pull.number: _prospects(policy, snapshot, pull, now) for pull in members}
+    keepers = [pull for pull in members if prospects[pull.number] is not None]
+    if not keepers:
+        return
+    # A person's pull request is never closed, so it must be the one that is kept.
+    keeper = min(
+        keepers,
+        key=lambda pull: (
+            prospects[pull.number],
+            _closable(policy, pull),
+            pull.created_at,
+            pull.number,
+        ),
+    )
+    for pull in members:
+        if pull is not keeper and _closable(policy, pull):
+            found[pull.number] = Duplicate(pull.number, keeper.number, proof)
+
+
+def _prospects(policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> int | None:
+    """Return how near to landing this one is, None for one that cannot be relied upon.
+
+    Whoever opens from a fork may withdraw or change it at any time, and needs no right
+    here: no work of this repository is closed in its favour.
+    """
+    if pull.is_fork:
+        return None
+    codes = [verdict.reason.code for verdict in rules.objections(policy, snapshot, pull, now)]
+    if not set(codes) <= set(_PROSPECTS):
+        return None
+    return max((_PROSPECTS[code] for code in codes), default=0)
+
+
+def _carries_proof(snapshot: Snapshot, pull: PullRequest) -> bool:
+    evidence = pull.evidence
+    return (
+        evidence is not None
+        and evidence.head_oid == pull.head_oid
+        and evidence.base_oid == snapshot.branch.oid
+        and pull.base_ref == snapshot.branch.name
+        and not pull.is_draft
+        and not pull.unreadable
+    )
+
+
+def _closable(policy: Policy, pull: PullRequest) -> bool:
+    held = authority.hold(policy, pull)
+    by_agent = pull.author_is_bot or lists(policy.agents, pull.author, is_bot=False)
+    return by_agent and not pull.is_draft and not held and not pull.in_merge_queue
+
+
+def _result(pull: PullRequest) -> str:
+    # Both were merged into the same base: what they leave there is the same to the last byte.
+    evidence = pull.evidence
+    return evidence.result_tree if evidence is not None and not evidence.empty else ""
+
+
+def _issue(pull: PullRequest) -> str:
+    detail = pull.detail
+    return detail.closing_issues[0] if detail and len(detail.closing_issues) == 1 else ""
