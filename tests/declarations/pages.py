@@ -100,6 +100,7 @@ def _table(place: _Place) -> Iterator[str]:
     for item in settings_of(place.cls):
         default = item.of(place.default)
         words, standard = _default(item, default)
+        words = f"`{item.rule.expression}`" if item.rule.expression else words
         if standard:
             standards.append(f"Standard of `{item.key}`: {standard}.")
         by = " The role sets it." if item.rule.by == "role" else ""

@@ -87,7 +87,7 @@ def argument_spec(role: str, text: str) -> str:
 
 def _of_role(name: str, item: Setting, indent: int) -> list[str]:
     """Return the lines of an option of a role, which has a default unless it must be given."""
-    lines = option(name, item, item.default, indent)
+    lines = option(name, item, item.rule.expression or item.default, indent)
     return [*lines, *(entry("default", None, indent + 2) if item.default is None else [])]
 
 

@@ -71,6 +71,7 @@ class _Rule:
     keys: tuple[str, ...]
     named: str
     names: tuple[str, str] | None
+    expression: str
 
 
 def setting(
@@ -89,6 +90,7 @@ def setting(
     keys: Iterable[str] = (),
     named: str = "",
     names: tuple[str, str] | None = None,
+    expression: str = "",
 ) -> T:
     """Declare a setting; ``text`` is the sentence that users read.
 
@@ -102,11 +104,18 @@ def setting(
     ``short`` names the key of a nested class that is meant where something else than a mapping is
     given. ``unique`` names keys that no two items of a list share. ``named`` is the one of them by
     which messages call an item, rather than by its number. ``keys`` are the only ones that a mapping
-    may have; ``names`` is a form that they must have.
+    may have; ``names`` is a form that they must have. ``expression`` is what an inventory says that
+    says nothing, where that is one of Ansible, such as the host's name.
     """
     rule = _Rule(
         *(text, minimum, maximum, tuple(choices), form or FORMS.get(kind), kind, adds, by, short),
-        *(tuple(dict.fromkeys([*([named] if named else []), *unique])), tuple(keys), named, names),
+        *(
+            tuple(dict.fromkeys([*([named] if named else []), *unique])),
+            tuple(keys),
+            named,
+            names,
+            expression,
+        ),
     )
     found: Any
     if default is REQUIRED:
