@@ -51,8 +51,9 @@ def host() -> Host:
 
 
 def settings(**changes: Any) -> Settings:
-    given = {"api_url": "https://127.0.0.1:8443/api/v3", "instances": (POOL,), **changes}
-    return Settings(prefix="box", github=GitHub(), **given)
+    hub = GitHub(api_url="https://127.0.0.1:8443/api/v3")
+    given = {"github": hub, "instances": (POOL,), **changes}
+    return Settings(prefix="box", **given)
 
 
 def test_network_and_walls_are_made_once(host: Host) -> None:

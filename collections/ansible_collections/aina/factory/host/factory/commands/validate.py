@@ -29,7 +29,7 @@ READERS: dict[str, Callable[[Section], Any]] = {
         whole.section("lanes"), github.of(whole)
     ),
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),
-    "marshal": lambda whole: _core("pull_requests.settings").from_section(
+    "marshal": lambda whole: _core("marshal.settings").from_section(
         whole.section("marshal"), github.of(whole), ()
     ),
     "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),

@@ -299,7 +299,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "image",
         "Images",
-        "factory_images builds them: converge the host",
+        "images builds them: converge the host",
         "images",
         host.image,
         unit="days",
