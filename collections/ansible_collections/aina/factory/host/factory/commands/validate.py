@@ -20,7 +20,6 @@ _CORE = "factory.core"
 
 # Section name -> how the capability that owns it reads it, where no class declares it.
 READERS: dict[str, Callable[[Section], Any]] = {
-    "backup": lambda whole: _core("backup.backups").from_section(whole.section("backup")),
     "images": lambda whole: _core("images.settings").from_section(
         whole.section("images"), github.of(whole)
     ),

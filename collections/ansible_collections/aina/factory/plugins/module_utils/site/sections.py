@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 # Section -> module of the core and class. They are imported when they are asked for.
 SECTIONS: Mapping[str, tuple[str, str]] = {
+    "backup": ("backup.settings", "BackupSettings"),
     "drift": ("drift.settings", "DriftSettings"),
     "jobs": ("jobs.settings", "Jobs"),
     "reap": ("worktrees.settings", "Reap"),

@@ -10,6 +10,7 @@ from ..base.configuration import nearest
 RENAMED: Mapping[str, str] = {
     "factory_command_reap": "worktrees_grace_seconds and the other options of the role worktrees",
     "worktrees_projects": "factory_projects",
+    "host_baseline_backup": "backup_repository, backup_paths and the other options of the role backup",
 }
 # Former beginning -> present one; kept for one release.
 RENAMED_PREFIXES: Mapping[str, str] = {}
