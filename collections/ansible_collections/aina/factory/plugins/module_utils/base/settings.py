@@ -41,6 +41,8 @@ FORMS: Mapping[str, tuple[str, str]] = {
     "url": (r"https?://[^/?#@\s]+(/[^?#\s]*)?", "be an http(s) address"),
     "https_url": (r"https://[^/?#@\s]+(/[^?#\s]*)?", "be an https address"),
 }
+# Of a path that may be empty although its default is not.
+OPTIONAL_PATH = (r"(/.*)?", "be an absolute path, or empty")
 _UNITS = {
     "seconds": "seconds",
     "minutes": "minutes",
