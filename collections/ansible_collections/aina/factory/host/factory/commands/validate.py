@@ -29,9 +29,6 @@ READERS: dict[str, Callable[[Section], Any]] = {
         whole.section("marshal"), github.of(whole), ()
     ),
     "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),
-    "runners": lambda whole: _core("runners.model").from_section(
-        whole.section("runners"), github.of(whole)
-    ),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }
 

@@ -12,6 +12,7 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "images": ("images.settings", "ImagesSettings"),
     "jobs": ("jobs.settings", "Jobs"),
     "reap": ("worktrees.settings", "Reap"),
+    "runners": ("runners.settings", "RunnersSettings"),
 }
 # Key of a project -> module of the core and class.
 PROJECT_KEYS: Mapping[str, tuple[str, str]] = {
