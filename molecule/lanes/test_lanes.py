@@ -805,11 +805,11 @@ def test_others_than_root_start_lanes_and_nothing_else(host: Any) -> None:
     ("values", "words"),
     [
         ({"memory_mib": 300}, "must exceed work_mib + home_mib + temporary_mib"),
-        ({"cpus": -1}, "lanes.projects[0].cpus is -1; it must lie between 0.1 and 256"),
+        ({"cpus": -1}, "lanes.projects.demo.cpus is -1; it must lie between 0.1 and 256"),
         ({"token_budget": "many"}, "token_budget is 'many'; it must be a number"),
         ({"timeout_minutes": 99999}, "timeout_minutes is 99999"),
         ({"engine": "unheard"}, "it must be one of claude, codex"),
-        ({"tokenbudget": 1}, "lanes.projects[0].tokenbudget is not known"),
+        ({"tokenbudget": 1}, "lanes.projects.demo.tokenbudget is not known"),
     ],
 )
 @pytest.mark.deep

@@ -1,4 +1,4 @@
-"""JSON schemas for editors: of the configuration on a server, and of an inventory's variables."""
+"""JSON schemas for editors: of a server's configuration, an inventory's variables, single files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from typing import Any
 import yaml
 
 from factory.core.base.settings import REQUIRED, Setting, plain, settings_of, site_settings
+from factory.core.lanes.engines import Engine
+from factory.core.lanes.settings import LaneOptions
 from factory.core.site.sections import SECTIONS, declared
 from factory.core.site.settings import Inventory, Site
 
 CONFIGURATION = Path("docs/configuration.schema.json")
 INVENTORY = Path("docs/inventory.schema.json")
+# Files that are neither: their names, titles and classes.
+FILES = (
+    (Path("docs/agent.schema.json"), "An agent of lanes, a file of images/engines", Engine),
+    (Path("docs/lane.schema.json"), "lane.yml of a project", LaneOptions),
+)
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _OPTION_TYPES = {
@@ -27,9 +34,11 @@ _EXPRESSION = {"type": "string", "pattern": "\\{\\{|\\{%"}
 
 
 def generated(roles: Mapping[str, str], specs: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Return both schemas; ``roles`` says which role sets a section, ``specs`` their options."""
+    """Return the schemas; ``roles`` says which role sets a section, ``specs`` their options."""
     yield CONFIGURATION, _text(configuration())
     yield INVENTORY, _text(inventory(roles, specs))
+    for path, title, cls in FILES:
+        yield path, _text({"$schema": _DIALECT, "title": title, **of_class(cls)})
 
 
 def _text(schema: Mapping[str, Any]) -> str:

@@ -16,9 +16,10 @@ import pytest
 from factory import effects
 from factory.core.base import guarded
 from factory.core.base.configuration import Section
-from factory.core.base.github.settings import GitHub
-from factory.core.lanes import collect, forge, settings
+from factory.core.base.settings import read
+from factory.core.lanes import collect, forge
 from factory.core.lanes.collect import Start
+from factory.core.lanes.settings import LanesSettings
 from factory.lanes import delivery, engine, reaping, supervisor
 
 LANE = "demo-7-0a1b2c3d"
@@ -272,14 +273,14 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     work = place.results.take(place.bundle(), start, LANE)
     project = {"name": "demo", "repository": "factory/demo"}
     section = {"engines": agents.shipped(), "projects": [project]}
-    known = settings.from_section(Section(section, "lanes"), GitHub())
+    known = read(LanesSettings, Section(section, "lanes"))
     monkeypatch.setattr(delivery, "repository", lambda *_, **__: place.results)
     proposals = Proposals()
     result: dict[str, Any] = {"lane": LANE, "issue": 7, "base": start.base, "outcome": outcome}
     result |= {"engine": "codex", "model": "m", "summary": "", "requests_count": 1, "tokens": 1}
     result |= {"duration_seconds": 1, "title": "Say more", "conflict": conflict}
 
-    delivery.deliver(known, known.projects[0], proposals, "", result)
+    delivery.deliver(known, known.lane_projects[0], proposals, "", result)
 
     draft, is_guarded, is_named = expected
     assert place.git("rev-parse", "feature", at="hub") == start.base
@@ -304,7 +305,7 @@ def test_what_was_committed_before_a_reboot_is_kept_for_a_lane_that_goes_on(
     project = {"name": "demo", "repository": "factory/demo"}
     places = {f"{name}_dir": str(place.root / name) for name in ("state", "run", "mirror")}
     section = {"engines": agents.shipped(), "projects": [project], **places}
-    known = settings.from_section(Section(section, "lanes"), GitHub())
+    known = read(LanesSettings, Section(section, "lanes"))
     directory = place.root / "state" / LANE
     directory.mkdir(parents=True)
     place.bundle().rename(directory / supervisor.BUNDLE)

@@ -21,12 +21,12 @@ import pytest
 from factory import __main__, configuration, effects
 from factory.core.base import documents
 from factory.core.base.github.errors import ForgeError, RefusedError, UncertainError
-from factory.core.base.github.settings import GitHub
 from factory.core.base.ports import Completed
+from factory.core.base.settings import read
 from factory.core.jobs import drain
 from factory.core.lanes import collect, forge
 from factory.core.lanes.collect import CollectError, Start
-from factory.core.lanes.settings import LaneProject, from_section
+from factory.core.lanes.settings import LaneProject, LanesSettings
 from factory.lanes import assignment, delivery, engine, processes, reaping, supervisor
 from factory.outcome import Exit
 
@@ -303,11 +303,9 @@ class Words(forge.Forge):
 def find(
     server: Server, task: dict[str, Any], mirror: Repository, earlier: dict[str, Any] | None = None
 ) -> assignment.Assignment:
-    known = from_section(
-        configuration.load(server.root / "factory.json").section("lanes"), GitHub()
-    )
+    known = read(LanesSettings, configuration.load(server.root / "factory.json").section("lanes"))
     with ThreadPoolExecutor() as pool:
-        given = assignment.Task(known.projects[0], **task)
+        given = assignment.Task(known.lane_projects[0], **task)
         return assignment.find(given, pool, Words(), lambda: mirror, server.root, earlier or {})
 
 

@@ -137,7 +137,7 @@ def lane(tmp_path: Path, certificate: tuple[Path, ssl.SSLContext]) -> Iterator[L
     log.touch()
     (tmp_path / "codex").write_text("a-key\n")
     upstream = {"route": {"upstream": f"https://127.0.0.1:{served.server_address[1]}"}}
-    route = engines.from_value(agents.shipped(codex=upstream), "engines")["codex"].route
+    route = engines.route_from_document(agents.shipped(codex=upstream)["codex"]["route"])
     registry = f"127.0.0.1:{served.server_address[1]}"
     permit = Permit(NAME, route, ("gpt-5.5",), 200_000, 1000, 1000, (registry,), str(log))
     (place / PERMIT).write_text(json.dumps(permit.document()))

@@ -17,9 +17,10 @@ import pytest
 
 from factory import effects
 from factory.core.base.configuration import Section
-from factory.core.base.github.settings import GitHub
-from factory.core.lanes import collect, frames, outcome, settings
+from factory.core.base.settings import read
+from factory.core.lanes import collect, frames, outcome
 from factory.core.lanes.collect import Start
+from factory.core.lanes.settings import LanesSettings
 from factory.lanes import assignment, supervisor
 
 IMAGE = Path(__file__).parents[2] / "collections/ansible_collections/aina/factory/images/lane"
@@ -336,8 +337,8 @@ def supervised(directory: Path) -> supervisor.Lane:
     project = {"name": "demo", "repository": "factory/demo"}
     section = {"engines": agents.shipped(), "projects": [project]}
     places = {"state_dir": str(directory), "mirror_dir": str(directory), "git_user": ""}
-    known = settings.from_section(Section({**section, **places}, "lanes"), GitHub())
-    task = assignment.Task(known.projects[0], 7)
+    known = read(LanesSettings, Section({**section, **places}, "lanes"))
+    task = assignment.Task(known.lane_projects[0], 7)
     return supervisor.Lane(known, task, directory, name="demo-7-0a1b2c3d")
 
 

@@ -12,6 +12,10 @@ from typing import Any
 import agents
 import pytest
 
+from factory.core.base.configuration import Section
+from factory.core.base.settings import read
+from factory.core.lanes.settings import LanesSettings
+
 ROOT = Path(__file__).parents[2]
 ROLE = ROOT / "collections/ansible_collections/aina/factory/roles/lanes"
 PROJECTS = [
@@ -42,13 +46,15 @@ def section() -> dict[str, Any]:
     given = {
         "role_path": str(ROLE),
         "factory_projects": PROJECTS,
-        "lanes_projects_dir": str(ROOT / "inventory/projects"),
+        "factory_projects_dir": str(ROOT / "inventory/projects"),
         "lanes_engines": ENGINES,
     }
     argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "--one-line"]
     argv += ["--module-name=ansible.builtin.debug", "--extra-vars", f"@{ROLE}/defaults/main.yml"]
-    argv += ["--extra-vars", f"@{ROLE}/vars/main.yml", "--extra-vars", json.dumps(given)]
-    argv += ["--args", "msg={{ __lanes_configuration | to_json | b64encode }}"]
+    for name in ("main", "configuration"):
+        argv += ["--extra-vars", f"@{ROLE}/vars/main/{name}.yml"]
+    argv += ["--extra-vars", json.dumps(given)]
+    argv += ["--args", "msg={{ __lanes_settings.lanes | to_json | b64encode }}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     encoded = done.stdout.partition('"msg": "')[2].partition('"')[0]
@@ -58,6 +64,13 @@ def section() -> dict[str, Any]:
 def project(section: dict[str, Any], name: str) -> dict[str, Any]:
     (found,) = [item for item in section["projects"] if item["name"] == name]
     return dict(found)
+
+
+def test_what_the_role_writes_is_what_the_command_reads(section: dict[str, Any]) -> None:
+    found = read(LanesSettings, Section(section, "lanes"))
+    models = {each.name: (each.engine_name, each.model) for each in found.lane_projects}
+    assert models["aina-academy"] == ("codex", "gpt-5.5")
+    assert models["other"] == ("claude", agents.shipped()["claude"]["model"])
 
 
 def test_only_projects_that_say_so_have_lanes(section: dict[str, Any]) -> None:

@@ -16,24 +16,25 @@ import pytest
 
 from factory.core.base.configuration import Section
 from factory.core.base.github.errors import RefusedError
-from factory.core.base.github.settings import GitHub
+from factory.core.base.settings import read
 from factory.core.jobs import drain
-from factory.core.lanes import forge, settings
+from factory.core.lanes import forge
 from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.reaper import Container
+from factory.core.lanes.settings import LanesSettings
 from factory.lanes import assignment, delivery, engine, reaping, room, supervisor, wicket
 
 NAME = "demo-7-0a1b2c3d"
 
 
-def known(directory: Path, **values: Any) -> settings.Settings:
+def known(directory: Path, **values: Any) -> LanesSettings:
     project = {"name": "demo", "repository": "factory/demo", **values.pop("project", {})}
     places = {f"{name}_dir": str(directory / name) for name in ("state", "run", "mirror")}
     users = {"git_user": "", "gateway_user": pwd.getpwuid(os.getuid()).pw_name}
     rooms = dict.fromkeys(("min_free_disk_mib", "min_free_memory_mib"), 0)
     section: dict[str, Any] = {"engines": agents.shipped(), "projects": [project]}
     section |= {**places, **users, **rooms, **values}
-    return settings.from_section(Section(section, "lanes"), GitHub())
+    return read(LanesSettings, Section(section, "lanes"))
 
 
 @pytest.fixture
@@ -44,14 +45,14 @@ def lane(tmp_path: Path) -> supervisor.Lane:
 
 def make(directory: Path, resume: str = "", **values: Any) -> supervisor.Lane:
     found = known(directory, **values)
-    task = assignment.Task(found.projects[0], 7, resume=resume, queue_seconds=0)
+    task = assignment.Task(found.lane_projects[0], 7, resume=resume, queue_seconds=0)
     lane = supervisor.Lane(found, task, directory, name=NAME)
     lane.directory.mkdir(parents=True)
     (lane.place / wicket.SOCKET_DIR).mkdir(parents=True)
     return lane
 
 
-def empty(directory: Path, **values: Any) -> settings.Settings:
+def empty(directory: Path, **values: Any) -> LanesSettings:
     """Return the settings of a server on which no lane runs."""
     for name in ("state", "run"):
         (directory / name).mkdir()
@@ -63,7 +64,7 @@ def empty(directory: Path, **values: Any) -> settings.Settings:
 
 def test_a_lane_takes_its_place_before_anything_else(tmp_path: Path) -> None:
     found = empty(tmp_path)
-    lane = supervisor.Lane(found, assignment.Task(found.projects[0], 7), tmp_path)
+    lane = supervisor.Lane(found, assignment.Task(found.lane_projects[0], 7), tmp_path)
 
     lane._admit()
 
@@ -72,7 +73,7 @@ def test_a_lane_takes_its_place_before_anything_else(tmp_path: Path) -> None:
     assert (owner["project"], owner["issue"]) == ("demo", 7)
     assert json.loads((lane.directory / supervisor.STATE).read_text())["state"] == "starting"
     # Another one for the same issue, of which this is in the way.
-    task = assignment.Task(found.projects[0], 7, queue_seconds=0)
+    task = assignment.Task(found.lane_projects[0], 7, queue_seconds=0)
     with pytest.raises(supervisor.RefusedError, match="works on issue 7 of demo already") as caught:
         supervisor.Lane(found, task, tmp_path)._admit()
     assert caught.value.code == "issue_taken"
@@ -86,7 +87,7 @@ def test_a_server_that_is_emptied_of_work_holds_no_lane_up(
     mark.write_text("{}")
     monkeypatch.setattr(drain, "MARK", str(mark))
     found = empty(tmp_path)
-    task = assignment.Task(found.projects[0], 7, queue_seconds=3600)
+    task = assignment.Task(found.lane_projects[0], 7, queue_seconds=3600)
 
     began = time.monotonic()
     with pytest.raises(supervisor.RefusedError, match="emptied of work") as caught:
@@ -100,10 +101,10 @@ def test_a_lane_waits_for_its_place_as_long_as_it_was_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "_QUEUE_POLL_SECONDS", 0.01)
-    found = empty(tmp_path, concurrency=1)
-    first = supervisor.Lane(found, assignment.Task(found.projects[0], 7), tmp_path)
+    found = empty(tmp_path, concurrency_count=1)
+    first = supervisor.Lane(found, assignment.Task(found.lane_projects[0], 7), tmp_path)
     first._admit()
-    second = assignment.Task(found.projects[0], 8, queue_seconds=0.05)
+    second = assignment.Task(found.lane_projects[0], 8, queue_seconds=0.05)
     with pytest.raises(supervisor.RefusedError, match=r"all 1 lanes of this server.*; waited"):
         supervisor.Lane(found, second, tmp_path)._admit()
 

@@ -61,7 +61,12 @@ def test_what_roles_write_keeps_its_schema(inventory: str, tmp_path: Path) -> No
         "name": "Write",
         "ansible.builtin.copy": {"content": "{{ " + merged + " }}", "dest": f"{tmp_path}/x.json"},
         "delegate_to": "localhost",
-        "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+        "vars": {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            # Outside of a role there is none; what is shipped lies beside any of them.
+            "role_path": str(ROOT / COLLECTION / "roles/lanes"),
+        },
         "become": False,
         "tags": ["write"],
     }

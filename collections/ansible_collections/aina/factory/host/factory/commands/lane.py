@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from factory import configuration, effects, locks
 from factory.core.base import documents
 from factory.core.base.github import settings as github
+from factory.core.base.settings import read
 from factory.core.lanes import identity, outcome
-from factory.core.lanes.settings import Settings, from_section
+from factory.core.lanes.settings import LanesSettings
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     whole = configuration.load(Path(arguments.config))
-    settings = from_section(whole.section("lanes"), github.of(whole))
-    verbs: dict[str, Callable[[Settings, Path, argparse.Namespace], Outcome]] = {
+    settings = read(LanesSettings, whole.section("lanes"), github=github.of(whole))
+    verbs: dict[str, Callable[[LanesSettings, Path, argparse.Namespace], Outcome]] = {
         "run": _run,
         "resolve": _resolve,
         "dispatch": _dispatch,
@@ -107,7 +108,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     return verbs[arguments.verb](settings, locks.directory_of(whole), arguments)
 
 
-def _run(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+def _run(settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
     from factory.lanes.assignment import Task
 
     project = settings.project(arguments.project)
@@ -129,7 +130,9 @@ def _run(settings: Settings, lock_directory: Path, arguments: argparse.Namespace
     return _attend(settings, lock_directory, arguments, Task(project, issue, text=text))
 
 
-def _resolve(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+def _resolve(
+    settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace
+) -> Outcome:
     from factory.lanes.assignment import Task
 
     project = settings.project(arguments.project)
@@ -138,7 +141,7 @@ def _resolve(settings: Settings, lock_directory: Path, arguments: argparse.Names
 
 
 def _attend(
-    settings: Settings, lock_directory: Path, arguments: argparse.Namespace, task: Task
+    settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace, task: Task
 ) -> Outcome:
     """Start the lane and stay with it, or have the server do so."""
     if arguments.detach:
@@ -179,7 +182,7 @@ def _listener(arguments: argparse.Namespace) -> Callable[[bytes], None]:
     return show
 
 
-def _start(settings: Settings, lock_directory: Path, task: Task) -> Outcome:
+def _start(settings: LanesSettings, lock_directory: Path, task: Task) -> Outcome:
     from factory.lanes import engine, reaping, supervisor
 
     _require_root()
@@ -222,7 +225,9 @@ def _detach(config: str, words: Sequence[str], project: str, issue: int) -> str:
     return "" if done.ok else done.stderr.decode(errors="replace").strip()
 
 
-def _dispatch(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+def _dispatch(
+    settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace
+) -> Outcome:
     from factory.lanes import dispatching
 
     _require_root()
@@ -252,7 +257,9 @@ def _require_root() -> None:
         raise UsageError("a lane is started as root; use run-lane, which may do just that")
 
 
-def _resume(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+def _resume(
+    settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace
+) -> Outcome:
     from factory.lanes.assignment import Task
 
     result = _result(settings, arguments.lane)
@@ -273,14 +280,14 @@ def _resume(settings: Settings, lock_directory: Path, arguments: argparse.Namesp
     return _start(settings, lock_directory, task)
 
 
-def _result(settings: Settings, lane: str) -> dict[str, Any]:
+def _result(settings: LanesSettings, lane: str) -> dict[str, Any]:
     result = documents.read(Path(settings.state_dir, identity.checked(lane), "result.json"))
     if result is None:
         raise UsageError(f"lane {lane} has no result; see factory lane list")
     return result
 
 
-def _list(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
+def _list(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
     from factory.lanes import processes
 
     found = []
@@ -306,7 +313,7 @@ def _list(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> O
     return Outcome(Exit.DONE, {"lanes": found}, "\n".join(rows))
 
 
-def _logs(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
+def _logs(settings: LanesSettings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
     from factory.lanes import transcript
 
     directory = Path(settings.state_dir, identity.checked(arguments.lane))
@@ -340,7 +347,7 @@ def _events(directory: Path, *, follow: bool) -> Iterator[dict[str, Any]]:
         time.sleep(0.2)
 
 
-def _stop(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
+def _stop(settings: LanesSettings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
     place = Path(settings.run_dir, identity.checked(arguments.lane))
     if not place.is_dir():
         raise UsageError(f"lane {arguments.lane} does not run; see factory lane list")
@@ -356,7 +363,7 @@ def _stop(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Ou
     )
 
 
-def _deliver(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
+def _deliver(settings: LanesSettings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
     from factory.core.base.github.errors import ForgeError
     from factory.core.lanes.collect import CollectError
     from factory.lanes import delivery
@@ -377,7 +384,7 @@ def _deliver(settings: Settings, _locks: Path, arguments: argparse.Namespace) ->
     return Outcome(Exit.DONE, {**result, "changed": True}, _summary(result))
 
 
-def _reap(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+def _reap(settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
     from factory.lanes import engine, reaping
 
     try:
@@ -396,13 +403,15 @@ def _reap(settings: Settings, lock_directory: Path, arguments: argparse.Namespac
     )
 
 
-def _mirrors(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+def _mirrors(
+    settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace
+) -> Outcome:
     from factory.core.lanes.collect import CollectError
     from factory.lanes import delivery
 
     heads: dict[str, str] = {}
     failures: list[str] = []
-    for project in settings.projects:
+    for project in settings.lane_projects:
         try:
             token, _forge = delivery.github(settings, project)
             with locks.exclusive(lock_directory / f"factory-mirror-{project.name}.lock"):
@@ -420,18 +429,18 @@ def _mirrors(settings: Settings, lock_directory: Path, arguments: argparse.Names
     )
 
 
-def _issues_of_lanes(settings: Settings, project: str) -> set[int]:
+def _issues_of_lanes(settings: LanesSettings, project: str) -> set[int]:
     """Return the numbers that the project's lanes, of which anything is kept, worked on."""
     paths = Path(settings.state_dir).glob(f"{project}-*/")
     return {int(path.name.rsplit("-", 2)[1]) for path in paths if identity.is_lane(path.name)}
 
 
-def _store(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
+def _store(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
     from factory.lanes import engine, store
 
     done: dict[str, str] = {}
     failures: list[str] = []
-    for project in settings.projects:
+    for project in settings.lane_projects:
         try:
             done[project.name] = store.fill(settings, project)
         except (engine.EngineError, OSError) as error:
@@ -444,7 +453,7 @@ def _store(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> 
     )
 
 
-def _gateway(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
+def _gateway(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
     from factory.lanes import gateway, wicket
 
     gateway.serve(Path(settings.run_dir), settings.upstream_ca_file, Path(wicket.CONTROL_SOCKET))

@@ -13,7 +13,7 @@ from factory.core.base.github.git import git_environment
 from factory.core.base.github.transport import Transport
 from factory.core.lanes import collect, identity, outcome
 from factory.core.lanes.forge import PERMISSIONS, Forge
-from factory.core.lanes.settings import LaneProject, Settings
+from factory.core.lanes.settings import LaneProject, LanesSettings
 from factory.lanes import assignment
 
 _OUTPUT_MAX_BYTES, _MEMORY_MAX_BYTES = 64 << 20, 1 << 30
@@ -22,7 +22,7 @@ GitHub = tuple[Callable[[], str], Forge]
 
 
 def repository(
-    settings: Settings, project: LaneProject, token: str, *, results: bool = False
+    settings: LanesSettings, project: LaneProject, token: str, *, results: bool = False
 ) -> collect.Repository:
     """Return the project's mirror, or the repository that takes lanes' work.
 
@@ -54,7 +54,7 @@ def repository(
     return found
 
 
-def github(settings: Settings, project: LaneProject) -> GitHub:
+def github(settings: LanesSettings, project: LaneProject) -> GitHub:
     """Return the way to the project's repository.
 
     Raises:
@@ -76,7 +76,7 @@ def github(settings: Settings, project: LaneProject) -> GitHub:
 
 
 def deliver(
-    settings: Settings,
+    settings: LanesSettings,
     project: LaneProject,
     forge: Forge,
     token: str,

@@ -11,14 +11,16 @@ from factory.core.base import documents
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import dispatch, identity
-from factory.core.lanes.settings import LaneProject, Settings
+from factory.core.lanes.settings import LaneProject, LanesSettings
 from factory.lanes import delivery, room
 
 LOCK = "factory-lanes-dispatch.lock"
 RESULT = "result.json"
 
 
-def run(settings: Settings, start: Callable[[str, int], str], *, dry_run: bool) -> dict[str, Any]:
+def run(
+    settings: LanesSettings, start: Callable[[str, int], str], *, dry_run: bool
+) -> dict[str, Any]:
     """Decide about every issue and start what is to be started; return it as ``--json`` prints it.
 
     ``start`` gets project and issue, and returns what went wrong. A project that GitHub does not
@@ -29,7 +31,7 @@ def run(settings: Settings, start: Callable[[str, int], str], *, dry_run: bool) 
         return {"issues": [], "started": 0, "failures": [], "closed": closed.words}
     seen: list[dispatch.Seen] = []
     failures: list[str] = []
-    for project in settings.projects:
+    for project in settings.lane_projects:
         if not project.dispatch.label:
             continue
         try:
@@ -49,7 +51,7 @@ def run(settings: Settings, start: Callable[[str, int], str], *, dry_run: bool) 
     return {"issues": rows, "started": started, "failures": failures, "closed": ""}
 
 
-def _look(settings: Settings, project: LaneProject) -> dispatch.Seen:
+def _look(settings: LanesSettings, project: LaneProject) -> dispatch.Seen:
     _token, forge = delivery.github(settings, project)
     wishes = [
         dispatch.Wish(
@@ -64,7 +66,7 @@ def _look(settings: Settings, project: LaneProject) -> dispatch.Seen:
     return dispatch.Seen(project, wishes, proposed, _past(settings, project))
 
 
-def _past(settings: Settings, project: LaneProject) -> dict[int, dispatch.Past]:
+def _past(settings: LanesSettings, project: LaneProject) -> dict[int, dispatch.Past]:
     found: dict[int, list[tuple[float, str]]] = {}
     for path in Path(settings.state_dir).glob(f"{project.name}-*/{RESULT}"):
         result = documents.read(path) or {}

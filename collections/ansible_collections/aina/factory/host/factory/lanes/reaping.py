@@ -11,7 +11,7 @@ from typing import Any
 
 from factory.core.base import documents, text
 from factory.core.lanes import collect, identity, outcome, reaper
-from factory.core.lanes.settings import Settings
+from factory.core.lanes.settings import LanesSettings
 from factory.lanes import assignment, delivery, engine, processes, room, supervisor, wicket
 
 LOCK = "factory-lanes-reaper.lock"
@@ -20,7 +20,7 @@ _GIVEN_UP, _TOLD_SECONDS = "work", 86400.0
 _log = logging.getLogger(__name__)
 
 
-def survey(settings: Settings) -> reaper.Seen:
+def survey(settings: LanesSettings) -> reaper.Seen:
     """Return what there is of lanes on this host.
 
     Raises:
@@ -45,7 +45,7 @@ def survey(settings: Settings) -> reaper.Seen:
     return reaper.Seen(containers, alive, places, unfinished)
 
 
-def is_due(settings: Settings) -> bool:
+def is_due(settings: LanesSettings) -> bool:
     """Whether somebody who watched a lane is gone; only files are looked at."""
     names = [room.OWNER, supervisor.STATE]
     roots = [settings.run_dir, settings.state_dir]
@@ -56,7 +56,7 @@ def is_due(settings: Settings) -> bool:
     return False
 
 
-def reap(settings: Settings, lock_directory: Path, *, dry_run: bool) -> dict[str, Any]:
+def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dict[str, Any]:
     """Carry the plan out and return what was done, as ``--json`` prints it.
 
     Raises:
@@ -91,7 +91,7 @@ def reap(settings: Settings, lock_directory: Path, *, dry_run: bool) -> dict[str
     }
 
 
-def _carry_out(settings: Settings, lock_directory: Path, step: reaper.Step) -> None:
+def _carry_out(settings: LanesSettings, lock_directory: Path, step: reaper.Step) -> None:
     _log.info("%s lane %s: %s", step.verb, step.lane, step.why)
     unkept = _end(settings, lock_directory, step) if step.verb == "end" else ""
     if step.verb in {"end", "finish"}:
@@ -101,10 +101,10 @@ def _carry_out(settings: Settings, lock_directory: Path, step: reaper.Step) -> N
     shutil.rmtree(Path(settings.run_dir, Path(step.lane).name), ignore_errors=True)
 
 
-def _lane(settings: Settings, lock_directory: Path, name: str) -> supervisor.Lane | None:
+def _lane(settings: LanesSettings, lock_directory: Path, name: str) -> supervisor.Lane | None:
     """Return the lane as its state describes it; ``None`` when its project is gone."""
     state = documents.read(Path(settings.state_dir, name, supervisor.STATE)) or {}
-    for project in settings.projects:
+    for project in settings.lane_projects:
         if project.name == state.get("project"):
             task = assignment.Task(
                 project,
@@ -115,7 +115,7 @@ def _lane(settings: Settings, lock_directory: Path, name: str) -> supervisor.Lan
     return None
 
 
-def _end(settings: Settings, lock_directory: Path, step: reaper.Step) -> str:
+def _end(settings: LanesSettings, lock_directory: Path, step: reaper.Step) -> str:
     """End a lane's container; return what of its work did not come out."""
     unkept = ""
     lane = _lane(settings, lock_directory, step.lane)
@@ -126,7 +126,9 @@ def _end(settings: Settings, lock_directory: Path, step: reaper.Step) -> str:
     return unkept
 
 
-def _finish(settings: Settings, lock_directory: Path, step: reaper.Step, unkept: str = "") -> None:
+def _finish(
+    settings: LanesSettings, lock_directory: Path, step: reaper.Step, unkept: str = ""
+) -> None:
     """Record what became of a lane whose supervisor cannot."""
     lane = _lane(settings, lock_directory, step.lane)
     if lane is None or not lane.directory.is_dir():
@@ -168,7 +170,7 @@ def _finish(settings: Settings, lock_directory: Path, step: reaper.Step, unkept:
     lane._finish(result)
 
 
-def _kept(settings: Settings) -> list[reaper.Kept]:
+def _kept(settings: LanesSettings) -> list[reaper.Kept]:
     paths = list(Path(settings.state_dir).glob(f"*/{supervisor.RESULT}"))
     results = {path.parent.name: documents.read(path) or {} for path in paths}
     superseded = reaper.superseded(results)
@@ -183,7 +185,7 @@ def _kept(settings: Settings) -> list[reaper.Kept]:
     return kept
 
 
-def _give_up(settings: Settings, item: reaper.Kept) -> None:
+def _give_up(settings: LanesSettings, item: reaper.Kept) -> None:
     """Make room where even undelivered work alone is too much; its result stays and says so."""
     name, why = item.lane, "undelivered work is over lanes.keep_total_mib"
     what = f"{text.size(item.size_bytes)} of lane {name}, given up: {why}"
@@ -197,17 +199,17 @@ def _give_up(settings: Settings, item: reaper.Kept) -> None:
     supervisor.record_residue(settings, name, [{"kind": _GIVEN_UP, "name": name, "what": what}])
 
 
-def _forget(settings: Settings, name: str) -> None:
+def _forget(settings: LanesSettings, name: str) -> None:
     directory = Path(settings.state_dir, identity.checked(name))
     result = documents.read(directory / supervisor.RESULT) or {}
-    for project in settings.projects:
+    for project in settings.lane_projects:
         if project.name == result.get("project") and result.get("head"):
             with contextlib.suppress(Exception):
                 delivery.repository(settings, project, "", results=True).forget(name)
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _review_residue(settings: Settings) -> None:
+def _review_residue(settings: LanesSettings) -> None:
     """Forget differences that are gone, so that an alert ends when its cause does, or is told."""
     path = Path(settings.state_dir, supervisor.RESIDUE)
     known = list((documents.read(path) or {}).get("differences") or [])

@@ -8,7 +8,7 @@ from pathlib import Path
 from factory.core.base import documents
 from factory.core.jobs import drain
 from factory.core.lanes.admission import Load, Obstacle
-from factory.core.lanes.settings import Settings
+from factory.core.lanes.settings import LanesSettings
 
 OWNER = "owner.json"
 DRAINING = "draining"
@@ -25,7 +25,7 @@ def draining() -> Obstacle | None:
     return Obstacle(DRAINING, words)
 
 
-def load(settings: Settings) -> Load:
+def load(settings: LanesSettings) -> Load:
     """Return which lanes there are, and the disk and memory that are free."""
     running: list[tuple[str, int]] = []
     for index, path in enumerate(Path(settings.run_dir).glob(f"*/{OWNER}")):

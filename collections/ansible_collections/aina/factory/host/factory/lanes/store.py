@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from factory.core.lanes.settings import LaneProject, Settings
+from factory.core.lanes.settings import LaneProject, LanesSettings
 from factory.lanes import delivery, engine
 
 SECONDS = 3600.0
@@ -13,7 +13,7 @@ _LOCK_FILE, _MANIFEST = "pnpm-lock.yaml", "package.json"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-def fill(settings: Settings, project: LaneProject) -> str:
+def fill(settings: LanesSettings, project: LaneProject) -> str:
     """Fetch what the default branch's lock file names, and run none of it.
 
     Raises:

@@ -24,7 +24,7 @@ from factory.core.lanes import admission, collect, container, frames, identity, 
 from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import Forge
 from factory.core.lanes.gateway import Permit
-from factory.core.lanes.settings import MIB, LaneProject, Settings
+from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
 from factory.lanes import assignment, delivery, engine, processes, room, transcript, wicket
 from factory.lanes.assignment import Assignment, Task
 from factory.lanes.room import OWNER
@@ -86,7 +86,7 @@ _REFUSALS: dict[type[Exception], str] = {
 class Lane:
     """One lane under way."""
 
-    settings: Settings
+    settings: LanesSettings
     task: Task
     lock_directory: Path
     name: str = ""
@@ -334,7 +334,7 @@ class Lane:
             token_budget=limits.token_budget,
             requests_per_minute=limits.requests_per_minute,
             requests_max_count=limits.requests_max_count,
-            connect_allowed=self.settings.connect_allowed,
+            connect_allowed=self.settings.connect_targets,
             log_path=str(self.directory / GATEWAY_LOG),
         )
         documents.replace(self.place / wicket.PERMIT, permit.document(), mode=0o640)
@@ -546,7 +546,7 @@ class Lane:
             "repository": self.project.repository,
             "issue": self.task.issue,
             "is_conflict": self.task.is_conflict,
-            "engine": self.project.engine.name,
+            "engine": self.project.engine_name,
             "model": self.project.model,
         }
 
@@ -561,12 +561,12 @@ class Lane:
             return None, f"the bundle is refused: {error}"
 
     def _session(self) -> str:
-        kind, key = self.project.engine.session_event
-        if not kind:
+        named = self.project.engine.session_event
+        if not named.type:
             return ""
         for event in transcript.events(self.directory / TRANSCRIPT):
-            if event.get("type") == kind and _SESSION.match(str(event.get(key))):
-                return str(event[key])
+            if event.get("type") == named.type and _SESSION.match(str(event.get(named.field))):
+                return str(event[named.field])
         return ""
 
     def _deliver(self, forge: Forge, token: Callable[[], str], result: dict[str, Any]) -> None:
@@ -625,7 +625,7 @@ def rescued(lane: Lane, frame: bytes) -> str:
     return said
 
 
-def record_residue(settings: Settings, lane: str, left: list[dict[str, Any]]) -> None:
+def record_residue(settings: LanesSettings, lane: str, left: list[dict[str, Any]]) -> None:
     """Remember differences for whoever alerts; the reaper forgets those that are gone."""
     path, at = Path(settings.state_dir, RESIDUE), documents.moment(time.time())
     known = list((documents.read(path) or {}).get("differences") or [])

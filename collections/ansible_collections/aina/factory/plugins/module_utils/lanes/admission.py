@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from .settings import LaneProject, Settings
+from .settings import LaneProject, LanesSettings
 
 MIB = 1 << 20
 
@@ -27,15 +27,19 @@ class Obstacle:
     words: str
 
 
-def obstacle(settings: Settings, project: LaneProject, issue: int, load: Load) -> Obstacle | None:
+def obstacle(
+    settings: LanesSettings, project: LaneProject, issue: int, load: Load
+) -> Obstacle | None:
     """Return what is in the way of a new lane; ``None`` when nothing is."""
     if (project.name, issue) in load.running:
         return Obstacle("issue_taken", f"a lane works on issue {issue} of {project.name} already")
-    if len(load.running) >= settings.concurrency:
-        return Obstacle("lanes_taken", f"all {settings.concurrency} lanes of this server are taken")
+    if len(load.running) >= settings.concurrency_count:
+        return Obstacle(
+            "lanes_taken", f"all {settings.concurrency_count} lanes of this server are taken"
+        )
     own = sum(name == project.name for name, _issue in load.running)
-    if own >= project.concurrency:
-        words = f"all {project.concurrency} lanes of {project.name} are taken"
+    if own >= project.concurrency_count:
+        words = f"all {project.concurrency_count} lanes of {project.name} are taken"
         return Obstacle("project_taken", words)
     if load.free_disk_bytes < settings.min_free_disk_mib * MIB:
         return Obstacle(

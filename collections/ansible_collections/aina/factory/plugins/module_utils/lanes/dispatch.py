@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from . import admission
-from .settings import LaneProject, Settings
+from .settings import LaneProject, LanesSettings
 
 START, WAIT, SKIP = "start", "wait", "skip"
 
@@ -50,7 +50,7 @@ class Decision:
 
 
 def plan(
-    settings: Settings, seen: Sequence[Seen], load: admission.Load, now: float
+    settings: LanesSettings, seen: Sequence[Seen], load: admission.Load, now: float
 ) -> list[Decision]:
     """Return one decision for each issue; the projects take turns, so that none starves.
 
@@ -70,7 +70,7 @@ def plan(
 
 
 def _decide(
-    settings: Settings, seen: Seen, wish: Wish, load: admission.Load, now: float
+    settings: LanesSettings, seen: Seen, wish: Wish, load: admission.Load, now: float
 ) -> Decision:
     project = seen.project
     verb, why = _past(seen, wish, now)

@@ -6,59 +6,114 @@ knows one by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..base.configuration import ConfigurationError, Section
+from ..base import settings
+from ..base.configuration import Section
+from ..base.settings import REQUIRED, setting
+
+MODEL_FORM = ("[A-Za-z0-9][A-Za-z0-9._:/-]{0,100}", "be the name of a model")
+EFFORT_FORM = (MODEL_FORM[0], "be a word such as high")
+NAME_FORM = ("[a-z0-9][a-z0-9-]{0,62}", "be lower-case letters, digits and dashes")
+_BELOW_HOME = (r"(?!(.*/)?\.\.(/|$))[A-Za-z0-9._-][A-Za-z0-9._/-]*", "be a path below the home")
+_WORD = ("[A-Za-z0-9][A-Za-z0-9_.-]*", "be one word of letters, digits, dashes and dots")
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Where one kind of event of the stream says how many tokens were used, by its field names.
+    """Where one kind of event of the answer says how many tokens were used."""
 
-    What goes in may be counted in parts, such as that which was cached.
-    """
-
-    event: str
-    at: tuple[str, ...]
-    input: tuple[str, ...]
-    output: tuple[str, ...]
+    event: str = setting(REQUIRED, "The type of the event.")
+    at: tuple[str, ...] = setting(REQUIRED, "The keys that lead to the counts, outermost first.")
+    input: tuple[str, ...] = setting(
+        (), "Keys whose counts together are what went in; it may be counted in parts."
+    )
+    output: tuple[str, ...] = setting((), "Keys whose counts together are what came out.")
 
 
 @dataclass(frozen=True)
 class Route:
     """The one kind of request that reaches a model, and the secret that is added to it."""
 
-    path: str
-    upstream: str
-    header: str
-    value: str
-    credential: str
-    completed_event: str
-    usage: tuple[Usage, ...]
+    path: str = setting(
+        REQUIRED, "Path and query of the request.", form=("/.*", "be a path from the root")
+    )
+    upstream: str = setting(
+        REQUIRED,
+        "Where the model answers; only https, as the secret goes there.",
+        kind="https_url",
+    )
+    header: str = setting(REQUIRED, "The header that holds the secret.", form=_WORD)
+    value: str = setting(
+        "{key}",
+        "What that header says; `{key}` stands for the secret.",
+        form=(r".*\{key\}.*", "hold {key}, where the secret goes"),
+    )
+    credential: str = setting(
+        REQUIRED, "Name of the secret, a key of `lanes_credentials`.", form=_WORD
+    )
+    completed_event: str = setting(
+        REQUIRED, "The type of the event with which a whole answer ends."
+    )
+    usage: tuple[Usage, ...] = setting(
+        REQUIRED, "Which events of the answer say how many tokens were used."
+    )
+
+
+@dataclass(frozen=True)
+class SessionEvent:
+    """Which event of the agent's output names its session."""
+
+    type: str = setting("", "The type of the event.")
+    field: str = setting("", "The key that holds the session's name.")
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One agent; ``home`` names the template in the image, paths are below the lane's home.
+    """An agent: how it is called, and which requests of it reach a model."""
 
-    ``model`` and ``effort`` are those of a project that names none, ``guarded_paths`` what in a
-    repository steers this agent besides what is known to steer any.
-    """
+    command: tuple[str, ...] = setting(
+        REQUIRED,
+        "Its argument list; `{model}` and `{effort}` stand for those of the project. The prompt"
+        " comes on standard input.",
+    )
+    resume_command: tuple[str, ...] = setting(
+        (), "The same where it goes on with `{session}`; empty if it cannot."
+    )
+    model: str = setting("", "Model of a project that names none.", form=MODEL_FORM)
+    effort: str = setting("high", "Effort of a project that names none.", form=EFFORT_FORM)
+    home: str = setting(
+        REQUIRED, "Template of its home, below `/etc/aina-lane/homes` of the image.", form=NAME_FORM
+    )
+    environment: Mapping[str, str] = setting(
+        {},
+        "Variables that it sees; `{model}` and `{effort}` as above. No place for secrets.",
+        names=("[A-Za-z_][A-Za-z0-9_]*", "map names of variables to text"),
+    )
+    instructions: str = setting(
+        "", "File below its home from which it takes what the lane tells it.", form=_BELOW_HOME
+    )
+    sessions: str = setting(
+        "",
+        "Directory below its home with its sessions, kept so that a lane can be resumed.",
+        form=_BELOW_HOME,
+    )
+    session_event: SessionEvent = setting(
+        SessionEvent(), "Which event of its output names its session."
+    )
+    guarded_paths: tuple[str, ...] = setting(
+        (),
+        "What in a repository steers this agent, beside the standard `guarded_paths`; a person"
+        " approves changes of it in every project.",
+    )
+    route: Route = setting(REQUIRED, "The one kind of request that reaches a model.")
 
-    name: str
-    command: tuple[str, ...]
-    resume_command: tuple[str, ...]
-    model: str
-    effort: str
-    home: str
-    environment: Mapping[str, str]
-    instructions: str
-    sessions: str
-    session_event: tuple[str, str]
-    guarded_paths: tuple[str, ...]
-    route: Route
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield a command that names no program."""
+        if not self.command:
+            yield "command", "name the agent's program"
 
     def argv(self, model: str, effort: str, session: str = "") -> list[str]:
         """Return the agent's own argument list, resuming ``session`` when there is one."""
@@ -78,47 +133,6 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
     return text
 
 
-def from_value(given: Any, path: str) -> dict[str, Engine]:
-    """Read the mapping ``engines``.
-
-    Raises:
-        ConfigurationError: a value is wrong or a key is unknown.
-
-    """
-    if not isinstance(given, Mapping):
-        raise ConfigurationError(f"{path} is {given!r}; it must be a mapping")
-    names = sorted(map(str, given))
-    return {name: _engine(name, Section(given[name], f"{path}.{name}")) for name in names}
-
-
-def _engine(name: str, section: Section) -> Engine:
-    command = section.strings("command")
-    if not command:
-        raise ConfigurationError(f"{section.path}.command is empty; it must name the agent")
-    engine = Engine(
-        name=name,
-        command=tuple(command),
-        resume_command=tuple(section.strings("resume_command", ())),
-        model=section.text("model", ""),
-        effort=section.text("effort", "high"),
-        home=section.text("home"),
-        environment=section.mapping_of_strings("environment", {}),
-        instructions=section.text("instructions", ""),
-        sessions=section.text("sessions", ""),
-        session_event=_session_event(section.section("session_event", {})),
-        guarded_paths=tuple(section.strings("guarded_paths", ())),
-        route=_route(section.section("route")),
-    )
-    section.done()
-    return engine
-
-
-def _session_event(section: Section) -> tuple[str, str]:
-    found = (section.text("type", ""), section.text("field", ""))
-    section.done()
-    return found
-
-
 def route_from_document(document: Mapping[str, Any]) -> Route:
     """Return a route that :class:`gateway.Permit` wrote down.
 
@@ -126,35 +140,4 @@ def route_from_document(document: Mapping[str, Any]) -> Route:
         ConfigurationError: it is damaged.
 
     """
-    return _route(Section(document, "permit.route"))
-
-
-def _route(section: Section) -> Route:
-    upstream = section.text("upstream")
-    if not upstream.startswith("https://"):
-        raise section.error("upstream", upstream, "be an https address: a secret goes there")
-    value = section.text("value", "{key}")
-    if "{key}" not in value:
-        raise section.error("value", value, "hold {key}, where the secret goes")
-    route = Route(
-        path=section.absolute_path("path"),
-        upstream=upstream.rstrip("/"),
-        header=section.text("header"),
-        value=value,
-        credential=section.text("credential"),
-        completed_event=section.text("completed_event"),
-        usage=tuple(_usage(item) for item in section.sections("usage")),
-    )
-    section.done()
-    return route
-
-
-def _usage(section: Section) -> Usage:
-    usage = Usage(
-        event=section.text("event"),
-        at=tuple(section.strings("at")),
-        input=tuple(section.strings("input", ())),
-        output=tuple(section.strings("output", ())),
-    )
-    section.done()
-    return usage
+    return settings.read(Route, Section(document, "permit.route"))

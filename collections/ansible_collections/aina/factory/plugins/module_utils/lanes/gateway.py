@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.settings import plain
 from .engines import Route, Usage
 
 REQUEST_MAX_BYTES = 32 << 20
@@ -32,10 +33,9 @@ class Permit:
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        route = {**vars(self.route), "usage": [vars(item) for item in self.route.usage]}
         return {
             **vars(self),
-            "route": route,
+            "route": plain(self.route),
             "models": list(self.models),
             "connect_allowed": list(self.connect_allowed),
         }

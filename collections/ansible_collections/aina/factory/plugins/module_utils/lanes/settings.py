@@ -2,63 +2,159 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from ..base import projects, settings
-from ..base.configuration import ConfigurationError, Section
+from ..base import projects
+from ..base.configuration import ConfigurationError
 from ..base.github.settings import GitHub
+from ..base.settings import setting
 from . import engines
 from .engines import Engine
 
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,100}\Z")
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]*:[A-Za-z0-9._-]+\Z")
-_TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}\Z")
 # The agent of a project that names none.
 ENGINE = "codex"
+# The image of projects that have none of their own.
+COMMON_IMAGE = "aina-factory/lane:current"
 MIB = 1 << 20
-MINUTE = 60.0
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 
 @dataclass(frozen=True)
 class Limits:
     """What one lane may use."""
 
-    cpus: float
-    memory_mib: int
-    pids_count: int
-    work_mib: int
-    home_mib: int
-    temporary_mib: int
-    timeout_seconds: float
-    idle_seconds: float
-    token_budget: int
-    requests_per_minute: int
-    requests_max_count: int
-    bundle_max_mib: int
-    transcript_max_mib: int
+    cpus: float = setting(2, "Processors.", minimum=0.1, maximum=256)
+    memory_mib: int = setting(
+        4096, "Memory, with all that the lane writes: its files lie there.", minimum=256
+    )
+    pids_count: int = setting(512, "Processes and threads.", minimum=32, maximum=65536)
+    work_mib: int = setting(1024, "Size of the checkout's file system.", minimum=16)
+    home_mib: int = setting(256, "Size of the agent's home.", minimum=64)
+    temporary_mib: int = setting(256, "Size of `/tmp`.", minimum=16)
+    timeout_minutes: float = setting(180, "How long the lane may take.", minimum=0.05, maximum=1440)
+    idle_minutes: float = setting(
+        15,
+        "After how long without an event of the agent or a request to the model the lane is ended.",
+        minimum=0.05,
+        maximum=1440,
+    )
+    token_budget: int = setting(2_000_000, "Tokens of the model, in and out together.", minimum=1)
+    requests_per_minute: int = setting(
+        60, "Requests to the model within any minute; more are told to wait.", minimum=1
+    )
+    requests_max_count: int = setting(2000, "Requests to the model in all.", minimum=1)
+    bundle_max_mib: int = setting(
+        64, "Size of the git bundle that the lane hands out.", minimum=1, maximum=1024
+    )
+    transcript_max_mib: int = setting(
+        64, "Size of the transcript that is kept; the rest is left out.", minimum=1, maximum=1024
+    )
+
+    @property
+    def timeout_seconds(self) -> float:
+        """How long the lane may take."""
+        return MINUTE * self.timeout_minutes
+
+    @property
+    def idle_seconds(self) -> float:
+        """After how long without a sign of life it is ended."""
+        return MINUTE * self.idle_minutes
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield a memory that what the lane writes would fill."""
+        held = self.work_mib + self.home_mib + self.temporary_mib
+        if held >= self.memory_mib:
+            yield (
+                "memory_mib",
+                f"exceed work_mib + home_mib + temporary_mib, which are {held}:"
+                " what a lane writes is held in its memory",
+            )
 
 
 @dataclass(frozen=True)
 class Dispatch:
-    """Which of a project's issues get lanes by themselves; without a ``label`` none does."""
+    """Which of a project's issues get lanes by themselves."""
 
-    label: str
-    hold_labels: tuple[str, ...]
-    attempts_max_count: int
-    retry_seconds: float
+    label: str = setting(
+        "lane", "Open issues with this label get a lane; without a label none does."
+    )
+    hold_labels: tuple[str, ...] = setting(
+        ("hold",), "Issues with one of these labels get none.", adds=False
+    )
+    attempts_max_count: int = setting(
+        2, "How many lanes an issue gets until a person looks at it.", minimum=1, maximum=100
+    )
+    retry_hours: float = setting(
+        6, "How long after a lane its issue gets the next one.", minimum=0, maximum=8760
+    )
+
+    @property
+    def retry_seconds(self) -> float:
+        """How long after a lane its issue gets the next one."""
+        return HOUR * self.retry_hours
+
+
+@dataclass(frozen=True)
+class LaneOptions(Limits):
+    """Which agent works on a project, and what each of its lanes may use."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "concurrency": "concurrency_count",
+        "guarded_paths": "guarded_paths of the project itself",
+        "guarded_label": "guarded_label of the project itself",
+    }
+
+    engine: str = setting(
+        ENGINE,
+        "The agent: a file of `images/engines`, or a key of `lanes_engines`.",
+        form=engines.NAME_FORM,
+    )
+    model: str = setting(
+        "", "Its model; the agent's own default when empty.", form=engines.MODEL_FORM
+    )
+    models: tuple[str, ...] = setting(
+        (),
+        "Other models that a lane may use, by `--model` or for its helpers.",
+        form=engines.MODEL_FORM,
+    )
+    effort: str = setting(
+        "",
+        "How hard the model thinks; the agent's own default when empty.",
+        form=engines.EFFORT_FORM,
+    )
+    image: str = setting(
+        "",
+        "Image of its containers; when empty the project's own, or the common one of a project"
+        " without tools, agent or words of its own.",
+        form=(r"[a-z0-9][a-z0-9._/-]*:[A-Za-z0-9._-]+", "be an image with its tag"),
+    )
+    concurrency_count: int = setting(
+        4, "How many of its lanes run at once.", minimum=1, maximum=256
+    )
+    draft: bool = setting(False, "Whether its pull requests begin as drafts.")
+    dispatch: Dispatch = setting(Dispatch(), "Which of its issues get lanes by themselves.")
+
+
+@dataclass(frozen=True)
+class ProjectOfLanes(LaneOptions, projects.Repository):
+    """A project that has lanes."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"concurrency": "concurrency_count"}
 
 
 @dataclass(frozen=True)
 class LaneProject:
-    """One repository that lanes work on."""
+    """One repository that lanes work on, with its agent and all that is taken from that."""
 
     name: str
     repository: str
     default_branch: str
     image: str
-    concurrency: int
+    concurrency_count: int
+    engine_name: str
     engine: Engine
     model: str
     models: tuple[str, ...]
@@ -71,28 +167,119 @@ class LaneProject:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The whole section."""
+class LanesSettings:
+    """Which projects agents work on, and how much of the host their lanes use."""
 
-    state_dir: str
-    run_dir: str
-    mirror_dir: str
-    store_dir: str
-    store_network: str
-    slice: str
-    concurrency: int
-    queue_timeout_seconds: float
-    min_free_disk_mib: int
-    min_free_memory_mib: int
-    keep_seconds: float
-    keep_total_bytes: int
-    git_user: str
-    gateway_user: str
-    upstream_ca_file: str
-    connect_allowed: tuple[str, ...]
-    github: GitHub
-    engines: Mapping[str, Engine]
-    projects: tuple[LaneProject, ...]
+    renamed: ClassVar[Mapping[str, str]] = {"concurrency": "concurrency_count"}
+
+    github: GitHub = field(default_factory=GitHub)
+    concurrency_count: int = setting(
+        4, "How many lanes run at once on this host.", minimum=1, maximum=256
+    )
+    queue_timeout_minutes: float = setting(60, "How long a lane waits for a place.", minimum=0)
+    min_free_disk_mib: int = setting(
+        10240, "Free disk space below which no lane starts.", minimum=0
+    )
+    min_free_memory_mib: int = setting(
+        2048, "Available memory that a new lane leaves to others.", minimum=0
+    )
+    keep_days: float = setting(
+        14,
+        "Age from which transcripts, bundles and results go. Work that was not delivered stays.",
+        minimum=0,
+    )
+    keep_total_mib: int = setting(
+        2048,
+        "Disk space that they never exceed together; the largest goes first, undelivered work last.",
+        minimum=1,
+    )
+    connect_allowed: tuple[str, ...] = setting(
+        (),
+        "Registries that lanes may reach, as host:port; none is best, with a package store.",
+        form=(r"[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}", "be host:port"),
+    )
+    upstream_ca_file: str = setting(
+        "",
+        "A file of certificate authorities that the gateway trusts beside the system's; empty for"
+        " none.",
+        kind="path",
+    )
+    store_dir: str = setting(
+        "/var/lib/aina-factory/package-store",
+        "Where packages for offline installations are kept; lanes read it.",
+        kind="path",
+    )
+    store_network: str = setting(
+        "default",
+        "Which network fills it, the engine's own or the host's.",
+        choices=("default", "host"),
+    )
+    state_dir: str = setting(
+        "/var/lib/aina-factory/lanes", "Where results are kept.", kind="path", by="role"
+    )
+    run_dir: str = setting(
+        "/run/factory-lanes", "Where the sockets of running lanes are.", kind="path", by="role"
+    )
+    mirror_dir: str = setting(
+        "/var/lib/aina-factory/mirrors",
+        "Where the mirrors of the repositories are.",
+        kind="path",
+        by="role",
+    )
+    slice: str = setting(
+        "factory-lanes.slice", "The slice of systemd that bounds all lanes together.", by="role"
+    )
+    git_user: str = setting(
+        "factory-lanes",
+        "The user of the host as whom git reads what a lane made; root when empty.",
+        form=(r"[a-z_][a-z0-9_-]*|", "be a user's name, or empty"),
+        by="role",
+    )
+    gateway_user: str = setting(
+        "factory-lane-gateway", "The user of the host as whom the gateway runs.", by="role"
+    )
+    engines: Mapping[str, Engine] = setting(
+        {},
+        "The agents, by name: those that are shipped, with what `lanes_engines` adds and changes.",
+        names=engines.NAME_FORM,
+        by="role",
+    )
+    projects: tuple[ProjectOfLanes, ...] = setting(
+        (),
+        "The projects with lanes: from `factory_projects`, and each one's `lane.yml`.",
+        named="name",
+        unique=("repository",),
+        by="role",
+    )
+
+    @property
+    def queue_timeout_seconds(self) -> float:
+        """How long a lane waits for a place."""
+        return MINUTE * self.queue_timeout_minutes
+
+    @property
+    def keep_seconds(self) -> float:
+        """Age from which what lanes left is forgotten."""
+        return DAY * self.keep_days
+
+    @property
+    def keep_total_bytes(self) -> int:
+        """Disk space that what lanes left never exceeds."""
+        return MIB * self.keep_total_mib
+
+    @property
+    def connect_targets(self) -> tuple[str, ...]:
+        """The registries as they are compared."""
+        return tuple(target.lower() for target in self.connect_allowed)
+
+    @functools.cached_property
+    def lane_projects(self) -> tuple[LaneProject, ...]:
+        """The projects, each with its agent."""
+        # Whichever agent a change would steer, a person looks at it.
+        steering = sorted({path for each in self.engines.values() for path in each.guarded_paths})
+        return tuple(
+            _with_agent(each, self.engines[each.engine], steering) for each in self.projects
+        )
 
     def project(self, word: str) -> LaneProject:
         """Return the project called ``word``, by its name or by its repository.
@@ -101,117 +288,39 @@ class Settings:
             ConfigurationError: there is none; the known ones are named.
 
         """
-        for project in self.projects:
+        for project in self.lane_projects:
             if word in (project.name, project.repository):
                 return project
         known = ", ".join(project.name for project in self.projects) or "none"
         raise ConfigurationError(f"no project {word!r} has lanes; known are: {known}")
 
-
-def from_section(section: Section, github: GitHub) -> Settings:
-    """Read the section; what all capabilities share comes from ``github``.
-
-    Raises:
-        ConfigurationError: a value is wrong, two contradict each other, or a key is unknown.
-
-    """
-    found = engines.from_value(section.value("engines", {}), f"{section.path}.engines")
-    settings = Settings(
-        state_dir=section.absolute_path("state_dir", "/var/lib/aina-factory/lanes"),
-        run_dir=section.absolute_path("run_dir", "/run/factory-lanes"),
-        mirror_dir=section.absolute_path("mirror_dir", "/var/lib/aina-factory/mirrors"),
-        store_dir=section.text("store_dir", ""),
-        store_network=section.text("store_network", "default", choices=("default", "host")),
-        slice=section.text("slice", "factory-lanes.slice"),
-        concurrency=section.integer("concurrency", 4, minimum=1, maximum=256),
-        queue_timeout_seconds=MINUTE * section.number("queue_timeout_minutes", 60, minimum=0),
-        min_free_disk_mib=section.integer("min_free_disk_mib", 10240, minimum=0),
-        min_free_memory_mib=section.integer("min_free_memory_mib", 2048, minimum=0),
-        keep_seconds=86400 * section.number("keep_days", 14, minimum=0),
-        keep_total_bytes=MIB * section.integer("keep_total_mib", 2048, minimum=1),
-        git_user=section.text("git_user", "factory-lanes"),
-        gateway_user=section.text("gateway_user", "factory-lane-gateway"),
-        upstream_ca_file=section.text("upstream_ca_file", ""),
-        connect_allowed=_targets(section),
-        github=github,
-        engines=found,
-        projects=tuple(_project(item, found) for item in section.sections("projects", ())),
-    )
-    section.done()
-    projects.refuse_twins(f"{section.path}.projects", settings.projects, "name", "repository")
-    return settings
+    def contradictions(self) -> Iterator[tuple[str, str, str]]:
+        """Yield agents that nobody declares, and projects without a model."""
+        known = ", ".join(sorted(self.engines)) or "lanes.engines"
+        for project in self.projects:
+            if project.engine not in self.engines:
+                yield f"projects.{project.name}.engine", f"be one of {known}", project.engine
+            elif not project.model and not self.engines[project.engine].model:
+                rule = f"be the name of a model, for {project.engine} has no default"
+                yield f"projects.{project.name}.model", rule, ""
 
 
-def _targets(section: Section) -> tuple[str, ...]:
-    targets = section.strings("connect_allowed", ())
-    for target in targets:
-        if not _TARGET.match(target):
-            raise section.error("connect_allowed", target, "be host:port")
-    return tuple(target.lower() for target in targets)
-
-
-def _project(section: Section, known: Mapping[str, Engine]) -> LaneProject:
-    shared = settings.read_some(projects.Repository, section)
-    agent = section.text("engine", ENGINE)
-    if agent not in known:
-        raise section.error("engine", agent, f"be one of {', '.join(known) or 'lanes.engines'}")
-    engine = known[agent]
-    model = section.matching("model", _MODEL, "be a model's name", engine.model)
-    # Whichever agent a change would steer, a person looks at it.
-    steering = sorted({path for each in known.values() for path in each.guarded_paths})
-    project = LaneProject(
-        name=shared.name,
-        repository=shared.repository,
-        default_branch=shared.default_branch,
-        image=section.matching(
-            "image", _IMAGE, "be an image with its tag", "aina-factory/lane:current"
-        ),
-        concurrency=section.integer("concurrency", 4, minimum=1, maximum=256),
+def _with_agent(project: ProjectOfLanes, engine: Engine, steering: list[str]) -> LaneProject:
+    model = project.model or engine.model
+    return LaneProject(
+        name=project.name,
+        repository=project.repository,
+        default_branch=project.default_branch,
+        image=project.image or COMMON_IMAGE,
+        concurrency_count=project.concurrency_count,
+        engine_name=project.engine,
         engine=engine,
         model=model,
-        models=(model, *section.strings("models", ())),
-        effort=section.matching("effort", _MODEL, "be a word such as high", engine.effort),
-        limits=_limits(section),
-        guarded_paths=(*shared.guarded_paths, *steering),
-        guarded_label=shared.guarded_label,
-        draft=section.boolean("draft", False),
-        dispatch=_dispatch(section.section("dispatch", {})),
+        models=(model, *project.models),
+        effort=project.effort or engine.effort,
+        limits=project,
+        guarded_paths=(*project.guarded_paths, *steering),
+        guarded_label=project.guarded_label,
+        draft=project.draft,
+        dispatch=project.dispatch,
     )
-    section.done()
-    return project
-
-
-def _dispatch(section: Section) -> Dispatch:
-    dispatch = Dispatch(
-        label=section.text("label", "lane"),
-        hold_labels=tuple(section.strings("hold_labels", ("hold",))),
-        attempts_max_count=section.integer("attempts_max_count", 2, minimum=1, maximum=100),
-        retry_seconds=3600 * section.number("retry_hours", 6, minimum=0, maximum=8760),
-    )
-    section.done()
-    return dispatch
-
-
-def _limits(section: Section) -> Limits:
-    limits = Limits(
-        cpus=section.number("cpus", 2, minimum=0.1, maximum=256),
-        memory_mib=section.integer("memory_mib", 4096, minimum=256),
-        pids_count=section.integer("pids_count", 512, minimum=32, maximum=65536),
-        work_mib=section.integer("work_mib", 1024, minimum=16),
-        home_mib=section.integer("home_mib", 256, minimum=64),
-        temporary_mib=section.integer("temporary_mib", 256, minimum=16),
-        timeout_seconds=MINUTE * section.number("timeout_minutes", 180, minimum=0.05, maximum=1440),
-        idle_seconds=MINUTE * section.number("idle_minutes", 15, minimum=0.05, maximum=1440),
-        token_budget=section.integer("token_budget", 2_000_000, minimum=1),
-        requests_per_minute=section.integer("requests_per_minute", 60, minimum=1),
-        requests_max_count=section.integer("requests_max_count", 2000, minimum=1),
-        bundle_max_mib=section.integer("bundle_max_mib", 64, minimum=1, maximum=1024),
-        transcript_max_mib=section.integer("transcript_max_mib", 64, minimum=1, maximum=1024),
-    )
-    held = limits.work_mib + limits.home_mib + limits.temporary_mib
-    if held >= limits.memory_mib:
-        raise ConfigurationError(
-            f"{section.path}.memory_mib is {limits.memory_mib}; it must exceed work_mib + home_mib + "
-            f"temporary_mib, which are {held}: what a lane writes is held in its memory"
-        )
-    return limits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..base import projects
@@ -10,6 +10,7 @@ from ..base.github.settings import GitHub
 from ..base.settings import setting
 from ..images.settings import Toolchain
 from ..jobs.settings import Job
+from ..lanes.settings import LaneOptions
 from ..runners.settings import RunnerOptions
 from ..workflows.settings import WorkflowPolicy
 
@@ -18,7 +19,7 @@ from ..workflows.settings import WorkflowPolicy
 class Project(projects.Project):
     """One repository, where it lives on the server, and what each capability does for it."""
 
-    lanes: Mapping[str, object] | None = setting(
+    lanes: LaneOptions | None = setting(
         None, "What lanes on it may use; without it there are none."
     )
     merge: Mapping[str, object] | None = setting(
@@ -29,12 +30,6 @@ class Project(projects.Project):
     workflows: WorkflowPolicy | None = setting(
         None, "The policy of its workflows; without it they are left alone."
     )
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield what a capability's own part says although all of them share it."""
-        for key in ("guarded_paths", "guarded_label"):
-            if key in (self.lanes or {}):
-                yield "lanes", f"not hold {key}, which is now {key} of the project itself"
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,19 @@ import agents
 import pytest
 
 from factory.core.base.configuration import Section
-from factory.core.base.github.settings import GitHub
+from factory.core.base.settings import read
 from factory.core.lanes import admission, dispatch
 from factory.core.lanes.dispatch import Past, Seen, Wish
-from factory.core.lanes.settings import Settings, from_section
+from factory.core.lanes.settings import LanesSettings
 
 NOW, HOUR = 1_000_000.0, 3600.0
 ROOM = admission.Load((), 1 << 40, 1 << 40)
 
 
-def settings(*names: str, **values: Any) -> Settings:
+def settings(*names: str, **values: Any) -> LanesSettings:
     projects = [{"name": name, "repository": f"factory/{name}", **values} for name in names]
-    section = {"engines": agents.shipped(), "projects": projects, "concurrency": 3}
-    return from_section(Section(section, "lanes"), GitHub())
+    section = {"engines": agents.shipped(), "projects": projects, "concurrency_count": 3}
+    return read(LanesSettings, Section(section, "lanes"))
 
 
 def wishes(*numbers: int, labels: frozenset[str] = frozenset({"lane"})) -> list[Wish]:
@@ -36,7 +36,7 @@ def one(
     load: admission.Load = ROOM,
 ) -> dispatch.Decision:
     known = settings("demo")
-    seen = Seen(known.projects[0], [wish], proposed, {wish.number: past} if past else {})
+    seen = Seen(known.lane_projects[0], [wish], proposed, {wish.number: past} if past else {})
     (decision,) = dispatch.plan(known, [seen], load, NOW)
     return decision
 
@@ -80,8 +80,8 @@ def test_without_room_it_waits_and_says_for_what(load: admission.Load, words: st
 
 
 def test_projects_take_turns_and_each_start_takes_its_room() -> None:
-    known = settings("one", "two", concurrency=3)
-    seen = [Seen(project, wishes(1, 2, 3), (), {}) for project in known.projects]
+    known = settings("one", "two", concurrency_count=3)
+    seen = [Seen(project, wishes(1, 2, 3), (), {}) for project in known.lane_projects]
     found = {(d.project, d.issue): d.verb for d in dispatch.plan(known, seen, ROOM, NOW)}
     assert found == {
         ("one", 1): "start",
@@ -95,6 +95,6 @@ def test_projects_take_turns_and_each_start_takes_its_room() -> None:
 
 def test_a_start_takes_the_memory_that_it_may_use() -> None:
     known = settings("demo")
-    seen = [Seen(known.projects[0], wishes(1, 2), (), {})]
+    seen = [Seen(known.lane_projects[0], wishes(1, 2), (), {})]
     load = replace(ROOM, available_memory_bytes=7000 * admission.MIB)
     assert [d.verb for d in dispatch.plan(known, seen, load, NOW)] == ["start", "wait"]

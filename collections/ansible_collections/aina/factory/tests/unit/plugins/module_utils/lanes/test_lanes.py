@@ -13,7 +13,7 @@ import pytest
 
 from factory.core.base import guarded
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.base.github.settings import GitHub
+from factory.core.base.settings import read
 from factory.core.lanes import (
     admission,
     container,
@@ -25,26 +25,27 @@ from factory.core.lanes import (
     prompt,
     reaper,
 )
+from factory.core.lanes.engines import Engine
 from factory.core.lanes.forge import Conflict
-from factory.core.lanes.settings import Settings, from_section
+from factory.core.lanes.settings import LanesSettings
 
 PROJECT = {"name": "demo", "repository": "factory/demo"}
 
 
-def settings(**values: Any) -> Settings:
+def settings(**values: Any) -> LanesSettings:
     project = {**PROJECT, **values.pop("project", {})}
     known = {"engines": agents.shipped(**values.pop("engines", {}))}
     section = {**known, "projects": [project], **values}
-    return from_section(Section(section, "lanes"), GitHub())
+    return read(LanesSettings, Section(section, "lanes"))
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"concurrency": 0}, "lanes.concurrency is 0; it must lie between 1 and 256"),
+        ({"concurrency_count": 0}, "lanes.concurrency_count is 0; it must lie between 1 and 256"),
         ({"keep_days": "ever"}, "lanes.keep_days is 'ever'; it must be a number"),
         ({"connect_allowed": ["example.com"]}, "it must be host:port"),
-        ({"project": {"model": "a b"}}, "lanes.projects[0].model is 'a b'"),
+        ({"project": {"model": "a b"}}, "lanes.projects.demo.model is 'a b'"),
         ({"project": {"image": "x"}}, "must be an image with its tag"),
         ({"project": {"work_mib": 5000}}, "must exceed work_mib + home_mib + temporary_mib"),
         ({"project": {"pids_count": 1}}, "pids_count is 1; it must lie between 32 and 65536"),
@@ -56,6 +57,31 @@ def settings(**values: Any) -> Settings:
     ],
 )
 def test_a_wrong_setting_says_which_and_why(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        settings(**values)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(agents.shipped()))
+def test_a_shipped_agent_is_what_its_declaration_says(name: str) -> None:
+    found = read(Engine, Section(agents.shipped()[name], name))
+    assert found.route.credential == name
+    assert "{session}" in " ".join(found.resume_command)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"concurrency": 2}, "lanes.concurrency is now concurrency_count"),
+        ({"project": {"concurrency": 2}}, "lanes.projects.demo.concurrency is now"),
+        ({"project": {"work_mb": 9}}, "did you mean work_mib"),
+        ({"engines": {"codex": {"routes": {}}}}, "did you mean route"),
+        ({"engines": {"codex": {"sessions": "../x"}}}, "be a path below the home"),
+    ],
+)
+def test_a_key_that_is_called_otherwise_is_refused_with_its_name(
+    values: dict[str, Any], words: str
+) -> None:
     with pytest.raises(ConfigurationError) as caught:
         settings(**values)
     assert words in str(caught.value)
@@ -112,7 +138,7 @@ def place(**changes: Any) -> container.Place:
 
 
 def test_a_container_has_every_wall_and_nothing_of_the_host() -> None:
-    created = container.creation(settings().projects[0], place())
+    created = container.creation(settings().lane_projects[0], place())
 
     host = created["HostConfig"]
     assert created["User"] == "10001:10001"
@@ -178,13 +204,13 @@ def test_an_agents_words_are_one_argument_each_whatever_they_are() -> None:
 
 
 def test_an_agent_ends_by_itself_only_when_its_supervisor_has_not_ended_it() -> None:
-    (project,) = settings(project={"timeout_minutes": 3}).projects
+    (project,) = settings(project={"timeout_minutes": 3}).lane_projects
     environment = dict(item.split("=", 1) for item in container.creation(project, place())["Env"])
     assert int(environment["LANE_TIMEOUT_SECONDS"]) > 180
 
 
 def test_a_project_has_its_agents_model_and_guards_what_steers_any_agent() -> None:
-    (codex,) = settings().projects
+    (codex,) = settings().lane_projects
     own: dict[str, Any] = {
         "command": ["x", "{model}"],
         "home": "x",
@@ -192,9 +218,9 @@ def test_a_project_has_its_agents_model_and_guards_what_steers_any_agent() -> No
         "guarded_paths": [".x/"],
     }
     own |= {"environment": {"SMALL": "{model}", "EFFORT": "{effort}"}, "route": MESSAGES}
-    (other,) = settings(engines={"x": own}, project={"engine": "x"}).projects
-    (named,) = settings(engines={"x": own}, project={"engine": "x", "model": "m-2"}).projects
-    (more,) = settings(project={"guarded_paths": ["deploy/"]}).projects
+    (other,) = settings(engines={"x": own}, project={"engine": "x"}).lane_projects
+    (named,) = settings(engines={"x": own}, project={"engine": "x", "model": "m-2"}).lane_projects
+    (more,) = settings(project={"guarded_paths": ["deploy/"]}).lane_projects
 
     assert (codex.model, codex.effort) == ("gpt-5.5", "high")
     assert (other.model, other.models, named.models) == ("m-1", ("m-1",), ("m-2",))
@@ -203,7 +229,9 @@ def test_a_project_has_its_agents_model_and_guards_what_steers_any_agent() -> No
     assert set(more.guarded_paths) == {*guarded.STANDARD, "deploy/"}
     environment = container.creation(named, place())["Env"]
     assert {"SMALL=m-2", "EFFORT=high"} < set(environment)
-    with pytest.raises(ConfigurationError, match=r"model is ''; it must be a model's name"):
+    with pytest.raises(
+        ConfigurationError, match=r"demo.model is ''; it must be the name of a model"
+    ):
         settings(engines={"x": {**own, "model": ""}}, project={"engine": "x"})
 
 
@@ -519,9 +547,9 @@ LOAD = admission.Load((), 1 << 40, 1 << 40)
     ],
 )
 def test_a_lane_waits_for_what_it_needs(load: admission.Load, code: str, words: str) -> None:
-    known = settings(concurrency=2, project={"concurrency": 1})
-    assert admission.obstacle(known, known.projects[0], 7, LOAD) is None
-    found = admission.obstacle(known, known.projects[0], 7, load)
+    known = settings(concurrency_count=2, project={"concurrency_count": 1})
+    assert admission.obstacle(known, known.lane_projects[0], 7, LOAD) is None
+    found = admission.obstacle(known, known.lane_projects[0], 7, load)
     assert found is not None
     assert found.code == code
     assert words in found.words
