@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from gates import sanity
 from gates.registry import ALL, FAST, SLOW
-from gates.tree import COLLECTION, ROOT
+from gates.tree import COLLECTION, ROOT, files, remembered
 
 SETTINGS = (
     *(".ansible-lint", ".gitignore", ".yamllint", "ansible.cfg", "pyproject.toml"),
@@ -150,11 +150,20 @@ FAULTS: dict[str, list[Fault]] = {
     "ansible-lint": [
         Fault(
             {
+                "playbooks/site.yml": "---\n- name: Sample\n"
+                "  ansible.builtin.import_playbook: x.yml\n",
                 "playbooks/x.yml": "---\n- name: Sample\n  hosts: all\n  tasks:\n"
-                "    - name: Sample\n      ansible.builtin.command:\n        cmd: id\n"
+                "    - name: Sample\n      ansible.builtin.command:\n        cmd: id\n",
             },
             "no-changed-when",
-        )
+        ),
+        Fault(
+            {
+                "roles/sample/tasks/main.yml": "---\n- name: Sample\n"
+                "  ansible.builtin.command:\n    cmd: id\n"
+            },
+            "no-changed-when",
+        ),
     ],
     "ansible-lint-scenarios": [
         Fault(
@@ -203,6 +212,8 @@ FAULTS: dict[str, list[Fault]] = {
         Fault({"roles/sample/tasks/main.yml": "---\n"}, "roles/sample/README.md is missing"),
         Fault({"roles/sample/README.md": "x\n" * 61}, "longer than 60 lines"),
         Fault({"roles/sample/tasks/main.yml": "---\n"}, "no molecule/*/converge.yml uses it"),
+        Fault({"roles/sample/tasks/main.yml": "---\n"}, "roles/sample: no playbook uses it"),
+        Fault({"roles/Sample/tasks/main.yml": "---\n"}, "roles/Sample: such a name cannot"),
         Fault({"roles/sample/tasks/main.yml": "---\n"}, "option sample_state with choices"),
         Fault(
             {
@@ -394,3 +405,23 @@ def test_deleted_and_ignored_files_are_not_looked_at(tree: Path) -> None:
     (tree / "gone.md").unlink()
 
     assert FAST["links"](tree) == ""
+
+
+def test_what_was_judged_is_judged_again_only_after_a_change_or_a_fault(tree: Path) -> None:
+    judged = []
+
+    @remembered(lambda root: files(root, "docs"))
+    def sample(root: Path) -> str:
+        judged.append((root / "docs/x.md").read_text())
+        return judged[-1] if "fault" in judged[-1] else ""
+
+    said = []
+    for content in ("well", "well", "a fault", "a fault", "well"):
+        plant(tree, {"docs/x.md": content})
+        said.append(sample(tree))
+    plant(tree, {"requirements.lock": "ruff==1\n", "docs/y.md": ""})
+    said.append(sample(tree))
+
+    assert said == ["", "", "a fault", "a fault", "", ""]
+    # It came back to what it was, without a run; with another tool it is another matter.
+    assert judged == ["well", "a fault", "a fault", "well"]
