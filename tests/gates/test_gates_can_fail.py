@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from gates import sanity
 from gates.registry import ALL, FAST, SLOW
-from gates.tree import COLLECTION, ROOT
+from gates.tree import COLLECTION, ROOT, files, remembered
 
 SETTINGS = (
     *(".ansible-lint", ".gitignore", ".yamllint", "ansible.cfg", "pyproject.toml"),
@@ -182,11 +182,20 @@ FAULTS: dict[str, list[Fault]] = {
     "ansible-lint": [
         Fault(
             {
+                f"{COLLECTION}/playbooks/site.yml": "---\n- name: Sample\n"
+                "  ansible.builtin.import_playbook: x.yml\n",
                 f"{COLLECTION}/playbooks/x.yml": "---\n- name: Sample\n  hosts: all\n  tasks:\n"
-                "    - name: Sample\n      ansible.builtin.command:\n        cmd: id\n"
+                "    - name: Sample\n      ansible.builtin.command:\n        cmd: id\n",
             },
             "no-changed-when",
-        )
+        ),
+        Fault(
+            {
+                f"{COLLECTION}/roles/sample/tasks/main.yml": "---\n- name: Sample\n"
+                "  ansible.builtin.command:\n    cmd: id\n"
+            },
+            "no-changed-when",
+        ),
     ],
     "ansible-lint-scenarios": [
         Fault(
@@ -244,6 +253,14 @@ FAULTS: dict[str, list[Fault]] = {
         Fault(
             {f"{COLLECTION}/roles/sample/tasks/main.yml": "---\n"},
             "option sample_state with choices",
+        ),
+        Fault(
+            {f"{COLLECTION}/roles/sample/tasks/main.yml": "---\n"},
+            f"{COLLECTION}/roles/sample: no playbook uses it",
+        ),
+        Fault(
+            {f"{COLLECTION}/roles/Sample/tasks/main.yml": "---\n"},
+            f"{COLLECTION}/roles/Sample: such a name cannot",
         ),
         Fault(
             {
@@ -453,3 +470,23 @@ def test_deleted_and_ignored_files_are_not_looked_at(tree: Path) -> None:
     (tree / "gone.md").unlink()
 
     assert FAST["links"](tree) == ""
+
+
+def test_what_was_judged_is_judged_again_only_after_a_change_or_a_fault(tree: Path) -> None:
+    judged = []
+
+    @remembered(lambda root: files(root, "docs"))
+    def sample(root: Path) -> str:
+        judged.append((root / "docs/x.md").read_text())
+        return judged[-1] if "fault" in judged[-1] else ""
+
+    said = []
+    for content in ("well", "well", "a fault", "a fault", "well"):
+        plant(tree, {"docs/x.md": content})
+        said.append(sample(tree))
+    plant(tree, {"requirements.lock": "ruff==1\n", "docs/y.md": ""})
+    said.append(sample(tree))
+
+    assert said == ["", "", "a fault", "a fault", "", ""]
+    # It came back to what it was, without a run; with another tool it is another matter.
+    assert judged == ["well", "a fault", "a fault", "well"]
