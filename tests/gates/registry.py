@@ -26,6 +26,7 @@ FAST: dict[str, Gate] = {
     "collections": pins.collections,
     "actions": pins.actions,
     "links": repository.links,
+    "commits": repository.commits,
     "executable-bits": repository.executable_bits,
     "no-machine-traces": repository.machine_traces,
     "module-index": repository.module_index,

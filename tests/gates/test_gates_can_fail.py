@@ -87,10 +87,11 @@ jobs:
 
 @dataclass(frozen=True)
 class Fault:
-    """Files of a broken tree, and what the gate must say of them."""
+    """Files of a broken tree, and what the gate must say of them or of the commit that adds them."""
 
     files: dict[str, str]
     said: str
+    message: str = ""
 
 
 def interface_fault(defaults: str, said: str) -> Fault:
@@ -365,6 +366,12 @@ FAULTS: dict[str, list[Fault]] = {
         Fault({"README.md": "[x](docs/x.md)\n"}, "docs/x.md leads to no file"),
         Fault({"README.md": "# A b\n[ok](#a-b) [x](#c)\n"}, "#c leads to no heading"),
     ],
+    "commits": [
+        Fault({}, "more than 60 characters", f"Say {'much ' * 12}\n\nBecause.\n"),
+        Fault({}, "begin with a capital letter", "fix: say why\n\nBecause.\n"),
+        Fault({}, "have no full stop", "Say why.\n\nBecause.\n"),
+        Fault({}, "the body must say why", "Say nothing\n"),
+    ],
     "executable-bits": [
         Fault({"script/x": "#!/usr/bin/env bash\n"}, "script/x begins with #! but"),
     ],
@@ -430,6 +437,18 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def commit(tree: Path, message: str) -> None:
+    """Commit what is there on a branch beside a main one that has nothing of it."""
+    who = ("-c", "user.name=sample", "-c", "user.email=sample@localhost")
+    for words in (
+        ("checkout", "--quiet", "--orphan", "main"),
+        (*who, "commit", "--quiet", "--allow-empty", "--message=Begin"),
+        ("checkout", "--quiet", "-b", "work"),
+        (*who, "commit", "--quiet", "--allow-empty", f"--message={message}"),
+    ):
+        subprocess.run(["git", *words], cwd=tree, check=True)
+
+
 def plant(tree: Path, files: dict[str, str]) -> None:
     for name, content in files.items():
         path = tree / name
@@ -451,10 +470,25 @@ def test_every_gate_has_a_fault() -> None:
 )
 def test_a_gate_objects_to_its_fault(name: str, fault: Fault, tree: Path) -> None:
     plant(tree, fault.files)
+    if fault.message:
+        commit(tree, fault.message)
 
     report = ALL[name](tree)
 
     assert fault.said in report
+
+
+def test_commits_that_the_main_branch_has_are_not_judged_again(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(tree, "say nothing.")
+    assert FAST["commits"](tree) != ""
+
+    monkeypatch.setenv("AINA_PUSH_BASE", "HEAD")
+    assert FAST["commits"](tree) == ""
+    # What a service names where a branch is new.
+    monkeypatch.setenv("AINA_PUSH_BASE", "0" * 40)
+    assert FAST["commits"](tree) != ""
 
 
 def test_an_executable_without_a_shebang_is_seen(tree: Path) -> None:
