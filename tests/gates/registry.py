@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gates import pins, promises, repository, roles, sanity, tools
+from gates import declarations, pins, promises, repository, roles, sanity, tools
 from gates.tree import Gate
 
 # Together half a minute on two cores; the longest first.
@@ -21,6 +21,8 @@ FAST: dict[str, Gate] = {
     "role-interface": roles.interface,
     "role-independence": roles.independence,
     "role-files-used": roles.unused_files,
+    "role-variables-read": roles.unread_variables,
+    "declarations": declarations.declarations,
     "playbooks-are-lists": roles.playbooks,
     "lock": pins.lock,
     "collections": pins.collections,
