@@ -23,6 +23,7 @@ from factory.core.base.ports import Completed
 from factory.core.base.text import iso
 from factory.core.host import units
 from factory.core.jobs import layout
+from factory.core.paperclip.settings import PaperclipSettings
 from factory.core.watchdog.facts import Absent, Known
 from factory.watchdog import gather, paperclip
 from watchdog.conftest import START, Mount, Server, firing, needs_root, refuse, statuses
@@ -416,7 +417,7 @@ def test_a_systemd_that_does_not_answer_makes_jobs_unknown(
 ) -> None:
     monkeypatch.setattr("factory.jobs.observe.systemd_is_running", lambda: True)
     job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
-    server.others["jobs"] = {"declared": [job]}
+    server.others["jobs"] = {"jobs": [job]}
     server.run_program = refuse
 
     document = server.run(3)
@@ -459,7 +460,7 @@ def test_a_unit_that_restarts_for_ever_is_told_until_it_stays_up(
 
 
 def test_a_broken_jobs_section_is_unknown_by_its_key(server: Server) -> None:
-    server.others["jobs"] = {"declared": [{"name": "tick", "schedule": "*:0/5"}]}
+    server.others["jobs"] = {"jobs": [{"name": "tick", "schedule": "*:0/5"}]}
 
     document = server.run()
 
@@ -471,7 +472,7 @@ def test_a_job_that_failed_and_succeeded_between_two_looks_is_told_once(
 ) -> None:
     monkeypatch.setattr(layout, "RUNS_DIR", str(server.data / "runs"))
     job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
-    server.others["jobs"] = {"declared": [job]}
+    server.others["jobs"] = {"jobs": [job]}
     server.put("runs/tick.json", {"result": "success", "ended_at_seconds": int(START)})
     assert statuses(server.run(), "job_failed") == {"tick": "ok"}
 
@@ -502,7 +503,7 @@ def test_failures_from_before_the_first_look_are_no_news(
 ) -> None:
     monkeypatch.setattr(layout, "RUNS_DIR", str(server.data / "runs"))
     job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
-    server.others["jobs"] = {"declared": [job]}
+    server.others["jobs"] = {"jobs": [job]}
     server.put("runs/tick.json", {"result": "success", "ended_at_seconds": int(START)})
     note = {"schema": 1, "unit": "factory-job-tick.service", "failed_at_seconds": int(START - DAY)}
     server.put("failures/factory-job-tick.service.json", note)
@@ -560,7 +561,9 @@ def test_codex_homes_that_froze_are_told(server: Server) -> None:
     own = server.put("codex/config.toml", "model = 'a'")
     server.put("homes/one/config.toml", "model = 'a'")
     server.put("homes/two/config.toml", "model = 'b'")
-    settings = paperclip.Settings("http://x", "", {}, str(own), (str(server.data / "homes/*"),))
+    settings = PaperclipSettings(
+        url="http://x", codex_config_path=str(own), codex_homes=(str(server.data / "homes/*"),)
+    )
 
     assert paperclip.codex_drift(settings) == Known((str(server.data / "homes/two"),))
     own.unlink()

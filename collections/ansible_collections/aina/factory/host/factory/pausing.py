@@ -7,7 +7,7 @@ from pathlib import Path
 
 from factory import effects, jobs
 from factory.core.jobs import layout, observe, render
-from factory.core.jobs.model import Job, Pause
+from factory.core.jobs.settings import Job, Pause
 from factory.locks import exclusive
 from factory.outcome import Exit, Outcome
 

@@ -12,7 +12,7 @@ from typing import Any
 from factory import effects, jobs, pausing
 from factory.core.base.text import iso
 from factory.core.jobs import drain, layout, observe
-from factory.core.jobs.model import Job, Pause
+from factory.core.jobs.settings import Job, Pause
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome, UsageError
 
@@ -69,7 +69,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 def _pause(job: Job, reason: str) -> str:
     """Pause a job; return what went wrong."""
     since = iso(effects.now()) or ""
-    outcome = pausing.pause(job, Pause(" ".join(reason.split()), drain.PAUSED_BY, since, None))
+    why = Pause(reason=" ".join(reason.split()), by=drain.PAUSED_BY, since=since)
+    outcome = pausing.pause(job, why)
     return "" if outcome.exit is Exit.DONE else str(outcome.document["error"])
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from factory import effects, jobs, pausing
 from factory.core.base.text import iso
-from factory.core.jobs.model import Pause
+from factory.core.jobs.settings import Pause
 from factory.outcome import Outcome, UsageError
 
 
@@ -33,5 +33,11 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     jobs.require_root()
     since = iso(effects.now()) or ""
     return pausing.pause(
-        job, Pause(reason, arguments.by or jobs.person(), since, arguments.review_after)
+        job,
+        Pause(
+            reason=reason,
+            by=arguments.by or jobs.person(),
+            since=since,
+            review_after=arguments.review_after,
+        ),
     )

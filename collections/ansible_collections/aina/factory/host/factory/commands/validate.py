@@ -20,23 +20,12 @@ _CORE = "factory.core"
 
 # Section name -> how the capability that owns it reads it, where no class declares it.
 READERS: dict[str, Callable[[Section], Any]] = {
-    "backup": lambda whole: _core("backup.backups").from_section(whole.section("backup")),
-    "drift": lambda whole: _core("drift").from_section(whole.section("drift")),
-    "images": lambda whole: _core("images.settings").from_section(
-        whole.section("images"), github.of(whole)
-    ),
     "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
-    "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
     "lanes": lambda whole: _core("lanes.settings").from_section(
         whole.section("lanes"), github.of(whole)
     ),
-    "locks": lambda whole: whole.section("locks").absolute_path("directory"),
     "marshal": lambda whole: _core("marshal.settings").from_section(
         whole.section("marshal"), github.of(whole), ()
-    ),
-    "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),
-    "runners": lambda whole: _core("runners.model").from_section(
-        whole.section("runners"), github.of(whole)
     ),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }
@@ -44,10 +33,6 @@ READERS: dict[str, Callable[[Section], Any]] = {
 
 def _core(module: str) -> Any:
     return importlib.import_module(f"{_CORE}.{module}")
-
-
-def _host(module: str) -> Any:
-    return importlib.import_module(f"factory.{module}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

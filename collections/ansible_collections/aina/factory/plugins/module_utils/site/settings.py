@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from ..base import projects
 from ..base.github.settings import GitHub
 from ..base.settings import setting
+from ..images.settings import Toolchain
+from ..jobs.settings import Job
+from ..runners.settings import RunnerOptions
+from ..workflows.settings import WorkflowPolicy
 
 
 @dataclass(frozen=True)
@@ -20,13 +24,9 @@ class Project(projects.Project):
     merge: Mapping[str, object] | None = setting(
         None, "What may land, and when; without it the marshal leaves it alone."
     )
-    runner: Mapping[str, object] | None = setting(
-        None, "Its CI runners; without it there are none."
-    )
-    toolchain: Mapping[str, object] | None = setting(
-        None, "Versions of the tools that its images hold."
-    )
-    workflows: Mapping[str, object] | None = setting(
+    runner: RunnerOptions | None = setting(None, "Its CI runners; without it there are none.")
+    toolchain: Toolchain = setting(Toolchain(), "Versions of the tools that its images hold.")
+    workflows: WorkflowPolicy | None = setting(
         None, "The policy of its workflows; without it they are left alone."
     )
 
@@ -63,6 +63,4 @@ class Inventory(Site):
         " `AGENTS.md`, `Dockerfile`.",
         kind="path",
     )
-    jobs: tuple[object, ...] = setting(
-        (), "The scheduled jobs, as the role factory_crons has them."
-    )
+    jobs: tuple[Job, ...] = setting((), "The scheduled jobs of the server.", named="name")

@@ -22,6 +22,11 @@ def _logins(role: str, capability: str) -> dict[str, str]:
 # Former name -> what to write instead; kept for one release.
 RENAMED: Mapping[str, str] = {
     "factory_command_reap": "worktrees_grace_seconds and the other options of the role worktrees",
+    "gh_actions_runner_ca_path": "gh_actions_runner_ca_file",
+    "images_ca_path": "images_ca_file",
+    "images_npmrc_path": "images_npmrc_file",
+    "images_projects_dir": "factory_projects_dir",
+    "host_baseline_backup": "backup_repository, backup_paths and the other options of the role backup",
     "factory_command_projects": "factory_projects",
     "factory_command_github": "factory_github",
     **{
