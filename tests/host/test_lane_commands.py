@@ -20,6 +20,7 @@ import pytest
 from factory import __main__, configuration, effects
 from factory.core.base import documents
 from factory.core.base.github.errors import ForgeError, RefusedError, UncertainError
+from factory.core.base.github.settings import GitHub
 from factory.core.base.ports import Completed
 from factory.core.jobs import drain
 from factory.core.lanes import collect, forge
@@ -62,7 +63,7 @@ class Server:
             }
             for name in self.projects
         ]
-        lanes = {"github": {"login": {"method": "gh"}}, "projects": projects, **places, **rooms}
+        lanes = {"projects": projects, **places, **rooms}
         document = {"lanes": lanes, "locks": {"directory": str(self.root / "locks")}}
         (self.root / "factory.json").write_text(json.dumps(document))
 
@@ -301,7 +302,9 @@ class Words(forge.Forge):
 def find(
     server: Server, task: dict[str, Any], mirror: Repository, earlier: dict[str, Any] | None = None
 ) -> assignment.Assignment:
-    known = from_section(configuration.load(server.root / "factory.json").section("lanes"))
+    known = from_section(
+        configuration.load(server.root / "factory.json").section("lanes"), GitHub()
+    )
     with ThreadPoolExecutor() as pool:
         given = assignment.Task(known.projects[0], **task)
         return assignment.find(given, pool, Words(), lambda: mirror, server.root, earlier or {})

@@ -42,10 +42,12 @@ def options(simulator: Simulator, tmp_path: Path, **policy: Any) -> dict[str, An
         "project": "demo",
         "repository": NAME,
         "policy": {"required_checks": ["ci"], **policy},
-        "github_api_url": addresses["api_url"],
-        "ca_path": addresses["ca_file"],
+        "github": {
+            "api_url": addresses["api_url"],
+            "ca_file": addresses["ca_file"],
+            "login": {"method": "token_file", "token_file": addresses["token_file"]},
+        },
         "state_dir": str(tmp_path / "state"),
-        "login": {"method": "token_file", "token_file": addresses["token_file"]},
     }
 
 

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, effects, github, locks
-from factory.core.base import projects
+from factory.core.base import projects, settings
 from factory.core.base.configuration import Section
 from factory.core.base.git import GitError
+from factory.core.base.github.settings import GitHub
+from factory.core.base.github.settings import of as github_of
 from factory.core.worktrees import model, owner, reap, survey, trash
+from factory.core.worktrees.settings import Reap
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 from factory.text import printable, progress_bar, size
 
@@ -124,7 +127,7 @@ def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]]
 
 def _tasks(
     arguments: argparse.Namespace,
-) -> tuple[list[tuple[reap.Task, str | None]], model.Policy, Section | None]:
+) -> tuple[list[tuple[reap.Task, str | None]], Reap, Section | None]:
     whole = None
     if arguments.repository:
         repository = os.path.abspath(arguments.repository)  # noqa: PTH100 - keeps links
@@ -132,7 +135,7 @@ def _tasks(
             raise UsageError(f"--repository {repository}: there is no such directory")
         task = reap.Task(repository, default_branch=arguments.default_branch)
         tasks: list[tuple[reap.Task, str | None]] = [(task, None)]
-        policy = model.Policy()
+        policy = Reap()
     else:
         whole = configuration.load(Path(arguments.config))
         tasks, policy = _projects(whole, arguments.project), _policy(whole)
@@ -154,12 +157,12 @@ def _tasks(
     )
 
 
-def _policy(whole: Section) -> model.Policy:
-    return model.policy_from_section(whole.section("reap", {}))
+def _policy(whole: Section) -> Reap:
+    return settings.read(Reap, whole.section("reap", {}))
 
 
-def _github(whole: Section | None) -> github.Settings:
-    return github.from_section((whole or Section({}, "configuration")).section("github", {}))
+def _github(whole: Section | None) -> GitHub:
+    return github_of(whole or Section({}, "configuration"))
 
 
 def _projects(whole: Section, name: str | None) -> list[tuple[reap.Task, str | None]]:
@@ -193,8 +196,8 @@ def _host_lock(whole: Section | None, *, needed: bool) -> Iterator[None]:
 def _reap(
     task: reap.Task,
     repository: str | None,
-    policy: model.Policy,
-    hub: github.Settings | None,
+    policy: Reap,
+    hub: GitHub | None,
     *,
     dry_run: bool,
     measured: bool,
@@ -237,7 +240,7 @@ def _tools() -> reap.Tools:
     return reap.Tools(effects.run, effects.now)
 
 
-def _empty_later(task: reap.Task, policy: model.Policy) -> list[str]:
+def _empty_later(task: reap.Task, policy: Reap) -> list[str]:
     """Leave the unlinking to a process of its own, at idle priority; return problems.
 
     Where systemd would end that process together with this one, the unlinking is done here.

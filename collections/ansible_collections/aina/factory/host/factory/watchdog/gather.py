@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from factory import jobs
 from factory.core.base import projects
 from factory.core.base.configuration import Section
+from factory.core.base.github import settings as github
 from factory.core.base.ports import Request, Response, Run
 from factory.core.base.text import moment
 from factory.core.host import units as systemd_units
@@ -434,7 +435,7 @@ def runners(host: Host) -> Mapping[str, Fact[Runner]]:
         slots = declared.get("slots", 1) if declared.get("mode") == "ephemeral" else 1
         missing = int(slots) - known.count(name)
         if missing > 0:
-            waits = _waits_for(_login_files(host.whole.value("runners", {})))
+            waits = _waits_for(github.of(host.whole).login_of("runners").files)
             found[name] = Unknown(
                 f"{missing} of {slots} runners of {name} have written no state{waits}"
             )
@@ -462,21 +463,13 @@ def lanes(host: Host) -> Mapping[str, Fact[Lane]]:
 
 def _lane_secrets(host: Host) -> list[str]:
     """Return the files that lanes need: the login, and the keys that their gateway is handed."""
-    declared = host.whole.value("lanes", {})
-    if not declared:
+    if not host.whole.has("lanes"):
         return []
     try:
         handed = systemd_units.credentials(_GATEWAY, host.run)
     except systemd_units.UnitsError:
         handed = []  # it is not there yet, as a unit
-    return [*_login_files(declared.get("github") or {}), *(item.path for item in handed)]
-
-
-def _login_files(settings: Mapping[str, Any]) -> list[str]:
-    """Return the file of a section's login; none where it needs none."""
-    login = settings.get("login") or {}
-    key = {"github_app": "app_key_file", "gh": ""}.get(login.get("method", ""), "token_file")
-    return [path] if (path := login.get(key)) else []
+    return [*github.of(host.whole).login_of("lanes").files, *(item.path for item in handed)]
 
 
 def _waits_for(paths: Iterable[str]) -> str:

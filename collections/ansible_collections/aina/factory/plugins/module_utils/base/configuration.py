@@ -209,5 +209,4 @@ class Section:
         """
         unknown = sorted(str(key) for key in self._values if key not in self._read)
         if unknown:
-            known = ", ".join(sorted(self._read))
-            raise ConfigurationError(f"{self._path}.{unknown[0]} is not known; known are: {known}")
+            raise ConfigurationError(not_known(f"{self._path}.{unknown[0]}", self._read))
