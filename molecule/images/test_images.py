@@ -356,7 +356,6 @@ def real(host: Any) -> Any:
     run = converge(
         SCENARIO,
         images_tree_dir=str(IMAGES),
-        images_projects_dir=str(PROJECT / "inventory/projects"),
     )
     assert run.returncode == 0, run.output
     subprocess.run([foundation, "save", "images-host"], check=True, capture_output=True)

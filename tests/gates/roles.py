@@ -22,7 +22,7 @@ PLAYBOOKS = COLLECTION / "playbooks"
 PREFIX = "aina.factory."
 README_MAX_LINES = 60
 PLAY_KEYS = {
-    *("name", "hosts", "become", "gather_facts", "gather_subset", "roles"),
+    *("name", "hosts", "become", "gather_facts", "gather_subset", "pre_tasks", "roles"),
     *("any_errors_fatal", "serial", "strategy", "max_fail_percentage"),
 }
 IMPORT_KEYS = {"name", "ansible.builtin.import_playbook", "tags", "when"}
@@ -196,7 +196,19 @@ def unread_variables(root: Path) -> str:
     return report(line for role in role_names(root) for line in _unread(root, role))
 
 
+# A name that no role reads would be left without effect, in silence.
+FIRST_TASKS = [
+    {
+        "name": "Check what the inventory says",
+        "aina.factory.check_variables": None,
+        "tags": ["always"],
+    }
+]
+
+
 def _play_problems(path: Path, play: dict[str, Any]) -> Iterator[str]:
+    if "roles" in play and play.get("pre_tasks") != FIRST_TASKS:
+        yield f"{path}: a play begins with {FIRST_TASKS[0]['name']!r}, aina.factory.check_variables"
     allowed = IMPORT_KEYS if "ansible.builtin.import_playbook" in play else PLAY_KEYS
     for key in sorted(play.keys() - allowed):
         yield f"{path}: a playbook is a list of roles or of playbooks; {key} has no place in it"

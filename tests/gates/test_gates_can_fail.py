@@ -305,6 +305,10 @@ FAULTS: dict[str, list[Fault]] = {
         Fault(
             {f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n  roles: [sample]\n"}, "only tag"
         ),
+        Fault(
+            {f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n  roles: [sample]\n"},
+            "a play begins with",
+        ),
     ],
     "lock": [
         Fault({"requirements.lock": "ansible-core==2.19.14 \\\n    --hash=sha256:0\n"}, "missing"),

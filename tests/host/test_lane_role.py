@@ -40,8 +40,8 @@ def section() -> dict[str, Any]:
     """Return what the role writes for these projects and this change of an agent."""
     given = {
         "role_path": str(ROLE),
-        "lanes_projects": PROJECTS,
-        "lanes_projects_dir": str(ROOT / "inventory/projects"),
+        "factory_projects": PROJECTS,
+        "factory_projects_dir": str(ROOT / "inventory/projects"),
         "lanes_engines": ENGINES,
     }
     argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "--one-line"]

@@ -30,7 +30,7 @@ options:
     type: raw
     default: ""
     vars:
-      - name: factory_project_files_dir
+      - name: factory_projects_dir
   inventory_dir:
     description: The directory of the inventory's file.
     type: raw
@@ -106,7 +106,7 @@ def _directory(declared: str, inventory: str) -> Path | None:
     """
     if declared:
         if not Path(declared).is_dir():
-            raise AnsibleLookupError(f"factory_project_files_dir is {declared}: no directory")
+            raise AnsibleLookupError(f"factory_projects_dir is {declared}: no directory")
         return Path(declared)
     beside = (Path(inventory) / "projects", Path(inventory).parent / "projects")
     return next((path for path in beside if inventory and path.is_dir()), None)

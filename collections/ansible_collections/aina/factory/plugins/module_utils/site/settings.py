@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..base import projects
@@ -30,6 +30,12 @@ class Project(projects.Project):
         None, "The policy of its workflows; without it they are left alone."
     )
 
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield what a capability's own part says although all of them share it."""
+        for key in ("guarded_paths", "guarded_label"):
+            if key in (self.lanes or {}):
+                yield "lanes", f"not hold {key}, which is now {key} of the project itself"
+
 
 @dataclass(frozen=True)
 class Site:
@@ -51,6 +57,15 @@ class Inventory(Site):
     """What an inventory shares between roles and no server is told."""
 
     user: str = setting("", "The person on the server who owns checkouts and starts lanes.")
+    projects_dir: str = setting(
+        "",
+        "A directory of the control node that holds one for each project, with `lane.yml`,"
+        " `AGENTS.md`, `Dockerfile`. When empty, it is `projects` in the directory of the"
+        " inventory's file, or else beside that directory.",
+        kind="path",
+    )
     jobs: tuple[object, ...] = setting(
-        (), "The scheduled jobs, as the role factory_crons has them."
+        (),
+        "What differs of the scheduled jobs that the capabilities bring, each by its name, and jobs"
+        " of the site's own; the role factory_crons says how.",
     )

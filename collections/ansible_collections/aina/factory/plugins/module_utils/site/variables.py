@@ -6,13 +6,51 @@ from collections.abc import Collection, Iterable, Mapping
 
 from ..base.configuration import nearest
 
+
+def _logins(role: str, capability: str) -> dict[str, str]:
+    login = f"factory_github.login, or .logins.{capability}"
+    return {
+        f"{role}_github_api_url": "factory_github.api_url",
+        f"{role}_github_git_url": "factory_github.git_url",
+        f"{role}_login_method": f"method of {login}",
+        f"{role}_token_path": f"token_file of {login}",
+        f"{role}_app_id": f"app_id of {login}",
+        f"{role}_app_key_path": f"app_key_file of {login}",
+    }
+
+
 # Former name -> what to write instead; kept for one release.
 RENAMED: Mapping[str, str] = {
+    "factory_crons_jobs": "factory_jobs",
     "factory_command_reap": "worktrees_grace_seconds and the other options of the role worktrees",
-    "worktrees_projects": "factory_projects",
+    "factory_command_projects": "factory_projects",
+    "factory_command_github": "factory_github",
+    **{
+        f"{role}_projects": "factory_projects"
+        for role in (
+            "gh_actions_runner",
+            "images",
+            "lanes",
+            "marshal",
+            "workflow_policy",
+            "worktrees",
+        )
+    },
+    **_logins("gh_actions_runner", "runners"),
+    **_logins("lanes", "lanes"),
+    **_logins("marshal", "marshal"),
+    **_logins("workflow_policy", "workflows"),
+    "gh_actions_runner_release_api_url": "factory_github.release_api_url",
+    "marshal_ca_path": "factory_github.ca_file",
+    "lanes_github_ca_path": "factory_github.ca_file",
+    "workflow_policy_ca_path": "factory_github.ca_file",
 }
 # Former beginning -> present one; kept for one release.
-RENAMED_PREFIXES: Mapping[str, str] = {}
+RENAMED_PREFIXES: Mapping[str, str] = {
+    "agent_lanes_": "lanes_",
+    "factory_images_": "images_",
+    "release_marshal_": "marshal_",
+}
 
 
 def problems(
