@@ -17,10 +17,10 @@ RESERVE = "/var/lib/aina-factory/reserve"
 SECRETS = "/etc/aina-factory/secrets"
 INSTANCES = "/proc/sys/fs/inotify/max_user_instances"
 BACKUP = {
-    "repository": "/srv/snapshots",
-    "paths": ["/etc/aina-factory", "/srv/repos"],
-    "excludes": ["node_modules"],
-    "check_subset_percent": 100,
+    "backup_repository": "/srv/snapshots",
+    "backup_paths": ["/etc/aina-factory", "/srv/repos"],
+    "backup_excludes": ["node_modules"],
+    "backup_check_subset_percent": 100,
 }
 SECRET = "correct horse battery staple"  # noqa: S105 - opens nothing but the test's own repository
 # As a server is found that nobody has looked after; what is mended is seen below.
@@ -71,7 +71,7 @@ def wanted(authority: str, instances: int) -> dict[str, Any]:
         "host_baseline_inotify_max_user_instances_count": instances + 1,
         "host_baseline_extra_ca_certificates": [{"name": "example", "content": authority}],
         "host_baseline_swap_mib": 8,
-        "host_baseline_backup": BACKUP,
+        **BACKUP,
         "host_baseline_secrets": [
             {"name": "restic-password", "content": SECRET},
             {"name": "token", "content": "Xq7-not-for-the-log", "owner": "agent"},
@@ -111,8 +111,8 @@ def restarts(run: Run, unit: str) -> int:
     return sum(what.startswith(f"restart {unit}") for what in run.changed)
 
 
-def test_a_converge_takes_one_module_call(declared: Run) -> None:
-    assert declared.module_calls == 1
+def test_a_converge_takes_one_module_call_for_each_role(declared: Run) -> None:
+    assert declared.module_calls == 2
 
 
 # Two archives that offer version 2 of everything: the distribution's security archive, and another.
@@ -422,12 +422,12 @@ def test_damage_is_found(host: Any) -> None:
 
 @pytest.mark.deep
 def test_a_password_in_the_address_is_refused(wanted: dict[str, Any]) -> None:
-    bad = {**BACKUP, "repository": "rest:https://me:hunter2@backup.example.com/"}
+    bad = "rest:https://me:hunter2@backup.example.com/"
 
-    run = converge(SCENARIO, **{**wanted, "host_baseline_backup": bad})
+    run = converge(SCENARIO, **{**wanted, "backup_repository": bad})
 
     assert run.returncode != 0
-    assert "holds a user name or password" in " ".join(run.output.split())
+    assert "hold no user name or password" in " ".join(run.output.split())
 
 
 # --- What is declared no longer ----------------------------------------------

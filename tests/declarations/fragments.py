@@ -11,10 +11,10 @@ from gates.tree import COLLECTION, files
 
 from declarations.roles import option
 from factory.core.base.settings import site_settings
-from factory.core.site.sections import SECTIONS, declared
+from factory.core.site.sections import PROJECT_KEYS, SECTIONS, declared
 
 # What modules call the option that holds a section, where they do not call it as the section.
-OPTIONS = {"reap": "policy"}
+OPTIONS = {"reap": "policy", "workflows": "policy"}
 _PLUGIN = '''\
 # Copyright: aina-factory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -46,7 +46,7 @@ def generated(root: Path) -> Iterator[tuple[Path, str]]:
     wanted = {
         name for text in texts for name in re.findall(r"^  - aina\.factory\.(\w+)$", text, re.M)
     }
-    for section in SECTIONS:
+    for section in (*SECTIONS, *PROJECT_KEYS):
         if section in wanted:
             lines = [
                 line

@@ -70,13 +70,28 @@ def page(title: str, cls: type, prefix: str | None) -> str:
         f" `{cls.__name__}` in `{cls.__module__.partition('.core.')[2]}`.",
         "",
     ]
-    places = [_Place("", cls, None)]
-    for place in places:
+    places, shown = [_Place("", cls, None)], dict[type, _Place]()
+    for index, place in enumerate(places):
         if place.path:
             lines += [f"## `{place.path}`", "", inspect.getdoc(place.cls) or "", ""]
+        if place.cls in shown:
+            lines += [*_differences(place, shown[place.cls]), ""]
+            continue
+        shown[place.cls] = place
         lines += [*_table(place), ""]
-        places += _below(place)
+        places[index + 1 : index + 1] = _below(place)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _differences(place: _Place, first: _Place) -> Iterator[str]:
+    """Say of a mapping whose keys stand in an earlier table which defaults are others here."""
+    yield f"The keys are those of `{first.path}`."
+    pairs = [
+        (item, item.of(place.default), item.of(first.default)) for item in settings_of(place.cls)
+    ]
+    others = [f"`{item.key}` {_default(item, own)[0]}" for item, own, its in pairs if own != its]
+    if others:
+        yield f"Other defaults: {', '.join(others)}."
 
 
 def _table(place: _Place) -> Iterator[str]:
@@ -85,6 +100,7 @@ def _table(place: _Place) -> Iterator[str]:
     for item in settings_of(place.cls):
         default = item.of(place.default)
         words, standard = _default(item, default)
+        words = f"`{item.rule.expression}`" if item.rule.expression else words
         if standard:
             standards.append(f"Standard of `{item.key}`: {standard}.")
         by = " The role sets it." if item.rule.by == "role" else ""

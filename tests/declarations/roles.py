@@ -79,10 +79,16 @@ def argument_spec(role: str, text: str) -> str:
         lines = [
             line
             for item in settings.site_settings(declared(section))
-            for line in option(f"{role}_{item.key}", item, item.default, len(margin))
+            for line in _of_role(f"{role}_{item.key}", item, len(margin))
         ]
         text = "\n".join([text[: begin.end()], *lines, margin + text[end:]])
     return text
+
+
+def _of_role(name: str, item: Setting, indent: int) -> list[str]:
+    """Return the lines of an option of a role, which has a default unless it must be given."""
+    lines = option(name, item, item.rule.expression or item.default, indent)
+    return [*lines, *(entry("default", None, indent + 2) if item.default is None else [])]
 
 
 def option(name: str, item: Setting, default: Any, indent: int) -> list[str]:
@@ -93,9 +99,6 @@ def option(name: str, item: Setting, default: Any, indent: int) -> list[str]:
     for key, value in what.items():
         if key not in ("options", "no_log"):
             lines += entry(key, value, inner)
-    if default is None:
-        empty: Any = {"list": [], "dict": {}}.get(what["type"])
-        lines += entry("default", empty, inner)
     if item.nested and "options" in what:
         lines.append(" " * inner + "options:")
         for each in settings.site_settings(item.nested):

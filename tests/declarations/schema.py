@@ -77,6 +77,8 @@ def of_setting(item: Setting, default: Any, *, site: bool = False) -> dict[str, 
         one = {"type": "object", "additionalProperties": one}
         if item.rule.keys:
             one["propertyNames"] = {"enum": list(item.rule.keys)}
+        elif item.rule.names:
+            one["propertyNames"] = {"pattern": f"^({item.rule.names[0]})$"}
     if site and item.container:
         one = _or_expression(one)
     if item.optional:

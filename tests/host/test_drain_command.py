@@ -69,7 +69,7 @@ class Host:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "factory.json").write_text("{}")
-    (tmp_path / "conf.d/jobs.json").write_text(json.dumps({"jobs": {"declared": JOBS}}))
+    (tmp_path / "conf.d/jobs.json").write_text(json.dumps({"jobs": {"jobs": JOBS}}))
     made = Host(tmp_path)
     monkeypatch.setattr(effects, "run", made.run)
     monkeypatch.setattr(os, "geteuid", lambda: 0)

@@ -49,7 +49,7 @@ class Server:
             "repository": str(self.origin),
             "inventory": "inventory/production",
             "host": "vds",
-            "checkout_path": str(root / "checkout"),
+            "checkout_dir": str(root / "checkout"),
             "environment": {"SERVER": str(root)},
         }
 

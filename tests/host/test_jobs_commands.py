@@ -25,7 +25,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """A server with two jobs under ``tmp_path``; returns the systemctl calls made."""
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "factory.json").write_text("{}")
-    (tmp_path / "conf.d/jobs.json").write_text(json.dumps({"jobs": {"declared": [TICK, REST]}}))
+    (tmp_path / "conf.d/jobs.json").write_text(json.dumps({"jobs": {"jobs": [TICK, REST]}}))
     made: list[list[str]] = []
 
     def run(argv: Sequence[str], **_: Any) -> Completed:

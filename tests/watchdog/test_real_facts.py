@@ -416,7 +416,7 @@ def test_a_systemd_that_does_not_answer_makes_jobs_unknown(
 ) -> None:
     monkeypatch.setattr("factory.jobs.observe.systemd_is_running", lambda: True)
     job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
-    server.others["jobs"] = {"declared": [job]}
+    server.others["jobs"] = {"jobs": [job]}
     server.run_program = refuse
 
     document = server.run(3)
@@ -459,7 +459,7 @@ def test_a_unit_that_restarts_for_ever_is_told_until_it_stays_up(
 
 
 def test_a_broken_jobs_section_is_unknown_by_its_key(server: Server) -> None:
-    server.others["jobs"] = {"declared": [{"name": "tick", "schedule": "*:0/5"}]}
+    server.others["jobs"] = {"jobs": [{"name": "tick", "schedule": "*:0/5"}]}
 
     document = server.run()
 
@@ -471,7 +471,7 @@ def test_a_job_that_failed_and_succeeded_between_two_looks_is_told_once(
 ) -> None:
     monkeypatch.setattr(layout, "RUNS_DIR", str(server.data / "runs"))
     job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
-    server.others["jobs"] = {"declared": [job]}
+    server.others["jobs"] = {"jobs": [job]}
     server.put("runs/tick.json", {"result": "success", "ended_at_seconds": int(START)})
     assert statuses(server.run(), "job_failed") == {"tick": "ok"}
 
@@ -502,7 +502,7 @@ def test_failures_from_before_the_first_look_are_no_news(
 ) -> None:
     monkeypatch.setattr(layout, "RUNS_DIR", str(server.data / "runs"))
     job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
-    server.others["jobs"] = {"declared": [job]}
+    server.others["jobs"] = {"jobs": [job]}
     server.put("runs/tick.json", {"result": "success", "ended_at_seconds": int(START)})
     note = {"schema": 1, "unit": "factory-job-tick.service", "failed_at_seconds": int(START - DAY)}
     server.put("failures/factory-job-tick.service.json", note)

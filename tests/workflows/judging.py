@@ -6,10 +6,11 @@ from typing import Any
 
 import yaml
 
+from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.workflows import judge, semantics
 from factory.core.workflows.judge import Report
-from factory.core.workflows.policy import from_section
+from factory.core.workflows.settings import WorkflowPolicy
 from factory.core.workflows.yaml_nodes import composer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -28,6 +29,6 @@ jobs:
 
 def judged(text: str, neighbours: dict[str, str] | None = None, **values: Any) -> Report:
     """Judge ci.yml in a repository that holds these other workflows too."""
-    policy = from_section(Section(values, "policy"), "main")
+    policy = settings.read(WorkflowPolicy, Section(values, "policy"))
     others = semantics.neighbours({"ci.yml": text, **(neighbours or {})}, COMPOSE)
     return judge.judge("ci.yml", text, policy, COMPOSE, lambda *_: COMMIT, others.without("ci.yml"))

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
+from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.workflows import judge
 from factory.core.workflows.document import Document
 from factory.core.workflows.judge import Report
-from factory.core.workflows.policy import Policy, from_section
+from factory.core.workflows.settings import WorkflowPolicy
 from factory.core.workflows.yaml_nodes import composer
 
 CORPUS = {
@@ -30,8 +31,8 @@ MINE = ["self-hosted", "vds", "linux"]
 LABELS = {"strategy": "labels", "labels": MINE}
 
 
-def policy(**values: Any) -> Policy:
-    return from_section(Section(values, "policy"), "main")
+def policy(**values: Any) -> WorkflowPolicy:
+    return settings.read(WorkflowPolicy, Section(values, "policy"))
 
 
 def judged(name: str, **values: Any) -> Report:
@@ -240,7 +241,7 @@ def test_a_change_that_says_more_than_was_meant_is_refused() -> None:
         ({"runs_on": {"strategy": "labels"}}, "matches any runner"),
         ({"runs_on": {"variable": "CI RUNS"}}, "variable's name"),
         ({"runs_on": {"keep_hosted": [{"workflow": "x.yml"}]}}, "reason is missing"),
-        ({"timeout_minutes": {"default": 30, "max": 20}}, "lie between"),
+        ({"timeout_minutes": {"max": 20}}, "be at least default, which is 30"),
         ({"pins": {"actions/checkout@v4": "v4"}}, "commit of 40 digits"),
         ({"runs-on": {}}, "is not known"),
     ],
@@ -301,3 +302,15 @@ def test_every_result_is_what_an_ordinary_reader_reads_too() -> None:
         jobs = document.get(document.root, "jobs")
         assert jobs is not None
         assert [key.value for key, _ in jobs.pairs] == list(yaml.safe_load(text)["jobs"]), name
+
+
+def test_a_forbidden_event_is_added_to_the_standard_ones() -> None:
+    text = "on: {pull_request_target: , workflow_run: }\njobs: {}\n"
+
+    report = judge.judge(
+        "x.yml", text, policy(triggers={"forbid": ["workflow_run"]}), COMPOSE, lambda *_: COMMIT
+    )
+
+    words = " ".join(report.problems)
+    assert "pull_request_target runs foreign code" in words
+    assert "workflow_run runs foreign code" in words

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.workflows import judge, yaml_nodes
-from factory.core.workflows.policy import from_section
+from factory.core.workflows.settings import WorkflowPolicy
 from workflows.judging import CHECK, COMPOSE, judged
 
 BOMB = "on: push\nx0: &a0 [1, 1]\n" + "".join(
@@ -52,7 +53,7 @@ def test_what_nobody_thought_of_is_one_line_as_well() -> None:
     def resolve_pin(*_: str) -> str:
         raise LookupError("never thought of")
 
-    policy = from_section(Section({}, "policy"), "main")
+    policy = settings.read(WorkflowPolicy, Section({}, "policy"))
     report = judge.judge("ci.yml", CHECK, policy, COMPOSE, resolve_pin)
 
     assert report.after == CHECK

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.workflows.judge import Report
-from factory.core.workflows.policy import from_section
+from factory.core.workflows.settings import WorkflowPolicy
 from workflows.judging import CHECK, COMMIT, judged
 
 
@@ -50,4 +51,4 @@ def test_an_action_that_must_be_called_by_its_tag_stays(uses: str, exceptions: l
 
 def test_an_exception_names_an_action() -> None:
     with pytest.raises(ConfigurationError, match="name an action"):
-        from_section(Section({"pin_exceptions": ["v1"]}, "policy"), "main")
+        settings.read(WorkflowPolicy, Section({"pin_exceptions": ["v1"]}, "policy"))

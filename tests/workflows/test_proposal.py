@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.base.ports import Completed
 from factory.core.marshal.mirror import Mirror, MirrorError
 from factory.core.workflows import repository
-from factory.core.workflows.policy import from_section
 from factory.core.workflows.repository import BRANCH, Plan, Repository
+from factory.core.workflows.settings import WorkflowPolicy
 from factory.core.workflows.yaml_nodes import composer
 
 FLOWS = ".github/workflows"
@@ -98,7 +99,7 @@ class Place:
     def plan(self, **values: Any) -> tuple[Repository, Plan, Any]:
         directory = self.upstream.with_name(f"mirror-{os.urandom(4).hex()}")
         repository = Repository("o/r", "main", self, Mirror(run, directory, str(self.upstream)))  # type: ignore[arg-type]
-        policy = from_section(Section({**POLICY, **values}, "policy"), "main")
+        policy = settings.read(WorkflowPolicy, Section({**POLICY, **values}, "policy"))
         return repository, repository.plan(policy, composer(yaml)), policy
 
     def play(self, **values: Any) -> Plan:
@@ -211,7 +212,7 @@ def test_only_a_repository_that_is_private_gets_a_proposal(told: Any, words: str
 
     found = Repository("o/r", "main", Github(), None)  # type: ignore[arg-type]
     plain, meant = (
-        from_section(Section(values, "policy"), "main")
+        settings.read(WorkflowPolicy, Section(values, "policy"))
         for values in ({}, {"public_allowed_because": "it is a throwaway machine"})
     )
 

@@ -70,7 +70,7 @@ def build(target: Path, worktrees: int, workspaces: int, jobs: int) -> Path:
     projects = [{"name": "p", "repository": "a/p", "path": str(target / "repository")}]
     whole = {
         "watchdog": section,
-        "jobs": {"declared": declared},
+        "jobs": {"jobs": declared},
         "projects": projects,
         "locks": {"directory": str(target / "lock")},
     }

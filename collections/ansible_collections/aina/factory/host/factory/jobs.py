@@ -8,15 +8,17 @@ import re
 from pathlib import Path
 
 from factory import configuration
+from factory.core.base import settings
 from factory.core.base.ports import Run
-from factory.core.jobs import layout, model, observe
+from factory.core.jobs import layout, observe
 from factory.core.jobs.report import Actual
+from factory.core.jobs.settings import Job, Jobs
 from factory.outcome import UsageError
 
 LOCK_PATH = layout.LOCK_PATH
 
 
-def declared(configuration_path: str) -> model.Jobs:
+def declared(configuration_path: str) -> Jobs:
     """Return the declared jobs of the server's configuration.
 
     Raises:
@@ -30,10 +32,10 @@ def declared(configuration_path: str) -> model.Jobs:
             f"{configuration_path} and its conf.d hold no section 'jobs'; converge the host with "
             "the role factory_crons"
         )
-    return model.from_section(whole.section("jobs"))
+    return settings.read(Jobs, whole.section("jobs"))
 
 
-def one(jobs: model.Jobs, name: str) -> model.Job:
+def one(jobs: Jobs, name: str) -> Job:
     """Return the job ``name``.
 
     Raises:
@@ -47,7 +49,7 @@ def one(jobs: model.Jobs, name: str) -> model.Job:
     return job
 
 
-def actual(jobs: model.Jobs, run: Run) -> Actual:
+def actual(jobs: Jobs, run: Run) -> Actual:
     """Read the host's side.
 
     Raises:

@@ -25,7 +25,7 @@ options:
     choices: [present, absent]
     default: present
   jobs:
-    description: The complete list of jobs. The role C(factory_crons) documents every field.
+    description: The complete list of jobs. C(docs/settings/jobs.md) has every key.
     type: list
     elements: dict
     default: []

@@ -33,10 +33,6 @@ options:
     description: The branch that the pull request goes to.
     type: str
     default: main
-  policy:
-    description: The policy; the README of the role C(workflow_policy) explains the keys.
-    type: dict
-    default: {}
   propose:
     description: Whether a pull request is opened or refreshed. Otherwise the module only reports.
     type: bool
@@ -44,6 +40,7 @@ options:
 extends_documentation_fragment:
   - aina.factory.attributes
   - aina.factory.github
+  - aina.factory.workflows
 attributes:
   diff_mode:
     description: Shows the changed lines of each workflow.
@@ -116,14 +113,14 @@ from ansible_collections.aina.factory.plugins.module_utils.base.github import lo
 from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.github.git import git_environment
 from ansible_collections.aina.factory.plugins.module_utils.base.github.transport import Transport
-from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec
+from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.marshal.mirror import Mirror, MirrorError
-from ansible_collections.aina.factory.plugins.module_utils.workflows import policy as policies
 from ansible_collections.aina.factory.plugins.module_utils.workflows.repository import (
     Plan,
     Repository,
     WorkflowsError,
 )
+from ansible_collections.aina.factory.plugins.module_utils.workflows.settings import WorkflowPolicy
 from ansible_collections.aina.factory.plugins.module_utils.workflows.yaml_nodes import composer
 
 try:
@@ -167,8 +164,9 @@ def _repository(module: AnsibleModule, directory: str) -> Repository:
 
 
 def _converge(module: AnsibleModule) -> tuple[Plan, bool]:
-    section = Section(module.params["policy"], "workflow_policy")
-    policy = policies.from_section(section, module.params["default_branch"])
+    section = Section(module.params["policy"], "policy")
+    branch = module.params["default_branch"]
+    policy = read(WorkflowPolicy, section, default_branch=branch)
     with tempfile.TemporaryDirectory(prefix="workflow-policy-") as directory:
         repository = _repository(module, directory)
         repository.check_visibility(policy)
@@ -198,7 +196,11 @@ def main() -> None:
         argument_spec={
             "repository": {"type": "str", "required": True},
             "default_branch": {"type": "str", "default": "main"},
-            "policy": {"type": "dict", "default": {}},
+            "policy": {
+                "type": "dict",
+                "default": {},
+                "options": argument_spec(WorkflowPolicy),
+            },
             "propose": {"type": "bool", "default": True},
             "github": {"type": "dict", "default": {}, "options": argument_spec(github.GitHub)},
         },

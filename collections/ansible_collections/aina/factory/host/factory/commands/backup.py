@@ -8,6 +8,8 @@ from typing import Any
 
 from factory import configuration, credentials, effects, locks
 from factory.core.backup import backups
+from factory.core.backup.settings import BackupSettings
+from factory.core.base.settings import read
 from factory.core.base.text import iso
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome
@@ -35,7 +37,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     whole = configuration.load(Path(arguments.config))
-    settings = backups.from_section(whole.section("backup"))
+    settings = read(BackupSettings, whole.section("backup"))
     places = backups.Places()
     names = {settings.password_credential, *settings.environment_credentials.values()}
     paths = {name: credentials.path_of(name) for name in names}

@@ -13,7 +13,7 @@ from factory import effects, jobs
 from factory.commands import pause, resume
 from factory.core.base.text import iso
 from factory.core.jobs import drain, layout, observe
-from factory.core.jobs.model import Job
+from factory.core.jobs.settings import Job
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome, UsageError
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, effects, locks
-from factory.core import drift
+from factory.core.base.settings import read
 from factory.core.base.text import iso
+from factory.core.drift import check as drift
+from factory.core.drift.settings import DriftSettings
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome
 
@@ -37,7 +39,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     whole = configuration.load(Path(arguments.config))
-    settings = drift.from_section(whole.section("drift"))
+    settings = read(DriftSettings, whole.section("drift"))
     checkout = drift.Checkout(settings, effects.run)
     with locks.exclusive(locks.directory_of(whole) / LOCK):
         if arguments.converge:
@@ -45,7 +47,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         return _look(settings, checkout)
 
 
-def _look(settings: drift.Settings, checkout: drift.Checkout) -> Outcome:
+def _look(settings: DriftSettings, checkout: drift.Checkout) -> Outcome:
     found: list[str] = []
     error = commit = ""
     try:
@@ -64,7 +66,7 @@ def _look(settings: drift.Settings, checkout: drift.Checkout) -> Outcome:
     return Outcome(Exit.DONE, document, text or f"as declared by {commit[:12]}")
 
 
-def _converge(settings: drift.Settings, checkout: drift.Checkout) -> Outcome:
+def _converge(settings: DriftSettings, checkout: drift.Checkout) -> Outcome:
     applied = _applied()
     try:
         head = checkout.refresh()
@@ -92,7 +94,7 @@ def _applied() -> str:
     return str(read_json(APPLIED).get("commit", ""))
 
 
-def _play(settings: drift.Settings, *, check: bool) -> dict[str, Any]:
+def _play(settings: DriftSettings, *, check: bool) -> dict[str, Any]:
     """Run the playbook and return its recap.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 from factory import effects, jobs
 from factory.core.base.text import iso
 from factory.core.jobs import layout, observe, render
-from factory.core.jobs.model import Pause
+from factory.core.jobs.settings import Pause
 from factory.locks import exclusive
 from factory.outcome import Exit, Outcome, UsageError
 
@@ -36,7 +36,12 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         raise UsageError("--reason is empty; say why the job must not run")
     jobs.require_root()
     since = iso(effects.now()) or ""
-    pause = Pause(reason, arguments.by or jobs.person(), since, arguments.review_after)
+    pause = Pause(
+        reason=reason,
+        by=arguments.by or jobs.person(),
+        since=since,
+        review_after=arguments.review_after,
+    )
     with exclusive(jobs.LOCK_PATH):
         # The file comes first: the service refuses to start while it is there, whatever
         # becomes of the timer.

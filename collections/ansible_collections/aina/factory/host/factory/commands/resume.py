@@ -7,7 +7,7 @@ from pathlib import Path
 
 from factory import effects, jobs
 from factory.core.jobs import layout, observe
-from factory.core.jobs.model import Job
+from factory.core.jobs.settings import Job
 from factory.locks import exclusive
 from factory.outcome import Exit, Outcome
 

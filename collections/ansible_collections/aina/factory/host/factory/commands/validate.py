@@ -20,13 +20,10 @@ _CORE = "factory.core"
 
 # Section name -> how the capability that owns it reads it, where no class declares it.
 READERS: dict[str, Callable[[Section], Any]] = {
-    "backup": lambda whole: _core("backup.backups").from_section(whole.section("backup")),
-    "drift": lambda whole: _core("drift").from_section(whole.section("drift")),
     "images": lambda whole: _core("images.settings").from_section(
         whole.section("images"), github.of(whole)
     ),
     "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
-    "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
     "lanes": lambda whole: _core("lanes.settings").from_section(
         whole.section("lanes"), github.of(whole)
     ),

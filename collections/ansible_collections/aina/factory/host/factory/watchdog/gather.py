@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from factory import jobs
-from factory.core.base import projects
+from factory.core.base import projects, settings
 from factory.core.base.configuration import Section
 from factory.core.base.github import settings as github
 from factory.core.base.ports import Request, Response, Run
@@ -22,7 +22,7 @@ from factory.core.base.text import moment
 from factory.core.host import units as systemd_units
 from factory.core.janitor.model import Disk
 from factory.core.jobs import layout, observe, report
-from factory.core.jobs import model as job_model
+from factory.core.jobs.settings import Jobs
 from factory.core.watchdog import attribution, mounts, readings, workspaces
 from factory.core.watchdog import services as service_units
 from factory.core.watchdog.facts import (
@@ -319,7 +319,7 @@ def declared_jobs(host: Host) -> Mapping[str, Any]:
     """
     if not host.whole.has("jobs"):
         raise AbsentError("no jobs are declared")
-    declared = job_model.from_section(host.whole.section("jobs"))
+    declared = settings.read(Jobs, host.whole.section("jobs"))
     try:
         actual = jobs.actual(declared, host.run)
     except observe.ObservationError as error:

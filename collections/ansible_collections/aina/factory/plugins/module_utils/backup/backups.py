@@ -8,16 +8,15 @@ that is empty, or has lost most of what it held, is no good backup either.
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..base.configuration import ConfigurationError, Section
 from ..base.ports import Completed, Now, Run
 from . import sources as backup_sources
+from .settings import USER_PART, BackupSettings
 
 TAG = "aina-factory"
 CACHE_DIR = "/var/cache/aina-factory/restic"
@@ -25,27 +24,10 @@ _ASK_SECONDS = 600.0
 _WORK_SECONDS = 6 * 3600.0
 _NO_REPOSITORY = 10  # since restic 0.17; earlier ones say 1 for everything
 _INCOMPLETE = 3
-_USER_PART = re.compile(r"(?<=//)[^/@\s]+@")
-_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*\Z")
-_CREDENTIAL = re.compile(r"[A-Za-z0-9_.-]+\Z")
 
 
 class BackupError(Exception):
     """restic refused or something is not as it must be; says what to do."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The ``backup`` section. Secrets are names of credentials, never values."""
-
-    repository: str
-    password_credential: str
-    environment_credentials: Mapping[str, str]
-    paths: tuple[str, ...]
-    excludes: tuple[str, ...]
-    before: tuple[tuple[str, ...], ...]
-    keep: Mapping[str, int]
-    check_subset_percent: int
 
 
 @dataclass(frozen=True)
@@ -82,57 +64,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def from_section(section: Section) -> Settings:
-    """Read the ``backup`` section.
-
-    Raises:
-        ConfigurationError: a value is wrong; names the key.
-
-    """
-    keep = section.section("keep", {})
-    counts = {
-        name: keep.integer(name, default, minimum=0)
-        for name, default in (("daily", 7), ("weekly", 4), ("monthly", 6))
-    }
-    keep.done()
-    environment = section.mapping_of_strings("environment_credentials", {})
-    for variable, name in environment.items():
-        if not _VARIABLE.match(variable) or not _CREDENTIAL.match(name):
-            raise section.error(
-                "environment_credentials", variable, "map a variable's name to a credential's name"
-            )
-    before = section.value("before", [])
-    if not isinstance(before, list) or not all(
-        isinstance(argv, list) and argv and all(isinstance(word, str) for word in argv)
-        for argv in before
-    ):
-        raise section.error("before", before, "be a list of commands, each a list of words")
-    settings = Settings(
-        repository=section.text("repository"),
-        password_credential=section.matching(
-            "password_credential", _CREDENTIAL, "be the name of a credential", "restic-password"
-        ),
-        environment_credentials=environment,
-        paths=tuple(section.absolute_paths("paths")),
-        excludes=tuple(section.strings("excludes", [])),
-        before=tuple(tuple(argv) for argv in before),
-        keep=counts,
-        check_subset_percent=section.integer("check_subset_percent", 5, minimum=1, maximum=100),
-    )
-    section.done()
-    if _USER_PART.search(settings.repository):
-        raise ConfigurationError(
-            f"{section.path}.repository holds a user name or password; name a credential in "
-            "environment_credentials, such as RESTIC_REST_PASSWORD, instead"
-        )
-    if not settings.paths:
-        raise section.error("paths", [], "name at least one path")
-    if not any(counts.values()):
-        raise section.error("keep", counts, "keep at least one snapshot")
-    return settings
-
-
-def environment(settings: Settings, credential_path: Mapping[str, Path]) -> dict[str, str]:
+def environment(settings: BackupSettings, credential_path: Mapping[str, Path]) -> dict[str, str]:
     """Return what restic is told by its environment, so that no argument list shows it.
 
     Raises:
@@ -199,12 +131,17 @@ class Repository:
 
 
 def back_up(
-    settings: Settings, repository: Repository, places: Places, run: Run, now: Now, last: Report
+    settings: BackupSettings,
+    repository: Repository,
+    places: Places,
+    run: Run,
+    now: Now,
+    last: Report,
 ) -> Report:
     """Make one snapshot, let old ones go, and read files of the new one back."""
     report = Report(repository_id=last.repository_id, check=last.check)
-    for argv in settings.before:
-        done = run(list(argv), timeout_seconds=_WORK_SECONDS)
+    for argv in settings.commands:
+        done = run(argv, timeout_seconds=_WORK_SECONDS)
         if not done.ok:
             report.notes.append(f"{argv[0]} ended with {done.returncode}: {said(done)}")
     # Locks of runs that are dead; those of living ones stay.
@@ -233,7 +170,7 @@ def back_up(
     if not done.ok:
         report.notes.append(f"some files could not be read: {said(done)}")
     _read_summary(done, report)
-    kept = [f"--keep-{name}={count}" for name, count in settings.keep.items() if count]
+    kept = [f"--keep-{name}={count}" for name, count in vars(settings.keep).items() if count]
     words = ["forget", f"--tag={TAG}", "--group-by=host", *kept, "--prune"]
     repository.demand(*words, seconds=_WORK_SECONDS)
     report.canary = canary.decode()
@@ -301,7 +238,9 @@ def _prove(repository: Repository, report: Report, canary: Path, directory: Path
     report.restore_test = "ok"
 
 
-def verify(settings: Settings, repository: Repository, places: Places, last: Report) -> Report:
+def verify(
+    settings: BackupSettings, repository: Repository, places: Places, last: Report
+) -> Report:
     """Check the repository with a part of its data, and read files of it back.
 
     A sound repository makes no good backup of one that was incomplete or failed.
@@ -341,7 +280,7 @@ def failed(last: Report, detail: str, *, verifying: bool = False) -> Report:
 def said(done: Completed) -> str:
     """Return the end of what a program said, without anybody's password."""
     text = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
-    return _USER_PART.sub("", "\n".join(text.splitlines()[-5:])) or f"status {done.returncode}"
+    return USER_PART.sub("", "\n".join(text.splitlines()[-5:])) or f"status {done.returncode}"
 
 
 def to_document(report: Report, last: Mapping[str, Any], at: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ fields by ``script/generate``::
         grace_seconds: float = setting(86400, "A worktree that changed since stays.", minimum=0)
 
 A class may have ``contradictions``, a method that yields (key, rule) for values that do not fit
-together (of a nested one the key has dots), and ``renamed``, a mapping from former keys to what to write instead.
+together (of a nested one the key has dots), or (key, rule, value) to name only a part of the
+value; and ``renamed``, a mapping from former keys to what to write instead.
 """
 
 from __future__ import annotations
@@ -68,6 +69,9 @@ class _Rule:
     short: str
     unique: tuple[str, ...]
     keys: tuple[str, ...]
+    named: str
+    names: tuple[str, str] | None
+    expression: str
 
 
 def setting(
@@ -84,6 +88,9 @@ def setting(
     short: str = "",
     unique: Iterable[str] = (),
     keys: Iterable[str] = (),
+    named: str = "",
+    names: tuple[str, str] | None = None,
+    expression: str = "",
 ) -> T:
     """Declare a setting; ``text`` is the sentence that users read.
 
@@ -95,12 +102,20 @@ def setting(
     added to it or replaces it. ``by`` "role" is a setting that no inventory gives: the role fills it.
 
     ``short`` names the key of a nested class that is meant where something else than a mapping is
-    given. ``unique`` names keys that no two items of a list share. ``keys`` are the only ones that
-    a mapping may have.
+    given. ``unique`` names keys that no two items of a list share. ``named`` is the one of them by
+    which messages call an item, rather than by its number. ``keys`` are the only ones that a mapping
+    may have; ``names`` is a form that they must have. ``expression`` is what an inventory says that
+    says nothing, where that is one of Ansible, such as the host's name.
     """
     rule = _Rule(
         *(text, minimum, maximum, tuple(choices), form or FORMS.get(kind), kind, adds, by, short),
-        *(tuple(unique), tuple(keys)),
+        *(
+            tuple(dict.fromkeys([*([named] if named else []), *unique])),
+            tuple(keys),
+            named,
+            names,
+            expression,
+        ),
     )
     found: Any
     if default is REQUIRED:
@@ -165,7 +180,7 @@ class Setting:
         if not isinstance(given, list | tuple):
             raise section.error(self.key, given, f"be a list of {self._plural}")
         items = tuple(
-            self._one(section.path, f"{self.key}[{index}]", item, REQUIRED)
+            self._one(*self._place(section.path, index, item), item, REQUIRED)
             for index, item in enumerate(given)
         )
         for key in self.rule.unique:
@@ -179,6 +194,17 @@ class Setting:
             return items
         return (*default, *(item for item in items if item not in default))
 
+    def _place(self, path: str, index: int, item: object) -> tuple[str, str]:
+        """Return how messages call an item of a list: its path, and its name below that."""
+        name = item.get(self.rule.named) if isinstance(item, Mapping) and self.rule.named else None
+        if self.nested and isinstance(name, str):
+            own = next(each for each in settings_of(self.nested) if each.key == self.rule.named)
+            if own.rule.form is None or re.fullmatch(own.rule.form[0], name):
+                # The jobs of the section jobs need no second "jobs".
+                at = path.rpartition(".")[2] == self.key
+                return (path if at else f"{path}.{self.key}"), name
+        return path, f"{self.key}[{index}]"
+
     def _mapping(self, section: Section, given: object, default: Any) -> dict[str, Any]:
         if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
             raise section.error(self.key, given, f"map names to {self._plural}")
@@ -187,6 +213,8 @@ class Setting:
         for name in given:
             if known and name not in known:
                 raise ConfigurationError(not_known(f"{place}.{name}", known))
+            if self.rule.names and not re.fullmatch(self.rule.names[0], name):
+                raise section.error(self.key, name, self.rule.names[1])
         items = {name: self._one(place, name, item, REQUIRED) for name, item in given.items()}
         return {**default, **items} if self._adds(default) else items
 
@@ -253,12 +281,12 @@ def read_some(cls: type[T], section: Section, default: T | None = None, **given:
             raise ConfigurationError(f"{section.path}.{key} is now {now}")
     values = {item.key: item.read(section, item.of(default)) for item in settings_of(cls)}
     found = typing.cast(T, typing.cast(Any, cls)(**values, **given))
-    for key, rule in _contradictions(found):
-        raise section.error(key, _at(found, key), rule)
+    for key, rule, *value in _contradictions(found):
+        raise section.error(key, value[0] if value else _at(found, key), rule)
     return found
 
 
-def _contradictions(found: object) -> Iterator[tuple[str, str]]:
+def _contradictions(found: object) -> Iterator[tuple[Any, ...]]:
     method = getattr(found, "contradictions", None)
     return method() if method else iter(())
 

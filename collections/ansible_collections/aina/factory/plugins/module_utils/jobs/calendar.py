@@ -79,6 +79,7 @@ def to_calendar(schedule: str) -> tuple[str, ...]:
         ScheduleError: a cron schedule that cannot be read.
 
     """
+    schedule = " ".join(schedule.split())
     if not is_cron(schedule):
         return (" ".join(_closed(word) for word in schedule.split()),)
     fields = CRON_MACROS.get(schedule, schedule).split()
@@ -108,6 +109,7 @@ def to_cron(schedule: str) -> str:
         ScheduleError: cron cannot express it.
 
     """
+    schedule = " ".join(schedule.split())
     if is_cron(schedule):
         to_calendar(schedule)
         return CRON_MACROS.get(schedule, schedule)

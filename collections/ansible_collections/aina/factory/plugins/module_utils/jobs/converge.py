@@ -6,16 +6,17 @@ import json
 import pwd
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..base import locks
+from ..base import locks, settings
 from ..base.configuration import ConfigurationError, Section
 from ..base.ports import Run
 from ..host import managed_files
 from ..host.managed_files import Attributes, DirectorySpec, FileSpec
-from . import cron, foreign, layout, model, observe, plan, render, scripts, validate
+from . import cron, foreign, layout, observe, plan, render, scripts, validate
+from .settings import Job, Jobs, Replacement
 
 ACTION_SECONDS = 300.0
 _BACKUP_DIR = "/var/backups/aina-factory"
@@ -65,11 +66,10 @@ def converge(document: Mapping[str, Any], *, present: bool, check: bool, run: Ru
         ConvergeError, ManagedFilesError: a step failed; the next run carries on.
 
     """
-    section = Section(document, "jobs")
-    replacements = foreign.replacements(section)
-    jobs = model.from_section(section)
+    jobs = settings.read(Jobs, Section(document, "jobs"))
+    replacements = jobs.replaces
     if not present:
-        jobs = model.Jobs((), jobs.resource_classes)
+        jobs = replace(jobs, jobs=())
     systemd = observe.systemd_is_running()
     result = Result("systemd" if systemd else "cron")
     wanted = _wanted(jobs, document, systemd) if present else Wanted((), (), {})
@@ -80,12 +80,12 @@ def converge(document: Mapping[str, Any], *, present: bool, check: bool, run: Ru
     return result
 
 
-def _wanted(jobs: model.Jobs, document: Mapping[str, Any], systemd: bool) -> Wanted:
+def _wanted(jobs: Jobs, document: Mapping[str, Any], systemd: bool) -> Wanted:
     units = render.units(jobs) if systemd else {}
     programs = scripts.SYSTEMD if systemd else scripts.CRON
     contents = {f"{layout.UNIT_DIR}/{name}": text for name, text in units.items()}
     contents[layout.TMPFILES_PATH] = render.tmpfiles(jobs)
-    section = {key: document[key] for key in ("declared", "resource_classes")}
+    section = {key: document[key] for key in ("jobs", "resource_classes")}
     contents[layout.CONFIGURATION_PATH] = (
         json.dumps({"jobs": section}, indent=2, ensure_ascii=False) + "\n"
     )
@@ -111,7 +111,7 @@ def _wanted(jobs: model.Jobs, document: Mapping[str, Any], systemd: bool) -> Wan
     return Wanted(tuple(directories), tuple(files), units)
 
 
-def _check_users(jobs: model.Jobs, result: Result, *, check: bool) -> None:
+def _check_users(jobs: Jobs, result: Result, *, check: bool) -> None:
     for job in jobs.declared:
         try:
             pwd.getpwnam(job.user)
@@ -124,8 +124,8 @@ def _check_users(jobs: model.Jobs, result: Result, *, check: bool) -> None:
 
 
 def _bring(
-    jobs: model.Jobs, wanted: Wanted, result: Result, *, systemd: bool, check: bool, run: Run
-) -> list[model.Job]:
+    jobs: Jobs, wanted: Wanted, result: Result, *, systemd: bool, check: bool, run: Run
+) -> list[Job]:
     """Plan and act; return the jobs that are (or in check mode will be) in their state."""
     paused = observe.pauses(layout.RUNTIME_PAUSED_DIR, "runtime")
     _report_pauses(jobs, paused, result)
@@ -162,7 +162,7 @@ def _bring(
     return list(jobs.declared)
 
 
-def _units(jobs: model.Jobs, run: Run) -> dict[str, observe.Unit]:
+def _units(jobs: Jobs, run: Run) -> dict[str, observe.Unit]:
     names = [unit(job.name) for job in jobs.declared for unit in (layout.timer, layout.service)]
     return observe.units(names, run)
 
@@ -170,9 +170,7 @@ def _units(jobs: model.Jobs, run: Run) -> dict[str, observe.Unit]:
 def _absent(wanted: Wanted, removed: Sequence[str]) -> list[str]:
     """Return every path of ours, for either backend, that is not wanted here."""
     ours = {layout.CRON_PATH, layout.TMPFILES_PATH, layout.CONFIGURATION_PATH}
-    ours |= {
-        f"{layout.UNIT_DIR}/{name}" for name in render.units(model.Jobs((), model.DEFAULT_CLASSES))
-    }
+    ours |= {f"{layout.UNIT_DIR}/{name}" for name in render.units(Jobs())}
     if not wanted.directories:
         ours |= {layout.PAUSED_DIR, layout.RUNTIME_PAUSED_DIR, layout.LIBRARY_DIR}
     ours |= set(removed)
@@ -181,9 +179,7 @@ def _absent(wanted: Wanted, removed: Sequence[str]) -> list[str]:
     return sorted(path for path in ours if not any(path.startswith(f"{up}/") for up in ours))
 
 
-def _report_pauses(
-    jobs: model.Jobs, paused: Mapping[str, observe.PauseFile], result: Result
-) -> None:
+def _report_pauses(jobs: Jobs, paused: Mapping[str, observe.PauseFile], result: Result) -> None:
     for name, pause in paused.items():
         result.runtime_paused.append(
             {"name": name, "reason": pause.reason, "by": pause.by, "since": pause.since}
@@ -239,7 +235,7 @@ def _act(actions: Sequence[plan.Action], run: Run) -> None:
             )
 
 
-def _make_locks(jobs: model.Jobs) -> None:
+def _make_locks(jobs: Jobs) -> None:
     """Make the shared lock files now; tmpfiles.d makes them at boot."""
     directory = Path(layout.SHARED_LOCK_DIR)
     for lock in {lock for job in jobs.declared for lock in job.locks}:
@@ -251,9 +247,9 @@ def _make_locks(jobs: model.Jobs) -> None:
 
 
 def _report_foreign(
-    jobs: model.Jobs,
-    settled: Sequence[model.Job],
-    replacements: Sequence[foreign.Replacement],
+    jobs: Jobs,
+    settled: Sequence[Job],
+    replacements: Sequence[Replacement],
     result: Result,
     *,
     check: bool,
@@ -288,9 +284,9 @@ def _report_foreign(
 
 
 def _park(
-    replacements: Sequence[foreign.Replacement],
-    settled: Sequence[model.Job],
-    jobs: model.Jobs,
+    replacements: Sequence[Replacement],
+    settled: Sequence[Job],
+    jobs: Jobs,
     tables: Mapping[str, str],
     result: Result,
     *,

@@ -7,7 +7,7 @@ import shlex
 
 from ..base.configuration import ConfigurationError
 from . import calendar, layout
-from .model import Job, Jobs
+from .settings import Job, Jobs
 
 _UTC = {"UTC", "Etc/UTC", "Etc/UCT", "UCT", "Zulu", "Etc/Zulu", "Universal", "GMT", "Etc/GMT"}
 _LINE_MAX_BYTES = 998  # cron's own limit for a command
@@ -40,7 +40,7 @@ def unsupported(jobs: Jobs) -> list[str]:
             for field, asked in (
                 ("catch_up", job.catch_up),
                 ("requires", job.requires),
-                ("on_failure (unit names)", not isinstance(job.on_failure, str)),
+                ("on_failure (unit names)", job.failure_units is not None),
             )
             if asked
         ]
@@ -67,7 +67,7 @@ def _entry(job: Job, jobs: Jobs, host_timezone: str) -> str:
         raise ConfigurationError(
             f"jobs.{job.name}.credentials needs systemd as PID 1; cron has none"
         )
-    comment = f"# {job.name}: {job.description}\n"
+    comment = f"# {job.name}: {job.title}\n"
     line = f"{schedule} root {_command(job, jobs)}\n"
     if job.paused is not None:
         reason = f"{job.paused.reason} (since {job.paused.since} by {job.paused.by})"
@@ -76,17 +76,17 @@ def _entry(job: Job, jobs: Jobs, host_timezone: str) -> str:
 
 
 def _command(job: Job, jobs: Jobs) -> str:
-    environment = [f"{name}={value}" for name, value in job.environment]
+    environment = [f"{name}={value}" for name, value in sorted(job.environment.items())]
     words = [
         f"{layout.LIBRARY_DIR}/cron-run",
         job.name,
         job.user,
         str(job.timeout_seconds),
-        job.on_overlap.value,
+        job.on_overlap,
         str(_delay_seconds(job)),
         str(jobs.resource_classes[job.resource_class].nice),
-        job.on_failure if isinstance(job.on_failure, str) else "alert",
-        ",".join(job.locks) or "-",
+        "alert" if job.failure_units else str(job.on_failure),
+        ",".join(job.lock_names) or "-",
         "--",
         *(["env", *environment] if environment else []),
         *job.command,

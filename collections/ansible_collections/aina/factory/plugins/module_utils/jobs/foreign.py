@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..base.configuration import Section
 from ..base.ports import Run
 from . import command_lines, layout
 from .command_lines import Entry, Reading
-from .model import Job, Jobs
 from .observe import ObservationError
+from .settings import Job, Jobs, Replacement
 
 CRONTABS_DIR = "/var/spool/cron/crontabs"
 _SYSTEM_TABLE = "/etc/crontab"
@@ -43,43 +42,6 @@ class Duplicate:
     job: str
     where: str
     what: str
-
-
-@dataclass(frozen=True)
-class Replacement:
-    """Lines of a user's crontab that a declared job takes the place of.
-
-    ``park`` is the script that they ran: it is put aside once nothing runs it any more.
-    """
-
-    user: str
-    matches: str
-    job: str | None
-    park: str | None = None
-
-
-def replacements(section: Section) -> list[Replacement]:
-    """Read the ``replaces`` list of a section.
-
-    Raises:
-        ConfigurationError: a value is wrong.
-
-    """
-    found = []
-    for item in section.sections("replaces", []):
-        matches = item.text("matches")
-        if len(matches.strip()) < 4:
-            raise item.error("matches", matches, "be at least four characters of the old line")
-        found.append(
-            Replacement(
-                item.text("user"),
-                matches,
-                item.text("job") if item.has("job") else None,
-                item.absolute_path("park") if item.has("park") else None,
-            )
-        )
-        item.done()
-    return found
 
 
 def successor(entry: Replacement, reading: Reading, jobs: Jobs) -> Job | None:

@@ -12,8 +12,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from . import layout
-from .model import Job, Jobs
 from .observe import Disk, Unit
+from .settings import Job, Jobs
 
 
 @dataclass(frozen=True)

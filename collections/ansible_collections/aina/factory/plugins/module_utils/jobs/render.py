@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 from . import calendar, layout
-from .model import Job, Jobs, Overlap, Pause, ResourceClass
+from .settings import Job, Jobs, Pause, ResourceClass
 
 HEADER = "# Managed by aina.factory.systemd_jobs (role: factory_crons); edits are lost.\n"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -84,9 +83,11 @@ def quote(word: str, *, expands_variables: bool) -> str:
 
 def command_line(job: Job) -> list[str]:
     """Return the job's argument list with its shared locks around it, in sorted order."""
-    wait = [] if job.on_overlap is Overlap.QUEUE else ["-n", "-E", str(layout.SKIPPED)]
+    wait = [] if job.on_overlap == "queue" else ["-n", "-E", str(layout.SKIPPED)]
     locks = [
-        word for lock in job.locks for word in ("/usr/bin/flock", *wait, layout.lock_path(lock))
+        word
+        for lock in job.lock_names
+        for word in ("/usr/bin/flock", *wait, layout.lock_path(lock))
     ]
     return [*locks, *job.command]
 
@@ -94,7 +95,7 @@ def command_line(job: Job) -> list[str]:
 def _service(job: Job, resources: ResourceClass) -> str:
     required = " ".join(job.required_units)
     # kill_old ends the old run by SIGTERM: expected there, a failure everywhere else.
-    replaced = " SIGTERM" if job.on_overlap is Overlap.KILL_OLD else ""
+    replaced = " SIGTERM" if job.on_overlap == "kill_old" else ""
     lines = [
         "[Unit]",
         f"Description={_text(_describe(job))}",
@@ -109,7 +110,7 @@ def _service(job: Job, resources: ResourceClass) -> str:
         f"Environment=PATH={_PATH}",
         *(
             f"Environment={quote(f'{name}={value}', expands_variables=False)}"
-            for name, value in job.environment
+            for name, value in sorted(job.environment.items())
         ),
         *(_credential(entry) for entry in job.credentials),
         f"SyslogIdentifier={layout.PREFIX}{job.name}",
@@ -127,9 +128,9 @@ def _service(job: Job, resources: ResourceClass) -> str:
 
 def _timer(job: Job) -> str:
     unit = layout.service(job.name)
-    if job.on_overlap is Overlap.QUEUE:
+    if job.on_overlap == "queue":
         unit = f"factory-trigger-queue@{job.name}.service"
-    elif job.on_overlap is Overlap.KILL_OLD:
+    elif job.on_overlap == "kill_old":
         unit = f"factory-trigger-replace@{job.name}.service"
     lines = [
         "[Unit]",
@@ -184,16 +185,16 @@ def _trigger(when: str, command: str) -> str:
 
 
 def _on_failure(job: Job) -> str:
-    named: Iterable[str] = () if isinstance(job.on_failure, str) else job.on_failure
-    return f"{HEADER}[Unit]\n" + "".join(f"OnFailure={unit}\n" for unit in named)
+    units = job.failure_units or ()
+    return f"{HEADER}[Unit]\n" + "".join(f"OnFailure={unit}\n" for unit in units)
 
 
 def _describe(job: Job) -> str:
     if job.paused is None:
-        return job.description
+        return job.title
     review = f", review after {job.paused.review_after}" if job.paused.review_after else ""
     return (
-        f"{job.description} [paused since {job.paused.since} by {job.paused.by}{review}: "
+        f"{job.title} [paused since {job.paused.since} by {job.paused.by}{review}: "
         f"{job.paused.reason}]"
     )
 

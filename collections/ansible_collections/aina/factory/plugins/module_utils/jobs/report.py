@@ -10,8 +10,8 @@ from typing import Any
 
 from ..base.text import iso
 from . import calendar, layout
-from .model import Job, Jobs
 from .observe import PauseFile, Unit
+from .settings import Job, Jobs
 
 # How a run ends that calls for nobody.
 FINE = ("success", "skipped", "replaced")
@@ -41,9 +41,9 @@ def _job(job: Job, actual: Actual, now: float) -> dict[str, Any]:
     last = actual.last_runs.get(job.name)
     return {
         "name": job.name,
-        "description": job.description,
+        "description": job.title,
         "state": "paused" if paused else "present",
-        "declared_state": job.state.value,
+        "declared_state": job.state,
         "paused": paused,
         "schedule": job.schedule,
         "timezone": job.timezone,

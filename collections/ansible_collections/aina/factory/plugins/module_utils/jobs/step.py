@@ -38,22 +38,15 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def _document(parameters: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "declared": parameters["jobs"],
-        "resource_classes": parameters["resource_classes"],
-        "replaces": [
-            {key: value for key, value in entry.items() if value is not None}
-            for entry in parameters["replaces"]
-        ],
-    }
+def _section(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {key: parameters[key] for key in ("jobs", "resource_classes", "replaces")}
 
 
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what is installed and what runs, and act."""
     try:
         result = converge.converge(
-            _document(parameters),
+            _section(parameters),
             present=parameters["state"] == "present",
             check=context.check_mode,
             run=context.run,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..base.ports import Completed, Run
 from . import layout, render
-from .model import Job, Jobs
+from .settings import Job, Jobs
 
 JUDGE_SECONDS = 120.0
 _ENVIRONMENT = {"LC_ALL": "C", "SYSTEMD_COLORS": "0", "SYSTEMD_LOG_LEVEL": "warning"}

@@ -7,13 +7,20 @@ from collections.abc import Mapping
 
 # Section -> module of the core and class. They are imported when they are asked for.
 SECTIONS: Mapping[str, tuple[str, str]] = {
+    "backup": ("backup.settings", "BackupSettings"),
+    "drift": ("drift.settings", "DriftSettings"),
+    "jobs": ("jobs.settings", "Jobs"),
     "reap": ("worktrees.settings", "Reap"),
+}
+# Key of a project -> module of the core and class.
+PROJECT_KEYS: Mapping[str, tuple[str, str]] = {
+    "workflows": ("workflows.settings", "WorkflowPolicy"),
 }
 
 
-def declared(section: str) -> type:
-    """Return the class that declares a section."""
-    module, name = SECTIONS[section]
+def declared(name: str) -> type:
+    """Return the class that declares a section, or a key of a project."""
+    module, name = {**SECTIONS, **PROJECT_KEYS}[name]
     core = __name__.rpartition(".site.")[0]
     found: type = getattr(importlib.import_module(f"{core}.{module}"), name)
     return found

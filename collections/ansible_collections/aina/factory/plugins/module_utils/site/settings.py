@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ..base import projects
 from ..base.github.settings import GitHub
 from ..base.settings import setting
+from ..jobs.settings import JobEntry
+from ..workflows.settings import WorkflowPolicy
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Project(projects.Project):
     toolchain: Mapping[str, object] | None = setting(
         None, "Versions of the tools that its images hold."
     )
-    workflows: Mapping[str, object] | None = setting(
+    workflows: WorkflowPolicy | None = setting(
         None, "The policy of its workflows; without it they are left alone."
     )
 
@@ -64,8 +66,9 @@ class Inventory(Site):
         " inventory's file, or else beside that directory.",
         kind="path",
     )
-    jobs: tuple[object, ...] = setting(
+    jobs: tuple[JobEntry, ...] = setting(
         (),
         "What differs of the scheduled jobs that the capabilities bring, each by its name, and jobs"
         " of the site's own; the role factory_crons says how.",
+        named="name",
     )

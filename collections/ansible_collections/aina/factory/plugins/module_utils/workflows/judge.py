@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from . import edit, semantics
 from .document import Compose, Document, DocumentError, Kind, Node
 from .edit import Edit, Value
-from .policy import Policy, Strategy
 from .semantics import Neighbours
+from .settings import WorkflowPolicy
 
 _MATRIX = re.compile(r"\$\{\{\s*matrix\.([A-Za-z_][\w-]*)\s*\}\}\Z")
 _ACTION = re.compile(r"(?P<name>[\w.-]+/[\w./-]+)@(?P<ref>[^\s@]+)\Z")
@@ -40,7 +40,7 @@ class _Work:
 
     name: str
     document: Document
-    policy: Policy
+    policy: WorkflowPolicy
     resolve_pin: ResolvePin
     report: Report
     others: Neighbours
@@ -70,7 +70,7 @@ class _Work:
 def judge(
     name: str,
     text: str,
-    policy: Policy,
+    policy: WorkflowPolicy,
     compose: Compose,
     resolve_pin: ResolvePin,
     others: Neighbours | None = None,
@@ -135,7 +135,7 @@ def _triggers(work: _Work) -> None:
         raise DocumentError("there is no 'on'")
     on = document.resolve(pair[1])
     events = semantics.events(document)
-    for event in policy.forbidden_triggers:
+    for event in policy.triggers.forbid:
         if event in events:
             work.problem(
                 pair[0], f"the trigger {event} runs foreign code with this repository's rights"
@@ -155,16 +155,18 @@ def _triggers(work: _Work) -> None:
     covered = "push" in events and "pull_request" in events and bool(policy.push_branches)
     if covered and not _has_any(document, events["push"], *elsewhere):
         branches = list(policy.push_branches)
-        reason = semantics.push_filter(work.name, document, policy.paths_ignore, work.others)
+        reason = semantics.push_filter(
+            work.name, document, policy.triggers.paths_ignore, work.others
+        )
         if reason:
             work.suggest(pair[0], f"push only with branches {branches}", reason)
         else:
             wanted["push"] = {"branches": branches}
-    if "pull_request" in events and policy.paths_ignore:
+    if "pull_request" in events and policy.triggers.paths_ignore:
         if required:
             work.keep(pair[0], f"no paths-ignore, since {required[0]!r} is a required check")
         elif not _has_any(document, events["pull_request"], "paths", "paths-ignore"):
-            wanted["pull_request"] = {"paths-ignore": list(policy.paths_ignore)}
+            wanted["pull_request"] = {"paths-ignore": list(policy.triggers.paths_ignore)}
     if on.kind is Kind.MAPPING:
         for event, filters_ in wanted.items():
             _extend_event(work, on, event, filters_)
@@ -237,11 +239,11 @@ def _top_level(work: _Work) -> None:
     if policy.permissions and not declared("permissions"):
         reason = semantics.permissions(document, policy.permissions, work.others)
         _add_top(work, key, "permissions", dict(policy.permissions), reason)
-    if policy.concurrency_group and not declared("concurrency"):
-        group: dict[str, Value] = {"group": policy.concurrency_group}
+    if policy.concurrency.group and not declared("concurrency"):
+        group: dict[str, Value] = {"group": policy.concurrency.group}
         if policy.cancel_in_progress:
             group["cancel-in-progress"] = policy.cancel_in_progress
-        reason = semantics.concurrency(work.name, document, policy.concurrency_group, work.others)
+        reason = semantics.concurrency(work.name, document, policy.concurrency.group, work.others)
         _add_top(work, key, "concurrency", group, reason)
 
 
@@ -286,7 +288,7 @@ def _job(work: _Work, key: Node, job: Node) -> None:
 def _runs_on(work: _Work, name: str, job: Node, pair: tuple[Node, Node]) -> None:
     policy, document = work.policy, work.document
     value = document.resolve(pair[1])
-    kept = next((item for item in policy.keep_hosted if item.covers(work.name, name)), None)
+    kept = next((item for item in policy.runs_on.keep_hosted if item.covers(work.name, name)), None)
     labels = document.strings(value)
     if kept is not None:
         work.keep(pair[0], f"job {name} stays on its hosted runner: {kept.reason}")
@@ -295,14 +297,14 @@ def _runs_on(work: _Work, name: str, job: Node, pair: tuple[Node, Node]) -> None
         work.keep(pair[0], f"job {name} names a runner group; it is left alone")
         return
     wanted: str | tuple[str, ...] | None = None
-    if len(labels) == 1 and labels[0] in policy.hosted_labels:
+    if len(labels) == 1 and labels[0] in policy.runs_on.hosted_labels:
         wanted = _runner(policy, labels[0])
     elif len(labels) == 1 and (match := _MATRIX.match(labels[0])):
         wanted = _of_matrix(work, name, job, match[1], pair[0])
     elif len(labels) == 1 and "${{" in labels[0]:
         if _expression(policy, "")[:20] not in labels[0]:
             work.keep(pair[0], f"job {name} computes its runner; it is left alone")
-    elif any(label in policy.hosted_labels for label in labels):
+    elif any(label in policy.runs_on.hosted_labels for label in labels):
         work.problem(pair[0], f"job {name} demands {labels}, which no runner offers")
     elif labels == ["self-hosted"]:
         work.problem(pair[0], f"job {name} takes any self-hosted runner; name it more closely")
@@ -312,17 +314,17 @@ def _runs_on(work: _Work, name: str, job: Node, pair: tuple[Node, Node]) -> None
         work.edits.append(edit.replace(value, wanted, ("jobs", name, "runs-on"), what))
 
 
-def _expression(policy: Policy, hosted: str) -> str:
+def _expression(policy: WorkflowPolicy, hosted: str) -> str:
     """Return the expression for the declared runner, without its braces."""
-    if policy.strategy is Strategy.LABELS:
-        quoted = ", ".join(f'"{label}"' for label in policy.labels)
+    if policy.runs_on.strategy == "labels":
+        quoted = ", ".join(f'"{label}"' for label in policy.runs_on.labels)
         return f"fromJSON('[{quoted}]')"
-    return f"fromJSON(vars.{policy.variable} || '\"{hosted}\"')"
+    return f"fromJSON(vars.{policy.runs_on.variable} || '\"{hosted}\"')"
 
 
-def _runner(policy: Policy, hosted: str) -> str | tuple[str, ...]:
-    if policy.strategy is Strategy.LABELS:
-        return policy.labels
+def _runner(policy: WorkflowPolicy, hosted: str) -> str | tuple[str, ...]:
+    if policy.runs_on.strategy == "labels":
+        return policy.runs_on.labels
     return f"${{{{ {_expression(policy, hosted)} }}}}"
 
 
@@ -338,7 +340,7 @@ def _of_matrix(work: _Work, name: str, job: Node, axis: str, where: Node) -> str
     include = document.get(matrix, "include")
     for item in include.items if include is not None else ():
         values += document.strings(document.get(item, axis)) or []
-    hosted = [label for label in dict.fromkeys(values) if label in policy.hosted_labels]
+    hosted = [label for label in dict.fromkeys(values) if label in policy.runs_on.hosted_labels]
     if not hosted:
         return None
     tests = " || ".join(f"matrix.{axis} == '{label}'" for label in hosted)
@@ -351,8 +353,8 @@ def _timeout(work: _Work, name: str, job: Node, runs_on: tuple[Node, Node]) -> N
     path = ("jobs", name, "timeout-minutes")
     pair = document.entry(job, "timeout-minutes")
     if pair is None:
-        if policy.timeout_default_minutes:
-            minutes = policy.timeout_default_minutes
+        if policy.timeout_minutes.default:
+            minutes = policy.timeout_minutes.default
             what = f"{work.at(runs_on[0])}: job {name} ends after {minutes} minutes"
             work.attempt(
                 runs_on[0],
@@ -363,8 +365,8 @@ def _timeout(work: _Work, name: str, job: Node, runs_on: tuple[Node, Node]) -> N
         return
     value = document.resolve(pair[1])
     written = _MINUTES.match(value.value)
-    if written and (len(written[1]) > 6 or int(written[1] or 0) > policy.timeout_max_minutes):
-        limit = str(policy.timeout_max_minutes)
+    if written and (len(written[1]) > 6 or int(written[1] or 0) > policy.timeout_minutes.max):
+        limit = str(policy.timeout_minutes.max)
         what = f"{work.at(pair[0])}: job {name} ends after {limit} minutes"
         work.edits.append(edit.replace(value, limit, path, what))
 

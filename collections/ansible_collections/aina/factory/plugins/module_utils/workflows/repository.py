@@ -14,7 +14,7 @@ from ..marshal.mirror import Mirror
 from . import judge, semantics
 from .document import Compose
 from .judge import Report
-from .policy import Policy, Strategy
+from .settings import WorkflowPolicy
 
 DIRECTORY = ".github/workflows"
 BRANCH = "aina-factory/workflow-policy"
@@ -77,7 +77,7 @@ class Repository:
     transport: Transport
     git: Mirror
 
-    def check_visibility(self, policy: Policy) -> None:
+    def check_visibility(self, policy: WorkflowPolicy) -> None:
         """Refuse a repository that is not private: anybody's code would run on the server.
 
         Raises:
@@ -94,7 +94,7 @@ class Repository:
             "private, or say in public_allowed_because why that is meant"
         )
 
-    def plan(self, policy: Policy, compose: Compose) -> Plan:
+    def plan(self, policy: WorkflowPolicy, compose: Compose) -> Plan:
         """Read the default branch's workflows and judge them.
 
         Raises:
@@ -193,7 +193,7 @@ class Repository:
             return ""
         return self.git.commit_files(plan.base_oid, plan.changed_files, f"{TITLE}\n")
 
-    def propose(self, plan: Plan, policy: Policy) -> None:
+    def propose(self, plan: Plan, policy: WorkflowPolicy) -> None:
         """Push the branch and open, or refresh, its pull request; withdraw it when it is empty.
 
         Raises:
@@ -237,7 +237,7 @@ class Repository:
             raise WorkflowsError(str(error)) from error
 
 
-def _body(plan: Plan, policy: Policy) -> str:
+def _body(plan: Plan, policy: WorkflowPolicy) -> str:
     reports = plan.reports
     lines = ["What the declared policy changes:", ""]
     lines += [f"- {what}" for report in reports for what in report.edits]
@@ -247,11 +247,11 @@ def _body(plan: Plan, policy: Policy) -> str:
     ):
         if rows:
             lines += ["", title, "", *(f"- {row}" for row in rows)]
-    if policy.strategy is Strategy.VARIABLE:
-        labels = ", ".join(f'"{label}"' for label in policy.labels)
+    if policy.runs_on.strategy == "variable":
+        labels = ", ".join(f'"{label}"' for label in policy.runs_on.labels)
         lines += [
             "",
-            f"The runner is chosen by the repository variable `{policy.variable}`: set it to "
+            f"The runner is chosen by the repository variable `{policy.runs_on.variable}`: set it to "
             f"`[{labels}]` to use the declared runner, delete it to go back to hosted ones.",
         ]
     text = "\n".join(lines)

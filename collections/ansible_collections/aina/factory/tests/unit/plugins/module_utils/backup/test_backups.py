@@ -10,8 +10,10 @@ import pytest
 
 from factory.core.backup import backups
 from factory.core.backup.backups import BackupError, Places, Report, Repository
+from factory.core.backup.settings import BackupSettings
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.ports import Completed
+from factory.core.base.settings import read
 
 VALUES: dict[str, Any] = {"repository": "/srv/r", "paths": ["/etc"]}
 SUMMARY = {
@@ -23,8 +25,8 @@ SUMMARY = {
 }
 
 
-def settings(**values: Any) -> backups.Settings:
-    return backups.from_section(Section({**VALUES, **values}, "backup"))
+def settings(**values: Any) -> BackupSettings:
+    return read(BackupSettings, Section({**VALUES, **values}, "backup"))
 
 
 class Restic:
@@ -259,9 +261,9 @@ def test_nobodys_password_is_quoted() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"repository": "rest:https://me:secret@host/"}, "holds a user name or password"),
+        ({"repository": "rest:https://me:secret@host/"}, "hold no user name or password"),
         ({"paths": []}, "at least one path"),
-        ({"paths": ["etc"]}, "absolute paths"),
+        ({"paths": ["etc"]}, "an absolute path"),
         ({"keep": {"daily": 0, "weekly": 0, "monthly": 0}}, "at least one snapshot"),
         ({"before": ["pg_dump"]}, "list of commands"),
         ({"environment_credentials": {"x": "y"}}, "map a variable"),
@@ -269,5 +271,7 @@ def test_nobodys_password_is_quoted() -> None:
     ],
 )
 def test_a_wrong_value_is_named(values: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigurationError, match=words):
+    with pytest.raises(ConfigurationError, match=words) as refused:
         settings(**values)
+
+    assert "secret" not in str(refused.value)

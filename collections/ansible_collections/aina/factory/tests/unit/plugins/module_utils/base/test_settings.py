@@ -54,13 +54,18 @@ class Sample:
     logins: Mapping[str, Limits] = setting({}, "By who asks.", keys=("lanes", "marshal"))
     limits: Limits = setting(Limits(max_age_days=30), "Limits.")
     places: tuple[Place, ...] = setting((), "Places.", unique=("name",))
+    hosts: tuple[Place, ...] = setting((), "Places that are called by name.", named="name")
+    secrets: Mapping[str, str] = setting({}, "By name.", names=("[A-Z]+", "map big letters"))
     wish: Wish | None = setting(None, "A wish.", short="enabled")
     free: Mapping[str, object] = setting({}, "Anything.")
     state_dir: str = setting("/var/lib/x", "Where it remembers.", kind="path", by="role")
 
-    def contradictions(self) -> Iterator[tuple[str, str]]:
+    def contradictions(self) -> Iterator[tuple[str, ...]]:
         if self.low_percent >= self.high_percent:
             yield "low_percent", f"be below high_percent, which is {self.high_percent:g}"
+        for name, value in self.secrets.items():
+            if not value:
+                yield "secrets", "hold something", name
 
 
 def read(**given: Any) -> Sample:
@@ -118,6 +123,11 @@ def test_a_value_is_read_as_it_is_declared(given: dict[str, Any], key: str, valu
         ({"places": [{"name": "a"}]}, "sample.places[0].path is missing"),
         ({"places": [{"name": "A", "path": "/"}]}, "places[0].name is 'A'; it must be small"),
         ({"places": [{"name": "a", "path": "/"}] * 2}, "sample.places: name 'a' is declared twice"),
+        ({"hosts": [{"name": "a", "path": "b"}]}, "sample.hosts.a.path is 'b'; it must be an abs"),
+        ({"hosts": [{"name": "A", "path": "/"}]}, "sample.hosts[0].name is 'A'; it must be small"),
+        ({"hosts": [{"name": "a", "path": "/"}] * 2}, "sample.hosts: name 'a' is declared twice"),
+        ({"secrets": {"a": "hidden"}}, "sample.secrets is 'a'; it must map big letters"),
+        ({"secrets": {"A": ""}}, "sample.secrets is 'A'; it must hold something"),
         ({"wish": "x"}, "sample.wish.enabled is 'x'; it must be true or false"),
         ({"cuont": 1}, "sample.cuont is not known; did you mean count?"),
         ({"agents": []}, "sample.agents is now agents, at the top"),

@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 
+from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.base.ports import Completed
-from factory.core.jobs import command_lines, converge, foreign, layout, model
+from factory.core.jobs import command_lines, converge, foreign, layout
 from factory.core.jobs.observe import ObservationError
+from factory.core.jobs.settings import Jobs, Replacement
 
 
-def jobs(*declared: dict[str, Any]) -> model.Jobs:
-    return model.from_section(Section({"declared": list(declared)}, "jobs"))
+def jobs(*declared: dict[str, Any]) -> Jobs:
+    return settings.read(Jobs, Section({"jobs": list(declared)}, "jobs"))
 
 
 JANITOR = {"name": "janitor", "schedule": "daily", "command": ["/usr/local/bin/factory", "janitor"]}
@@ -25,10 +27,8 @@ def script(tmp_path: Path) -> Path:
     return path
 
 
-def parked(
-    script: Path, declared: model.Jobs, settled: bool, crontab: str
-) -> list[tuple[str, str]]:
-    entry = foreign.Replacement("ali", str(script), "janitor", str(script))
+def parked(script: Path, declared: Jobs, settled: bool, crontab: str) -> list[tuple[str, str]]:
+    entry = Replacement(user="ali", matches=str(script), job="janitor", park=str(script))
     ready = declared.declared if settled else ()
     return foreign.parked([entry], ready, declared, {"/var/spool/cron/crontabs/ali": crontab})
 
@@ -91,7 +91,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(foreign, "_home", lambda user: f"/home/{user}")
 
     def ask(text: str, matches: str = "/srv/ops/janitor.sh") -> tuple[str, list[str], list[str]]:
-        entry = foreign.Replacement("ali", matches, "janitor")
+        entry = Replacement(user="ali", matches=matches, job="janitor")
         declared = jobs(JANITOR)
         return foreign.without_replaced(text, [entry], declared.declared, declared)
 

@@ -3,16 +3,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from factory.core.base import settings
 from factory.core.base.configuration import Section
-from factory.core.jobs import converge, layout, model, observe, plan, render
+from factory.core.jobs import converge, layout, observe, plan, render
 from factory.core.jobs.observe import Disk, Unit
+from factory.core.jobs.settings import Jobs
 
 EMPTY = Disk(frozenset(), frozenset(), frozenset(), frozenset())
 
 
-def jobs(**changes: Any) -> model.Jobs:
+def jobs(**changes: Any) -> Jobs:
     job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"], **changes}
-    return model.from_section(Section({"declared": [job]}, "jobs"))
+    return settings.read(Jobs, Section({"jobs": [job]}, "jobs"))
 
 
 def unit(name: str, active: str = "active", enabled: str = "enabled") -> Unit:
@@ -20,7 +22,7 @@ def unit(name: str, active: str = "active", enabled: str = "enabled") -> Unit:
 
 
 def steps(
-    declared: model.Jobs,
+    declared: Jobs,
     *units: Unit,
     disk: Disk | None = None,
     changed: tuple[str, ...] = (),
@@ -165,7 +167,7 @@ def test_a_stamp_fires_only_for_an_unchanged_job_that_catches_up() -> None:
 
 
 def test_a_slice_and_a_waiting_trigger_go_with_the_last_job() -> None:
-    nothing = model.Jobs((), {})
+    nothing = Jobs()
     waiting = unit("factory-trigger-queue@tick.service", "activating", "static")
     slices = unit("factory-jobs-light.slice", enabled="")
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.jobs import cron, model, render, scripts
+from factory.core.jobs import cron, render, scripts
+from factory.core.jobs.settings import Jobs
 
 
-def jobs(**changes: Any) -> model.Jobs:
+def jobs(**changes: Any) -> Jobs:
     job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"], **changes}
-    return model.from_section(Section({"declared": [job]}, "jobs"))
+    return settings.read(Jobs, Section({"jobs": [job]}, "jobs"))
 
 
 QUOTED = [

@@ -4,16 +4,18 @@ from typing import Any
 
 import pytest
 
+from factory.core.base import settings
 from factory.core.base.configuration import Section
-from factory.core.jobs import foreign, model, observe, report
+from factory.core.jobs import foreign, observe, report
+from factory.core.jobs.settings import Jobs
 
 TIMER, SERVICE = "factory-job-tick.timer", "factory-job-tick.service"
 NOW = 1_800_000_000.0
 
 
-def jobs(**changes: Any) -> model.Jobs:
+def jobs(**changes: Any) -> Jobs:
     job = {"name": "tick", "schedule": "*:0/5", "command": ["/srv/ops/tick.sh"], **changes}
-    return model.from_section(Section({"declared": [job]}, "jobs"))
+    return settings.read(Jobs, Section({"jobs": [job]}, "jobs"))
 
 
 def systemd(timer: str = "active", enabled: str = "enabled", since: float = NOW - 10) -> Any:

@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 
+from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.base.ports import Completed
-from factory.core.jobs import model, render, validate
+from factory.core.jobs import render, validate
+from factory.core.jobs.settings import Jobs
 
 
-def jobs() -> model.Jobs:
+def jobs() -> Jobs:
     job = {"name": "tick", "schedule": "*:0/5", "command": ["/srv/tick"]}
-    return model.from_section(Section({"declared": [job]}, "jobs"))
+    return settings.read(Jobs, Section({"jobs": [job]}, "jobs"))
 
 
 def answering(stderr: str, returncode: int = 1, stdout: str = "") -> Any:

@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
+from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.jobs import model
+from factory.core.jobs.settings import Jobs
 
 JOB: dict[str, Any] = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
 PAUSE = {"reason": "saving", "by": "ali", "since": "2026-06-30"}
 
 
-def read(*jobs: dict[str, Any]) -> model.Jobs:
-    return model.from_section(Section({"declared": list(jobs)}, "jobs"))
+def read(*jobs: dict[str, Any]) -> Jobs:
+    return settings.read(Jobs, Section({"jobs": list(jobs)}, "jobs"))
 
 
 def test_a_short_job_has_safe_defaults() -> None:
@@ -37,20 +38,20 @@ def test_what_a_job_requires_is_a_unit() -> None:
 def test_a_resource_class_keeps_what_is_left_out() -> None:
     section = Section({"resource_classes": {"heavy": {"memory_max_mib": 512}}}, "jobs")
 
-    heavy = model.from_section(section).resource_classes["heavy"]
+    heavy = settings.read(Jobs, section).resource_classes["heavy"]
 
-    default = model.DEFAULT_CLASSES["heavy"]
+    default = Jobs().resource_classes["heavy"]
     assert (heavy.memory_max_mib, heavy.cpu_weight) == (512, default.cpu_weight)
 
 
 def test_a_name_stands_only_once() -> None:
-    with pytest.raises(ConfigurationError, match=r"jobs\.tick is declared 2 times"):
+    with pytest.raises(ConfigurationError, match=r"name .tick. is declared twice"):
         read(JOB, JOB)
 
 
 WRONG = [
-    ({"name": "Tick"}, r"jobs\.declared\[0\]\.name"),
-    ({"name": "../x"}, r"jobs\.declared\[0\]\.name"),
+    ({"name": "Tick"}, r"jobs\.jobs\[0\]\.name"),
+    ({"name": "../x"}, r"jobs\.jobs\[0\]\.name"),
     ({"schedule": ""}, r"jobs\.tick\.schedule"),
     ({"schedule": "61 * * * *"}, r"jobs\.tick\.schedule.*minute"),
     ({"schedule": "daily\nExecStart=/bin/x"}, r"jobs\.tick\.schedule"),
@@ -74,7 +75,7 @@ WRONG = [
     ({"credentials": ["a b"]}, r"jobs\.tick\.credentials"),
     ({"description": "two\nlines"}, r"jobs\.tick\.description"),
     ({"expect_every_seconds": 0}, r"jobs\.tick\.expect_every_seconds"),
-    ({"state": "paused"}, r"jobs\.tick\.paused is missing"),
+    ({"state": "paused"}, r"jobs\.tick\.paused is None; it must say why"),
     ({"state": "paused", "paused": {"reason": "x", "by": "y"}}, r"jobs\.tick\.paused\.since"),
     ({"state": "paused", "paused": {**PAUSE, "since": "soon"}}, r"jobs\.tick\.paused\.since"),
     ({"paused": PAUSE}, r"jobs\.tick\.paused"),

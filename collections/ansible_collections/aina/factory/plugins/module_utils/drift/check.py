@@ -8,20 +8,16 @@ looks included: whoever can only push to the repository reaches nothing on the s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .base.configuration import Section
-from .base.ports import Completed, Run
+from ..base.ports import Completed, Run
+from .settings import DriftSettings
 
 FETCH_SECONDS = 300.0
 SETUP_SECONDS = 1800.0
 RUN_SECONDS = 3600.0
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*\Z")
-_PATTERN = re.compile(r"[A-Za-z0-9*][A-Za-z0-9.*_/-]*\Z")
 _WORDS_COUNT = 12
 
 
@@ -29,50 +25,10 @@ class DriftError(Exception):
     """The look or the converge was refused or failed; says why. Nothing is known of the drift."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The ``drift`` section."""
-
-    repository: str
-    branch: str
-    inventory: str
-    playbook: str
-    host: str
-    checkout: Path
-    signers: Path | None
-    tag_pattern: str
-    environment: Mapping[str, str]
-
-
-def from_section(section: Section) -> Settings:
-    """Read the ``drift`` section.
-
-    Raises:
-        ConfigurationError: a value is wrong; names the key.
-
-    """
-    signers = section.absolute_path("signers_path", "") if section.has("signers_path") else ""
-    settings = Settings(
-        repository=section.text("repository"),
-        branch=section.matching("branch", _NAME, "be the name of a branch", "main"),
-        inventory=section.matching("inventory", _NAME, "be a path inside the repository"),
-        playbook=section.matching(
-            "playbook", _NAME, "be a path inside the repository", "playbooks/site.yml"
-        ),
-        host=section.matching("host", _NAME, "be the server's name in the inventory"),
-        checkout=Path(section.absolute_path("checkout_path", "/var/lib/aina-factory/checkout")),
-        signers=Path(signers) if signers else None,
-        tag_pattern=section.matching("tag_pattern", _PATTERN, "be a pattern of tags", "converge/*"),
-        environment=section.mapping_of_strings("environment", {}),
-    )
-    section.done()
-    return settings
-
-
 class Checkout:
     """The server's own copy of the repository that declares it."""
 
-    def __init__(self, settings: Settings, run: Run) -> None:
+    def __init__(self, settings: DriftSettings, run: Run) -> None:
         """Keep what every call needs."""
         self._settings, self._run = settings, run
 
@@ -162,7 +118,7 @@ class Checkout:
         return name, commit
 
 
-def play(settings: Settings, run: Run, recap: Path, *, check: bool) -> Completed:
+def play(settings: DriftSettings, run: Run, recap: Path, *, check: bool) -> Completed:
     """Run the playbook on this server, by the Ansible of the checkout; its recap lands in ``recap``.
 
     Raises:

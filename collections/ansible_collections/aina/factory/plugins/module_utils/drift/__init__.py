@@ -1,0 +1,1 @@
+"""How far a server is from its declaration."""
