@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from factory.core.base.configuration import Section
-from factory.core.jobs import model
+from factory.core.base.settings import read
+from factory.core.jobs.settings import Jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = ROOT / "collections/ansible_collections/aina/factory/roles"
@@ -32,7 +33,7 @@ def jobs_of(place: Path, inventory: Path, roles: Path = ROLES) -> dict[str, Any]
         *("factory", "--inventory", str(inventory), "--tree", str(place / "told")),
         *("--module-name", "ansible.builtin.debug", "--args", "var=__factory_crons_jobs"),
         *("--extra-vars", json.dumps(role)),
-        *("--extra-vars", f"@{ROLES}/factory_crons/vars/main.yml"),
+        *("--extra-vars", f"@{ROLES}/factory_crons/vars/main/main.yml"),
     ]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     done = subprocess.run(argv, env=environment, cwd=place, capture_output=True, text=True)
@@ -43,7 +44,7 @@ def jobs_of(place: Path, inventory: Path, roles: Path = ROLES) -> dict[str, Any]
 
 def names(jobs: list[dict[str, Any]]) -> list[str]:
     """Return the names of the jobs that are on the host."""
-    return [job.name for job in model.from_section(Section({"declared": jobs}, "jobs")).declared]
+    return [job.name for job in read(Jobs, Section({"jobs": jobs}, "jobs")).declared]
 
 
 def write(place: Path, hosts: Mapping[str, Any]) -> Path:

@@ -26,7 +26,7 @@ def test_the_jobs_of_capabilities_in_use_need_no_entry() -> None:
     assert merge(UNUSED, []) == [JANITOR]
 
 
-def test_an_entry_with_the_name_of_a_standard_job_changes_the_keys_that_it_has() -> None:
+def test_an_entry_with_the_name_of_a_standard_job_changes_its_keys() -> None:
     paused = {"name": "janitor", "state": "paused", "paused": {"reason": "forensics"}}
 
     assert merge(STANDARD, [{"name": "marshal", "schedule": "daily"}, paused]) == [
