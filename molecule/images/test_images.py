@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviour import COLLECTION, PROJECT, converge
+from behaviour import COLLECTION, converge
 
 SCENARIO = Path(__file__).parent
 IMAGES = COLLECTION / "images"

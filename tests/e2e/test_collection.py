@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import containers
 import galaxy
@@ -28,7 +27,7 @@ factory:
     server: {{ansible_connection: community.docker.docker, ansible_host: {host}}}
   vars:
     factory_user: ali
-    factory_github: {{api_url: "https://{github}/api/v3", login: {{method: token_file, token_file: {token}}}}}
+    factory_github: {{api_url: "https://{github}/api/v3", login: {{method: token_file, token_file: {secrets}/github-token}}}}
     factory_projects:
       - name: aina-academy
         repository: ainative-academy/aina-academy
@@ -115,7 +114,7 @@ def write_inventory(place: Path) -> Path:
     text = INVENTORY.format(
         host=HOST,
         github=GITHUB,
-        token="/etc/aina-factory/secrets/github-token",
+        secrets="/etc/aina-factory/secrets",
         authorities=json.dumps(authorities),
     )
     (place / "hosts.yml").write_text(text)
@@ -124,9 +123,8 @@ def write_inventory(place: Path) -> Path:
 
 def test_an_inventory_of_one_screen_is_enough(converged: Converged) -> None:
     assert len(converged.inventory.read_text().splitlines()) <= LINES_MAX
-    assert "host_baseline : configure | Bring the parts to their state" in " ".join(converged.first)
-    assert json.loads(on_host("factory", "validate", "--json"))
-    assert on_host("docker", "images", "--quiet", "aina-factory/aina-academy-lane:current") == ""
+    assert "host_baseline : configure | Bring the parts to their state" in converged.first
+    assert "configuration" in on_host("factory", "validate")
     for image in ("lane", "ci"):
         assert on_host("docker", "images", "--quiet", f"aina-factory/{image}:current")
     assert on_host("systemctl", "is-active", "factory-lane-gateway.service") == "active"
@@ -147,7 +145,7 @@ def test_the_jobs_of_all_capabilities_run_though_the_inventory_names_none(
 
 def test_a_runner_is_online(converged: Converged) -> None:
     def is_online() -> bool:
-        (slot,) = json.loads(on_host("factory", "runner", "list", "--json"))["slots"]
+        (slot,) = json.loads(on_host("factory", "runner", "list", "--json"))["runners"]
         return bool(slot["state"] == "idle")
 
     until(is_online, "a runner that waits for jobs")

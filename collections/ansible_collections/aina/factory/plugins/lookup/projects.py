@@ -9,8 +9,8 @@ name: projects
 short_description: Join the projects of an inventory with their own files
 version_added: 0.2.0
 description:
-  - Returns the projects of the inventory. Each may have a directory of its name, outside of the product, with what belongs
-    to its agents and its image, C(lane.yml), C(AGENTS.md) and C(Dockerfile).
+  - Returns the projects of the inventory. Each may have a directory of its name, outside of the product, with what
+    belongs to its agents and its image, C(lane.yml), C(AGENTS.md) and C(Dockerfile).
   - What C(lane.yml) says becomes part of the project's C(lanes), if it declares these. The inventory has the last word.
 options:
   _terms:

@@ -25,5 +25,5 @@ def test_a_place_that_somebody_names_is_there_or_refused(tmp_path: Path) -> None
     (tmp_path / "projects").mkdir()
 
     assert _directory(str(tmp_path), str(tmp_path)) == tmp_path
-    with pytest.raises(AnsibleLookupError, match="factory_projects_dir is .*/elsewhere: no"):
+    with pytest.raises(AnsibleLookupError, match=r"factory_projects_dir is .*/elsewhere: no"):
         _directory(str(tmp_path / "elsewhere"), str(tmp_path))

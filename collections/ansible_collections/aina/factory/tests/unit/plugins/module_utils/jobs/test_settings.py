@@ -33,7 +33,9 @@ def test_an_inventory_may_say_no_more_of_a_job_than_what_differs() -> None:
     entry = settings.read(JobEntry, Section({"name": "tick", "schedule": "daily"}, "jobs"))
 
     assert (entry.name, entry.schedule) == ("tick", "daily")
-    with pytest.raises(ConfigurationError, match=r"jobs\.schedul is not known; did you mean schedule"):
+    with pytest.raises(
+        ConfigurationError, match=r"jobs\.schedul is not known; did you mean schedule"
+    ):
         settings.read(JobEntry, Section({"name": "tick", "schedul": "daily"}, "jobs"))
 
 
