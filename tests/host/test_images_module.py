@@ -11,13 +11,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.base.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.locks import LockedError
+from ansible_collections.aina.factory.plugins.module_utils.base.settings import read
 from ansible_collections.aina.factory.plugins.module_utils.images import build
-from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
-    Settings,
-    from_section,
-)
+from ansible_collections.aina.factory.plugins.module_utils.images.settings import ImagesSettings
 from ansible_collections.aina.factory.plugins.modules import images
 
 
@@ -28,9 +25,9 @@ def module(**params: Any) -> Any:
     )
 
 
-def settings(directory: Path) -> Settings:
+def settings(directory: Path) -> ImagesSettings:
     section = {"source_dir": str(directory), "state_dir": str(directory / "state")}
-    return from_section(Section(section, "images"), github.GitHub())
+    return read(ImagesSettings, Section(section, "images"))
 
 
 def test_check_mode_works_before_there_is_an_engine(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ description:
     plan and the same lock as C(factory images build).
 options:
   settings:
-    description: The section C(images) of the host's configuration.
+    description: The section C(images) of the host's configuration; C(docs/settings/images.md) has every key.
     type: dict
     required: true
   changed_paths:
@@ -79,18 +79,17 @@ from ansible_collections.aina.factory.plugins.module_utils.base.locks import (
     exclusive,
     patience,
 )
-from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec
+from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.images import build
 from ansible_collections.aina.factory.plugins.module_utils.images.engine import EngineError
 from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
-    Settings,
-    from_section,
+    ImagesSettings,
 )
 
 LOCK = DIRECTORY / build.LOCK
 
 
-def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list[str]]:
+def _present(module: AnsibleModule, settings: ImagesSettings) -> tuple[list[str], list[str]]:
     """Return what was done or would be, and what failed."""
     missing = not module.get_bin_path("docker") or not Path(settings.source_dir).is_dir()
     if module.check_mode and missing:
@@ -112,7 +111,7 @@ def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list
     waits = patience(module.params["lock_wait_seconds"], time.monotonic, time.sleep)
     with exclusive(LOCK, waits):
         report = builder.build()
-    actions = [f"fetch the base {settings.base.image}"] if report.base_changed else []
+    actions = [f"fetch the base {settings.base.reference}"] if report.base_changed else []
     actions += [f"retire {name}" for name in report.retired]
     actions += [
         f"build {step.spec.current} ({step.why})"
@@ -122,7 +121,7 @@ def _present(module: AnsibleModule, settings: Settings) -> tuple[list[str], list
     return actions, [f"{name}: {words}" for name, words in report.failures.items()]
 
 
-def _absent(module: AnsibleModule, settings: Settings) -> list[str]:
+def _absent(module: AnsibleModule, settings: ImagesSettings) -> list[str]:
     if not module.get_bin_path("docker"):
         return []
     run = ansible_effects.runner(module)
@@ -146,9 +145,10 @@ def main() -> None:
     )
     failures: list[str] = []
     try:
-        settings = from_section(
+        settings = read(
+            ImagesSettings,
             Section(module.params["settings"], "images"),
-            github.of(Section(module.params, "factory_images")),
+            github=github.of(Section(module.params, "images")),
         )
         if module.params["state"] == "absent":
             actions = _absent(module, settings)

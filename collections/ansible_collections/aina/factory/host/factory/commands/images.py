@@ -9,8 +9,10 @@ from pathlib import Path
 
 from factory import configuration, effects, locks
 from factory.core.base.github import settings as github
-from factory.core.images import build, settings
+from factory.core.base.settings import read
+from factory.core.images import build
 from factory.core.images.engine import EngineError
+from factory.core.images.settings import ImagesSettings
 from factory.outcome import Exit, Outcome
 from factory.text import size
 
@@ -46,7 +48,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     whole = configuration.load(Path(arguments.config))
-    chosen = settings.from_section(whole.section("images"), github.of(whole))
+    chosen = read(ImagesSettings, whole.section("images"), github=github.of(whole))
     if arguments.action == "list":
         return _list(Path(chosen.state_dir))
     tools = build.Tools(

@@ -14,6 +14,7 @@ from .settings import REQUIRED, setting
 # What every capability takes for a project's name, and for a repository at GitHub.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
+NAME_FORM = (NAME.pattern.removesuffix(r"\Z"), "be lower-case letters, digits and dashes")
 _BRANCH = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}"
 
 
@@ -24,7 +25,7 @@ class Repository:
     name: str = setting(
         REQUIRED,
         "Unique name.",
-        form=(NAME.pattern.removesuffix(r"\Z"), "be lower-case letters, digits and dashes"),
+        form=NAME_FORM,
     )
     repository: str = setting(
         REQUIRED,

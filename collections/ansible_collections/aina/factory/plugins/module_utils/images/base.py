@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..base.ports import Run
 from .engine import Engine, EngineError
-from .settings import Settings
+from .settings import ImagesSettings
 
 PROVIDE_SECONDS = 1800.0
 # As the distribution's own images are: small, and unpacked without waiting for the disk.
@@ -36,13 +36,13 @@ _TARGETS = (
 class Bases:
     """The base of the configuration at one engine."""
 
-    settings: Settings
+    settings: ImagesSettings
     engine: Engine
     run: Run
 
     def identity(self) -> str:
         """Return the base's identity at the engine; empty when it is not there."""
-        found = self.engine.find([self.settings.base.image]).get(self.settings.base.image)
+        found = self.engine.find([self.settings.base.reference]).get(self.settings.base.reference)
         return (found.labels.get(PACKAGES_LABEL) or found.id) if found else ""
 
     def provide(self) -> None:
@@ -55,10 +55,12 @@ class Bases:
         base = self.settings.base
         if not base.bootstrap_suite:
             try:
-                self.engine.call(["pull", "--quiet", base.image], timeout_seconds=PROVIDE_SECONDS)
+                self.engine.call(
+                    ["pull", "--quiet", base.reference], timeout_seconds=PROVIDE_SECONDS
+                )
             except EngineError as error:
                 raise EngineError(
-                    f"the base {base.image} cannot be pulled: {error}\nIf no registry can be "
+                    f"the base {base.reference} cannot be pulled: {error}\nIf no registry can be "
                     "reached, let it be made of a Debian release: base.bootstrap_suite"
                 ) from error
             return
@@ -77,7 +79,7 @@ class Bases:
             }
             words = " ".join(f"{name}={value}" for name, value in labels.items())
             self.engine.call(
-                ["import", "--change", f"LABEL {words}", archive, base.image],
+                ["import", "--change", f"LABEL {words}", archive, base.reference],
                 timeout_seconds=PROVIDE_SECONDS,
             )
 

@@ -23,7 +23,7 @@ from .catalogue import CI, FOUNDATION, Artifact, Spec, catalogue
 from .engine import Engine, EngineError, Found
 from .plan import BASE_LABEL, CONTENT_LABEL, Step, plan
 from .runner import Releases, RunnerArchive
-from .settings import PREFIX, Settings
+from .settings import PREFIX, ImagesSettings
 
 LOCK = "factory-images.lock"
 SMOKE_SECONDS = 300.0
@@ -98,7 +98,7 @@ class Report:
 class Builder:
     """One run over all images; the caller holds the lock :data:`LOCK`."""
 
-    settings: Settings
+    settings: ImagesSettings
     tools: Tools
     changed_paths: Sequence[str] = ()
     _engine: Engine = field(init=False)
@@ -132,7 +132,7 @@ class Builder:
         found = self._engine.find([spec.current for spec in specs])
         kept = self._kept()
         base_id = self._bases.identity()
-        if not base_id and kept.get("base_image") == self.settings.base.image:
+        if not base_id and kept.get("base_image") == self.settings.base.reference:
             base_id = str(kept.get("base_id") or "")
         records = {spec.name: documents.read(self._record_path(spec)) or {} for spec in specs}
         wanted = str(kept.get("generation") or "") if generation is None else generation
@@ -170,7 +170,7 @@ class Builder:
         self._sweep()
         needed = refresh or (not before and any(step.why for step in self.survey().steps))
         if needed:
-            self.tools.progress(f"fetching the base {self.settings.base.image}")
+            self.tools.progress(f"fetching the base {self.settings.base.reference}")
             self._bases.provide()
         report = self.survey(generation)
         report.base_changed = needed and self._bases.identity() != before
@@ -231,7 +231,7 @@ class Builder:
         return candidates
 
     def _below(self, spec: Spec) -> str:
-        return f"{PREFIX}/{spec.parent}:current" if spec.parent else self.settings.base.image
+        return f"{PREFIX}/{spec.parent}:current" if spec.parent else self.settings.base.reference
 
     def _build_one(self, step: Step, below: str) -> None:
         spec = step.spec
@@ -341,7 +341,7 @@ class Builder:
         kept = self._kept()
         wanted = {
             "generation": kept.get("generation", "") if generation is None else generation,
-            "base_image": self.settings.base.image,
+            "base_image": self.settings.base.reference,
             "base_id": self._bases.identity() or kept.get("base_id", ""),
         }
         if {name: kept.get(name) for name in wanted} != wanted:
@@ -362,7 +362,7 @@ class Builder:
         documents.replace(path, record)
 
     def _base_built_at(self) -> str:
-        base = self._engine.find([self.settings.base.image]).get(self.settings.base.image)
+        base = self._engine.find([self.settings.base.reference]).get(self.settings.base.reference)
         return documents.moment(base.created_at) if base else ""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..base.configuration import ConfigurationError
 from .runner import RunnerArchive
-from .settings import PREFIX, ProjectImages, Settings
+from .settings import PREFIX, ImagesSettings, ProjectImages
 
 FOUNDATION = "factory-base"
 CI = "ci"
@@ -85,7 +85,7 @@ def satisfied(wanted: str, pinned: str) -> bool:
     return pinned == wanted or pinned.startswith(f"{wanted}.")
 
 
-def catalogue(settings: Settings, runner: RunnerArchive | None) -> list[Spec]:
+def catalogue(settings: ImagesSettings, runner: RunnerArchive | None) -> list[Spec]:
     """Return all images, each after the one it is built on; without a ``runner`` none for CI.
 
     Raises:
@@ -116,7 +116,7 @@ def catalogue(settings: Settings, runner: RunnerArchive | None) -> list[Spec]:
 
 
 def _spec(
-    settings: Settings,
+    settings: ImagesSettings,
     name: str,
     parent: Spec | None,
     *,
@@ -138,7 +138,9 @@ def _spec(
     )
 
 
-def _of_project(settings: Settings, project: ProjectImages, kind: str, parent: Spec) -> list[Spec]:
+def _of_project(
+    settings: ImagesSettings, project: ProjectImages, kind: str, parent: Spec
+) -> list[Spec]:
     """Return the images of one project: its agent, its tools, its own Dockerfile, its AGENTS.md.
 
     The last of them carries the project's name; the ones below it say what they add.
@@ -146,7 +148,7 @@ def _of_project(settings: Settings, project: ProjectImages, kind: str, parent: S
     own = f"projects/{project.name}"
     asked = {
         tool: version
-        for tool, version in sorted(project.toolchain.items())
+        for tool, version in sorted(project.toolchain.versions.items())
         if not satisfied(version, parent.expected.get(tool, ""))
     }
     has_own = Path(settings.source_dir, own, "Dockerfile").is_file()
@@ -159,7 +161,7 @@ def _of_project(settings: Settings, project: ProjectImages, kind: str, parent: S
         and Path(settings.source_dir, engine, "Dockerfile").is_file()
     ):
         steps.append(("engine", engine, {}, ()))
-    if asked or (project.toolchain and not has_own):
+    if asked or (project.toolchain.versions and not has_own):
         upper = {tool.upper(): version for tool, version in asked.items()}
         steps.append(("toolchain", "toolchain", upper, ()))
     if has_own:

@@ -15,7 +15,7 @@ from ..base.github.login import secret_from_file
 from ..base.github.release import Release, ReleaseError
 from ..base.github.settings import GitHub
 from ..base.ports import Fetch, Request, Response
-from .settings import RunnerWish
+from .settings import RunnerRelease
 
 _SETTING = "images.runner.sha256"
 _REFUSED = (401, 403, 404, 429)
@@ -32,9 +32,9 @@ class RunnerArchive:
 
 @dataclass
 class Releases:
-    """The wish, and what was chosen for it; ``note`` is where that is remembered."""
+    """The release that is wanted, and what was chosen for it; ``note`` is where that is remembered."""
 
-    wish: RunnerWish
+    wanted: RunnerRelease
     github: GitHub
     note: Path
     fetch: Fetch
@@ -48,12 +48,12 @@ class Releases:
             ReleaseError: GitHub does not say, or says something unusable.
 
         """
-        wish = self.wish
-        if wish.archive_path:
-            return RunnerArchive(wish.archive_path, wish.sha256, wish.version)
+        wanted = self.wanted
+        if wanted.archive_path:
+            return RunnerArchive(wanted.archive_path, wanted.sha256, wanted.version)
         kept = None if refresh else self._kept()
         self._chosen = kept or self._choose()
-        path = Path(wish.cache_dir, self._chosen.asset)
+        path = Path(wanted.cache_dir, self._chosen.asset)
         return RunnerArchive(str(path), self._chosen.sha256, self._chosen.version)
 
     def obtain(self) -> None:
@@ -64,22 +64,25 @@ class Releases:
 
         """
         if self._chosen is not None:
-            release.tarball(self._chosen, Path(self.wish.cache_dir), self.fetch)
-            wanted = {"wanted": self.wish.version, "pin": self.wish.sha256}
-            documents.replace(self.note, {**wanted, **vars(self._chosen)})
+            release.tarball(self._chosen, Path(self.wanted.cache_dir), self.fetch)
+            asked = {"wanted": self.wanted.version, "pin": self.wanted.sha256}
+            documents.replace(self.note, {**asked, **vars(self._chosen)})
 
     def _kept(self) -> Release | None:
         document = documents.read(self.note) or {}
-        if (document.get("wanted"), document.get("pin")) != (self.wish.version, self.wish.sha256):
+        if (document.get("wanted"), document.get("pin")) != (
+            self.wanted.version,
+            self.wanted.sha256,
+        ):
             return None
         return _release(document)
 
     def _choose(self) -> Release:
         platform = release.platform_of(self.machine)
         found = release.choose(
-            release.recent(self._ask, platform), self.wish.version, self._ask, platform
+            release.recent(self._ask, platform), self.wanted.version, self._ask, platform
         )
-        return release.pinned(found, self.wish.sha256, _SETTING)
+        return release.pinned(found, self.wanted.sha256, _SETTING)
 
     def _ask(self, path: str) -> Any:
         url = f"{self.github.releases_url}{path}"

@@ -2,149 +2,160 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..base import projects
-from ..base.configuration import ConfigurationError, Section
 from ..base.github.settings import GitHub
+from ..base.settings import OPTIONAL_PATH, REQUIRED, setting, settings_of
 
 PREFIX = "aina-factory"
-# What a project may ask for by name and version; anything else is a Dockerfile's business.
-TOOLS = ("node", "npm", "pnpm", "yarn")
-
-_REFERENCE = re.compile(r"[a-z0-9][a-z0-9._/:-]*:[A-Za-z0-9._-]+\Z")
-_SUITE = re.compile(r"([a-z]+)?\Z")
-_VERSION = re.compile(r"\d+(\.\d+){0,2}\Z")
-_DIGEST = re.compile(r"([0-9a-f]{64})?\Z")
-_RELEASE = re.compile(r"(latest|\d+\.\d+\.\d+)\Z")
-_OPTIONAL_NAME = re.compile(r"([a-z0-9][a-z0-9-]*)?\Z")
-_OPTIONAL_PATH = re.compile(r"(/.*)?\Z")
+_VERSION = (r"\d+(\.\d+){0,2}", 'be a version such as "22" or "10.11.0", in quotes')
 
 
 @dataclass(frozen=True)
-class Base:
-    """Where everything begins.
+class Toolchain:
+    """Tools that a project asks for by version; anything else is a Dockerfile's business."""
 
-    Without a ``bootstrap_suite`` the image comes from its registry. With one it is made of
-    the packages of that Debian release, so that no registry is needed.
-    """
+    node: str | None = setting(None, "Version of Node.", form=_VERSION)
+    npm: str | None = setting(None, "Version of npm.", form=_VERSION)
+    pnpm: str | None = setting(None, "Version of pnpm.", form=_VERSION)
+    yarn: str | None = setting(None, "Version of yarn.", form=_VERSION)
 
-    image: str
-    bootstrap_suite: str = ""
-    bootstrap_mirror: str = ""
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions that are asked for, by tool."""
+        return {
+            item.key: version
+            for item in settings_of(Toolchain)
+            if (version := getattr(self, item.key)) is not None
+        }
 
 
 @dataclass(frozen=True)
-class RunnerWish:
-    """Which release of the runner the CI image holds.
+class BaseImage:
+    """What everything is built on: an image of a registry, or one made here."""
 
-    ``version`` may be ``latest``, which means the newest at the last refresh. ``sha256`` is
-    needed where GitHub states no digest, and with an ``archive_path``, a file on this host.
-    """
+    image: str = setting(
+        "",
+        "Its name and tag, pulled from its registry unless `bootstrap_suite` is given. When empty"
+        " `ubuntu:24.04`, or a name of the factory's own for one that is made here.",
+        form=("[a-z0-9][a-z0-9._/:-]*:[A-Za-z0-9._-]+", "be an image with its tag"),
+    )
+    bootstrap_suite: str = setting(
+        "",
+        "A Debian release, such as `trixie`, of whose packages the base is made where no registry"
+        " is used.",
+        form=("[a-z]+", "be a Debian release such as trixie"),
+    )
+    bootstrap_mirror: str = setting(
+        "",
+        "The archive that those packages come from; the one that the host's apt uses when empty.",
+    )
 
-    version: str
-    sha256: str = ""
-    archive_path: str = ""
-    cache_dir: str = "/var/cache/aina-factory/runner"
+    @property
+    def reference(self) -> str:
+        """Its name and tag."""
+        made_here = f"{PREFIX}/base:{self.bootstrap_suite}" if self.bootstrap_suite else ""
+        return self.image or made_here or "ubuntu:24.04"
+
+
+@dataclass(frozen=True)
+class RunnerRelease:
+    """The runner's release that the CI image holds."""
+
+    version: str = setting(
+        REQUIRED,
+        "A version such as `2.336.0`, or `latest` for the newest one at each weekly rebuild.",
+        form=(r"latest|\d+\.\d+\.\d+", "be latest or a version such as 2.336.0"),
+    )
+    sha256: str = setting(
+        "",
+        "What the archive's bytes must be, where GitHub states no digest or `archive_path` is"
+        " given.",
+        form=("[0-9a-f]{64}", "be a SHA-256 in hexadecimal, or empty"),
+    )
+    archive_path: str = setting(
+        "", "The archive on the host, where it is not to be fetched from GitHub.", kind="path"
+    )
+    cache_dir: str = setting(
+        "/var/cache/aina-factory/runner",
+        "Where fetched archives are kept on the host.",
+        kind="path",
+    )
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield an archive of which nobody says what it is."""
+        if self.archive_path and (self.version == "latest" or not self.sha256):
+            yield "archive_path", "come with the version and the sha256 that say what the file is"
 
 
 @dataclass(frozen=True)
 class ProjectImages:
-    """What one project's images hold beside the common ones; ``engine`` is its lanes' agent."""
+    """What one project's images hold beside the common ones."""
 
-    name: str
-    toolchain: Mapping[str, str] = field(default_factory=dict)
-    engine: str = ""
+    name: str = setting(REQUIRED, "The project.", form=projects.NAME_FORM)
+    toolchain: Toolchain = setting(Toolchain(), "Tools that it asks for by version.")
+    engine: str = setting(
+        "",
+        "The agent of its lanes.",
+        form=("[a-z0-9][a-z0-9-]*", "be lower-case letters, digits and dashes, or empty"),
+    )
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The whole section."""
+class ImagesSettings:
+    """What the images are made of, and how they are built."""
 
-    source_dir: str
-    state_dir: str
-    base: Base
-    build_network: str
-    build_timeout_seconds: float
-    ca_file: str
-    npmrc_file: str
-    runner: RunnerWish | None
-    projects: tuple[ProjectImages, ...]
-    github: GitHub
-
-
-def from_section(section: Section, github: GitHub) -> Settings:
-    """Read the section; what all capabilities share comes from ``github``.
-
-    Raises:
-        ConfigurationError: a value is wrong, a key unknown, or a project named twice.
-
-    """
-    settings = Settings(
-        source_dir=section.absolute_path("source_dir", "/usr/local/share/aina-factory/images"),
-        state_dir=section.absolute_path("state_dir", "/var/lib/aina-factory/images"),
-        base=_base(section.section("base", {})),
-        build_network=section.text("build_network", "default", choices=("default", "host")),
-        build_timeout_seconds=60
-        * section.number("build_timeout_minutes", 60, minimum=1, maximum=1440),
-        ca_file=_optional_path(section, "ca_file", "/etc/ssl/certs/ca-certificates.crt"),
-        npmrc_file=_optional_path(section, "npmrc_file", ""),
-        runner=_runner(section.section("runner")) if section.has("runner") else None,
-        projects=tuple(_project(item) for item in section.sections("projects", ())),
-        github=github,
+    github: GitHub = field(default_factory=GitHub)
+    base: BaseImage = setting(BaseImage(), "What everything is built on.")
+    build_network: str = setting(
+        "default",
+        "Which network a build uses, the engine's own or the host's.",
+        choices=("default", "host"),
     )
-    section.done()
-    projects.refuse_twins(f"{section.path}.projects", settings.projects, "name")
-    return settings
-
-
-def _optional_path(section: Section, key: str, default: str) -> str:
-    return section.matching(key, _OPTIONAL_PATH, "be an absolute path, or empty", default)
-
-
-def _base(section: Section) -> Base:
-    suite = section.matching("bootstrap_suite", _SUITE, "be a Debian release such as trixie", "")
-    default = f"{PREFIX}/base:{suite}" if suite else "ubuntu:24.04"
-    base = Base(
-        image=section.matching("image", _REFERENCE, "be an image with its tag", default),
-        bootstrap_suite=suite,
-        bootstrap_mirror=section.text("bootstrap_mirror", ""),
+    build_timeout_minutes: float = setting(
+        60, "How long the build of one image may take.", minimum=1, maximum=1440
     )
-    section.done()
-    return base
-
-
-def _runner(section: Section) -> RunnerWish:
-    wish = RunnerWish(
-        version=section.matching("version", _RELEASE, "be latest or a version such as 2.336.0"),
-        sha256=section.matching("sha256", _DIGEST, "be a SHA-256 in hexadecimal, or empty", ""),
-        archive_path=_optional_path(section, "archive_path", ""),
-        cache_dir=section.absolute_path("cache_dir", RunnerWish.cache_dir),
+    ca_file: str = setting(
+        "/etc/ssl/certs/ca-certificates.crt",
+        "A file on the host with the certificate authorities that a build trusts; no layer keeps"
+        " them. Empty for none.",
+        form=OPTIONAL_PATH,
     )
-    section.done()
-    if wish.archive_path and (wish.version == "latest" or not wish.sha256):
-        raise ConfigurationError(
-            f"{section.path}.archive_path is given; then version and sha256 must say what the file is"
-        )
-    return wish
-
-
-def _project(section: Section) -> ProjectImages:
-    tools = section.section("toolchain", {})
-    toolchain = {
-        name: tools.matching(name, _VERSION, 'be a version such as "22" or "10.11.0", in quotes')
-        for name in TOOLS
-        if tools.has(name)
-    }
-    tools.done()
-    project = ProjectImages(
-        section.matching("name", projects.NAME, "be lower-case letters, digits and dashes"),
-        toolchain,
-        section.matching(
-            "engine", _OPTIONAL_NAME, "be lower-case letters, digits and dashes, or empty", ""
-        ),
+    npmrc_file: str = setting(
+        "",
+        "An npmrc on the host that names the registry and logs in to it; no layer keeps it. Empty"
+        " for npm's own settings.",
+        kind="path",
     )
-    section.done()
-    return project
+    runner: RunnerRelease | None = setting(
+        None,
+        "The runner's release that the CI image holds; without one there is no CI image.",
+        expression="{{ {'version': 'latest'} if factory_projects | default([])"
+        " | selectattr('runner', 'defined') else none }}",
+    )
+    source_dir: str = setting(
+        "/usr/local/share/aina-factory/images",
+        "Where the images' sources lie.",
+        kind="path",
+        by="role",
+    )
+    state_dir: str = setting(
+        "/var/lib/aina-factory/images",
+        "Where it is recorded which images there are.",
+        kind="path",
+        by="role",
+    )
+    projects: tuple[ProjectImages, ...] = setting(
+        (),
+        "The projects; those with tools, an agent or a directory of their own get images of their"
+        " own.",
+        unique=("name",),
+        by="role",
+    )
+
+    @property
+    def build_timeout_seconds(self) -> float:
+        """How long the build of one image may take."""
+        return 60 * self.build_timeout_minutes

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 SECTIONS: Mapping[str, tuple[str, str]] = {
     "backup": ("backup.settings", "BackupSettings"),
     "drift": ("drift.settings", "DriftSettings"),
+    "images": ("images.settings", "ImagesSettings"),
     "jobs": ("jobs.settings", "Jobs"),
     "reap": ("worktrees.settings", "Reap"),
 }

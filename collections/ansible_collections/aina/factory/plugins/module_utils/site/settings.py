@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..base import projects
 from ..base.github.settings import GitHub
 from ..base.settings import setting
+from ..images.settings import Toolchain
 from ..jobs.settings import JobEntry
 from ..workflows.settings import WorkflowPolicy
 
@@ -25,9 +26,7 @@ class Project(projects.Project):
     runner: Mapping[str, object] | None = setting(
         None, "Its CI runners; without it there are none."
     )
-    toolchain: Mapping[str, object] | None = setting(
-        None, "Versions of the tools that its images hold."
-    )
+    toolchain: Toolchain = setting(Toolchain(), "Versions of the tools that its images hold.")
     workflows: WorkflowPolicy | None = setting(
         None, "The policy of its workflows; without it they are left alone."
     )

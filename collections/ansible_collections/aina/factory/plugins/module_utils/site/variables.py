@@ -23,6 +23,9 @@ def _logins(role: str, capability: str) -> dict[str, str]:
 RENAMED: Mapping[str, str] = {
     "factory_crons_jobs": "factory_jobs",
     "factory_command_reap": "worktrees_grace_seconds and the other options of the role worktrees",
+    "images_ca_path": "images_ca_file",
+    "images_npmrc_path": "images_npmrc_file",
+    "images_projects_dir": "factory_projects_dir",
     "host_baseline_backup": "backup_repository, backup_paths and the other options of the role backup",
     "factory_command_projects": "factory_projects",
     "factory_command_github": "factory_github",

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from factory.core.base.configuration import Section
-from factory.core.base.github.settings import GitHub
 from factory.core.base.ports import Completed, Response
+from factory.core.base.settings import read
 from factory.core.images import build
 from factory.core.images.engine import EngineError
-from factory.core.images.settings import from_section
+from factory.core.images.settings import ImagesSettings
 
 PINS = {
     "dependencies": {"@openai/codex": "0.169.0", "npm": "11.19.1", "pnpm": "10.11.0"},
@@ -156,7 +156,7 @@ class Host:
             "projects": [{"name": "shop"}],
             **self.values,
         }
-        settings = from_section(Section(section, "images"), GitHub())
+        settings = read(ImagesSettings, Section(section, "images"))
         tools = build.Tools(
             self.docker, lambda: self.now, lambda *_, **__: Response(404, {}, b""), "x86_64"
         )

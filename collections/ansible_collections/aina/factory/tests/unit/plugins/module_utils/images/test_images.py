@@ -15,11 +15,12 @@ from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.github import settings as github
 from factory.core.base.github.release import ReleaseError
 from factory.core.base.ports import Completed, Request, Response
+from factory.core.base.settings import read
 from factory.core.images import base, content, layers, plan
 from factory.core.images.catalogue import Spec, catalogue, satisfied
 from factory.core.images.engine import Engine, EngineError, Found
 from factory.core.images.runner import Releases, RunnerArchive
-from factory.core.images.settings import RunnerWish, Settings, from_section
+from factory.core.images.settings import ImagesSettings, RunnerRelease
 
 RUNNER = RunnerArchive("/srv/runner.tar.gz", "0" * 64, "2.336.0")
 PINS = {
@@ -28,8 +29,8 @@ PINS = {
 }
 
 
-def settings(tree: Path, **values: Any) -> Settings:
-    return from_section(Section({"source_dir": str(tree), **values}, "images"), github.GitHub())
+def settings(tree: Path, **values: Any) -> ImagesSettings:
+    return read(ImagesSettings, Section({"source_dir": str(tree), **values}, "images"))
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_a_version_stands_for_all_that_begin_with_it(
         ),
         (
             {"runner": {"version": "latest", "archive_path": "/a"}},
-            "images.runner.archive_path is given; then version and sha256 must say",
+            "must come with the version and the sha256 that say",
         ),
     ],
 )
@@ -349,7 +350,7 @@ class GitHub:
 
 def test_the_newest_runner_is_chosen_once_and_again_at_a_refresh(tmp_path: Path) -> None:
     hub = GitHub("2.335.0")
-    wish = RunnerWish("latest", cache_dir=str(tmp_path))
+    wish = RunnerRelease(version="latest", cache_dir=str(tmp_path))
 
     def chosen(*, refresh: bool = False) -> str:
         releases = Releases(wish, github.GitHub(), tmp_path / "note", hub, "x86_64")
@@ -367,7 +368,7 @@ def test_the_newest_runner_is_chosen_once_and_again_at_a_refresh(tmp_path: Path)
 
 def test_a_runner_with_another_digest_is_not_remembered(tmp_path: Path) -> None:
     releases = Releases(
-        RunnerWish("latest", cache_dir=str(tmp_path)),
+        RunnerRelease(version="latest", cache_dir=str(tmp_path)),
         github.GitHub(),
         tmp_path / "note",
         GitHub("2.335.0"),
