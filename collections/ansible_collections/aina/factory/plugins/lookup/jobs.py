@@ -78,7 +78,8 @@ class LookupModule(LookupBase):
 
     def _of_role(self, role: Path, variables: Mapping[str, Any]) -> Iterator[Standard]:
         """Yield the jobs that a role brings."""
-        templar = self._templar.copy_with_new_env(
+        whole: Any = self._templar
+        templar = whole.copy_with_new_env(
             available_variables={**self._read(role / "defaults/main.yml"), **variables}
         )
         is_present = templar.resolve_variable_expression(f"{role.name}_state") == "present"
@@ -90,4 +91,5 @@ class LookupModule(LookupBase):
             yield Standard(role.name, keys, in_use)
 
     def _read(self, path: Path) -> Any:
-        return self._loader.load_from_file(str(path), cache="none", trusted_as_template=True)
+        loader: Any = self._loader
+        return loader.load_from_file(str(path), cache="none", trusted_as_template=True)

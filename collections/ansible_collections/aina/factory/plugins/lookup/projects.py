@@ -73,8 +73,9 @@ class LookupModule(LookupBase):
         set_options: Callable[..., None] = self.set_options
         set_options(var_options=variables, direct=kwargs)
         option: Callable[[str], Any] = self.get_option
+        templar: Any = self._templar
         given = {
-            name: self._templar.template(option(name))
+            name: templar.template(option(name))
             for name in ("projects", "files_dir", "inventory_dir")
         }
         directory = _directory(given["files_dir"], given["inventory_dir"])
@@ -91,7 +92,8 @@ class LookupModule(LookupBase):
         return whole
 
     def _lanes(self, path: Path) -> Mapping[str, Any]:
-        said = self._loader.load_from_file(str(path), cache="none") or {}
+        loader: Any = self._loader
+        said = loader.load_from_file(str(path), cache="none") or {}
         if not isinstance(said, Mapping):
             raise AnsibleLookupError(f"{path} must hold a mapping, as lanes of the project does")
         return said
