@@ -151,10 +151,11 @@ def mapping(role: str, names: list[str], private: set[str]) -> str:
     for section in names:
         lines.append(f"  {section}:")
         for item in settings.settings_of(declared(section)):
-            if item.rule.by == "site":
-                lines += entry(item.key, "{{ " + _value(f"{role}_{item.key}", item) + " }}", 4)
-            elif f"__{role}_{item.key}" in private:
+            # What the role makes of an option, or of no option, is a variable of its own.
+            if f"__{role}_{item.key}" in private:
                 lines += entry(item.key, "{{ " + f"__{role}_{item.key}" + " }}", 4)
+            elif item.rule.by == "site":
+                lines += entry(item.key, "{{ " + _value(f"{role}_{item.key}", item) + " }}", 4)
     return "\n".join(lines) + "\n"
 
 

@@ -27,11 +27,13 @@ from factory import effects
 from factory.core.base.configuration import Section
 from factory.core.base.github import settings as github
 from factory.core.base.ports import Completed, Request, Response
+from factory.core.base.settings import read
 from factory.core.host import managed_files
-from factory.core.runners import layout, model
+from factory.core.runners import layout
 from factory.core.runners.converge import Converge, Planned, Wishes
 from factory.core.runners.hub import Effects, Hub
 from factory.core.runners.layout import Places
+from factory.core.runners.settings import RunnersSettings
 
 REPOSITORY = "factory/demo"
 RUNNERS = f"/repos/{REPOSITORY}/actions/runners"
@@ -235,9 +237,9 @@ class Site:
     # Called after each program and each request: a run can be killed there.
     after: Callable[[str], None] = lambda what: None
 
-    def settings(self) -> model.Settings:
+    def settings(self) -> RunnersSettings:
         whole = Section({"github": self.github}, "configuration")
-        return model.from_section(Section(self.section, "runners"), github.of(whole))
+        return read(RunnersSettings, Section(self.section, "runners"), github=github.of(whole))
 
     def hub(self, *, remembers: bool = True) -> Hub:
         send = effects.https_fetch(str(self.simulator.ca_file))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from factory.core.runners import guard
-from factory.core.runners.model import Instance, Mode
+from factory.core.runners.settings import Instance, Mode
 from runners.support import REPOSITORY, Site
 
 APPROVAL = f"/repos/{REPOSITORY}/actions/permissions/fork-pr-contributor-approval"
@@ -121,7 +121,7 @@ def test_an_answer_of_another_shape_says_nothing(document: Any, words: str) -> N
         def ask(self, path: str) -> Any:
             return document
 
-    verdict = guard.visibility(Odd(), Instance("x", Mode.NATIVE, REPOSITORY))  # type: ignore[arg-type]
+    verdict = guard.visibility(Odd(), Instance(name="x", mode=Mode.NATIVE, target=REPOSITORY))  # type: ignore[arg-type]
 
     assert words in verdict.problems[0]
 

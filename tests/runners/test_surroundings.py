@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from factory.core.base import documents
-from factory.core.base.configuration import Section
 from factory.core.base.github.settings import GitHub
-from factory.core.images import settings as images
+from factory.core.images.settings import ImagesSettings
 from factory.core.runners import layout
 from factory.core.runners.guard import Verdict
-from factory.core.runners.model import Instance, Mode, Settings, Timing
+from factory.core.runners.settings import Instance, Mode, RunnersSettings, Timing
 from factory.runners import walls
 from factory.runners.engine import EngineError, Info
 from factory.runners.surroundings import Surroundings
@@ -50,13 +49,13 @@ def engine() -> Engine:
 @pytest.fixture
 def around(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
     """A slot that may start a runner."""
-    settings = Settings(prefix="box", github=GitHub(), timing=Timing())
+    settings = RunnersSettings(prefix="box", github=GitHub(), timing=Timing())
     hub: Any = SimpleNamespace(settings=settings, allowed=True)
     hub.recorded = lambda _instance, _seconds: hub.allowed
     hub.judge = lambda _instance: Verdict(("x/y: it is public",))
     monkeypatch.setattr(walls, "problem", lambda _settings, _run: "")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(0, 0, 20 << 30))
-    instance = Instance("demo", Mode.EPHEMERAL, "x/y", project="demo")
+    instance = Instance(name="demo", mode=Mode.EPHEMERAL, target="x/y", project="demo")
     run: Any = None
     return Surroundings("demo-1", instance, hub, engine, run, tmp_path, tmp_path)  # type: ignore[arg-type]
 
@@ -121,9 +120,7 @@ def test_an_image_that_was_put_in_force_shows_in_the_records(around: Surrounding
 
 
 def test_the_records_are_looked_for_where_the_builder_writes_them() -> None:
-    assert (
-        str(layout.IMAGE_RECORDS) == images.from_section(Section({}, "images"), GitHub()).state_dir
-    )
+    assert str(layout.IMAGE_RECORDS) == ImagesSettings().state_dir
 
 
 def test_the_unit_that_builds_images_anew_is_started(around: Surroundings) -> None:
@@ -133,7 +130,7 @@ def test_the_unit_that_builds_images_anew_is_started(around: Surroundings) -> No
     around.rebuild()
     assert started == []
 
-    settings = Settings(prefix="box", github=GitHub(), rebuild_unit="images.service")
+    settings = RunnersSettings(prefix="box", github=GitHub(), rebuild_unit="images.service")
     around.hub.settings = settings
     around.rebuild()
     assert started == [["systemctl", "start", "--no-block", "images.service"]]

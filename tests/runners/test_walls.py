@@ -12,11 +12,11 @@ import pytest
 from factory.core.base.github.settings import GitHub
 from factory.core.base.ports import Completed
 from factory.core.runners import network
-from factory.core.runners.model import Destination, Instance, Mode, Network, Settings
+from factory.core.runners.settings import Destination, Instance, Mode, Network, RunnersSettings
 from factory.runners import walls
 
 ESTABLISHED = "ct state established,related accept"
-POOL = Instance("demo", Mode.EPHEMERAL, "x/y")
+POOL = Instance(name="demo", mode=Mode.EPHEMERAL, target="x/y")
 
 
 @dataclass
@@ -50,10 +50,10 @@ def host() -> Host:
     return Host()
 
 
-def settings(**changes: Any) -> Settings:
+def settings(**changes: Any) -> RunnersSettings:
     hub = GitHub(api_url="https://127.0.0.1:8443/api/v3")
     given = {"github": hub, "instances": (POOL,), **changes}
-    return Settings(prefix="box", **given)
+    return RunnersSettings(prefix="box", **given)
 
 
 def test_network_and_walls_are_made_once(host: Host) -> None:
@@ -75,9 +75,9 @@ def test_walls_that_somebody_took_down_are_up_again_before_a_job(host: Host) -> 
 
 def test_rules_that_are_no_longer_those_declared_are_replaced_before_a_job(host: Host) -> None:
     walls.put_up(settings(), host.run)
-    wanted = Network(allowed=(Destination("10.1.2.3", 5432),))
+    wanted = (Destination(host="10.1.2.3", port=5432),)
 
-    assert walls.problem(settings(network=wanted), host.run) == ""
+    assert walls.problem(settings(allowed_destinations=wanted), host.run) == ""
 
     assert "ip daddr 10.1.2.3 tcp dport 5432 accept" in host.rules
 

@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 from factory.core.base.configuration import Section
-from factory.core.base.github.settings import GitHub
-from factory.core.runners import model, native_unit
+from factory.core.base.settings import read
+from factory.core.runners import native_unit
 from factory.core.runners.layout import Places
-from factory.core.runners.model import Instance, Mode
+from factory.core.runners.settings import Instance, Mode, RunnersSettings
 
 HOOK = Path(__file__).parents[2] / "roles/gh_actions_runner/files/clean-workspace.sh"
 
@@ -39,9 +39,11 @@ def test_without_a_workspace_no_job_is_held_up(tmp_path: Path) -> None:
 
 
 def test_a_native_runner_calls_it_before_and_after_each_job() -> None:
-    settings = model.from_section(Section({"prefix": "box"}, "runners"), GitHub())
+    settings = read(RunnersSettings, Section({"prefix": "box"}, "runners"))
 
-    unit = native_unit.render(Instance("a", Mode.NATIVE, "x/y"), settings, Places())
+    unit = native_unit.render(
+        Instance(name="a", mode=Mode.NATIVE, target="x/y"), settings, Places()
+    )
 
     for moment in ("STARTED", "COMPLETED"):
         name = f"ACTIONS_RUNNER_HOOK_JOB_{moment}"

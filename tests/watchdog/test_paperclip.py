@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from factory.core.paperclip.settings import PaperclipSettings
 from factory.core.watchdog.facts import Known
 from factory.watchdog import paperclip
 from watchdog.paperclip_stub import COMPANY, Stub
@@ -177,7 +178,7 @@ def holds(real: Any, wanted: Any) -> bool:
 def test_the_watchdog_understands_the_real_one_and_the_stub_is_like_it(server: str) -> None:
     company = make_company(server)
     port = int(server.rpartition(":")[2])
-    settings = paperclip.Settings(server, "", {port: "Paperclip"}, "", ())
+    settings = PaperclipSettings(url=server, port=port)
 
     found = paperclip.ask(settings, Path("/proc"), 20)
 

@@ -23,6 +23,7 @@ from factory.core.base.ports import Completed
 from factory.core.base.text import iso
 from factory.core.host import units
 from factory.core.jobs import layout
+from factory.core.paperclip.settings import PaperclipSettings
 from factory.core.watchdog.facts import Absent, Known
 from factory.watchdog import gather, paperclip
 from watchdog.conftest import START, Mount, Server, firing, needs_root, refuse, statuses
@@ -560,7 +561,9 @@ def test_codex_homes_that_froze_are_told(server: Server) -> None:
     own = server.put("codex/config.toml", "model = 'a'")
     server.put("homes/one/config.toml", "model = 'a'")
     server.put("homes/two/config.toml", "model = 'b'")
-    settings = paperclip.Settings("http://x", "", {}, str(own), (str(server.data / "homes/*"),))
+    settings = PaperclipSettings(
+        url="http://x", codex_config_path=str(own), codex_homes=(str(server.data / "homes/*"),)
+    )
 
     assert paperclip.codex_drift(settings) == Known((str(server.data / "homes/two"),))
     own.unlink()

@@ -115,25 +115,28 @@ from ansible_collections.aina.factory.plugins.module_utils.base.github.release i
     platform_of,
 )
 from ansible_collections.aina.factory.plugins.module_utils.base.locks import LockedError, exclusive
-from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec
+from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.host import steps, units
-from ansible_collections.aina.factory.plugins.module_utils.runners import hub, layout, model
+from ansible_collections.aina.factory.plugins.module_utils.runners import hub, layout
 from ansible_collections.aina.factory.plugins.module_utils.runners.converge import Converge, Wishes
+from ansible_collections.aina.factory.plugins.module_utils.runners.settings import RunnersSettings
 
 LOCK_SECONDS = 300.0
 
 
-def _settings(module: AnsibleModule) -> model.Settings:
+def _settings(module: AnsibleModule) -> RunnersSettings:
     given = dict(module.params["settings"])
     if module.params["state"] == "absent":
         # Their targets are where something may be left of them.
         given["instances"] = [{**item, "state": "absent"} for item in given.get("instances") or []]
-    return model.from_section(
-        Section(given, "settings"), github.of(Section(module.params, "gh_runners"))
+    return read(
+        RunnersSettings,
+        Section(given, "runners"),
+        github=github.of(Section(module.params, "gh_runners")),
     )
 
 
-def _missing_login(settings: model.Settings) -> str:
+def _missing_login(settings: RunnersSettings) -> str:
     """Return the file of the login when it is not there yet, or holds nothing."""
     login = settings.login
     there = (Path(path) for path in login.files)
@@ -150,7 +153,7 @@ def _patience() -> Callable[[], bool]:
     return again
 
 
-def _run(module: AnsibleModule, settings: model.Settings) -> Converge:
+def _run(module: AnsibleModule, settings: RunnersSettings) -> Converge:
     effects = hub.Effects(
         ansible_effects.runner(module),
         ansible_effects.fetcher(open_url, settings.github.ca_file),
@@ -173,7 +176,7 @@ def _run(module: AnsibleModule, settings: model.Settings) -> Converge:
     return Converge(github, time.time() - time.monotonic(), wishes)
 
 
-def _waiting(module: AnsibleModule, settings: model.Settings) -> list[dict[str, str]]:
+def _waiting(module: AnsibleModule, settings: RunnersSettings) -> list[dict[str, str]]:
     """Return what the runners wait for. Those that go need to tell GitHub, and wait for nothing."""
     missing = _missing_login(settings)
     if not missing or module.params["state"] == "absent" or not settings.instances:

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 from factory import configuration
+from factory.core.base.settings import read
+from factory.core.paperclip.settings import PaperclipSettings
 from factory.core.watchdog.facts import Absent, Known
 from factory.outcome import Exit, Outcome, UsageError
 from factory.watchdog import paperclip
@@ -40,7 +42,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     whole = configuration.load(Path(arguments.config))
     if not whole.has("paperclip"):
         raise UsageError("no Paperclip is declared; converge the host with the role paperclip")
-    settings = paperclip.from_section(whole.section("paperclip"))
+    settings = read(PaperclipSettings, whole.section("paperclip"))
     deadline = time.monotonic() + arguments.wait_seconds
     while not (found := paperclip.ask(settings, Path("/proc"), _SECONDS)).healthy:
         if time.monotonic() >= deadline:

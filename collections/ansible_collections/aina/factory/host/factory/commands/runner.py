@@ -20,11 +20,12 @@ from factory.core.base import documents
 from factory.core.base.github import settings as github
 from factory.core.base.github.release import platform_of
 from factory.core.base.locks import exclusive
-from factory.core.runners import layout, model, state
+from factory.core.base.settings import read
+from factory.core.runners import layout, state
 from factory.core.runners.converge import Converge, Wishes
 from factory.core.runners.hub import Effects, Hub
 from factory.core.runners.layout import Places
-from factory.core.runners.model import Mode, Settings
+from factory.core.runners.settings import Mode, RunnersSettings
 from factory.outcome import Exit, Outcome, UsageError
 
 _LOCK_SECONDS = 300.0
@@ -75,17 +76,17 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     return outcome
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def _settings(arguments: argparse.Namespace) -> RunnersSettings:
     whole = configuration.load(Path(arguments.config))
     if not whole.has("runners"):
         raise UsageError(
             f"{arguments.config} and its conf.d hold no section 'runners'; converge the host with the role"
             " gh_actions_runner"
         )
-    return model.from_section(whole.section("runners"), github.of(whole))
+    return read(RunnersSettings, whole.section("runners"), github=github.of(whole))
 
 
-def _hub(settings: Settings) -> Hub:
+def _hub(settings: RunnersSettings) -> Hub:
     ports = Effects(
         effects.run, effects.https_fetch(settings.github.ca_file or None), effects.now, time.sleep
     )
@@ -159,11 +160,11 @@ def _loop(arguments: argparse.Namespace) -> Outcome:
     return Outcome(Exit.FAILED, {"slot": slot, "status": code, "error": text}, f"factory: {text}")
 
 
-def _slots(settings: Settings) -> str:
+def _slots(settings: RunnersSettings) -> str:
     found = [
         s
         for i in settings.instances
-        if i.mode is Mode.EPHEMERAL and i.present
+        if i.mode == Mode.EPHEMERAL and i.present
         for s in i.slot_names
     ]
     return ", ".join(found) or "none"
@@ -205,12 +206,12 @@ def _network(arguments: argparse.Namespace) -> Outcome:
 # --- drain and resume ------------------------------------------------------------------
 
 
-def _named(settings: Settings, name: str) -> str:
+def _named(settings: RunnersSettings, name: str) -> str:
     known = [item.name for item in settings.instances if item.present]
     known += [
         s
         for i in settings.instances
-        if i.mode is Mode.EPHEMERAL and i.present
+        if i.mode == Mode.EPHEMERAL and i.present
         for s in i.slot_names
     ]
     if name not in known:
@@ -243,7 +244,7 @@ def _drain(arguments: argparse.Namespace) -> Outcome:
     return Outcome(Exit.DONE, told, f"{name} takes no other job: {reason}{words}")
 
 
-def _wait_until_empty(settings: Settings, name: str, seconds: float) -> list[str]:
+def _wait_until_empty(settings: RunnersSettings, name: str, seconds: float) -> list[str]:
     """Have natives closed and wait until nobody of that name has a job; return who still has."""
     limit = effects.now() + seconds
     while True:
@@ -253,12 +254,12 @@ def _wait_until_empty(settings: Settings, name: str, seconds: float) -> list[str
         time.sleep(_DRAIN_POLL_SECONDS)
 
 
-def _not_empty(settings: Settings, name: str) -> list[str]:
+def _not_empty(settings: RunnersSettings, name: str) -> list[str]:
     busy = []
     for item in settings.instances:
-        if item.mode is Mode.NATIVE and item.name == name:
+        if item.mode == Mode.NATIVE and item.name == name:
             busy += _close_native(settings, name)
-        elif item.mode is Mode.EPHEMERAL and name in (item.name, *item.slot_names):
+        elif item.mode == Mode.EPHEMERAL and name in (item.name, *item.slot_names):
             slots = item.slot_names if item.name == name else (name,)
             found = ((slot, state.read(Places().state, slot)) for slot in slots)
             busy += [
@@ -267,7 +268,7 @@ def _not_empty(settings: Settings, name: str) -> list[str]:
     return busy
 
 
-def _close_native(settings: Settings, name: str) -> list[str]:
+def _close_native(settings: RunnersSettings, name: str) -> list[str]:
     from factory.runners import surroundings
 
     wishes = Wishes(tends_loops=False, only=name)

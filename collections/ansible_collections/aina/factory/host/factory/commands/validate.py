@@ -28,20 +28,12 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "marshal": lambda whole: _core("marshal.settings").from_section(
         whole.section("marshal"), github.of(whole), ()
     ),
-    "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),
-    "runners": lambda whole: _core("runners.model").from_section(
-        whole.section("runners"), github.of(whole)
-    ),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }
 
 
 def _core(module: str) -> Any:
     return importlib.import_module(f"{_CORE}.{module}")
-
-
-def _host(module: str) -> Any:
-    return importlib.import_module(f"factory.{module}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from factory.core.host import units
 from factory.core.runners import layout, names, native_state, state
 from factory.core.runners.converge import Converge, NativePlan, Planned, Wishes
 from factory.core.runners.hub import Hub
-from factory.core.runners.model import Instance, Mode
+from factory.core.runners.settings import Instance, Mode
 from factory.core.runners.state import Condition, State
 from factory.runners import walls
 from factory.runners.engine import Engine, EngineError
@@ -262,7 +262,7 @@ class Healer:
         """Remove the states of instances and slots that nobody declares any more."""
         known: set[str] = set()
         for item in self._present():
-            known.update(item.slot_names if item.mode is Mode.EPHEMERAL else [item.name])
+            known.update(item.slot_names if item.mode == Mode.EPHEMERAL else [item.name])
         for path in _strays(self.hub.places.state, known):
             path.unlink(missing_ok=True)
 

@@ -23,7 +23,7 @@ from factory.core.runners.container import Turn
 from factory.core.runners.converge import is_drained
 from factory.core.runners.exits import Next, Reaction
 from factory.core.runners.hub import Hub
-from factory.core.runners.model import Instance
+from factory.core.runners.settings import Instance
 from factory.core.runners.state import Condition, State
 from factory.core.runners.watch import Act, Advice, Seen
 from factory.runners.engine import NOT_STARTED, EngineError, Found, Status

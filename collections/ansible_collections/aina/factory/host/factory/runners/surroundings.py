@@ -14,7 +14,7 @@ from factory.core.base.ports import Run
 from factory.core.runners import container, layout
 from factory.core.runners.container import Turn
 from factory.core.runners.hub import Hub
-from factory.core.runners.model import Instance, Mode
+from factory.core.runners.settings import Instance, Mode
 from factory.runners import walls
 from factory.runners.engine import Engine, EngineError, Info
 
@@ -91,7 +91,7 @@ class Surroundings:
         """
         settings = self.hub.settings
         info = self._info or self.engine.info()
-        pools = tuple(i for i in settings.instances if i.mode is Mode.EPHEMERAL and i.present)
+        pools = tuple(i for i in settings.instances if i.mode == Mode.EPHEMERAL and i.present)
         return Turn(
             slot=self.slot,
             name=name,

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from factory.core.base.ports import Run
 from factory.core.runners import layout, network
 from factory.core.runners.container import DOCKER
-from factory.core.runners.model import Destination, Mode, Settings
 from factory.core.runners.network import Walls
+from factory.core.runners.settings import Destination, Mode, RunnersSettings
 
 _SECONDS = 60.0
 _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
@@ -22,10 +22,10 @@ class WallsError(Exception):
     """The walls could not be put up; the message says what to do. No job may run without them."""
 
 
-def rules(settings: Settings) -> str:
+def rules(settings: RunnersSettings) -> str:
     """Return the rules that must be in force."""
     wanted = [*settings.network.allowed, _api_destination(settings)]
-    users = [i.name for i in settings.instances if i.mode is Mode.NATIVE and i.present]
+    users = [i.name for i in settings.instances if i.mode == Mode.NATIVE and i.present]
     return network.ruleset(
         settings.network,
         Walls(
@@ -36,10 +36,10 @@ def rules(settings: Settings) -> str:
     )
 
 
-def _api_destination(settings: Settings) -> Destination:
+def _api_destination(settings: RunnersSettings) -> Destination:
     """Return where GitHub is: a server of one's own may stand in a private network."""
     address = urlsplit(settings.github.api_url)
-    return Destination(address.hostname or "", address.port or 443)
+    return Destination(host=address.hostname or "", port=address.port or 443)
 
 
 def _resolved(wanted: Iterable[Destination]) -> Iterable[tuple[str, int]]:
@@ -79,7 +79,7 @@ def _user_ids(instances: Iterable[str]) -> Iterable[str]:
             continue  # its first start puts the walls up again
 
 
-def put_up(settings: Settings, run: Run) -> list[str]:
+def put_up(settings: RunnersSettings, run: Run) -> list[str]:
     """Make the network where it is needed and put the rules in force; return what was done.
 
     Raises:
@@ -87,7 +87,7 @@ def put_up(settings: Settings, run: Run) -> list[str]:
 
     """
     done = []
-    if any(item.mode is Mode.EPHEMERAL and item.present for item in settings.instances):
+    if any(item.mode == Mode.EPHEMERAL and item.present for item in settings.instances):
         done += _make_network(settings, run)
     wanted = rules(settings)
     if not _are_in_force(wanted, run):
@@ -97,7 +97,7 @@ def put_up(settings: Settings, run: Run) -> list[str]:
     return done
 
 
-def problem(settings: Settings, run: Run) -> str:
+def problem(settings: RunnersSettings, run: Run) -> str:
     """Return why no job may run; "" when network and walls are as they must be."""
     try:
         if not _are_in_force(rules(settings), run):
@@ -118,7 +118,7 @@ def _are_in_force(wanted: str, run: Run) -> bool:
         raise WallsError(f"nft: {error}; install nftables") from error
 
 
-def _exists(settings: Settings, run: Run) -> bool:
+def _exists(settings: RunnersSettings, run: Run) -> bool:
     form = '{{index .Options "com.docker.network.bridge.name"}}'
     argv = [*DOCKER, "network", "inspect", "--format", form, settings.network.name]
     try:
@@ -133,7 +133,7 @@ def _exists(settings: Settings, run: Run) -> bool:
     return False
 
 
-def _make_network(settings: Settings, run: Run) -> list[str]:
+def _make_network(settings: RunnersSettings, run: Run) -> list[str]:
     if _exists(settings, run):
         return []
     _call(network.create_argv(settings.network), run)

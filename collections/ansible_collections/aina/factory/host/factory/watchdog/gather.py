@@ -23,6 +23,7 @@ from factory.core.host import units as systemd_units
 from factory.core.janitor.model import Disk
 from factory.core.jobs import layout, observe, report
 from factory.core.jobs.settings import Jobs
+from factory.core.paperclip.settings import PaperclipSettings
 from factory.core.watchdog import attribution, mounts, readings, workspaces
 from factory.core.watchdog import services as service_units
 from factory.core.watchdog.facts import (
@@ -517,8 +518,8 @@ def board(host: Host) -> Any:
     """Ask Paperclip."""
     if not host.whole.has("paperclip"):
         raise AbsentError("no Paperclip is declared")
-    settings = paperclip.from_section(host.whole.section("paperclip"))
-    return paperclip.ask(settings, host.proc, host.policy.gather_seconds)
+    chosen = settings.read(PaperclipSettings, host.whole.section("paperclip"))
+    return paperclip.ask(chosen, host.proc, host.policy.gather_seconds)
 
 
 def images(host: Host) -> Mapping[str, Fact[Image]]:

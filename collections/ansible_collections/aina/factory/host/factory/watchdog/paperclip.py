@@ -4,57 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.core.base.configuration import Section
 from factory.core.base.ports import Request
+from factory.core.paperclip.settings import PaperclipSettings
 from factory.core.watchdog import readings
 from factory.core.watchdog.facts import Absent, Company, Fact, Known, Paperclip, Unknown
 from factory.core.watchdog.places import expand
 from factory.watchdog.web import fetch
 
-_URL = re.compile(r"https?://[^\s/@]+(/[^\s@]*)?\Z")
 _RUNS = 200
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Section ``paperclip`` of the configuration, written by its role."""
-
-    url: str
-    token_path: str
-    ports: Mapping[int, str]
-    codex_config_path: str
-    codex_homes: tuple[str, ...]
-
-
-def from_section(section: Section) -> Settings:
-    """Read the section.
-
-    Raises:
-        ConfigurationError: a value is wrong or a key is unknown.
-
-    """
-    ports = {
-        section.integer("port", 3100, minimum=1, maximum=65535): "Paperclip",
-        section.integer("database_port", 54329, minimum=1, maximum=65535): "its database",
-    }
-    settings = Settings(
-        url=section.matching("url", _URL, "be an http(s) address", "http://127.0.0.1:3100"),
-        token_path=section.text("token_path", ""),
-        ports=ports,
-        codex_config_path=section.text("codex_config_path", ""),
-        codex_homes=tuple(section.absolute_paths("codex_homes", ())),
-    )
-    section.done()
-    return settings
-
-
-def ask(settings: Settings, proc: Path, limit_seconds: float) -> Paperclip:
+def ask(settings: PaperclipSettings, proc: Path, limit_seconds: float) -> Paperclip:
     """Return what can be known.
 
     Raises:
@@ -62,8 +26,8 @@ def ask(settings: Settings, proc: Path, limit_seconds: float) -> Paperclip:
 
     """
     headers = {"Accept": "application/json"}
-    if settings.token_path:
-        token = Path(settings.token_path).read_text(encoding="ascii").strip()
+    if settings.token_file:
+        token = Path(settings.token_file).read_text(encoding="ascii").strip()
         headers["Authorization"] = f"Bearer {token}"
     healthy, detail, version = _health(settings, headers, limit_seconds)
     companies: Fact[tuple[Company, ...]] = Absent("not asked while Paperclip is not healthy")
@@ -93,7 +57,7 @@ def _table(path: Path) -> str:
 
 
 def _health(
-    settings: Settings, headers: Mapping[str, str], limit_seconds: float
+    settings: PaperclipSettings, headers: Mapping[str, str], limit_seconds: float
 ) -> tuple[bool, str, str]:
     request = Request("GET", f"{settings.url}/api/health", headers)
     try:
@@ -113,7 +77,7 @@ def _health(
 
 
 def _companies(
-    settings: Settings, headers: Mapping[str, str], limit_seconds: float
+    settings: PaperclipSettings, headers: Mapping[str, str], limit_seconds: float
 ) -> tuple[Company, ...]:
     def get(path: str) -> Any:
         request = Request("GET", f"{settings.url}/api/{path}", headers)
@@ -137,7 +101,7 @@ def _companies(
     return tuple(found)
 
 
-def codex_drift(settings: Settings) -> Fact[tuple[str, ...]]:
+def codex_drift(settings: PaperclipSettings) -> Fact[tuple[str, ...]]:
     """Return the codex homes whose configuration is not the user's own any more."""
     own = Path(settings.codex_config_path)
     homes = [Path(home, "config.toml") for home in expand(settings.codex_homes)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import layout
-from .model import Instance
+from .settings import Instance
 
 DOCKER = ("docker", "--host", "unix:///run/docker.sock")
 CERTIFICATES = "/etc/aina-factory/ca-certificates.crt"
@@ -41,7 +41,7 @@ def cpuset(instances: tuple[Instance, ...], slot: str, cpus_count: int) -> str:
     at = 0
     for instance in instances:
         for name in instance.slot_names:
-            wanted = min(instance.limits.cpus, cpus_count)
+            wanted = min(instance.cpus, cpus_count)
             if name == slot:
                 return ",".join(
                     str(cpu) for cpu in sorted((at + n) % cpus_count for n in range(wanted))
@@ -52,7 +52,7 @@ def cpuset(instances: tuple[Instance, ...], slot: str, cpus_count: int) -> str:
 
 def create_argv(turn: Turn, instance: Instance) -> list[str]:
     """Return the command that makes the container; it waits for its configuration once it is started."""
-    limits, tree = instance.limits, layout.CONTAINER_TREE
+    tree = layout.CONTAINER_TREE
     user = layout.CONTAINER_USER_ID
     own = f"uid={user},gid={user}"
     argv = [*DOCKER, "create", "--init", "--interactive", "--pull=never"]
@@ -64,14 +64,14 @@ def create_argv(turn: Turn, instance: Instance) -> list[str]:
     argv += ["--label", f"{layout.RUNNER_LABEL}={turn.runner_id}"]
     argv += ["--label", f"{layout.TARGET_LABEL}={instance.target}"]
     argv += ["--network", turn.network, "--cgroup-parent", turn.cgroup_parent]
-    argv += ["--cpuset-cpus", turn.cpuset, "--pids-limit", str(limits.tasks_count)]
-    argv += ["--memory", f"{limits.memory_mib}m", "--memory-swap", f"{limits.memory_mib}m"]
-    argv += ["--ulimit=core=0", f"--ulimit=fsize={limits.disk_mib << 20}"]
+    argv += ["--cpuset-cpus", turn.cpuset, "--pids-limit", str(instance.tasks_count)]
+    argv += ["--memory", f"{instance.memory_mib}m", "--memory-swap", f"{instance.memory_mib}m"]
+    argv += ["--ulimit=core=0", f"--ulimit=fsize={instance.disk_mib << 20}"]
     argv += ["--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={user}:{user}"]
-    argv += [_tmpfs("/tmp", limits.tmp_mib, "mode=1777")]  # noqa: S108 - inside the container
+    argv += [_tmpfs("/tmp", instance.tmp_mib, "mode=1777")]  # noqa: S108 - inside the container
     argv += [_tmpfs(f"{tree}/_diag", DIAGNOSTICS_MIB, own)]
-    if limits.work_mib:
-        argv += [_tmpfs(f"{tree}/_work", limits.work_mib, own)]
+    if instance.work_mib:
+        argv += [_tmpfs(f"{tree}/_work", instance.work_mib, own)]
     if instance.runtime:
         argv += ["--runtime", instance.runtime]
     if instance.docker_socket_reason:
@@ -101,4 +101,4 @@ def environment(instance: Instance, ca_file: str) -> list[tuple[str, str]]:
     if ca_file:
         names = ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE")
         found += [(name, CERTIFICATES) for name in names]
-    return found + list(instance.environment)
+    return found + list(instance.environment.items())

@@ -24,9 +24,9 @@ from . import layout, names, native, network, predecessor
 from .guard import Verdict
 from .hub import Hub
 from .layout import Places
-from .model import Instance, Mode, Settings
 from .native import Local, NativeError, Plan, Remote, Wish
 from .native_host import BusyError, NativeHost, Waits
+from .settings import Instance, Mode, RunnersSettings
 
 _FAILURES = (
     *(ConfigurationError, ForgeError, ManagedFilesError, NativeError),
@@ -184,7 +184,7 @@ class Converge:
         declared = [
             item
             for item in self.settings.instances
-            if item.mode is Mode.NATIVE and item.name in self.verdicts
+            if item.mode == Mode.NATIVE and item.name in self.verdicts
         ]
         # Of what GitHub did not say nothing follows, neither a start nor a stop.
         wanted = [item for item in declared if not self.verdicts[item.name].unknown]
@@ -279,7 +279,7 @@ class Converge:
         wanted = [
             slot
             for item in self.settings.instances
-            if item.mode is Mode.EPHEMERAL and item.present
+            if item.mode == Mode.EPHEMERAL and item.present
             for slot in item.slot_names
         ]
         may_start = {
@@ -364,7 +364,7 @@ class Converge:
     def _sweep_all(self) -> None:
         """Remove the entries at GitHub that a killed supervisor left behind."""
         declared = {slot for item in self.settings.instances for slot in item.slot_names}
-        pools = {i.target for i in self.settings.instances if i.mode is Mode.EPHEMERAL}
+        pools = {i.target for i in self.settings.instances if i.mode == Mode.EPHEMERAL}
         for target in sorted(pools) if self.hub.can_ask else ():
             for runner in self.hub.api(target).listed():
                 ours = names.slot_of(runner.name, self.settings.prefix)
@@ -398,9 +398,9 @@ def is_drained(places: Places, name: str) -> bool:
     return places.server_drained.exists() or places.drained(name).exists()
 
 
-def undeclared_natives(settings: Settings, places: Places) -> list[Instance]:
+def undeclared_natives(settings: RunnersSettings, places: Places) -> list[Instance]:
     """Return the native instances that this host still has though nobody declares them."""
-    declared = {item.name for item in settings.instances if item.mode is Mode.NATIVE}
+    declared = {item.name for item in settings.instances if item.mode == Mode.NATIVE}
     present = {path.stem for path in places.registrations.glob("*.json")}
     present |= {path.name for path in places.instances.glob("[a-z0-9]*")}
     found = []
@@ -408,11 +408,15 @@ def undeclared_natives(settings: Settings, places: Places) -> list[Instance]:
         registration = native.read_registration(places.registration(name))
         url = registration.url if registration else ""
         target = url.removeprefix(settings.web_url("")).strip("/")
-        found.append(Instance(name, Mode.NATIVE, target or _any_target(settings), present=False))
+        found.append(
+            Instance(
+                name=name, mode=Mode.NATIVE, target=target or _any_target(settings), state="absent"
+            )
+        )
     return found
 
 
-def _any_target(settings: Settings) -> str:
+def _any_target(settings: RunnersSettings) -> str:
     # Of a tree without a registration only GitHub's list of names could tell more.
     return settings.instances[0].target if settings.instances else ""
 

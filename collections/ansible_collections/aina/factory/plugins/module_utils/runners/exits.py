@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .model import Timing
+from .settings import Timing
 
 OUTDATED_CODE = 7
 # A runner that ends on its own sooner than this had no time for a job.

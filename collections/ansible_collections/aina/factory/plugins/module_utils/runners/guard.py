@@ -12,7 +12,7 @@ from typing import Any
 
 from ..base.github.errors import ForgeError, RefusedError
 from .api import Runners
-from .model import Instance
+from .settings import Instance
 
 STRICT_APPROVAL = "all_external_contributors"
 _APPROVAL = "actions/permissions/fork-pr-contributor-approval"
@@ -69,7 +69,7 @@ _UNKNOWN_REMEDY = (
 _PUBLIC_REMEDY = (
     "make it private, or set public_repository_reason if strangers may run code on this host"
 )
-_FORK_REMEDY = "tighten it under Settings, Actions, or set open_fork_policy_reason"
+_FORK_REMEDY = "tighten it under RunnersSettings, Actions, or set open_fork_policy_reason"
 
 
 def visibility(api: Runners, instance: Instance) -> Verdict:

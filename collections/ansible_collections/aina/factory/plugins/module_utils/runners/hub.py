@@ -20,7 +20,7 @@ from . import guard, state
 from .api import Runners
 from .guard import Verdict
 from .layout import Places
-from .model import Instance, Settings
+from .settings import Instance, RunnersSettings
 
 _REPOSITORY_PERMISSIONS = {"administration": "write", "actions": "read", "metadata": "read"}
 _ORGANIZATION_PERMISSIONS = {
@@ -49,7 +49,7 @@ class Hub:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RunnersSettings,
         effects: Effects,
         places: Places,
         platform: str,

@@ -19,8 +19,8 @@ from ..host.units import UnitStatus
 from . import layout, native, native_unit, processes
 from .api import Deletion
 from .hub import Hub
-from .model import Instance
 from .native import Do, Known, Local, NativeError, Plan, Registration, Remote, Wish
+from .settings import Instance
 
 VERSION_MARK = ".aina-factory-version"
 _RUNNER_FILES = (

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from ..base import documents
 from . import exits, state
-from .model import Instance
 from .native import Known, Local, Remote
+from .settings import Instance
 from .state import Condition, State
 
 _STARTING_SECONDS = 180.0
@@ -67,7 +67,7 @@ def first(instance: Instance, now: float) -> State:
     """Return the state of an instance that nobody has told of yet."""
     return State(
         instance=instance.name,
-        mode=instance.mode.value,
+        mode=instance.mode,
         project=instance.project,
         state=Condition.UNKNOWN,
         since=documents.moment(now),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ..jobs.render import quote
 from . import exits, layout
 from .layout import Places
-from .model import Instance, Settings
+from .settings import Instance, RunnersSettings
 
 HEADER = "# Managed by aina.factory.gh_runners (role: gh_actions_runner); edits are lost.\n"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -43,7 +43,7 @@ _STRICT = (
 )
 
 
-def render(instance: Instance, settings: Settings, places: Places) -> str:
+def render(instance: Instance, settings: RunnersSettings, places: Places) -> str:
     """Return the unit's text."""
     tree, home = places.tree(instance.name), places.home(instance.name)
     user = layout.user(instance.name)
@@ -88,11 +88,11 @@ def render(instance: Instance, settings: Settings, places: Places) -> str:
         "LogRateLimitIntervalSec=30s",
         "LogRateLimitBurst=3000",
         f"Slice={layout.SLICE}",
-        f"CPUQuota={instance.limits.cpus * 100}%",
-        f"MemoryMax={instance.limits.memory_mib}M",
+        f"CPUQuota={instance.cpus * 100}%",
+        f"MemoryMax={instance.memory_mib}M",
         "MemorySwapMax=0",
-        f"TasksMax={instance.limits.tasks_count}",
-        f"LimitFSIZE={instance.limits.disk_mib}M",
+        f"TasksMax={instance.tasks_count}",
+        f"LimitFSIZE={instance.disk_mib}M",
         "LimitCORE=0",
         f"ReadWritePaths={tree} {home}",
         *hardening,
@@ -104,7 +104,7 @@ def render(instance: Instance, settings: Settings, places: Places) -> str:
 
 
 def _environment(
-    instance: Instance, settings: Settings, places: Places
+    instance: Instance, settings: RunnersSettings, places: Places
 ) -> Iterable[tuple[str, str]]:
     # Everything here is seen by every job: nothing secret may ever be.
     yield "PATH", PATH
@@ -121,4 +121,4 @@ def _environment(
     if settings.ca_file:
         for name in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE"):
             yield name, settings.ca_file
-    yield from instance.environment
+    yield from instance.environment.items()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ..base.ports import Run
 from . import layout
 from .container import DOCKER
-from .model import Network
+from .settings import Network
 
 TABLE = "inet aina_runners"
 _DNS_PORT = 53

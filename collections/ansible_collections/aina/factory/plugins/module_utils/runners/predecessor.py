@@ -16,9 +16,9 @@ from ..host import units
 from . import names, processes
 from .api import Deletion, Registered
 from .hub import Hub
-from .model import Mode, Predecessor
 from .native import NativeError
 from .native_host import BusyError, Identity, identity
+from .settings import Mode, Predecessor
 
 SET_ASIDE = ".runner.retired"
 _SUCCESSOR_SECONDS = 120.0
@@ -163,7 +163,7 @@ class PredecessorHost:
         slot = names.slot_of(name, settings.prefix)
         if slot is not None and settings.of_slot(slot[0]) is not None:
             return True
-        natives = (item for item in settings.instances if item.mode is Mode.NATIVE)
+        natives = (item for item in settings.instances if item.mode == Mode.NATIVE)
         return name in {settings.runner_name(item.name) for item in natives}
 
     def _end(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from .model import Instance, Timing
+from .settings import Instance, Timing
 
 
 class Act(Enum):
@@ -46,10 +46,9 @@ class Advice:
 
 def advise(seen: Seen, instance: Instance, timing: Timing) -> Advice:
     """Return what to do with a running container."""
-    limits = instance.limits
-    if seen.written_mib is not None and seen.written_mib > limits.disk_mib:
+    if seen.written_mib is not None and seen.written_mib > instance.disk_mib:
         return Advice(
-            Act.END, f"it wrote {seen.written_mib:.0f} MiB; its limit is {limits.disk_mib}"
+            Act.END, f"it wrote {seen.written_mib:.0f} MiB; its limit is {instance.disk_mib}"
         )
     if seen.leaving and seen.leaving_seconds > timing.stop_grace_seconds:
         return Advice(Act.END, f"{seen.leaving}, and it did not end in time")

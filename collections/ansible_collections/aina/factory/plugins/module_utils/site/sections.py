@@ -11,7 +11,9 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "drift": ("drift.settings", "DriftSettings"),
     "images": ("images.settings", "ImagesSettings"),
     "jobs": ("jobs.settings", "Jobs"),
+    "paperclip": ("paperclip.settings", "PaperclipSettings"),
     "reap": ("worktrees.settings", "Reap"),
+    "runners": ("runners.settings", "RunnersSettings"),
 }
 # Key of a project -> module of the core and class.
 PROJECT_KEYS: Mapping[str, tuple[str, str]] = {

@@ -10,6 +10,7 @@ from ..base.github.settings import GitHub
 from ..base.settings import setting
 from ..images.settings import Toolchain
 from ..jobs.settings import JobEntry
+from ..runners.settings import RunnerOptions
 from ..workflows.settings import WorkflowPolicy
 
 
@@ -23,9 +24,7 @@ class Project(projects.Project):
     merge: Mapping[str, object] | None = setting(
         None, "What may land, and when; without it the marshal leaves it alone."
     )
-    runner: Mapping[str, object] | None = setting(
-        None, "Its CI runners; without it there are none."
-    )
+    runner: RunnerOptions | None = setting(None, "Its CI runners; without it there are none.")
     toolchain: Toolchain = setting(Toolchain(), "Versions of the tools that its images hold.")
     workflows: WorkflowPolicy | None = setting(
         None, "The policy of its workflows; without it they are left alone."

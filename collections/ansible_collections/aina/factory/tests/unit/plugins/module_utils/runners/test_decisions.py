@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from factory.core.base import documents as files
+from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.base.github.settings import GitHub
-from factory.core.runners import container, exits, model, names, native_unit, network, state, watch
+from factory.core.runners import container, exits, names, native_unit, network, state, watch
 from factory.core.runners.exits import Next
 from factory.core.runners.layout import Places
-from factory.core.runners.model import Instance, Limits, Mode, Timing
 from factory.core.runners.network import Walls
+from factory.core.runners.settings import Instance, Mode, Network, RunnersSettings, Timing
 from factory.core.runners.state import Condition, State
 from factory.core.runners.watch import Act, Seen
 
 TIMING = Timing()
 POOL = Instance(
-    "demo", Mode.EPHEMERAL, "factory/demo", slots=2, limits=Limits(cpus=2, disk_mib=100)
+    name="demo", mode=Mode.EPHEMERAL, target="factory/demo", slots=2, cpus=2, disk_mib=100
 )
 
 # --- what an end means ----------------------------------------------------------
@@ -156,7 +156,11 @@ def test_the_container_has_no_power_and_bounds_on_everything() -> None:
 
 def test_only_what_was_vouched_for_reaches_the_engine() -> None:
     instance = Instance(
-        "d", Mode.EPHEMERAL, "a/b", docker_socket_reason="builds images", runtime="runsc"
+        name="d",
+        mode=Mode.EPHEMERAL,
+        target="a/b",
+        docker_socket_reason="builds images",
+        runtime="runsc",
     )
 
     argv = " ".join(container.create_argv(TURN, instance))
@@ -166,7 +170,7 @@ def test_only_what_was_vouched_for_reaches_the_engine() -> None:
 
 
 def test_the_work_folder_lies_on_the_disk_where_it_has_no_size_in_memory() -> None:
-    on_disk = Instance("d", Mode.EPHEMERAL, "a/b", limits=Limits(work_mib=0, tmp_mib=7))
+    on_disk = Instance(name="d", mode=Mode.EPHEMERAL, target="a/b", work_mib=0, tmp_mib=7)
 
     argv = " ".join(container.create_argv(TURN, on_disk))
 
@@ -176,7 +180,11 @@ def test_the_work_folder_lies_on_the_disk_where_it_has_no_size_in_memory() -> No
 
 def test_a_job_is_told_what_was_declared_for_it() -> None:
     instance = Instance(
-        "d", Mode.EPHEMERAL, "a/b", environment=(("TZ", "UTC"),), job_container_required=True
+        name="d",
+        mode=Mode.EPHEMERAL,
+        target="a/b",
+        environment={"TZ": "UTC"},
+        job_container_required=True,
     )
 
     told = dict(container.environment(instance, "/etc/ssl/ca.crt"))
@@ -188,7 +196,7 @@ def test_a_job_is_told_what_was_declared_for_it() -> None:
 
 
 def test_neighbours_get_other_processors_while_there_are_enough() -> None:
-    other = Instance("other", Mode.EPHEMERAL, "a/b", limits=Limits(cpus=3))
+    other = Instance(name="other", mode=Mode.EPHEMERAL, target="a/b", cpus=3)
     pools = (POOL, other)
 
     assert [container.cpuset(pools, slot, 8) for slot in ("demo-1", "demo-2", "other-1")] == [
@@ -218,13 +226,13 @@ def test_a_name_tells_its_slot_and_its_age_and_no_foreign_name_does() -> None:
 def test_doors_open_to_private_addresses_alone_and_the_rules_tell_what_they_are() -> None:
     walls = Walls(allowed=(("10.0.0.7", 443), ("93.184.216.34", 443)), nameservers=("10.0.0.2",))
 
-    rules = network.ruleset(model.Network(), walls)
+    rules = network.ruleset(Network(), walls)
 
     assert 'iifname "br-runners" ip daddr 10.0.0.7 tcp dport 443 accept' in rules
     assert "93.184.216.34" not in rules
     assert rules.count("ip daddr 10.0.0.2 udp dport 53 accept") == 2
-    assert network.marker_of(rules) == network.marker_of(network.ruleset(model.Network(), walls))
-    assert network.marker_of(rules) != network.marker_of(network.ruleset(model.Network(), Walls()))
+    assert network.marker_of(rules) == network.marker_of(network.ruleset(Network(), walls))
+    assert network.marker_of(rules) != network.marker_of(network.ruleset(Network(), Walls()))
 
 
 @pytest.mark.parametrize(
@@ -245,11 +253,11 @@ def test_what_lies_behind_the_walls(address: str, closed: bool) -> None:
 
 
 def test_sudo_works_in_a_workflow_only_where_that_is_declared() -> None:
-    settings = model.from_section(Section({"prefix": "box"}, "runners"), GitHub())
+    box = read({"prefix": "box"})
 
-    strict = native_unit.render(Instance("a", Mode.NATIVE, "x/y"), settings, Places())
+    strict = native_unit.render(Instance(name="a", mode=Mode.NATIVE, target="x/y"), box, Places())
     relaxed = native_unit.render(
-        Instance("a", Mode.NATIVE, "x/y", strict=False), settings, Places()
+        Instance(name="a", mode=Mode.NATIVE, target="x/y", hardening="sudo"), box, Places()
     )
 
     assert "NoNewPrivileges=yes" in strict
@@ -262,30 +270,33 @@ def test_sudo_works_in_a_workflow_only_where_that_is_declared() -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({}, "runners.prefix is missing"),
     ({"prefix": "a b"}, "runners.prefix is 'a b'"),
-    ({"prefix": "x", "version": "2.328.0"}, "registers 2.329.0 and newer"),
+    ({"prefix": "x", "version": "2.328.0"}, "be 2.329.0 or newer"),
     ({"prefix": "x", "version": "v2.330.0"}, "must be 'latest' or such as 2.330.0"),
     ({"prefix": "x", "version_sha256": "abc"}, "64 hexadecimal digits"),
     ({"prefix": "x", "version_warn_days": 25, "version_fail_days": 20}, "must not exceed"),
-    ({"prefix": "x", "network": {"subnet": "10.0.0.1/8"}}, "be an IPv4 network"),
-    ({"prefix": "x", "network": {"denied_local_ports": ["ssh"]}}, "a list of ports"),
+    ({"prefix": "x", "network_subnet": "10.0.0.1/8"}, "be an IPv4 network"),
+    (
+        {"prefix": "x", "denied_local_ports": ["ssh"]},
+        "denied_local_ports[0] is 'ssh'; it must be a number",
+    ),
     ({"prefix": "x", "timing": {"ghost_misses": 1}}, "timing.ghost_misses is not known"),
 ]
 WRONG_INSTANCES: list[tuple[dict[str, Any], str]] = [
     ({"name": "A"}, "lower-case letters"),
     ({"target": "a/b/c"}, "be owner/name or an organization"),
     ({"mode": "docker"}, "one of native, ephemeral"),
-    ({"labels": ["a b"]}, "labels without spaces"),
+    ({"labels": ["a b"]}, "label without spaces"),
     ({"default_labels": False}, "at least one label"),
     ({"slots": 0}, "slots is 0"),
     ({"memory": 1}, "memory is not known"),
     ({"environment": {"ACTIONS_RUNNER_INPUT_TOKEN": "x"}}, "leave the runner's own inputs alone"),
-    ({"environment": {"A": "x\ny"}}, "values of one line"),
+    ({"environment": {"A": "x\ny"}}, "be one line"),
     ({"image": "-v"}, "be the name of an image"),
 ]
 
 
-def read(document: dict[str, Any]) -> model.Settings:
-    return model.from_section(Section(document, "runners"), GitHub())
+def read(document: dict[str, Any]) -> RunnersSettings:
+    return settings.read(RunnersSettings, Section(document, "runners"))
 
 
 @pytest.mark.parametrize(("document", "words"), WRONG)
@@ -305,7 +316,7 @@ def test_a_wrong_instance_is_named(changes: dict[str, Any], words: str) -> None:
 def test_a_slots_name_is_taken_once() -> None:
     pool = {"name": "a", "target": "x/y", "slots": 2}
 
-    with pytest.raises(ConfigurationError, match="'a-1' is taken twice"):
+    with pytest.raises(ConfigurationError, match="'a-1'; it must be the name of one runner"):
         read(
             {"prefix": "x", "instances": [pool, {"name": "a-1", "target": "x/y", "mode": "native"}]}
         )

@@ -1,0 +1,1 @@
+"""Paperclip, as the watchdog knows it."""
