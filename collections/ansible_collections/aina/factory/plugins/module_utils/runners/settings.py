@@ -318,7 +318,10 @@ class RunnersSettings:
         "factory-job-factory-images.service",
         "A unit that builds the images anew, started when GitHub accepts their runner no longer;"
         " empty for none.",
-        form=(r"[A-Za-z0-9:_.@\\-]+\.(?:service|target)", "be a service or target unit"),
+        form=(
+            r"(?:[A-Za-z0-9:_.@\\-]+\.(?:service|target))?",
+            "be a service or target unit, or empty",
+        ),
     )
     metrics_path: str = setting(
         "", "A file for the text collector of the node exporter; empty for none.", kind="path"
