@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: jobs
 short_description: Collect the jobs that roles bring, as the inventory changes them
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Reads C(meta/jobs.yml) of each role below a directory of the control node, and leaves out the jobs of roles that the
     host does not use, that is whose C(<role>_state) is not V(present), and jobs whose C(when) is false.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: projects
 short_description: Join the projects of an inventory with their own files
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Returns the projects of the inventory. Each may have a directory of its name, outside of the product, with what
     belongs to its agents and its image, C(lane.yml), C(AGENTS.md) and C(Dockerfile).
