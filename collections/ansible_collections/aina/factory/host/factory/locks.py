@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from factory.core.base.configuration import Section
-from factory.core.base.locks import DIRECTORY, exclusive, patience
+from factory.core.base.locks import LocksSettings, exclusive, patience
+from factory.core.base.settings import read
 
 __all__ = ["WORKTREES", "directory_of", "exclusive", "patience"]
 
@@ -15,4 +16,4 @@ WORKTREES = "factory-worktrees.lock"
 
 def directory_of(whole: Section) -> Path:
     """Return where the locks lie (key ``locks.directory``)."""
-    return Path(whole.section("locks", {}).absolute_path("directory", str(DIRECTORY)))
+    return Path(read(LocksSettings, whole.section("locks", {})).directory)

@@ -24,7 +24,6 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "lanes": lambda whole: _core("lanes.settings").from_section(
         whole.section("lanes"), github.of(whole)
     ),
-    "locks": lambda whole: whole.section("locks").absolute_path("directory"),
     "marshal": lambda whole: _core("marshal.settings").from_section(
         whole.section("marshal"), github.of(whole), ()
     ),

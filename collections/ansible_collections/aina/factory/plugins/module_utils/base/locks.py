@@ -11,12 +11,26 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from .settings import setting
 
 # Root's locks of this host. In /run/lock anybody could make one first, or hold it for ever.
 DIRECTORY = Path("/run/aina-factory/locks")
 _PAUSE_SECONDS = 1.0
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+@dataclass(frozen=True)
+class LocksSettings:
+    """Where the locks lie by which two runs keep out of each other's way."""
+
+    directory: str = setting(
+        str(DIRECTORY),
+        "Their directory; every command on the server must see the same one.",
+        kind="path",
+    )
 
 
 class LockedError(Exception):

@@ -11,6 +11,7 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "drift": ("drift.settings", "DriftSettings"),
     "images": ("images.settings", "ImagesSettings"),
     "jobs": ("jobs.settings", "Jobs"),
+    "locks": ("base.locks", "LocksSettings"),
     "paperclip": ("paperclip.settings", "PaperclipSettings"),
     "reap": ("worktrees.settings", "Reap"),
     "runners": ("runners.settings", "RunnersSettings"),
