@@ -10,6 +10,7 @@ from pathlib import Path
 from gates.tree import COLLECTION, files
 
 from declarations.roles import option
+from factory.core.base.github.settings import GitHub
 from factory.core.base.settings import site_settings
 from factory.core.site.sections import PROJECT_KEYS, SECTIONS, declared
 
@@ -46,17 +47,19 @@ def generated(root: Path) -> Iterator[tuple[Path, str]]:
     wanted = {
         name for text in texts for name in re.findall(r"^  - aina\.factory\.(\w+)$", text, re.M)
     }
-    for section in (*SECTIONS, *PROJECT_KEYS):
+    declaring = (*SECTIONS, *PROJECT_KEYS)
+    classes = {"github": GitHub, **{section: declared(section) for section in declaring}}
+    for section, cls in classes.items():
         if section in wanted:
             lines = [
                 line
-                for item in site_settings(declared(section))
+                for item in site_settings(cls)
                 for line in option(item.key, item, item.default, 6)
             ]
             text = _PLUGIN.format(
                 section=section,
                 name=OPTIONS.get(section, section),
-                text=(inspect.getdoc(declared(section)) or "").partition("\n")[0],
+                text=(inspect.getdoc(cls) or "").partition("\n")[0],
                 options="\n".join(lines).replace(" options:", " suboptions:"),
             )
             yield COLLECTION / f"plugins/doc_fragments/{section}.py", text

@@ -16,11 +16,11 @@ from urllib.parse import urlencode
 from factory import jobs
 from factory.core.base import projects, settings
 from factory.core.base.configuration import Section
+from factory.core.base.disk import Disk
 from factory.core.base.github import settings as github
 from factory.core.base.ports import Request, Response, Run
 from factory.core.base.text import moment
 from factory.core.host import units as systemd_units
-from factory.core.janitor.model import Disk
 from factory.core.jobs import layout, observe, report
 from factory.core.jobs.settings import Jobs
 from factory.core.paperclip.settings import PaperclipSettings

@@ -7,19 +7,17 @@ Status page, metrics, Prometheus' rules, the dashboard and the self-test are mad
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .facts import Fact, Facts, Known
 from .findings import Answer, Check, Context, Finding, Status, not_known
 from .judges import board, disk, host, own, work
-
-if TYPE_CHECKING:
-    from .policy import Policy
+from .limits import Limit
 
 
-def run(facts: Facts, policy: Policy) -> list[Finding]:
+def run(facts: Facts, limits: Mapping[str, Limit]) -> list[Finding]:
     """Return what every check says; one that crashes is unknown and stops no other."""
-    context = Context(facts, policy)
+    context = Context(facts, limits)
     return [finding for check in CHECKS for finding in _findings(check, context)]
 
 

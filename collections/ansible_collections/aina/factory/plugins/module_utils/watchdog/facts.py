@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from ..janitor.model import Disk
+from ..base.disk import Disk
 
 T = TypeVar("T")
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .facts import Absent, Fact, Facts, Known, Unknown
-
-if TYPE_CHECKING:
-    from .policy import Policy
+from .limits import Limit
 
 MINUTE = 60.0
 SHOWN = 3
@@ -52,7 +50,7 @@ class Context:
     """What a judge may ask beside its own fact."""
 
     facts: Facts
-    policy: Policy
+    limits: Mapping[str, Limit]
 
     @property
     def now(self) -> float:
@@ -61,7 +59,7 @@ class Context:
 
     def by(self, limit: str, value: float) -> tuple[Status, bool]:
         """Return the status by a limit, and whether a raised alert stays."""
-        chosen = self.policy.limits[limit]
+        chosen = self.limits[limit]
         if chosen.exceeded(value):
             return Status.PROBLEM, True
         return Status.OK, chosen.lingers(value)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..base.disk import Disk
 from ..base.text import iso
-from ..janitor.model import Disk
 from . import alerts, checks, messages
 from .alerts import Change, Track
 from .facts import (
@@ -115,7 +115,7 @@ class _Server:
     def run(self, value: Fact[Any]) -> None:
         self.now += self.policy.interval_seconds
         facts = _facts(self.now, self.fact, value)
-        findings = checks.run(facts, self.policy)
+        findings = checks.run(facts, self.policy.limits)
         step = alerts.step(self.tracks, findings, self.policy, (), self.now)
         self.tracks = step.tracks
         message = messages.compose(step.edges, self.policy.notify, "selftest", self.now)

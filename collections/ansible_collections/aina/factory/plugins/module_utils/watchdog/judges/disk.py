@@ -124,7 +124,7 @@ def _measured(
         hidden = _hidden(path, context)
         if hidden is not None:
             yield not_known(path, hidden)
-        elif context.policy.limits["measure_age_hours"].exceeded(age / HOUR):
+        elif context.limits["measure_age_hours"].exceeded(age / HOUR):
             detail = f"last measured {duration(age)} ago; look at the job that measures the disk"
             yield Answer(path, Status.UNKNOWN, detail, source=path)
         else:

@@ -119,7 +119,7 @@ def clock(clock: Clock, context: Context) -> Iterator[Answer]:
 def drift(drift: Drift, context: Context) -> Iterator[Answer]:
     """Report what differs from the declared state."""
     age = (context.now - drift.checked_at) / HOUR
-    if context.policy.limits["drift_age_hours"].exceeded(age):
+    if context.limits["drift_age_hours"].exceeded(age):
         yield Answer("", Status.UNKNOWN, f"last looked at {duration(age * HOUR)} ago")
     elif drift.error:
         yield Answer("", Status.UNKNOWN, f"the look failed: {drift.error}")

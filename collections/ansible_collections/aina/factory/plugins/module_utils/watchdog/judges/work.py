@@ -145,7 +145,7 @@ def runner(runners: Mapping[str, Fact[Runner]], context: Context) -> Iterator[An
 
     def judge(name: str, runner: Runner) -> Iterator[Answer]:
         age = (context.now - runner.updated_at) / MINUTE
-        if context.policy.limits["state_age_minutes"].exceeded(age):
+        if context.limits["state_age_minutes"].exceeded(age):
             detail = f"its state was last written {duration(age * MINUTE)} ago ({runner.state})"
             yield Answer(name, Status.UNKNOWN, detail)
             return

@@ -107,7 +107,9 @@ EDGES = {**MAIN, **OTHERS}
 
 def findings(check: str, value: Any, **changes: Any) -> list[Finding]:
     given = selftest._facts(NOW, checks.BY_NAME[check].fact, value)
-    return [item for item in checks.run(given, replace(POLICY, **changes)) if item.check == check]
+    return [
+        item for item in checks.run(given, replace(POLICY, **changes).limits) if item.check == check
+    ]
 
 
 def worst(check: str, value: Any, **changes: Any) -> Finding:
@@ -207,7 +209,7 @@ def test_a_check_that_crashes_is_unknown_and_stops_no_other(name: str) -> None:
 
     assert [item.status for item in found] == [Status.UNKNOWN]
     everything = checks.run(
-        selftest._facts(NOW, checks.BY_NAME[name].fact, Known(Broken())), POLICY
+        selftest._facts(NOW, checks.BY_NAME[name].fact, Known(Broken())), POLICY.limits
     )
     assert {item.check for item in everything} == set(checks.BY_NAME)
 
@@ -276,7 +278,7 @@ def test_a_disk_alert_names_who_grew_most() -> None:
         selftest._facts(NOW, "disks", Known(selftest._disk(90, NOW))), owners=Known({"/": owners})
     )
 
-    (found,) = [item for item in checks.run(given, POLICY) if item.check == "disk_space"]
+    (found,) = [item for item in checks.run(given, POLICY.limits) if item.check == "disk_space"]
 
     assert "/srv/a +20.0 GiB, unattributed +5.0 GiB" in found.detail
     assert "/srv/b" not in found.detail
