@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -117,21 +118,34 @@ def _refuse_files_without_tests(collected: set[Path]) -> None:
             raise pytest.UsageError(f"no test was collected from {name}")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+@contextlib.contextmanager
+def _in_time(item: pytest.Item) -> Iterator[None]:
     """Have a test of a scenario fail that waits for what never comes: nobody else would end it."""
-    if not item.nodeid.startswith("molecule/"):
-        return (yield)
 
     def give_up(*_: object) -> None:
         pytest.fail(f"it did not end within {SCENARIO_TEST_SECONDS} s")
 
-    signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(SCENARIO_TEST_SECONDS)
+    if item.nodeid.startswith("molecule/"):
+        signal.signal(signal.SIGALRM, give_up)
+        signal.alarm(SCENARIO_TEST_SECONDS)
     try:
-        return (yield)
+        yield
     finally:
         signal.alarm(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Limit how long the fixtures of a scenario wait."""
+    with _in_time(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Limit how long a test of a scenario waits."""
+    with _in_time(item):
+        return (yield)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -18,6 +18,12 @@ def test_the_command_judges_its_own_configuration(host: Any) -> None:
     assert answer["schema"] == 1
     assert {"projects", "reap"} <= set(answer["sections"])
 
+    wrong = json.dumps({"reap": {"grace_seconds": "soon"}})
+    host.check_output("mkdir -p /tmp/wrong && printf %%s %s >/tmp/wrong/factory.json", wrong)
+    refused = host.run("factory validate --config /tmp/wrong/factory.json")
+    assert refused.rc == 2
+    assert "reap.grace_seconds is 'soon'; it must be a number" in refused.stderr
+
 
 def test_wrong_usage_is_told_apart_from_failure(host: Any) -> None:
     assert host.run("factory validate --config /nonexistent").rc == 2

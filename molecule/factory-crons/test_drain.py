@@ -39,6 +39,7 @@ def test_a_drained_server_runs_and_begins_nothing_and_then_works_as_before(host:
     assert "job long runs" in waiting.stderr
     host.run("systemctl stop 'factory-job-*.service'")
 
+    host.check_output("factory drain --end")
     run = drain(drain_wait_seconds=60)
 
     assert run.returncode == 0, run.output

@@ -115,17 +115,19 @@ def test_a_home_from_which_nothing_may_be_run_is_enough(cases: dict[str, Case]) 
     assert (case.status, case.edited) == (0, "edited\n"), case
 
 
-@pytest.mark.parametrize("name", ["sandbox", "landlock"])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("sandbox", "No permissions to create a new namespace"), ("landlock", "requires bubblewrap")],
+)
 def test_its_own_sandbox_cannot_work_here_and_it_says_all_is_well(
-    cases: dict[str, Case], name: str
+    cases: dict[str, Case], name: str, told: str
 ) -> None:
     """So the container is the sandbox, and no outcome is the exit status alone."""
     case = cases[name]
     assert (case.status, case.edited) == (0, ""), case
-    if name == "sandbox":
-        assert "No permissions to create a new namespace" in case.all_words
-    else:
-        assert "command_execution" not in case.kinds
+    assert "turn.completed" in case.kinds
+    # The model hears of it always; a command that ends at once is not always among the events.
+    assert told in case.asked[-1]["input"]
 
 
 def test_without_a_model_it_ends_soon_or_never(cases: dict[str, Case]) -> None:

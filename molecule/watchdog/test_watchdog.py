@@ -25,7 +25,8 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 8123), Handler).serve_forever()
 """
 # Until nobody tells of a failure any more.
 NOTIFIED = (
-    "while systemctl list-units --no-legend --plain 'factory-notify@*' | grep -q .; "
+    "while systemctl list-units --state=activating,active --no-legend --plain 'factory-notify@*' "
+    "| grep -q .; "
     "do sleep 0.2; done"
 )
 BEGIN = f"""set -eu
@@ -46,6 +47,7 @@ factory watchdog --measure >/dev/null
 @pytest.fixture(scope="module", autouse=True)
 def outside(host: Any) -> Iterator[None]:
     host.check_output("printf %s %s >/run/outside.py", "%s", OUTSIDE)
+    host.run("systemctl stop outside")
     host.check_output("systemd-run --unit=outside --collect python3 /run/outside.py")
     until(lambda: host.run("curl -fsS http://localhost:8123/").rc == 0)
     yield
@@ -259,7 +261,8 @@ def test_nobody_outside_is_needed_to_write_the_status(host: Any) -> None:
     try:
         document = watchdog(host, 2)
     finally:
-        host.check_output("systemd-run --unit=outside --collect python3 /run/outside.py")
+        host.run("systemctl stop outside")
+    host.check_output("systemd-run --unit=outside --collect python3 /run/outside.py")
 
     assert document["dead_man"]["error"]
     assert (

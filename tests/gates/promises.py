@@ -91,7 +91,7 @@ def tests(path: Path) -> dict[str, bool]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {
         node.name: any(_is_deep(mark) for mark in node.decorator_list)
-        for node in ast.walk(tree)
+        for node in tree.body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,43 @@ def machine_traces(root: Path) -> str:
                     yield f"{path}:{line}: {what}: {found[0]}"
 
     return report(problems())
+
+
+SUBJECT_MAX_CHARACTERS = 60
+
+
+def commits(root: Path) -> str:
+    """A commit that a push adds has a short subject, and a body that says why."""
+
+    def problems() -> Iterator[str]:
+        for line in _added(root):
+            commit, subject, body = line.split("\x1f")
+            name = f"{commit} ({subject})"
+            if len(subject) > SUBJECT_MAX_CHARACTERS:
+                yield f"{name}: the subject has more than {SUBJECT_MAX_CHARACTERS} characters"
+            if re.match(r"[a-z]", subject) or subject.endswith("."):
+                yield f"{name}: the subject must begin with a capital letter and have no full stop"
+            if not body.strip():
+                yield f"{name}: the body must say why"
+
+    return report(problems())
+
+
+def _added(root: Path) -> list[str]:
+    """Return hash, subject and body of the commits that the main branch does not have."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True)
+        return done.stdout if done.returncode == 0 else ""
+
+    # A service that tests a push names what the branch was before it; nothing but zeros for a new one.
+    bases = (os.environ.get("AINA_PUSH_BASE", "").strip("0"), "origin/main", "main")
+    for base in filter(None, bases):
+        if git("rev-parse", "--verify", "--quiet", f"{base}^{{commit}}"):
+            form = "--format=%h%x1f%s%x1f%b%x1e"
+            listed = git("log", "--no-merges", form, f"{base}..HEAD")
+            return [found for entry in listed.split("\x1e") if (found := entry.strip("\n"))]
+    return []
 
 
 def _index(root: Path) -> Iterator[str]:

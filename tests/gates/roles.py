@@ -29,6 +29,7 @@ IMPORT_KEYS = {"name", "ansible.builtin.import_playbook", "tags", "when"}
 TASK_IMPORTS = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
 # Modules that leave nothing behind which a state could describe.
 ACTIONS = {"aina.factory.workflow_policy", "aina.factory.worktree_reap"}
+ROLE_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 MODULE_NAME = re.compile(r"\w+\.\w+\.\w+\Z")
 
 
@@ -52,9 +53,9 @@ def _spec(root: Path, role: str) -> dict[str, Any]:
     return load(path)["argument_specs"]["main"].get("options") or {}
 
 
-def _roles_of_scenarios(root: Path) -> set[str]:
+def _roles_used(root: Path, playbooks: str) -> set[str]:
     names: set[str] = set()
-    for path in files(root, "molecule/*/converge.yml"):
+    for path in files(root, playbooks):
         for mapping in walk(load(root / path)):
             for entry in mapping.get("roles") or []:
                 names.add(_short(entry))
@@ -79,7 +80,8 @@ def layout(root: Path) -> str:
     """Every role has its files, a README of one screen, a state if it leaves one, and a molecule scenario."""
 
     def problems() -> Iterator[str]:
-        tested = _roles_of_scenarios(root)
+        used = _roles_used(root, f"{COLLECTION}/playbooks/*.yml")
+        tested = _roles_used(root, "molecule/*/converge.yml")
         for role in role_names(root):
             base = root / ROLES / role
             for name in REQUIRED_FILES:
@@ -94,6 +96,11 @@ def layout(root: Path) -> str:
                     yield f"{ROLES}/{role}: {role}_state means nothing, for the role leaves nothing"
             elif state.get("choices") != ["present", "absent"]:
                 yield f"{ROLES}/{role}: option {role}_state with choices [present, absent] is missing"
+            if not ROLE_NAME.match(role):
+                yield f"{ROLES}/{role}: such a name cannot begin that of a variable"
+            # Its syntax is judged with that of the playbook.
+            if role not in used:
+                yield f"{ROLES}/{role}: no playbook uses it"
             if role not in tested:
                 yield f"{ROLES}/{role}: no molecule/*/converge.yml uses it"
 

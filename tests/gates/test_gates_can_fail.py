@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from gates import sanity
 from gates.registry import ALL, FAST, SLOW
-from gates.tree import COLLECTION, ROOT
+from gates.tree import COLLECTION, ROOT, files, remembered
 
 SETTINGS = (
     *(".ansible-lint", ".gitignore", ".yamllint", "ansible.cfg", "pyproject.toml"),
@@ -94,10 +94,11 @@ jobs:
 
 @dataclass(frozen=True)
 class Fault:
-    """Files of a broken tree, and what the gate must say of them."""
+    """Files of a broken tree, and what the gate must say of them or of the commit that adds them."""
 
     files: dict[str, str]
     said: str
+    message: str = ""
 
 
 def core_fault(line: str, said: str) -> Fault:
@@ -182,11 +183,20 @@ FAULTS: dict[str, list[Fault]] = {
     "ansible-lint": [
         Fault(
             {
+                f"{COLLECTION}/playbooks/site.yml": "---\n- name: Sample\n"
+                "  ansible.builtin.import_playbook: x.yml\n",
                 f"{COLLECTION}/playbooks/x.yml": "---\n- name: Sample\n  hosts: all\n  tasks:\n"
-                "    - name: Sample\n      ansible.builtin.command:\n        cmd: id\n"
+                "    - name: Sample\n      ansible.builtin.command:\n        cmd: id\n",
             },
             "no-changed-when",
-        )
+        ),
+        Fault(
+            {
+                f"{COLLECTION}/roles/sample/tasks/main.yml": "---\n- name: Sample\n"
+                "  ansible.builtin.command:\n    cmd: id\n"
+            },
+            "no-changed-when",
+        ),
     ],
     "ansible-lint-scenarios": [
         Fault(
@@ -244,6 +254,14 @@ FAULTS: dict[str, list[Fault]] = {
         Fault(
             {f"{COLLECTION}/roles/sample/tasks/main.yml": "---\n"},
             "option sample_state with choices",
+        ),
+        Fault(
+            {f"{COLLECTION}/roles/sample/tasks/main.yml": "---\n"},
+            f"{COLLECTION}/roles/sample: no playbook uses it",
+        ),
+        Fault(
+            {f"{COLLECTION}/roles/Sample/tasks/main.yml": "---\n"},
+            f"{COLLECTION}/roles/Sample: such a name cannot",
         ),
         Fault(
             {
@@ -385,6 +403,12 @@ FAULTS: dict[str, list[Fault]] = {
         Fault({"README.md": "[x](docs/x.md)\n"}, "docs/x.md leads to no file"),
         Fault({"README.md": "# A b\n[ok](#a-b) [x](#c)\n"}, "#c leads to no heading"),
     ],
+    "commits": [
+        Fault({}, "more than 60 characters", f"Say {'much ' * 12}\n\nBecause.\n"),
+        Fault({}, "begin with a capital letter", "fix: say why\n\nBecause.\n"),
+        Fault({}, "have no full stop", "Say why.\n\nBecause.\n"),
+        Fault({}, "the body must say why", "Say nothing\n"),
+    ],
     "executable-bits": [
         Fault({"script/x": "#!/usr/bin/env bash\n"}, "script/x begins with #! but"),
     ],
@@ -450,6 +474,18 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def commit(tree: Path, message: str) -> None:
+    """Commit what is there on a branch beside a main one that has nothing of it."""
+    who = ("-c", "user.name=sample", "-c", "user.email=sample@localhost")
+    for words in (
+        ("checkout", "--quiet", "--orphan", "main"),
+        (*who, "commit", "--quiet", "--allow-empty", "--message=Begin"),
+        ("checkout", "--quiet", "-b", "work"),
+        (*who, "commit", "--quiet", "--allow-empty", f"--message={message}"),
+    ):
+        subprocess.run(["git", *words], cwd=tree, check=True)
+
+
 def plant(tree: Path, files: dict[str, str]) -> None:
     for name, content in files.items():
         path = tree / name
@@ -471,10 +507,25 @@ def test_every_gate_has_a_fault() -> None:
 )
 def test_a_gate_objects_to_its_fault(name: str, fault: Fault, tree: Path) -> None:
     plant(tree, fault.files)
+    if fault.message:
+        commit(tree, fault.message)
 
     report = ALL[name](tree)
 
     assert fault.said in report
+
+
+def test_commits_that_the_main_branch_has_are_not_judged_again(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(tree, "say nothing.")
+    assert FAST["commits"](tree) != ""
+
+    monkeypatch.setenv("AINA_PUSH_BASE", "HEAD")
+    assert FAST["commits"](tree) == ""
+    # What a service names where a branch is new.
+    monkeypatch.setenv("AINA_PUSH_BASE", "0" * 40)
+    assert FAST["commits"](tree) != ""
 
 
 def test_an_executable_without_a_shebang_is_seen(tree: Path) -> None:
@@ -490,3 +541,23 @@ def test_deleted_and_ignored_files_are_not_looked_at(tree: Path) -> None:
     (tree / "gone.md").unlink()
 
     assert FAST["links"](tree) == ""
+
+
+def test_what_was_judged_is_judged_again_only_after_a_change_or_a_fault(tree: Path) -> None:
+    judged = []
+
+    @remembered(lambda root: files(root, "docs"))
+    def sample(root: Path) -> str:
+        judged.append((root / "docs/x.md").read_text())
+        return judged[-1] if "fault" in judged[-1] else ""
+
+    said = []
+    for content in ("well", "well", "a fault", "a fault", "well"):
+        plant(tree, {"docs/x.md": content})
+        said.append(sample(tree))
+    plant(tree, {"requirements.lock": "ruff==1\n", "docs/y.md": ""})
+    said.append(sample(tree))
+
+    assert said == ["", "", "a fault", "a fault", "", ""]
+    # It came back to what it was, without a run; with another tool it is another matter.
+    assert judged == ["well", "a fault", "a fault", "well"]

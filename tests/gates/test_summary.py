@@ -37,6 +37,8 @@ def run_pytest(project: Path, *words: str, **variables: str) -> subprocess.Compl
     # A run of its own, not a part of this one.
     ours = ("AINA_TEST_", "PYTEST_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    # Most of what it would take is the import of plugins.
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
         cwd=project,
@@ -88,7 +90,7 @@ def test_what_a_test_leaves_running_is_ended_told_and_fails_the_run(project: Pat
         "    subprocess.Popen(['sleep', '61.25'], start_new_session=True)\n"
     )
 
-    done = run_pytest(project, "--numprocesses=1", "--dist=loadgroup")
+    done = run_pytest(project, "-p", "xdist.plugin", "--numprocesses=1", "--dist=loadgroup")
 
     assert done.returncode == 1
     assert "2 passed" in done.stdout.splitlines()[-1]

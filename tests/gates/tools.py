@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gates.tree import COLLECTION, files, report, require, run, shell_scripts
+from gates.tree import COLLECTION, files, remembered, require, run, shell_scripts
+from gates.yaml_files import load, walk
 
 # The two links at the top lead to them.
 _ANSIBLE = (f"{COLLECTION}/roles", f"{COLLECTION}/playbooks")
@@ -32,26 +33,46 @@ def import_contract(root: Path) -> str:
     return run(root, argv, environment={"PYTHONPATH": path})
 
 
+@remembered(lambda root: files(root, "*.yml", "*.yaml", ".yamllint", ".gitignore"))
 def yamllint(root: Path) -> str:
     """Judge the layout of all YAML."""
     return run(root, ["yamllint", "--strict", "."])
 
 
+# The layout of YAML is yamllint's to judge.
+ANSIBLE_LINT = ("ansible-lint", "-q", "--skip-list=yaml")
+ANSIBLE_LINT_READS = (
+    *("collections", "inventory"),
+    *(".ansible-lint", ".gitignore", "ansible.cfg", "collections.lock"),
+)
+
+
+@remembered(lambda root: files(root, *ANSIBLE_LINT_READS))
 def ansible_lint(root: Path) -> str:
-    """Judge roles and playbooks by the production profile."""
-    return run(root, ["ansible-lint", "-q", *_existing(root, *_ANSIBLE)])
+    """Judge roles and playbooks by the production profile.
+
+    It starts a program for each playbook and directory of a role that it is told to judge. Those
+    that another one imports, and roles, it finds and has parsed with the playbook that uses them.
+    """
+    playbooks = files(root, f"{COLLECTION}/playbooks/*")
+    imported = {
+        path.parent / play["ansible.builtin.import_playbook"]
+        for path in playbooks
+        for play in walk(load(root / path))
+        if "ansible.builtin.import_playbook" in play
+    }
+    judged = [path for path in playbooks if path not in imported]
+    judged += files(root, f"{COLLECTION}/roles/*.yml", f"{COLLECTION}/roles/*.j2")
+    return run(root, [*ANSIBLE_LINT, *require(judged, "role or playbook")])
 
 
 def ansible_lint_scenarios(root: Path) -> str:
     """Judge the scenarios' playbooks, and whatever else is Ansible's, likewise."""
     apart = ["--exclude", *(str(root / name) for name in (*_ANSIBLE, "roles", "playbooks"))]
-    return run(root, ["ansible-lint", "-q", *apart])
+    return run(root, [*ANSIBLE_LINT, *apart])
 
 
-def _existing(root: Path, *names: str) -> list[str]:
-    return [name for name in names if (root / name).exists()]
-
-
+@remembered(shell_scripts)
 def shellcheck(root: Path) -> str:
     """Judge every file that a shell runs or sources."""
     scripts = require(shell_scripts(root), "shell script")
@@ -80,10 +101,3 @@ def changelog(root: Path) -> str:
     """Judge the collection's changelog and the fragments that wait for a release."""
     collection = root / COLLECTION
     return run(collection, ["antsibull-changelog", "lint"])
-
-
-def ansible_syntax(root: Path) -> str:
-    """Let ansible-playbook parse every playbook, with the inventory of the sandbox."""
-    playbooks = require(files(root, f"{COLLECTION}/playbooks/*.yml"), "playbook")
-    argv = ["ansible-playbook", "--syntax-check", "--inventory", "inventory/sandbox"]
-    return report(filter(None, [run(root, [*argv, *playbooks])]))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = Path("collections/ansible_collections/aina/factory")
 TOOLS = Path(sys.prefix) / "bin"
+Gate = Callable[[Path], str]
 
 
 class UnavailableError(Exception):
@@ -88,6 +91,35 @@ def run(
         return ""
     command = textwrap.shorten(" ".join(map(str, argv)), 200)
     return f"$ {command}\n{completed.stdout.rstrip()}\nexit status {completed.returncode}"
+
+
+def remembered(looked_at: Callable[[Path], list[Path]]) -> Callable[[Gate], Gate]:
+    """Have a gate judge these files once, until one of them or of its tools is another.
+
+    Only that all was well is remembered.
+    """
+
+    def decorate(gate: Gate) -> Gate:
+        @functools.wraps(gate)
+        def judge(root: Path) -> str:
+            digest = hashlib.sha256()
+            for path in [*looked_at(root), *files(root, "requirements.*", "tests/gates/*.py")]:
+                content = (root / path).read_bytes()
+                digest.update(f"{path}\0{len(content)}\0".encode() + content)
+            well = root / ".cache/judged" / f"{gate.__name__}-{digest.hexdigest()}"
+            if well.exists():
+                return ""
+            found = gate(root)
+            if not found:
+                well.parent.mkdir(parents=True, exist_ok=True)
+                for older in well.parent.glob(f"{gate.__name__}-*"):
+                    older.unlink(missing_ok=True)
+                well.touch()
+            return found
+
+        return judge
+
+    return decorate
 
 
 def report(problems: Iterable[str]) -> str:

@@ -86,7 +86,7 @@ def read(root: Path) -> list[Promise]:
     """
     found: list[Promise] = []
     for path in sorted((root / HERE).glob("*.yml")):
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rows = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         if not isinstance(rows, list):
             raise MapError(f"{HERE / path.name}: not a list of promises")
         found += _rows(root, path.stem, rows)

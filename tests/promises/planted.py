@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -119,17 +120,24 @@ def _verdict(status: int | None, output: str) -> str:
     return f"the payer neither passes nor fails: {lines[-1]}"
 
 
-def _passing(place: Path, promises: Sequence[Promise], *options: str) -> dict[str, str]:
-    """Return the payers that do not pass without a fault, each with how it ended."""
+def _passing(
+    place: Path, promises: Sequence[Promise], *options: str, prepare: Callable[[], str] = str
+) -> dict[str, str]:
+    """Return the payers that do not pass without a fault, each with how it ended.
+
+    Where they do not pass together, each is tried by itself, after ``prepare``: one of them may
+    have left the host without what the next one needs.
+    """
     payers = sorted({promise.payer for promise in promises}, key=lambda test: _place(place, test))
     if pytest(place, payers, *options)[0] == _PASSED:
         return {}
-    ended = {payer: pytest(place, [payer], *options) for payer in payers}
-    return {
-        payer: f"the payer does not pass without the fault:\n{output}"
-        for payer, (status, output) in ended.items()
-        if status != _PASSED
-    }
+    broken = {}
+    for payer in payers:
+        wrong = prepare()
+        status, output = (None, wrong) if wrong else pytest(place, [payer], *options)
+        if status != _PASSED:
+            broken[payer] = f"the payer does not pass without the fault:\n{output}"
+    return broken
 
 
 def _place(place: Path, test: str) -> tuple[str, int]:
@@ -170,7 +178,8 @@ def _in_scenario(
     options += [f"--ansible-inventory={place}/molecule/{name}/inventory.yml"]
     try:
         wrong = play("destroy") or play("converge")
-        broken = {} if wrong else _passing(place, promises, *options)
+        again = partial(play, "converge")
+        broken = {} if wrong else _passing(place, promises, *options, prepare=again)
         verdicts = {}
         for promise in promises:
             if wrong or promise.payer in broken:
@@ -184,9 +193,9 @@ def _in_scenario(
                 verdict = str(error)
             verdicts[promise.name] = verdict
         left = play("converge")
-        stuck = {} if wrong or left else _passing(place, promises, *options)
+        stuck = {} if wrong or left else _passing(place, promises, *options, prepare=again)
         for promise in promises:
-            again = left or stuck.get(promise.payer, "")
-            yield promise, verdicts[promise.name] or (again and f"afterwards, {again}")
+            stays = left or stuck.get(promise.payer, "")
+            yield promise, verdicts[promise.name] or (stays and f"afterwards, {stays}")
     finally:
         play("destroy")
