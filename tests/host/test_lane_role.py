@@ -14,6 +14,7 @@ import pytest
 
 from factory.core.base.configuration import Section
 from factory.core.base.settings import read
+from factory.core.host import units
 from factory.core.lanes.settings import LanesSettings
 
 ROOT = Path(__file__).parents[2]
@@ -40,9 +41,21 @@ PROJECTS = [
 ENGINES = {"claude": {"route": {"upstream": "https://models.example.com"}}}
 
 
+# Prints the files of the product that the gateway's process has loaded when it begins to serve.
+LOADED = """
+import json, sys
+from factory import __main__
+from factory.lanes import gateway
+gateway.serve = lambda *_: print(json.dumps([
+    module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "factory"
+]))
+__main__.main(["lane", f"--config={sys.argv[1]}", "gateway"])
+"""
+
+
 @pytest.fixture(scope="module")
-def section() -> dict[str, Any]:
-    """Return what the role writes for these projects and this change of an agent."""
+def role() -> dict[str, Any]:
+    """Return what the role makes of these projects and this change of an agent."""
     given = {
         "role_path": str(ROLE),
         "factory_projects": PROJECTS,
@@ -54,11 +67,18 @@ def section() -> dict[str, Any]:
     for name in ("main", "configuration"):
         argv += ["--extra-vars", f"@{ROLE}/vars/main/{name}.yml"]
     argv += ["--extra-vars", json.dumps(given)]
-    argv += ["--args", "msg={{ __lanes_settings.lanes | to_json | b64encode }}"]
+    found = "{'section': __lanes_settings.lanes, 'units': __lanes_units}"
+    argv += ["--args", f"msg={{{{ {found} | to_json | b64encode }}}}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     encoded = done.stdout.partition('"msg": "')[2].partition('"')[0]
     return dict(json.loads(base64.b64decode(encoded)))
+
+
+@pytest.fixture(scope="module")
+def section(role: dict[str, Any]) -> dict[str, Any]:
+    """Return the section that the role writes."""
+    return dict(role["section"])
 
 
 def project(section: dict[str, Any], name: str) -> dict[str, Any]:
@@ -115,3 +135,30 @@ def test_of_a_shipped_agent_single_keys_can_be_changed(section: dict[str, Any]) 
     assert route["upstream"] == "https://models.example.com"
     assert route["path"] == "/v1/messages?beta=true"
     assert section["engines"]["claude"]["home"] == "claude"
+
+
+def test_a_gateway_is_restarted_when_any_file_that_it_has_loaded_changed(
+    role: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "factory.json").write_text('{"lanes": {}}')
+    argv = [sys.executable, "-c", LOADED, str(tmp_path / "factory.json")]
+    host = ROLE.parents[1] / "host"
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(host)}
+    )
+    assert done.returncode == 0, done.stderr
+    files = [
+        f"/usr/local/lib/aina-factory/{Path(path).relative_to(host)}"
+        for path in json.loads(done.stdout.splitlines()[0])
+    ]
+    (unit,) = [each for each in role["units"] if each["name"] == "factory-lane-gateway.service"]
+    spec = units.UnitSpec(unit["name"], True, units.Running.STARTED, tuple(unit["restarted_by"]))
+    status = units.UnitStatus(True, True, True, False, started_at=1000.0)
+
+    def plan(touched: str) -> list[units.Action]:
+        times = {touched: 2000.0}
+        return units.plan([spec], {spec.name: status}, (), lambda path: times.get(path, 0.0))
+
+    assert {Path(path).stem for path in files} >= {"gateway", "engines", "wicket", "documents"}
+    assert [path for path in files if [action.verb for action in plan(path)] != ["restart"]] == []
+    assert plan("/usr/local/lib/aina-factory/README.md") == []
