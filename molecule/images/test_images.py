@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviour import COLLECTION, PROJECT, converge
+from behaviour import COLLECTION, converge
 
 SCENARIO = Path(__file__).parent
 IMAGES = COLLECTION / "images"
@@ -356,7 +356,6 @@ def real(host: Any) -> Any:
     run = converge(
         SCENARIO,
         images_tree_dir=str(IMAGES),
-        factory_projects_dir=str(PROJECT / "inventory/projects"),
     )
     assert run.returncode == 0, run.output
     subprocess.run([foundation, "save", "images-host"], check=True, capture_output=True)
