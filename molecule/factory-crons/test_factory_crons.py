@@ -16,7 +16,7 @@ from waiting import until
 HERE = Path(__file__).parent
 HOST = "crons-host"
 INVENTORY = yaml.safe_load((HERE / "inventory.yml").read_text())
-JOBS: list[dict[str, Any]] = INVENTORY["factory"]["vars"]["factory_crons_jobs"]
+JOBS: list[dict[str, Any]] = INVENTORY["factory"]["vars"]["factory_jobs"]
 NAMES = {job["name"] for job in JOBS}
 UNITS = "/etc/systemd/system"
 

@@ -88,7 +88,8 @@ def argument_spec(role: str, text: str) -> str:
 def _of_role(name: str, item: Setting, indent: int) -> list[str]:
     """Return the lines of an option of a role, which has a default unless it must be given."""
     lines = option(name, item, item.rule.expression or item.default, indent)
-    return [*lines, *(entry("default", None, indent + 2) if item.default is None else [])]
+    has_none = item.default is None and not item.rule.expression
+    return [*lines, *(entry("default", None, indent + 2) if has_none else [])]
 
 
 def option(name: str, item: Setting, default: Any, indent: int) -> list[str]:

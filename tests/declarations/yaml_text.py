@@ -44,6 +44,8 @@ def entry(key: str, value: Any, indent: int = 0) -> list[str]:
     if isinstance(value, str) and value and _holds(value):
         return [f"{margin}{key}: {value}"]
     line = f"{margin}{key}: {flow(value)}"
+    if isinstance(value, str) and len(line) > WIDTH:
+        return [f"{margin}{key}: >-", *wrapped(value, f"{margin}  ")]
     is_deep = isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
     if not isinstance(value, list | Mapping) or (len(line) <= WIDTH and not is_deep):
         return [line]

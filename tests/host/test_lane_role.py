@@ -41,7 +41,7 @@ def section() -> dict[str, Any]:
     given = {
         "role_path": str(ROLE),
         "factory_projects": PROJECTS,
-        "lanes_projects_dir": str(ROOT / "inventory/projects"),
+        "factory_projects_dir": str(ROOT / "inventory/projects"),
         "lanes_engines": ENGINES,
     }
     argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "--one-line"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -127,10 +128,11 @@ def test_the_unit_that_builds_images_anew_is_started(around: Surroundings) -> No
     started: list[list[str]] = []
     around.run = lambda argv, **_: started.append(argv)  # type: ignore[assignment]
 
+    settings = RunnersSettings(prefix="box", github=GitHub())
+    around.hub.settings = dataclasses.replace(settings, rebuild_unit="")
     around.rebuild()
     assert started == []
 
-    settings = RunnersSettings(prefix="box", github=GitHub(), rebuild_unit="images.service")
     around.hub.settings = settings
     around.rebuild()
-    assert started == [["systemctl", "start", "--no-block", "images.service"]]
+    assert started == [["systemctl", "start", "--no-block", "factory-job-factory-images.service"]]

@@ -22,7 +22,7 @@ from factory.core.base.github.release import platform_of
 from factory.core.base.locks import exclusive
 from factory.core.base.settings import read
 from factory.core.runners import layout, state
-from factory.core.runners.converge import Converge, Wishes
+from factory.core.runners.converge import Converge, ConvergeOptions
 from factory.core.runners.hub import Effects, Hub
 from factory.core.runners.layout import Places
 from factory.core.runners.settings import Mode, RunnersSettings
@@ -271,7 +271,7 @@ def _not_empty(settings: RunnersSettings, name: str) -> list[str]:
 def _close_native(settings: RunnersSettings, name: str) -> list[str]:
     from factory.runners import surroundings
 
-    wishes = Wishes(tends_loops=False, only=name)
+    wishes = ConvergeOptions(tends_loops=False, only=name)
     converge = Converge(_hub(settings), surroundings.boot_time(), wishes)
     with exclusive(layout.LOCK_PATH, _patience()):
         converge.carry_out(converge.plan())

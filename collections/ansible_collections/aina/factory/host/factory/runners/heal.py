@@ -14,7 +14,7 @@ from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
 from factory.core.host import units
 from factory.core.runners import layout, names, native_state, state
-from factory.core.runners.converge import Converge, NativePlan, Planned, Wishes
+from factory.core.runners.converge import Converge, ConvergeOptions, NativePlan, RunnersPlan
 from factory.core.runners.hub import Hub
 from factory.core.runners.settings import Instance, Mode
 from factory.core.runners.state import Condition, State
@@ -43,7 +43,7 @@ class Healer:
     def heal(self) -> dict[str, Any]:
         """Do the round; each part on its own, so that no failure keeps another from being done."""
         self._raise_walls()
-        converge = Converge(self.hub, self.boot_time, Wishes(tends_loops=False))
+        converge = Converge(self.hub, self.boot_time, ConvergeOptions(tends_loops=False))
         planned = self._converge(converge)
         self._ask_for_queue()
         self._sweep()
@@ -66,7 +66,7 @@ class Healer:
         except WallsError as error:
             self.problems.append(str(error))
 
-    def _converge(self, converge: Converge) -> Planned | None:
+    def _converge(self, converge: Converge) -> RunnersPlan | None:
         try:
             planned = converge.plan()
             converge.carry_out(planned)
@@ -191,7 +191,7 @@ class Healer:
 
     # --- what is told ---------------------------------------------------------------
 
-    def _tell_of_natives(self, converge: Converge, planned: Planned) -> None:
+    def _tell_of_natives(self, converge: Converge, planned: RunnersPlan) -> None:
         for item in planned.natives:
             if item.host.instance.present:
                 self._tell_of_native(item, self._problem_of(item.host.instance.name, converge))

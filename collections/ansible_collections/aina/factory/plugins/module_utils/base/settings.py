@@ -163,7 +163,8 @@ class Setting:
 
     def inner(self, default: Any) -> Any:
         """Return the instance that has the defaults of a nested class, if there is one."""
-        return None if self.container or default is REQUIRED else default
+        is_instance = not self.container and dataclasses.is_dataclass(default)
+        return default if is_instance else None
 
     def read(self, section: Section, default: Any) -> Any:
         """Return the value that ``section`` has, or ``default``."""
@@ -389,7 +390,7 @@ def plain_default(item: Setting, default: Any) -> Any:
         return [] if item.rule.adds else [plain(each) for each in default]
     if item.container == "mapping":
         return {} if item.rule.adds else {name: plain(each) for name, each in default.items()}
-    return {} if item.nested else plain(default)
+    return {} if dataclasses.is_dataclass(default) else plain(default)
 
 
 def plain(value: Any) -> Any:

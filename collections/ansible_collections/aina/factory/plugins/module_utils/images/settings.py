@@ -130,7 +130,10 @@ class ImagesSettings:
         kind="path",
     )
     runner: RunnerRelease | None = setting(
-        None, "The runner's release that the CI image holds; without one there is no CI image."
+        None,
+        "The runner's release that the CI image holds; without one there is no CI image.",
+        expression="{{ {'version': 'latest'} if factory_projects | default([])"
+        " | selectattr('runner', 'defined') else none }}",
     )
     source_dir: str = setting(
         "/usr/local/share/aina-factory/images",

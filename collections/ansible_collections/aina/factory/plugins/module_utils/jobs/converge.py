@@ -138,7 +138,7 @@ def _bring(
     }
     steps = plan.plan(jobs, installed, wanted.unit_paths, written)
     if not systemd:
-        steps = plan.Plan((), (), steps.absent_paths, {}, {})
+        steps = plan.UnitPlan((), (), steps.absent_paths, {}, {})
         result.warnings += cron.unsupported(jobs)
     changes = managed_files.plan(
         wanted.directories, wanted.files, _absent(wanted, steps.absent_paths)
@@ -191,7 +191,9 @@ def _report_pauses(jobs: Jobs, paused: Mapping[str, observe.PauseFile], result: 
         )
 
 
-def _describe(result: Result, changes: Sequence[managed_files.Change], steps: plan.Plan) -> None:
+def _describe(
+    result: Result, changes: Sequence[managed_files.Change], steps: plan.UnitPlan
+) -> None:
     result.diff += [
         {
             "before_header": change.path,

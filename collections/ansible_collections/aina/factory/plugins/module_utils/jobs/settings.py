@@ -205,6 +205,15 @@ class Job:
 
 
 @dataclass(frozen=True)
+class JobEntry(Job):
+    """What an inventory says of a job: all of it, or what differs from that of a capability."""
+
+    def contradictions(self) -> Iterator[tuple[str, str] | tuple[str, str, object]]:
+        """Yield nothing: what is left out, the capability says, and the whole is judged."""
+        return iter(())
+
+
+@dataclass(frozen=True)
 class ResourceClass:
     """Weights and caps that the jobs of one class share."""
 
@@ -283,6 +292,7 @@ class Jobs:
         "The complete list of jobs; what has the prefix `factory-job-` and is not listed here is"
         " removed.",
         named="name",
+        by="role",
     )
     resource_classes: ResourceClasses = setting(
         ResourceClasses(), "Weights and caps of each resource class."

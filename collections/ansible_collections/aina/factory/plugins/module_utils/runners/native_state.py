@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from ..base import documents
 from . import exits, state
-from .native import Known, Local, Remote
+from .native import Known, LocalRunner, RegisteredState
 from .settings import Instance
 from .state import Condition, State
 
@@ -19,7 +19,7 @@ _COMPLETED = re.compile(
 
 
 def condition(
-    local: Local, remote: Remote, rests: str, problem: str, now: float
+    local: LocalRunner, remote: RegisteredState, rests: str, problem: str, now: float
 ) -> tuple[Condition, str]:
     """Return how the runner is and what there is to say about it.
 

@@ -315,10 +315,13 @@ class RunnersSettings:
     )
     timing: Timing = setting(Timing(), "Intervals and patience of supervisors and healer.")
     rebuild_unit: str = setting(
-        "",
+        "factory-job-factory-images.service",
         "A unit that builds the images anew, started when GitHub accepts their runner no longer;"
         " empty for none.",
-        form=(r"[A-Za-z0-9:_.@\\-]+\.(?:service|target)", "be a service or target unit"),
+        form=(
+            r"(?:[A-Za-z0-9:_.@\\-]+\.(?:service|target))?",
+            "be a service or target unit, or empty",
+        ),
     )
     metrics_path: str = setting(
         "", "A file for the text collector of the node exporter; empty for none.", kind="path"

@@ -9,7 +9,7 @@ from ..base import projects
 from ..base.github.settings import GitHub
 from ..base.settings import setting
 from ..images.settings import Toolchain
-from ..jobs.settings import Job
+from ..jobs.settings import JobEntry
 from ..runners.settings import RunnerOptions
 from ..workflows.settings import WorkflowPolicy
 
@@ -60,7 +60,13 @@ class Inventory(Site):
     projects_dir: str = setting(
         "",
         "A directory of the control node that holds one for each project, with `lane.yml`,"
-        " `AGENTS.md`, `Dockerfile`.",
+        " `AGENTS.md`, `Dockerfile`. When empty, it is `projects` in the directory of the"
+        " inventory's file, or else beside that directory.",
         kind="path",
     )
-    jobs: tuple[Job, ...] = setting((), "The scheduled jobs of the server.", named="name")
+    jobs: tuple[JobEntry, ...] = setting(
+        (),
+        "What differs of the scheduled jobs that the capabilities bring, each by its name, and jobs"
+        " of the site's own; the role factory_crons says how.",
+        named="name",
+    )

@@ -21,6 +21,7 @@ def _logins(role: str, capability: str) -> dict[str, str]:
 
 # Former name -> what to write instead; kept for one release.
 RENAMED: Mapping[str, str] = {
+    "factory_crons_jobs": "factory_jobs",
     "factory_command_reap": "worktrees_grace_seconds and the other options of the role worktrees",
     "gh_actions_runner_ca_path": "gh_actions_runner_ca_file",
     "images_ca_path": "images_ca_file",

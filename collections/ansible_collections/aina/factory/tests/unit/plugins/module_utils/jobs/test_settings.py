@@ -6,7 +6,7 @@ import pytest
 
 from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.jobs.settings import Jobs
+from factory.core.jobs.settings import JobEntry, Jobs
 
 JOB: dict[str, Any] = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
 PAUSE = {"reason": "saving", "by": "ali", "since": "2026-06-30"}
@@ -27,6 +27,16 @@ def test_a_short_job_has_safe_defaults() -> None:
 
 def test_an_absent_job_needs_no_more_than_its_name_and_is_not_declared() -> None:
     assert read({"name": "old", "state": "absent"}).declared == ()
+
+
+def test_an_inventory_may_say_no_more_of_a_job_than_what_differs() -> None:
+    entry = settings.read(JobEntry, Section({"name": "tick", "schedule": "daily"}, "jobs"))
+
+    assert (entry.name, entry.schedule) == ("tick", "daily")
+    with pytest.raises(
+        ConfigurationError, match=r"jobs\.schedul is not known; did you mean schedule"
+    ):
+        settings.read(JobEntry, Section({"name": "tick", "schedul": "daily"}, "jobs"))
 
 
 def test_what_a_job_requires_is_a_unit() -> None:

@@ -16,7 +16,7 @@ from factory.core.runners.layout import Places
 from factory.core.runners.network import Walls
 from factory.core.runners.settings import Instance, Mode, Network, RunnersSettings, Timing
 from factory.core.runners.state import Condition, State
-from factory.core.runners.watch import Act, Seen
+from factory.core.runners.watch import Act, ContainerObservation
 
 TIMING = Timing()
 POOL = Instance(
@@ -118,7 +118,7 @@ WATCHED: list[tuple[dict[str, Any], Act]] = [
 
 @pytest.mark.parametrize(("changes", "expected"), WATCHED)
 def test_a_runner_is_ended_exactly_when_it_must_be(changes: dict[str, Any], expected: Act) -> None:
-    advice = watch.advise(Seen(**{**QUIET, **changes}), POOL, TIMING)
+    advice = watch.advise(ContainerObservation(**{**QUIET, **changes}), POOL, TIMING)
 
     assert advice.act is expected
     assert bool(advice.reason) is (expected is not Act.KEEP)
@@ -126,7 +126,7 @@ def test_a_runner_is_ended_exactly_when_it_must_be(changes: dict[str, Any], expe
 
 # --- the container ------------------------------------------------------------------
 
-TURN = container.Turn(
+TURN = container.ContainerRun(
     slot="demo-1",
     name="box-demo-1-x",
     runner_id=7,
