@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from factory import effects, jobs, pausing
+from factory.core.base import documents
 from factory.core.base.text import iso
 from factory.core.jobs import drain, layout, observe
 from factory.core.jobs.model import Job, Pause
-from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome, UsageError
 
 MARK = Path(drain.MARK)
@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     changed = not MARK.exists() or bool(fresh)
     if not MARK.exists():
         since = iso(effects.now()) or ""
-        replace_json(MARK, drain.mark(arguments.reason, jobs.person(), since))
+        documents.replace(MARK, drain.mark(arguments.reason, jobs.person(), since))
     failed = [error for job in fresh if (error := _pause(job, arguments.reason))]
     deadline = effects.now() + arguments.wait_seconds
     while (working := [*failed, *_working(declared)]) and effects.now() < deadline:
@@ -100,10 +100,10 @@ def _working(declared: list[Job]) -> Iterator[str]:
         yield from drain.working_jobs(services, drain.KEPT_JOBS)
     except observe.ObservationError as error:
         yield f"jobs: {error}"
-    runners = {path.stem: read_json(path) or None for path in sorted(RUNNERS.glob("*.json"))}
+    runners = {path.stem: documents.read(path) for path in sorted(RUNNERS.glob("*.json"))}
     yield from drain.working_runners(runners)
     lanes = {
-        path.parent.name: read_json(path) or None
+        path.parent.name: documents.read(path)
         for path in sorted(LANES.glob("*/state.json"))
         if not (path.parent / "result.json").exists()
     }

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents
+from factory.core.base import documents, files
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
 from factory.core.lanes.collect import Start
@@ -444,12 +444,7 @@ class Lane:
         """Have what was handed over on disk before anything else happens."""
         for name, content in ((BUNDLE, handover.bundle), (SESSIONS, handover.sessions)):
             if content:
-                candidate = self.directory / f".{name}"
-                with candidate.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                candidate.replace(self.directory / name)
+                files.write(self.directory / name, content)
         self._unkept = ""
 
     def _last_rites(self, box: engine.Box) -> None:

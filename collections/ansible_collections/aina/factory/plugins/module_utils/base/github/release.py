@@ -8,7 +8,6 @@ or absent: what is under its final name was verified and renamed into place.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from .. import files
 from ..ports import Fetch, Request, Run
 
 REPOSITORY = "actions/runner"
@@ -197,8 +197,6 @@ def tarball(release: Release, cache_dir: Path, fetch: Fetch) -> Path:
     path = cache_dir / release.asset
     if path.is_file() and _digest(path) == release.sha256:
         return path
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    candidate = cache_dir / f".{release.asset}.{os.getpid()}"
     try:
         content = _download(release.url, fetch)
         actual = hashlib.sha256(content).hexdigest()
@@ -207,15 +205,9 @@ def tarball(release: Release, cache_dir: Path, fetch: Fetch) -> Path:
                 f"{release.url} is refused: its SHA-256 is {actual}, GitHub states {release.sha256}; nothing was"
                 " kept. Try again; if it stays, somebody sits between this host and GitHub"
             )
-        with candidate.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        candidate.replace(path)
+        files.write(path, content)
     except OSError as error:
         raise ReleaseError(f"{release.url}: {error}") from error
-    finally:
-        candidate.unlink(missing_ok=True)
     return path
 
 
