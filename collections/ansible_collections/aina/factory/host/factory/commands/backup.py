@@ -8,8 +8,7 @@ from typing import Any
 
 from factory import configuration, credentials, effects, locks
 from factory.core.backup import backups
-from factory.core.base import documents
-from factory.core.base.text import iso
+from factory.core.base import documents, times
 from factory.outcome import Exit, Outcome
 from factory.text import size
 
@@ -52,7 +51,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
                 )
         except (backups.BackupError, OSError, ValueError) as error:
             report = backups.failed(last, str(error), verifying=arguments.verify)
-        document = backups.to_document(report, before, iso(effects.now()) or "")
+        document = backups.to_document(report, before, times.iso(effects.now()))
         documents.replace(places.report, document)
     return Outcome(Exit.DONE if report.state == "ok" else Exit.FAILED, document, _text(document))
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from factory import effects, jobs, pausing
-from factory.core.base import documents
-from factory.core.base.text import iso
+from factory.core.base import documents, times
 from factory.core.jobs import drain, layout, observe
 from factory.core.jobs.model import Job, Pause
 from factory.outcome import Exit, Outcome, UsageError
@@ -53,7 +52,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     fresh = [job for job in declared if job.name not in paused | dict.fromkeys(drain.KEPT_JOBS)]
     changed = not MARK.exists() or bool(fresh)
     if not MARK.exists():
-        since = iso(effects.now()) or ""
+        since = times.iso(effects.now())
         documents.replace(MARK, drain.mark(arguments.reason, jobs.person(), since))
     failed = [error for job in fresh if (error := _pause(job, arguments.reason))]
     deadline = effects.now() + arguments.wait_seconds
@@ -68,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 def _pause(job: Job, reason: str) -> str:
     """Pause a job; return what went wrong."""
-    since = iso(effects.now()) or ""
+    since = times.iso(effects.now())
     outcome = pausing.pause(job, Pause(" ".join(reason.split()), drain.PAUSED_BY, since, None))
     return "" if outcome.exit is Exit.DONE else str(outcome.document["error"])
 

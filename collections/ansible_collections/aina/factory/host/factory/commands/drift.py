@@ -9,8 +9,7 @@ from typing import Any
 
 from factory import configuration, effects, locks
 from factory.core import drift
-from factory.core.base import documents
-from factory.core.base.text import iso
+from factory.core.base import documents, times
 from factory.outcome import Exit, Outcome
 
 STATE = Path("/var/lib/aina-factory/drift.json")
@@ -57,7 +56,7 @@ def _look(settings: drift.Settings, checkout: drift.Checkout) -> Outcome:
     except (drift.DriftError, OSError) as problem:
         error = str(problem)
     document = drift.document(
-        found, error, (documents.read(STATE) or {}), iso(effects.now()) or "", commit
+        found, error, documents.read(STATE) or {}, times.iso(effects.now()), commit
     )
     documents.replace(STATE, document)
     if error:
@@ -82,7 +81,7 @@ def _converge(settings: drift.Settings, checkout: drift.Checkout) -> Outcome:
         "changed": bool(found),
         "tag": tag,
         "commit": commit,
-        "applied_at": iso(effects.now()),
+        "applied_at": times.iso(effects.now()),
         "changes": found,
     }
     documents.replace(APPLIED, document)

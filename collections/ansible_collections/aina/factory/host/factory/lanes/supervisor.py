@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents, files
+from factory.core.base import documents, files, times
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
 from factory.core.lanes.collect import Start
@@ -203,7 +203,7 @@ class Lane:
         box.send(f"{start.base} {start.onto}\n{assigned.words}".encode())
         # Should the supervisor die, its result is made of this.
         known = assigned.document()
-        self._state("running", **known, deadline=documents.moment(deadline))
+        self._state("running", **known, deadline=times.iso(deadline))
         prompt = self.directory / "prompt.md"
         prompt.write_text(assigned.words, encoding="utf-8")
         prompt.chmod(0o640)
@@ -285,11 +285,11 @@ class Lane:
         document = {
             **self._head(),
             "supervisor": processes.identity(),
-            "started_at": before.get("started_at") or documents.moment(time.time()),
+            "started_at": before.get("started_at") or times.iso(time.time()),
             **{key: value for key, value in before.items() if key in _KNOWN_AT_START},
             **more,
             "state": state,
-            "updated_at": documents.moment(time.time()),
+            "updated_at": times.iso(time.time()),
         }
         documents.replace(self.directory / STATE, document)
 
@@ -373,7 +373,7 @@ class Lane:
             heard = time.time() - (now - self._last_sign)
             # A full disk is no reason to leave the lane alone.
             with contextlib.suppress(OSError):
-                self._state("running", last_output_at=documents.moment(heard))
+                self._state("running", last_output_at=times.iso(heard))
 
     def _due(self, deadline: float) -> str:
         if self._broken:
@@ -507,8 +507,8 @@ class Lane:
             **assigned.document(),
             "outcome": name,
             "detail": detail,
-            "finished_at": documents.moment(time.time()),
-            "started_at": documents.moment(started_at),
+            "finished_at": times.iso(time.time()),
+            "started_at": times.iso(started_at),
             "duration_seconds": round(time.time() - started_at, 1),
             "queue_seconds": round(started_at - asked_at, 1),
             "tokens": model.tokens,
@@ -622,7 +622,7 @@ def rescued(lane: Lane, frame: bytes) -> str:
 
 def record_residue(settings: Settings, lane: str, left: list[dict[str, Any]]) -> None:
     """Remember differences for whoever alerts; the reaper forgets those that are gone."""
-    path, at = Path(settings.state_dir, RESIDUE), documents.moment(time.time())
+    path, at = Path(settings.state_dir, RESIDUE), times.iso(time.time())
     known = list((documents.read(path) or {}).get("differences") or [])
     known += [
         {"what": f"{item['kind']} {item['name']} of lane {lane}", **item, "lane": lane, "since": at}

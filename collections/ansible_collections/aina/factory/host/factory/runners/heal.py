@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents, files
+from factory.core.base import documents, files, times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
 from factory.core.host import units
@@ -90,7 +90,7 @@ class Healer:
             except _TROUBLES as error:
                 _log.warning("%s: how long jobs wait is unknown: %s", item.name, error)
                 continue
-            found[item.name] = None if since is None else documents.moment(since)
+            found[item.name] = None if since is None else times.iso(since)
         path = hub.places.shared("queue")
         documents.replace(path, {"oldest_queued_at": found})
 

@@ -9,10 +9,10 @@ import base64
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from .. import times
 from ..configuration import ConfigurationError, Section
 from ..ports import Fetch, Now, Request, Run
 
@@ -155,7 +155,7 @@ class _App:
         path = f"/app/installations/{found.get('id')}/access_tokens"
         answer = self._ask("POST", path, jwt, body)
         try:
-            expires_at = datetime.fromisoformat(str(answer["expires_at"])).timestamp()
+            expires_at = times.seconds(str(answer["expires_at"]))
             self._token, self._expires_at = str(answer["token"]), expires_at
         except (KeyError, ValueError) as error:
             raise ConnectionError(f"GitHub App: unexpected answer: {error!r}") from None

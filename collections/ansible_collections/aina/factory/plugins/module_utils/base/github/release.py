@@ -12,12 +12,11 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from .. import files
+from .. import files, times
 from ..ports import Fetch, Request, Run
 
 REPOSITORY = "actions/runner"
@@ -95,7 +94,7 @@ def parse(documents: Iterable[Any], platform: str) -> list[Release]:
         for asset in document.get("assets") or []:
             if asset.get("name") == name:
                 digest = _DIGEST.match(str(asset.get("digest") or ""))
-                published = datetime.fromisoformat(str(document["published_at"])).timestamp()
+                published = times.seconds(str(document["published_at"]))
                 url = str(asset["browser_download_url"])
                 found.append(Release(version, published, name, url, digest[1] if digest else ""))
     return sorted(found, key=lambda release: order(release.version), reverse=True)
