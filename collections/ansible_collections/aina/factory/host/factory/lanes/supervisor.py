@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.core.base import documents, files, times
+from factory.core.base.errors import FactoryError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
 from factory.core.lanes.collect import Start
@@ -58,7 +59,7 @@ _SESSION = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
 _log = logging.getLogger(__name__)
 
 
-class RefusedError(Exception):
+class RefusedError(FactoryError):
     """The lane was not started: ``code`` for programs, and words on what to do."""
 
     def __init__(self, code: str, words: str) -> None:
@@ -67,7 +68,7 @@ class RefusedError(Exception):
         self.code = code
 
 
-class GatewayError(OSError):
+class GatewayError(FactoryError, OSError):
     """The lanes' gateway does not answer, or refuses."""
 
 

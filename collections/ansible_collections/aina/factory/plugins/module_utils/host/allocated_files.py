@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..base import files
+from ..base.errors import FactoryError
 from ..base.ports import Run
 
 FORMAT_SECONDS = 120.0
@@ -19,7 +20,7 @@ SWAPOFF_SECONDS = 600.0
 _MODE = 0o600
 
 
-class AllocatedFilesError(Exception):
+class AllocatedFilesError(FactoryError):
     """A file cannot be made; the message names it and the remedy."""
 
 

@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ..base import files
+from ..base.errors import FactoryError
 from ..base.ports import Run
 
 VALIDATION_SECONDS = 120.0
@@ -30,7 +31,7 @@ _NEW_FILE_LINES = 40
 _LEFTOVER_SUFFIX = ".managed-tmp"
 
 
-class ManagedFilesError(Exception):
+class ManagedFilesError(FactoryError):
     """The declared state cannot be reached; the message names the path and the remedy."""
 
 

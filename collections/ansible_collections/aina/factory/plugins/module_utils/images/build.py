@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base import documents, times
+from ..base.errors import FactoryError
 from ..base.github.release import ReleaseError
 from ..base.ports import Fetch, Now, Run
 from . import layers
@@ -43,7 +44,7 @@ found=$(find / -xdev -type f -perm /6000)
 """
 
 
-class RefusedError(Exception):
+class RefusedError(FactoryError):
     """A candidate did not pass; the message says what it failed at."""
 
 

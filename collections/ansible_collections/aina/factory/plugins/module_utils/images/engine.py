@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..base import times
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
 
 QUERY_SECONDS = 60.0
@@ -15,7 +16,7 @@ _MISSING = "no such image"
 _LAST_LINES = 25
 
 
-class EngineError(Exception):
+class EngineError(FactoryError):
     """The engine refused or does not answer; the message quotes it."""
 
 

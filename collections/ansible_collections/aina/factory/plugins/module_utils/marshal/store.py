@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..base import files
+from ..base.errors import FactoryError
 from . import audit, remembering
 from .snapshot import Memory
 
 
-class StoreError(Exception):
+class StoreError(FactoryError):
     """What a project's marshal remembered is damaged; the message says what to do."""
 
 

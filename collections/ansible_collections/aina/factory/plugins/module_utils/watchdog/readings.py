@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ..base import times
 from ..base.configuration import ConfigurationError, Section
+from ..base.errors import FactoryError
 from ..base.text import printable
 from .facts import (
     Backup,
@@ -37,7 +38,7 @@ _LONGEST_REASON = 200
 _ENDED = ("succeeded", "failed", "timed_out")
 
 
-class ReadingError(ValueError):
+class ReadingError(FactoryError, ValueError):
     """What was read is not what it should be; the message says where and why."""
 
 

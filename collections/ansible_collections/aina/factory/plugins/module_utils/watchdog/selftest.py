@@ -12,6 +12,7 @@ from typing import Any
 
 from ..base import times
 from ..base.disk import Disk
+from ..base.errors import FactoryError
 from . import alerts, checks, messages
 from .alerts import Change, Track
 from .facts import (
@@ -128,7 +129,7 @@ class _Server:
         return any(track.firing and track.check == check for track in self.tracks.values())
 
 
-class AlertError(Exception):
+class AlertError(FactoryError):
     """The machinery behind the checks does not do its work."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from .. import files, times
+from ..errors import FactoryError
 from ..ports import Fetch, Request, Run
 
 REPOSITORY = "actions/runner"
@@ -40,7 +41,7 @@ _MACHINES = {
 Ask = Callable[[str], Any]
 
 
-class ReleaseError(Exception):
+class ReleaseError(FactoryError):
     """There is no such release, or it is not what GitHub says it is; the message says what to do."""
 
 
