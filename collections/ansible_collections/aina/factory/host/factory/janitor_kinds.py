@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from factory import effects, locks
-from factory.core.base import processes
+from factory.core.base import files, processes
 from factory.core.base.docker import Engine
 from factory.core.base.processes import OpenFiles
 from factory.core.janitor import file_kinds, image_use
@@ -129,14 +127,7 @@ class DockerMemory:
         """Write what was learned, if anything was."""
         if self._use is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=self.path.parent, prefix=f".{self.path.name}.", delete=False
-        ) as file:
-            file.write(image_use.dump(self._use))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(self.path)
+        files.write(self.path, image_use.dump(self._use).encode(), 0o600)
 
 
 def docker_kinds(policy: Docker, engine: Engine, memory: DockerMemory, device: int) -> list[Kind]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Now, Run
 from . import sources as backup_sources
 from .settings import USER_PART, BackupSettings
@@ -26,7 +27,7 @@ _NO_REPOSITORY = 10  # since restic 0.17; earlier ones say 1 for everything
 _INCOMPLETE = 3
 
 
-class BackupError(Exception):
+class BackupError(FactoryError):
     """restic refused or something is not as it must be; says what to do."""
 
 
