@@ -76,16 +76,13 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     path = tmp_path_factory.mktemp("containers") / "hosts.json"
     path.write_text(json.dumps(containers_of))
 
-    def play(name: str) -> None:
-        playbook = galaxy.ROOT / f"molecule/shared/{name}.yml"
-        program = str(galaxy.BIN / "ansible-playbook")
-        argv = [program, "--inventory", str(path), str(playbook)]
-        subprocess.run(argv, cwd=galaxy.ROOT, env=environment(None), check=True)
-
-    play("destroy")
-    play("create")
+    containers.remove(f"scenario={HOST}")
+    playbook = galaxy.ROOT / "molecule/shared/create.yml"
+    argv = [str(galaxy.BIN / "ansible-playbook"), "--inventory", str(path), str(playbook)]
+    labelled = {**environment(None), "MOLECULE_SCENARIO_NAME": HOST}
+    subprocess.run(argv, cwd=galaxy.ROOT, env=labelled, check=True)
     yield
-    play("destroy")
+    containers.remove(f"scenario={HOST}")
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def test_a_converge_waits_for_the_build_of_one_that_was_cut_off(
 ) -> None:
     lock = tmp_path / build.LOCK
     monkeypatch.setattr(images, "LOCK", lock)
-    monkeypatch.setattr(build.Builder, "build", lambda _self: build.Report())
+    monkeypatch.setattr(build.Builder, "build", lambda _self: build.BuildReport())
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(LockedError):
@@ -54,7 +54,7 @@ def test_a_converge_waits_for_the_build_of_one_that_was_cut_off(
 def test_a_converge_says_what_was_built_and_what_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = build.Report(
+    report = build.BuildReport(
         failures={"ci": "its smoke test failed"}, retired=["aina-factory/x:current"]
     )
     monkeypatch.setattr(images, "LOCK", tmp_path / build.LOCK)

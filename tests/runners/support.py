@@ -30,7 +30,7 @@ from factory.core.base.ports import Completed, Request, Response
 from factory.core.base.settings import read
 from factory.core.host import managed_files
 from factory.core.runners import layout
-from factory.core.runners.converge import Converge, Planned, Wishes
+from factory.core.runners.converge import Converge, ConvergeOptions, RunnersPlan
 from factory.core.runners.hub import Effects, Hub
 from factory.core.runners.layout import Places
 from factory.core.runners.settings import RunnersSettings
@@ -257,13 +257,13 @@ class Site:
         ports = Effects(run, fetch, effects.now, lambda seconds: time.sleep(min(seconds, 0.05)))
         return Hub(self.settings(), ports, self.places, PLATFORM, remembers=remembers)
 
-    def plan(self, **wishes: Any) -> tuple[Converge, Planned]:
-        run = Converge(self.hub(remembers=False), 0.0, Wishes(**wishes))
+    def plan(self, **wishes: Any) -> tuple[Converge, RunnersPlan]:
+        run = Converge(self.hub(remembers=False), 0.0, ConvergeOptions(**wishes))
         return run, run.plan()
 
     def converge(self, **wishes: Any) -> Converge:
         """Converge; what went wrong stands in the report."""
-        run = Converge(self.hub(), 0.0, Wishes(**wishes))
+        run = Converge(self.hub(), 0.0, ConvergeOptions(**wishes))
         run.carry_out(run.plan())
         return run
 

@@ -18,7 +18,7 @@ from simulator import stub_runner
 
 from factory.core.base import documents
 from factory.core.runners import processes, state
-from factory.core.runners.container import Turn
+from factory.core.runners.container import ContainerRun
 from factory.runners import loop
 from factory.runners.engine import NOT_STARTED, Attached, EngineError, Found, Status
 from factory.runners.loop import Loop, Ports
@@ -168,9 +168,9 @@ class Slot:
         self.thread: threading.Thread | None = None
         self.loop: Loop | None = None
 
-    def _turn(self, name: str, runner_id: int) -> Turn:
+    def _turn(self, name: str, runner_id: int) -> ContainerRun:
         self.on_turn()
-        return Turn(SLOT, name, runner_id, "ci", "parent", "0", "net")
+        return ContainerRun(SLOT, name, runner_id, "ci", "parent", "0", "net")
 
     def _fingerprint(self) -> str:
         self.on_tick()

@@ -16,7 +16,7 @@ import pytest
 
 from factory.core.base.configuration import ConfigurationError
 from factory.core.runners import layout, processes
-from factory.core.runners.converge import Converge, Wishes
+from factory.core.runners.converge import Converge, ConvergeOptions
 from runners.support import REPOSITORY, RUNNERS, Site, until
 
 pytestmark = pytest.mark.slow
@@ -99,7 +99,7 @@ def test_it_is_closed_and_ended_and_does_not_come_back(site: Site, tree: Path) -
 def test_it_is_foretold_where_github_cannot_be_asked_yet(site: Site, tree: Path) -> None:
     with by_hand(site, tree):
         site.forget_requests()
-        run = Converge(site.hub(), 0.0, Wishes())
+        run = Converge(site.hub(), 0.0, ConvergeOptions())
 
         told = run.foretell()
 

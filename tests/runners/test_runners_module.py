@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.host.units import UnitsError
-from ansible_collections.aina.factory.plugins.module_utils.runners.converge import Report
+from ansible_collections.aina.factory.plugins.module_utils.runners.converge import ConvergeReport
 from ansible_collections.aina.factory.plugins.modules import gh_runners
 
 
@@ -53,7 +53,7 @@ class Run:
     """A run that does two things, and then fails as told."""
 
     def __init__(self, settings: Any, *, raises: bool) -> None:
-        self.settings, self.raises, self.report = settings, raises, Report()
+        self.settings, self.raises, self.report = settings, raises, ConvergeReport()
         self.hub = SimpleNamespace(meter=SimpleNamespace(requests_count=3))
 
     def plan(self) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 from factory import effects
 from factory.core.runners import layout
-from factory.core.runners.converge import Converge, Wishes
+from factory.core.runners.converge import Converge, ConvergeOptions
 from factory.core.runners.guard import Verdict
 from runners import support
 from runners.support import REPOSITORY, Site, Unit, make_site
@@ -32,7 +32,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def converge(site: Site, problems: tuple[str, ...] = (), **wishes: Any) -> Converge:
     hub = site.hub()
     hub.judge = lambda _instance, **_: Verdict(problems)  # type: ignore[method-assign]
-    run = Converge(hub, 0.0, Wishes(**wishes))
+    run = Converge(hub, 0.0, ConvergeOptions(**wishes))
     run.carry_out(run.plan())
     return run
 

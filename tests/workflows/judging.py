@@ -9,7 +9,7 @@ import yaml
 from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.workflows import judge, semantics
-from factory.core.workflows.judge import Report
+from factory.core.workflows.judge import WorkflowReport
 from factory.core.workflows.settings import WorkflowPolicy
 from factory.core.workflows.yaml_nodes import composer
 
@@ -27,7 +27,7 @@ jobs:
 """
 
 
-def judged(text: str, neighbours: dict[str, str] | None = None, **values: Any) -> Report:
+def judged(text: str, neighbours: dict[str, str] | None = None, **values: Any) -> WorkflowReport:
     """Judge ci.yml in a repository that holds these other workflows too."""
     policy = settings.read(WorkflowPolicy, Section(values, "policy"))
     others = semantics.neighbours({"ci.yml": text, **(neighbours or {})}, COMPOSE)

@@ -17,7 +17,7 @@ from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.workflows import judge
 from factory.core.workflows.document import Document
-from factory.core.workflows.judge import Report
+from factory.core.workflows.judge import WorkflowReport
 from factory.core.workflows.settings import WorkflowPolicy
 from factory.core.workflows.yaml_nodes import composer
 
@@ -35,17 +35,17 @@ def policy(**values: Any) -> WorkflowPolicy:
     return settings.read(WorkflowPolicy, Section(values, "policy"))
 
 
-def judged(name: str, **values: Any) -> Report:
+def judged(name: str, **values: Any) -> WorkflowReport:
     return judge.judge(f"{name}.yml", CORPUS[name], policy(**values), COMPOSE, lambda *_: COMMIT)
 
 
-def data(report: Report) -> dict[str, Any]:
+def data(report: WorkflowReport) -> dict[str, Any]:
     """Return what an ordinary reader makes of the result."""
     document: dict[Any, Any] = yaml.safe_load(report.after)
     return {"on" if key is True else key: value for key, value in document.items()}
 
 
-def removed_lines(report: Report) -> list[str]:
+def removed_lines(report: WorkflowReport) -> list[str]:
     before, after = report.before.splitlines(), report.after.splitlines()
     return [line[2:] for line in difflib.ndiff(before, after) if line.startswith("- ")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from factory.core.workflows.judge import Report
+from factory.core.workflows.judge import WorkflowReport
 from workflows.judging import CHECK, judged
 
 CALLED = """\
@@ -18,7 +18,7 @@ jobs:
 """
 
 
-def written(report: Report) -> set[str]:
+def written(report: WorkflowReport) -> set[str]:
     """Return which of the three defaults were written."""
     document = yaml.safe_load(report.after)
     push = document[True]["push"] if isinstance(document[True], dict) else None

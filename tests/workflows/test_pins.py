@@ -8,12 +8,12 @@ import pytest
 
 from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.workflows.judge import Report
+from factory.core.workflows.judge import WorkflowReport
 from factory.core.workflows.settings import WorkflowPolicy
 from workflows.judging import CHECK, COMMIT, judged
 
 
-def pinned(uses: str, **values: Any) -> tuple[str, Report]:
+def pinned(uses: str, **values: Any) -> tuple[str, WorkflowReport]:
     report = judged(f"{CHECK}      - uses: {uses}\n", **values)
     return report.after.rstrip("\n").rsplit("uses: ", 1)[1], report
 

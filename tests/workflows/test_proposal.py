@@ -17,7 +17,7 @@ from factory.core.base.configuration import Section
 from factory.core.base.ports import Completed
 from factory.core.marshal.mirror import Mirror, MirrorError
 from factory.core.workflows import repository
-from factory.core.workflows.repository import BRANCH, Plan, Repository
+from factory.core.workflows.repository import BRANCH, PolicyProposal, Repository
 from factory.core.workflows.settings import WorkflowPolicy
 from factory.core.workflows.yaml_nodes import composer
 
@@ -96,13 +96,13 @@ class Place:
             self.pulls[number - 1].update(body)
         return self.pulls[number - 1]
 
-    def plan(self, **values: Any) -> tuple[Repository, Plan, Any]:
+    def plan(self, **values: Any) -> tuple[Repository, PolicyProposal, Any]:
         directory = self.upstream.with_name(f"mirror-{os.urandom(4).hex()}")
         repository = Repository("o/r", "main", self, Mirror(run, directory, str(self.upstream)))  # type: ignore[arg-type]
         policy = settings.read(WorkflowPolicy, Section({**POLICY, **values}, "policy"))
         return repository, repository.plan(policy, composer(yaml)), policy
 
-    def play(self, **values: Any) -> Plan:
+    def play(self, **values: Any) -> PolicyProposal:
         repository, plan, policy = self.plan(**values)
         repository.propose(plan, policy)
         return plan

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from factory import effects, locks
-from factory.core.base import processes
+from factory.core.base import files, processes
 from factory.core.base.docker import Engine
 from factory.core.base.processes import OpenFiles
 from factory.core.janitor import file_kinds, image_use
@@ -18,19 +16,19 @@ from factory.core.janitor.docker_kinds import BuildCache, Images, LaneContainers
 from factory.core.janitor.file_kinds import FileKind
 from factory.core.janitor.image_use import ImageUse
 from factory.core.janitor.logs import LogKind
-from factory.core.janitor.model import Kind, SkipError
-from factory.core.janitor.policy import DockerPolicy, Policy, Roots
+from factory.core.janitor.model import Kind, Limits, SkipError
 from factory.core.janitor.program_kinds import AptCache, Journal, PackageStores
+from factory.core.janitor.settings import Docker, Janitor, Roots, Temporary
 from factory.outcome import LockedError
 from factory.unix_http import fetch_through
 
 STORE_LOCK = "factory-package-store.lock"
 
 
-def program_and_file_kinds(policy: Policy, lock_directory: Path, device: int) -> list[Kind]:
+def program_and_file_kinds(policy: Janitor, lock_directory: Path, device: int) -> list[Kind]:
     """Return the kinds that need no engine, the cheapest loss first."""
     stores = PackageStores(
-        policy.package_stores,
+        Limits(),
         policy.stores,
         effects.run,
         processes.running,
@@ -38,13 +36,13 @@ def program_and_file_kinds(policy: Policy, lock_directory: Path, device: int) ->
         device,
     )
     return [
-        AptCache(policy.apt_cache, effects.run, device),
-        Journal(policy.journal, effects.run, device),
+        AptCache(policy.apt_cache.limits, effects.run, device),
+        Journal(policy.journal.limits, effects.run, device),
         _temporary(policy.temporary, device),
         _runner(policy.runner, device),
         LogKind(
             policy.logs.limits,
-            policy.rotation,
+            policy.logs.rotation,
             policy.logs.roots,
             policy.logs.globs,
             OpenFiles,
@@ -55,7 +53,7 @@ def program_and_file_kinds(policy: Policy, lock_directory: Path, device: int) ->
     ]
 
 
-def _temporary(policy: Roots, device: int) -> Kind:
+def _temporary(policy: Temporary, device: int) -> Kind:
     return FileKind(
         "temporary",
         policy.limits,
@@ -129,29 +127,20 @@ class DockerMemory:
         """Write what was learned, if anything was."""
         if self._use is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=self.path.parent, prefix=f".{self.path.name}.", delete=False
-        ) as file:
-            file.write(image_use.dump(self._use))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(self.path)
+        files.write(self.path, image_use.dump(self._use).encode(), 0o600)
 
 
-def docker_kinds(
-    policy: DockerPolicy, engine: Engine, memory: DockerMemory, device: int
-) -> list[Kind]:
+def docker_kinds(policy: Docker, engine: Engine, memory: DockerMemory, device: int) -> list[Kind]:
     """Return Docker's kinds in the order that keeps builds fast."""
 
     def counted() -> bool:
         return _lies_on(engine.root_directory(), device)
 
     return [
-        LaneContainers(policy.containers, engine, policy.marks, counted),
-        Images(policy.dangling_images, engine, policy.marks, counted, True, memory.use),
-        BuildCache(policy.build_cache, engine, counted),
-        Images(policy.images, engine, policy.marks, counted, False, memory.use),
+        LaneContainers(policy.containers.limits, engine, policy.marks, counted),
+        Images(policy.dangling_images.limits, engine, policy.marks, counted, True, memory.use),
+        BuildCache(policy.build_cache.limits, engine, counted),
+        Images(policy.images.limits, engine, policy.marks, counted, False, memory.use),
     ]
 
 
@@ -162,6 +151,6 @@ def _lies_on(directory: str, device: int) -> bool:
         return False
 
 
-def docker_engine(policy: DockerPolicy) -> Engine:
+def docker_engine(policy: Docker) -> Engine:
     """Return the engine of the configuration."""
     return Engine(fetch_through(policy.socket_path), policy.socket_path)

@@ -38,7 +38,12 @@ class ActionModule(ActionBase):
         shared = {f"{_SITE}{item.key}" for item in settings.settings_of(Inventory)}
         known = {*shared, *(name for names in options.values() for name in names)}
         prefixes = {_SITE, *(f"{role}_" for role in options)}
-        found = [*variables.problems(given, known, prefixes), *self._wrong_values(given)]
+        found = [
+            *variables.problems(
+                given, known, prefixes, variables.RENAMED, variables.RENAMED_PREFIXES
+            ),
+            *self._wrong_values(given),
+        ]
         if found:
             lines = "".join(f"\n- {problem}" for problem in found)
             result |= {"failed": True, "msg": f"the inventory cannot be meant so:{lines}"}

@@ -118,7 +118,10 @@ from ansible_collections.aina.factory.plugins.module_utils.base.locks import Loc
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.host import steps, units
 from ansible_collections.aina.factory.plugins.module_utils.runners import hub, layout
-from ansible_collections.aina.factory.plugins.module_utils.runners.converge import Converge, Wishes
+from ansible_collections.aina.factory.plugins.module_utils.runners.converge import (
+    Converge,
+    ConvergeOptions,
+)
 from ansible_collections.aina.factory.plugins.module_utils.runners.settings import RunnersSettings
 
 LOCK_SECONDS = 300.0
@@ -167,7 +170,7 @@ def _run(module: AnsibleModule, settings: RunnersSettings) -> Converge:
         platform_of(platform.machine()),
         remembers=not module.check_mode,
     )
-    wishes = Wishes(
+    wishes = ConvergeOptions(
         drain_seconds=settings.timing.drain_max_seconds,
         play_runner_name=module.params["play_runner_name"],
         believed_seconds=hub.GUARD_BELIEVED_SECONDS,

@@ -116,7 +116,7 @@ from ansible_collections.aina.factory.plugins.module_utils.base.github.transport
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.marshal.mirror import Mirror, MirrorError
 from ansible_collections.aina.factory.plugins.module_utils.workflows.repository import (
-    Plan,
+    PolicyProposal,
     Repository,
     WorkflowsError,
 )
@@ -163,7 +163,7 @@ def _repository(module: AnsibleModule, directory: str) -> Repository:
     return Repository(name, parameters["default_branch"], transport, git)
 
 
-def _converge(module: AnsibleModule) -> tuple[Plan, bool]:
+def _converge(module: AnsibleModule) -> tuple[PolicyProposal, bool]:
     section = Section(module.params["policy"], "policy")
     branch = module.params["default_branch"]
     policy = read(WorkflowPolicy, section, default_branch=branch)
@@ -177,7 +177,7 @@ def _converge(module: AnsibleModule) -> tuple[Plan, bool]:
     return plan, due
 
 
-def _difference(plan: Plan) -> list[dict[str, Any]]:
+def _difference(plan: PolicyProposal) -> list[dict[str, Any]]:
     return [
         {
             "before_header": report.name,

@@ -93,7 +93,7 @@ def _list(directory: Path) -> Outcome:
     return Outcome(Exit.DONE if well else Exit.FAILED, document, "\n".join(rows))
 
 
-def _outcome(report: build.Report) -> Outcome:
+def _outcome(report: build.BuildReport) -> Outcome:
     rows = [f"{name}: retired, for nobody declares it" for name in report.retired]
     for step in report.steps:
         name = step.spec.name

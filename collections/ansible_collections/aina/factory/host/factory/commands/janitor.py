@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, effects, janitor_kinds, locks, reaping
+from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.base.disk import Disk
 from factory.core.base.docker import Engine
-from factory.core.janitor import policy as policies
 from factory.core.janitor import sweep
 from factory.core.janitor.model import Kind
+from factory.core.janitor.settings import Janitor
 from factory.janitor_worktrees import Worktrees
 from factory.outcome import Exit, Outcome, UsageError
 from factory.text import printable, size
@@ -43,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     whole = configuration.load(Path(arguments.config))
-    policy = policies.from_section(whole.section("janitor", {}))
+    policy = settings.read(Janitor, whole.section("janitor", {}))
     lock_directory = locks.directory_of(whole)
     with locks.exclusive(lock_directory / locks.WORKTREES):
         now = effects.now()
@@ -67,7 +68,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 
 def _kinds(
-    policy: policies.Policy,
+    policy: Janitor,
     whole: Section,
     lock_directory: Path,
     engine: Engine,
@@ -75,7 +76,7 @@ def _kinds(
 ) -> list[Kind]:
     device = Path(policy.disk_path).stat().st_dev
     found: list[Kind] = []
-    if policy.worktrees:
+    if policy.worktrees_enabled:
         found.append(Worktrees(lambda dry_run: reaping.reap_all(whole, dry_run=dry_run)))
     found += janitor_kinds.program_and_file_kinds(policy, lock_directory, device)
     if policy.docker.enabled:

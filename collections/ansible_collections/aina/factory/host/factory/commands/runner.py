@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, effects
-from factory.core.base import documents
+from factory.core.base import documents, times
 from factory.core.base.github import settings as github
 from factory.core.base.github.release import platform_of
 from factory.core.base.locks import exclusive
 from factory.core.base.settings import read
 from factory.core.runners import layout, state
-from factory.core.runners.converge import Converge, Wishes
+from factory.core.runners.converge import Converge, ConvergeOptions
 from factory.core.runners.hub import Effects, Hub
 from factory.core.runners.layout import Places
 from factory.core.runners.settings import Mode, RunnersSettings
@@ -232,7 +232,7 @@ def _drain(arguments: argparse.Namespace) -> Outcome:
     document = {
         "reason": reason,
         "by": os.environ.get("SUDO_USER") or getpass.getuser(),
-        "since": documents.moment(effects.now()),
+        "since": times.iso(effects.now()),
     }
     documents.replace(path, document)
     waiting = _wait_until_empty(settings, name, arguments.wait_seconds)
@@ -271,7 +271,7 @@ def _not_empty(settings: RunnersSettings, name: str) -> list[str]:
 def _close_native(settings: RunnersSettings, name: str) -> list[str]:
     from factory.runners import surroundings
 
-    wishes = Wishes(tends_loops=False, only=name)
+    wishes = ConvergeOptions(tends_loops=False, only=name)
     converge = Converge(_hub(settings), surroundings.boot_time(), wishes)
     with exclusive(layout.LOCK_PATH, _patience()):
         converge.carry_out(converge.plan())

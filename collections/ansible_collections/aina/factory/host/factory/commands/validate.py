@@ -20,7 +20,6 @@ _CORE = "factory.core"
 
 # Section name -> how the capability that owns it reads it, where no class declares it.
 READERS: dict[str, Callable[[Section], Any]] = {
-    "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
     "marshal": lambda whole: _core("marshal.settings").from_section(
         whole.section("marshal"), github.of(whole), ()
     ),

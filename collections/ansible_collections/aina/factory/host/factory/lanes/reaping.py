@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents, text
+from factory.core.base import documents, text, times
 from factory.core.lanes import collect, identity, outcome, reaper
 from factory.core.lanes.settings import LanesSettings
 from factory.lanes import assignment, delivery, engine, processes, room, supervisor, wicket
@@ -138,7 +138,7 @@ def _finish(
     work, trouble = lane._collect(start) if start.base else (None, "")
     model = outcome.model_of(supervisor.gateway_lines(lane.directory))
     goes_on = f"{step.why}; factory lane resume {step.lane} goes on from here"
-    began = documents.seconds_of(str(state["started_at"])) if state.get("started_at") else 0.0
+    began = times.seconds(str(state["started_at"])) if state.get("started_at") else 0.0
     result = {
         **lane._head(),
         **vars(start),
@@ -147,7 +147,7 @@ def _finish(
         "outcome": outcome.INTERRUPTED,
         "detail": "; ".join(filter(None, (trouble or goes_on, unkept))),
         "started_at": state.get("started_at"),
-        "finished_at": documents.moment(time.time()),
+        "finished_at": times.iso(time.time()),
         "duration_seconds": round(time.time() - began, 1) if began else None,
         "tokens": model.tokens,
         "requests_count": model.requests_count,
@@ -216,7 +216,7 @@ def _review_residue(settings: LanesSettings) -> None:
     if not known:
         return
     now = engine.snapshot(Path(settings.run_dir))
-    told = documents.moment(time.time() - _TOLD_SECONDS)
+    told = times.iso(time.time() - _TOLD_SECONDS)
     left = [
         item
         for item in known
@@ -225,5 +225,5 @@ def _review_residue(settings: LanesSettings) -> None:
         or (item.get("kind") == _GIVEN_UP and str(item.get("since")) > told)
     ]
     if left != known:
-        at = documents.moment(time.time())
+        at = times.iso(time.time())
         documents.replace(path, {"differences": left, "checked_at": at})

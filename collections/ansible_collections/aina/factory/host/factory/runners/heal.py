@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents
+from factory.core.base import documents, files, times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
 from factory.core.host import units
 from factory.core.runners import layout, names, native_state, state
-from factory.core.runners.converge import Converge, NativePlan, Planned, Wishes
+from factory.core.runners.converge import Converge, ConvergeOptions, NativePlan, RunnersPlan
 from factory.core.runners.hub import Hub
 from factory.core.runners.settings import Instance, Mode
 from factory.core.runners.state import Condition, State
@@ -43,7 +42,7 @@ class Healer:
     def heal(self) -> dict[str, Any]:
         """Do the round; each part on its own, so that no failure keeps another from being done."""
         self._raise_walls()
-        converge = Converge(self.hub, self.boot_time, Wishes(tends_loops=False))
+        converge = Converge(self.hub, self.boot_time, ConvergeOptions(tends_loops=False))
         planned = self._converge(converge)
         self._ask_for_queue()
         self._sweep()
@@ -66,7 +65,7 @@ class Healer:
         except WallsError as error:
             self.problems.append(str(error))
 
-    def _converge(self, converge: Converge) -> Planned | None:
+    def _converge(self, converge: Converge) -> RunnersPlan | None:
         try:
             planned = converge.plan()
             converge.carry_out(planned)
@@ -91,7 +90,7 @@ class Healer:
             except _TROUBLES as error:
                 _log.warning("%s: how long jobs wait is unknown: %s", item.name, error)
                 continue
-            found[item.name] = None if since is None else documents.moment(since)
+            found[item.name] = None if since is None else times.iso(since)
         path = hub.places.shared("queue")
         documents.replace(path, {"oldest_queued_at": found})
 
@@ -191,7 +190,7 @@ class Healer:
 
     # --- what is told ---------------------------------------------------------------
 
-    def _tell_of_natives(self, converge: Converge, planned: Planned) -> None:
+    def _tell_of_natives(self, converge: Converge, planned: RunnersPlan) -> None:
         for item in planned.natives:
             if item.host.instance.present:
                 self._tell_of_native(item, self._problem_of(item.host.instance.name, converge))
@@ -272,11 +271,8 @@ class Healer:
             return
         now = self.hub.effects.now()
         text = state.metrics(state.facts(state.all_documents(self.hub.places.state), now), now)
-        candidate = Path(f"{path}.{os.getpid()}")
         try:
-            candidate.write_text(text, encoding="utf-8")
-            candidate.chmod(0o644)
-            candidate.replace(path)
+            files.write(Path(path), text.encode())
         except OSError as error:
             self.problems.append(f"metrics_path {path}: {error.strerror}")
 

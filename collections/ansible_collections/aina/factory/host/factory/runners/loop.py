@@ -14,18 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from factory.core.base import documents
+from factory.core.base import times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError, LimitedError, RefusedError, UncertainError
 from factory.core.runners import container, exits, names, state, watch
 from factory.core.runners.api import Deletion, Jit, Runners
-from factory.core.runners.container import Turn
+from factory.core.runners.container import ContainerRun
 from factory.core.runners.converge import is_drained
 from factory.core.runners.exits import Next, Reaction
 from factory.core.runners.hub import Hub
 from factory.core.runners.settings import Instance
 from factory.core.runners.state import Condition, State
-from factory.core.runners.watch import Act, Advice, Seen
+from factory.core.runners.watch import Act, Advice, ContainerObservation
 from factory.runners.engine import NOT_STARTED, EngineError, Found, Status
 
 TICK_SECONDS = 0.2
@@ -110,7 +110,7 @@ class Ports:
     engine: Containers
     preflight: Callable[[], str]
     recheck: Callable[[], str]
-    turn: Callable[[str, int], Turn]
+    turn: Callable[[str, int], ContainerRun]
     image: Callable[[], str]
     built: Callable[[], str]
     fingerprint: Callable[[], str]
@@ -194,7 +194,7 @@ class Loop:
         self._written_at = 0.0
         before = state.read(self.places.state, self.slot)
         gave_up = before is not None and before.state in (Condition.FAILED, Condition.OUTDATED)
-        now = documents.moment(self._now())
+        now = times.iso(self._now())
         self.state = State(
             instance=self.slot,
             mode="ephemeral",
@@ -527,7 +527,7 @@ class Loop:
         """Do what the facts advise."""
         leaving, leaving_seconds = self._leaving(watching, now)
         advice = watch.advise(
-            Seen(
+            ContainerObservation(
                 age_seconds=now - watching.started_at,
                 listening=watching.listening,
                 job_seconds=None if watching.job_since is None else now - watching.job_since,
@@ -602,7 +602,7 @@ class Loop:
         more: dict[str, Any] = {}
         if had_job:
             outcome = watching.result or (f"ended: {ended.reason}" if ended else exits.words(code))
-            last = {"name": watching.job, "finished_at": documents.moment(now), "outcome": outcome}
+            last = {"name": watching.job, "finished_at": times.iso(now), "outcome": outcome}
             more = {"last_job": last, "jobs_count": self.state.jobs_count + 1}
         reaction = (
             exits.failure(

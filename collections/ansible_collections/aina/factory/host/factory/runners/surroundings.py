@@ -12,7 +12,7 @@ from pathlib import Path
 
 from factory.core.base.ports import Run
 from factory.core.runners import container, layout
-from factory.core.runners.container import Turn
+from factory.core.runners.container import ContainerRun
 from factory.core.runners.hub import Hub
 from factory.core.runners.settings import Instance, Mode
 from factory.runners import walls
@@ -82,7 +82,7 @@ class Surroundings:
         """Return what changes when an image was put in force: its record is replaced then."""
         return "\n".join(_stamps([self.image_records]))
 
-    def turn(self, name: str, runner_id: int) -> Turn:
+    def turn(self, name: str, runner_id: int) -> ContainerRun:
         """Describe the next container.
 
         Raises:
@@ -92,7 +92,7 @@ class Surroundings:
         settings = self.hub.settings
         info = self._info or self.engine.info()
         pools = tuple(i for i in settings.instances if i.mode == Mode.EPHEMERAL and i.present)
-        return Turn(
+        return ContainerRun(
             slot=self.slot,
             name=name,
             runner_id=runner_id,

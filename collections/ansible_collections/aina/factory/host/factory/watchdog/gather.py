@@ -14,12 +14,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from factory import jobs
-from factory.core.base import projects, settings
+from factory.core.base import projects, settings, times
 from factory.core.base.configuration import Section
 from factory.core.base.disk import Disk
 from factory.core.base.github import settings as github
 from factory.core.base.ports import Request, Response, Run
-from factory.core.base.text import moment
 from factory.core.host import units as systemd_units
 from factory.core.jobs import layout, observe, report
 from factory.core.jobs.settings import Jobs
@@ -615,7 +614,7 @@ def _certificate(host: Host, place: str, pem: bytes) -> Certificate:
     name, _equals, date = done.stdout.decode(errors="replace").strip().partition("=")
     if not done.ok or name != "notAfter":
         raise OSError(f"{place} holds no certificate that openssl can read")
-    return Certificate(place, moment(date))
+    return Certificate(place, times.seconds(date))
 
 
 def _server_certificate(server: str) -> bytes:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Now, Run
 from . import sources as backup_sources
 from .settings import USER_PART, BackupSettings
@@ -26,7 +27,7 @@ _NO_REPOSITORY = 10  # since restic 0.17; earlier ones say 1 for everything
 _INCOMPLETE = 3
 
 
-class BackupError(Exception):
+class BackupError(FactoryError):
     """restic refused or something is not as it must be; says what to do."""
 
 
@@ -39,7 +40,7 @@ class Places:
 
 
 @dataclass
-class Report:
+class BackupReport:
     """How a run went; ``state`` is ok, incomplete or failed.
 
     ``saved`` and ``saved_detail`` are those of the last run that made a snapshot, or tried
@@ -136,10 +137,10 @@ def back_up(
     places: Places,
     run: Run,
     now: Now,
-    last: Report,
-) -> Report:
+    last: BackupReport,
+) -> BackupReport:
     """Make one snapshot, let old ones go, and read files of the new one back."""
-    report = Report(repository_id=last.repository_id, check=last.check)
+    report = BackupReport(repository_id=last.repository_id, check=last.check)
     for argv in settings.commands:
         done = run(argv, timeout_seconds=_WORK_SECONDS)
         if not done.ok:
@@ -185,7 +186,7 @@ def back_up(
     return report
 
 
-def _read_back(source: backup_sources.Source, report: Report, directory: Path) -> list[str]:
+def _read_back(source: backup_sources.Source, report: BackupReport, directory: Path) -> list[str]:
     """Compare the restored samples of a source with what is there; return what is wrong.
 
     What changed meanwhile proves nothing; what restic left out by its excludes need not come
@@ -210,7 +211,7 @@ def _restored(directory: Path, path: str) -> Path:
     return Path(directory, *Path(path).parts[1:])
 
 
-def _read_summary(done: Completed, report: Report) -> None:
+def _read_summary(done: Completed, report: BackupReport) -> None:
     for line in reversed(done.stdout.decode(errors="replace").splitlines()):
         try:
             document = json.loads(line)
@@ -225,7 +226,7 @@ def _read_summary(done: Completed, report: Report) -> None:
     raise BackupError("restic backup ended without a summary; nothing is known of the snapshot")
 
 
-def _prove(repository: Repository, report: Report, canary: Path, directory: Path) -> None:
+def _prove(repository: Repository, report: BackupReport, canary: Path, directory: Path) -> None:
     """Read the canary and the samples back: what cannot be restored was not backed up."""
     words = ["restore", report.snapshot_id, f"--target={directory}", f"--include={canary}"]
     repository.demand(*words, *(f"--include={path}" for path in report.samples))
@@ -239,8 +240,8 @@ def _prove(repository: Repository, report: Report, canary: Path, directory: Path
 
 
 def verify(
-    settings: BackupSettings, repository: Repository, places: Places, last: Report
-) -> Report:
+    settings: BackupSettings, repository: Repository, places: Places, last: BackupReport
+) -> BackupReport:
     """Check the repository with a part of its data, and read files of it back.
 
     A sound repository makes no good backup of one that was incomplete or failed.
@@ -270,11 +271,11 @@ def verify(
     return report
 
 
-def failed(last: Report, detail: str, *, verifying: bool = False) -> Report:
+def failed(last: BackupReport, detail: str, *, verifying: bool = False) -> BackupReport:
     """Return the report of a run that failed; what is known of the last snapshot stays."""
     own = {} if verifying else {"saved": "failed", "saved_detail": detail}
     values = {**vars(last), "state": "failed", "detail": detail, "notes": [], "check": "not run"}
-    return Report(**{**values, **own})
+    return BackupReport(**{**values, **own})
 
 
 def said(done: Completed) -> str:
@@ -283,7 +284,7 @@ def said(done: Completed) -> str:
     return USER_PART.sub("", "\n".join(text.splitlines()[-5:])) or f"status {done.returncode}"
 
 
-def to_document(report: Report, last: Mapping[str, Any], at: str) -> dict[str, Any]:
+def to_document(report: BackupReport, last: Mapping[str, Any], at: str) -> dict[str, Any]:
     """Return what is kept of a run; the time of the last good snapshot survives bad ones."""
     values = {name: value for name, value in vars(report).items() if name != "notes"}
     is_new = report.snapshot_id != last.get("snapshot_id")
@@ -291,10 +292,10 @@ def to_document(report: Report, last: Mapping[str, Any], at: str) -> dict[str, A
     return {"schema": 1, **values, "updated_at": at, "last_success_at": good}
 
 
-def from_document(document: Mapping[str, Any]) -> Report:
+def from_document(document: Mapping[str, Any]) -> BackupReport:
     """Return the report of an earlier run; an empty one when there was none."""
-    known = vars(Report())
-    report = Report(**{name: document[name] for name in known if name in document})
+    known = vars(BackupReport())
+    report = BackupReport(**{name: document[name] for name in known if name in document})
     if report.snapshot_id and not report.saved:
         # Written before these two were kept apart.
         report.saved, report.saved_detail = report.state, report.detail

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import FactoryError
 from .settings import setting
 
 # Root's locks of this host. In /run/lock anybody could make one first, or hold it for ever.
@@ -33,11 +34,11 @@ class LocksSettings:
     )
 
 
-class LockedError(Exception):
+class LockedError(FactoryError):
     """Another process holds the lock; the message names the lock and its holder."""
 
 
-class LockFileError(OSError):
+class LockFileError(FactoryError, OSError):
     """A lock's file cannot be used; the message says why and what to do."""
 
 

@@ -119,15 +119,13 @@ def setting(
             expression,
         ),
     )
-    found: Any
-    if default is REQUIRED:
-        found = dataclasses.field(kw_only=True, metadata={_METADATA: rule})
-    elif isinstance(default, dict):
-        found = dataclasses.field(
-            default_factory=lambda: default, kw_only=True, metadata={_METADATA: rule}
-        )
-    else:
-        found = dataclasses.field(default=default, kw_only=True, metadata={_METADATA: rule})
+    what: dict[str, Any] = {"kw_only": True, "metadata": {_METADATA: rule}}
+    if isinstance(default, dict):
+        what["default_factory"] = lambda: default
+    elif default is not REQUIRED:
+        what["default"] = default
+    # It is called where a field stands, if only by way of this function.
+    found: Any = dataclasses.field(**what)  # pylint: disable=invalid-field-call
     return typing.cast(T, found)
 
 

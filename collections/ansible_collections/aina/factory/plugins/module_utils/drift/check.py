@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
 from .settings import DriftSettings
 
@@ -21,7 +22,7 @@ RUN_SECONDS = 3600.0
 _WORDS_COUNT = 12
 
 
-class DriftError(Exception):
+class DriftError(FactoryError):
     """The look or the converge was refused or failed; says why. Nothing is known of the drift."""
 
 

@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..base import documents
+from ..base import documents, times
+from ..base.errors import FactoryError
 from ..base.github.release import ReleaseError
 from ..base.ports import Fetch, Now, Run
 from . import layers
 from .base import Bases
 from .catalogue import CI, FOUNDATION, Artifact, Spec, catalogue
 from .engine import Engine, EngineError, Found
-from .plan import BASE_LABEL, CONTENT_LABEL, Step, plan
+from .plan import BASE_LABEL, CONTENT_LABEL, BuildStep, plan
 from .runner import Releases, RunnerArchive
 from .settings import PREFIX, ImagesSettings
 
@@ -43,7 +44,7 @@ found=$(find / -xdev -type f -perm /6000)
 """
 
 
-class RefusedError(Exception):
+class RefusedError(FactoryError):
     """A candidate did not pass; the message says what it failed at."""
 
 
@@ -59,10 +60,10 @@ class Tools:
 
 
 @dataclass
-class Report:
+class BuildReport:
     """What a run found and did."""
 
-    steps: Sequence[Step] = ()
+    steps: Sequence[BuildStep] = ()
     built: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     base: str = ""
@@ -119,7 +120,7 @@ class Builder:
                 self.tools.machine,
             )
 
-    def survey(self, generation: str | None = None) -> Report:
+    def survey(self, generation: str | None = None) -> BuildReport:
         """Return what a build would do; nothing is changed.
 
         Raises:
@@ -144,7 +145,7 @@ class Builder:
             for name in names(self.tools.run)
             if name.endswith(":current") and name not in declared and not failures
         ]
-        return Report(steps=steps, base=base_id, retired=retired, failures=failures)
+        return BuildReport(steps=steps, base=base_id, retired=retired, failures=failures)
 
     def _runner(self, refresh: bool, failures: dict[str, str]) -> RunnerArchive | None:
         """Return the runner's archive; a refresh that GitHub refuses keeps the former one."""
@@ -157,7 +158,7 @@ class Builder:
                 failures["runner"] = str(error)
         return None
 
-    def build(self, *, refresh: bool = False) -> Report:
+    def build(self, *, refresh: bool = False) -> BuildReport:
         """Bring every image to its content; ``refresh`` fetches all packages again.
 
         Raises:
@@ -165,7 +166,7 @@ class Builder:
             ConfigurationError: the sources are missing.
 
         """
-        generation = documents.moment(self.tools.now()) if refresh else None
+        generation = times.iso(self.tools.now()) if refresh else None
         before = self._bases.identity()
         self._sweep()
         needed = refresh or (not before and any(step.why for step in self.survey().steps))
@@ -207,9 +208,9 @@ class Builder:
             image = name.removeprefix(f"{PREFIX}/").removesuffix(":current")
             Path(self.settings.state_dir, f"{image}.json").unlink(missing_ok=True)
 
-    def _candidates(self, report: Report) -> dict[str, Step]:
+    def _candidates(self, report: BuildReport) -> dict[str, BuildStep]:
         """Build and try what has to be; an image whose parent failed is not tried."""
-        candidates: dict[str, Step] = {}
+        candidates: dict[str, BuildStep] = {}
         for step in report.steps:
             parent = step.spec.parent
             if not step.why:
@@ -233,7 +234,7 @@ class Builder:
     def _below(self, spec: Spec) -> str:
         return f"{PREFIX}/{spec.parent}:current" if spec.parent else self.settings.base.reference
 
-    def _build_one(self, step: Step, below: str) -> None:
+    def _build_one(self, step: BuildStep, below: str) -> None:
         spec = step.spec
         argv = ["build", "--tag", _candidate(step), f"--network={self.settings.build_network}"]
         arguments = {"BASE_IMAGE": below, "GENERATION": step.inputs["generation"], **spec.arguments}
@@ -269,7 +270,7 @@ class Builder:
         path.mkdir(parents=True, exist_ok=True)
         return str(path)
 
-    def _try(self, step: Step) -> None:
+    def _try(self, step: BuildStep) -> None:
         """Let the candidate prove itself.
 
         Raises:
@@ -293,7 +294,7 @@ class Builder:
         except EngineError as error:
             raise RefusedError(f"the smoke test failed: {error}") from error
 
-    def _search_layers(self, candidates: Mapping[str, Step], report: Report) -> None:
+    def _search_layers(self, candidates: Mapping[str, BuildStep], report: BuildReport) -> None:
         """Refuse every candidate if a secret of the build is in a layer of one of them."""
         wanted = self._secrets()
         names = [name for name in candidates if name not in report.failures]
@@ -321,11 +322,11 @@ class Builder:
             found |= layers.npm_credentials(npmrc_file.read_text("utf-8", "replace"))
         return found
 
-    def _put_in_force(self, step: Step) -> None:
+    def _put_in_force(self, step: BuildStep) -> None:
         self._engine.call(["tag", _candidate(step), step.spec.current])
         self._drop(step)
 
-    def _drop(self, step: Step) -> None:
+    def _drop(self, step: BuildStep) -> None:
         """Take the candidate's name away; without a name an image is the janitor's."""
         self._engine.call(["image", "rm", "--no-prune", _candidate(step)])
 
@@ -347,7 +348,7 @@ class Builder:
         if {name: kept.get(name) for name in wanted} != wanted:
             documents.replace(Path(self.settings.state_dir, "generation"), wanted)
 
-    def _write_record(self, step: Step, report: Report) -> None:
+    def _write_record(self, step: BuildStep, report: BuildReport) -> None:
         path, name = self._record_path(step.spec), step.spec.name
         before = documents.read(path) or {}
         failure = report.failures.get(name, "")
@@ -363,11 +364,11 @@ class Builder:
 
     def _base_built_at(self) -> str:
         base = self._engine.find([self.settings.base.reference]).get(self.settings.base.reference)
-        return documents.moment(base.created_at) if base else ""
+        return times.iso(base.created_at) if base else ""
 
 
 def _record(
-    step: Step,
+    step: BuildStep,
     current: Found | None,
     failure: str,
     base_built_at: str,
@@ -381,7 +382,7 @@ def _record(
         "image": step.spec.current,
         "content": current.labels.get(CONTENT_LABEL, "") if current else "",
         "id": current.id if current else "",
-        "built_at": documents.moment(current.created_at if current else now),
+        "built_at": times.iso(current.created_at if current else now),
         "base": current.labels.get(BASE_LABEL, "") if current else "",
         "base_built_at": base_built_at or None,
         "size_bytes": current.size_bytes if current else 0,
@@ -391,11 +392,11 @@ def _record(
     }
 
 
-def _sorted(step: Step) -> list[tuple[str, str]]:
+def _sorted(step: BuildStep) -> list[tuple[str, str]]:
     return sorted(step.spec.expected.items())
 
 
-def _candidate(step: Step) -> str:
+def _candidate(step: BuildStep) -> str:
     return f"{step.spec.repository}:candidate-{step.content[:12]}"
 
 

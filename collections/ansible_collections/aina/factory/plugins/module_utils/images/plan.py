@@ -16,7 +16,7 @@ BASE_LABEL = "aina-factory.base"
 
 
 @dataclass(frozen=True)
-class Step:
+class BuildStep:
     """One image and what is to be done about it; an empty ``why`` means nothing."""
 
     spec: Spec
@@ -33,13 +33,13 @@ def plan(
     base_id: str,
     generation: str,
     changed_paths: Collection[str] = (),
-) -> list[Step]:
+) -> list[BuildStep]:
     """Return one step per image, parents first.
 
     ``changed_paths`` are files that check mode only announces: an image whose context holds
     one of them, and all that is built on it, will be built.
     """
-    steps: dict[str, Step] = {}
+    steps: dict[str, BuildStep] = {}
     for spec in specs:
         parent = steps.get(spec.parent)
         below = parent.content if parent else base_id
@@ -52,7 +52,7 @@ def plan(
             why = "its tree changes"
         if not why and parent is not None and parent.why:
             why = f"{parent.spec.name} is built"
-        steps[spec.name] = Step(spec, content, inputs, current, why)
+        steps[spec.name] = BuildStep(spec, content, inputs, current, why)
     return list(steps.values())
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..base import locks, settings
 from ..base.configuration import ConfigurationError, Section
+from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..host import managed_files
 from ..host.managed_files import Attributes, DirectorySpec, FileSpec
@@ -25,7 +26,7 @@ _ROOT_DIRECTORY = Attributes("root", "root", 0o755)
 _PROGRAM = Attributes("root", "root", 0o755)
 
 
-class ConvergeError(Exception):
+class ConvergeError(FactoryError):
     """An action failed; the message quotes the tool and says what state that leaves."""
 
 
@@ -138,7 +139,7 @@ def _bring(
     }
     steps = plan.plan(jobs, installed, wanted.unit_paths, written)
     if not systemd:
-        steps = plan.Plan((), (), steps.absent_paths, {}, {})
+        steps = plan.UnitPlan((), (), steps.absent_paths, {}, {})
         result.warnings += cron.unsupported(jobs)
     changes = managed_files.plan(
         wanted.directories, wanted.files, _absent(wanted, steps.absent_paths)
@@ -191,7 +192,9 @@ def _report_pauses(jobs: Jobs, paused: Mapping[str, observe.PauseFile], result: 
         )
 
 
-def _describe(result: Result, changes: Sequence[managed_files.Change], steps: plan.Plan) -> None:
+def _describe(
+    result: Result, changes: Sequence[managed_files.Change], steps: plan.UnitPlan
+) -> None:
     result.diff += [
         {
             "before_header": change.path,

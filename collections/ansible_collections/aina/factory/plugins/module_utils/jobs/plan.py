@@ -26,7 +26,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Plan:
+class UnitPlan:
     """What is done to units, around the change of files."""
 
     before_files: tuple[Action, ...]
@@ -90,7 +90,7 @@ def plan(
     installed: Installed,
     wanted_paths: AbstractSet[str],
     changed_paths: AbstractSet[str],
-) -> Plan:
+) -> UnitPlan:
     """Return the actions; ``changed_paths`` are the unit files that will be written."""
     running = {
         layout.timer(job.name)
@@ -136,7 +136,7 @@ def plan(
     clean = {
         name for name in start & remembered if name in changed or name not in installed.disk.stamps
     }
-    return Plan(
+    return UnitPlan(
         before_files=_actions(("stop", stop), ("disable", disable)),
         after_files=(
             *([Action("daemon-reload")] if reload else []),

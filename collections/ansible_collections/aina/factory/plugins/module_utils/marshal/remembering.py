@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ..base.errors import FactoryError
 from .decide import Plan
 from .snapshot import Conflict, Memory, Refusal, Remembered, Snapshot, TrainMemory, TrainRun
 
@@ -13,7 +14,7 @@ from .snapshot import Conflict, Memory, Refusal, Remembered, Snapshot, TrainMemo
 INTERRUPTIONS = frozenset({"data_incomplete", "evidence_missing", "not_examined"})
 
 
-class MemoryFormatError(ValueError):
+class MemoryFormatError(FactoryError, ValueError):
     """The memory file is not what this code wrote."""
 
 

@@ -19,7 +19,7 @@ ENTRY = (
 
 
 @dataclass(frozen=True)
-class Turn:
+class ContainerRun:
     """One container of a slot."""
 
     slot: str
@@ -50,7 +50,7 @@ def cpuset(instances: tuple[Instance, ...], slot: str, cpus_count: int) -> str:
     raise KeyError(slot)
 
 
-def create_argv(turn: Turn, instance: Instance) -> list[str]:
+def create_argv(turn: ContainerRun, instance: Instance) -> list[str]:
     """Return the command that makes the container; it waits for its configuration once it is started."""
     tree = layout.CONTAINER_TREE
     user = layout.CONTAINER_USER_ID

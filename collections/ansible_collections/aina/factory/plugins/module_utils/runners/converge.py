@@ -24,7 +24,7 @@ from . import layout, names, native, network, predecessor
 from .guard import Verdict
 from .hub import Hub
 from .layout import Places
-from .native import Local, NativeError, Plan, Remote, Wish
+from .native import DesiredRunner, LocalRunner, NativeError, RegisteredState, RunnerSteps
 from .native_host import BusyError, NativeHost, Waits
 from .settings import Instance, Mode, RunnersSettings
 
@@ -39,7 +39,7 @@ _COMMON_UNITS = (layout.NETWORK_SERVICE, layout.HEAL_TIMER, layout.HEAL_PATH, la
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ConvergeOptions:
     """How a run behaves: how long it waits, who may be running it, what it believes.
 
     ``tends_loops`` is off for the healer: a slot that has given up did so for a reason.
@@ -56,7 +56,7 @@ class Wishes:
 
 
 @dataclass
-class Report:
+class ConvergeReport:
     """What a run found and did."""
 
     actions: list[str] = field(default_factory=list)
@@ -70,10 +70,10 @@ class NativePlan:
     """One native instance with its plan."""
 
     host: NativeHost
-    wish: Wish
-    local: Local
-    remote: Remote
-    plan: Plan
+    wish: DesiredRunner
+    local: LocalRunner
+    remote: RegisteredState
+    plan: RunnerSteps
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class LoopPlan:
 
 
 @dataclass(frozen=True)
-class Planned:
+class RunnersPlan:
     """Everything that a run is going to do."""
 
     natives: tuple[NativePlan, ...]
@@ -122,16 +122,16 @@ class Planned:
 class Converge:
     """One run over all runners."""
 
-    def __init__(self, hub: Hub, boot_time: float, wishes: Wishes) -> None:
+    def __init__(self, hub: Hub, boot_time: float, wishes: ConvergeOptions) -> None:
         """Nothing is looked at yet; ``boot_time`` is when the monotonic clock was zero."""
         self.hub, self.boot_time, self.wishes = hub, boot_time, wishes
         self.settings, self.places = hub.settings, hub.places
-        self.report = Report()
+        self.report = ConvergeReport()
         self.verdicts: dict[str, Verdict] = {}
 
     # --- planning ---------------------------------------------------------------
 
-    def plan(self) -> Planned:
+    def plan(self) -> RunnersPlan:
         """Compare; what cannot be judged is a failure of its instance alone."""
         self.verdicts = {
             item.name: self._judge(item)
@@ -141,13 +141,13 @@ class Converge:
         natives = self._plan_natives()
         loops = self._plan_loops() if self.wishes.tends_loops else LoopPlan((), ())
         old = tuple(self._plan_predecessors())
-        return Planned(tuple(natives), loops, old, tuple(self._farewell()))
+        return RunnersPlan(tuple(natives), loops, old, tuple(self._farewell()))
 
     def foretell(self) -> list[str]:
         """Return what is coming where GitHub cannot be asked yet, a phrase per step."""
         coming = [f"{item.name}: bring it up" for item in self.settings.instances if item.present]
         old = tuple(self._plan_predecessors())
-        return coming + Planned((), LoopPlan((), ()), old).phrases
+        return coming + RunnersPlan((), LoopPlan((), ()), old).phrases
 
     def _plan_predecessors(self) -> Iterator[PredecessorPlan]:
         """Look at what gives way; not while the declared ones go themselves."""
@@ -234,7 +234,7 @@ class Converge:
         rests = "it is drained" if is_drained(self.places, item.name) else ""
         wish = host.wish(version, rests="its target may not be served" if forbidden else rests)
         if forbidden and local.registration is None and not status.active:
-            return NativePlan(host, wish, local, remote, Plan(()))
+            return NativePlan(host, wish, local, remote, RunnerSteps(()))
         plan = native.plan(wish, local, remote, self.hub.effects.now())
         if plan.problem:
             self.report.failures.append(f"{item.name}: {plan.problem}")
@@ -244,7 +244,7 @@ class Converge:
             self._judge_age(item, version)
         return NativePlan(host, wish, local, remote, plan)
 
-    def _version_for(self, item: Instance, local: Local, version: str | None) -> str:
+    def _version_for(self, item: Instance, local: LocalRunner, version: str | None) -> str:
         if not item.present:
             return local.version or ""
         if version is None:
@@ -316,7 +316,7 @@ class Converge:
 
     # --- acting -----------------------------------------------------------------
 
-    def carry_out(self, planned: Planned) -> None:
+    def carry_out(self, planned: RunnersPlan) -> None:
         """Do it; a failure of one instance keeps no other from coming up."""
         for item in planned.natives:
             self._attempt(
@@ -326,7 +326,7 @@ class Converge:
         for old in planned.predecessors:
             self._attempt(str(old.host), partial(old.host.carry_out, old.remains))
 
-    def _carry_out_loops(self, planned: Planned) -> None:
+    def _carry_out_loops(self, planned: RunnersPlan) -> None:
         run = self.hub.effects.run
         try:
             for action in planned.loops.actions:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base import documents
+from ..base.errors import FactoryError
 from ..base.github import release
 from ..host.units import UnitStatus
 from . import exits
@@ -22,7 +23,7 @@ from .api import Registered
 EVENTUALLY_SECONDS = 120.0
 
 
-class NativeError(Exception):
+class NativeError(FactoryError):
     """The declared state cannot be reached now; the message says why and what to do."""
 
 
@@ -40,7 +41,7 @@ class Registration:
 
 
 @dataclass(frozen=True)
-class Wish:
+class DesiredRunner:
     """What is declared, or ``present`` off; ``rests`` says why it must not run now."""
 
     present: bool
@@ -56,7 +57,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalRunner:
     """What the host has; ``configured``: the runner's files are those of the registration."""
 
     has_user: bool
@@ -80,7 +81,7 @@ class Known(Enum):
 
 
 @dataclass(frozen=True)
-class Remote:
+class RegisteredState:
     """GitHub's side."""
 
     known: Known
@@ -119,7 +120,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunnerSteps:
     """The steps in order.
 
     ``deferred`` says what has to wait for the end of a job; ``problem`` why the declared state
@@ -131,12 +132,14 @@ class Plan:
     problem: str = ""
 
 
-def plan(wish: Wish, local: Local, remote: Remote, now: float) -> Plan:
+def plan(
+    wish: DesiredRunner, local: LocalRunner, remote: RegisteredState, now: float
+) -> RunnerSteps:
     """Return what separates declared from actual."""
     if not wish.present:
         return _absent(local, remote)
     if problem := _problem(wish, local):
-        return Plan((), problem=problem)
+        return RunnerSteps((), problem=problem)
     registered, why = _is_registered(wish, local, remote, now)
     upgrade = local.version != wish.version
     closing = why if remote.known in (Known.REGISTERED, Known.UNASKED) else ""
@@ -147,7 +150,9 @@ def plan(wish: Wish, local: Local, remote: Remote, now: float) -> Plan:
     if wish.rests:
         closing = wish.rests if registered or local.unit.active else ""
     if local.hosts_us and (closing or not registered):
-        return Plan((), f"{closing or why}: it runs this very play; the healer does it afterwards")
+        return RunnerSteps(
+            (), f"{closing or why}: it runs this very play; the healer does it afterwards"
+        )
     steps = [Step(Do.MAKE_USER)] if not local.has_user else []
     if upgrade:
         steps.append(Step(Do.FETCH, wish.version))
@@ -162,12 +167,14 @@ def plan(wish: Wish, local: Local, remote: Remote, now: float) -> Plan:
     if local.unit_differs or local.unit.needs_reload:
         steps.append(Step(Do.RELOAD))
     if wish.rests:
-        return Plan(tuple(steps))
+        return RunnerSteps(tuple(steps))
     coming = _come_up(wish, local, remote, registered and not closing, why or closing)
-    return Plan((*steps, *coming))
+    return RunnerSteps((*steps, *coming))
 
 
-def _come_up(wish: Wish, local: Local, remote: Remote, registered: bool, why: str) -> list[Step]:
+def _come_up(
+    wish: DesiredRunner, local: LocalRunner, remote: RegisteredState, registered: bool, why: str
+) -> list[Step]:
     steps = []
     if not registered:
         steps.append(Step(Do.REGISTER, f"({why})" if why else ""))
@@ -180,7 +187,7 @@ def _come_up(wish: Wish, local: Local, remote: Remote, registered: bool, why: st
     return steps
 
 
-def _problem(wish: Wish, local: Local) -> str:
+def _problem(wish: DesiredRunner, local: LocalRunner) -> str:
     """Return why the declared version cannot be had."""
     if local.version is None:
         return ""
@@ -198,7 +205,9 @@ def _problem(wish: Wish, local: Local) -> str:
     return ""
 
 
-def _is_registered(wish: Wish, local: Local, remote: Remote, now: float) -> tuple[bool, str]:
+def _is_registered(
+    wish: DesiredRunner, local: LocalRunner, remote: RegisteredState, now: float
+) -> tuple[bool, str]:
     """Return whether it is registered as declared, and if not, why not."""
     found = local.registration
     if found is None:
@@ -217,10 +226,10 @@ def _is_registered(wish: Wish, local: Local, remote: Remote, now: float) -> tupl
     return True, ""
 
 
-def _absent(local: Local, remote: Remote) -> Plan:
+def _absent(local: LocalRunner, remote: RegisteredState) -> RunnerSteps:
     if local.hosts_us:
         words = "it runs this very play and cannot be removed by it; converge from another machine"
-        return Plan((), problem=words)
+        return RunnerSteps((), problem=words)
     steps = []
     if remote.known is Known.REGISTERED or local.registration is not None:
         steps.append(Step(Do.CLOSE, "(it is declared absent)"))
@@ -232,7 +241,7 @@ def _absent(local: Local, remote: Remote) -> Plan:
         steps.append(Step(Do.REMOVE, "its files and its user"))
     if local.unit.exists:
         steps.append(Step(Do.RELOAD))
-    return Plan(tuple(steps))
+    return RunnerSteps(tuple(steps))
 
 
 # --- the record ---------------------------------------------------------------

@@ -19,7 +19,16 @@ from ..host.units import UnitStatus
 from . import layout, native, native_unit, processes
 from .api import Deletion
 from .hub import Hub
-from .native import Do, Known, Local, NativeError, Plan, Registration, Remote, Wish
+from .native import (
+    DesiredRunner,
+    Do,
+    Known,
+    LocalRunner,
+    NativeError,
+    RegisteredState,
+    Registration,
+    RunnerSteps,
+)
 from .settings import Instance
 
 VERSION_MARK = ".aina-factory-version"
@@ -92,10 +101,10 @@ class NativeHost:
 
     # --- looking --------------------------------------------------------------
 
-    def wish(self, version: str, *, rests: str) -> Wish:
+    def wish(self, version: str, *, rests: str) -> DesiredRunner:
         """Return what is declared."""
         instance = self.instance
-        return Wish(
+        return DesiredRunner(
             present=instance.present,
             rests=rests,
             url=self.hub.settings.web_url(instance.target),
@@ -108,11 +117,11 @@ class NativeHost:
             replace=instance.replace,
         )
 
-    def local(self, unit: UnitStatus) -> Local:
+    def local(self, unit: UnitStatus) -> LocalRunner:
         """Return the host's side."""
         registration = native.read_registration(self.places.registration(self.instance.name))
         changed = units.changed_at(str(self.places.unit(self.instance.name)))
-        return Local(
+        return LocalRunner(
             has_user=_has_user(self.user),
             version=_read_text(self.tree / VERSION_MARK),
             registration=registration,
@@ -124,7 +133,7 @@ class NativeHost:
             hosts_us=self._hosts_play or processes.hosts_us(str(self.tree), self.places.proc),
         )
 
-    def remote(self, registration: Registration | None) -> Remote:
+    def remote(self, registration: Registration | None) -> RegisteredState:
         """Return GitHub's side, by one request at most.
 
         Raises:
@@ -132,11 +141,15 @@ class NativeHost:
 
         """
         if not self.hub.can_ask:
-            return Remote(Known.UNASKED)
+            return RegisteredState(Known.UNASKED)
         if registration is None:
-            return Remote(Known.NEVER)
+            return RegisteredState(Known.NEVER)
         found = self.hub.api(self._target_of(registration)).get(registration.id)
-        return Remote(Known.GONE) if found is None else Remote(Known.REGISTERED, found)
+        return (
+            RegisteredState(Known.GONE)
+            if found is None
+            else RegisteredState(Known.REGISTERED, found)
+        )
 
     def _target_of(self, registration: Registration) -> str:
         """Return the target of an earlier registration: the declared one may have changed since."""
@@ -159,7 +172,9 @@ class NativeHost:
 
     # --- acting ---------------------------------------------------------------
 
-    def carry_out(self, plan: Plan, wish: Wish, done: Callable[[str], None]) -> None:
+    def carry_out(
+        self, plan: RunnerSteps, wish: DesiredRunner, done: Callable[[str], None]
+    ) -> None:
         """Carry the steps out; ``done`` hears of each that is.
 
         Raises:
@@ -280,7 +295,7 @@ class NativeHost:
         shutil.rmtree(old, ignore_errors=True)
         prune_versions(self.places.instances, self.places.versions)
 
-    def _register(self, wish: Wish) -> None:
+    def _register(self, wish: DesiredRunner) -> None:
         self._make_home()
         self._make_room(wish)
         for name in _RUNNER_FILES:
@@ -307,7 +322,7 @@ class NativeHost:
         home.mkdir(mode=0o750, exist_ok=True)
         os.chown(home, account.pw_uid, account.pw_gid)
 
-    def _make_room(self, wish: Wish) -> None:
+    def _make_room(self, wish: DesiredRunner) -> None:
         """Remove what a killed run left of this name at GitHub; never somebody else's runner."""
         if not self.hub.can_ask:
             return
@@ -325,7 +340,7 @@ class NativeHost:
                 f"the runner {wish.name} of {self.instance.target} has a job; try again"
             )
 
-    def _configure(self, wish: Wish) -> None:
+    def _configure(self, wish: DesiredRunner) -> None:
         argv = [str(self.tree / "bin/Runner.Listener"), "configure", "--unattended"]
         argv += ["--disableupdate", "--url", wish.url, "--name", wish.name, "--work", wish.work_dir]
         argv += ["--labels", ",".join(self._labels())] if wish.labels else []

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from ..base import documents
+from ..base import times
 from . import exits, state
-from .native import Known, Local, Remote
+from .native import Known, LocalRunner, RegisteredState
 from .settings import Instance
 from .state import Condition, State
 
@@ -19,7 +19,7 @@ _COMPLETED = re.compile(
 
 
 def condition(
-    local: Local, remote: Remote, rests: str, problem: str, now: float
+    local: LocalRunner, remote: RegisteredState, rests: str, problem: str, now: float
 ) -> tuple[Condition, str]:
     """Return how the runner is and what there is to say about it.
 
@@ -58,7 +58,7 @@ def last_job(log: str) -> Mapping[str, str | None] | None:
     ended = datetime.strptime(when, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     return {
         "name": state.printable(name),
-        "finished_at": documents.moment(ended.timestamp()),
+        "finished_at": times.iso(ended.timestamp()),
         "outcome": outcome,
     }
 
@@ -70,5 +70,5 @@ def first(instance: Instance, now: float) -> State:
         mode=instance.mode,
         project=instance.project,
         state=Condition.UNKNOWN,
-        since=documents.moment(now),
+        since=times.iso(now),
     )

@@ -17,7 +17,7 @@ class Act(Enum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class ContainerObservation:
     """What is known of a running container; None is unknown.
 
     ``job_seconds`` counts from when a job was first noticed, ``misses_count`` how often in
@@ -44,7 +44,7 @@ class Advice:
     is_failure: bool = False
 
 
-def advise(seen: Seen, instance: Instance, timing: Timing) -> Advice:
+def advise(seen: ContainerObservation, instance: Instance, timing: Timing) -> Advice:
     """Return what to do with a running container."""
     if seen.written_mib is not None and seen.written_mib > instance.disk_mib:
         return Advice(

@@ -10,6 +10,7 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "backup": ("backup.settings", "BackupSettings"),
     "drift": ("drift.settings", "DriftSettings"),
     "images": ("images.settings", "ImagesSettings"),
+    "janitor": ("janitor.settings", "Janitor"),
     "jobs": ("jobs.settings", "Jobs"),
     "lanes": ("lanes.settings", "LanesSettings"),
     "locks": ("base.locks", "LocksSettings"),

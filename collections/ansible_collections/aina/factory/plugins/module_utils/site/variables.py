@@ -64,8 +64,8 @@ def problems(
     names: Iterable[str],
     known: Collection[str],
     prefixes: Collection[str],
-    renamed: Mapping[str, str] = RENAMED,
-    renamed_prefixes: Mapping[str, str] = RENAMED_PREFIXES,
+    renamed: Mapping[str, str],
+    renamed_prefixes: Mapping[str, str],
 ) -> list[str]:
     """Return what is wrong with names that begin with one of ``prefixes`` or a former one.
 

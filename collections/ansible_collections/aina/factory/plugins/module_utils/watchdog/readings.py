@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from ..base import times
 from ..base.configuration import ConfigurationError, Section
-from ..base.text import moment, printable
+from ..base.errors import FactoryError
+from ..base.text import printable
 from .facts import (
     Backup,
     BoardRun,
@@ -36,7 +38,7 @@ _LONGEST_REASON = 200
 _ENDED = ("succeeded", "failed", "timed_out")
 
 
-class ReadingError(ValueError):
+class ReadingError(FactoryError, ValueError):
     """What was read is not what it should be; the message says where and why."""
 
 
@@ -63,7 +65,7 @@ def _document(values: Any, name: str) -> Section:
 def _time(section: Section, key: str) -> float:
     text = section.text(key)
     try:
-        return moment(text)
+        return times.seconds(text)
     except ValueError:
         raise section.error(key, text, "be an ISO 8601 time") from None
 
@@ -226,12 +228,12 @@ def _today(board: Section) -> tuple[int, int]:
 
 def _ended(run: Mapping[str, Any]) -> float | None:
     text = run.get("finishedAt") or run.get("updatedAt")
-    return moment(text) if isinstance(text, str) else None
+    return times.seconds(text) if isinstance(text, str) else None
 
 
 def _board_run(run: Mapping[str, Any]) -> BoardRun:
     def at(key: str) -> float | None:
-        return moment(run[key]) if isinstance(run.get(key), str) else None
+        return times.seconds(run[key]) if isinstance(run.get(key), str) else None
 
     return BoardRun(str(run.get("agentName") or run.get("id")), at("lastOutputAt"), at("startedAt"))
 

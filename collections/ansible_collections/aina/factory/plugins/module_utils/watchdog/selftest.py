@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..base import times
 from ..base.disk import Disk
-from ..base.text import iso
+from ..base.errors import FactoryError
 from . import alerts, checks, messages
 from .alerts import Change, Track
 from .facts import (
@@ -128,7 +129,7 @@ class _Server:
         return any(track.firing and track.check == check for track in self.tracks.values())
 
 
-class AlertError(Exception):
+class AlertError(FactoryError):
     """The machinery behind the checks does not do its work."""
 
 
@@ -253,7 +254,7 @@ def _job(**changes: Any) -> Any:
 
 
 def _ran(result: str) -> Any:
-    return {"result": result, "exit_status": "1", "ended_at": iso(_NOW)}
+    return {"result": result, "exit_status": "1", "ended_at": times.iso_or_none(_NOW)}
 
 
 def _pause(due: bool) -> Any:
@@ -288,7 +289,7 @@ def _queue(now: float, **changes: Any) -> Any:
     values: dict[str, Any] = {
         "state": "ok",
         "detail": "",
-        "updated_at": iso(now),
+        "updated_at": times.iso_or_none(now),
         "halted_since": None,
         "halted_reason": "",
         "main_red_since": None,
@@ -347,7 +348,9 @@ CASES: Mapping[str, Case] = {
     "job_missed": _flag(lambda bad, _now: _job(missed=bad)),
     "job_failed": _flag(lambda bad, _now: _job(last_run=_ran("exit-code" if bad else "success"))),
     "job_overlapping": _flag(
-        lambda bad, now: _job(running=True, running_since=iso(now - (901 if bad else 100)))
+        lambda bad, now: _job(
+            running=True, running_since=times.iso_or_none(now - (901 if bad else 100))
+        )
     ),
     "job_review": _flag(lambda bad, _now: _pause(bad)),
     "job_drift": _flag(lambda bad, _now: _job(drift=["timer_not_active"] if bad else [])),
@@ -367,10 +370,12 @@ CASES: Mapping[str, Case] = {
     "merge_report": _flag(
         lambda bad, now: _queue(now, state="problem" if bad else "ok", detail="failed: no token")
     ),
-    "merge_halted": _flag(lambda bad, now: _queue(now, halted_since=iso(now) if bad else None)),
+    "merge_halted": _flag(
+        lambda bad, now: _queue(now, halted_since=times.iso_or_none(now) if bad else None)
+    ),
     "main_red": _limited(
         "main_red_minutes",
-        lambda value, now: _queue(now, main_red_since=iso(now - value * _MINUTE)),
+        lambda value, now: _queue(now, main_red_since=times.iso_or_none(now - value * _MINUTE)),
     ),
     "merge_waiting": _limited("merge_waiting_hours", _waiting),
     "paperclip": _flag(lambda bad, now: _paperclip(now, healthy=not bad)),

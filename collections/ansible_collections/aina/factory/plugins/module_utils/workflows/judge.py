@@ -23,7 +23,7 @@ ResolvePin = Callable[[str, str], str]
 
 
 @dataclass
-class Report:
+class WorkflowReport:
     """What becomes of one workflow, and why something stays or is wrong."""
 
     name: str
@@ -42,7 +42,7 @@ class _Work:
     document: Document
     policy: WorkflowPolicy
     resolve_pin: ResolvePin
-    report: Report
+    report: WorkflowReport
     others: Neighbours
     edits: list[Edit] = field(default_factory=list)
 
@@ -74,14 +74,14 @@ def judge(
     compose: Compose,
     resolve_pin: ResolvePin,
     others: Neighbours | None = None,
-) -> Report:
+) -> WorkflowReport:
     """Return what the policy makes of the workflow ``name`` (its file's name).
 
     ``others``: all other workflows of the repository; without them the file stands alone.
     A file that cannot be edited safely stays as it is, and says so. What may take something
     away from a workflow that works is not written but suggested.
     """
-    report = Report(name, text, text)
+    report = WorkflowReport(name, text, text)
     try:
         document = Document(text, compose)
         jobs = document.get(document.root, "jobs")

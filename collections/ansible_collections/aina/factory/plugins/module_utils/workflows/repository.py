@@ -8,12 +8,13 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.errors import FactoryError
 from ..base.github.errors import ForgeError, RefusedError
 from ..base.github.transport import Transport
 from ..marshal.mirror import Mirror
 from . import judge, semantics
 from .document import Compose
-from .judge import Report
+from .judge import WorkflowReport
 from .settings import WorkflowPolicy
 
 DIRECTORY = ".github/workflows"
@@ -24,16 +25,16 @@ _WITHDRAWN = _MARK.format("withdrawn")
 _BODY_MAX_CHARACTERS = 60_000  # GitHub takes 65536
 
 
-class WorkflowsError(Exception):
+class WorkflowsError(FactoryError):
     """The repository is refused, or cannot be read or written; says why."""
 
 
 @dataclass
-class Plan:
+class PolicyProposal:
     """What becomes of a repository's workflows."""
 
     base_oid: str
-    reports: list[Report] = field(default_factory=list)
+    reports: list[WorkflowReport] = field(default_factory=list)
     pull_request: dict[str, Any] | None = None
     up_to_date: bool = False
     branch_tip: str = ""
@@ -94,7 +95,7 @@ class Repository:
             "private, or say in public_allowed_because why that is meant"
         )
 
-    def plan(self, policy: WorkflowPolicy, compose: Compose) -> Plan:
+    def plan(self, policy: WorkflowPolicy, compose: Compose) -> PolicyProposal:
         """Read the default branch's workflows and judge them.
 
         Raises:
@@ -104,7 +105,7 @@ class Repository:
         branch = urllib.parse.quote(self.default_branch, safe="")
         base = self._rest("GET", f"/repos/{self.name}/branches/{branch}")["commit"]["sha"]
         self.git.refresh(self.default_branch, base, {})
-        plan = Plan(base)
+        plan = PolicyProposal(base)
         names = judge.files_in_question(iter(files := self.git.files(base, DIRECTORY)))
         texts: dict[str, str] = {}
         odd: dict[str, str] = {}
@@ -114,7 +115,7 @@ class Repository:
                 texts[name] = files[path].decode()
             except UnicodeDecodeError:
                 odd[name] = files[path].decode(errors="replace")
-                plan.reports.append(Report(name, "", "", problems=[f"{name}: not UTF-8"]))
+                plan.reports.append(WorkflowReport(name, "", "", problems=[f"{name}: not UTF-8"]))
         together = semantics.neighbours({**texts, **odd}, compose)
         for name, text in texts.items():
             others = together.without(name)
@@ -145,7 +146,7 @@ class Repository:
             if item["head"]["ref"] == BRANCH and item.get("state", state) == state
         ]
 
-    def _find_pull_request(self, plan: Plan) -> None:
+    def _find_pull_request(self, plan: PolicyProposal) -> None:
         for item in self._pulls("open")[:1]:
             plan.pull_request = {
                 "number": item["number"],
@@ -154,7 +155,7 @@ class Repository:
             }
             plan.up_to_date = item["head"]["sha"] == self._commit(plan)
 
-    def _stop(self, plan: Plan) -> None:
+    def _stop(self, plan: PolicyProposal) -> None:
         """See whether somebody else's word stands against what would be done."""
         if not plan.is_due:
             return
@@ -178,7 +179,7 @@ class Repository:
                 "could be judged; close it if it is not wanted"
             )
 
-    def _declined(self, plan: Plan) -> int | None:
+    def _declined(self, plan: PolicyProposal) -> int | None:
         """Return the closed pull request that proposed the same."""
         for item in self._pulls("closed"):
             body = item.get("body") or ""
@@ -188,12 +189,12 @@ class Repository:
                 return int(item["number"])
         return None
 
-    def _commit(self, plan: Plan) -> str:
+    def _commit(self, plan: PolicyProposal) -> str:
         if not plan.changed_files:
             return ""
         return self.git.commit_files(plan.base_oid, plan.changed_files, f"{TITLE}\n")
 
-    def propose(self, plan: Plan, policy: WorkflowPolicy) -> None:
+    def propose(self, plan: PolicyProposal, policy: WorkflowPolicy) -> None:
         """Push the branch and open, or refresh, its pull request; withdraw it when it is empty.
 
         Raises:
@@ -237,7 +238,7 @@ class Repository:
             raise WorkflowsError(str(error)) from error
 
 
-def _body(plan: Plan, policy: WorkflowPolicy) -> str:
+def _body(plan: PolicyProposal, policy: WorkflowPolicy) -> str:
     reports = plan.reports
     lines = ["What the declared policy changes:", ""]
     lines += [f"- {what}" for report in reports for what in report.edits]

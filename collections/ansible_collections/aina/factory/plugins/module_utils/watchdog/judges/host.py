@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ...base.text import duration, iso, size
+from ...base import times
+from ...base.text import duration, size
 from ..facts import (
     DAY,
     HOUR,
@@ -64,7 +65,9 @@ def certificate(
         status, lingers = context.by("certificate_days", days)
         verb = "ends in" if days >= 0 else "ended"
         ago = "" if days >= 0 else " ago"
-        detail = f"{verb} {duration(abs(days) * DAY)}{ago}, {iso(certificate.ends_at)}"
+        detail = (
+            f"{verb} {duration(abs(days) * DAY)}{ago}, {times.iso_or_none(certificate.ends_at)}"
+        )
         yield Answer(name, status, detail, round(days, 1), lingers)
 
     return each(certificates, judge)

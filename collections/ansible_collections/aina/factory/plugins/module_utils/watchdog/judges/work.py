@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ...base.text import duration, iso, moment
+from ...base import times
+from ...base.text import duration
 from ...jobs.report import FINE
 from ..facts import HOUR, Engine, Fact, FailedUnit, Lane, Residue, Runner, Service
 from ..findings import MINUTE, Answer, Context, Status, each, some
@@ -98,7 +99,7 @@ def job_overlapping(job: Mapping[str, Any], context: Context) -> Answer | None:
         return None
     interval = job["interval_seconds"]
     if job["running_since"] is not None and interval is not None:
-        ran = context.now - moment(job["running_since"])
+        ran = context.now - times.seconds(job["running_since"])
         if ran > interval:
             detail = f"runs for {duration(ran)}, longer than the {duration(interval)} between slots"
             return Answer(job["name"], Status.PROBLEM, detail, ran)
@@ -153,7 +154,7 @@ def runner(runners: Mapping[str, Fact[Runner]], context: Context) -> Iterator[An
             yield Answer(name, Status.UNKNOWN, runner.detail or "its supervisor cannot tell")
             return
         down = 0.0 if runner.state in _RUNNER_FINE else (context.now - runner.since) / MINUTE
-        detail = f"{runner.state} since {iso(runner.since)}"
+        detail = f"{runner.state} since {times.iso_or_none(runner.since)}"
         detail += f": {runner.detail}" if runner.detail else ""
         if runner.unit_active is False:
             yield Answer(
@@ -257,7 +258,7 @@ def merge_halted(
         if queue["halted_since"] is None:
             yield Answer(name, Status.OK, "not halted")
             return
-        since = context.now - moment(queue["halted_since"])
+        since = context.now - times.seconds(queue["halted_since"])
         detail = f"halted {duration(since)} ago: {queue['halted_reason']}"
         yield Answer(name, Status.PROBLEM, detail, since)
 
@@ -271,7 +272,7 @@ def main_red(queues: Mapping[str, Fact[Mapping[str, Any]]], context: Context) ->
         if queue["main_red_since"] is None:
             yield Answer(name, Status.OK, "the default branch is not red", 0)
             return
-        minutes = (context.now - moment(queue["main_red_since"])) / MINUTE
+        minutes = (context.now - times.seconds(queue["main_red_since"])) / MINUTE
         status, lingers = context.by("main_red_minutes", minutes)
         detail = f"the default branch is red for {duration(minutes * MINUTE)}"
         yield Answer(name, status, detail, round(minutes, 1), lingers)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from factory.core.backup import backups
-from factory.core.backup.backups import BackupError, Places, Report, Repository
+from factory.core.backup.backups import BackupError, BackupReport, Places, Repository
 from factory.core.backup.settings import BackupSettings
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.ports import Completed
@@ -76,10 +76,12 @@ def source_of(places: Places) -> Path:
     return places.canary.with_name("source")
 
 
-def back_up(restic: Restic, last: Report | None = None, **values: Any) -> Report:
+def back_up(restic: Restic, last: BackupReport | None = None, **values: Any) -> BackupReport:
     chosen = settings(paths=[str(source_of(restic.places))], **values)
     repository = Repository(restic, {})
-    return backups.back_up(chosen, repository, restic.places, restic, lambda: 5.0, last or Report())
+    return backups.back_up(
+        chosen, repository, restic.places, restic, lambda: 5.0, last or BackupReport()
+    )
 
 
 def test_a_good_run_is_proved_by_reading_back(places: Places) -> None:
@@ -184,7 +186,7 @@ def test_files_of_the_paths_are_read_back_and_compared(places: Places) -> None:
         back_up(restic)
 
 
-def verify(restic: Restic, last: Report) -> Report:
+def verify(restic: Restic, last: BackupReport) -> BackupReport:
     return backups.verify(settings(), Repository(restic, {}), restic.places, last)
 
 
@@ -238,15 +240,15 @@ def test_a_repository_is_never_made_on_a_guess(
     restic = Restic(places, cat=answer)
 
     with pytest.raises(BackupError, match=words):
-        back_up(restic, Report(repository_id=known))
+        back_up(restic, BackupReport(repository_id=known))
 
     assert "init" not in restic.asked
     assert "backup" not in restic.asked
 
 
 def test_the_time_of_the_last_success_survives_failures() -> None:
-    good = backups.to_document(Report(state="ok"), {}, "2026-01-01T00:00:00Z")
-    bad = backups.to_document(Report(), good, "2026-01-02T00:00:00Z")
+    good = backups.to_document(BackupReport(state="ok"), {}, "2026-01-01T00:00:00Z")
+    bad = backups.to_document(BackupReport(), good, "2026-01-02T00:00:00Z")
 
     assert bad["last_success_at"] == "2026-01-01T00:00:00Z"
     assert backups.from_document(bad).state == "failed"

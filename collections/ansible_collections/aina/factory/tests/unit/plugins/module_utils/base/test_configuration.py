@@ -18,7 +18,13 @@ def read(*entries: dict[str, Any]) -> tuple[projects.Project, ...]:
 
 def test_a_project_has_the_documented_defaults() -> None:
     assert read(GOOD) == (
-        projects.Project(name="aina", repository="owner/aina", path="/srv/repos/aina"),
+        projects.Project(
+            name="aina",
+            repository="owner/aina",
+            path="/srv/repos/aina",
+            default_branch="main",
+            worktree_roots=(),
+        ),
     )
 
 

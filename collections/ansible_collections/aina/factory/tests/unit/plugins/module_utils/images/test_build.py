@@ -162,7 +162,7 @@ class Host:
         )
         return build.Builder(settings, tools)
 
-    def build(self, *, refresh: bool = False) -> build.Report:
+    def build(self, *, refresh: bool = False) -> build.BuildReport:
         self.docker.built.clear()
         return self.builder().build(refresh=refresh)
 

@@ -27,7 +27,7 @@ def steps(
     disk: Disk | None = None,
     changed: tuple[str, ...] = (),
     paused: tuple[str, ...] = (),
-) -> plan.Plan:
+) -> plan.UnitPlan:
     wanted = frozenset(f"{layout.UNIT_DIR}/{name}" for name in render.units(declared))
     own = frozenset(path for path in wanted if "factory-job-" in path)
     installed = plan.Installed(
@@ -48,7 +48,7 @@ SETTLED = (unit(TIMER), unit(SERVICE, "inactive", "static"))
 
 
 def test_a_settled_host_needs_nothing() -> None:
-    assert steps(jobs(), *SETTLED) == plan.Plan((), (), (), {}, {})
+    assert steps(jobs(), *SETTLED) == plan.UnitPlan((), (), (), {}, {})
 
 
 def test_a_new_job_is_loaded_enabled_and_started_in_that_order() -> None:
@@ -134,7 +134,7 @@ def test_a_foreign_drop_in_of_a_declared_job_stays() -> None:
     own = frozenset(f"{layout.UNIT_DIR}/{name}" for name in (TIMER, SERVICE)) | {directory}
     disk = Disk(own, frozenset(), frozenset(), frozenset({f"{directory}/override.conf"}))
 
-    assert steps(jobs(), *SETTLED, disk=disk) == plan.Plan((), (), (), {}, {})
+    assert steps(jobs(), *SETTLED, disk=disk) == plan.UnitPlan((), (), (), {}, {})
     assert plan.foreign_drop_ins(disk, own) == [f"{directory}/override.conf"]
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from factory.core.base import documents as files
-from factory.core.base import settings
+from factory.core.base import settings, times
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.runners import container, exits, names, native_unit, network, state, watch
 from factory.core.runners.exits import Next
@@ -16,7 +15,7 @@ from factory.core.runners.layout import Places
 from factory.core.runners.network import Walls
 from factory.core.runners.settings import Instance, Mode, Network, RunnersSettings, Timing
 from factory.core.runners.state import Condition, State
-from factory.core.runners.watch import Act, Seen
+from factory.core.runners.watch import Act, ContainerObservation
 
 TIMING = Timing()
 POOL = Instance(
@@ -118,7 +117,7 @@ WATCHED: list[tuple[dict[str, Any], Act]] = [
 
 @pytest.mark.parametrize(("changes", "expected"), WATCHED)
 def test_a_runner_is_ended_exactly_when_it_must_be(changes: dict[str, Any], expected: Act) -> None:
-    advice = watch.advise(Seen(**{**QUIET, **changes}), POOL, TIMING)
+    advice = watch.advise(ContainerObservation(**{**QUIET, **changes}), POOL, TIMING)
 
     assert advice.act is expected
     assert bool(advice.reason) is (expected is not Act.KEEP)
@@ -126,7 +125,7 @@ def test_a_runner_is_ended_exactly_when_it_must_be(changes: dict[str, Any], expe
 
 # --- the container ------------------------------------------------------------------
 
-TURN = container.Turn(
+TURN = container.ContainerRun(
     slot="demo-1",
     name="box-demo-1-x",
     runner_id=7,
@@ -334,8 +333,8 @@ IDLE = State(
     "ephemeral",
     "demo",
     Condition.IDLE,
-    files.moment(NOW - 60),
-    updated_at=files.moment(NOW),
+    times.iso(NOW - 60),
+    updated_at=times.iso(NOW),
 )
 
 
@@ -344,7 +343,7 @@ def documents(**changes: Any) -> dict[str, Any]:
 
 
 def test_an_old_document_counts_as_unknown_and_not_as_what_it_says() -> None:
-    found = state.facts({**documents(updated_at=files.moment(NOW - 5000)), "x": None}, NOW)
+    found = state.facts({**documents(updated_at=times.iso(NOW - 5000)), "x": None}, NOW)
 
     assert found.counts["idle"] == 0
     assert found.counts["unknown"] == 2
@@ -355,8 +354,8 @@ def test_the_time_since_when_holds_until_the_condition_changes() -> None:
     later = IDLE.changed(NOW + 5, Condition.IDLE, "still")
     busy = later.changed(NOW + 9, Condition.BUSY)
 
-    assert (later.since, later.updated_at) == (IDLE.since, files.moment(NOW + 5))
-    assert busy.since == files.moment(NOW + 9)
+    assert (later.since, later.updated_at) == (IDLE.since, times.iso(NOW + 5))
+    assert busy.since == times.iso(NOW + 9)
 
 
 def test_foreign_words_cannot_move_the_cursor() -> None:

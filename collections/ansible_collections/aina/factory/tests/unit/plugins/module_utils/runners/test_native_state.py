@@ -9,7 +9,7 @@ import pytest
 from factory.core.host.units import UnitStatus
 from factory.core.runners import native_state
 from factory.core.runners.api import Registered
-from factory.core.runners.native import Known, Local, Remote
+from factory.core.runners.native import Known, LocalRunner, RegisteredState
 
 NOW = 1_800_000_000.0
 
@@ -24,9 +24,9 @@ def condition(
 ) -> tuple[str, str]:
     given = {"active": True, "started_at": NOW - 600, **unit}
     status = UnitStatus(exists=True, enabled=True, needs_reload=False, **given)
-    local = Local(True, "2.330.0", None, True, False, False, status, False, False)
+    local = LocalRunner(True, "2.330.0", None, True, False, False, status, False, False)
     shown = None if online is None else Registered(7, "x", online, busy, frozenset(), True, 1, None)
-    remote = Remote(Known.GONE if shown is None else Known.REGISTERED, shown)
+    remote = RegisteredState(Known.GONE if shown is None else Known.REGISTERED, shown)
     return native_state.condition(local, remote, rests, problem, NOW)
 
 

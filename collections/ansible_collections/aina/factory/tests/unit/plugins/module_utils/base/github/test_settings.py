@@ -19,7 +19,7 @@ def test_without_a_word_it_is_the_public_one_and_gh_logs_in() -> None:
     found = settings.of(Section({}, "configuration"))
 
     assert found == GitHub()
-    assert found.login_of("lanes") == Login()
+    assert found.login_of("lanes") == Login(method="gh")
     assert (found.host, found.web_url) == ("github.com", "https://github.com")
     assert found.graphql_url == "https://api.github.com/graphql"
 
