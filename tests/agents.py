@@ -7,15 +7,15 @@ from typing import Any
 
 import yaml
 
-ENGINES = (
+AGENTS = (
     Path(__file__).resolve().parents[1]
-    / "collections/ansible_collections/aina/factory/images/engines"
+    / "collections/ansible_collections/aina/factory/images/agents"
 )
 
 
 def shipped(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what the files say, with keys of agents and of their routes changed."""
-    found = {file.stem: yaml.safe_load(file.read_text()) for file in sorted(ENGINES.glob("*.yml"))}
+    found = {file.stem: yaml.safe_load(file.read_text()) for file in sorted(AGENTS.glob("*.yml"))}
     for name, change in changes.items():
         known = found.get(name, {})
         route = {**known.get("route", {}), **change.get("route", {})}

@@ -722,7 +722,7 @@ def test_another_agent_is_data_and_no_code(host: Any) -> None:
     done = json.loads(host.check_output(f"factory lane run other {number} --json"))
     resumed = json.loads(host.check_output(f"factory lane resume {done['lane']} --json"))
 
-    assert (done["outcome"], done["engine"], done["residue"]) == ("changed", "claude", []), done
+    assert (done["outcome"], done["agent"], done["residue"]) == ("changed", "claude", []), done
     files = api(host, "GET", f"/repos/factory/other/pulls/{done['pull_request']['number']}/files")
     assert [item["filename"] for item in files] == ["first.txt"]
     # When its helpers are done it says so once more, or not.
@@ -808,7 +808,7 @@ def test_others_than_root_start_lanes_and_nothing_else(host: Any) -> None:
         ({"cpus": -1}, "lanes.projects.demo.cpus is -1; it must lie between 0.1 and 256"),
         ({"token_budget": "many"}, "token_budget is 'many'; it must be a number"),
         ({"timeout_minutes": 99999}, "timeout_minutes is 99999"),
-        ({"engine": "unheard"}, "it must be one of claude, codex"),
+        ({"agent": "unheard"}, "it must be one of claude, codex"),
         ({"tokenbudget": 1}, "lanes.projects.demo.tokenbudget is not known"),
     ],
 )

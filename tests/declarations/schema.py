@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from factory.core.base.settings import REQUIRED, Setting, plain, settings_of, site_settings
-from factory.core.lanes.engines import Engine
+from factory.core.lanes.agents import Agent
 from factory.core.lanes.settings import LaneOptions
 from factory.core.site.sections import SECTIONS, declared
 from factory.core.site.settings import Inventory, Site
@@ -20,7 +20,7 @@ CONFIGURATION = Path("docs/configuration.schema.json")
 INVENTORY = Path("docs/inventory.schema.json")
 # Files that are neither: their names, titles and classes.
 FILES = (
-    (Path("docs/agent.schema.json"), "An agent of lanes, a file of images/engines", Engine),
+    (Path("docs/agent.schema.json"), "An agent of lanes, a file of images/agents", Agent),
     (Path("docs/lane.schema.json"), "lane.yml of a project", LaneOptions),
 )
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -272,12 +272,12 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     place.commit(path, "two\n")
     work = place.results.take(place.bundle(), start, LANE)
     project = {"name": "demo", "repository": "factory/demo"}
-    section = {"engines": agents.shipped(), "projects": [project]}
+    section = {"agents": agents.shipped(), "projects": [project]}
     known = read(LanesSettings, Section(section, "lanes"))
     monkeypatch.setattr(delivery, "repository", lambda *_, **__: place.results)
     proposals = Proposals()
     result: dict[str, Any] = {"lane": LANE, "issue": 7, "base": start.base, "outcome": outcome}
-    result |= {"engine": "codex", "model": "m", "summary": "", "requests_count": 1, "tokens": 1}
+    result |= {"agent": "codex", "model": "m", "summary": "", "requests_count": 1, "tokens": 1}
     result |= {"duration_seconds": 1, "title": "Say more", "conflict": conflict}
 
     delivery.deliver(known, known.lane_projects[0], proposals, "", result)
@@ -304,7 +304,7 @@ def test_what_was_committed_before_a_reboot_is_kept_for_a_lane_that_goes_on(
     head = place.commit("b.txt", "two\n")
     project = {"name": "demo", "repository": "factory/demo"}
     places = {f"{name}_dir": str(place.root / name) for name in ("state", "run", "mirror")}
-    section = {"engines": agents.shipped(), "projects": [project], **places}
+    section = {"agents": agents.shipped(), "projects": [project], **places}
     known = read(LanesSettings, Section(section, "lanes"))
     directory = place.root / "state" / LANE
     directory.mkdir(parents=True)

@@ -64,7 +64,7 @@ class Server:
             }
             for name in self.projects
         ]
-        lanes = {"engines": agents.shipped(), "projects": projects, **places, **rooms}
+        lanes = {"agents": agents.shipped(), "projects": projects, **places, **rooms}
         document = {"lanes": lanes, "locks": {"directory": str(self.root / "locks")}}
         (self.root / "factory.json").write_text(json.dumps(document))
 

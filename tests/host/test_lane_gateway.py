@@ -20,7 +20,7 @@ import pytest
 from simulator import tls
 from waiting import until
 
-from factory.core.lanes import engines
+from factory.core.lanes import agents as lane_agents
 from factory.core.lanes.gateway import Permit
 from factory.lanes import gateway
 from factory.lanes.wicket import PERMIT, SOCKET, SOCKET_DIR
@@ -137,7 +137,7 @@ def lane(tmp_path: Path, certificate: tuple[Path, ssl.SSLContext]) -> Iterator[L
     log.touch()
     (tmp_path / "codex").write_text("a-key\n")
     upstream = {"route": {"upstream": f"https://127.0.0.1:{served.server_address[1]}"}}
-    route = engines.route_from_document(agents.shipped(codex=upstream)["codex"]["route"])
+    route = lane_agents.route_from_document(agents.shipped(codex=upstream)["codex"]["route"])
     registry = f"127.0.0.1:{served.server_address[1]}"
     permit = Permit(NAME, route, ("gpt-5.5",), 200_000, 1000, 1000, (registry,), str(log))
     (place / PERMIT).write_text(json.dumps(permit.document()))

@@ -335,7 +335,7 @@ def test_commits_on_a_branch_of_its_own_are_rescued_while_an_agent_works(lane: L
 
 def supervised(directory: Path) -> supervisor.Lane:
     project = {"name": "demo", "repository": "factory/demo"}
-    section = {"engines": agents.shipped(), "projects": [project]}
+    section = {"agents": agents.shipped(), "projects": [project]}
     places = {"state_dir": str(directory), "mirror_dir": str(directory), "git_user": ""}
     known = read(LanesSettings, Section({**section, **places}, "lanes"))
     task = assignment.Task(known.lane_projects[0], 7)

@@ -21,7 +21,7 @@ LOST, DELIVERED, REFUSED = (f"demo-{number}-0a1b2c3d" for number in (1, 2, 3))
 def known(directory: Path, **values: Any) -> LanesSettings:
     project = {"name": "demo", "repository": "factory/demo"}
     places = {f"{name}_dir": str(directory / name) for name in ("state", "run", "mirror")}
-    section = {"engines": agents.shipped(), "projects": [project], "git_user": ""}
+    section = {"agents": agents.shipped(), "projects": [project], "git_user": ""}
     return read(LanesSettings, Section({**section, **places, **values}, "lanes"))
 
 

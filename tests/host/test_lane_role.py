@@ -27,7 +27,7 @@ PROJECTS = [
         "default_branch": "trunk",
         "lanes": {"effort": "low"},
     },
-    {"name": "other", "repository": "a/other", "path": "/o", "lanes": {"engine": "claude"}},
+    {"name": "other", "repository": "a/other", "path": "/o", "lanes": {"agent": "claude"}},
     {"name": "plain", "repository": "a/plain", "path": "/p", "lanes": {}},
     {
         "name": "tools",
@@ -38,7 +38,7 @@ PROJECTS = [
     },
     {"name": "none", "repository": "a/none", "path": "/n"},
 ]
-ENGINES = {"claude": {"route": {"upstream": "https://models.example.com"}}}
+AGENTS = {"claude": {"route": {"upstream": "https://models.example.com"}}}
 
 
 # Prints the files of the product that the gateway's process has loaded when it begins to serve.
@@ -60,7 +60,7 @@ def role() -> dict[str, Any]:
         "role_path": str(ROLE),
         "factory_projects": PROJECTS,
         "factory_projects_dir": str(ROOT / "inventory/projects"),
-        "lanes_engines": ENGINES,
+        "lanes_agents": AGENTS,
     }
     argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "--one-line"]
     argv += ["--module-name=ansible.builtin.debug", "--extra-vars", f"@{ROLE}/defaults/main.yml"]
@@ -88,7 +88,7 @@ def project(section: dict[str, Any], name: str) -> dict[str, Any]:
 
 def test_what_the_role_writes_is_what_the_command_reads(section: dict[str, Any]) -> None:
     found = read(LanesSettings, Section(section, "lanes"))
-    models = {each.name: (each.engine_name, each.model) for each in found.lane_projects}
+    models = {each.name: (each.agent_name, each.model) for each in found.lane_projects}
     assert models["aina-academy"] == ("codex", "gpt-5.5")
     assert models["other"] == ("claude", agents.shipped()["claude"]["model"])
 
@@ -102,7 +102,7 @@ def test_a_projects_own_file_names_its_agent_and_the_inventory_has_the_last_word
     section: dict[str, Any],
 ) -> None:
     found = project(section, "aina-academy")
-    assert (found["engine"], found["model"]) == ("codex", "gpt-5.5")
+    assert (found["agent"], found["model"]) == ("codex", "gpt-5.5")
     assert found["effort"] == "low"
     assert found["default_branch"] == "trunk"
 
@@ -125,16 +125,16 @@ def test_a_project_with_an_agent_tools_or_words_of_its_own_has_an_image_of_its_o
 def test_every_agent_that_is_shipped_is_handed_to_the_command_alike(
     section: dict[str, Any],
 ) -> None:
-    shipped = agents.shipped(**ENGINES)
+    shipped = agents.shipped(**AGENTS)
     assert shipped.keys() >= {"claude", "codex"}
-    assert section["engines"] == shipped
+    assert section["agents"] == shipped
 
 
 def test_of_a_shipped_agent_single_keys_can_be_changed(section: dict[str, Any]) -> None:
-    route = section["engines"]["claude"]["route"]
+    route = section["agents"]["claude"]["route"]
     assert route["upstream"] == "https://models.example.com"
     assert route["path"] == "/v1/messages?beta=true"
-    assert section["engines"]["claude"]["home"] == "claude"
+    assert section["agents"]["claude"]["home"] == "claude"
 
 
 def test_a_gateway_is_restarted_when_any_file_that_it_has_loaded_changed(
@@ -159,6 +159,6 @@ def test_a_gateway_is_restarted_when_any_file_that_it_has_loaded_changed(
         times = {touched: 2000.0}
         return units.plan([spec], {spec.name: status}, (), lambda path: times.get(path, 0.0))
 
-    assert {Path(path).stem for path in files} >= {"gateway", "engines", "wicket", "documents"}
+    assert {Path(path).stem for path in files} >= {"gateway", "agents", "wicket", "documents"}
     assert [path for path in files if [action.verb for action in plan(path)] != ["restart"]] == []
     assert plan("/usr/local/lib/aina-factory/README.md") == []

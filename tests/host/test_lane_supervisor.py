@@ -32,7 +32,7 @@ def known(directory: Path, **values: Any) -> LanesSettings:
     places = {f"{name}_dir": str(directory / name) for name in ("state", "run", "mirror")}
     users = {"git_user": "", "gateway_user": pwd.getpwuid(os.getuid()).pw_name}
     rooms = dict.fromkeys(("min_free_disk_mib", "min_free_memory_mib"), 0)
-    section: dict[str, Any] = {"engines": agents.shipped(), "projects": [project]}
+    section: dict[str, Any] = {"agents": agents.shipped(), "projects": [project]}
     section |= {**places, **users, **rooms, **values}
     return read(LanesSettings, Section(section, "lanes"))
 

@@ -118,7 +118,7 @@ def deliver(
         closes = f"Merges `{conflict['base_branch']}` into the branch of #{issue}."
     lines = [
         closes,
-        f"Made by lane `{lane}` ({result['engine']}, {result['model']}): {result['summary']}.",
+        f"Made by lane `{lane}` ({result.get('agent') or result['engine']}, {result['model']}): {result['summary']}.",
         f"{result['requests_count']} requests, {result['tokens']} tokens, {result['duration_seconds']} s.",
     ]
     if not is_whole:

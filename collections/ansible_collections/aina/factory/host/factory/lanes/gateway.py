@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from factory.core.base import times
-from factory.core.lanes import engines, gateway, identity
+from factory.core.lanes import agents, gateway, identity
 from factory.core.lanes.gateway import Ledger, Stream
 from factory.lanes.wicket import PERMIT, SOCKET, SOCKET_DIR
 
@@ -361,7 +361,7 @@ class Gateway:
             place = self._run_dir / identity.checked(name)
             document = json.loads((place / PERMIT).read_bytes())
             permit = gateway.permit_from_document(
-                document, engines.route_from_document(document["route"])
+                document, agents.route_from_document(document["route"])
             )
             self._key(permit.route.credential)
             ledger = Ledger(permit)

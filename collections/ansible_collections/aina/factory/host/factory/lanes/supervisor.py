@@ -308,7 +308,7 @@ class Lane:
             if (directory / name).is_file():
                 shutil.copyfile(directory / name, seed / name)
                 (seed / name).chmod(0o644)
-        has_session = (seed / SESSIONS).is_file() and self.project.engine.resume_command
+        has_session = (seed / SESSIONS).is_file() and self.project.agent.resume_command
         return result if has_session else {**result, "session": ""}
 
     def _make_place(self) -> pwd.struct_passwd:
@@ -330,7 +330,7 @@ class Lane:
         limits = self.project.limits
         permit = Permit(
             lane=self.name,
-            route=self.project.engine.route,
+            route=self.project.agent.route,
             models=self.project.models,
             token_budget=limits.token_budget,
             requests_per_minute=limits.requests_per_minute,
@@ -542,7 +542,7 @@ class Lane:
             "repository": self.project.repository,
             "issue": self.task.issue,
             "is_conflict": self.task.is_conflict,
-            "engine": self.project.engine_name,
+            "agent": self.project.agent_name,
             "model": self.project.model,
         }
 
@@ -557,7 +557,7 @@ class Lane:
             return None, f"the bundle is refused: {error}"
 
     def _session(self) -> str:
-        named = self.project.engine.session_event
+        named = self.project.agent.session_event
         if not named.type:
             return ""
         for event in transcript.events(self.directory / TRANSCRIPT):

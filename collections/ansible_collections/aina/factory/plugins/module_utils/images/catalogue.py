@@ -153,14 +153,10 @@ def _of_project(
     }
     has_own = Path(settings.source_dir, own, "Dockerfile").is_file()
     agents = Path(settings.source_dir, own, AGENTS)
-    engine = f"engines/{project.engine}"
+    agent = f"agents/{project.agent}"
     steps: list[tuple[str, str, Mapping[str, str], tuple[Artifact, ...]]] = []
-    if (
-        kind == LANE
-        and project.engine
-        and Path(settings.source_dir, engine, "Dockerfile").is_file()
-    ):
-        steps.append(("engine", engine, {}, ()))
+    if kind == LANE and project.agent and Path(settings.source_dir, agent, "Dockerfile").is_file():
+        steps.append(("agent", agent, {}, ()))
     if asked or (project.toolchain.versions and not has_own):
         upper = {tool.upper(): version for tool, version in asked.items()}
         steps.append(("toolchain", "toolchain", upper, ()))

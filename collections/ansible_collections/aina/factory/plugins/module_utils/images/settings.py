@@ -96,7 +96,7 @@ class ProjectImages:
 
     name: str = setting(REQUIRED, "The project.", form=projects.NAME_FORM)
     toolchain: Toolchain = setting(Toolchain(), "Tools that it asks for by version.")
-    engine: str = setting(
+    agent: str = setting(
         "",
         "The agent of its lanes.",
         form=("[a-z0-9][a-z0-9-]*", "be lower-case letters, digits and dashes, or empty"),

@@ -63,12 +63,12 @@ def cgroup_parent(driver: str, slice_name: str, control_group: str) -> str:
 
 def creation(project: LaneProject, place: Place) -> dict[str, Any]:
     """Return the whole container: no network, no right, no writable file but in memory."""
-    limits, engine = project.limits, project.engine
+    limits, agent = project.limits, project.agent
     own = f"rw,exec,nosuid,nodev,uid={UID},gid={UID}"
     memory_bytes = limits.memory_mib * MIB
     return {
         "Image": project.image,
-        "Cmd": engine.argv(project.model, project.effort, place.session),
+        "Cmd": agent.argv(project.model, project.effort, place.session),
         "User": f"{UID}:{UID}",
         "Env": [f"{key}={value}" for key, value in _environment(project, place)],
         "Labels": dict(_labels(project, place)),
@@ -132,18 +132,18 @@ def _mounts(place: Place) -> list[tuple[str, str]]:
 
 
 def _environment(project: LaneProject, place: Place) -> Sequence[tuple[str, str]]:
-    limits, engine = project.limits, project.engine
+    limits, agent = project.limits, project.agent
     return (
         ("HOME", HOME),
         ("LANE_ID", place.lane),
         ("LANE_ISSUE", str(place.issue)),
-        ("LANE_HOME", engine.home),
-        ("LANE_INSTRUCTIONS", engine.instructions),
-        ("LANE_SESSIONS", engine.sessions),
+        ("LANE_HOME", agent.home),
+        ("LANE_INSTRUCTIONS", agent.instructions),
+        ("LANE_SESSIONS", agent.sessions),
         ("LANE_TIMEOUT_SECONDS", f"{limits.timeout_seconds + UNWATCHED_SECONDS:.0f}"),
         ("HTTPS_PROXY", "http://127.0.0.1:3128"),
         ("https_proxy", "http://127.0.0.1:3128"),
         ("NO_PROXY", "127.0.0.1"),
         ("no_proxy", "127.0.0.1"),
-        *sorted(engine.variables(project.model, project.effort).items()),
+        *sorted(agent.variables(project.model, project.effort).items()),
     )

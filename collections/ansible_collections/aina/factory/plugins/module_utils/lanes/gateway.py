@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..base.settings import plain
-from .engines import Route, Usage
+from .agents import Route, Usage
 
 REQUEST_MAX_BYTES = 32 << 20
 # Without any word on usage a request is charged by its size, so that silence costs something.
@@ -223,7 +223,7 @@ def _counts(usage: Mapping[str, Any], rule: Usage) -> dict[str, int]:
 
 
 def permit_from_document(document: Mapping[str, Any], route: Route) -> Permit:
-    """Return what :meth:`Permit.document` wrote; the route is read by :mod:`engines`."""
+    """Return what :meth:`Permit.document` wrote; the route is read by :mod:`agents`."""
     return Permit(
         lane=str(document["lane"]),
         route=route,

@@ -1,4 +1,4 @@
-"""Section ``lanes`` of the configuration: limits, places, engines and projects."""
+"""Section ``lanes`` of the configuration: limits, places, agents and projects."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..base import projects
 from ..base.configuration import ConfigurationError
 from ..base.github.settings import GitHub
 from ..base.settings import setting
-from . import engines
-from .engines import Engine
+from . import agents
+from .agents import Agent
 
 # The agent of a project that names none.
-ENGINE = "codex"
+AGENT = "codex"
 # The image of projects that have none of their own.
 COMMON_IMAGE = "aina-factory/lane:current"
 MIB = 1 << 20
@@ -103,27 +103,28 @@ class LaneOptions(Limits):
 
     renamed: ClassVar[Mapping[str, str]] = {
         "concurrency": "concurrency_count",
+        "engine": "agent",
         "guarded_paths": "guarded_paths of the project itself",
         "guarded_label": "guarded_label of the project itself",
     }
 
-    engine: str = setting(
-        ENGINE,
-        "The agent: a file of `images/engines`, or a key of `lanes_engines`.",
-        form=engines.NAME_FORM,
+    agent: str = setting(
+        AGENT,
+        "The agent: a file of `images/agents`, or a key of `lanes_agents`.",
+        form=agents.NAME_FORM,
     )
     model: str = setting(
-        "", "Its model; the agent's own default when empty.", form=engines.MODEL_FORM
+        "", "Its model; the agent's own default when empty.", form=agents.MODEL_FORM
     )
     models: tuple[str, ...] = setting(
         (),
         "Other models that a lane may use, by `--model` or for its helpers.",
-        form=engines.MODEL_FORM,
+        form=agents.MODEL_FORM,
     )
     effort: str = setting(
         "",
         "How hard the model thinks; the agent's own default when empty.",
-        form=engines.EFFORT_FORM,
+        form=agents.EFFORT_FORM,
     )
     image: str = setting(
         "",
@@ -142,7 +143,10 @@ class LaneOptions(Limits):
 class ProjectOfLanes(LaneOptions, projects.Repository):
     """A project that has lanes."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"concurrency": "concurrency_count"}
+    renamed: ClassVar[Mapping[str, str]] = {
+        "concurrency": "concurrency_count",
+        "engine": "agent",
+    }
 
 
 @dataclass(frozen=True)
@@ -154,8 +158,8 @@ class LaneProject:
     default_branch: str
     image: str
     concurrency_count: int
-    engine_name: str
-    engine: Engine
+    agent_name: str
+    agent: Agent
     model: str
     models: tuple[str, ...]
     effort: str
@@ -170,7 +174,10 @@ class LaneProject:
 class LanesSettings:
     """Which projects agents work on, and how much of the host their lanes use."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"concurrency": "concurrency_count"}
+    renamed: ClassVar[Mapping[str, str]] = {
+        "concurrency": "concurrency_count",
+        "engines": "agents",
+    }
 
     github: GitHub = field(default_factory=GitHub)
     concurrency_count: int = setting(
@@ -238,10 +245,10 @@ class LanesSettings:
     gateway_user: str = setting(
         "factory-lane-gateway", "The user of the host as whom the gateway runs.", by="role"
     )
-    engines: Mapping[str, Engine] = setting(
+    agents: Mapping[str, Agent] = setting(
         {},
-        "The agents, by name: those that are shipped, with what `lanes_engines` adds and changes.",
-        names=engines.NAME_FORM,
+        "The agents, by name: those that are shipped, with what `lanes_agents` adds and changes.",
+        names=agents.NAME_FORM,
         by="role",
     )
     projects: tuple[ProjectOfLanes, ...] = setting(
@@ -276,10 +283,8 @@ class LanesSettings:
     def lane_projects(self) -> tuple[LaneProject, ...]:
         """The projects, each with its agent."""
         # Whichever agent a change would steer, a person looks at it.
-        steering = sorted({path for each in self.engines.values() for path in each.guarded_paths})
-        return tuple(
-            _with_agent(each, self.engines[each.engine], steering) for each in self.projects
-        )
+        steering = sorted({path for each in self.agents.values() for path in each.guarded_paths})
+        return tuple(_with_agent(each, self.agents[each.agent], steering) for each in self.projects)
 
     def project(self, word: str) -> LaneProject:
         """Return the project called ``word``, by its name or by its repository.
@@ -296,28 +301,28 @@ class LanesSettings:
 
     def contradictions(self) -> Iterator[tuple[str, str, str]]:
         """Yield agents that nobody declares, and projects without a model."""
-        known = ", ".join(sorted(self.engines)) or "lanes.engines"
+        known = ", ".join(sorted(self.agents)) or "lanes.agents"
         for project in self.projects:
-            if project.engine not in self.engines:
-                yield f"projects.{project.name}.engine", f"be one of {known}", project.engine
-            elif not project.model and not self.engines[project.engine].model:
-                rule = f"be the name of a model, for {project.engine} has no default"
+            if project.agent not in self.agents:
+                yield f"projects.{project.name}.agent", f"be one of {known}", project.agent
+            elif not project.model and not self.agents[project.agent].model:
+                rule = f"be the name of a model, for {project.agent} has no default"
                 yield f"projects.{project.name}.model", rule, ""
 
 
-def _with_agent(project: ProjectOfLanes, engine: Engine, steering: list[str]) -> LaneProject:
-    model = project.model or engine.model
+def _with_agent(project: ProjectOfLanes, agent: Agent, steering: list[str]) -> LaneProject:
+    model = project.model or agent.model
     return LaneProject(
         name=project.name,
         repository=project.repository,
         default_branch=project.default_branch,
         image=project.image or COMMON_IMAGE,
         concurrency_count=project.concurrency_count,
-        engine_name=project.engine,
-        engine=engine,
+        agent_name=project.agent,
+        agent=agent,
         model=model,
         models=(model, *project.models),
-        effort=project.effort or engine.effort,
+        effort=project.effort or agent.effort,
         limits=project,
         guarded_paths=(*project.guarded_paths, *steering),
         guarded_label=project.guarded_label,

@@ -27,6 +27,7 @@ RENAMED: Mapping[str, str] = {
     "images_ca_path": "images_ca_file",
     "images_npmrc_path": "images_npmrc_file",
     "images_projects_dir": "factory_projects_dir",
+    "lanes_engines": "lanes_agents",
     "lanes_projects_dir": "factory_projects_dir",
     "lanes_upstream_ca_path": "lanes_upstream_ca_file",
     "host_baseline_backup": "backup_repository, backup_paths and the other options of the role backup",

@@ -41,7 +41,7 @@ def tree(tmp_path: Path) -> Path:
         "lane",
         "lane-agents",
         "toolchain",
-        "engines/other",
+        "agents/other",
         "projects/shop",
     ):
         directory = tmp_path / name
@@ -69,10 +69,10 @@ def test_without_projects_there_are_the_common_images(tree: Path) -> None:
 def test_a_project_has_its_tools_then_its_dockerfile_then_its_instructions(tree: Path) -> None:
     projects = [
         {"name": "plain"},
-        {"name": "agent", "engine": "other"},
-        {"name": "known", "engine": "codex"},
+        {"name": "agent", "agent": "other"},
+        {"name": "known", "agent": "codex"},
         {"name": "same", "toolchain": {"node": "22", "pnpm": "10.11.0"}},
-        {"name": "shop", "engine": "other", "toolchain": {"node": "20"}},
+        {"name": "shop", "agent": "other", "toolchain": {"node": "20"}},
     ]
     found = catalogue(settings(tree, projects=projects), RUNNER)
 
@@ -84,13 +84,13 @@ def test_a_project_has_its_tools_then_its_dockerfile_then_its_instructions(tree:
         "same-lane": "lane",
         "shop-ci-toolchain": "ci",
         "shop-ci": "shop-ci-toolchain",
-        "shop-lane-engine": "lane",
-        "shop-lane-toolchain": "shop-lane-engine",
+        "shop-lane-agent": "lane",
+        "shop-lane-toolchain": "shop-lane-agent",
         "shop-lane-own": "shop-lane-toolchain",
         "shop-lane": "shop-lane-own",
     }
     by_name = {spec.name: spec for spec in found}
-    assert by_name["agent-lane"].context == str(tree / "engines/other")
+    assert by_name["agent-lane"].context == str(tree / "agents/other")
     assert by_name["same-ci"].arguments == {}
     assert by_name["shop-ci-toolchain"].arguments == {"NODE": "20"}
     assert by_name["shop-lane"].expected["node"] == "20"
@@ -132,8 +132,8 @@ def test_a_version_stands_for_all_that_begin_with_it(
             "toolchain.cobol is not known",
         ),
         (
-            {"projects": [{"name": "a", "engine": "../x"}]},
-            "engine is '../x'; it must be lower-case",
+            {"projects": [{"name": "a", "agent": "../x"}]},
+            "agent is '../x'; it must be lower-case",
         ),
         (
             {"runner": {"version": "2.336"}},

@@ -20,7 +20,7 @@ ROOM = admission.Load((), 1 << 40, 1 << 40)
 
 def settings(*names: str, **values: Any) -> LanesSettings:
     projects = [{"name": name, "repository": f"factory/{name}", **values} for name in names]
-    section = {"engines": agents.shipped(), "projects": projects, "concurrency_count": 3}
+    section = {"agents": agents.shipped(), "projects": projects, "concurrency_count": 3}
     return read(LanesSettings, Section(section, "lanes"))
 
 

@@ -17,7 +17,6 @@ from factory.core.base.settings import read
 from factory.core.lanes import (
     admission,
     container,
-    engines,
     frames,
     gateway,
     identity,
@@ -25,7 +24,10 @@ from factory.core.lanes import (
     prompt,
     reaper,
 )
-from factory.core.lanes.engines import Engine
+from factory.core.lanes import (
+    agents as lane_agents,
+)
+from factory.core.lanes.agents import Agent
 from factory.core.lanes.forge import Conflict
 from factory.core.lanes.settings import LanesSettings
 
@@ -34,7 +36,7 @@ PROJECT = {"name": "demo", "repository": "factory/demo"}
 
 def settings(**values: Any) -> LanesSettings:
     project = {**PROJECT, **values.pop("project", {})}
-    known = {"engines": agents.shipped(**values.pop("engines", {}))}
+    known = {"agents": agents.shipped(**values.pop("agents", {}))}
     section = {**known, "projects": [project], **values}
     return read(LanesSettings, Section(section, "lanes"))
 
@@ -49,10 +51,10 @@ def settings(**values: Any) -> LanesSettings:
         ({"project": {"image": "x"}}, "must be an image with its tag"),
         ({"project": {"work_mib": 5000}}, "must exceed work_mib + home_mib + temporary_mib"),
         ({"project": {"pids_count": 1}}, "pids_count is 1; it must lie between 32 and 65536"),
-        ({"project": {"engine": "x"}}, "engine is 'x'; it must be one of claude, codex"),
-        ({"engines": {"x": {}}}, "lanes.engines.x.command is missing"),
-        ({"engines": {"codex": {"route": {"upstream": "http://x"}}}}, "be an https address"),
-        ({"engines": {"codex": {"route": {"value": "Bearer"}}}}, "hold {key}"),
+        ({"project": {"agent": "x"}}, "agent is 'x'; it must be one of claude, codex"),
+        ({"agents": {"x": {}}}, "lanes.agents.x.command is missing"),
+        ({"agents": {"codex": {"route": {"upstream": "http://x"}}}}, "be an https address"),
+        ({"agents": {"codex": {"route": {"value": "Bearer"}}}}, "hold {key}"),
         ({"projects": [PROJECT, PROJECT]}, "name 'demo' is declared twice"),
     ],
 )
@@ -64,7 +66,7 @@ def test_a_wrong_setting_says_which_and_why(values: dict[str, Any], words: str) 
 
 @pytest.mark.parametrize("name", sorted(agents.shipped()))
 def test_a_shipped_agent_is_what_its_declaration_says(name: str) -> None:
-    found = read(Engine, Section(agents.shipped()[name], name))
+    found = read(Agent, Section(agents.shipped()[name], name))
     assert found.route.credential == name
     assert "{session}" in " ".join(found.resume_command)
 
@@ -73,10 +75,12 @@ def test_a_shipped_agent_is_what_its_declaration_says(name: str) -> None:
     ("values", "words"),
     [
         ({"concurrency": 2}, "lanes.concurrency is now concurrency_count"),
+        ({"engines": {}}, "lanes.engines is now agents"),
+        ({"project": {"engine": "codex"}}, "lanes.projects.demo.engine is now agent"),
         ({"project": {"concurrency": 2}}, "lanes.projects.demo.concurrency is now"),
         ({"project": {"work_mb": 9}}, "did you mean work_mib"),
-        ({"engines": {"codex": {"routes": {}}}}, "did you mean route"),
-        ({"engines": {"codex": {"sessions": "../x"}}}, "be a path below the home"),
+        ({"agents": {"codex": {"routes": {}}}}, "did you mean route"),
+        ({"agents": {"codex": {"sessions": "../x"}}}, "be a path below the home"),
     ],
 )
 def test_a_key_that_is_called_otherwise_is_refused_with_its_name(
@@ -197,10 +201,10 @@ def test_without_the_slice_nothing_bounds_all_lanes_together_and_none_begins(
 
 
 def test_an_agents_words_are_one_argument_each_whatever_they_are() -> None:
-    engine = settings().engines["codex"]
-    assert "gpt-5.5; id" in engine.argv("gpt-5.5; id", "high")
-    assert "model_reasoning_effort=high" in engine.argv("m", "high")
-    assert engine.argv("m", "high", session="id-1")[-2:] == ["id-1", "-"]
+    agent = settings().agents["codex"]
+    assert "gpt-5.5; id" in agent.argv("gpt-5.5; id", "high")
+    assert "model_reasoning_effort=high" in agent.argv("m", "high")
+    assert agent.argv("m", "high", session="id-1")[-2:] == ["id-1", "-"]
 
 
 def test_an_agent_ends_by_itself_only_when_its_supervisor_has_not_ended_it() -> None:
@@ -218,8 +222,8 @@ def test_a_project_has_its_agents_model_and_guards_what_steers_any_agent() -> No
         "guarded_paths": [".x/"],
     }
     own |= {"environment": {"SMALL": "{model}", "EFFORT": "{effort}"}, "route": MESSAGES}
-    (other,) = settings(engines={"x": own}, project={"engine": "x"}).lane_projects
-    (named,) = settings(engines={"x": own}, project={"engine": "x", "model": "m-2"}).lane_projects
+    (other,) = settings(agents={"x": own}, project={"agent": "x"}).lane_projects
+    (named,) = settings(agents={"x": own}, project={"agent": "x", "model": "m-2"}).lane_projects
     (more,) = settings(project={"guarded_paths": ["deploy/"]}).lane_projects
 
     assert (codex.model, codex.effort) == ("gpt-5.5", "high")
@@ -232,7 +236,7 @@ def test_a_project_has_its_agents_model_and_guards_what_steers_any_agent() -> No
     with pytest.raises(
         ConfigurationError, match=r"demo.model is ''; it must be the name of a model"
     ):
-        settings(engines={"x": {**own, "model": ""}}, project={"engine": "x"})
+        settings(agents={"x": {**own, "model": ""}}, project={"agent": "x"})
 
 
 def frame(kind: str, link: str = "", **members: bytes) -> bytes:
@@ -323,7 +327,7 @@ def test_a_frame_is_never_more_than_what_was_sent(content: bytes, words: str) ->
 def permit(**changes: Any) -> gateway.Permit:
     values = {
         "lane": "demo-7-0a1b2c3d",
-        "route": settings().engines["codex"].route,
+        "route": settings().agents["codex"].route,
         "models": ("gpt-5.5",),
         "token_budget": 1000,
         "requests_per_minute": 3,
@@ -399,7 +403,7 @@ def test_a_restarted_gateway_knows_what_was_used() -> None:
 
 def test_a_permit_survives_being_written_down() -> None:
     document = json.loads(json.dumps(permit().document()))
-    route = engines.route_from_document(document["route"])
+    route = lane_agents.route_from_document(document["route"])
     assert gateway.permit_from_document(document, route) == permit()
 
 
@@ -426,7 +430,7 @@ def test_usage_is_read_while_the_answer_passes() -> None:
 
 
 def test_what_goes_in_by_parts_and_comes_out_later_is_one_sum() -> None:
-    route = engines.route_from_document(MESSAGES)
+    route = lane_agents.route_from_document(MESSAGES)
     stream = gateway.Stream(route)
     for line in (
         b'{"type": "message_start", "message": {"usage": {"input_tokens": 3, "cached": 40, "output_tokens": 1}}}',

@@ -1,6 +1,6 @@
 """Agents as data: how one is called, where its home comes from, which requests leave the lane.
 
-An agent is a file of ``images/engines`` in this form, which the inventory can change; no code
+An agent is a file of ``images/agents`` in this form, which the inventory can change; no code
 knows one by name.
 """
 
@@ -71,7 +71,7 @@ class SessionEvent:
 
 
 @dataclass(frozen=True)
-class Engine:
+class Agent:
     """An agent: how it is called, and which requests of it reach a model."""
 
     command: tuple[str, ...] = setting(
