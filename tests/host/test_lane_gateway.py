@@ -23,7 +23,7 @@ from waiting import until
 from factory.core.lanes import agents as lane_agents
 from factory.core.lanes.gateway import Permit
 from factory.lanes import gateway
-from factory.lanes.wicket import PERMIT, SOCKET, SOCKET_DIR
+from factory.lanes.control_socket import PERMIT, SOCKET, SOCKET_DIR
 
 NAME = "demo-7-0a1b2c3d"
 

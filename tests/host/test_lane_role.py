@@ -159,6 +159,11 @@ def test_a_gateway_is_restarted_when_any_file_that_it_has_loaded_changed(
         times = {touched: 2000.0}
         return units.plan([spec], {spec.name: status}, (), lambda path: times.get(path, 0.0))
 
-    assert {Path(path).stem for path in files} >= {"gateway", "agents", "wicket", "documents"}
+    assert {Path(path).stem for path in files} >= {
+        "gateway",
+        "agents",
+        "control_socket",
+        "documents",
+    }
     assert [path for path in files if [action.verb for action in plan(path)] != ["restart"]] == []
     assert plan("/usr/local/lib/aina-factory/README.md") == []

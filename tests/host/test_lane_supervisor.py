@@ -22,7 +22,7 @@ from factory.core.lanes import forge
 from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.reaper import Container
 from factory.core.lanes.settings import LanesSettings
-from factory.lanes import assignment, delivery, engine, reaping, room, supervisor, wicket
+from factory.lanes import assignment, control_socket, delivery, engine, reaping, room, supervisor
 
 NAME = "demo-7-0a1b2c3d"
 
@@ -48,7 +48,7 @@ def make(directory: Path, resume: str = "", **values: Any) -> supervisor.Lane:
     task = assignment.Task(found.lane_projects[0], 7, resume=resume, queue_seconds=0)
     lane = supervisor.Lane(found, task, directory, name=NAME)
     lane.directory.mkdir(parents=True)
-    (lane.place / wicket.SOCKET_DIR).mkdir(parents=True)
+    (lane.place / control_socket.SOCKET_DIR).mkdir(parents=True)
     return lane
 
 
@@ -122,10 +122,10 @@ def test_without_a_gateway_that_answers_no_lane_begins(
     def silent(*_: str) -> str:
         raise FileNotFoundError("control.sock")
 
-    monkeypatch.setattr(wicket, "ask", silent)
+    monkeypatch.setattr(control_socket, "ask", silent)
     with pytest.raises(supervisor.GatewayError, match="systemctl status factory-lane-gateway"):
         lane._open_gateway(owner)
-    monkeypatch.setattr(wicket, "ask", lambda *_: "OSError: credential codex: no such file")
+    monkeypatch.setattr(control_socket, "ask", lambda *_: "OSError: credential codex: no such file")
     with pytest.raises(supervisor.GatewayError, match="refuses: OSError: credential codex"):
         lane._open_gateway(owner)
     assert supervisor._REFUSALS[supervisor.GatewayError] == "gateway"
@@ -179,7 +179,7 @@ def test_time_limits_end_a_lane(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lane = make(tmp_path, project={"idle_minutes": 1})
-    monkeypatch.setattr(wicket, "ask", lambda *_: gateway)
+    monkeypatch.setattr(control_socket, "ask", lambda *_: gateway)
     lane._last_sign = time.monotonic() - silent_seconds
     assert lane._due(time.monotonic() + left_seconds) == expected
 

@@ -454,7 +454,9 @@ def _store(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace
 
 
 def _gateway(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
-    from factory.lanes import gateway, wicket
+    from factory.lanes import control_socket, gateway
 
-    gateway.serve(Path(settings.run_dir), settings.upstream_ca_file, Path(wicket.CONTROL_SOCKET))
+    gateway.serve(
+        Path(settings.run_dir), settings.upstream_ca_file, Path(control_socket.CONTROL_SOCKET)
+    )
     return Outcome(Exit.DONE, {}, "ended")

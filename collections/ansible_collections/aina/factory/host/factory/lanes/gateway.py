@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from factory.core.base import times
 from factory.core.lanes import agents, gateway, identity
 from factory.core.lanes.gateway import Ledger, Stream
-from factory.lanes.wicket import PERMIT, SOCKET, SOCKET_DIR
+from factory.lanes.control_socket import PERMIT, SOCKET, SOCKET_DIR
 
 CONNECT_SECONDS = 30.0
 # A model that thinks sends a sign of life more often than this.

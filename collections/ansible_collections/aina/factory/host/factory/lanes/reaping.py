@@ -12,7 +12,7 @@ from typing import Any
 from factory.core.base import documents, text, times
 from factory.core.lanes import collect, identity, outcome, reaper
 from factory.core.lanes.settings import LanesSettings
-from factory.lanes import assignment, delivery, engine, processes, room, supervisor, wicket
+from factory.lanes import assignment, control_socket, delivery, engine, processes, room, supervisor
 
 LOCK = "factory-lanes-reaper.lock"
 # Among the differences that are alerts: undelivered work that is gone, told for a day.
@@ -97,7 +97,7 @@ def _carry_out(settings: LanesSettings, lock_directory: Path, step: reaper.Step)
     if step.verb in {"end", "finish"}:
         _finish(settings, lock_directory, step, unkept)
     with contextlib.suppress(OSError):
-        wicket.ask("close", step.lane)
+        control_socket.ask("close", step.lane)
     shutil.rmtree(Path(settings.run_dir, Path(step.lane).name), ignore_errors=True)
 
 

@@ -26,7 +26,7 @@ from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import Forge
 from factory.core.lanes.gateway import Permit
 from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
-from factory.lanes import assignment, delivery, engine, processes, room, transcript, wicket
+from factory.lanes import assignment, control_socket, delivery, engine, processes, room, transcript
 from factory.lanes.assignment import Assignment, Task
 from factory.lanes.room import OWNER
 from factory.locks import exclusive
@@ -176,7 +176,7 @@ class Lane:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _place_of(self, earlier: dict[str, Any], parent: str) -> container.Place:
-        socket_dir = self.place / wicket.SOCKET_DIR
+        socket_dir = self.place / control_socket.SOCKET_DIR
         seed = self.directory / "seed"
         return container.Place(
             lane=self.name,
@@ -215,7 +215,7 @@ class Lane:
         self._last_rites(box)
         result = self._conclude(box.status, assigned, asked_at, started_at)
         with contextlib.suppress(OSError):
-            wicket.ask("close", self.name)
+            control_socket.ask("close", self.name)
         if result["outcome"] in outcome.DELIVERED:
             self._deliver(forge, token, result)
         shutil.rmtree(self.directory / "seed", ignore_errors=True)
@@ -321,7 +321,7 @@ class Lane:
         os.chown(self.directory, 0, owner.pw_gid)
         self.directory.chmod(0o710)
         os.chown(self.place, 0, owner.pw_gid)
-        sockets = self.place / wicket.SOCKET_DIR
+        sockets = self.place / control_socket.SOCKET_DIR
         sockets.mkdir(mode=0o755)
         os.chown(sockets, owner.pw_uid, owner.pw_gid)
         return owner
@@ -338,10 +338,10 @@ class Lane:
             connect_allowed=self.settings.connect_targets,
             log_path=str(self.directory / GATEWAY_LOG),
         )
-        documents.replace(self.place / wicket.PERMIT, permit.document(), mode=0o640)
-        os.chown(self.place / wicket.PERMIT, 0, owner.pw_gid)
+        documents.replace(self.place / control_socket.PERMIT, permit.document(), mode=0o640)
+        os.chown(self.place / control_socket.PERMIT, 0, owner.pw_gid)
         try:
-            answer = wicket.ask("open", self.name)
+            answer = control_socket.ask("open", self.name)
         except OSError as error:
             raise GatewayError(
                 f"the lanes' gateway does not answer ({error}); see systemctl status "
@@ -390,7 +390,7 @@ class Lane:
     def _gateway_is_busy(self) -> bool:
         """Whether the model has given a sign of life lately; then the agent waits for it."""
         try:
-            status = json.loads(wicket.ask("status", self.name))
+            status = json.loads(control_socket.ask("status", self.name))
             return float(status["idle_seconds"]) < self.project.limits.idle_seconds
         except (OSError, ValueError, KeyError, TypeError):
             return False
@@ -580,7 +580,7 @@ class Lane:
 
     def _clear(self) -> None:
         with contextlib.suppress(OSError):
-            wicket.ask("close", self.name)
+            control_socket.ask("close", self.name)
         shutil.rmtree(self.place, ignore_errors=True)
 
     def _residue(self, seen: Future[dict[str, set[str]]]) -> list[dict[str, Any]]:

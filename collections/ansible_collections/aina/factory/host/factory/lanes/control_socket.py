@@ -1,4 +1,4 @@
-"""How a supervisor and the gateway meet: where a lane's socket and permit lie, and a word to it."""
+"""The gateway's control socket, and where a lane's own socket and permit lie."""
 
 from __future__ import annotations
 
