@@ -22,7 +22,15 @@ from factory.core.lanes import forge
 from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.reaper import Container
 from factory.core.lanes.settings import LanesSettings
-from factory.lanes import assignment, control_socket, delivery, engine, reaping, room, supervisor
+from factory.lanes import (
+    assignment,
+    capacity,
+    control_socket,
+    delivery,
+    engine,
+    reaping,
+    supervisor,
+)
 
 NAME = "demo-7-0a1b2c3d"
 
@@ -69,7 +77,7 @@ def test_a_lane_takes_its_place_before_anything_else(tmp_path: Path) -> None:
     lane._admit()
 
     assert lane.name.startswith("demo-7-")
-    owner = json.loads((lane.place / room.OWNER).read_text())
+    owner = json.loads((lane.place / capacity.OWNER).read_text())
     assert (owner["project"], owner["issue"]) == ("demo", 7)
     assert json.loads((lane.directory / supervisor.STATE).read_text())["state"] == "starting"
     # Another one for the same issue, of which this is in the way.
@@ -264,7 +272,7 @@ def test_what_a_lane_leaves_is_written_down_until_it_is_gone(
     lane._clear()
     other = Path(lane.settings.run_dir, "demo-8-0a1b2c3d")
     other.mkdir()
-    (other / room.OWNER).write_text("{}")
+    (other / capacity.OWNER).write_text("{}")
     # What was there, what has come meanwhile, and what is another lane's that came.
     played.seen = {"volume": {"old", "left-over"}, "container": {other.name}}
 

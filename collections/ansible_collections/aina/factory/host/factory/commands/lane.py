@@ -145,10 +145,10 @@ def _attend(
 ) -> Outcome:
     """Start the lane and stay with it, or have the server do so."""
     if arguments.detach:
-        from factory.lanes import room
+        from factory.lanes import capacity
 
         _require_root()
-        closed = room.draining()
+        closed = capacity.draining()
         if closed is not None:
             return _refused(closed.code, closed.words)
         words = [arguments.verb, task.project.name, str(task.issue)]

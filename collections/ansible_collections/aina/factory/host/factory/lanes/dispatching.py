@@ -12,7 +12,7 @@ from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import dispatch, identity
 from factory.core.lanes.settings import LaneProject, LanesSettings
-from factory.lanes import delivery, room
+from factory.lanes import capacity, delivery
 
 LOCK = "factory-lanes-dispatch.lock"
 RESULT = "result.json"
@@ -26,7 +26,7 @@ def run(
     ``start`` gets project and issue, and returns what went wrong. A project that GitHub does not
     tell about is a failure of its own and holds up no other.
     """
-    closed = room.draining()
+    closed = capacity.draining()
     if closed:
         return {"issues": [], "started": 0, "failures": [], "closed": closed.words}
     seen: list[dispatch.Seen] = []
@@ -39,7 +39,7 @@ def run(
         except (ForgeError, ConfigurationError, OSError) as error:
             failures.append(f"{project.name}: {error}")
     rows: list[dict[str, Any]] = []
-    for decision in dispatch.plan(settings, seen, room.load(settings), time.time()):
+    for decision in dispatch.plan(settings, seen, capacity.load(settings), time.time()):
         row = {**vars(decision), "started": False}
         if decision.verb == dispatch.START and not dry_run:
             trouble = start(decision.project, decision.issue)

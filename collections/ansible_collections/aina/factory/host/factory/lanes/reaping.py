@@ -12,7 +12,15 @@ from typing import Any
 from factory.core.base import documents, text, times
 from factory.core.lanes import collect, identity, outcome, reaper
 from factory.core.lanes.settings import LanesSettings
-from factory.lanes import assignment, control_socket, delivery, engine, processes, room, supervisor
+from factory.lanes import (
+    assignment,
+    capacity,
+    control_socket,
+    delivery,
+    engine,
+    processes,
+    supervisor,
+)
 
 LOCK = "factory-lanes-reaper.lock"
 # Among the differences that are alerts: undelivered work that is gone, told for a day.
@@ -30,7 +38,7 @@ def survey(settings: LanesSettings) -> reaper.Seen:
     containers = engine.lanes()
     places: dict[str, str] = {}
     for path in Path(settings.run_dir).glob("*/"):
-        owner = documents.read(path / room.OWNER) or {}
+        owner = documents.read(path / capacity.OWNER) or {}
         places[path.name] = str(owner.get("supervisor", ""))
     unfinished: dict[str, str] = {}
     for path in Path(settings.state_dir).glob(f"*/{supervisor.STATE}"):
@@ -47,7 +55,7 @@ def survey(settings: LanesSettings) -> reaper.Seen:
 
 def is_due(settings: LanesSettings) -> bool:
     """Whether somebody who watched a lane is gone; only files are looked at."""
-    names = [room.OWNER, supervisor.STATE]
+    names = [capacity.OWNER, supervisor.STATE]
     roots = [settings.run_dir, settings.state_dir]
     for root, name in zip(roots, names, strict=True):
         for path in Path(root).glob(f"*/{name}"):

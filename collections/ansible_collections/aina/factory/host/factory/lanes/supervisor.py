@@ -26,9 +26,17 @@ from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import Forge
 from factory.core.lanes.gateway import Permit
 from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
-from factory.lanes import assignment, control_socket, delivery, engine, processes, room, transcript
+from factory.lanes import (
+    assignment,
+    capacity,
+    control_socket,
+    delivery,
+    engine,
+    processes,
+    transcript,
+)
 from factory.lanes.assignment import Assignment, Task
-from factory.lanes.room import OWNER
+from factory.lanes.capacity import OWNER
 from factory.locks import exclusive
 from factory.outcome import LockedError
 
@@ -242,7 +250,7 @@ class Lane:
                 if obstacle is None:
                     self._take_place()
                     return
-            if obstacle.code == room.DRAINING:
+            if obstacle.code == capacity.DRAINING:
                 raise RefusedError(obstacle.code, obstacle.words)
             if time.monotonic() >= deadline:
                 raise RefusedError(
@@ -265,8 +273,8 @@ class Lane:
         raise RefusedError("locked", f"{ADMISSION_LOCK} was held for 30 s; see who holds it")
 
     def _obstacle(self) -> admission.Obstacle | None:
-        return room.draining() or admission.obstacle(
-            self.settings, self.project, self.task.issue, room.load(self.settings)
+        return capacity.draining() or admission.obstacle(
+            self.settings, self.project, self.task.issue, capacity.load(self.settings)
         )
 
     def _take_place(self) -> None:

@@ -19,7 +19,7 @@ from factory.core.watchdog import alerts, checks, heal, messages, metrics, mount
 from factory.core.watchdog.facts import Absent, DeadMan, Fact, Facts, Known, Previous, Sample
 from factory.core.watchdog.policy import Policy
 from factory.core.watchdog.silences import Silence, covering
-from factory.lanes import room
+from factory.lanes import capacity
 from factory.watchdog import gather, memory, notify, repair, web
 from factory.watchdog.store import FALLBACK_DIR, Reserve, Store
 
@@ -191,7 +191,7 @@ class Watchdog:
             for track in alerts.step(known.tracks, findings, self.policy, silences, self.now).firing
             if covering(track.key, silences, self.now) is None
         ]
-        closed = room.draining() is not None
+        closed = capacity.draining() is not None
         return heal.plan_lanes(self.policy.heal, raised, known.attempts, self.now, closed=closed)
 
     def _healing(self, repairs: Sequence[heal.Repair]) -> Fact[Any]:

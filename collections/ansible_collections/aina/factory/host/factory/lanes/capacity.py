@@ -1,4 +1,4 @@
-"""What this host has left for lanes."""
+"""The capacity that this host has for lanes: what runs, and what is free."""
 
 from __future__ import annotations
 
