@@ -21,9 +21,9 @@ from simulator import tls
 from waiting import until
 
 from factory.core.lanes import agents as lane_agents
-from factory.core.lanes.gateway import Permit
+from factory.core.lanes.gateway import LanePolicy
 from factory.lanes import gateway
-from factory.lanes.control_socket import PERMIT, SOCKET, SOCKET_DIR
+from factory.lanes.control_socket import POLICY, SOCKET, SOCKET_DIR
 
 NAME = "demo-7-0a1b2c3d"
 
@@ -139,8 +139,8 @@ def lane(tmp_path: Path, certificate: tuple[Path, ssl.SSLContext]) -> Iterator[L
     upstream = {"route": {"upstream": f"https://127.0.0.1:{served.server_address[1]}"}}
     route = lane_agents.route_from_document(agents.shipped(codex=upstream)["codex"]["route"])
     registry = f"127.0.0.1:{served.server_address[1]}"
-    permit = Permit(NAME, route, ("gpt-5.5",), 200_000, 1000, 1000, (registry,), str(log))
-    (place / PERMIT).write_text(json.dumps(permit.document()))
+    policy = LanePolicy(NAME, route, ("gpt-5.5",), 200_000, 1000, 1000, (registry,), str(log))
+    (place / POLICY).write_text(json.dumps(policy.document()))
     hub = gateway.Gateway(tmp_path, tmp_path, str(ca_file))
     assert hub.open(NAME) == "ok"
     found = Lane(tmp_path, hub, served)

@@ -1,4 +1,4 @@
-"""The gateway's control socket, and where a lane's own socket and permit lie."""
+"""The gateway's control socket, and where a lane's own socket and policy lie."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import socket
 from pathlib import Path
 
 CONTROL_SOCKET = "/run/factory-lane-gateway/control.sock"
-PERMIT, SOCKET_DIR, SOCKET = "permit.json", "gw", "gw.sock"
+# The name under which lanes that run while the release changes have their policy.
+POLICY = "permit.json"
+SOCKET_DIR, SOCKET = "gw", "gw.sock"
 
 
 def ask(verb: str, lane: str, control: Path = Path(CONTROL_SOCKET)) -> str:

@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 
 from factory.core.base import times
 from factory.core.lanes import agents, gateway, identity
-from factory.core.lanes.gateway import Ledger, Stream
-from factory.lanes.control_socket import PERMIT, SOCKET, SOCKET_DIR
+from factory.core.lanes.gateway import Stream, UsageCounter
+from factory.lanes.control_socket import POLICY, SOCKET, SOCKET_DIR
 
 CONNECT_SECONDS = 30.0
 # A model that thinks sends a sign of life more often than this.
@@ -55,7 +55,7 @@ _log = logging.getLogger(__name__)
 class Lane:
     """One lane's socket and what it has used."""
 
-    ledger: Ledger
+    counter: UsageCounter
     key: Callable[[str], str]
     context: ssl.SSLContext
     in_flight: int = 0
@@ -69,11 +69,11 @@ class Lane:
 
     def note(self, **values: Any) -> None:
         """Append one line to the lane's log."""
-        permit = self.ledger.permit
-        line = {"at": times.iso(time.time()), "lane": permit.lane, **values}
-        line["tokens_total"] = self.ledger.tokens
+        policy = self.counter.policy
+        line = {"at": times.iso(time.time()), "lane": policy.lane, **values}
+        line["tokens_total"] = self.counter.tokens
         with self.lock:
-            descriptor = os.open(permit.log_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            descriptor = os.open(policy.log_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             try:
                 os.write(descriptor, json.dumps(line).encode() + b"\n")
             finally:
@@ -82,7 +82,7 @@ class Lane:
 
 @dataclass
 class _Account:
-    """What one forwarded request has cost, written into the lane's ledger once."""
+    """What one forwarded request has cost, written into the lane's counter once."""
 
     lane: Lane
     verdict: gateway.Verdict
@@ -98,11 +98,11 @@ class _Account:
             return
         self.is_settled = True
         with self.lane.lock:
-            ledger = self.lane.ledger
+            counter = self.lane.counter
             # An upstream that refused has used nothing; one that broke off may have.
             if self.status == 200:
-                self.charged_tokens = ledger.charge(usage, self.request_bytes, self.answer_bytes)
-            ledger.release(self.verdict)
+                self.charged_tokens = counter.charge(usage, self.request_bytes, self.answer_bytes)
+            counter.release(self.verdict)
             self.lane.lock.notify_all()
 
 
@@ -138,7 +138,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def address_string(self) -> str:
         """Name the lane; a socket file has no address."""
-        return self.server.lane.ledger.permit.lane
+        return self.server.lane.counter.policy.lane
 
     def log_message(self, *_: object) -> None:
         """Stay silent: what matters is in the lane's own log."""
@@ -146,7 +146,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         """Tunnel to an allowed place."""
         lane, target = self.server.lane, self.path
-        verdict = lane.ledger.judge_connect(target)
+        verdict = lane.counter.judge_connect(target)
         up = down = 0
         name = verdict.name
         if not verdict.allowed:
@@ -189,7 +189,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         started = time.monotonic()
         with lane.lock:
             while True:
-                verdict, model = lane.ledger.judge_model(self.command, self.path, body, time.time())
+                verdict, model = lane.counter.judge_model(
+                    self.command, self.path, body, time.time()
+                )
                 left = started + TURN_SECONDS - time.monotonic()
                 # Its turn comes when it is known what those under way have really cost.
                 if verdict.name != "reserved" or not lane.lock.wait(max(0.0, left)):
@@ -228,7 +230,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _forward(self, lane: Lane, body: bytes, account: _Account) -> dict[str, Any]:
         """Send the request on and its answer back; return what is written down about it."""
-        route, stream = lane.ledger.permit.route, Stream(lane.ledger.permit.route)
+        route, stream = lane.counter.policy.route, Stream(lane.counter.policy.route)
         address = urlsplit(route.upstream)
         status, verdict = 0, "unreachable"
         connection = http.client.HTTPSConnection(
@@ -257,7 +259,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 verdict = "cut"
         except (OSError, http.client.HTTPException, ValueError) as error:
             # Neither the error nor the answer may carry the secret on.
-            _log.warning("lane %s: %s", lane.ledger.permit.lane, type(error).__name__)
+            _log.warning("lane %s: %s", lane.counter.policy.lane, type(error).__name__)
             verdict = "complete" if stream.completed else "cut" if status == 200 else "unreachable"
             self.close_connection = True
             if not status:
@@ -350,29 +352,29 @@ class Gateway:
 
     def recover(self) -> None:
         """Open the sockets of all lanes that are under way."""
-        for path in sorted(self._run_dir.glob(f"*/{PERMIT}")):
+        for path in sorted(self._run_dir.glob(f"*/{POLICY}")):
             answer = self.open(path.parent.name)
             if answer != "ok":
                 _log.warning("lane %s: %s", path.parent.name, answer)
 
     def open(self, name: str) -> str:
-        """Open a lane's socket by the permit in its place; return ``ok`` or what is wrong."""
+        """Open a lane's socket by the policy in its place; return ``ok`` or what is wrong."""
         try:
             place = self._run_dir / identity.checked(name)
-            document = json.loads((place / PERMIT).read_bytes())
-            permit = gateway.permit_from_document(
+            document = json.loads((place / POLICY).read_bytes())
+            policy = gateway.policy_from_document(
                 document, agents.route_from_document(document["route"])
             )
-            self._key(permit.route.credential)
-            ledger = Ledger(permit)
-            ledger.recall(_lines(Path(permit.log_path)))
+            self._key(policy.route.credential)
+            counter = UsageCounter(policy)
+            counter.recall(_lines(Path(policy.log_path)))
             path = place / SOCKET_DIR / SOCKET
             with self._lock:
                 self._close(name)
                 path.unlink(missing_ok=True)
                 server = _Server(str(path), _Handler)
                 path.chmod(0o666)
-                lane = Lane(ledger, self._key, self._context, server=server)
+                lane = Lane(counter, self._key, self._context, server=server)
                 server.lane = self._lanes[name] = lane
             threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -410,8 +412,8 @@ class Gateway:
         idle = time.monotonic() - lane.last_activity
         return json.dumps(
             {
-                "tokens": lane.ledger.tokens,
-                "requests_count": lane.ledger.requests_count,
+                "tokens": lane.counter.tokens,
+                "requests_count": lane.counter.requests_count,
                 "in_flight": lane.in_flight,
                 "idle_seconds": round(idle, 1),
             }

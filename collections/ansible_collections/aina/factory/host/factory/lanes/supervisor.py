@@ -24,7 +24,7 @@ from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
 from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import Forge
-from factory.core.lanes.gateway import Permit
+from factory.core.lanes.gateway import LanePolicy
 from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
 from factory.lanes import (
     assignment,
@@ -336,7 +336,7 @@ class Lane:
 
     def _open_gateway(self, owner: pwd.struct_passwd) -> None:
         limits = self.project.limits
-        permit = Permit(
+        policy = LanePolicy(
             lane=self.name,
             route=self.project.agent.route,
             models=self.project.models,
@@ -346,8 +346,8 @@ class Lane:
             connect_allowed=self.settings.connect_targets,
             log_path=str(self.directory / GATEWAY_LOG),
         )
-        documents.replace(self.place / control_socket.PERMIT, permit.document(), mode=0o640)
-        os.chown(self.place / control_socket.PERMIT, 0, owner.pw_gid)
+        documents.replace(self.place / control_socket.POLICY, policy.document(), mode=0o640)
+        os.chown(self.place / control_socket.POLICY, 0, owner.pw_gid)
         try:
             answer = control_socket.ask("open", self.name)
         except OSError as error:

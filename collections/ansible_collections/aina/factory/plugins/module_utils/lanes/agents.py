@@ -134,10 +134,10 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 
 
 def route_from_document(document: Mapping[str, Any]) -> Route:
-    """Return a route that :class:`gateway.Permit` wrote down.
+    """Return a route that :class:`gateway.LanePolicy` wrote down.
 
     Raises:
         ConfigurationError: it is damaged.
 
     """
-    return settings.read(Route, Section(document, "permit.route"))
+    return settings.read(Route, Section(document, "policy.route"))

@@ -19,7 +19,7 @@ _ANSWER_MAX_TOKENS = 128_000
 
 
 @dataclass(frozen=True)
-class Permit:
+class LanePolicy:
     """What one lane may ask for; written by its supervisor, read by the gateway."""
 
     lane: str
@@ -46,7 +46,7 @@ class Verdict:
     """Whether a request goes on; otherwise the status and the words that the lane gets.
 
     ``reserved_tokens`` is what it may cost at most; the caller gives it back with
-    :meth:`Ledger.release` once it is charged.
+    :meth:`UsageCounter.release` once it is charged.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Verdict:
 
 
 @dataclass
-class Ledger:
+class UsageCounter:
     """What one lane has used so far."""
 
-    permit: Permit
+    policy: LanePolicy
     tokens: int = 0
     requests_count: int = 0
     reserved_tokens: int = 0
@@ -82,36 +82,36 @@ class Ledger:
 
         400 ends the agent's turn at once, where 401, 403 and 5xx are tried again.
         """
-        if method != "POST" or path != self.permit.route.path:
-            return Verdict("denied", 403, f"only POST {self.permit.route.path} leaves a lane"), ""
+        if method != "POST" or path != self.policy.route.path:
+            return Verdict("denied", 403, f"only POST {self.policy.route.path} leaves a lane"), ""
         document = _document(body)
         model = str(document.get("model", ""))
-        if model not in self.permit.models:
+        if model not in self.policy.models:
             return Verdict(
                 "model", 400, f"model {model!r} is not one that this lane may use"
             ), model
         if document.get("stream") is not True or document.get("background"):
             # What it uses is told in the stream, and nowhere else where it could be read.
             return Verdict("unstreamed", 400, "a lane's requests are streamed"), model
-        if self.tokens >= self.permit.token_budget:
-            words = f"lane token budget exhausted: {self.tokens} of {self.permit.token_budget}"
+        if self.tokens >= self.policy.token_budget:
+            words = f"lane token budget exhausted: {self.tokens} of {self.policy.token_budget}"
             return Verdict("budget", 400, words), model
-        if self.requests_count >= self.permit.requests_max_count:
-            words = f"lane request limit reached: {self.permit.requests_max_count}"
+        if self.requests_count >= self.policy.requests_max_count:
+            words = f"lane request limit reached: {self.policy.requests_max_count}"
             return Verdict("requests", 400, words), model
         # A token is a byte at least. What is under way counts with the most that it may cost, so
         # that the budget is overrun by the last request alone.
         reserved = len(body) + _ANSWER_MAX_TOKENS
         if (
             self.reserved_tokens
-            and self.tokens + self.reserved_tokens + reserved > self.permit.token_budget
+            and self.tokens + self.reserved_tokens + reserved > self.policy.token_budget
         ):
             words = "requests under way hold the rest of the lane's token budget; try again"
             return Verdict("reserved", 429, words), model
         while self._recent and self._recent[0] <= now - 60:
             self._recent.popleft()
-        if len(self._recent) >= self.permit.requests_per_minute:
-            words = f"lane request rate reached: {self.permit.requests_per_minute} per minute"
+        if len(self._recent) >= self.policy.requests_per_minute:
+            words = f"lane request rate reached: {self.policy.requests_per_minute} per minute"
             return Verdict("rate", 429, words), model
         self._recent.append(now)
         self.requests_count += 1
@@ -124,7 +124,7 @@ class Ledger:
 
     def judge_connect(self, target: str) -> Verdict:
         """Return the verdict on CONNECT; the comparison is exact, port included."""
-        if target.lower() in self.permit.connect_allowed:
+        if target.lower() in self.policy.connect_allowed:
             return Verdict("allowed")
         return Verdict("denied", 403, f"{target} is not reachable from a lane")
 
@@ -222,9 +222,9 @@ def _counts(usage: Mapping[str, Any], rule: Usage) -> dict[str, int]:
     return found
 
 
-def permit_from_document(document: Mapping[str, Any], route: Route) -> Permit:
-    """Return what :meth:`Permit.document` wrote; the route is read by :mod:`agents`."""
-    return Permit(
+def policy_from_document(document: Mapping[str, Any], route: Route) -> LanePolicy:
+    """Return what :meth:`LanePolicy.document` wrote; the route is read by :mod:`agents`."""
+    return LanePolicy(
         lane=str(document["lane"]),
         route=route,
         models=tuple(document["models"]),

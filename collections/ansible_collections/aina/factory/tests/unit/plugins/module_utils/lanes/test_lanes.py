@@ -324,7 +324,7 @@ def test_a_frame_is_never_more_than_what_was_sent(content: bytes, words: str) ->
         list(frames.Reader(1 << 24).feed(stream))
 
 
-def permit(**changes: Any) -> gateway.Permit:
+def policy(**changes: Any) -> gateway.LanePolicy:
     values = {
         "lane": "demo-7-0a1b2c3d",
         "route": settings().agents["codex"].route,
@@ -335,17 +335,17 @@ def permit(**changes: Any) -> gateway.Permit:
         "connect_allowed": ("registry.example.com:443",),
         "log_path": "/log",
     }
-    return gateway.Permit(**{**values, **changes})
+    return gateway.LanePolicy(**{**values, **changes})
 
 
 BODY = b'{"model": "gpt-5.5", "stream": true}'
 
 
 def test_only_the_models_own_request_leaves_a_lane() -> None:
-    ledger = gateway.Ledger(permit())
+    counter = gateway.UsageCounter(policy())
 
     def verdict(method: str, path: str, body: bytes) -> str:
-        return ledger.judge_model(method, path, body, 0.0)[0].name
+        return counter.judge_model(method, path, body, 0.0)[0].name
 
     assert verdict("POST", "/v1/responses", BODY) == "forwarded"
     assert verdict("GET", "/v1/responses", BODY) == "denied"
@@ -354,57 +354,57 @@ def test_only_the_models_own_request_leaves_a_lane() -> None:
     assert verdict("POST", "/v1/responses", b'{"model": "gpt-9"}') == "model"
     for unreadable in (b"nonsense", b"[]", b"[" * 100_000, BODY[:-1] + b', "model": "gpt-9"}'):
         assert verdict("POST", "/v1/responses", unreadable) == "model"
-    assert ledger.judge_connect("REGISTRY.example.com:443").allowed
+    assert counter.judge_connect("REGISTRY.example.com:443").allowed
     for target in ("registry.example.com:80", "xregistry.example.com:443", "github.com:443"):
-        assert ledger.judge_connect(target).status == 403
+        assert counter.judge_connect(target).status == 403
 
 
 def test_budget_rate_and_number_end_in_the_status_that_ends_a_turn() -> None:
-    ledger = gateway.Ledger(permit(token_budget=1_000_000))
+    counter = gateway.UsageCounter(policy(token_budget=1_000_000))
     for _turn in range(3):
-        assert ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0].allowed
-    assert ledger.judge_model("POST", "/v1/responses", BODY, 59.0)[0].status == 429
-    assert ledger.judge_model("POST", "/v1/responses", BODY, 61.0)[0].allowed
-    assert ledger.judge_model("POST", "/v1/responses", BODY, 61.0)[0].allowed
-    assert ledger.judge_model("POST", "/v1/responses", BODY, 999.0)[0].name == "requests"
-    ledger = gateway.Ledger(permit())
-    ledger.charge({"input_tokens": 990, "output_tokens": 10}, 0, 0)
-    assert ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0].name == "budget"
+        assert counter.judge_model("POST", "/v1/responses", BODY, 0.0)[0].allowed
+    assert counter.judge_model("POST", "/v1/responses", BODY, 59.0)[0].status == 429
+    assert counter.judge_model("POST", "/v1/responses", BODY, 61.0)[0].allowed
+    assert counter.judge_model("POST", "/v1/responses", BODY, 61.0)[0].allowed
+    assert counter.judge_model("POST", "/v1/responses", BODY, 999.0)[0].name == "requests"
+    counter = gateway.UsageCounter(policy())
+    counter.charge({"input_tokens": 990, "output_tokens": 10}, 0, 0)
+    assert counter.judge_model("POST", "/v1/responses", BODY, 0.0)[0].name == "budget"
 
 
 def test_what_is_under_way_counts_with_the_most_that_it_may_cost() -> None:
-    ledger = gateway.Ledger(permit())
-    first = ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0]
+    counter = gateway.UsageCounter(policy())
+    first = counter.judge_model("POST", "/v1/responses", BODY, 0.0)[0]
     assert first.allowed
-    assert ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0].name == "reserved"
-    ledger.charge({"input_tokens": 900}, 0, 0)
-    ledger.release(first)
-    assert ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0].allowed
+    assert counter.judge_model("POST", "/v1/responses", BODY, 0.0)[0].name == "reserved"
+    counter.charge({"input_tokens": 900}, 0, 0)
+    counter.release(first)
+    assert counter.judge_model("POST", "/v1/responses", BODY, 0.0)[0].allowed
 
 
 def test_an_answer_without_usage_is_charged_by_its_size() -> None:
-    ledger = gateway.Ledger(permit())
-    assert ledger.charge(None, 400, 400) == 200
-    assert ledger.charge({}, 400, 400) == 0
+    counter = gateway.UsageCounter(policy())
+    assert counter.charge(None, 400, 400) == 200
+    assert counter.charge({}, 400, 400) == 0
 
 
 def test_a_restarted_gateway_knows_what_was_used() -> None:
-    ledger = gateway.Ledger(permit())
-    ledger.recall(
+    counter = gateway.UsageCounter(policy())
+    counter.recall(
         [
             {"kind": "model", "charged_tokens": 600},
             {"kind": "connect"},
             {"kind": "model", "charged_tokens": 500},
         ]
     )
-    assert (ledger.tokens, ledger.requests_count) == (1100, 2)
-    assert ledger.judge_model("POST", "/v1/responses", BODY, 0.0)[0].name == "budget"
+    assert (counter.tokens, counter.requests_count) == (1100, 2)
+    assert counter.judge_model("POST", "/v1/responses", BODY, 0.0)[0].name == "budget"
 
 
-def test_a_permit_survives_being_written_down() -> None:
-    document = json.loads(json.dumps(permit().document()))
+def test_a_policy_survives_being_written_down() -> None:
+    document = json.loads(json.dumps(policy().document()))
     route = lane_agents.route_from_document(document["route"])
-    assert gateway.permit_from_document(document, route) == permit()
+    assert gateway.policy_from_document(document, route) == policy()
 
 
 def test_usage_is_read_while_the_answer_passes() -> None:
@@ -414,17 +414,17 @@ def test_usage_is_read_while_the_answer_passes() -> None:
         b'{"usage": {"input_tokens": 7, "output_tokens": 2, "x": 9}}}\n\n'
     )
     for size in (1, 5, 1000):
-        stream = gateway.Stream(permit().route)
+        stream = gateway.Stream(policy().route)
         for start in range(0, len(text), size):
             stream.feed(text[start : start + size])
         assert stream.completed
         assert stream.usage() == {"input_tokens": 7, "output_tokens": 2}
-    silent = gateway.Stream(permit().route)
+    silent = gateway.Stream(policy().route)
     silent.feed(
         b'data: {"type": "response.completed", "response": {"usage": {"input_tokens": true}}}\n'
     )
     assert (silent.completed, silent.usage()) == (True, None)
-    broken = gateway.Stream(permit().route)
+    broken = gateway.Stream(policy().route)
     broken.feed(b"data: {nonsense\n\ndata: []\n\n" + b"x" * 100)
     assert (broken.completed, broken.usage()) == (False, None)
 
@@ -441,9 +441,9 @@ def test_what_goes_in_by_parts_and_comes_out_later_is_one_sum() -> None:
         stream.feed(b"data: " + line + b"\n\n")
     assert stream.completed
     assert stream.usage() == {"input_tokens": 43, "output_tokens": 5}
-    ledger = gateway.Ledger(permit(route=route))
-    assert ledger.judge_model("POST", "/v1/messages?beta=true", BODY, 0.0)[0].allowed
-    assert not ledger.judge_model("POST", "/v1/messages", BODY, 0.0)[0].allowed
+    counter = gateway.UsageCounter(policy(route=route))
+    assert counter.judge_model("POST", "/v1/messages?beta=true", BODY, 0.0)[0].allowed
+    assert not counter.judge_model("POST", "/v1/messages", BODY, 0.0)[0].allowed
 
 
 GOOD = outcome.Evidence(
