@@ -256,6 +256,7 @@ FAULTS: dict[str, list[Fault]] = {
     "playbooks-are-lists": [
         Fault({"playbooks/x.yml": "---\n- hosts: all\n  tasks: []\n"}, "tasks has no place"),
         Fault({"playbooks/x.yml": "---\n- hosts: all\n  roles: [sample]\n"}, "only tag"),
+        Fault({"playbooks/x.yml": "---\n- hosts: all\n"}, "gather_facts must be false"),
     ],
     "lock": [
         Fault({"requirements.lock": "ansible-core==2.19.14 \\\n    --hash=sha256:0\n"}, "missing"),
