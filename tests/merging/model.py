@@ -24,7 +24,7 @@ from factory.core.marshal.checks import ACTIONS
 from factory.core.marshal.cycle import Report, World
 from factory.core.marshal.forge import Fate, MovedError, NotMergeableError
 from factory.core.marshal.mirror import Merged, MirrorError, PushRefusedError
-from factory.core.marshal.policy import Policy
+from factory.core.marshal.settings import MergePolicy
 from factory.core.marshal.snapshot import (
     Branch,
     Check,
@@ -108,7 +108,7 @@ class Repository:
     """Commits are names of trees; main is a list of commits."""
 
     pulls: dict[int, Pull]
-    policy: Policy
+    policy: MergePolicy
     lazy_seconds: float = 0.0
     required: tuple[str, ...] = ("ci",)
     now_seconds: float = START
@@ -290,7 +290,7 @@ class Repository:
         passing |= {CheckState.NEUTRAL} if policy.neutral_passes else set()
         passing |= {CheckState.SKIPPED} if policy.skipped_passes else set()
         reported = {"ci": pull.check, "lint": pull.lint}
-        required = {*policy.required_checks, *self.required}
+        required = {*policy.check_names, *self.required}
         assert required or policy.allow_no_checks, "landed without any required check"
         for name in required or reported:
             state = reported.get(name)
@@ -498,7 +498,7 @@ class Forge:
 
     def look(
         self,
-        policy: Policy,
+        policy: MergePolicy,
         branch: str,
         wanted: Mapping[int, str],
         always: Collection[int],
@@ -659,7 +659,7 @@ class Forge:
         """Whether nothing but CI or a person's word is missing."""
         repository, policy = self.repository, self.repository.policy
         reported = {"ci": pull.check, "lint": pull.lint}
-        needed = {reported[name] for name in {*policy.required_checks, *repository.required}}
+        needed = {reported[name] for name in {*policy.check_names, *repository.required}}
         return (
             pull.state == "OPEN"
             and pull.base == "main"

@@ -15,7 +15,7 @@ from factory.__main__ import build_parser, main
 from factory.core.marshal import execution as marshal_cycle
 from factory.core.marshal import remembering
 from factory.core.marshal.cycle import Report
-from factory.core.marshal.policy import LANE_COMMAND
+from factory.core.marshal.settings import LANE_COMMAND
 from factory.core.marshal.snapshot import Memory
 
 WRONG: list[tuple[dict[str, Any], str]] = [

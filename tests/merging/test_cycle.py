@@ -2,21 +2,30 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.core.marshal.policy import ConflictLane, Duplicates, Freeze, Policy, Train
 from factory.core.marshal.reasons import Owner, Verb
+from factory.core.marshal.settings import (
+    ConflictLane,
+    Duplicates,
+    Freeze,
+    MergePolicy,
+    RequiredCheck,
+    Train,
+)
 from factory.core.marshal.snapshot import CheckState, Memory
 from merging.model import START, Crash, Pull, Repository, Runner, Turns, independent
 
 # Few in every run, others each time; many in a deep one.
 FEW = 100
 MANY = 2000
-POLICY = Policy(required_checks=("ci",), max_merges_per_cycle=30, guarded_paths=())
+CI, LINT = RequiredCheck(name="ci"), RequiredCheck(name="lint")
+POLICY = MergePolicy(required_checks=(CI,), max_merges_per_cycle=30, guarded_paths=())
 
 
 def landed(repository: Repository) -> list[int]:
@@ -60,7 +69,7 @@ def test_an_older_conflicting_rival_lands_and_the_younger_is_told() -> None:
     assert len(pulls[2].comments) == 1
 
 
-LANE = ConflictLane(("lane", "run"), tries=2, max_per_day=1)
+LANE = ConflictLane(command=("lane", "run"), tries=2, max_per_day=1)
 
 
 def conflicting(**policy: object) -> Repository:
@@ -103,8 +112,8 @@ def test_a_new_head_has_its_tries_anew_but_the_day_counts_on() -> None:
     assert len(runner.started) == 1
 
 
-@pytest.mark.parametrize("lane", [ConflictLane(), replace(LANE, max_per_day=0)])
-def test_without_a_command_or_a_days_share_no_lane_is_asked(lane: ConflictLane) -> None:
+@pytest.mark.parametrize("lane", [None, replace(LANE, max_per_day=0)])
+def test_without_a_command_or_a_days_share_no_lane_is_asked(lane: ConflictLane | None) -> None:
     runner = Runner(conflicting(conflict_lane=lane))
     for _ in range(5):
         runner.cycle()
@@ -281,7 +290,7 @@ def test_what_landed_differently_halts_the_project() -> None:
 def test_duplicates_are_marked_then_closed_after_the_grace(action: str) -> None:
     pulls = {n: Pull(n, {"same": "v"}, CheckState.PENDING) for n in (1, 2)}
     pulls[3] = Pull(3, {"same": "v"}, CheckState.PENDING, author="ali")
-    policy = replace(POLICY, duplicates=Duplicates(action, grace_seconds=3600))
+    policy = replace(POLICY, duplicates=Duplicates(action=action, grace_hours=1))
     repository = Repository(pulls, policy)
     runner = Runner(repository)
 
@@ -298,7 +307,7 @@ def test_duplicates_are_marked_then_closed_after_the_grace(action: str) -> None:
 
 def test_taking_the_label_off_vetoes_the_close() -> None:
     pulls = {n: Pull(n, {"same": "v"}, CheckState.PENDING) for n in (1, 2)}
-    policy = replace(POLICY, duplicates=Duplicates("close", grace_seconds=3600))
+    policy = replace(POLICY, duplicates=Duplicates(action="close", grace_hours=1))
     repository = Repository(pulls, policy)
     runner = Runner(repository)
     runner.until_quiet(4)
@@ -781,11 +790,16 @@ def pull_requests(draw: st.DrawFn) -> list[dict[str, Any]]:
     return found
 
 
+FREEZE = Freeze(
+    reason="release",
+    start=datetime.fromtimestamp(START, UTC).isoformat(),
+    end=datetime.fromtimestamp(START + 3000, UTC).isoformat(),
+)
 POLICIES = st.builds(
     replace,
     st.just(POLICY),
     mode=st.sampled_from(["fast", "strict", "train", "native"]),
-    required_checks=st.sampled_from([("ci",), ("ci",), ("ci", "lint"), ()]),
+    required_checks=st.sampled_from([(CI,), (CI,), (CI, LINT), ()]),
     allow_no_checks=st.booleans(),
     neutral_passes=st.booleans(),
     guarded_paths=st.sampled_from([(), ("a",)]),
@@ -797,10 +811,10 @@ POLICIES = st.builds(
     max_merges_per_cycle=st.sampled_from([30, 30, 1, 2]),
     max_updates_per_cycle=st.sampled_from([1, 2]),
     duplicates=st.sampled_from(["off", "label", "close"]).map(
-        lambda action: Duplicates(action, grace_seconds=600)
+        lambda action: Duplicates(action=action, grace_hours=1 / 6)
     ),
-    conflict_lane=st.sampled_from([ConflictLane(), ConflictLane(("lane",), tries=1)]),
-    freezes=st.sampled_from([(), (), (), (Freeze("release", start=START, end=START + 3000),)]),
+    conflict_lane=st.sampled_from([None, ConflictLane(command=("lane",), tries=1)]),
+    freezes=st.sampled_from([(), (), (), (FREEZE,)]),
     train=st.sampled_from([Train(), Train(max_members=2)]),
 )
 FAULTS = st.dictionaries(
@@ -850,7 +864,7 @@ class Case:
     """A repository, a policy, and everything that goes wrong."""
 
     rows: list[dict[str, Any]]
-    policy: Policy
+    policy: MergePolicy
     settings: dict[str, Any]
     faults: dict[int, str]
     events: dict[int, tuple[str, int]]

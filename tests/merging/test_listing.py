@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from simulator import Simulator
 
-from factory.core.marshal.policy import Duplicates
+from factory.core.marshal.settings import Duplicates
 from merging.test_simulator import Rig, policy, repository
 
 pytestmark = [pytest.mark.slow, pytest.mark.deep]
@@ -37,7 +37,7 @@ def test_what_was_seen_lands_and_nothing_is_closed_or_labelled(tmp_path: Path) -
     document = repository(100, pull_requests=twins)
     document["repositories"][0]["generate"]["conflicting"] = 2
     closing = policy(
-        duplicates=Duplicates("close", grace_seconds=0),
+        duplicates=Duplicates(action="close", grace_hours=0),
         max_merges_per_cycle=3,
         examined_per_cycle=100,
     )

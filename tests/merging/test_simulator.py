@@ -18,7 +18,7 @@ from factory.core.marshal import execution, status
 from factory.core.marshal.cycle import Report, World
 from factory.core.marshal.github_forge import GithubForge
 from factory.core.marshal.mirror import Mirror
-from factory.core.marshal.policy import Policy
+from factory.core.marshal.settings import MergePolicy, RequiredCheck
 from factory.core.marshal.snapshot import Memory
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def repository(count: int, **settings: Any) -> dict[str, Any]:
 class Rig:
     """One simulator and one marshal; the simulated clock stands in for sleeping."""
 
-    def __init__(self, simulator: Simulator, directory: Path, policy: Policy) -> None:
+    def __init__(self, simulator: Simulator, directory: Path, policy: MergePolicy) -> None:
         self.simulator, self.policy = simulator, policy
         self.memory = Memory()
         self.records: list[dict[str, Any]] = []
@@ -90,8 +90,11 @@ def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
         yield Rig(simulator, tmp_path, policy)
 
 
-def policy(**changes: Any) -> Policy:
-    return Policy(**{"required_checks": ("ci",), "max_merges_per_cycle": 30, **changes})
+CI = (RequiredCheck(name="ci"),)
+
+
+def policy(**changes: Any) -> MergePolicy:
+    return MergePolicy(**{"required_checks": CI, "max_merges_per_cycle": 30, **changes})
 
 
 @pytest.mark.parametrize("rig", [(repository(30), policy())], indirect=True)
@@ -454,7 +457,12 @@ def reported(**changes: Any) -> dict[str, Any]:
     ("rule", "settings", "state"),
     [
         pytest.param({}, {}, "OPEN", marks=pytest.mark.deep),
-        pytest.param({}, {"check_apps": (("ci", "other-ci"),)}, "MERGED", marks=pytest.mark.deep),
+        pytest.param(
+            {},
+            {"required_checks": (RequiredCheck(name="ci", app="other-ci"),)},
+            "MERGED",
+            marks=pytest.mark.deep,
+        ),
         ({"check_apps": {"ci": "other-ci"}}, {}, "MERGED"),
         ({"check_apps": {"ci": "other-ci"}, "kind": "ruleset"}, {}, "MERGED"),
         pytest.param(

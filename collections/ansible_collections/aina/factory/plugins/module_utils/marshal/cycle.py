@@ -18,8 +18,8 @@ from . import gates, queueing, rules
 from .decide import Decision, Plan, decide
 from .forge import Fate, Forge, MovedError, NotMergeableError
 from .mirror import Merged, MirrorError, PushRefusedError
-from .policy import Policy
 from .reasons import Verb
+from .settings import MergePolicy
 from .snapshot import Evidence, Memory, Mergeable, PullRequest, Refusal, Snapshot
 
 WRITE_INTERVAL_SECONDS = 1.0
@@ -159,7 +159,7 @@ class Report:
 class Cycle:
     """The state of one running cycle."""
 
-    policy: Policy
+    policy: MergePolicy
     branch: str
     memory: Memory
     world: World

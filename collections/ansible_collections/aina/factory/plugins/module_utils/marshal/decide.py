@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from . import authority, conflict_lanes, duplicates, gates, rules, trains
-from .policy import Policy
 from .reasons import Owner, Reason, Verb, Verdict, wait
+from .settings import MergePolicy
 from .snapshot import PullRequest, Snapshot
 
 
@@ -71,13 +71,13 @@ class Plan:
         return tuple(item for item in self.decisions if item.verb is verb)
 
 
-def order_key(policy: Policy, pull: PullRequest) -> tuple[int, float, int]:
+def order_key(policy: MergePolicy, pull: PullRequest) -> tuple[int, float, int]:
     """Landing order: priority labels in their declared order, then age, then number."""
     ranks = [rank for rank, label in enumerate(policy.priority_labels) if label in pull.labels]
     return (min(ranks, default=len(policy.priority_labels)), pull.created_at, pull.number)
 
 
-def decide(policy: Policy, snapshot: Snapshot, now: float) -> Plan:
+def decide(policy: MergePolicy, snapshot: Snapshot, now: float) -> Plan:
     """Return the plan for one look. Pure: the same arguments give the same plan."""
     pulls = sorted(snapshot.pulls, key=lambda pull: order_key(policy, pull))
     verdicts = {pull.number: rules.own_verdict(policy, snapshot, pull, now) for pull in pulls}
@@ -108,7 +108,7 @@ def decide(policy: Policy, snapshot: Snapshot, now: float) -> Plan:
 
 
 def _duplicate(
-    policy: Policy,
+    policy: MergePolicy,
     snapshot: Snapshot,
     pull: PullRequest,
     twin: duplicates.Duplicate,
@@ -135,7 +135,7 @@ def _duplicate(
 
 
 def _land(
-    policy: Policy,
+    policy: MergePolicy,
     snapshot: Snapshot,
     candidates: list[PullRequest],
     chosen: dict[int, Verdict],
@@ -164,7 +164,7 @@ def _land(
     return None
 
 
-def _behind(policy: Policy, behind_count: int, updates: int) -> Verdict:
+def _behind(policy: MergePolicy, behind_count: int, updates: int) -> Verdict:
     detail = f"{behind_count} commits behind"
     if updates <= policy.max_updates_per_cycle:
         return Verdict(Verb.UPDATE, Reason("behind", detail, Owner.MARSHAL))
@@ -172,7 +172,7 @@ def _behind(policy: Policy, behind_count: int, updates: int) -> Verdict:
 
 
 def _board(
-    policy: Policy,
+    policy: MergePolicy,
     snapshot: Snapshot,
     candidates: list[PullRequest],
     chosen: dict[int, Verdict],
@@ -207,7 +207,7 @@ def _board(
 
 
 def _decision(
-    policy: Policy,
+    policy: MergePolicy,
     snapshot: Snapshot,
     pull: PullRequest,
     verdict: Verdict,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import authority, rules
-from .policy import Policy, lists
+from .settings import MergePolicy
 from .snapshot import PullRequest, Snapshot
 
 # What may be held against one that is kept, the best first. Any other reason (red, in
@@ -26,7 +26,7 @@ class Duplicate:
     proof: str
 
 
-def find(policy: Policy, snapshot: Snapshot, now: float) -> dict[int, Duplicate]:
+def find(policy: MergePolicy, snapshot: Snapshot, now: float) -> dict[int, Duplicate]:
     """Return the provable duplicates by number; empty unless policy and data allow it.
 
     The keeper can land, a green one before one that waits for CI or for a person, then
@@ -53,7 +53,7 @@ def find(policy: Policy, snapshot: Snapshot, now: float) -> dict[int, Duplicate]
 
 
 def _settle(
-    policy: Policy,
+    policy: MergePolicy,
     snapshot: Snapshot,
     members: list[PullRequest],
     proof: str,
@@ -79,7 +79,9 @@ def _settle(
             found[pull.number] = Duplicate(pull.number, keeper.number, proof)
 
 
-def _prospects(policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> int | None:
+def _prospects(
+    policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
+) -> int | None:
     """Return how near to landing this one is, None for one that cannot be relied upon.
 
     Whoever opens from a fork may withdraw or change it at any time, and needs no right
@@ -105,9 +107,9 @@ def _carries_proof(snapshot: Snapshot, pull: PullRequest) -> bool:
     )
 
 
-def _closable(policy: Policy, pull: PullRequest) -> bool:
+def _closable(policy: MergePolicy, pull: PullRequest) -> bool:
     held = authority.hold(policy, pull)
-    by_agent = pull.author_is_bot or lists(policy.agents, pull.author, is_bot=False)
+    by_agent = pull.author_is_bot or authority.lists(policy.agents, pull.author, is_bot=False)
     return by_agent and not pull.is_draft and not held and not pull.in_merge_queue
 
 

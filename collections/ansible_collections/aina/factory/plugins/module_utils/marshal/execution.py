@@ -18,8 +18,8 @@ from . import conflict_lanes, duplicates, queueing, remembering, trains
 from .cycle import Cycle, Report, StopCycle, World
 from .decide import Decision, Plan
 from .mirror import MirrorError, PushRefusedError
-from .policy import Policy
 from .reasons import Verb
+from .settings import MergePolicy
 from .snapshot import Memory, TrainMemory, TrainRun
 
 _TRAIN_POLL_SECONDS = 15.0
@@ -28,7 +28,13 @@ _LANDED = frozenset({"merged", "enqueued", "unverified", "unanswered"})
 
 
 def run(
-    policy: Policy, repository: str, branch: str, memory: Memory, world: World, *, dry_run: bool
+    policy: MergePolicy,
+    repository: str,
+    branch: str,
+    memory: Memory,
+    world: World,
+    *,
+    dry_run: bool,
 ) -> Report:
     """Run one cycle, or with ``dry_run`` print what it would do: it reads and writes nothing."""
     report = Report(repository, policy.mode, acted=None if dry_run else 0)
@@ -195,7 +201,7 @@ def _ask_lanes(cycle: Cycle, plan: Plan) -> None:
             found = still[decision.number]
             asked = replace(found, asked_at=(*found.asked_at, now))
             cycle.remember(conflicts={**cycle.memory.conflicts, decision.number: asked})
-            argv = [*cycle.policy.conflict_lane.command, cycle.report.repository]
+            argv = [*cycle.policy.lane.command, cycle.report.repository]
             problem = cycle.world.start([*argv, str(decision.number)])
             cycle.report.acted = (cycle.report.acted or 0) + 1
             cycle.report.results[decision.number] = problem or "lane_asked"

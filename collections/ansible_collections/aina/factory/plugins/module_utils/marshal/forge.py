@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..base.github.errors import ForgeError
 from ..base.github.transport import Meter
-from .policy import Policy
+from .settings import MergePolicy
 from .snapshot import Branch, Checks, PullRequest, Snapshot
 
 
@@ -51,7 +51,7 @@ class Forge(Protocol):
 
     def look(
         self,
-        policy: Policy,
+        policy: MergePolicy,
         branch: str,
         wanted: Mapping[int, str],
         always: Collection[int],

@@ -13,7 +13,7 @@ from . import authority, checks, parsing, queries
 from .decide import order_key
 from .forge import Fate, MovedError, NotMergeableError
 from .listing import MALFORMED, Listing
-from .policy import Policy
+from .settings import MergePolicy
 from .snapshot import Branch, Checks, Detail, Mergeable, PullRequest, Snapshot
 
 _TRANSIENT = "Base branch was modified"
@@ -23,7 +23,7 @@ _MOVED = "Head branch was modified"
 class GithubForge:
     """One repository at GitHub."""
 
-    def __init__(self, transport: Transport, repository: str, policy: Policy) -> None:
+    def __init__(self, transport: Transport, repository: str, policy: MergePolicy) -> None:
         """Keep the connection; ``repository`` is owner/name."""
         self._transport = transport
         self.repository = repository
@@ -38,7 +38,7 @@ class GithubForge:
 
     def look(
         self,
-        policy: Policy,
+        policy: MergePolicy,
         branch: str,
         wanted: Mapping[int, str],
         always: Collection[int],
@@ -87,7 +87,7 @@ class GithubForge:
             # Unbound: the check then counts from Actions only.
             return ()
 
-    def _list(self, policy: Policy, branch: str, resume_at: str) -> Snapshot:
+    def _list(self, policy: MergePolicy, branch: str, resume_at: str) -> Snapshot:
         def ask(size: int, cursor: str | None, head: bool) -> dict[str, Any]:
             variables = {
                 "owner": self._owner,
@@ -104,7 +104,7 @@ class GithubForge:
         listing.read(resume_at)
         return self._snapshot(policy, branch, listing)
 
-    def _snapshot(self, policy: Policy, branch: str, listing: Listing) -> Snapshot:
+    def _snapshot(self, policy: MergePolicy, branch: str, listing: Listing) -> Snapshot:
         head, problem = listing.head, listing.problem
         if not problem and len(listing.pulls) < listing.total_count:
             problem = f"{len(listing.pulls)} of {listing.total_count} were listed"
@@ -378,7 +378,7 @@ def _every_page(
 
 
 def _deserving(
-    policy: Policy, snapshot: Snapshot, wanted: Mapping[int, str], always: Collection[int]
+    policy: MergePolicy, snapshot: Snapshot, wanted: Mapping[int, str], always: Collection[int]
 ) -> list[PullRequest]:
     """Choose whom to read in full: who may land first, then who has waited unseen.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from .policy import Policy
+from .settings import MergePolicy
 from .snapshot import Memory, PullRequest, Refusal
 
 
-def noticed(policy: Policy, memory: Memory, pulls: Mapping[int, PullRequest], now: float) -> Memory:
+def noticed(
+    policy: MergePolicy, memory: Memory, pulls: Mapping[int, PullRequest], now: float
+) -> Memory:
     """Return the memory after a look at ``pulls``, the open ones by number.
 
     Who left the queue with the head that was put into it has failed there: it does not enter

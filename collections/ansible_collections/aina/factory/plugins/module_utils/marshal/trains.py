@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from . import checks
-from .policy import Policy
+from .settings import MergePolicy
 from .snapshot import Branch, Checks, TrainMemory
 
 Member = tuple[int, str]
@@ -25,7 +25,7 @@ class Step:
 
 
 def next_step(
-    policy: Policy,
+    policy: MergePolicy,
     branch: Branch,
     ready: tuple[Member, ...],
     memory: TrainMemory,
@@ -89,13 +89,13 @@ def _narrow(memory: TrainMemory, suspects: tuple[Member, ...], now: float) -> Tr
     )
 
 
-def is_bad(policy: Policy, memory: TrainMemory, member: Member, now: float) -> bool:
+def is_bad(policy: MergePolicy, memory: TrainMemory, member: Member, now: float) -> bool:
     """Whether this very head was found red and its retry time has not come."""
     head, since = memory.bad.get(member[0], ("", 0.0))
     return head == member[1] and now - since < policy.train.retry_seconds
 
 
-def _start(policy: Policy, ready: tuple[Member, ...], memory: TrainMemory, now: float) -> Step:
+def _start(policy: MergePolicy, ready: tuple[Member, ...], memory: TrainMemory, now: float) -> Step:
     waiting = tuple(member for member in ready if not is_bad(policy, memory, member, now))
     if not waiting:
         return Step("rest", (), replace(memory, suspects=(), bads_in_search=0))

@@ -9,7 +9,7 @@ import pytest
 
 from factory.core.marshal import authority, parsing
 from factory.core.marshal.decide import decide
-from factory.core.marshal.policy import Duplicates, Policy
+from factory.core.marshal.settings import Duplicates, MergePolicy
 from factory.core.marshal.snapshot import (
     Checks,
     CheckState,
@@ -24,7 +24,7 @@ from factory.core.marshal.snapshot import (
 from .test_decide import BRANCH, EVIDENCE, GREEN, NOW, POLICY, PULL, SNAPSHOT, ci, word
 
 
-def reason(pull: PullRequest, policy: Policy = POLICY, snapshot: Snapshot = SNAPSHOT) -> str:
+def reason(pull: PullRequest, policy: MergePolicy = POLICY, snapshot: Snapshot = SNAPSHOT) -> str:
     plan = decide(policy, replace(snapshot, pulls=(pull,)), NOW)
     return plan.decisions[0].reason.code
 
@@ -162,7 +162,7 @@ def test_a_persons_hold_is_lifted_by_a_person(
 def test_an_agent_keeps_no_duplicate_by_taking_the_label_off(
     remover: tuple[str, bool], closes: bool
 ) -> None:
-    policy = replace(POLICY, duplicates=Duplicates("close"), agents=("agent", "helper"))
+    policy = replace(POLICY, duplicates=Duplicates(action="close"), agents=("agent", "helper"))
     told = Labelling(*remover, at=NOW - 10, removed=True)
     twin = replace(PULL, number=8, detail=replace(GREEN, labellings={"duplicate": told}))
     memory = Memory(remembered={8: Remembered("duplicate", NOW - 90_000)}, marked=(8,))

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from factory.core.marshal import remembering
 from factory.core.marshal.decide import decide
-from factory.core.marshal.policy import Duplicates, Freeze, Policy
+from factory.core.marshal.settings import Duplicates, Freeze, MergePolicy, RequiredCheck
 from factory.core.marshal.snapshot import (
     Branch,
     Check,
@@ -37,7 +38,12 @@ def ci(
     return Check("ci", state, source, started_at, app, app_id)
 
 
-POLICY = Policy(required_checks=("ci",), agents=("helper",))
+def freeze(start: float, end: float) -> Freeze:
+    first, last = (datetime.fromtimestamp(at, UTC).isoformat() for at in (start, end))
+    return Freeze(reason="release", start=first, end=last)
+
+
+POLICY = MergePolicy(required_checks=(RequiredCheck(name="ci"),), agents=("helper",))
 GREEN = Detail(
     Checks((ci(CheckState.SUCCESS),)),
     ("src/a",),
@@ -225,8 +231,8 @@ REPOSITORY = [
         {"required_checks": (), "allow_no_checks": True},
         "main_red",
     ),
-    ({}, {"freezes": (Freeze("release", start=NOW - 1, end=NOW + 1),)}, "freeze"),
-    ({}, {"freezes": (Freeze("release", start=NOW, end=NOW),)}, "green"),
+    ({}, {"freezes": (freeze(NOW - 1, NOW + 1),)}, "freeze"),
+    ({}, {"freezes": (freeze(NOW + 1, NOW + 2),)}, "green"),
     ({}, {"authors_denied": ("agent",)}, "author"),
     ({}, {"authors_denied": ("Agent",)}, "author"),
     ({}, {"authors_denied": ("agent[bot]",)}, "green"),
@@ -300,7 +306,9 @@ def test_strict_lands_one_at_a_time_and_updates_the_head_of_the_queue_only() -> 
 
 
 def test_nothing_is_closed_or_labelled_for_a_list_that_was_cut() -> None:
-    closing = replace(POLICY, duplicates=Duplicates("close", grace_seconds=0), agents=("agent",))
+    closing = replace(
+        POLICY, duplicates=Duplicates(action="close", grace_hours=0), agents=("agent",)
+    )
     waiting = replace(PULL, **checked(ci(CheckState.PENDING)))
     pulls = (
         replace(waiting, number=1),

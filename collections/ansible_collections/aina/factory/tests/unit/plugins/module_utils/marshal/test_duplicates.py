@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from factory.core.marshal.decide import decide
-from factory.core.marshal.policy import Duplicates, Policy
+from factory.core.marshal.settings import Duplicates, MergePolicy, RequiredCheck
 from factory.core.marshal.snapshot import (
     Checks,
     CheckState,
@@ -20,9 +20,9 @@ from factory.core.marshal.snapshot import (
 
 from .test_decide import BRANCH, EVIDENCE, NOW, PULL, ci
 
-POLICY = Policy(
-    required_checks=("ci",),
-    duplicates=Duplicates("close", same_issue=True),
+POLICY = MergePolicy(
+    required_checks=(RequiredCheck(name="ci"),),
+    duplicates=Duplicates(action="close", same_issue=True),
     agents=("agent",),
     authors_denied=("mallory",),
 )

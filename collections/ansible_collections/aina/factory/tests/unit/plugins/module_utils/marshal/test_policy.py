@@ -9,9 +9,14 @@ import pytest
 
 from factory.core.base import guarded
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.base.github.settings import GitHub
-from factory.core.marshal import audit, remembering, settings
-from factory.core.marshal.policy import LANE_COMMAND, ConflictLane, Policy
+from factory.core.base.settings import read
+from factory.core.marshal import audit, remembering
+from factory.core.marshal.settings import (
+    LANE_COMMAND,
+    ConflictLane,
+    MarshalSettings,
+    MergePolicy,
+)
 from factory.core.marshal.snapshot import (
     Conflict,
     Memory,
@@ -22,20 +27,25 @@ from factory.core.marshal.snapshot import (
 )
 
 
-def policy(**values: object) -> Policy:
-    return Policy.from_section(Section(values, "merge"))
+def policy(**values: object) -> MergePolicy:
+    return read(MergePolicy, Section(values, "merge"))
 
 
 def test_the_empty_mapping_is_the_default() -> None:
-    assert policy() == Policy()
-    assert policy().digest() == Policy().digest() != policy(mode="train").digest()
+    assert policy() == MergePolicy()
+    assert policy().digest() == MergePolicy().digest() != policy(mode="train").digest()
+
+
+def freeze(start: str, end: str) -> dict[str, object]:
+    return {"freezes": [{"reason": "r", "start": start, "end": end}]}
 
 
 LANES = [
-    (False, ConflictLane()),
-    (True, ConflictLane(LANE_COMMAND)),
-    ({"tries": 3}, ConflictLane(LANE_COMMAND, tries=3)),
-    ({"command": ["x"], "max_per_day": 2}, ConflictLane(("x",), max_per_day=2)),
+    (None, ConflictLane(enabled=False)),
+    (False, ConflictLane(enabled=False)),
+    (True, ConflictLane(command=LANE_COMMAND)),
+    ({"tries": 3}, ConflictLane(command=LANE_COMMAND, tries=3)),
+    ({"command": ["x"], "max_per_day": 2}, ConflictLane(command=("x",), max_per_day=2)),
 ]
 
 
@@ -43,27 +53,28 @@ LANES = [
 def test_a_conflict_lane_is_the_servers_own_unless_a_command_is_given(
     value: object, lane: ConflictLane
 ) -> None:
-    assert policy(conflict_lane=value).conflict_lane == lane
+    assert policy(conflict_lane=value).lane == lane
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"conflict_lane": "yes"}, "merge.conflict_lane is 'yes'; it must be a mapping"),
+        ({"conflict_lane": "yes"}, "merge.conflict_lane.enabled is 'yes'; it must be true or"),
         ({"mode": "quick"}, "merge.mode is 'quick'"),
         ({"max_merges_per_cycle": -1}, "must be at least 0"),
         ({"conflict_lane": {"command": "lane run"}}, "merge.conflict_lane.command is 'lane run'"),
+        ({"conflict_lane": {"command": []}}, r"command is \(\); it must begin with a program"),
         ({"conflict_lane": {"tries": 0}}, "merge.conflict_lane.tries is 0"),
         ({"hold_label": "x"}, "merge.hold_label is not known"),
-        ({"freezes": [{"reason": "r", "start": "soon", "end": "later"}]}, "'soon' is neither"),
         (
-            {
-                "freezes": [
-                    {"reason": "r", "start": "2026-12-24T12:00:00", "end": "2026-12-27T12:00:00Z"}
-                ]
-            },
-            "lacks its time zone",
+            {"freezes": [{"reason": "r", "start": "soon", "end": "later"}]},
+            r"merge.freezes\[0\].start is 'soon'; it must be like 2026-",
         ),
+        (freeze("fri 16:00", "2026-12-27T12:00:00Z"), "start is 'fri 16:00'; it must be like"),
+        (freeze("2026-12-24T12:00:00", "2026-12-27T12:00:00Z"), "start is .* its time zone"),
+        (freeze("2026-12-27T12:00:00Z", "2026-12-24T12:00:00Z"), "end is .* lie after start"),
+        (freeze("fri 16:00", "Fri 16:00"), "end is .* differ from start"),
+        ({"hold_labels": [" hold"]}, "merge.hold_labels.* be a label of at most 50 characters"),
     ],
 )
 def test_a_wrong_value_is_named(values: dict[str, object], words: str) -> None:
@@ -87,6 +98,13 @@ def test_a_weekly_freeze_wraps_over_the_weekend(moment: str, frozen: bool) -> No
     assert window.covers(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()) is frozen
 
 
+def test_a_hold_of_ones_own_leaves_the_standard_one_and_a_repair_of_ones_own_replaces_it() -> None:
+    found = policy(hold_labels=["wait"], repair_labels=["mend"])
+
+    assert found.hold_labels == ("hold", "wait")
+    assert found.repair_labels == ("mend",)
+
+
 def test_labels_are_kept_as_github_compares_them() -> None:
     found = policy(hold_labels=["Hold"], repair_labels=["OK"], duplicates={"label": "Twin"})
 
@@ -98,7 +116,7 @@ def test_two_projects_of_one_repository_are_refused() -> None:
     projects = [{"name": name, "repository": "o/r"} for name in ("a", "b")]
 
     with pytest.raises(ConfigurationError, match="'o/r' is declared twice"):
-        settings.from_section(Section({"projects": projects}, "marshal"), GitHub(), ())
+        read(MarshalSettings, Section({"projects": projects}, "marshal"))
 
 
 def test_what_the_site_and_the_project_say_of_persons_and_paths_binds_the_marshal() -> None:
@@ -108,12 +126,13 @@ def test_what_the_site_and_the_project_say_of_persons_and_paths_binds_the_marsha
         "guarded_paths": ["deploy/"],
         "guarded_label": "Looked-At",
     }
-    read = Section({"projects": [project]}, "marshal")
+    section = Section({"projects": [project]}, "marshal")
 
-    (found,) = settings.from_section(read, GitHub(), ["robot"]).projects
+    found = read(MarshalSettings, section, agents=("robot",))
+    wanted = found.policy_of(found.projects[0])
 
-    assert found.policy.guarded_paths == (*guarded.STANDARD, "deploy/")
-    assert (found.policy.guarded_label, found.policy.agents) == ("looked-at", ("robot",))
+    assert wanted.guarded_paths == (*guarded.STANDARD, "deploy/")
+    assert (wanted.guarded_label, wanted.agents) == ("looked-at", ("robot",))
 
 
 @pytest.mark.parametrize(
