@@ -21,7 +21,7 @@ from factory.core.base.github.errors import (
 from factory.core.base.github.transport import Meter
 from factory.core.marshal import execution
 from factory.core.marshal.checks import ACTIONS
-from factory.core.marshal.cycle import Report, World
+from factory.core.marshal.cycle import Dependencies, Report
 from factory.core.marshal.forge import Fate, MovedError, NotMergeableError
 from factory.core.marshal.mirror import Merged, MirrorError, PushRefusedError
 from factory.core.marshal.settings import MergePolicy
@@ -697,7 +697,7 @@ class Runner:
     started: list[list[str]] = field(default_factory=list)
 
     def cycle(self, *, dry_run: bool = False) -> Report:
-        world = World(
+        dependencies = Dependencies(
             Forge(self.repository),
             Git(self.repository),
             self.repository.now,
@@ -707,7 +707,7 @@ class Runner:
             self._start,
         )
         return execution.run(
-            self.repository.policy, "o/r", "main", self.memory, world, dry_run=dry_run
+            self.repository.policy, "o/r", "main", self.memory, dependencies, dry_run=dry_run
         )
 
     def _save(self, memory: Memory) -> None:

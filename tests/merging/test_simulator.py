@@ -15,7 +15,7 @@ from factory import effects
 from factory.__main__ import main
 from factory.core.base.github.transport import Transport
 from factory.core.marshal import execution, status
-from factory.core.marshal.cycle import Report, World
+from factory.core.marshal.cycle import Dependencies, Report
 from factory.core.marshal.github_forge import GithubForge
 from factory.core.marshal.mirror import Mirror
 from factory.core.marshal.settings import MergePolicy, RequiredCheck
@@ -62,7 +62,7 @@ class Rig:
 
     def cycle(self, *, dry_run: bool = False) -> Report:
         self.simulator.dispatcher.log.clear()
-        world = World(
+        dependencies = Dependencies(
             GithubForge(self.transport, NAME, self.policy),
             self.git,
             self.simulator.world.now,
@@ -71,7 +71,7 @@ class Rig:
             self.records.append,
             lambda _argv: "no lanes here",
         )
-        return execution.run(self.policy, NAME, "main", self.memory, world, dry_run=dry_run)
+        return execution.run(self.policy, NAME, "main", self.memory, dependencies, dry_run=dry_run)
 
     def _save(self, memory: Memory) -> None:
         self.memory = memory

@@ -14,7 +14,7 @@ from ..base.github.git import git_environment
 from ..base.github.transport import Transport
 from ..base.ports import Fetch, Now, Run
 from . import execution
-from .cycle import Report, World
+from .cycle import Dependencies, Report
 from .github_forge import GithubForge
 from .mirror import Mirror, MirrorError
 from .settings import MarshalSettings, MergeProject
@@ -109,7 +109,7 @@ def _run(
     )
     policy = settings.policy_of(project)
     transport = Transport(effects.fetch, settings.github.api_url, token, effects.now)
-    world = World(
+    dependencies = Dependencies(
         forge=GithubForge(transport, project.repository, policy),
         git=Mirror(
             effects.run,
@@ -130,7 +130,7 @@ def _run(
         project.repository,
         project.default_branch,
         memory,
-        world,
+        dependencies,
         dry_run=dry_run,
     )
 

@@ -83,7 +83,7 @@ class StopCycle(Exception):  # noqa: N818  (not an error: the cycle ends early a
 
 
 @dataclass
-class World:
+class Dependencies:
     """The effects of one cycle. ``save`` keeps the memory; ``audit`` appends one record.
 
     ``start`` runs the command that starts a lane and returns why it could not, or "".
@@ -162,7 +162,7 @@ class Cycle:
     policy: MergePolicy
     branch: str
     memory: Memory
-    world: World
+    dependencies: Dependencies
     report: Report
     started_at: float = 0.0
     last_write_at: float = 0.0
@@ -176,21 +176,21 @@ class Cycle:
 
     def left_seconds(self) -> float:
         """Return what is left of the cycle's time."""
-        return self.policy.cycle_budget_seconds - (self.world.now() - self.started_at)
+        return self.policy.cycle_budget_seconds - (self.dependencies.now() - self.started_at)
 
     def pause(self, seconds: float) -> bool:
         """Sleep if the budget allows it; False when it does not."""
         if seconds > self.left_seconds():
             return False
-        self.world.sleep(seconds)
+        self.dependencies.sleep(seconds)
         return True
 
     def write(self, action: Callable[[], Answer], note: str, number: int = 0) -> Answer:
         """Carry out one write, at least a second after the one before."""
-        since = self.world.now() - self.last_write_at
+        since = self.dependencies.now() - self.last_write_at
         if since < WRITE_INTERVAL_SECONDS:
-            self.world.sleep(WRITE_INTERVAL_SECONDS - since)
-        self.last_write_at = self.world.now()
+            self.dependencies.sleep(WRITE_INTERVAL_SECONDS - since)
+        self.last_write_at = self.dependencies.now()
         try:
             answer = action()
         except LimitedError as error:
@@ -209,16 +209,16 @@ class Cycle:
     def _login_reads(self, number: int) -> bool:
         """Whether GitHub knows the login after all, and refuses this one write only."""
         try:
-            return bool(self.world.forge.fate(number))
+            return bool(self.dependencies.forge.fate(number))
         except ForgeError:
             return False
 
     def record(self, event: str, number: int, result: str, **more: Any) -> None:
         """Append to the audit log."""
-        meter = self.world.forge.meter
-        self.world.audit(
+        meter = self.dependencies.forge.meter
+        self.dependencies.audit(
             {
-                "time": self.world.now(),
+                "time": self.dependencies.now(),
                 "repository": self.report.repository,
                 "policy": self.policy.digest(),
                 "event": event,
@@ -233,7 +233,7 @@ class Cycle:
     def remember(self, **changes: Any) -> None:
         """Change the memory and keep it at once."""
         self.memory = replace(self.memory, **changes)
-        self.world.save(self.memory)
+        self.dependencies.save(self.memory)
 
     def turn(self, number: int, act: Callable[[], str]) -> str:
         """Carry out what concerns one pull request; what fails there is nobody else's matter.
@@ -271,18 +271,22 @@ class Cycle:
         train = self.memory.train
         aboard = train.run.members if train.run is not None else ()
         always = {number for number, _head in (*aboard, *train.suspects)}
-        snapshot = self.world.forge.look(
+        snapshot = self.dependencies.forge.look(
             self.policy, self.branch, self._ranks(), always, self.memory.list_cursor
         )
         self.memory = replace(self.memory, list_cursor=snapshot.resume_at)
         open_now = {pull.number: pull for pull in snapshot.pulls}
         if self.policy.mode == "native":
-            self.memory = queueing.noticed(self.policy, self.memory, open_now, self.world.now())
+            self.memory = queueing.noticed(
+                self.policy, self.memory, open_now, self.dependencies.now()
+            )
         snapshot = replace(snapshot, memory=self.memory)
         snapshot = self._with_evidence(snapshot)
         run = self.memory.train.run
         if self.policy.mode == "train" and run is not None and not run.landing:
-            snapshot = replace(snapshot, train_checks=self.world.forge.commit_checks(run.tip_oid))
+            snapshot = replace(
+                snapshot, train_checks=self.dependencies.forge.commit_checks(run.tip_oid)
+            )
         snapshot, plan = self._without_rivals(snapshot)
         self.snapshot = snapshot
         self.report.gate = plan.gate.code if plan.gate else ""
@@ -312,8 +316,8 @@ class Cycle:
         pulls = [pull for pull in snapshot.pulls if self._worth_evidence(snapshot, pull)]
         heads = {pull.number: pull.head_oid for pull in pulls}
         try:
-            self.world.git.refresh(snapshot.branch.name, snapshot.branch.oid, heads)
-            absent = self.world.git.missing({*heads.values(), snapshot.branch.oid})
+            self.dependencies.git.refresh(snapshot.branch.name, snapshot.branch.oid, heads)
+            absent = self.dependencies.git.missing({*heads.values(), snapshot.branch.oid})
             if snapshot.branch.oid in absent:
                 raise MirrorError(f"the head of {snapshot.branch.name} could not be fetched")
         except MirrorError as error:
@@ -337,11 +341,11 @@ class Cycle:
 
     def _evidence(self, base_oid: str, pull: PullRequest) -> Evidence:
         window_days = self.policy.stale_revert_window_days
-        return self.world.git.evidence(base_oid, pull.head_oid, window_days)
+        return self.dependencies.git.evidence(base_oid, pull.head_oid, window_days)
 
     def _without_rivals(self, snapshot: Snapshot) -> tuple[Snapshot, Plan]:
         """Decide; hold back who would conflict with an older one that lands first."""
-        plan = decide(self.policy, snapshot, self.world.now())
+        plan = decide(self.policy, snapshot, self.dependencies.now())
         queued = [p.number for p in snapshot.pulls if p.in_merge_queue and p.evidence is not None]
         for _turn in range(len(snapshot.pulls)):
             numbers = [*queued, *(decision.number for decision in plan.chosen(Verb.MERGE))]
@@ -351,7 +355,9 @@ class Cycle:
             order = [heads[number] for number in numbers if number in heads]
             try:
                 merges = self.policy.mode == "train"
-                conflicting = self.world.git.stack(snapshot.branch.oid, order, merges=merges)[1]
+                conflicting = self.dependencies.git.stack(
+                    snapshot.branch.oid, order, merges=merges
+                )[1]
                 rivals = {
                     numbers[index]: self._rival(order, numbers, index)
                     for index in conflicting
@@ -359,17 +365,17 @@ class Cycle:
                 }
             except MirrorError as error:
                 snapshot = replace(snapshot, evidence_error=str(error))
-                return snapshot, decide(self.policy, snapshot, self.world.now())
+                return snapshot, decide(self.policy, snapshot, self.dependencies.now())
             if not rivals:
                 break
             snapshot = replace(snapshot, rivals={**snapshot.rivals, **rivals})
-            plan = decide(self.policy, snapshot, self.world.now())
+            plan = decide(self.policy, snapshot, self.dependencies.now())
         return snapshot, plan
 
     def _rival(self, order: list[str], numbers: list[int], index: int) -> int:
         for earlier in range(index):
-            merged = self.world.git.merge(order[earlier], order[index])
-            alone = self.world.git.merge(order[earlier], order[earlier])
+            merged = self.dependencies.git.merge(order[earlier], order[index])
+            alone = self.dependencies.git.merge(order[earlier], order[earlier])
             if not merged.clean or merged.tree == alone.tree:
                 return numbers[earlier]
         return numbers[index - 1]
@@ -389,7 +395,7 @@ class Cycle:
         """Read the branch and pull requests afresh, with git's evidence; see ``Forge.reread``."""
         if self.snapshot is None:
             raise StopCycle("internal", "nothing was looked at yet", failed=True)
-        branch, pulls = self.world.forge.reread(self.branch, numbers)
+        branch, pulls = self.dependencies.forge.reread(self.branch, numbers)
         fresh = tuple(pull for pull in pulls.values() if pull is not None)
         snapshot = replace(
             self.snapshot,
@@ -397,7 +403,7 @@ class Cycle:
             pulls=fresh,
             memory=self.memory,
             rivals={},
-            points_remaining=self.world.forge.meter.points_remaining,
+            points_remaining=self.dependencies.forge.meter.points_remaining,
         )
         snapshot = self._with_evidence(snapshot) if fresh else snapshot
         found = {**pulls, **{pull.number: pull for pull in snapshot.pulls}}
@@ -406,7 +412,7 @@ class Cycle:
 
     def objection(self, snapshot: Snapshot, pull: PullRequest) -> str:
         """Return why the freshly read pull request may not land now, "" when it may."""
-        now = self.world.now()
+        now = self.dependencies.now()
         verdict = (
             rules.own_verdict(self.policy, snapshot, pull, now)
             or gates.closed(self.policy, snapshot, now)
@@ -430,7 +436,7 @@ class Cycle:
                 return "merged" if attempts and self.finish(decision.number) else "gone"
             if pull.head_oid != decision.head_oid:
                 return "head_moved"
-            if expected_tree and self.world.git.tree(snapshot.branch.oid) != expected_tree:
+            if expected_tree and self.dependencies.git.tree(snapshot.branch.oid) != expected_tree:
                 return "base_moved"
             problem = self.objection(snapshot, pull)
             if problem:
@@ -482,13 +488,13 @@ class Cycle:
 
     def refuse(self, number: int, head_oid: str, text: str, code: str = "refused_by_github") -> str:
         """Believe for a while that GitHub will not land this head; return the code."""
-        entry = Refusal(head_oid, text, self.world.now() + _REFUSED_SECONDS, code)
+        entry = Refusal(head_oid, text, self.dependencies.now() + _REFUSED_SECONDS, code)
         self.remember(refused={**self.memory.refused, number: entry})
         return entry.code
 
     def _enqueue(self, pull: PullRequest) -> None:
         self._intend(pull)
-        self.write(lambda: self.world.forge.enqueue(pull), "enqueue", pull.number)
+        self.write(lambda: self.dependencies.forge.enqueue(pull), "enqueue", pull.number)
         settled = self._settled(pull.number)
         queued = {**settled["queued"], pull.number: pull.head_oid}
         self.remember(**{**settled, "queued": queued})
@@ -501,13 +507,15 @@ class Cycle:
 
     def _merge(self, pull: PullRequest) -> None:
         self._intend(pull)
-        self.write(lambda: self.world.forge.merge(pull, self.policy.method), "merge", pull.number)
+        self.write(
+            lambda: self.dependencies.forge.merge(pull, self.policy.method), "merge", pull.number
+        )
 
     # -- afterwards ---------------------------------------------------------------
 
     def finish(self, number: int) -> bool:
         """Verify what landed, move dependants, delete the branch; False when nothing landed."""
-        fate = self.world.forge.fate(number)
+        fate = self.dependencies.forge.fate(number)
         if fate.state == "OPEN":
             return False
         if fate.state == "MERGED":
@@ -556,7 +564,7 @@ class Cycle:
             self.remember(doubtful=(*self.memory.doubtful, number))
 
     def _verify(self, fate: Fate, judged_head: str) -> None:
-        git = self.world.git
+        git = self.dependencies.git
         if fate.head_oid != judged_head:
             self._halt(fate, f"landed at {fate.head_oid}, judged was {judged_head}")
         if self._landed_by_push(fate):
@@ -580,13 +588,13 @@ class Cycle:
         """Whether the branch has the very commit that was tested, whatever GitHub calls it."""
         tip = self.memory.pushed.get(fate.number)
         try:
-            return tip is not None and self.world.git.holds(self.branch, tip)
+            return tip is not None and self.dependencies.git.holds(self.branch, tip)
         except MirrorError as error:
             raise StopCycle("unverified", f"#{fate.number}: {error}", failed=True) from error
 
     def _expected_tree(self, fate: Fate, judged_head: str) -> str:
         oid = fate.merge_oid
-        return self.world.git.landed_tree(self.policy.method, oid, f"{oid}^1", judged_head)
+        return self.dependencies.git.landed_tree(self.policy.method, oid, f"{oid}^1", judged_head)
 
     def _unverified(self, fate: Fate, why: str) -> None:
         """Stop once for what GitHub may be late with; halt when the next cycle finds the same."""
@@ -596,7 +604,7 @@ class Cycle:
         raise StopCycle("unverified", f"#{fate.number}: {why}; the next cycle looks again")
 
     def _halt(self, fate: Fate, why: str) -> None:
-        problem, now = f"#{fate.number}: {why}", self.world.now()
+        problem, now = f"#{fate.number}: {why}", self.dependencies.now()
         settled = self._settled(fate.number)
         self.remember(halted_since=now, halted_reason=problem, **settled)
         self.record("halt", fate.number, problem)
@@ -604,7 +612,7 @@ class Cycle:
 
     def _retarget(self, number: int) -> bool:
         """Point a dependant at the base branch; False when GitHub refuses."""
-        forge = self.world.forge
+        forge = self.dependencies.forge
         try:
             self.write(lambda: forge.retarget(number, self.branch), "retarget", number)
         except UnusableError:
@@ -631,7 +639,7 @@ class Cycle:
         )
         if not deletable:
             return
-        forge = self.world.forge
+        forge = self.dependencies.forge
         try:
             self.write(lambda: forge.delete_branch(fate.head_ref), "delete_branch", fate.number)
         except UnusableError:

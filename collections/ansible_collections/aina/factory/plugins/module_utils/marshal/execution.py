@@ -15,7 +15,7 @@ from ..base.github.errors import (
     UnusableError,
 )
 from . import conflict_lanes, duplicates, queueing, remembering, trains
-from .cycle import Cycle, Report, StopCycle, World
+from .cycle import Cycle, Dependencies, Report, StopCycle
 from .decide import Decision, Plan
 from .mirror import MirrorError, PushRefusedError
 from .reasons import Verb
@@ -32,13 +32,13 @@ def run(
     repository: str,
     branch: str,
     memory: Memory,
-    world: World,
+    dependencies: Dependencies,
     *,
     dry_run: bool,
 ) -> Report:
     """Run one cycle, or with ``dry_run`` print what it would do: it reads and writes nothing."""
     report = Report(repository, policy.mode, acted=None if dry_run else 0)
-    cycle = Cycle(policy, branch, memory, world, report, started_at=world.now())
+    cycle = Cycle(policy, branch, memory, dependencies, report, started_at=dependencies.now())
     try:
         if dry_run:
             cycle.look()
@@ -51,7 +51,7 @@ def run(
         report.stopped = f"limited: {error}; continues in {error.retry_after_seconds:.0f} s"
     except (ForgeError, MirrorError) as error:
         report.stopped, report.failed = f"failed: {error}", True
-    meter = world.forge.meter
+    meter = dependencies.forge.meter
     report.requests_count, report.points_count = meter.requests_count, meter.points_count
     report.points_remaining = meter.points_remaining
     kept = cycle.memory
@@ -122,7 +122,7 @@ def _plan(cycle: Cycle) -> Plan:
     plan = cycle.look()
     if cycle.snapshot is None:
         raise StopCycle("internal", "nothing was looked at", failed=True)
-    now = cycle.world.now()
+    now = cycle.dependencies.now()
     for decision in plan.decisions:
         before = cycle.memory.remembered.get(decision.number)
         if before is None or before.code != decision.reason.code:
@@ -160,7 +160,7 @@ def _quietly(action: Callable[[], object]) -> None:
 
 
 def _mark(cycle: Cycle, decision: Decision) -> None:
-    forge, number = cycle.world.forge, decision.number
+    forge, number = cycle.dependencies.forge, decision.number
     if decision.conflict_label == "remove":
         label = cycle.policy.conflict_label
         _quietly(lambda: cycle.write(lambda: forge.remove_label(number, label), "unlabel", number))
@@ -188,7 +188,7 @@ def _mark(cycle: Cycle, decision: Decision) -> None:
 
 def _ask_lanes(cycle: Cycle, plan: Plan) -> None:
     """Have lanes resolve what keeps conflicting; asked is kept first, so a crash never repeats."""
-    now, before = cycle.world.now(), cycle.memory.conflicts
+    now, before = cycle.dependencies.now(), cycle.memory.conflicts
     conflicting = [d for d in plan.decisions if d.reason.code == "conflict"]
     still = {
         decision.number: conflict_lanes.seen(decision.head_oid, before.get(decision.number), now)
@@ -202,7 +202,7 @@ def _ask_lanes(cycle: Cycle, plan: Plan) -> None:
             asked = replace(found, asked_at=(*found.asked_at, now))
             cycle.remember(conflicts={**cycle.memory.conflicts, decision.number: asked})
             argv = [*cycle.policy.lane.command, cycle.report.repository]
-            problem = cycle.world.start([*argv, str(decision.number)])
+            problem = cycle.dependencies.start([*argv, str(decision.number)])
             cycle.report.acted = (cycle.report.acted or 0) + 1
             cycle.report.results[decision.number] = problem or "lane_asked"
             cycle.record("conflict_lane", decision.number, problem or "asked")
@@ -215,7 +215,7 @@ def _conflict_words(cycle: Cycle, decision: Decision) -> str:
     if pull.evidence is not None and pull.evidence.conflict_paths:
         # Who it was with is a courtesy.
         with suppress(MirrorError):
-            subject = cycle.world.git.last_change(
+            subject = cycle.dependencies.git.last_change(
                 pull.evidence.base_oid, pull.head_oid, pull.evidence.conflict_paths
             )
     culprit = f" It overlaps what landed as: {subject}." if subject else ""
@@ -224,7 +224,7 @@ def _conflict_words(cycle: Cycle, decision: Decision) -> str:
 
 def _say(cycle: Cycle, decision: Decision, label: str, marker: str, words: str) -> None:
     """Comment once, then label: the hidden marker makes a repetition after a crash silent."""
-    forge, number = cycle.world.forge, decision.number
+    forge, number = cycle.dependencies.forge, decision.number
     hidden = f"<!-- aina-factory: {marker} -->"
 
     def act() -> None:
@@ -254,10 +254,10 @@ def _close(cycle: Cycle, decision: Decision) -> str:
             return "keeper_moved"
         both.append(keeper)
     fresh = replace(snapshot, pulls=tuple(both))
-    if duplicates.find(cycle.policy, fresh, cycle.world.now()).get(pull.number) != twin:
+    if duplicates.find(cycle.policy, fresh, cycle.dependencies.now()).get(pull.number) != twin:
         return "not_proven"
     try:
-        cycle.write(lambda: cycle.world.forge.close(pull.number), "close", pull.number)
+        cycle.write(lambda: cycle.dependencies.forge.close(pull.number), "close", pull.number)
     except UncertainError:
         return "unanswered"
     except UnusableError:
@@ -275,7 +275,7 @@ def _update(cycle: Cycle, decision: Decision) -> str:
     if problem != "behind":
         return problem or "up_to_date"
     try:
-        cycle.write(lambda: cycle.world.forge.update_branch(pull), "update", pull.number)
+        cycle.write(lambda: cycle.dependencies.forge.update_branch(pull), "update", pull.number)
     except (LimitedError, UnusableError):
         raise
     except ForgeError as error:
@@ -288,7 +288,7 @@ def _update(cycle: Cycle, decision: Decision) -> str:
 
 def _drive(cycle: Cycle, plan: Plan) -> None:
     """Test and land batches until nothing is left to do or the cycle's time is over."""
-    if cycle.world.now() < cycle.memory.train.alone_until:
+    if cycle.dependencies.now() < cycle.memory.train.alone_until:
         _warn_of_none_together(cycle)
     while plan.train is not None and plan.gate is None and cycle.left_seconds() > 0:
         step = plan.train
@@ -308,12 +308,12 @@ def _drive(cycle: Cycle, plan: Plan) -> None:
 def _start(cycle: Cycle, step: trains.Step) -> None:
     if cycle.snapshot is None:
         return
-    base, now = cycle.snapshot.branch.oid, cycle.world.now()
+    base, now = cycle.snapshot.branch.oid, cycle.dependencies.now()
     refs = {pull.number: pull.head_ref for pull in cycle.snapshot.pulls}
     # Without the title: its author could have CI skip the commit.
     words = [f"Merge pull request #{number} from {refs[number]}" for number, _head in step.members]
     heads = [head for _number, head in step.members]
-    tip, conflicting = cycle.world.git.stack(base, heads, words, now)
+    tip, conflicting = cycle.dependencies.git.stack(base, heads, words, now)
     if conflicting or tip == base:
         raise StopCycle("train", "the batch does not merge cleanly; the next look holds it back")
     branch = f"{cycle.policy.train.branch_prefix}{tip[:12]}"
@@ -327,7 +327,7 @@ def _start(cycle: Cycle, step: trains.Step) -> None:
 def _push(cycle: Cycle, run_: TrainRun) -> None:
     """Have a batch tested; one that the remote does not take is narrowed to whom it refuses."""
     try:
-        cycle.write(lambda: cycle.world.git.push(run_.tip_oid, run_.branch), "train_push")
+        cycle.write(lambda: cycle.dependencies.git.push(run_.tip_oid, run_.branch), "train_push")
     except PushRefusedError as error:
         refused = error
     else:
@@ -344,7 +344,7 @@ def _keep_waiting(cycle: Cycle) -> bool:
     run_ = cycle.memory.train.run
     if run_ is None:
         return True
-    found = cycle.world.forge.commit_checks(run_.tip_oid)
+    found = cycle.dependencies.forge.commit_checks(run_.tip_oid)
     if found.complete and not found.items:
         # A run that died before its push left the branch unmade; pushing again is harmless.
         _push(cycle, run_)
@@ -356,7 +356,7 @@ def _land(cycle: Cycle) -> bool:
     run_ = cycle.memory.train.run
     if run_ is None or cycle.snapshot is None:
         return False
-    git, main = cycle.world.git, cycle.snapshot.branch.oid
+    git, main = cycle.dependencies.git, cycle.snapshot.branch.oid
     alone_until = cycle.memory.train.alone_until
     if git.tree(main) == git.tree(run_.tip_oid):
         landed = True  # by a run that died right after it
@@ -368,7 +368,7 @@ def _land(cycle: Cycle) -> bool:
         landed = _land_alone(cycle, run_)
     members = frozenset(number for number, _head in run_.members) if landed else frozenset()
     before = cycle.memory.train
-    memory = trains.after_landing(before, members, cycle.world.now())
+    memory = trains.after_landing(before, members, cycle.dependencies.now())
     if not landed:
         memory = replace(memory, suspects=(), bad=before.bad)
     _keep(cycle, memory)
@@ -381,7 +381,7 @@ def _land_alone(cycle: Cycle, run_: TrainRun) -> bool:
     decision = cycle.report.decisions.get(number)
     if decision is None or decision.verb is not Verb.MERGE:
         return False
-    base_tree = cycle.world.git.tree(run_.base_oid)
+    base_tree = cycle.dependencies.git.tree(run_.base_oid)
     result = cycle.turn(number, lambda: cycle.land(decision, expected_tree=base_tree))
     cycle.report.results[number] = result
     return result == "merged"
@@ -402,11 +402,11 @@ def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
         pushed={**memory.pushed, **{number: run_.tip_oid for number, _head in run_.members}},
     )
     try:
-        cycle.write(lambda: cycle.world.git.land(run_.tip_oid, cycle.branch), "train_land")
+        cycle.write(lambda: cycle.dependencies.git.land(run_.tip_oid, cycle.branch), "train_land")
     except PushRefusedError as error:
         cycle.remember(cleanups=memory.cleanups, pushed=memory.pushed)
         if not error.moved:
-            until = cycle.world.now() + cycle.policy.train.retry_seconds
+            until = cycle.dependencies.now() + cycle.policy.train.retry_seconds
             train = replace(cycle.memory.train, alone_until=until, alone_reason=str(error))
             cycle.remember(train=train)
             _warn_of_none_together(cycle)
@@ -464,6 +464,6 @@ def _sweep(cycle: Cycle) -> None:
 
 
 def _delete(cycle: Cycle, branch: str) -> None:
-    cycle.write(lambda: cycle.world.forge.delete_branch(branch), "train_delete")
+    cycle.write(lambda: cycle.dependencies.forge.delete_branch(branch), "train_delete")
     left = tuple(name for name in cycle.memory.leftovers if name != branch)
     cycle.remember(leftovers=left)
