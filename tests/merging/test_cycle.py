@@ -233,7 +233,7 @@ def test_main_turning_red_between_two_merges_stops_the_second() -> None:
     runner.cycle()
     assert landed(repository) == [1]
 
-    # Pending is not green: the gate sticks until main is proven.
+    # Pending is not green: main blocks until it is proven.
     repository.main_check = CheckState.PENDING
     repository.between = None
     runner.cycle()
@@ -282,7 +282,7 @@ def test_what_landed_differently_halts_the_project() -> None:
     assert report.failed
     assert landed(repository) == [1]
     assert runner.memory.halted_since
-    assert runner.cycle().gate == "halted"
+    assert runner.cycle().blocker == "halted"
     assert landed(repository) == [1]
 
 
@@ -388,7 +388,7 @@ def test_what_the_native_queue_landed_differently_halts_the_project() -> None:
 
     assert report.failed
     assert "not as what was judged" in runner.memory.halted_reason
-    assert runner.cycle().gate == "halted"
+    assert runner.cycle().blocker == "halted"
 
 
 TRAIN = replace(POLICY, mode="train", cycle_budget_seconds=3000)
@@ -671,7 +671,7 @@ def test_a_landed_commit_that_is_gone_halts_the_project_until_somebody_looked() 
 
     assert first.stopped.startswith("unverified: #1: c1, as which it landed, is not on the branch")
     assert (second.failed, second.halted_since > 0) == (True, True)
-    assert third.gate == "halted"
+    assert third.blocker == "halted"
     runner.memory = replace(runner.memory, halted_since=0.0, halted_reason="")
     assert runner.cycle().results == {2: "merged"}
 

@@ -73,7 +73,7 @@ def test_points_that_run_short_leave_the_list_where_the_next_look_goes_on(tmp_pa
             report = rig.cycle()
             seen |= set(report.decisions)
             places.append(rig.memory.list_cursor)
-            assert report.gate == "budget"
+            assert report.blocker == "budget"
             assert "the points left are kept for others" in report.incomplete
             assert 1 in report.decisions, "the oldest are always seen"
             assert simulator.dispatcher.counts()["points"] <= 4

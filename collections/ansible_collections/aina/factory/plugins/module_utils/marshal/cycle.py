@@ -14,7 +14,7 @@ from ..base.github.errors import (
     UnusableError,
 )
 from ..base.ports import Now
-from . import gates, queueing, rules
+from . import blockers, queueing, rules
 from .decide import Decision, Plan, decide
 from .forge import Fate, Forge, MovedError, NotMergeableError
 from .mirror import Merged, MirrorError, PushRefusedError
@@ -106,7 +106,7 @@ class Report:
     mode: str
     decisions: dict[int, Decision] = field(default_factory=dict)
     results: dict[int, str] = field(default_factory=dict)
-    gate: str = ""
+    blocker: str = ""
     # Why the list of open pull requests may not be whole.
     incomplete: str = ""
     stopped: str = ""
@@ -135,7 +135,7 @@ class Report:
         return {
             "repository": self.repository,
             "mode": self.mode,
-            "gate": self.gate,
+            "gate": self.blocker,
             "incomplete": self.incomplete,
             "stopped": self.stopped,
             "failed": self.failed,
@@ -289,7 +289,7 @@ class Cycle:
             )
         snapshot, plan = self._without_rivals(snapshot)
         self.snapshot = snapshot
-        self.report.gate = plan.gate.code if plan.gate else ""
+        self.report.blocker = plan.blocker.code if plan.blocker else ""
         self.report.incomplete = snapshot.incomplete_reason
         self.report.main_red_since = plan.main_red_since
         ended = queueing.ended(self.memory, open_now)
@@ -410,17 +410,17 @@ class Cycle:
         others = tuple(pull for pull in self.snapshot.pulls if pull.number not in numbers)
         return replace(snapshot, pulls=(*others, *snapshot.pulls)), found
 
-    def objection(self, snapshot: Snapshot, pull: PullRequest) -> str:
+    def blocker(self, snapshot: Snapshot, pull: PullRequest) -> str:
         """Return why the freshly read pull request may not land now, "" when it may."""
         now = self.dependencies.now()
         verdict = (
             rules.own_verdict(self.policy, snapshot, pull, now)
-            or gates.closed(self.policy, snapshot, now)
-            or gates.main_blocks(self.policy, snapshot, pull, now)
+            or blockers.closed(self.policy, snapshot, now)
+            or blockers.main_blocks(self.policy, snapshot, pull, now)
         )
         if verdict is not None:
             if verdict.reason.code == "main_red":
-                since = gates.main_red_since(self.policy, snapshot, now)
+                since = blockers.main_red_since(self.policy, snapshot, now)
                 self.remember(main_red_since=since)
             return verdict.reason.code
         strict = self.policy.mode == "strict" or snapshot.branch.strict
@@ -438,7 +438,7 @@ class Cycle:
                 return "head_moved"
             if expected_tree and self.dependencies.git.tree(snapshot.branch.oid) != expected_tree:
                 return "base_moved"
-            problem = self.objection(snapshot, pull)
+            problem = self.blocker(snapshot, pull)
             if problem:
                 return "enqueued" if attempts and problem == "in_merge_queue" else problem
             if pull.mergeable is Mergeable.UNKNOWN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from . import authority, conflict_lanes, duplicates, gates, rules, trains
+from . import authority, blockers, conflict_lanes, duplicates, rules, trains
 from .reasons import Owner, Reason, Verb, Verdict, wait
 from .settings import MergePolicy
 from .snapshot import PullRequest, Snapshot
@@ -50,14 +50,14 @@ class Plan:
     """A cycle's intention. ``decisions`` are in landing order, one per open pull request."""
 
     decisions: tuple[Decision, ...]
-    gate: Reason | None
+    blocker: Reason | None
     main_red_since: float
     train: trains.Step | None = None
 
     @property
     def acts(self) -> bool:
         """Whether carrying it out writes anything."""
-        if self.gate is not None:
+        if self.blocker is not None:
             return False
         boards = self.train is not None and self.train.verb in ("start", "land")
         return boards or any(decision.acts for decision in self.decisions)
@@ -82,27 +82,27 @@ def decide(policy: MergePolicy, snapshot: Snapshot, now: float) -> Plan:
     pulls = sorted(snapshot.pulls, key=lambda pull: order_key(policy, pull))
     verdicts = {pull.number: rules.own_verdict(policy, snapshot, pull, now) for pull in pulls}
     twins = duplicates.find(policy, snapshot, now)
-    gate = gates.closed(policy, snapshot, now)
+    blocker = blockers.closed(policy, snapshot, now)
     chosen: dict[int, Verdict] = {}
     closes = 0
     for pull in pulls:
         own = verdicts[pull.number]
-        if pull.number in twins and gate is None:
+        if pull.number in twins and blocker is None:
             verdict = _duplicate(policy, snapshot, pull, twins[pull.number], closes, now)
             closes += verdict.verb is Verb.CLOSE_DUPLICATE
             chosen[pull.number] = verdict
         elif own is not None:
             chosen[pull.number] = own
-        elif gate is not None:
-            chosen[pull.number] = gate
-        elif (red := gates.main_blocks(policy, snapshot, pull, now)) is not None:
+        elif blocker is not None:
+            chosen[pull.number] = blocker
+        elif (red := blockers.main_blocks(policy, snapshot, pull, now)) is not None:
             chosen[pull.number] = red
     candidates = [pull for pull in pulls if pull.number not in chosen]
     step = _land(policy, snapshot, candidates, chosen, now)
     return Plan(
         tuple(_decision(policy, snapshot, pull, chosen[pull.number], twins, now) for pull in pulls),
-        gate.reason if gate else None,
-        gates.main_red_since(policy, snapshot, now),
+        blocker.reason if blocker else None,
+        blockers.main_red_since(policy, snapshot, now),
         step,
     )
 

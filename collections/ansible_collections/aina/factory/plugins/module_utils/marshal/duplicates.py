@@ -89,7 +89,7 @@ def _prospects(
     """
     if pull.is_fork:
         return None
-    codes = [verdict.reason.code for verdict in rules.objections(policy, snapshot, pull, now)]
+    codes = [verdict.reason.code for verdict in rules.blockers(policy, snapshot, pull, now)]
     if not set(codes) <= set(_PROSPECTS):
         return None
     return max((_PROSPECTS[code] for code in codes), default=0)

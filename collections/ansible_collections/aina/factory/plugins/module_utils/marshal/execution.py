@@ -76,7 +76,7 @@ def _carry_out(cycle: Cycle) -> None:
     if native and cycle.snapshot is not None and cycle.snapshot.complete:
         for number in queueing.ended(cycle.memory, {d.number for d in plan.decisions}):
             cycle.turn(number, partial(_finish, cycle, number))
-    if plan.gate is not None:
+    if plan.blocker is not None:
         return
     for decision in plan.decisions:
         _mark(cycle, decision)
@@ -271,7 +271,7 @@ def _update(cycle: Cycle, decision: Decision) -> str:
     snapshot, pull = cycle.reread(decision.number)
     if pull is None or pull.head_oid != decision.head_oid:
         return "head_moved"
-    problem = cycle.objection(snapshot, pull)
+    problem = cycle.blocker(snapshot, pull)
     if problem != "behind":
         return problem or "up_to_date"
     try:
@@ -290,7 +290,7 @@ def _drive(cycle: Cycle, plan: Plan) -> None:
     """Test and land batches until nothing is left to do or the cycle's time is over."""
     if cycle.dependencies.now() < cycle.memory.train.alone_until:
         _warn_of_none_together(cycle)
-    while plan.train is not None and plan.gate is None and cycle.left_seconds() > 0:
+    while plan.train is not None and plan.blocker is None and cycle.left_seconds() > 0:
         step = plan.train
         _keep(cycle, step.memory)
         if step.verb in ("rest", "stuck"):
@@ -392,7 +392,7 @@ def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
 
     Every head is among its ancestors, so that GitHub calls each of them merged.
     """
-    problems = _objections(cycle, run_)
+    problems = _blockers(cycle, run_)
     if problems:
         cycle.report.results.update(problems)
         return False
@@ -418,7 +418,7 @@ def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
     return True
 
 
-def _objections(cycle: Cycle, run_: TrainRun) -> dict[int, str]:
+def _blockers(cycle: Cycle, run_: TrainRun) -> dict[int, str]:
     """Return why the batch may not land now, by member."""
     snapshot, pulls = cycle.reread_all([number for number, _head in run_.members])
     if snapshot.branch.oid != run_.base_oid:
@@ -430,7 +430,7 @@ def _objections(cycle: Cycle, run_: TrainRun) -> dict[int, str]:
             found[number] = "gone" if number in pulls else "data_incomplete"
         elif pull.head_oid != head:
             found[number] = "head_moved"
-        elif problem := cycle.objection(snapshot, pull):
+        elif problem := cycle.blocker(snapshot, pull):
             found[number] = problem
     return found
 

@@ -253,11 +253,11 @@ OWN_RULES: tuple[Rule, ...] = (
 def own_verdict(
     policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
 ) -> Verdict | None:
-    """Return the first rule's objection, or None when the pull request is ready by itself."""
-    return next(objections(policy, snapshot, pull, now), None)
+    """Return the first rule's blocker, or None when the pull request is ready by itself."""
+    return next(blockers(policy, snapshot, pull, now), None)
 
 
-def objections(
+def blockers(
     policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
 ) -> Iterator[Verdict]:
     """Return what each rule has against this one, in their order."""

@@ -10,7 +10,7 @@ import pytest
 
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.settings import read
-from factory.core.marshal import checks, gates, parsing
+from factory.core.marshal import blockers, checks, parsing
 from factory.core.marshal.settings import MergePolicy
 from factory.core.marshal.snapshot import Branch, Check, Checks, CheckState, Snapshot
 
@@ -93,7 +93,7 @@ def test_a_required_check_counts_from_its_app_only(
     assert (verdict.reason.code if verdict else "") == code
     # The same for main itself.
     state = {"": "green", "check_failed": "red"}.get(code, "pending")
-    assert gates.main_state(policy, Snapshot("o/r", branch, ())) == state
+    assert blockers.main_state(policy, Snapshot("o/r", branch, ())) == state
 
 
 def test_whoever_waits_for_another_app_is_told_how_to_bind_it() -> None:
