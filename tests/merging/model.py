@@ -22,7 +22,7 @@ from factory.core.base.github.transport import Meter
 from factory.core.marshal import execution
 from factory.core.marshal.checks import ACTIONS
 from factory.core.marshal.cycle import Dependencies, Report
-from factory.core.marshal.forge import Fate, MovedError, NotMergeableError
+from factory.core.marshal.forge import MovedError, NotMergeableError, PullRequestOutcome
 from factory.core.marshal.mirror import Merged, MirrorError, PushRefusedError
 from factory.core.marshal.settings import MergePolicy
 from factory.core.marshal.snapshot import (
@@ -139,7 +139,7 @@ class Repository:
     enqueued_count: int = 0
     between: Callable[[Repository], None] | None = None
     # So many reads after a merge still show what was before.
-    stale_fates: int = 0
+    stale_outcomes: int = 0
     # What the limit says after each look and reread; then plenty.
     points_remaining: list[int] = field(default_factory=list)
     # What happens right before the read of this number: a kind, and whom it befalls.
@@ -542,14 +542,14 @@ class Forge:
             for number, pull in found.items()
         }
 
-    def fate(self, number: int) -> Fate:
+    def outcome(self, number: int) -> PullRequestOutcome:
         self.repository.pause()
         if not self.repository.login_valid:
             raise UnusableError("Bad credentials", 401)
         pull = self.repository.pulls[number]
         state = pull.state
-        if state == "MERGED" and self.repository.stale_fates:
-            self.repository.stale_fates -= 1
+        if state == "MERGED" and self.repository.stale_outcomes:
+            self.repository.stale_outcomes -= 1
             state = "OPEN"
         # A fork's branch is nobody's base here, whatever its name.
         dependants = tuple(
@@ -557,7 +557,7 @@ class Forge:
             for other in self.repository.pulls.values()
             if not pull.fork and other.state == "OPEN" and other.base == f"b{number}"
         )
-        return Fate(
+        return PullRequestOutcome(
             number,
             state,
             pull.merged_head or pull.head,

@@ -849,7 +849,7 @@ SETTINGS = st.fixed_dictionaries(
         "hold": st.sampled_from([(), (), (), ("#9 hold",)]),
         "lazy_seconds": st.sampled_from([0.0, 3.0]),
         "required": st.sampled_from([("ci",), ("ci",), ()]),
-        "stale_fates": st.sampled_from([0, 0, 1]),
+        "stale_outcomes": st.sampled_from([0, 0, 1]),
         "queue_turns": st.sampled_from([0, 2]),
         "protected": st.sampled_from([False, False, True]),
         "unpushable": st.sampled_from(
@@ -947,7 +947,7 @@ def tell(case: Case) -> None:
     """Look without acting, then act: the plan must be carried out, pull request for pull request."""
     repository = replace(case, events={}, faults={}).repository({})
     # Neither what CI nor what GitHub makes of it is part of the plan.
-    repository.queue_turns, repository.stale_fates = 5, 0
+    repository.queue_turns, repository.stale_outcomes = 5, 0
     runner = Runner(repository)
 
     planned = runner.cycle(dry_run=True)
@@ -1036,7 +1036,7 @@ def test_a_cycle_after_githubs_refusal_asks_for_nothing_until_its_time(mode: str
 def test_a_merge_that_is_not_visible_yet_is_verified_by_the_next_cycle() -> None:
     repository = Repository(independent(2), POLICY)
     runner = Runner(repository)
-    repository.stale_fates = 1
+    repository.stale_outcomes = 1
 
     first = runner.cycle()
     assert first.results == {1: "unverified", 2: "merged"}

@@ -16,7 +16,7 @@ from ..base.github.errors import (
 from ..base.ports import Now
 from . import blockers, queueing, rules
 from .decide import Decision, Plan, decide
-from .forge import Fate, Forge, MovedError, NotMergeableError
+from .forge import Forge, MovedError, NotMergeableError, PullRequestOutcome
 from .mirror import Merged, MirrorError, PushRefusedError
 from .reasons import Verb
 from .settings import MergePolicy
@@ -209,7 +209,7 @@ class Cycle:
     def _login_reads(self, number: int) -> bool:
         """Whether GitHub knows the login after all, and refuses this one write only."""
         try:
-            return bool(self.dependencies.forge.fate(number))
+            return bool(self.dependencies.forge.outcome(number))
         except ForgeError:
             return False
 
@@ -515,21 +515,21 @@ class Cycle:
 
     def finish(self, number: int) -> bool:
         """Verify what landed, move dependants, delete the branch; False when nothing landed."""
-        fate = self.dependencies.forge.fate(number)
-        if fate.state == "OPEN":
+        outcome = self.dependencies.forge.outcome(number)
+        if outcome.state == "OPEN":
             return False
-        if fate.state == "MERGED":
+        if outcome.state == "MERGED":
             judged_head = {**self.memory.queued, **self.memory.cleanups}[number]
-            self._verify(fate, judged_head)
+            self._verify(outcome, judged_head)
             try:
-                self._tidy(fate, judged_head)
+                self._tidy(outcome, judged_head)
             except UncertainError as error:
                 # It landed; the next cycle looks what is left to do.
                 self.warn(f"#{number} is not tidied up yet: {error}")
                 return True
-        landed = self.memory.landed_count + (fate.state == "MERGED")
+        landed = self.memory.landed_count + (outcome.state == "MERGED")
         self.remember(**self._settled(number), landed_count=landed)
-        return fate.state == "MERGED"
+        return outcome.state == "MERGED"
 
     def finished(self, number: int) -> str:
         """Finish what should have landed; what cannot be read now, the next cycle finishes."""
@@ -563,51 +563,53 @@ class Cycle:
         else:
             self.remember(doubtful=(*self.memory.doubtful, number))
 
-    def _verify(self, fate: Fate, judged_head: str) -> None:
+    def _verify(self, outcome: PullRequestOutcome, judged_head: str) -> None:
         git = self.dependencies.git
-        if fate.head_oid != judged_head:
-            self._halt(fate, f"landed at {fate.head_oid}, judged was {judged_head}")
-        if self._landed_by_push(fate):
+        if outcome.head_oid != judged_head:
+            self._halt(outcome, f"landed at {outcome.head_oid}, judged was {judged_head}")
+        if self._landed_by_push(outcome):
             return
-        if not fate.merge_oid:
-            self._unverified(fate, "GitHub names no merge commit")
+        if not outcome.merge_oid:
+            self._unverified(outcome, "GitHub names no merge commit")
         try:
-            git.refresh(self.branch, fate.merge_oid, {fate.number: judged_head})
-            gone = git.missing({fate.merge_oid})
-            expected = "" if gone else self._expected_tree(fate, judged_head)
-            differs = not gone and git.tree(fate.merge_oid) != expected
+            git.refresh(self.branch, outcome.merge_oid, {outcome.number: judged_head})
+            gone = git.missing({outcome.merge_oid})
+            expected = "" if gone else self._expected_tree(outcome, judged_head)
+            differs = not gone and git.tree(outcome.merge_oid) != expected
         except MirrorError as error:
             # Git does not answer now; what it will say is waited for, however long it takes.
-            raise StopCycle("unverified", f"#{fate.number}: {error}", failed=True) from error
+            raise StopCycle("unverified", f"#{outcome.number}: {error}", failed=True) from error
         if gone:
-            self._unverified(fate, f"{fate.merge_oid}, as which it landed, is not on the branch")
+            self._unverified(
+                outcome, f"{outcome.merge_oid}, as which it landed, is not on the branch"
+            )
         if differs:
-            self._halt(fate, f"landed as {fate.merge_oid}, not as what was judged")
+            self._halt(outcome, f"landed as {outcome.merge_oid}, not as what was judged")
 
-    def _landed_by_push(self, fate: Fate) -> bool:
+    def _landed_by_push(self, outcome: PullRequestOutcome) -> bool:
         """Whether the branch has the very commit that was tested, whatever GitHub calls it."""
-        tip = self.memory.pushed.get(fate.number)
+        tip = self.memory.pushed.get(outcome.number)
         try:
             return tip is not None and self.dependencies.git.holds(self.branch, tip)
         except MirrorError as error:
-            raise StopCycle("unverified", f"#{fate.number}: {error}", failed=True) from error
+            raise StopCycle("unverified", f"#{outcome.number}: {error}", failed=True) from error
 
-    def _expected_tree(self, fate: Fate, judged_head: str) -> str:
-        oid = fate.merge_oid
+    def _expected_tree(self, outcome: PullRequestOutcome, judged_head: str) -> str:
+        oid = outcome.merge_oid
         return self.dependencies.git.landed_tree(self.policy.method, oid, f"{oid}^1", judged_head)
 
-    def _unverified(self, fate: Fate, why: str) -> None:
+    def _unverified(self, outcome: PullRequestOutcome, why: str) -> None:
         """Stop once for what GitHub may be late with; halt when the next cycle finds the same."""
-        if fate.number in self.memory.doubtful:
-            self._halt(fate, why)
-        self.remember(doubtful=(*self.memory.doubtful, fate.number))
-        raise StopCycle("unverified", f"#{fate.number}: {why}; the next cycle looks again")
+        if outcome.number in self.memory.doubtful:
+            self._halt(outcome, why)
+        self.remember(doubtful=(*self.memory.doubtful, outcome.number))
+        raise StopCycle("unverified", f"#{outcome.number}: {why}; the next cycle looks again")
 
-    def _halt(self, fate: Fate, why: str) -> None:
-        problem, now = f"#{fate.number}: {why}", self.dependencies.now()
-        settled = self._settled(fate.number)
+    def _halt(self, outcome: PullRequestOutcome, why: str) -> None:
+        problem, now = f"#{outcome.number}: {why}", self.dependencies.now()
+        settled = self._settled(outcome.number)
         self.remember(halted_since=now, halted_reason=problem, **settled)
-        self.record("halt", fate.number, problem)
+        self.record("halt", outcome.number, problem)
         raise StopCycle("halted", problem, failed=True)
 
     def _retarget(self, number: int) -> bool:
@@ -622,27 +624,29 @@ class Cycle:
             return False
         return True
 
-    def _tidy(self, fate: Fate, judged_head: str) -> None:
+    def _tidy(self, outcome: PullRequestOutcome, judged_head: str) -> None:
         """Move the dependants and delete the branch; what GitHub refuses is left to people."""
         if self.snapshot is not None and self.snapshot.deletes_branch_on_merge:
             return
         # Deleting a branch closes every pull request that still targets it.
-        freed = [self._retarget(number) for number, _title in fate.dependants]
+        freed = [self._retarget(number) for number, _title in outcome.dependants]
         deletable = (
             all(freed)
             and self.policy.delete_branch
-            and not fate.is_fork
-            and not fate.head_protected
-            and fate.dependants_complete
-            and fate.head_ref != self.branch
-            and fate.head_ref_oid == judged_head
+            and not outcome.is_fork
+            and not outcome.head_protected
+            and outcome.dependants_complete
+            and outcome.head_ref != self.branch
+            and outcome.head_ref_oid == judged_head
         )
         if not deletable:
             return
         forge = self.dependencies.forge
         try:
-            self.write(lambda: forge.delete_branch(fate.head_ref), "delete_branch", fate.number)
+            self.write(
+                lambda: forge.delete_branch(outcome.head_ref), "delete_branch", outcome.number
+            )
         except UnusableError:
             raise
         except RefusedError as error:
-            self.warn(f"#{fate.number}: its branch {fate.head_ref} stays: {error}")
+            self.warn(f"#{outcome.number}: its branch {outcome.head_ref} stays: {error}")

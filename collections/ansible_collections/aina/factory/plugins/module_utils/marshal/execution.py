@@ -228,7 +228,7 @@ def _say(cycle: Cycle, decision: Decision, label: str, marker: str, words: str) 
     hidden = f"<!-- aina-factory: {marker} -->"
 
     def act() -> None:
-        said = any(hidden in comment for comment in forge.fate(number).comments)
+        said = any(hidden in comment for comment in forge.outcome(number).comments)
         if not said:
             cycle.write(lambda: forge.comment(number, f"{words}\n\n{hidden}"), "comment", number)
         cycle.write(lambda: forge.add_label(number, label), "label", number)

@@ -26,7 +26,7 @@ class NotMergeableError(ForgeError):
 
 
 @dataclass(frozen=True)
-class Fate:
+class PullRequestOutcome:
     """What became of one pull request, whatever its state."""
 
     number: int
@@ -72,7 +72,7 @@ class Forge(Protocol):
         """
         raise NotImplementedError
 
-    def fate(self, number: int) -> Fate:
+    def outcome(self, number: int) -> PullRequestOutcome:
         """Return what became of a pull request."""
 
     def commit_checks(self, oid: str) -> Checks:

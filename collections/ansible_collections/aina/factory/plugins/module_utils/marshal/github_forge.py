@@ -11,7 +11,7 @@ from ..base.github.errors import ForgeError, RefusedError, UncertainError
 from ..base.github.transport import PartialError, Transport
 from . import authority, checks, parsing, queries
 from .decide import order_key
-from .forge import Fate, MovedError, NotMergeableError
+from .forge import MovedError, NotMergeableError, PullRequestOutcome
 from .listing import MALFORMED, Listing
 from .settings import MergePolicy
 from .snapshot import Branch, Checks, Detail, Mergeable, PullRequest, Snapshot
@@ -250,10 +250,10 @@ class GithubForge:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
         return self._bound(base, pulls.values()), pulls
 
-    def fate(self, number: int) -> Fate:
+    def outcome(self, number: int) -> PullRequestOutcome:
         """Return what became of a pull request, and who depends on its branch."""
         names = {"owner": self._owner, "name": self._name}
-        found = self._transport.graphql(queries.FATE, {**names, "number": number})
+        found = self._transport.graphql(queries.OUTCOME, {**names, "number": number})
         try:
             node = found["repository"]["pullRequest"]
             dependants: Mapping[str, Any] = {"nodes": [], "totalCount": 0}
@@ -262,7 +262,7 @@ class GithubForge:
                 answer = self._transport.graphql(queries.DEPENDANTS, variables)
                 dependants = answer["repository"]["pullRequests"]
             ref = node["headRef"] or {"id": "", "target": {"oid": ""}, "refUpdateRule": None}
-            return Fate(
+            return PullRequestOutcome(
                 number=number,
                 state=node["state"],
                 head_oid=node["headRefOid"],
