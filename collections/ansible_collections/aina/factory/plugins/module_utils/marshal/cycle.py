@@ -287,7 +287,7 @@ class Cycle:
             snapshot = replace(
                 snapshot, train_checks=self.dependencies.forge.commit_checks(run.tip_oid)
             )
-        snapshot, plan = self._without_rivals(snapshot)
+        snapshot, plan = self._without_conflicting(snapshot)
         self.snapshot = snapshot
         self.report.blocker = plan.blocker.code if plan.blocker else ""
         self.report.incomplete = snapshot.incomplete_reason
@@ -343,7 +343,7 @@ class Cycle:
         window_days = self.policy.stale_revert_window_days
         return self.dependencies.git.evidence(base_oid, pull.head_oid, window_days)
 
-    def _without_rivals(self, snapshot: Snapshot) -> tuple[Snapshot, Plan]:
+    def _without_conflicting(self, snapshot: Snapshot) -> tuple[Snapshot, Plan]:
         """Decide; hold back who would conflict with an older one that lands first."""
         plan = decide(self.policy, snapshot, self.dependencies.now())
         queued = [p.number for p in snapshot.pulls if p.in_merge_queue and p.evidence is not None]
@@ -355,24 +355,22 @@ class Cycle:
             order = [heads[number] for number in numbers if number in heads]
             try:
                 merges = self.policy.mode == "train"
-                conflicting = self.dependencies.git.stack(
-                    snapshot.branch.oid, order, merges=merges
-                )[1]
-                rivals = {
-                    numbers[index]: self._rival(order, numbers, index)
-                    for index in conflicting
+                indexes = self.dependencies.git.stack(snapshot.branch.oid, order, merges=merges)[1]
+                conflicting = {
+                    numbers[index]: self._conflicts_with(order, numbers, index)
+                    for index in indexes
                     if numbers[index] not in queued
                 }
             except MirrorError as error:
                 snapshot = replace(snapshot, evidence_error=str(error))
                 return snapshot, decide(self.policy, snapshot, self.dependencies.now())
-            if not rivals:
+            if not conflicting:
                 break
-            snapshot = replace(snapshot, rivals={**snapshot.rivals, **rivals})
+            snapshot = replace(snapshot, conflicting={**snapshot.conflicting, **conflicting})
             plan = decide(self.policy, snapshot, self.dependencies.now())
         return snapshot, plan
 
-    def _rival(self, order: list[str], numbers: list[int], index: int) -> int:
+    def _conflicts_with(self, order: list[str], numbers: list[int], index: int) -> int:
         for earlier in range(index):
             merged = self.dependencies.git.merge(order[earlier], order[index])
             alone = self.dependencies.git.merge(order[earlier], order[earlier])
@@ -402,7 +400,7 @@ class Cycle:
             branch=branch,
             pulls=fresh,
             memory=self.memory,
-            rivals={},
+            conflicting={},
             points_remaining=self.dependencies.forge.meter.points_remaining,
         )
         snapshot = self._with_evidence(snapshot) if fresh else snapshot

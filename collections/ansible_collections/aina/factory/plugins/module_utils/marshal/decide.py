@@ -81,14 +81,14 @@ def decide(policy: MergePolicy, snapshot: Snapshot, now: float) -> Plan:
     """Return the plan for one look. Pure: the same arguments give the same plan."""
     pulls = sorted(snapshot.pulls, key=lambda pull: order_key(policy, pull))
     verdicts = {pull.number: rules.own_verdict(policy, snapshot, pull, now) for pull in pulls}
-    twins = duplicates.find(policy, snapshot, now)
+    found = duplicates.find(policy, snapshot, now)
     blocker = blockers.closed(policy, snapshot, now)
     chosen: dict[int, Verdict] = {}
     closes = 0
     for pull in pulls:
         own = verdicts[pull.number]
-        if pull.number in twins and blocker is None:
-            verdict = _duplicate(policy, snapshot, pull, twins[pull.number], closes, now)
+        if pull.number in found and blocker is None:
+            verdict = _duplicate(policy, snapshot, pull, found[pull.number], closes, now)
             closes += verdict.verb is Verb.CLOSE_DUPLICATE
             chosen[pull.number] = verdict
         elif own is not None:
@@ -100,7 +100,7 @@ def decide(policy: MergePolicy, snapshot: Snapshot, now: float) -> Plan:
     candidates = [pull for pull in pulls if pull.number not in chosen]
     step = _land(policy, snapshot, candidates, chosen, now)
     return Plan(
-        tuple(_decision(policy, snapshot, pull, chosen[pull.number], twins, now) for pull in pulls),
+        tuple(_decision(policy, snapshot, pull, chosen[pull.number], found, now) for pull in pulls),
         blocker.reason if blocker else None,
         blockers.main_red_since(policy, snapshot, now),
         step,
@@ -111,12 +111,12 @@ def _duplicate(
     policy: MergePolicy,
     snapshot: Snapshot,
     pull: PullRequest,
-    twin: duplicates.Duplicate,
+    duplicate: duplicates.Duplicate,
     closes: int,
     now: float,
 ) -> Verdict:
-    keeper = f"#{twin.keeper}" if twin.keeper else "the base branch"
-    detail = f"{twin.proof}: {keeper} carries the change"
+    original = f"#{duplicate.original}" if duplicate.original else "the base branch"
+    detail = f"{duplicate.proof}: {original} carries the change"
     # Marked and left alone for the whole grace period; taking the label off is a veto.
     before = snapshot.memory.remembered.get(pull.number)
     since = before.held_since("duplicate") if before is not None else None
@@ -146,9 +146,9 @@ def _land(
     strict = policy.mode == "strict" or (policy.mode == "fast" and snapshot.branch.strict)
     merges = updates = 0
     for pull in candidates:
-        rival = snapshot.rivals.get(pull.number)
-        if rival is not None:
-            detail = f"conflicts with or repeats #{rival}, which lands first"
+        earlier = snapshot.conflicting.get(pull.number)
+        if earlier is not None:
+            detail = f"conflicts with or repeats #{earlier}, which lands first"
             chosen[pull.number] = wait("conflict_with_queue", detail, Owner.AUTHOR)
         elif strict and merges:
             chosen[pull.number] = wait("behind_queue", "one lands at a time", Owner.MARSHAL)
@@ -180,7 +180,9 @@ def _board(
 ) -> trains.Step:
     memory = snapshot.memory.train
     ready = tuple(
-        (pull.number, pull.head_oid) for pull in candidates if pull.number not in snapshot.rivals
+        (pull.number, pull.head_oid)
+        for pull in candidates
+        if pull.number not in snapshot.conflicting
     )
     step = trains.next_step(policy, snapshot.branch, ready, memory, snapshot.train_checks, now)
     aboard = dict(step.members)
@@ -194,9 +196,9 @@ def _board(
         member = (pull.number, pull.head_oid)
         if aboard.get(pull.number) == pull.head_oid:
             chosen[pull.number] = verdict[step.verb]
-        elif pull.number in snapshot.rivals:
-            rival = snapshot.rivals[pull.number]
-            detail = f"conflicts with or repeats #{rival}, which lands first"
+        elif pull.number in snapshot.conflicting:
+            earlier = snapshot.conflicting[pull.number]
+            detail = f"conflicts with or repeats #{earlier}, which lands first"
             chosen[pull.number] = wait("conflict_with_queue", detail, Owner.AUTHOR)
         elif trains.is_bad(policy, step.memory, member, now):
             detail = "the batch turned red with this one in it"
@@ -211,7 +213,7 @@ def _decision(
     snapshot: Snapshot,
     pull: PullRequest,
     verdict: Verdict,
-    twins: Mapping[int, duplicates.Duplicate],
+    found: Mapping[int, duplicates.Duplicate],
     now: float,
 ) -> Decision:
     before = snapshot.memory.remembered.get(pull.number)
@@ -230,7 +232,7 @@ def _decision(
         pull.head_oid,
         verdict.verb,
         replace(verdict.reason, since=now if held_since is None else held_since),
-        twins.get(pull.number),
+        found.get(pull.number),
         change if policy.conflict_label and snapshot.complete else "",
         # A label that a person took off again is a veto.
         verdict.verb is Verb.WAIT

@@ -19,18 +19,18 @@ _PROSPECTS = {
 
 @dataclass(frozen=True)
 class Duplicate:
-    """``keeper`` carries the change (0: the base branch does); ``proof`` says how we know."""
+    """``original`` carries the change (0: the base branch does); ``proof`` says how we know."""
 
     number: int
-    keeper: int
+    original: int
     proof: str
 
 
 def find(policy: MergePolicy, snapshot: Snapshot, now: float) -> dict[int, Duplicate]:
     """Return the provable duplicates by number; empty unless policy and data allow it.
 
-    The keeper can land, a green one before one that waits for CI or for a person, then
-    the oldest; a keeper is never itself a duplicate.
+    The original can land, a green one before one that waits for CI or for a person, then
+    the oldest; an original is never itself a duplicate.
     """
     if policy.duplicates.action == "off" or not snapshot.complete or snapshot.evidence_error:
         return {}
@@ -61,12 +61,12 @@ def _settle(
     now: float,
 ) -> None:
     prospects = {pull.number: _prospects(policy, snapshot, pull, now) for pull in members}
-    keepers = [pull for pull in members if prospects[pull.number] is not None]
-    if not keepers:
+    originals = [pull for pull in members if prospects[pull.number] is not None]
+    if not originals:
         return
     # A person's pull request is never closed, so it must be the one that is kept.
-    keeper = min(
-        keepers,
+    original = min(
+        originals,
         key=lambda pull: (
             prospects[pull.number],
             _closable(policy, pull),
@@ -75,8 +75,8 @@ def _settle(
         ),
     )
     for pull in members:
-        if pull is not keeper and _closable(policy, pull):
-            found[pull.number] = Duplicate(pull.number, keeper.number, proof)
+        if pull is not original and _closable(policy, pull):
+            found[pull.number] = Duplicate(pull.number, original.number, proof)
 
 
 def _prospects(

@@ -172,15 +172,15 @@ def _mark(cycle: Cycle, decision: Decision) -> None:
             f"conflict {decision.head_oid}",
             _conflict_words(cycle, decision),
         )
-    twin = decision.duplicate
-    if twin is not None and decision.marks_duplicate:
-        keeper = f"#{twin.keeper}" if twin.keeper else f"`{cycle.branch}`"
+    duplicate = decision.duplicate
+    if duplicate is not None and decision.marks_duplicate:
+        original = f"#{duplicate.original}" if duplicate.original else f"`{cycle.branch}`"
         _say(
             cycle,
             decision,
             cycle.policy.duplicates.label,
             "duplicate",
-            f"This carries the same change as {keeper} ({twin.proof}), which is kept. "
+            f"This carries the same change as {original} ({duplicate.proof}), which is kept. "
             "Take the label off or mark this a draft to object; after it was closed, "
             f"`gh pr reopen {number}` brings it back.",
         )
@@ -240,21 +240,21 @@ def _say(cycle: Cycle, decision: Decision, label: str, marker: str, words: str) 
 
 def _close(cycle: Cycle, decision: Decision) -> str:
     """Close a duplicate if a fresh read of both still proves it."""
-    twin = decision.duplicate
+    duplicate = decision.duplicate
     snapshot, pull = cycle.reread(decision.number)
-    if twin is None or pull is None:
+    if duplicate is None or pull is None:
         return "gone"
     if pull.head_oid != decision.head_oid:
         return "head_moved"
     both = [pull]
-    if twin.keeper:
-        before = next((p for p in snapshot.pulls if p.number == twin.keeper), None)
-        snapshot, keeper = cycle.reread(twin.keeper)
-        if keeper is None or before is None or keeper.head_oid != before.head_oid:
-            return "keeper_moved"
-        both.append(keeper)
+    if duplicate.original:
+        before = next((p for p in snapshot.pulls if p.number == duplicate.original), None)
+        snapshot, original = cycle.reread(duplicate.original)
+        if original is None or before is None or original.head_oid != before.head_oid:
+            return "original_moved"
+        both.append(original)
     fresh = replace(snapshot, pulls=tuple(both))
-    if duplicates.find(cycle.policy, fresh, cycle.dependencies.now()).get(pull.number) != twin:
+    if duplicates.find(cycle.policy, fresh, cycle.dependencies.now()).get(pull.number) != duplicate:
         return "not_proven"
     try:
         cycle.write(lambda: cycle.dependencies.forge.close(pull.number), "close", pull.number)

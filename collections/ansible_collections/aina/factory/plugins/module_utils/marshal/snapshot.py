@@ -294,7 +294,7 @@ class Snapshot:
     archived: bool = False
     points_remaining: int = 5000
     evidence_error: str = ""
-    # Pull requests that conflict with an older one landing first in the same plan.
-    rivals: Mapping[int, int] = field(default_factory=dict)
+    # Pull requests that conflict with an older one landing first in the same plan, and that one.
+    conflicting: Mapping[int, int] = field(default_factory=dict)
     memory: Memory = Memory()
     train_checks: Checks = Checks()

@@ -35,7 +35,7 @@ def running(state: CheckState = CheckState.PENDING, **detail: Any) -> dict[str, 
 def duplicates(*pulls: PullRequest) -> dict[int, int]:
     """Return whom the plan calls a duplicate, and of whom."""
     plan = decide(POLICY, replace(SNAPSHOT, pulls=pulls), NOW)
-    return {d.number: d.duplicate.keeper for d in plan.decisions if d.duplicate is not None}
+    return {d.number: d.duplicate.original for d in plan.decisions if d.duplicate is not None}
 
 
 MINE = replace(PULL, number=1, **running())
