@@ -496,7 +496,7 @@ class Forge:
         found = Review(name, by_person, pull.opinion, pull.first, may_push=True, is_member=True)
         return (found,) if pull.opinion else ()
 
-    def look(
+    def snapshot(
         self,
         policy: MergePolicy,
         branch: str,

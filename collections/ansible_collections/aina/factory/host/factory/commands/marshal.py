@@ -16,7 +16,7 @@ from factory.core.marshal.settings import MarshalSettings, MergeProject
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 # Somebody is looking: the cycle that runs just now is over soon, and takes less than a minute.
-_LOOK_WAIT_SECONDS = 120.0
+_DRY_RUN_WAIT_SECONDS = 120.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +93,7 @@ def _cycle(
     ports: assembly.Effects,
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
-    seconds = _LOOK_WAIT_SECONDS if arguments.dry_run else 0.0
+    seconds = _DRY_RUN_WAIT_SECONDS if arguments.dry_run else 0.0
     waits = locks.patience(seconds, time.monotonic, time.sleep)
     with locks.exclusive(Path(chosen.state_dir) / project.name / "lock", waits):
         return assembly.cycle(

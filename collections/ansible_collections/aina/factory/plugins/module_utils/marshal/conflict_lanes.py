@@ -12,7 +12,7 @@ DAY_SECONDS = 86400.0
 
 
 def due(policy: MergePolicy, pull: PullRequest, before: Conflict | None, now: float) -> bool:
-    """Whether a lane is asked in this look, in which ``pull`` conflicts with the base branch.
+    """Whether a lane is asked in this snapshot, in which ``pull`` conflicts with the base branch.
 
     Only for branches of this repository that an agent opened: a lane pushes to them.
     """
@@ -25,7 +25,7 @@ def due(policy: MergePolicy, pull: PullRequest, before: Conflict | None, now: fl
 
 
 def seen(head_oid: str, before: Conflict | None, now: float) -> Conflict:
-    """Return what to remember after one more look at a conflicting head."""
+    """Return what to remember after one more snapshot of a conflicting head."""
     same = before is not None and before.head_oid == head_oid
     looks = before.looks_count + 1 if before is not None and same else 1
     return Conflict(head_oid, looks, _lately(before, now))

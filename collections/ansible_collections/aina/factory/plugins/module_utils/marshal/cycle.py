@@ -1,4 +1,4 @@
-"""One cycle: look, decide, act, verify. Every write is guarded by a fresh read just before it."""
+"""One cycle: read, decide, act, verify. Every write is guarded by a fresh read just before it."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Report:
     halted_since: float = 0.0
     halted_reason: str = ""
     main_red_since: float = 0.0
-    # Whether the last look found something to write.
+    # Whether the last snapshot showed something to write.
     intends: bool = False
     # Writes that were sent; None in a dry run.
     acted: int | None = None
@@ -263,15 +263,15 @@ class Cycle:
         if failures and len(failures) == len(self.turns):
             raise failures[-1]
 
-    # -- looking ----------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------
 
-    def look(self) -> Plan:
+    def take_snapshot(self) -> Plan:
         """Read everything once and decide."""
         # Who is under test must be seen in full, or the batch would seem to have changed.
         train = self.memory.train
         aboard = train.run.members if train.run is not None else ()
         always = {number for number, _head in (*aboard, *train.suspects)}
-        snapshot = self.dependencies.forge.look(
+        snapshot = self.dependencies.forge.snapshot(
             self.policy, self.branch, self._ranks(), always, self.memory.list_cursor
         )
         self.memory = replace(self.memory, list_cursor=snapshot.resume_at)
@@ -303,7 +303,7 @@ class Cycle:
         return plan
 
     def _ranks(self) -> dict[int, str]:
-        """Return whose full look told that it must wait: number -> what must change first."""
+        """Return whose full read told that it must wait: number -> what must change first."""
         return {
             number: item.fingerprint
             for number, item in sorted(
@@ -392,7 +392,7 @@ class Cycle:
     ) -> tuple[Snapshot, Mapping[int, PullRequest | None]]:
         """Read the branch and pull requests afresh, with git's evidence; see ``Forge.reread``."""
         if self.snapshot is None:
-            raise StopCycle("internal", "nothing was looked at yet", failed=True)
+            raise StopCycle("internal", "no snapshot was taken yet", failed=True)
         branch, pulls = self.dependencies.forge.reread(self.branch, numbers)
         fresh = tuple(pull for pull in pulls.values() if pull is not None)
         snapshot = replace(

@@ -1,4 +1,4 @@
-"""The heart: one look in, exactly one decision with one reason per pull request out."""
+"""The heart: one snapshot in, exactly one decision with one reason per pull request out."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def order_key(policy: MergePolicy, pull: PullRequest) -> tuple[int, float, int]:
 
 
 def decide(policy: MergePolicy, snapshot: Snapshot, now: float) -> Plan:
-    """Return the plan for one look. Pure: the same arguments give the same plan."""
+    """Return the plan for one snapshot. Pure: the same arguments give the same plan."""
     pulls = sorted(snapshot.pulls, key=lambda pull: order_key(policy, pull))
     verdicts = {pull.number: rules.own_verdict(policy, snapshot, pull, now) for pull in pulls}
     found = duplicates.find(policy, snapshot, now)

@@ -41,7 +41,7 @@ def run(
     cycle = Cycle(policy, branch, memory, dependencies, report, started_at=dependencies.now())
     try:
         if dry_run:
-            cycle.look()
+            cycle.take_snapshot()
         else:
             _carry_out(cycle)
             cycle.conclude()
@@ -57,7 +57,7 @@ def run(
     kept = cycle.memory
     report.halted_since, report.halted_reason = kept.halted_since, kept.halted_reason
     if not dry_run:
-        # A merge's own last look may have seen main turn red.
+        # A merge's own last read may have seen main turn red.
         report.main_red_since = kept.main_red_since
     if not dry_run:
         cycle.record("cycle", 0, report.stopped or "done", landed=len(report.results))
@@ -119,9 +119,9 @@ def _land_ready(cycle: Cycle, plan: Plan) -> None:
 
 
 def _plan(cycle: Cycle) -> Plan:
-    plan = cycle.look()
+    plan = cycle.take_snapshot()
     if cycle.snapshot is None:
-        raise StopCycle("internal", "nothing was looked at", failed=True)
+        raise StopCycle("internal", "no snapshot was taken", failed=True)
     now = cycle.dependencies.now()
     for decision in plan.decisions:
         before = cycle.memory.remembered.get(decision.number)
@@ -315,7 +315,7 @@ def _start(cycle: Cycle, step: trains.Step) -> None:
     heads = [head for _number, head in step.members]
     tip, conflicting = cycle.dependencies.git.stack(base, heads, words, now)
     if conflicting or tip == base:
-        raise StopCycle("train", "the batch does not merge cleanly; the next look holds it back")
+        raise StopCycle("train", "the batch does not merge cleanly; the next cycle holds it back")
     branch = f"{cycle.policy.train.branch_prefix}{tip[:12]}"
     run_ = TrainRun(step.members, base, tip, branch, now)
     memory = replace(step.memory, run=run_, runs_count=step.memory.runs_count + 1)

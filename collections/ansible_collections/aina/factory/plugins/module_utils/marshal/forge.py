@@ -49,7 +49,7 @@ class Forge(Protocol):
 
     meter: Meter
 
-    def look(
+    def snapshot(
         self,
         policy: MergePolicy,
         branch: str,
@@ -59,8 +59,8 @@ class Forge(Protocol):
     ) -> Snapshot:
         """Return all open pull requests.
 
-        ``wanted`` ranks what deserves the full look; those in ``always`` get it first.
-        ``resume_at`` is where an earlier look had to leave the list.
+        ``wanted`` ranks what deserves a full read; those in ``always`` get it first.
+        ``resume_at`` is where an earlier snapshot had to leave the list.
         """
 
     def reread(

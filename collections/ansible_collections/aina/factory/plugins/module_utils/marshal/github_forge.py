@@ -1,4 +1,4 @@
-"""The ``Forge`` over GitHub: a thin list of everything, then a full look at the first few."""
+"""The ``Forge`` over GitHub: a thin list of everything, then the first few in full."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class GithubForge:
 
     # -- reading ------------------------------------------------------------------
 
-    def look(
+    def snapshot(
         self,
         policy: MergePolicy,
         branch: str,

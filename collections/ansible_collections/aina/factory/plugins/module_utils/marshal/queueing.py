@@ -12,7 +12,7 @@ from .snapshot import Memory, PullRequest, Refusal
 def noticed(
     policy: MergePolicy, memory: Memory, pulls: Mapping[int, PullRequest], now: float
 ) -> Memory:
-    """Return the memory after a look at ``pulls``, the open ones by number.
+    """Return the memory after a snapshot of ``pulls``, the open ones by number.
 
     Who left the queue with the head that was put into it has failed there: it does not enter
     again before its retry time, or the queue would test it for ever.

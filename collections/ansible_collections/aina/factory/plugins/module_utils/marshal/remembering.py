@@ -117,7 +117,7 @@ def _members(items: list[list[Any]]) -> tuple[tuple[int, str], ...]:
 
 
 def remembered(plan: Plan, snapshot: Snapshot, now: float) -> dict[int, Remembered]:
-    """Return what to keep of this look, for "since" and for a fair turn of the full looks."""
+    """Return what to keep of this snapshot, for "since" and for a fair turn of the full reads."""
     pulls = {pull.number: pull for pull in snapshot.pulls}
     kept: dict[int, Remembered] = {}
     for decision in plan.decisions:

@@ -17,7 +17,7 @@ _MERGE_STATES = frozenset(
 )
 _REVIEW_DECISIONS = frozenset({"", "APPROVED", "CHANGES_REQUESTED", "REVIEW_REQUIRED"})
 
-# What an earlier full look found out stays true as long as the pull request stays the same.
+# What an earlier full read found out stays true as long as the pull request stays the same.
 LASTING = frozenset(
     {
         *("check_failed", "check_never_reported", "check_overdue", "check_needs_action"),
@@ -136,7 +136,7 @@ def review(
 def examined(
     _policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, _now: float
 ) -> Verdict | None:
-    """Nobody lands without the full look; an earlier one of the same state still tells why."""
+    """Nobody lands without a full read; an earlier one of the same state still tells why."""
     if pull.detail is not None:
         return None
     before = snapshot.memory.remembered.get(pull.number)

@@ -1,4 +1,4 @@
-"""What one look at a repository saw: plain values, nothing fetched on demand."""
+"""A snapshot of a repository: plain values, nothing fetched on demand."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class PullRequest:
 
     @property
     def fingerprint(self) -> str:
-        """What must change before one that waits deserves a fresh full look."""
+        """What must change before one that waits deserves a fresh full read."""
         labels = ",".join(sorted(self.labels))
         return f"{self.head_oid}|{self.rollup}|{self.review_decision}|{labels}"
 
@@ -270,13 +270,13 @@ class Memory:
     # Duplicates that were given their label: one that lacks it now was taken out by somebody.
     marked: tuple[int, ...] = ()
     landed_count: int = 0
-    # Where the next look goes on with the list, after the oldest page.
+    # Where the next snapshot goes on with the list, after the oldest page.
     list_cursor: str = ""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One look. ``complete`` is false when an open pull request may be missing.
+    """One snapshot. ``complete`` is false when an open pull request may be missing.
 
     Then nothing is closed or labelled; what was seen in full may still land.
     """
