@@ -33,10 +33,10 @@ from factory.core.marshal.snapshot import (
     Detail,
     Evidence,
     Labelling,
-    Memory,
     Mergeable,
     PullRequest,
     Review,
+    SavedState,
     Snapshot,
 )
 
@@ -689,10 +689,10 @@ class Forge:
 
 @dataclass
 class Runner:
-    """Runs cycles with one memory, through crashes."""
+    """Runs cycles with one saved state, through crashes."""
 
     repository: Repository
-    memory: Memory = field(default_factory=Memory)
+    saved: SavedState = field(default_factory=SavedState)
     records: list[dict[str, Any]] = field(default_factory=list)
     started: list[list[str]] = field(default_factory=list)
 
@@ -707,11 +707,11 @@ class Runner:
             self._start,
         )
         return execution.run(
-            self.repository.policy, "o/r", "main", self.memory, dependencies, dry_run=dry_run
+            self.repository.policy, "o/r", "main", self.saved, dependencies, dry_run=dry_run
         )
 
-    def _save(self, memory: Memory) -> None:
-        self.memory = memory
+    def _save(self, saved: SavedState) -> None:
+        self.saved = saved
 
     def _start(self, argv: Sequence[str]) -> str:
         self.started.append(list(argv))
@@ -727,8 +727,8 @@ class Runner:
                 self.cycle()
             except Crash:
                 continue
-            memory = self.memory
-            owed = memory.cleanups or memory.queued or memory.leftovers or self.repository.queue
+            saved = self.saved
+            owed = saved.cleanups or saved.queued or saved.leftovers or self.repository.queue
             still = calm and not owed and len(self.repository.writes) == before
             quiet = quiet + 1 if still else 0
             if quiet == 2:

@@ -18,7 +18,7 @@ from factory.core.marshal.settings import (
     RequiredCheck,
     Train,
 )
-from factory.core.marshal.snapshot import CheckState, Memory
+from factory.core.marshal.snapshot import CheckState, SavedState
 from merging.model import START, Crash, Pull, Repository, Runner, Turns, independent
 
 # Few in every run, others each time; many in a deep one.
@@ -281,7 +281,7 @@ def test_what_landed_differently_halts_the_project() -> None:
 
     assert report.failed
     assert landed(repository) == [1]
-    assert runner.memory.halted_since
+    assert runner.saved.halted_since
     assert runner.cycle().blocker == "halted"
     assert landed(repository) == [1]
 
@@ -342,7 +342,7 @@ def test_the_native_queue_lands_what_is_green_and_the_branches_go_afterwards() -
     runner.cycle()
 
     assert landed(repository) == [1, 2, 3]
-    assert runner.memory.queued == {}
+    assert runner.saved.queued == {}
     assert [p.branch_there for p in repository.pulls.values()] == [False] * 3
 
 
@@ -387,7 +387,7 @@ def test_what_the_native_queue_landed_differently_halts_the_project() -> None:
     report = runner.cycle()
 
     assert report.failed
-    assert "not as what was judged" in runner.memory.halted_reason
+    assert "not as what was judged" in runner.saved.halted_reason
     assert runner.cycle().blocker == "halted"
 
 
@@ -440,7 +440,7 @@ def test_a_batch_lands_as_the_commit_that_was_tested_and_main_is_never_in_betwee
     assert repository.main[1:] == list(repository.ci_runs)
     assert repository.branches == {}
     assert not any(pull.branch_there for pull in pulls.values())
-    assert runner.memory.pushed == runner.memory.cleanups == {}
+    assert runner.saved.pushed == runner.saved.cleanups == {}
     told = [(r["number"], r["head"], r["commit"]) for r in runner.records if r["event"] == "merge"]
     assert told == [(n, pull.head, repository.main[-1]) for n, pull in pulls.items()]
 
@@ -672,7 +672,7 @@ def test_a_landed_commit_that_is_gone_halts_the_project_until_somebody_looked() 
     assert first.stopped.startswith("unverified: #1: c1, as which it landed, is not on the branch")
     assert (second.failed, second.halted_since > 0) == (True, True)
     assert third.blocker == "halted"
-    runner.memory = replace(runner.memory, halted_since=0.0, halted_reason="")
+    runner.saved = replace(runner.saved, halted_since=0.0, halted_reason="")
     assert runner.cycle().results == {2: "merged"}
 
 
@@ -952,7 +952,7 @@ def tell(case: Case) -> None:
 
     planned = runner.cycle(dry_run=True)
     assert repository.writes == []
-    assert runner.memory == Memory()
+    assert runner.saved == SavedState()
     done = runner.cycle()
 
     assert set(planned.decisions) == set(repository.pulls)
@@ -998,7 +998,7 @@ def test_a_dry_run_writes_nothing_and_remembers_nothing() -> None:
     planned = runner.cycle(dry_run=True)
 
     assert planned.changed
-    assert (repository.writes, runner.records, runner.memory) == ([], [], Memory())
+    assert (repository.writes, runner.records, runner.saved) == ([], [], SavedState())
 
 
 def test_a_dry_run_in_the_middle_of_a_landing_train_tells_who_lands() -> None:
@@ -1045,4 +1045,4 @@ def test_a_merge_that_is_not_visible_yet_is_verified_by_the_next_cycle() -> None
 
     assert landed(repository) == [1, 2]
     assert "delete b1" in repository.writes
-    assert runner.memory.cleanups == {}
+    assert runner.saved.cleanups == {}

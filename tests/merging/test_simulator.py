@@ -19,7 +19,7 @@ from factory.core.marshal.cycle import Dependencies, Report
 from factory.core.marshal.github_forge import GithubForge
 from factory.core.marshal.mirror import Mirror
 from factory.core.marshal.settings import MergePolicy, RequiredCheck
-from factory.core.marshal.snapshot import Memory
+from factory.core.marshal.snapshot import SavedState
 
 pytestmark = pytest.mark.slow
 NAME = "factory/demo"
@@ -45,7 +45,7 @@ class Rig:
 
     def __init__(self, simulator: Simulator, directory: Path, policy: MergePolicy) -> None:
         self.simulator, self.policy = simulator, policy
-        self.memory = Memory()
+        self.saved = SavedState()
         self.records: list[dict[str, Any]] = []
         addresses = simulator.addresses()
         token = simulator.token.value
@@ -71,10 +71,10 @@ class Rig:
             self.records.append,
             lambda _argv: "no lanes here",
         )
-        return execution.run(self.policy, NAME, "main", self.memory, dependencies, dry_run=dry_run)
+        return execution.run(self.policy, NAME, "main", self.saved, dependencies, dry_run=dry_run)
 
-    def _save(self, memory: Memory) -> None:
-        self.memory = memory
+    def _save(self, saved: SavedState) -> None:
+        self.saved = saved
 
     @property
     def states(self) -> dict[int, str]:
@@ -173,7 +173,7 @@ def test_a_train_of_thirty_with_two_bad_lands_the_rest(rig: Rig) -> None:
     left = sorted(n for n, state in rig.states.items() if state == "OPEN")
     assert not report.stopped, report.stopped
     assert left == [9, 21]
-    assert rig.memory.train.runs_count <= 12
+    assert rig.saved.train.runs_count <= 12
     found = rig.simulator.world.repository(NAME)
     assert found is not None
     states = found.git.git("rev-list", "--first-parent", "main").split()
@@ -317,7 +317,7 @@ def test_a_train_smaller_than_the_queue_is_not_forgotten_while_it_is_tested(
 
         assert not report.stopped, report.stopped
         assert set(rig.states.values()) == {"MERGED"}
-        assert rig.memory.train.runs_count <= 3
+        assert rig.saved.train.runs_count <= 3
 
 
 @pytest.mark.deep
@@ -757,7 +757,7 @@ def test_native_mode_enters_githubs_queue_once_and_tidies_up_what_it_landed(
         assert [name for name in found.git.refs if name.startswith("refs/heads/")] == [
             "refs/heads/main"
         ]
-        assert rig.memory.queued == rig.memory.cleanups == {}
+        assert rig.saved.queued == rig.saved.cleanups == {}
 
 
 @pytest.mark.deep

@@ -95,7 +95,7 @@ def _run(
     dry_run: bool,
     resume: bool,
 ) -> Report:
-    memory = store.load()
+    saved = store.load()
     if not dry_run:
         store.open_log()
     token = login.token_source(
@@ -123,13 +123,13 @@ def _run(
         audit=store.audit,
         start=lambda argv: _start(effects.run, argv),
     )
-    if resume and memory.halted_since:
-        memory = replace(memory, halted_since=0.0, halted_reason="")
+    if resume and saved.halted_since:
+        saved = replace(saved, halted_since=0.0, halted_reason="")
     return execution.run(
         policy,
         project.repository,
         project.default_branch,
-        memory,
+        saved,
         dependencies,
         dry_run=dry_run,
     )

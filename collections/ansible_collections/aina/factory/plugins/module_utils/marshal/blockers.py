@@ -36,16 +36,16 @@ def main_red_since(policy: MergePolicy, snapshot: Snapshot, now: float) -> float
     """Return since when main is red, 0 when it is not; red sticks until green is proven."""
     state = main_state(policy, snapshot)
     if state == "red":
-        return snapshot.memory.main_red_since or now
-    return 0.0 if state == "green" else snapshot.memory.main_red_since
+        return snapshot.saved.main_red_since or now
+    return 0.0 if state == "green" else snapshot.saved.main_red_since
 
 
 def closed(policy: MergePolicy, snapshot: Snapshot, now: float) -> Verdict | None:
     """Return what stops every pull request of the repository, or None."""
     if snapshot.archived:
         return wait("archived", "the repository is archived", Owner.ADMIN)
-    if snapshot.memory.halted_since:
-        return wait("halted", snapshot.memory.halted_reason, Owner.ADMIN)
+    if snapshot.saved.halted_since:
+        return wait("halted", snapshot.saved.halted_reason, Owner.ADMIN)
     if snapshot.hold_issues:
         return wait("repository_hold", ", ".join(snapshot.hold_issues), Owner.ADMIN)
     for freeze in policy.freezes:

@@ -20,7 +20,7 @@ from .forge import Forge, MovedError, NotMergeableError, PullRequestOutcome
 from .mirror import Merged, MirrorError, PushRefusedError
 from .reasons import Verb
 from .settings import MergePolicy
-from .snapshot import Evidence, Memory, Mergeable, PullRequest, Refusal, Snapshot
+from .snapshot import Evidence, Mergeable, PullRequest, Refusal, SavedState, Snapshot
 
 WRITE_INTERVAL_SECONDS = 1.0
 _POLL_SECONDS = (1.0, 2.0, 4.0, 8.0)
@@ -84,7 +84,7 @@ class StopCycle(Exception):  # noqa: N818  (not an error: the cycle ends early a
 
 @dataclass
 class Dependencies:
-    """The effects of one cycle. ``save`` keeps the memory; ``audit`` appends one record.
+    """The effects of one cycle. ``save`` keeps the state; ``audit`` appends one record.
 
     ``start`` runs the command that starts a lane and returns why it could not, or "".
     """
@@ -93,7 +93,7 @@ class Dependencies:
     git: Git
     now: Now
     sleep: Callable[[float], None]
-    save: Callable[[Memory], None]
+    save: Callable[[SavedState], None]
     audit: Callable[[dict[str, Any]], None]
     start: Callable[[Sequence[str]], str]
 
@@ -161,7 +161,7 @@ class Cycle:
 
     policy: MergePolicy
     branch: str
-    memory: Memory
+    saved: SavedState
     dependencies: Dependencies
     report: Report
     started_at: float = 0.0
@@ -230,10 +230,10 @@ class Cycle:
             }
         )
 
-    def remember(self, **changes: Any) -> None:
-        """Change the memory and keep it at once."""
-        self.memory = replace(self.memory, **changes)
-        self.dependencies.save(self.memory)
+    def save(self, **changes: Any) -> None:
+        """Change the state and save it at once."""
+        self.saved = replace(self.saved, **changes)
+        self.dependencies.save(self.saved)
 
     def turn(self, number: int, act: Callable[[], str]) -> str:
         """Carry out what concerns one pull request; what fails there is nobody else's matter.
@@ -268,21 +268,21 @@ class Cycle:
     def take_snapshot(self) -> Plan:
         """Read everything once and decide."""
         # Who is under test must be seen in full, or the batch would seem to have changed.
-        train = self.memory.train
+        train = self.saved.train
         aboard = train.run.members if train.run is not None else ()
         always = {number for number, _head in (*aboard, *train.suspects)}
         snapshot = self.dependencies.forge.snapshot(
-            self.policy, self.branch, self._ranks(), always, self.memory.list_cursor
+            self.policy, self.branch, self._ranks(), always, self.saved.list_cursor
         )
-        self.memory = replace(self.memory, list_cursor=snapshot.resume_at)
+        self.saved = replace(self.saved, list_cursor=snapshot.resume_at)
         open_now = {pull.number: pull for pull in snapshot.pulls}
         if self.policy.mode == "native":
-            self.memory = queueing.noticed(
-                self.policy, self.memory, open_now, self.dependencies.now()
+            self.saved = queueing.noticed(
+                self.policy, self.saved, open_now, self.dependencies.now()
             )
-        snapshot = replace(snapshot, memory=self.memory)
+        snapshot = replace(snapshot, saved=self.saved)
         snapshot = self._with_evidence(snapshot)
-        run = self.memory.train.run
+        run = self.saved.train.run
         if self.policy.mode == "train" and run is not None and not run.landing:
             snapshot = replace(
                 snapshot, train_checks=self.dependencies.forge.commit_checks(run.tip_oid)
@@ -292,8 +292,8 @@ class Cycle:
         self.report.blocker = plan.blocker.code if plan.blocker else ""
         self.report.incomplete = snapshot.incomplete_reason
         self.report.main_red_since = plan.main_red_since
-        ended = queueing.ended(self.memory, open_now)
-        owed = self.memory.cleanups or self.memory.leftovers or ended
+        ended = queueing.ended(self.saved, open_now)
+        owed = self.saved.cleanups or self.saved.leftovers or ended
         self.report.intends = bool(owed) or plan.acts
         decided = {decision.number: decision for decision in plan.decisions}
         kept = {n: d for n, d in self.report.decisions.items() if n in self.report.results}
@@ -307,7 +307,7 @@ class Cycle:
         return {
             number: item.fingerprint
             for number, item in sorted(
-                self.memory.remembered.items(), key=lambda pair: pair[1].examined_at
+                self.saved.remembered.items(), key=lambda pair: pair[1].examined_at
             )
             if item.fingerprint and item.code not in _READY
         }
@@ -399,7 +399,7 @@ class Cycle:
             self.snapshot,
             branch=branch,
             pulls=fresh,
-            memory=self.memory,
+            saved=self.saved,
             conflicting={},
             points_remaining=self.dependencies.forge.meter.points_remaining,
         )
@@ -419,7 +419,7 @@ class Cycle:
         if verdict is not None:
             if verdict.reason.code == "main_red":
                 since = blockers.main_red_since(self.policy, snapshot, now)
-                self.remember(main_red_since=since)
+                self.save(main_red_since=since)
             return verdict.reason.code
         strict = self.policy.mode == "strict" or snapshot.branch.strict
         behind = pull.evidence.behind_count if pull.evidence is not None else 1
@@ -487,7 +487,7 @@ class Cycle:
     def refuse(self, number: int, head_oid: str, text: str, code: str = "refused_by_github") -> str:
         """Believe for a while that GitHub will not land this head; return the code."""
         entry = Refusal(head_oid, text, self.dependencies.now() + _REFUSED_SECONDS, code)
-        self.remember(refused={**self.memory.refused, number: entry})
+        self.save(refused={**self.saved.refused, number: entry})
         return entry.code
 
     def _enqueue(self, pull: PullRequest) -> None:
@@ -495,13 +495,13 @@ class Cycle:
         self.write(lambda: self.dependencies.forge.enqueue(pull), "enqueue", pull.number)
         settled = self._settled(pull.number)
         queued = {**settled["queued"], pull.number: pull.head_oid}
-        self.remember(**{**settled, "queued": queued})
+        self.save(**{**settled, "queued": queued})
 
     def _intend(self, pull: PullRequest) -> None:
         # Kept before the landing: a run that dies right after it still verifies and tidies up.
-        known = {**self.memory.cleanups, pull.number: pull.head_oid}
-        doubtful = tuple(number for number in self.memory.doubtful if number != pull.number)
-        self.remember(cleanups=known, doubtful=doubtful)
+        known = {**self.saved.cleanups, pull.number: pull.head_oid}
+        doubtful = tuple(number for number in self.saved.doubtful if number != pull.number)
+        self.save(cleanups=known, doubtful=doubtful)
 
     def _merge(self, pull: PullRequest) -> None:
         self._intend(pull)
@@ -517,7 +517,7 @@ class Cycle:
         if outcome.state == "OPEN":
             return False
         if outcome.state == "MERGED":
-            judged_head = {**self.memory.queued, **self.memory.cleanups}[number]
+            judged_head = {**self.saved.queued, **self.saved.cleanups}[number]
             self._verify(outcome, judged_head)
             try:
                 self._tidy(outcome, judged_head)
@@ -525,8 +525,8 @@ class Cycle:
                 # It landed; the next cycle looks what is left to do.
                 self.warn(f"#{number} is not tidied up yet: {error}")
                 return True
-        landed = self.memory.landed_count + (outcome.state == "MERGED")
-        self.remember(**self._settled(number), landed_count=landed)
+        landed = self.saved.landed_count + (outcome.state == "MERGED")
+        self.save(**self._settled(number), landed_count=landed)
         return outcome.state == "MERGED"
 
     def finished(self, number: int) -> str:
@@ -546,20 +546,20 @@ class Cycle:
 
     def _settled(self, number: int) -> dict[str, Any]:
         """Return what is left to verify once ``number`` needs nothing more."""
-        memory = self.memory
+        saved = self.saved
         return {
-            "cleanups": {n: head for n, head in memory.cleanups.items() if n != number},
-            "pushed": {n: tip for n, tip in memory.pushed.items() if n != number},
-            "queued": {n: head for n, head in memory.queued.items() if n != number},
-            "doubtful": tuple(n for n in memory.doubtful if n != number),
+            "cleanups": {n: head for n, head in saved.cleanups.items() if n != number},
+            "pushed": {n: tip for n, tip in saved.pushed.items() if n != number},
+            "queued": {n: head for n, head in saved.queued.items() if n != number},
+            "doubtful": tuple(n for n in saved.doubtful if n != number),
         }
 
     def doubt(self, number: int) -> None:
         """Note that one looks open though it may have landed; the second time it has not."""
-        if number in self.memory.doubtful:
-            self.remember(**self._settled(number))
+        if number in self.saved.doubtful:
+            self.save(**self._settled(number))
         else:
-            self.remember(doubtful=(*self.memory.doubtful, number))
+            self.save(doubtful=(*self.saved.doubtful, number))
 
     def _verify(self, outcome: PullRequestOutcome, judged_head: str) -> None:
         git = self.dependencies.git
@@ -586,7 +586,7 @@ class Cycle:
 
     def _landed_by_push(self, outcome: PullRequestOutcome) -> bool:
         """Whether the branch has the very commit that was tested, whatever GitHub calls it."""
-        tip = self.memory.pushed.get(outcome.number)
+        tip = self.saved.pushed.get(outcome.number)
         try:
             return tip is not None and self.dependencies.git.holds(self.branch, tip)
         except MirrorError as error:
@@ -598,15 +598,15 @@ class Cycle:
 
     def _unverified(self, outcome: PullRequestOutcome, why: str) -> None:
         """Stop once for what GitHub may be late with; halt when the next cycle finds the same."""
-        if outcome.number in self.memory.doubtful:
+        if outcome.number in self.saved.doubtful:
             self._halt(outcome, why)
-        self.remember(doubtful=(*self.memory.doubtful, outcome.number))
+        self.save(doubtful=(*self.saved.doubtful, outcome.number))
         raise StopCycle("unverified", f"#{outcome.number}: {why}; the next cycle looks again")
 
     def _halt(self, outcome: PullRequestOutcome, why: str) -> None:
         problem, now = f"#{outcome.number}: {why}", self.dependencies.now()
         settled = self._settled(outcome.number)
-        self.remember(halted_since=now, halted_reason=problem, **settled)
+        self.save(halted_since=now, halted_reason=problem, **settled)
         self.record("halt", outcome.number, problem)
         raise StopCycle("halted", problem, failed=True)
 

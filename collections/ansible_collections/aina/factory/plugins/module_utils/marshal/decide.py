@@ -118,9 +118,9 @@ def _duplicate(
     original = f"#{duplicate.original}" if duplicate.original else "the base branch"
     detail = f"{duplicate.proof}: {original} carries the change"
     # Marked and left alone for the whole grace period; taking the label off is a veto.
-    before = snapshot.memory.remembered.get(pull.number)
+    before = snapshot.saved.remembered.get(pull.number)
     since = before.held_since("duplicate") if before is not None else None
-    marked = policy.duplicates.label in pull.labels or pull.number in snapshot.memory.marked
+    marked = policy.duplicates.label in pull.labels or pull.number in snapshot.saved.marked
     due = (
         marked
         and not authority.vetoed(policy, pull)
@@ -178,13 +178,13 @@ def _board(
     chosen: dict[int, Verdict],
     now: float,
 ) -> trains.Step:
-    memory = snapshot.memory.train
+    saved = snapshot.saved.train
     ready = tuple(
         (pull.number, pull.head_oid)
         for pull in candidates
         if pull.number not in snapshot.conflicting
     )
-    step = trains.next_step(policy, snapshot.branch, ready, memory, snapshot.train_checks, now)
+    step = trains.next_step(policy, snapshot.branch, ready, saved, snapshot.train_checks, now)
     aboard = dict(step.members)
     verdict = {
         "land": Verdict(Verb.MERGE, Reason("train_green", "its batch is green", Owner.MARSHAL)),
@@ -200,7 +200,7 @@ def _board(
             earlier = snapshot.conflicting[pull.number]
             detail = f"conflicts with or repeats #{earlier}, which lands first"
             chosen[pull.number] = wait("conflict_with_queue", detail, Owner.AUTHOR)
-        elif trains.is_bad(policy, step.memory, member, now):
+        elif trains.is_bad(policy, step.saved, member, now):
             detail = "the batch turned red with this one in it"
             chosen[pull.number] = wait("train_failed", detail, Owner.AUTHOR)
         else:
@@ -216,7 +216,7 @@ def _decision(
     found: Mapping[int, duplicates.Duplicate],
     now: float,
 ) -> Decision:
-    before = snapshot.memory.remembered.get(pull.number)
+    before = snapshot.saved.remembered.get(pull.number)
     held_since = before.held_since(verdict.reason.code) if before is not None else None
     conflicting = verdict.reason.code == "conflict"
     labelled = policy.conflict_label in pull.labels
@@ -238,8 +238,8 @@ def _decision(
         verdict.verb is Verb.WAIT
         and verdict.reason.code == "duplicate"
         and policy.duplicates.label not in pull.labels
-        and not (pull.number in snapshot.memory.marked and authority.vetoed(policy, pull)),
+        and not (pull.number in snapshot.saved.marked and authority.vetoed(policy, pull)),
         conflicting
         and snapshot.complete
-        and conflict_lanes.due(policy, pull, snapshot.memory.conflicts.get(pull.number), now),
+        and conflict_lanes.due(policy, pull, snapshot.saved.conflicts.get(pull.number), now),
     )

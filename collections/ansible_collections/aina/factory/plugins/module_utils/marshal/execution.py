@@ -14,13 +14,13 @@ from ..base.github.errors import (
     UncertainError,
     UnusableError,
 )
-from . import conflict_lanes, duplicates, queueing, remembering, trains
+from . import conflict_lanes, duplicates, queueing, saved_state, trains
 from .cycle import Cycle, Dependencies, Report, StopCycle
 from .decide import Decision, Plan
 from .mirror import MirrorError, PushRefusedError
 from .reasons import Verb
 from .settings import MergePolicy
-from .snapshot import Memory, TrainMemory, TrainRun
+from .snapshot import SavedState, TrainRun, TrainState
 
 _TRAIN_POLL_SECONDS = 15.0
 # What takes a place under the cap: it landed, or may have.
@@ -31,14 +31,14 @@ def run(
     policy: MergePolicy,
     repository: str,
     branch: str,
-    memory: Memory,
+    saved: SavedState,
     dependencies: Dependencies,
     *,
     dry_run: bool,
 ) -> Report:
     """Run one cycle, or with ``dry_run`` print what it would do: it reads and writes nothing."""
     report = Report(repository, policy.mode, acted=None if dry_run else 0)
-    cycle = Cycle(policy, branch, memory, dependencies, report, started_at=dependencies.now())
+    cycle = Cycle(policy, branch, saved, dependencies, report, started_at=dependencies.now())
     try:
         if dry_run:
             cycle.take_snapshot()
@@ -54,7 +54,7 @@ def run(
     meter = dependencies.forge.meter
     report.requests_count, report.points_count = meter.requests_count, meter.points_count
     report.points_remaining = meter.points_remaining
-    kept = cycle.memory
+    kept = cycle.saved
     report.halted_since, report.halted_reason = kept.halted_since, kept.halted_reason
     if not dry_run:
         # A merge's own last read may have seen main turn red.
@@ -67,14 +67,14 @@ def run(
 def _carry_out(cycle: Cycle) -> None:
     _sweep(cycle)
     native = cycle.policy.mode == "native"
-    for number in () if native else sorted({*cycle.memory.cleanups, *cycle.memory.queued}):
+    for number in () if native else sorted({*cycle.saved.cleanups, *cycle.saved.queued}):
         # What is still in GitHub's queue may have entered before the mode was changed.
         cycle.turn(number, partial(_finish, cycle, number))
     plan = _plan(cycle)
     if cycle.snapshot is not None and cycle.snapshot.limited:
         raise StopCycle("limited", f"{cycle.report.incomplete}; the next cycle goes on there")
     if native and cycle.snapshot is not None and cycle.snapshot.complete:
-        for number in queueing.ended(cycle.memory, {d.number for d in plan.decisions}):
+        for number in queueing.ended(cycle.saved, {d.number for d in plan.decisions}):
             cycle.turn(number, partial(_finish, cycle, number))
     if plan.blocker is not None:
         return
@@ -98,7 +98,7 @@ def _take_turn(cycle: Cycle, decision: Decision, act: Callable[[Cycle, Decision]
 
 
 def _finish(cycle: Cycle, number: int) -> str:
-    if not cycle.finish(number) and number in cycle.memory.cleanups:
+    if not cycle.finish(number) and number in cycle.saved.cleanups:
         cycle.doubt(number)
     return ""
 
@@ -124,7 +124,7 @@ def _plan(cycle: Cycle) -> Plan:
         raise StopCycle("internal", "no snapshot was taken", failed=True)
     now = cycle.dependencies.now()
     for decision in plan.decisions:
-        before = cycle.memory.remembered.get(decision.number)
+        before = cycle.saved.remembered.get(decision.number)
         if before is None or before.code != decision.reason.code:
             cycle.record(
                 "decide",
@@ -133,14 +133,14 @@ def _plan(cycle: Cycle) -> Plan:
                 head=decision.head_oid,
                 base=cycle.snapshot.branch.oid,
             )
-    seen = remembering.remembered(plan, cycle.snapshot, now)
-    kept = seen if cycle.snapshot.complete else {**cycle.memory.remembered, **seen}
-    refused = {n: item for n, item in cycle.memory.refused.items() if n in kept}
+    seen = saved_state.earlier_reasons(plan, cycle.snapshot, now)
+    kept = seen if cycle.snapshot.complete else {**cycle.saved.remembered, **seen}
+    refused = {n: item for n, item in cycle.saved.refused.items() if n in kept}
     label = cycle.policy.duplicates.label
     labelled = {pull.number for pull in cycle.snapshot.pulls if label in pull.labels}
-    marked = {number for number in cycle.memory.marked if number in kept}
+    marked = {number for number in cycle.saved.marked if number in kept}
     marked |= {d.number for d in plan.decisions if d.duplicate is not None} & labelled
-    cycle.remember(
+    cycle.save(
         remembered=kept,
         main_red_since=plan.main_red_since,
         refused=refused,
@@ -188,19 +188,19 @@ def _mark(cycle: Cycle, decision: Decision) -> None:
 
 def _ask_lanes(cycle: Cycle, plan: Plan) -> None:
     """Have lanes resolve what keeps conflicting; asked is kept first, so a crash never repeats."""
-    now, before = cycle.dependencies.now(), cycle.memory.conflicts
+    now, before = cycle.dependencies.now(), cycle.saved.conflicts
     conflicting = [d for d in plan.decisions if d.reason.code == "conflict"]
     still = {
         decision.number: conflict_lanes.seen(decision.head_oid, before.get(decision.number), now)
         for decision in conflicting
     }
     gone = {number: found for number, found in before.items() if number not in still}
-    cycle.remember(conflicts={**conflict_lanes.settled(gone, now), **still})
+    cycle.save(conflicts={**conflict_lanes.settled(gone, now), **still})
     for decision in conflicting:
         if decision.asks_lane:
             found = still[decision.number]
             asked = replace(found, asked_at=(*found.asked_at, now))
-            cycle.remember(conflicts={**cycle.memory.conflicts, decision.number: asked})
+            cycle.save(conflicts={**cycle.saved.conflicts, decision.number: asked})
             argv = [*cycle.policy.lane.command, cycle.report.repository]
             problem = cycle.dependencies.start([*argv, str(decision.number)])
             cycle.report.acted = (cycle.report.acted or 0) + 1
@@ -233,7 +233,7 @@ def _say(cycle: Cycle, decision: Decision, label: str, marker: str, words: str) 
             cycle.write(lambda: forge.comment(number, f"{words}\n\n{hidden}"), "comment", number)
         cycle.write(lambda: forge.add_label(number, label), "label", number)
         if decision.marks_duplicate:
-            cycle.remember(marked=(*cycle.memory.marked, number))
+            cycle.save(marked=(*cycle.saved.marked, number))
 
     _quietly(act)
 
@@ -288,11 +288,11 @@ def _update(cycle: Cycle, decision: Decision) -> str:
 
 def _drive(cycle: Cycle, plan: Plan) -> None:
     """Test and land batches until nothing is left to do or the cycle's time is over."""
-    if cycle.dependencies.now() < cycle.memory.train.alone_until:
+    if cycle.dependencies.now() < cycle.saved.train.alone_until:
         _warn_of_none_together(cycle)
     while plan.train is not None and plan.blocker is None and cycle.left_seconds() > 0:
         step = plan.train
-        _keep(cycle, step.memory)
+        _keep(cycle, step.saved)
         if step.verb in ("rest", "stuck"):
             return
         if step.verb == "start":
@@ -318,9 +318,9 @@ def _start(cycle: Cycle, step: trains.Step) -> None:
         raise StopCycle("train", "the batch does not merge cleanly; the next cycle holds it back")
     branch = f"{cycle.policy.train.branch_prefix}{tip[:12]}"
     run_ = TrainRun(step.members, base, tip, branch, now)
-    memory = replace(step.memory, run=run_, runs_count=step.memory.runs_count + 1)
+    saved = replace(step.saved, run=run_, runs_count=step.saved.runs_count + 1)
     # Kept before the push: a branch that nobody remembers would never be deleted.
-    cycle.remember(train=memory)
+    cycle.save(train=saved)
     _push(cycle, run_)
 
 
@@ -333,7 +333,7 @@ def _push(cycle: Cycle, run_: TrainRun) -> None:
     else:
         cycle.turns.append(None)
         return
-    _keep(cycle, trains.after_refused_push(cycle.memory.train))
+    _keep(cycle, trains.after_refused_push(cycle.saved.train))
     if len(run_.members) == 1:
         number, head = run_.members[0]
         cycle.report.results[number] = cycle.refuse(number, head, str(refused))
@@ -341,7 +341,7 @@ def _push(cycle: Cycle, run_: TrainRun) -> None:
 
 
 def _keep_waiting(cycle: Cycle) -> bool:
-    run_ = cycle.memory.train.run
+    run_ = cycle.saved.train.run
     if run_ is None:
         return True
     found = cycle.dependencies.forge.commit_checks(run_.tip_oid)
@@ -353,11 +353,11 @@ def _keep_waiting(cycle: Cycle) -> bool:
 
 def _land(cycle: Cycle) -> bool:
     """Land the tested batch, whole or not at all; return whether the train goes on."""
-    run_ = cycle.memory.train.run
+    run_ = cycle.saved.train.run
     if run_ is None or cycle.snapshot is None:
         return False
     git, main = cycle.dependencies.git, cycle.snapshot.branch.oid
-    alone_until = cycle.memory.train.alone_until
+    alone_until = cycle.saved.train.alone_until
     if git.tree(main) == git.tree(run_.tip_oid):
         landed = True  # by a run that died right after it
     elif main != run_.base_oid:
@@ -367,11 +367,11 @@ def _land(cycle: Cycle) -> bool:
     else:
         landed = _land_alone(cycle, run_)
     members = frozenset(number for number, _head in run_.members) if landed else frozenset()
-    before = cycle.memory.train
-    memory = trains.after_landing(before, members, cycle.dependencies.now())
+    before = cycle.saved.train
+    saved = trains.after_landing(before, members, cycle.dependencies.now())
     if not landed:
-        memory = replace(memory, suspects=(), bad=before.bad)
-    _keep(cycle, memory)
+        saved = replace(saved, suspects=(), bad=before.bad)
+    _keep(cycle, saved)
     return landed or before.alone_until > alone_until
 
 
@@ -396,19 +396,19 @@ def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
     if problems:
         cycle.report.results.update(problems)
         return False
-    memory = cycle.memory
-    cycle.remember(
-        cleanups={**memory.cleanups, **dict(run_.members)},
-        pushed={**memory.pushed, **{number: run_.tip_oid for number, _head in run_.members}},
+    saved = cycle.saved
+    cycle.save(
+        cleanups={**saved.cleanups, **dict(run_.members)},
+        pushed={**saved.pushed, **{number: run_.tip_oid for number, _head in run_.members}},
     )
     try:
         cycle.write(lambda: cycle.dependencies.git.land(run_.tip_oid, cycle.branch), "train_land")
     except PushRefusedError as error:
-        cycle.remember(cleanups=memory.cleanups, pushed=memory.pushed)
+        cycle.save(cleanups=saved.cleanups, pushed=saved.pushed)
         if not error.moved:
             until = cycle.dependencies.now() + cycle.policy.train.retry_seconds
-            train = replace(cycle.memory.train, alone_until=until, alone_reason=str(error))
-            cycle.remember(train=train)
+            train = replace(cycle.saved.train, alone_until=until, alone_reason=str(error))
+            cycle.save(train=train)
             _warn_of_none_together(cycle)
         return False
     for number, head in run_.members:
@@ -439,31 +439,31 @@ def _warn_of_none_together(cycle: Cycle) -> None:
     """Say that the train is slow, why, and who can change it."""
     cycle.warn(
         f"{cycle.branch} does not take a tested batch, so each one is tested and landed by itself "
-        f"({cycle.memory.train.alone_reason}); let the login push to it to land batches"
+        f"({cycle.saved.train.alone_reason}); let the login push to it to land batches"
     )
 
 
-def _keep(cycle: Cycle, memory: TrainMemory) -> None:
+def _keep(cycle: Cycle, saved: TrainState) -> None:
     """Remember what the train knows; the branch of a run that is over goes."""
-    old = cycle.memory.train.run
-    if old is not None and memory.run is None:
+    old = cycle.saved.train.run
+    if old is not None and saved.run is None:
         # Kept together: a run that dies before the deletion leaves it to the next one.
-        cycle.remember(train=memory, leftovers=(*cycle.memory.leftovers, old.branch))
+        cycle.save(train=saved, leftovers=(*cycle.saved.leftovers, old.branch))
         _sweep(cycle)
     else:
-        cycle.remember(train=memory)
+        cycle.save(train=saved)
 
 
 def _sweep(cycle: Cycle) -> None:
     """Delete the batch branches that are over; one that cannot be deleted now has another turn."""
-    if cycle.policy.mode != "train" and cycle.memory.train.run is not None:
-        branch = cycle.memory.train.run.branch
-        cycle.remember(train=TrainMemory(), leftovers=(*cycle.memory.leftovers, branch))
-    for branch in cycle.memory.leftovers:
+    if cycle.policy.mode != "train" and cycle.saved.train.run is not None:
+        branch = cycle.saved.train.run.branch
+        cycle.save(train=TrainState(), leftovers=(*cycle.saved.leftovers, branch))
+    for branch in cycle.saved.leftovers:
         _quietly(partial(_delete, cycle, branch))
 
 
 def _delete(cycle: Cycle, branch: str) -> None:
     cycle.write(lambda: cycle.dependencies.forge.delete_branch(branch), "train_delete")
-    left = tuple(name for name in cycle.memory.leftovers if name != branch)
-    cycle.remember(leftovers=left)
+    left = tuple(name for name in cycle.saved.leftovers if name != branch)
+    cycle.save(leftovers=left)

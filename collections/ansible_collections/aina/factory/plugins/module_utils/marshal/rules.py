@@ -139,7 +139,7 @@ def examined(
     """Nobody lands without a full read; an earlier one of the same state still tells why."""
     if pull.detail is not None:
         return None
-    before = snapshot.memory.remembered.get(pull.number)
+    before = snapshot.saved.remembered.get(pull.number)
     if before is not None and before.code in LASTING and before.fingerprint == pull.fingerprint:
         return wait(before.code, before.detail, Owner(before.owner))
     if pull.rollup in ("FAILURE", "ERROR"):
@@ -224,7 +224,7 @@ def refused(
     _policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
 ) -> Verdict | None:
     """GitHub refused to land this very head a while ago; its words say why."""
-    found = snapshot.memory.refused.get(pull.number)
+    found = snapshot.saved.refused.get(pull.number)
     if found is None or found.head_oid != pull.head_oid or now >= found.until:
         return None
     if found.code == "mergeability_unknown":

@@ -167,7 +167,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Remembered:
+class EarlierReason:
     """What an earlier cycle said of a pull request, and of which state of it.
 
     ``former`` is what was said, and since when, before it could not be read or examined
@@ -205,7 +205,7 @@ class TrainRun:
 
 
 @dataclass(frozen=True)
-class TrainMemory:
+class TrainState:
     """What the train knows between cycles.
 
     ``suspects`` is the smallest group known to be red or, when ``untested``, what is left of
@@ -247,10 +247,10 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Memory:
+class SavedState:
     """What a project's marshal remembers from one cycle to the next."""
 
-    remembered: Mapping[int, Remembered] = field(default_factory=dict)
+    remembered: Mapping[int, EarlierReason] = field(default_factory=dict)
     main_red_since: float = 0.0
     halted_since: float = 0.0
     halted_reason: str = ""
@@ -263,7 +263,7 @@ class Memory:
     pushed: Mapping[int, str] = field(default_factory=dict)
     # The head with which each entered GitHub's own queue.
     queued: Mapping[int, str] = field(default_factory=dict)
-    train: TrainMemory = TrainMemory()
+    train: TrainState = TrainState()
     # Batch branches that nobody needs any more and that still have to be deleted.
     leftovers: tuple[str, ...] = ()
     conflicts: Mapping[int, Conflict] = field(default_factory=dict)
@@ -296,5 +296,5 @@ class Snapshot:
     evidence_error: str = ""
     # Pull requests that conflict with an older one landing first in the same plan, and that one.
     conflicting: Mapping[int, int] = field(default_factory=dict)
-    memory: Memory = Memory()
+    saved: SavedState = SavedState()
     train_checks: Checks = Checks()

@@ -13,11 +13,11 @@ from factory.core.marshal.settings import Duplicates, MergePolicy
 from factory.core.marshal.snapshot import (
     Checks,
     CheckState,
+    EarlierReason,
     Labelling,
-    Memory,
     PullRequest,
-    Remembered,
     Review,
+    SavedState,
     Snapshot,
 )
 
@@ -165,8 +165,8 @@ def test_an_agent_keeps_no_duplicate_by_taking_the_label_off(
     policy = replace(POLICY, duplicates=Duplicates(action="close"), agents=("agent", "helper"))
     told = Labelling(*remover, at=NOW - 10, removed=True)
     twin = replace(PULL, number=8, detail=replace(GREEN, labellings={"duplicate": told}))
-    memory = Memory(remembered={8: Remembered("duplicate", NOW - 90_000)}, marked=(8,))
-    snapshot = replace(SNAPSHOT, pulls=(PULL, twin), memory=memory)
+    saved = SavedState(remembered={8: EarlierReason("duplicate", NOW - 90_000)}, marked=(8,))
+    snapshot = replace(SNAPSHOT, pulls=(PULL, twin), saved=saved)
 
     decision = decide(policy, snapshot, NOW).of(8)
 
@@ -174,8 +174,8 @@ def test_an_agent_keeps_no_duplicate_by_taking_the_label_off(
     assert (decision.verb.value == "close_duplicate") == closes
     assert not decision.marks_duplicate
     # Within the grace an agent's removal only has the label come back.
-    young = replace(memory, remembered={8: Remembered("duplicate", NOW - 10)})
-    again = decide(policy, replace(snapshot, memory=young), NOW).of(8)
+    young = replace(saved, remembered={8: EarlierReason("duplicate", NOW - 10)})
+    again = decide(policy, replace(snapshot, saved=young), NOW).of(8)
     assert again is not None
     assert (again.verb.value, again.marks_duplicate) == ("wait", closes)
 

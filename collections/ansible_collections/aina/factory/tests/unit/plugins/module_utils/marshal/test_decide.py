@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from factory.core.marshal import remembering
+from factory.core.marshal import saved_state
 from factory.core.marshal.decide import decide
 from factory.core.marshal.settings import Duplicates, Freeze, MergePolicy, RequiredCheck
 from factory.core.marshal.snapshot import (
@@ -15,13 +15,13 @@ from factory.core.marshal.snapshot import (
     Checks,
     CheckState,
     Detail,
+    EarlierReason,
     Evidence,
     Labelling,
-    Memory,
     Mergeable,
     PullRequest,
     Refusal,
-    Remembered,
+    SavedState,
     Snapshot,
 )
 
@@ -209,9 +209,9 @@ REPOSITORY = [
     ({"hold_issues": ("#3 hold",)}, {}, "repository_hold"),
     ({"points_remaining": 10}, {}, "budget"),
     ({"evidence_error": "git fetch ended with 128"}, {}, "evidence_missing"),
-    ({"memory": Memory(halted_since=1.0, halted_reason="#1")}, {}, "halted"),
+    ({"saved": SavedState(halted_since=1.0, halted_reason="#1")}, {}, "halted"),
     (
-        {"memory": Memory(main_red_since=1.0), "branch": replace(BRANCH, checks=Checks())},
+        {"saved": SavedState(main_red_since=1.0), "branch": replace(BRANCH, checks=Checks())},
         {},
         "main_red",
     ),
@@ -220,7 +220,7 @@ REPOSITORY = [
     ({"branch": CUT}, {}, "data_incomplete"),
     ({"branch": CUT}, {"pending_main_blocks": True}, "data_incomplete"),
     ({"branch": CUT}, {"red_main_blocks": False}, "green"),
-    ({"branch": CUT, "memory": Memory(main_red_since=1.0)}, {}, "main_red"),
+    ({"branch": CUT, "saved": SavedState(main_red_since=1.0)}, {}, "main_red"),
     ({"branch": replace(BRANCH, rules_known=False)}, {}, "data_incomplete"),
     ({"branch": replace(BRANCH, required_checks=("deploy",))}, {}, "check_missing"),
     ({"branch": replace(BRANCH, required_approvals=1)}, {}, "review_required"),
@@ -246,11 +246,11 @@ REPOSITORY = [
     ({}, {"authors_allowed": ("agent[bot]",)}, "author"),
     ({}, {"settle_seconds": 1000.0}, "settling"),
     ({}, {"max_merges_per_cycle": 0}, "cap_reached"),
-    ({"memory": Memory(refused={7: Refusal("head", "no", NOW + 1)})}, {}, "refused_by_github"),
-    ({"memory": Memory(refused={7: Refusal("head", "no", NOW)})}, {}, "green"),
-    ({"memory": Memory(refused={7: Refusal("older", "no", NOW + 1)})}, {}, "green"),
+    ({"saved": SavedState(refused={7: Refusal("head", "no", NOW + 1)})}, {}, "refused_by_github"),
+    ({"saved": SavedState(refused={7: Refusal("head", "no", NOW)})}, {}, "green"),
+    ({"saved": SavedState(refused={7: Refusal("older", "no", NOW + 1)})}, {}, "green"),
     (
-        {"memory": Memory(refused={7: Refusal("head", "no", NOW + 1, "left_merge_queue")})},
+        {"saved": SavedState(refused={7: Refusal("head", "no", NOW + 1, "left_merge_queue")})},
         {},
         "left_merge_queue",
     ),
@@ -315,8 +315,8 @@ def test_nothing_is_closed_or_labelled_for_a_list_that_was_cut() -> None:
         replace(waiting, number=2, labels=frozenset({"duplicate"})),
         replace(PULL, number=3, mergeable=Mergeable.CONFLICTING, evidence=None),
     )
-    memory = Memory(remembered={2: Remembered("duplicate", NOW - 10)}, marked=(2,))
-    whole = replace(SNAPSHOT, pulls=pulls, memory=memory)
+    saved = SavedState(remembered={2: EarlierReason("duplicate", NOW - 10)}, marked=(2,))
+    whole = replace(SNAPSHOT, pulls=pulls, saved=saved)
 
     read, cut = (decide(closing, replace(whole, complete=end), NOW) for end in (True, False))
 
@@ -327,9 +327,9 @@ def test_nothing_is_closed_or_labelled_for_a_list_that_was_cut() -> None:
 
 def test_a_reason_keeps_since_when_it_holds() -> None:
     held = replace(PULL, is_draft=True)
-    memory = Memory(remembered={7: Remembered("draft", 5.0)})
+    saved = SavedState(remembered={7: EarlierReason("draft", 5.0)})
 
-    (decision,) = decide(POLICY, replace(SNAPSHOT, pulls=(held,), memory=memory), NOW).decisions
+    (decision,) = decide(POLICY, replace(SNAPSHOT, pulls=(held,), saved=saved), NOW).decisions
 
     assert decision.reason.since == 5.0
 
@@ -348,12 +348,12 @@ FAILED = replace(GREEN, checks=Checks((ci(CheckState.FAILURE),)))
 
 def history(*looks: PullRequest) -> list[tuple[str, float]]:
     """Look again and again, a hundred seconds apart; return what was said and since when."""
-    memory, said = Memory(), []
+    saved, said = SavedState(), []
     for turn, pull in enumerate(looks):
         now = NOW + 100 * turn
-        snapshot = replace(SNAPSHOT, pulls=(pull,), memory=memory)
+        snapshot = replace(SNAPSHOT, pulls=(pull,), saved=saved)
         plan = decide(POLICY, snapshot, now)
-        memory = Memory(remembered=remembering.remembered(plan, snapshot, now))
+        saved = SavedState(remembered=saved_state.earlier_reasons(plan, snapshot, now))
         (decision,) = plan.decisions
         said.append((decision.reason.code, decision.reason.since - NOW))
     return said

@@ -10,7 +10,7 @@ import pytest
 from factory.core.base import guarded
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.settings import read
-from factory.core.marshal import audit, remembering
+from factory.core.marshal import audit, saved_state
 from factory.core.marshal.settings import (
     LANE_COMMAND,
     ConflictLane,
@@ -19,11 +19,11 @@ from factory.core.marshal.settings import (
 )
 from factory.core.marshal.snapshot import (
     Conflict,
-    Memory,
+    EarlierReason,
     Refusal,
-    Remembered,
-    TrainMemory,
+    SavedState,
     TrainRun,
+    TrainState,
 )
 
 
@@ -148,9 +148,9 @@ def test_what_stands_elsewhere_now_is_said(values: dict[str, object], now: str) 
         policy(**values)
 
 
-MEMORY = Memory(
+STATE = SavedState(
     conflicts={4: Conflict("abc", 2, (5.0, 6.5))},
-    remembered={1: Remembered("draft", 1.0, "f", 2.0)},
+    remembered={1: EarlierReason("draft", 1.0, "f", 2.0)},
     main_red_since=7.0,
     halted_since=8.0,
     halted_reason="#9",
@@ -162,7 +162,7 @@ MEMORY = Memory(
     queued={6: "h"},
     list_cursor="c",
     leftovers=("train/old",),
-    train=TrainMemory(
+    train=TrainState(
         TrainRun(((1, "h"),), "b", "t", "train/t", 4.0, True),
         ((1, "h"),),
         {5: ("h", 6.0)},
@@ -176,31 +176,31 @@ MEMORY = Memory(
 )
 
 
-def memory_document() -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(json.dumps(remembering.to_document(MEMORY)))
+def state_document() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(json.dumps(saved_state.to_document(STATE)))
     return document
 
 
-def test_the_memory_survives_its_file() -> None:
-    assert remembering.from_document(memory_document()) == MEMORY
+def test_the_state_survives_its_file() -> None:
+    assert saved_state.from_document(state_document()) == STATE
 
 
-@pytest.mark.parametrize("key", sorted(field.name for field in fields(Memory)))
-def test_a_memory_that_is_older_than_one_of_its_keys_is_whole(key: str) -> None:
-    document = memory_document()
+@pytest.mark.parametrize("key", sorted(field.name for field in fields(SavedState)))
+def test_a_state_that_is_older_than_one_of_its_keys_is_whole(key: str) -> None:
+    document = state_document()
     del document[key]
 
-    found = remembering.from_document(document)
+    found = saved_state.from_document(document)
 
-    assert getattr(found, key) == getattr(Memory(), key)
-    assert replace(found, **{key: getattr(MEMORY, key)}) == MEMORY
+    assert getattr(found, key) == getattr(SavedState(), key)
+    assert replace(found, **{key: getattr(STATE, key)}) == STATE
 
 
-def test_a_memory_of_a_newer_version_is_read_as_far_as_it_is_known() -> None:
-    document = memory_document()
+def test_a_state_of_a_newer_version_is_read_as_far_as_it_is_known() -> None:
+    document = state_document()
     document["newer"] = document["train"]["newer"] = document["remembered"]["1"]["newer"] = 1
 
-    assert remembering.from_document(document) == MEMORY
+    assert saved_state.from_document(document) == STATE
 
 
 @pytest.mark.parametrize(
@@ -217,9 +217,9 @@ def test_a_memory_of_a_newer_version_is_read_as_far_as_it_is_known() -> None:
         {"schema": 1, "halted_since": None},
     ],
 )
-def test_a_damaged_memory_is_refused(document: dict[str, object]) -> None:
-    with pytest.raises(remembering.MemoryFormatError):
-        remembering.from_document(document)
+def test_a_damaged_state_is_refused(document: dict[str, object]) -> None:
+    with pytest.raises(saved_state.StateFormatError):
+        saved_state.from_document(document)
 
 
 def test_every_change_of_the_audit_log_shows() -> None:
