@@ -1,4 +1,4 @@
-"""The marshal's saved state as JSON: strict when read, so that a damaged file never means "all well"."""
+"""A cycle's saved state as JSON: read strictly, so that a damaged file never means "all well"."""
 
 from __future__ import annotations
 
