@@ -23,9 +23,6 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "lanes": lambda whole: _core("lanes.settings").from_section(
         whole.section("lanes"), github.of(whole)
     ),
-    "marshal": lambda whole: _core("marshal.settings").from_section(
-        whole.section("marshal"), github.of(whole), ()
-    ),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }
 

@@ -13,12 +13,14 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "janitor": ("janitor.settings", "Janitor"),
     "jobs": ("jobs.settings", "Jobs"),
     "locks": ("base.locks", "LocksSettings"),
+    "marshal": ("marshal.settings", "MarshalSettings"),
     "paperclip": ("paperclip.settings", "PaperclipSettings"),
     "reap": ("worktrees.settings", "Reap"),
     "runners": ("runners.settings", "RunnersSettings"),
 }
 # Key of a project -> module of the core and class.
 PROJECT_KEYS: Mapping[str, tuple[str, str]] = {
+    "merge": ("marshal.settings", "MergePolicy"),
     "workflows": ("workflows.settings", "WorkflowPolicy"),
 }
 

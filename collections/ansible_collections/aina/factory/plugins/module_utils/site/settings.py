@@ -10,6 +10,7 @@ from ..base.github.settings import GitHub
 from ..base.settings import setting
 from ..images.settings import Toolchain
 from ..jobs.settings import JobEntry
+from ..marshal.settings import MergePolicy
 from ..runners.settings import RunnerOptions
 from ..workflows.settings import WorkflowPolicy
 
@@ -21,7 +22,7 @@ class Project(projects.Project):
     lanes: Mapping[str, object] | None = setting(
         None, "What lanes on it may use; without it there are none."
     )
-    merge: Mapping[str, object] | None = setting(
+    merge: MergePolicy | None = setting(
         None, "What may land, and when; without it the marshal leaves it alone."
     )
     runner: RunnerOptions | None = setting(None, "Its CI runners; without it there are none.")
