@@ -341,8 +341,7 @@ def failed(last: Report, detail: str, *, verifying: bool = False) -> Report:
 
 def said(done: Completed) -> str:
     """Return the end of what a program said, without anybody's password."""
-    text = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
-    return _USER_PART.sub("", "\n".join(text.splitlines()[-5:])) or f"status {done.returncode}"
+    return _USER_PART.sub("", done.said)
 
 
 def to_document(report: Report, last: Mapping[str, Any], at: str) -> dict[str, Any]:
