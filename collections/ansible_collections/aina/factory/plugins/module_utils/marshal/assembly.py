@@ -140,5 +140,4 @@ def _start(run: Run, argv: Sequence[str]) -> str:
         done = run(list(argv), timeout_seconds=_LANE_START_SECONDS)
     except (OSError, TimeoutError) as error:
         return f"no lane: {error}"
-    words = done.stderr.decode(errors="replace").strip()[-200:]
-    return "" if done.ok else f"no lane: {argv[0]} ended with {done.returncode}: {words}"
+    return "" if done.ok else f"no lane: {argv[0]} ended with {done.returncode}: {done.said}"
