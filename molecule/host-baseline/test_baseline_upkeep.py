@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from behaviour import Run, converge
+from waiting import until
 
 SCENARIO = Path(__file__).parent
 
@@ -70,6 +71,7 @@ def wanted(authority: str, instances: int) -> dict[str, Any]:
         "host_baseline_journal_max_use_mib": 48,
         "host_baseline_inotify_max_user_instances_count": instances + 1,
         "host_baseline_extra_ca_certificates": [{"name": "example", "content": authority}],
+        "host_baseline_ssh_settings": {"PasswordAuthentication": "no", "ClientAliveInterval": 61},
         "host_baseline_swap_mib": 8,
         **BACKUP,
         "host_baseline_secrets": [
@@ -79,8 +81,19 @@ def wanted(authority: str, instances: int) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def session(host: Any) -> Iterator[str]:
+    """Return a program that the administrator runs over SSH, started before anything is declared."""
+    program = "sleep 86399"
+    ssh = "ssh -i /home/agent/.ssh/id_ed25519 -o StrictHostKeyChecking=no -o BatchMode=yes"
+    host.check_output(f"systemd-run --quiet --unit=session {ssh} agent@localhost {program}")
+    until(lambda: host.run(f"pgrep -u agent -xf '{program}'").succeeded, "a session over SSH")
+    yield program
+    host.run(f"systemctl stop session; pkill -u agent -xf '{program}'")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def declared(host: Any, swap_place: None, wanted: dict[str, Any]) -> Run:
+def declared(host: Any, swap_place: None, session: str, wanted: dict[str, Any]) -> Run:
     assert not trusts_the_authority(host)
     host.check_output(NEGLECT)
     run = converge(SCENARIO, "--diff", "-vvv", **wanted)
@@ -113,6 +126,15 @@ def restarts(run: Run, unit: str) -> int:
 
 def test_a_converge_takes_one_module_call_for_each_role(declared: Run) -> None:
     assert declared.module_calls == 2
+
+
+def test_an_open_session_outlives_a_restart_of_the_ssh_server(
+    host: Any, session: str, declared: Run
+) -> None:
+    assert restarts(declared, "ssh.service") == 1
+
+    assert host.run(f"pgrep -u agent -xf '{session}'").succeeded
+    assert host.service("session").is_running
 
 
 # Two archives that offer version 2 of everything: the distribution's security archive, and another.

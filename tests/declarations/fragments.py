@@ -15,7 +15,7 @@ from factory.core.base.settings import site_settings
 from factory.core.site.sections import PROJECT_KEYS, SECTIONS, declared
 
 # What modules call the option that holds a section, where they do not call it as the section.
-OPTIONS = {"reap": "policy", "workflows": "policy"}
+OPTIONS = {"merge": "policy", "reap": "policy", "workflows": "policy"}
 _PLUGIN = '''\
 # Copyright: aina-factory contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)

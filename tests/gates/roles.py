@@ -219,6 +219,8 @@ def _play_problems(path: Path, play: dict[str, Any]) -> Iterator[str]:
     allowed = IMPORT_KEYS if "ansible.builtin.import_playbook" in play else PLAY_KEYS
     for key in sorted(play.keys() - allowed):
         yield f"{path}: a playbook is a list of roles or of playbooks; {key} has no place in it"
+    if allowed is PLAY_KEYS and play.get("gather_facts") is not False:
+        yield f"{path}: gather_facts must be false; a module asks the host what it needs"
     for entry in play.get("roles") or []:
         role, name = _short(entry), entry["role"] if isinstance(entry, dict) else entry
         tags = entry.get("tags") if isinstance(entry, dict) else None
@@ -229,7 +231,7 @@ def _play_problems(path: Path, play: dict[str, Any]) -> Iterator[str]:
 
 
 def playbooks(root: Path) -> str:
-    """Playbooks hold neither tasks nor variables, and every role runs alone by its tag."""
+    """Playbooks hold neither tasks nor variables and gather no facts; every role runs alone by its tag."""
     return report(
         line
         for path in require(files(root, f"{PLAYBOOKS}/*.yml"), "playbook")

@@ -354,6 +354,9 @@ FAULTS: dict[str, list[Fault]] = {
             {f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n  roles: [sample]\n"},
             "a play begins with",
         ),
+        Fault(
+            {f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n"}, "gather_facts must be false"
+        ),
     ],
     "lock": [
         Fault({"requirements.lock": "ansible-core==2.19.14 \\\n    --hash=sha256:0\n"}, "missing"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from factory import __main__, effects, jobs
 from factory.commands import drain
 from factory.core.base.ports import Completed
+from factory.core.jobs import drain as core
 from factory.core.jobs import layout, observe
 from factory.outcome import Exit
 
@@ -25,6 +27,8 @@ JOBS = [
     {**JOB, "name": "watchdog"},
     {**JOB, "name": "rest", "state": "paused", "paused": PAUSE},
 ]
+# Where the mark and the pauses lie on a server.
+PLACES = (core.MARK, layout.RUNTIME_PAUSED_DIR)
 
 
 class Host:
@@ -92,6 +96,19 @@ def test_every_job_but_the_watchdog_is_paused_with_the_reason(host: Host) -> Non
 
     assert host.paused() == {"tick": "upgrade", "words": "upgrade"}
     assert json.loads((host.root / "draining.json").read_text())["reason"] == "upgrade"
+
+
+def test_a_drain_outlives_a_reboot(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark, pauses = (host.root / path.removeprefix("/") for path in PLACES)
+    monkeypatch.setattr(drain, "MARK", mark)
+    monkeypatch.setattr(layout, "RUNTIME_PAUSED_DIR", str(pauses))
+    host.drain()
+
+    for volatile in ("run", "var/run", "tmp", "dev/shm"):
+        shutil.rmtree(host.root / volatile, ignore_errors=True)
+
+    assert json.loads(mark.read_text())["reason"] == "upgrade"
+    assert {path.name for path in pauses.glob("[a-z]*")} == {"tick", "words"}
 
 
 def test_the_end_resumes_what_the_drain_has_paused_and_nothing_else(host: Host) -> None:

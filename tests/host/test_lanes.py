@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from factory import codex_lane, run_lane
-from factory.core.marshal.policy import LANE_COMMAND
+from factory.core.marshal.settings import LANE_COMMAND
 from factory.lanes import engine, processes, transcript
 
 

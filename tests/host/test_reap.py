@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import mounting
 import pytest
 
 from factory import effects, github, reaping
@@ -152,6 +153,27 @@ def test_a_dry_run_tells_what_the_real_run_does_and_changes_nothing(server: Serv
     assert not server.landed.exists()
     assert server.open.is_dir()
     assert server.git("branch", "--list", "landed") == "landed"
+
+
+def test_a_full_disk_prevents_no_reap(server: Server, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounting.small_disk(disk):
+        full = Server(disk)
+        full.build()
+        full.root, full.capsys = tmp_path, server.capsys
+        full.git("worktree", "lock", full.landed)
+        assert full.configured([full.project()])[1]["changed"] is False
+        full.git("worktree", "unlock", full.landed)
+        mounting.fill(disk)
+        with pytest.raises(OSError, match="No space left"):
+            (disk / "more").mkdir()
+
+        code, document = full.configured([full.project()])
+
+        assert (code, document["changed"]) == (0, True)
+        assert not full.landed.exists()
+        assert full.open.is_dir()
 
 
 def test_a_second_run_has_nothing_to_do(server: Server) -> None:

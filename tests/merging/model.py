@@ -21,10 +21,10 @@ from factory.core.base.github.errors import (
 from factory.core.base.github.transport import Meter
 from factory.core.marshal import execution
 from factory.core.marshal.checks import ACTIONS
-from factory.core.marshal.cycle import Report, World
-from factory.core.marshal.forge import Fate, MovedError, NotMergeableError
+from factory.core.marshal.cycle import Dependencies, Report
+from factory.core.marshal.forge import MovedError, NotMergeableError, PullRequestOutcome
 from factory.core.marshal.mirror import Merged, MirrorError, PushRefusedError
-from factory.core.marshal.policy import Policy
+from factory.core.marshal.settings import MergePolicy
 from factory.core.marshal.snapshot import (
     Branch,
     Check,
@@ -33,10 +33,10 @@ from factory.core.marshal.snapshot import (
     Detail,
     Evidence,
     Labelling,
-    Memory,
     Mergeable,
     PullRequest,
     Review,
+    SavedState,
     Snapshot,
 )
 
@@ -108,7 +108,7 @@ class Repository:
     """Commits are names of trees; main is a list of commits."""
 
     pulls: dict[int, Pull]
-    policy: Policy
+    policy: MergePolicy
     lazy_seconds: float = 0.0
     required: tuple[str, ...] = ("ci",)
     now_seconds: float = START
@@ -139,7 +139,7 @@ class Repository:
     enqueued_count: int = 0
     between: Callable[[Repository], None] | None = None
     # So many reads after a merge still show what was before.
-    stale_fates: int = 0
+    stale_outcomes: int = 0
     # What the limit says after each look and reread; then plenty.
     points_remaining: list[int] = field(default_factory=list)
     # What happens right before the read of this number: a kind, and whom it befalls.
@@ -290,7 +290,7 @@ class Repository:
         passing |= {CheckState.NEUTRAL} if policy.neutral_passes else set()
         passing |= {CheckState.SKIPPED} if policy.skipped_passes else set()
         reported = {"ci": pull.check, "lint": pull.lint}
-        required = {*policy.required_checks, *self.required}
+        required = {*policy.check_names, *self.required}
         assert required or policy.allow_no_checks, "landed without any required check"
         for name in required or reported:
             state = reported.get(name)
@@ -496,9 +496,9 @@ class Forge:
         found = Review(name, by_person, pull.opinion, pull.first, may_push=True, is_member=True)
         return (found,) if pull.opinion else ()
 
-    def look(
+    def snapshot(
         self,
-        policy: Policy,
+        policy: MergePolicy,
         branch: str,
         wanted: Mapping[int, str],
         always: Collection[int],
@@ -542,14 +542,14 @@ class Forge:
             for number, pull in found.items()
         }
 
-    def fate(self, number: int) -> Fate:
+    def outcome(self, number: int) -> PullRequestOutcome:
         self.repository.pause()
         if not self.repository.login_valid:
             raise UnusableError("Bad credentials", 401)
         pull = self.repository.pulls[number]
         state = pull.state
-        if state == "MERGED" and self.repository.stale_fates:
-            self.repository.stale_fates -= 1
+        if state == "MERGED" and self.repository.stale_outcomes:
+            self.repository.stale_outcomes -= 1
             state = "OPEN"
         # A fork's branch is nobody's base here, whatever its name.
         dependants = tuple(
@@ -557,7 +557,7 @@ class Forge:
             for other in self.repository.pulls.values()
             if not pull.fork and other.state == "OPEN" and other.base == f"b{number}"
         )
-        return Fate(
+        return PullRequestOutcome(
             number,
             state,
             pull.merged_head or pull.head,
@@ -659,7 +659,7 @@ class Forge:
         """Whether nothing but CI or a person's word is missing."""
         repository, policy = self.repository, self.repository.policy
         reported = {"ci": pull.check, "lint": pull.lint}
-        needed = {reported[name] for name in {*policy.required_checks, *repository.required}}
+        needed = {reported[name] for name in {*policy.check_names, *repository.required}}
         return (
             pull.state == "OPEN"
             and pull.base == "main"
@@ -689,15 +689,15 @@ class Forge:
 
 @dataclass
 class Runner:
-    """Runs cycles with one memory, through crashes."""
+    """Runs cycles with one saved state, through crashes."""
 
     repository: Repository
-    memory: Memory = field(default_factory=Memory)
+    saved: SavedState = field(default_factory=SavedState)
     records: list[dict[str, Any]] = field(default_factory=list)
     started: list[list[str]] = field(default_factory=list)
 
     def cycle(self, *, dry_run: bool = False) -> Report:
-        world = World(
+        dependencies = Dependencies(
             Forge(self.repository),
             Git(self.repository),
             self.repository.now,
@@ -707,11 +707,11 @@ class Runner:
             self._start,
         )
         return execution.run(
-            self.repository.policy, "o/r", "main", self.memory, world, dry_run=dry_run
+            self.repository.policy, "o/r", "main", self.saved, dependencies, dry_run=dry_run
         )
 
-    def _save(self, memory: Memory) -> None:
-        self.memory = memory
+    def _save(self, saved: SavedState) -> None:
+        self.saved = saved
 
     def _start(self, argv: Sequence[str]) -> str:
         self.started.append(list(argv))
@@ -727,8 +727,8 @@ class Runner:
                 self.cycle()
             except Crash:
                 continue
-            memory = self.memory
-            owed = memory.cleanups or memory.queued or memory.leftovers or self.repository.queue
+            saved = self.saved
+            owed = saved.cleanups or saved.queued or saved.leftovers or self.repository.queue
             still = calm and not owed and len(self.repository.writes) == before
             quiet = quiet + 1 if still else 0
             if quiet == 2:

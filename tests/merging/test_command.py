@@ -13,10 +13,10 @@ import pytest
 from factory import locks, run_lane
 from factory.__main__ import build_parser, main
 from factory.core.marshal import execution as marshal_cycle
-from factory.core.marshal import remembering
+from factory.core.marshal import saved_state
 from factory.core.marshal.cycle import Report
-from factory.core.marshal.policy import LANE_COMMAND
-from factory.core.marshal.snapshot import Memory
+from factory.core.marshal.settings import LANE_COMMAND
+from factory.core.marshal.snapshot import SavedState
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"ca_file": "/nowhere/ca.pem"}, "github.ca_file /nowhere/ca.pem: "),
@@ -49,12 +49,14 @@ def test_a_wrong_setting_is_named(
 
 
 @pytest.fixture
-def cycles(monkeypatch: pytest.MonkeyPatch) -> dict[str, Memory]:
-    """Have every cycle end at once; return with which memory each repository had one."""
-    found: dict[str, Memory] = {}
+def cycles(monkeypatch: pytest.MonkeyPatch) -> dict[str, SavedState]:
+    """Have every cycle end at once; return with which state each repository had one."""
+    found: dict[str, SavedState] = {}
 
-    def run(policy: Any, repository: str, branch: str, memory: Memory, *_: Any, **__: Any) -> Any:
-        found[repository] = memory
+    def run(
+        policy: Any, repository: str, branch: str, saved: SavedState, *_: Any, **__: Any
+    ) -> Any:
+        found[repository] = saved
         if repository == "o/broken":
             raise OSError("no space left on device")
         return Report(repository, policy.mode)
@@ -85,7 +87,7 @@ def marshal(capsys: pytest.CaptureFixture[str], config: str, *words: str) -> tup
 
 
 def test_one_project_that_fails_is_said_and_the_next_one_has_its_cycle(
-    config: str, cycles: dict[str, Memory], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    config: str, cycles: dict[str, SavedState], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     code, document = marshal(capsys, config)
 
@@ -100,7 +102,7 @@ def test_one_project_that_fails_is_said_and_the_next_one_has_its_cycle(
 
 
 def test_one_project_alone_is_chosen_by_its_name(
-    config: str, cycles: dict[str, Memory], capsys: pytest.CaptureFixture[str]
+    config: str, cycles: dict[str, SavedState], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert marshal(capsys, config, "--project", "demo")[0] == 0
     assert list(cycles) == ["o/demo"]
@@ -113,22 +115,22 @@ def test_one_project_alone_is_chosen_by_its_name(
 
 
 def test_a_halted_project_goes_on_once_somebody_says_so(
-    config: str, cycles: dict[str, Memory], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    config: str, cycles: dict[str, SavedState], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    halted = Memory(halted_since=8.0, halted_reason="#9: landed as c1", landed_count=3)
-    memory = tmp_path / "state/demo/memory.json"
-    memory.parent.mkdir(parents=True)
-    memory.write_text(json.dumps(remembering.to_document(halted)))
+    halted = SavedState(halted_since=8.0, halted_reason="#9: landed as c1", landed_count=3)
+    saved = tmp_path / "state/demo/memory.json"
+    saved.parent.mkdir(parents=True)
+    saved.write_text(json.dumps(saved_state.to_document(halted)))
 
     marshal(capsys, config, "--project", "demo")
     assert cycles["o/demo"] == halted
     marshal(capsys, config, "--project", "demo", "--resume")
 
-    assert cycles["o/demo"] == Memory(landed_count=3)
+    assert cycles["o/demo"] == SavedState(landed_count=3)
 
 
 def test_a_second_run_at_once_says_who_holds_the_lock(
-    config: str, cycles: dict[str, Memory], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    config: str, cycles: dict[str, SavedState], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with locks.exclusive(tmp_path / "state/demo/lock"):
         code, document = marshal(capsys, config, "--project", "demo")
@@ -140,7 +142,7 @@ def test_a_second_run_at_once_says_who_holds_the_lock(
 
 
 def test_who_only_looks_waits_for_the_run_at_hand(
-    config: str, cycles: dict[str, Memory], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    config: str, cycles: dict[str, SavedState], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with ExitStack() as run_at_hand:
         run_at_hand.enter_context(locks.exclusive(tmp_path / "state/demo/lock"))

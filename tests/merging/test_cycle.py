@@ -2,21 +2,30 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.core.marshal.policy import ConflictLane, Duplicates, Freeze, Policy, Train
 from factory.core.marshal.reasons import Owner, Verb
-from factory.core.marshal.snapshot import CheckState, Memory
+from factory.core.marshal.settings import (
+    ConflictLane,
+    Duplicates,
+    Freeze,
+    MergePolicy,
+    RequiredCheck,
+    Train,
+)
+from factory.core.marshal.snapshot import CheckState, SavedState
 from merging.model import START, Crash, Pull, Repository, Runner, Turns, independent
 
 # Few in every run, others each time; many in a deep one.
 FEW = 100
 MANY = 2000
-POLICY = Policy(required_checks=("ci",), max_merges_per_cycle=30, guarded_paths=())
+CI, LINT = RequiredCheck(name="ci"), RequiredCheck(name="lint")
+POLICY = MergePolicy(required_checks=(CI,), max_merges_per_cycle=30, guarded_paths=())
 
 
 def landed(repository: Repository) -> list[int]:
@@ -60,7 +69,7 @@ def test_an_older_conflicting_rival_lands_and_the_younger_is_told() -> None:
     assert len(pulls[2].comments) == 1
 
 
-LANE = ConflictLane(("lane", "run"), tries=2, max_per_day=1)
+LANE = ConflictLane(command=("lane", "run"), tries=2, max_per_day=1)
 
 
 def conflicting(**policy: object) -> Repository:
@@ -103,8 +112,8 @@ def test_a_new_head_has_its_tries_anew_but_the_day_counts_on() -> None:
     assert len(runner.started) == 1
 
 
-@pytest.mark.parametrize("lane", [ConflictLane(), replace(LANE, max_per_day=0)])
-def test_without_a_command_or_a_days_share_no_lane_is_asked(lane: ConflictLane) -> None:
+@pytest.mark.parametrize("lane", [None, replace(LANE, max_per_day=0)])
+def test_without_a_command_or_a_days_share_no_lane_is_asked(lane: ConflictLane | None) -> None:
     runner = Runner(conflicting(conflict_lane=lane))
     for _ in range(5):
         runner.cycle()
@@ -224,7 +233,7 @@ def test_main_turning_red_between_two_merges_stops_the_second() -> None:
     runner.cycle()
     assert landed(repository) == [1]
 
-    # Pending is not green: the gate sticks until main is proven.
+    # Pending is not green: main blocks until it is proven.
     repository.main_check = CheckState.PENDING
     repository.between = None
     runner.cycle()
@@ -272,8 +281,8 @@ def test_what_landed_differently_halts_the_project() -> None:
 
     assert report.failed
     assert landed(repository) == [1]
-    assert runner.memory.halted_since
-    assert runner.cycle().gate == "halted"
+    assert runner.saved.halted_since
+    assert runner.cycle().blocker == "halted"
     assert landed(repository) == [1]
 
 
@@ -281,7 +290,7 @@ def test_what_landed_differently_halts_the_project() -> None:
 def test_duplicates_are_marked_then_closed_after_the_grace(action: str) -> None:
     pulls = {n: Pull(n, {"same": "v"}, CheckState.PENDING) for n in (1, 2)}
     pulls[3] = Pull(3, {"same": "v"}, CheckState.PENDING, author="ali")
-    policy = replace(POLICY, duplicates=Duplicates(action, grace_seconds=3600))
+    policy = replace(POLICY, duplicates=Duplicates(action=action, grace_hours=1))
     repository = Repository(pulls, policy)
     runner = Runner(repository)
 
@@ -298,7 +307,7 @@ def test_duplicates_are_marked_then_closed_after_the_grace(action: str) -> None:
 
 def test_taking_the_label_off_vetoes_the_close() -> None:
     pulls = {n: Pull(n, {"same": "v"}, CheckState.PENDING) for n in (1, 2)}
-    policy = replace(POLICY, duplicates=Duplicates("close", grace_seconds=3600))
+    policy = replace(POLICY, duplicates=Duplicates(action="close", grace_hours=1))
     repository = Repository(pulls, policy)
     runner = Runner(repository)
     runner.until_quiet(4)
@@ -333,7 +342,7 @@ def test_the_native_queue_lands_what_is_green_and_the_branches_go_afterwards() -
     runner.cycle()
 
     assert landed(repository) == [1, 2, 3]
-    assert runner.memory.queued == {}
+    assert runner.saved.queued == {}
     assert [p.branch_there for p in repository.pulls.values()] == [False] * 3
 
 
@@ -378,8 +387,8 @@ def test_what_the_native_queue_landed_differently_halts_the_project() -> None:
     report = runner.cycle()
 
     assert report.failed
-    assert "not as what was judged" in runner.memory.halted_reason
-    assert runner.cycle().gate == "halted"
+    assert "not as what was judged" in runner.saved.halted_reason
+    assert runner.cycle().blocker == "halted"
 
 
 TRAIN = replace(POLICY, mode="train", cycle_budget_seconds=3000)
@@ -431,7 +440,7 @@ def test_a_batch_lands_as_the_commit_that_was_tested_and_main_is_never_in_betwee
     assert repository.main[1:] == list(repository.ci_runs)
     assert repository.branches == {}
     assert not any(pull.branch_there for pull in pulls.values())
-    assert runner.memory.pushed == runner.memory.cleanups == {}
+    assert runner.saved.pushed == runner.saved.cleanups == {}
     told = [(r["number"], r["head"], r["commit"]) for r in runner.records if r["event"] == "merge"]
     assert told == [(n, pull.head, repository.main[-1]) for n, pull in pulls.items()]
 
@@ -662,8 +671,8 @@ def test_a_landed_commit_that_is_gone_halts_the_project_until_somebody_looked() 
 
     assert first.stopped.startswith("unverified: #1: c1, as which it landed, is not on the branch")
     assert (second.failed, second.halted_since > 0) == (True, True)
-    assert third.gate == "halted"
-    runner.memory = replace(runner.memory, halted_since=0.0, halted_reason="")
+    assert third.blocker == "halted"
+    runner.saved = replace(runner.saved, halted_since=0.0, halted_reason="")
     assert runner.cycle().results == {2: "merged"}
 
 
@@ -781,11 +790,16 @@ def pull_requests(draw: st.DrawFn) -> list[dict[str, Any]]:
     return found
 
 
+FREEZE = Freeze(
+    reason="release",
+    start=datetime.fromtimestamp(START, UTC).isoformat(),
+    end=datetime.fromtimestamp(START + 3000, UTC).isoformat(),
+)
 POLICIES = st.builds(
     replace,
     st.just(POLICY),
     mode=st.sampled_from(["fast", "strict", "train", "native"]),
-    required_checks=st.sampled_from([("ci",), ("ci",), ("ci", "lint"), ()]),
+    required_checks=st.sampled_from([(CI,), (CI,), (CI, LINT), ()]),
     allow_no_checks=st.booleans(),
     neutral_passes=st.booleans(),
     guarded_paths=st.sampled_from([(), ("a",)]),
@@ -797,10 +811,10 @@ POLICIES = st.builds(
     max_merges_per_cycle=st.sampled_from([30, 30, 1, 2]),
     max_updates_per_cycle=st.sampled_from([1, 2]),
     duplicates=st.sampled_from(["off", "label", "close"]).map(
-        lambda action: Duplicates(action, grace_seconds=600)
+        lambda action: Duplicates(action=action, grace_hours=1 / 6)
     ),
-    conflict_lane=st.sampled_from([ConflictLane(), ConflictLane(("lane",), tries=1)]),
-    freezes=st.sampled_from([(), (), (), (Freeze("release", start=START, end=START + 3000),)]),
+    conflict_lane=st.sampled_from([None, ConflictLane(command=("lane",), tries=1)]),
+    freezes=st.sampled_from([(), (), (), (FREEZE,)]),
     train=st.sampled_from([Train(), Train(max_members=2)]),
 )
 FAULTS = st.dictionaries(
@@ -835,7 +849,7 @@ SETTINGS = st.fixed_dictionaries(
         "hold": st.sampled_from([(), (), (), ("#9 hold",)]),
         "lazy_seconds": st.sampled_from([0.0, 3.0]),
         "required": st.sampled_from([("ci",), ("ci",), ()]),
-        "stale_fates": st.sampled_from([0, 0, 1]),
+        "stale_outcomes": st.sampled_from([0, 0, 1]),
         "queue_turns": st.sampled_from([0, 2]),
         "protected": st.sampled_from([False, False, True]),
         "unpushable": st.sampled_from(
@@ -850,7 +864,7 @@ class Case:
     """A repository, a policy, and everything that goes wrong."""
 
     rows: list[dict[str, Any]]
-    policy: Policy
+    policy: MergePolicy
     settings: dict[str, Any]
     faults: dict[int, str]
     events: dict[int, tuple[str, int]]
@@ -933,12 +947,12 @@ def tell(case: Case) -> None:
     """Look without acting, then act: the plan must be carried out, pull request for pull request."""
     repository = replace(case, events={}, faults={}).repository({})
     # Neither what CI nor what GitHub makes of it is part of the plan.
-    repository.queue_turns, repository.stale_fates = 5, 0
+    repository.queue_turns, repository.stale_outcomes = 5, 0
     runner = Runner(repository)
 
     planned = runner.cycle(dry_run=True)
     assert repository.writes == []
-    assert runner.memory == Memory()
+    assert runner.saved == SavedState()
     done = runner.cycle()
 
     assert set(planned.decisions) == set(repository.pulls)
@@ -984,7 +998,7 @@ def test_a_dry_run_writes_nothing_and_remembers_nothing() -> None:
     planned = runner.cycle(dry_run=True)
 
     assert planned.changed
-    assert (repository.writes, runner.records, runner.memory) == ([], [], Memory())
+    assert (repository.writes, runner.records, runner.saved) == ([], [], SavedState())
 
 
 def test_a_dry_run_in_the_middle_of_a_landing_train_tells_who_lands() -> None:
@@ -1022,7 +1036,7 @@ def test_a_cycle_after_githubs_refusal_asks_for_nothing_until_its_time(mode: str
 def test_a_merge_that_is_not_visible_yet_is_verified_by_the_next_cycle() -> None:
     repository = Repository(independent(2), POLICY)
     runner = Runner(repository)
-    repository.stale_fates = 1
+    repository.stale_outcomes = 1
 
     first = runner.cycle()
     assert first.results == {1: "unverified", 2: "merged"}
@@ -1031,4 +1045,4 @@ def test_a_merge_that_is_not_visible_yet_is_verified_by_the_next_cycle() -> None
 
     assert landed(repository) == [1, 2]
     assert "delete b1" in repository.writes
-    assert runner.memory.cleanups == {}
+    assert runner.saved.cleanups == {}

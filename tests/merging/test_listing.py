@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from simulator import Simulator
 
-from factory.core.marshal.policy import Duplicates
+from factory.core.marshal.settings import Duplicates
 from merging.test_simulator import Rig, policy, repository
 
 pytestmark = [pytest.mark.slow, pytest.mark.deep]
@@ -37,7 +37,7 @@ def test_what_was_seen_lands_and_nothing_is_closed_or_labelled(tmp_path: Path) -
     document = repository(100, pull_requests=twins)
     document["repositories"][0]["generate"]["conflicting"] = 2
     closing = policy(
-        duplicates=Duplicates("close", grace_seconds=0),
+        duplicates=Duplicates(action="close", grace_hours=0),
         max_merges_per_cycle=3,
         examined_per_cycle=100,
     )
@@ -72,8 +72,8 @@ def test_points_that_run_short_leave_the_list_where_the_next_look_goes_on(tmp_pa
         for _ in range(4):
             report = rig.cycle()
             seen |= set(report.decisions)
-            places.append(rig.memory.list_cursor)
-            assert report.gate == "budget"
+            places.append(rig.saved.list_cursor)
+            assert report.blocker == "budget"
             assert "the points left are kept for others" in report.incomplete
             assert 1 in report.decisions, "the oldest are always seen"
             assert simulator.dispatcher.counts()["points"] <= 4
@@ -98,17 +98,17 @@ def test_a_limit_in_the_middle_ends_the_cycle_and_keeps_the_place(tmp_path: Path
         simulator.dispatcher.faults.clear()
         whole = rig.cycle()
         assert len(whole.decisions) == 350
-        assert rig.memory.list_cursor == ""
+        assert rig.saved.list_cursor == ""
         assert whole.results == {1: "merged"}
 
 
 def test_a_place_that_leads_nowhere_costs_one_request(tmp_path: Path) -> None:
     with Simulator(repository(150)) as simulator:
         rig = Rig(simulator, tmp_path, policy())
-        rig.memory = replace(rig.memory, list_cursor="bm9uc2Vuc2U=")
+        rig.saved = replace(rig.saved, list_cursor="bm9uc2Vuc2U=")
 
         report = rig.cycle(dry_run=True)
 
         assert report.incomplete == ""
         assert len(report.decisions) == 150
-        assert rig.memory.list_cursor == "bm9uc2Vuc2U=", "a dry run remembers nothing"
+        assert rig.saved.list_cursor == "bm9uc2Vuc2U=", "a dry run remembers nothing"

@@ -85,7 +85,7 @@ def test_a_wrong_policy_a_held_lock_and_a_lost_connection_say_so_and_land_nothin
         simulator.add_fault({"path": "*graphql", "disconnect": True})
         lost = run(arguments, capsys)
 
-        assert "max_merges is not known" in wrong["msg"]
+        assert "policy.max_merges" in wrong["msg"]
         assert f"{tmp_path}/state/demo/lock" in held.get("msg", "")
         assert lost.get("msg", "").startswith("failed:")
         assert [answer.get("failed") for answer in (wrong, held, lost)] == [True] * 3

@@ -197,7 +197,7 @@ def test_two_servers_with_one_repository_land_everything_once(tmp_path: Path) ->
     pulls = [change(n) for n in range(1, 9)]
     document = repository(0, ci=[{"name": "ci"}], pull_requests=pulls)
     with Simulator(document) as simulator:
-        # Memory and lock of their own, as two machines have.
+        # State and lock of their own, as two machines have.
         configs = [
             config_of(simulator, tmp_path / place, {"required_checks": ["ci"]})
             for place in ("here", "there")

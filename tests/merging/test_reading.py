@@ -12,7 +12,7 @@ import pytest
 from simulator import Simulator
 
 from factory.__main__ import main
-from factory.core.marshal.policy import Duplicates
+from factory.core.marshal.settings import Duplicates
 from merging.test_simulator import NAME, Rig, policy, repository, settings_file
 
 pytestmark = pytest.mark.slow
@@ -99,7 +99,7 @@ def same_issue(author: str) -> dict[str, Any]:
 
 
 def closing(*, same_issue: bool) -> Any:
-    found = Duplicates("close", same_issue=same_issue, grace_seconds=3600)
+    found = Duplicates(action="close", same_issue=same_issue, grace_hours=1)
     return policy(duplicates=found, agents=("lane-agent",))
 
 

@@ -15,11 +15,11 @@ from factory import effects
 from factory.__main__ import main
 from factory.core.base.github.transport import Transport
 from factory.core.marshal import execution, status
-from factory.core.marshal.cycle import Report, World
+from factory.core.marshal.cycle import Dependencies, Report
 from factory.core.marshal.github_forge import GithubForge
 from factory.core.marshal.mirror import Mirror
-from factory.core.marshal.policy import Policy
-from factory.core.marshal.snapshot import Memory
+from factory.core.marshal.settings import MergePolicy, RequiredCheck
+from factory.core.marshal.snapshot import SavedState
 
 pytestmark = pytest.mark.slow
 NAME = "factory/demo"
@@ -43,9 +43,9 @@ def repository(count: int, **settings: Any) -> dict[str, Any]:
 class Rig:
     """One simulator and one marshal; the simulated clock stands in for sleeping."""
 
-    def __init__(self, simulator: Simulator, directory: Path, policy: Policy) -> None:
+    def __init__(self, simulator: Simulator, directory: Path, policy: MergePolicy) -> None:
         self.simulator, self.policy = simulator, policy
-        self.memory = Memory()
+        self.saved = SavedState()
         self.records: list[dict[str, Any]] = []
         addresses = simulator.addresses()
         token = simulator.token.value
@@ -62,7 +62,7 @@ class Rig:
 
     def cycle(self, *, dry_run: bool = False) -> Report:
         self.simulator.dispatcher.log.clear()
-        world = World(
+        dependencies = Dependencies(
             GithubForge(self.transport, NAME, self.policy),
             self.git,
             self.simulator.world.now,
@@ -71,10 +71,10 @@ class Rig:
             self.records.append,
             lambda _argv: "no lanes here",
         )
-        return execution.run(self.policy, NAME, "main", self.memory, world, dry_run=dry_run)
+        return execution.run(self.policy, NAME, "main", self.saved, dependencies, dry_run=dry_run)
 
-    def _save(self, memory: Memory) -> None:
-        self.memory = memory
+    def _save(self, saved: SavedState) -> None:
+        self.saved = saved
 
     @property
     def states(self) -> dict[int, str]:
@@ -90,8 +90,11 @@ def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
         yield Rig(simulator, tmp_path, policy)
 
 
-def policy(**changes: Any) -> Policy:
-    return Policy(**{"required_checks": ("ci",), "max_merges_per_cycle": 30, **changes})
+CI = (RequiredCheck(name="ci"),)
+
+
+def policy(**changes: Any) -> MergePolicy:
+    return MergePolicy(**{"required_checks": CI, "max_merges_per_cycle": 30, **changes})
 
 
 @pytest.mark.parametrize("rig", [(repository(30), policy())], indirect=True)
@@ -170,7 +173,7 @@ def test_a_train_of_thirty_with_two_bad_lands_the_rest(rig: Rig) -> None:
     left = sorted(n for n, state in rig.states.items() if state == "OPEN")
     assert not report.stopped, report.stopped
     assert left == [9, 21]
-    assert rig.memory.train.runs_count <= 12
+    assert rig.saved.train.runs_count <= 12
     found = rig.simulator.world.repository(NAME)
     assert found is not None
     states = found.git.git("rev-list", "--first-parent", "main").split()
@@ -314,7 +317,7 @@ def test_a_train_smaller_than_the_queue_is_not_forgotten_while_it_is_tested(
 
         assert not report.stopped, report.stopped
         assert set(rig.states.values()) == {"MERGED"}
-        assert rig.memory.train.runs_count <= 3
+        assert rig.saved.train.runs_count <= 3
 
 
 @pytest.mark.deep
@@ -454,7 +457,12 @@ def reported(**changes: Any) -> dict[str, Any]:
     ("rule", "settings", "state"),
     [
         pytest.param({}, {}, "OPEN", marks=pytest.mark.deep),
-        pytest.param({}, {"check_apps": (("ci", "other-ci"),)}, "MERGED", marks=pytest.mark.deep),
+        pytest.param(
+            {},
+            {"required_checks": (RequiredCheck(name="ci", app="other-ci"),)},
+            "MERGED",
+            marks=pytest.mark.deep,
+        ),
         ({"check_apps": {"ci": "other-ci"}}, {}, "MERGED"),
         ({"check_apps": {"ci": "other-ci"}, "kind": "ruleset"}, {}, "MERGED"),
         pytest.param(
@@ -749,7 +757,7 @@ def test_native_mode_enters_githubs_queue_once_and_tidies_up_what_it_landed(
         assert [name for name in found.git.refs if name.startswith("refs/heads/")] == [
             "refs/heads/main"
         ]
-        assert rig.memory.queued == rig.memory.cleanups == {}
+        assert rig.saved.queued == rig.saved.cleanups == {}
 
 
 @pytest.mark.deep

@@ -11,7 +11,7 @@ from sampling import draw
 from simulator import Simulator
 
 from factory.core.marshal.cycle import Report
-from factory.core.marshal.policy import Duplicates, Policy
+from factory.core.marshal.settings import Duplicates, MergePolicy
 from merging.test_processes import change
 from merging.test_simulator import NAME, Rig, policy, repository
 
@@ -46,7 +46,7 @@ class Write:
     method: str
     path: str
     pulls: list[dict[str, Any]]
-    policy: Policy
+    policy: MergePolicy
     # What a refusal changes for good, for people to see to; and how the cycle then ends.
     lasting: frozenset[str] = frozenset()
     warns: frozenset[str] = frozenset()
@@ -89,7 +89,7 @@ WRITES = {
     "close a duplicate": Write(
         *("PATCH", "*/pulls/2"),
         [change(n, author="helper[bot]", **TWIN) for n in (1, 2)],
-        policy(duplicates=Duplicates("close", grace_seconds=0)),
+        policy(duplicates=Duplicates(action="close", grace_hours=0)),
     ),
     "update a branch": Write(
         *("PUT", "*/pulls/1/update-branch"),

@@ -312,6 +312,13 @@ def test_a_version_that_github_turns_away_is_not_started_again_and_again(site: S
     assert site.registered()["box-one"]["version"] == "2.331.0"
 
 
+def test_releases_are_looked_up_where_they_are_declared(site: Site) -> None:
+    answering = site.github["api_url"]
+    site.github |= {"api_url": "https://127.0.0.1:1", "release_api_url": answering}
+
+    assert site.hub().releases()[0].version == "2.330.0"
+
+
 def test_a_damaged_tarball_is_refused_and_the_old_version_goes_on(site: Site) -> None:
     site.fine()
     site.publish("2.331.0", damaged=True)

@@ -74,7 +74,7 @@ def _stop_timer(name: str) -> str | None:
     triggers = [f"factory-trigger-{kind}@{name}.service" for kind in ("queue", "replace")]
     effects.run(["systemctl", "stop", *triggers])
     done = effects.run(["systemctl", "disable", "--now", layout.timer(name)])
-    return None if done.ok else done.stderr.decode(errors="replace").strip()
+    return None if done.ok else done.said
 
 
 def _start_timer(job: Job, pause: Path) -> str | None:
@@ -88,4 +88,4 @@ def _start_timer(job: Job, pause: Path) -> str | None:
     # Gone before the timer starts: a job that catches up may be due at that moment.
     pause.unlink()
     done = effects.run(["systemctl", "enable", "--now", timer])
-    return None if done.ok else done.stderr.decode(errors="replace").strip()
+    return None if done.ok else done.said

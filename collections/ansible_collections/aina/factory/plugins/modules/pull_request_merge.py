@@ -16,7 +16,7 @@ description:
   - Needs git on the host, and openssl for a GitHub App.
 options:
   project:
-    description: Name under which the memory and the audit log are kept.
+    description: Name under which the state and the audit log are kept.
     type: str
     required: true
   repository:
@@ -27,10 +27,6 @@ options:
     description: The branch that pull requests land on.
     type: str
     default: main
-  policy:
-    description: The merge policy, with the keys of C(merge) in a project.
-    type: dict
-    default: {}
   guarded_paths:
     description: Names beside the standard ones whose changes a person approves before they land.
     type: list
@@ -46,12 +42,13 @@ options:
     elements: str
     default: []
   state_dir:
-    description: Directory of the memory, the audit log and the copy of the repository.
+    description: Directory of the state, the audit log and the copy of the repository.
     type: path
     default: /var/lib/aina-factory/marshal
 extends_documentation_fragment:
   - aina.factory.attributes
   - aina.factory.github
+  - aina.factory.merge
 attributes:
   diff_mode:
     description: Shows which pull requests land, are updated or are closed.
@@ -133,13 +130,17 @@ from ansible_collections.aina.factory.plugins.module_utils.base.locks import (
     LockFileError,
     exclusive,
 )
-from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec
-from ansible_collections.aina.factory.plugins.module_utils.marshal import assembly, settings
+from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
+from ansible_collections.aina.factory.plugins.module_utils.marshal import assembly
+from ansible_collections.aina.factory.plugins.module_utils.marshal.settings import (
+    MarshalSettings,
+    MergePolicy,
+)
 
 ACTING = {"merge": "merged", "update": "updated", "close_duplicate": "closed"}
 
 
-def _settings(parameters: dict[str, Any]) -> settings.Settings:
+def _settings(parameters: dict[str, Any]) -> MarshalSettings:
     project = {
         "name": parameters["project"],
         "repository": parameters["repository"],
@@ -150,8 +151,11 @@ def _settings(parameters: dict[str, Any]) -> settings.Settings:
     }
     section = {"state_dir": parameters["state_dir"], "projects": [project]}
     whole = Section({"github": parameters["github"]}, "pull_request_merge")
-    return settings.from_section(
-        Section(section, whole.path), github.of(whole), parameters["agents"]
+    return read(
+        MarshalSettings,
+        Section(section, whole.path),
+        github=github.of(whole),
+        agents=tuple(parameters["agents"]),
     )
 
 
@@ -183,7 +187,7 @@ def main() -> None:
             "project": {"type": "str", "required": True},
             "repository": {"type": "str", "required": True},
             "default_branch": {"type": "str", "default": "main"},
-            "policy": {"type": "dict", "default": {}},
+            "policy": {"type": "dict", "default": {}, "options": argument_spec(MergePolicy)},
             "guarded_paths": {"type": "list", "elements": "str", "default": []},
             "guarded_label": {"type": "str", "default": "approved-by-human"},
             "agents": {"type": "list", "elements": "str", "default": []},

@@ -122,6 +122,6 @@ def _lane_containers() -> list[str]:
     argv = ["docker", "ps", "--filter", "label=lane", "--format", '{{json (.Label "lane")}}']
     done = effects.run(argv, timeout_seconds=60)
     if not done.ok:
-        raise OSError(done.stderr.decode(errors="replace").strip())
+        raise OSError(done.said)
     found: list[Any] = [json.loads(line) for line in done.stdout.splitlines()]
     return [str(name) for name in found]

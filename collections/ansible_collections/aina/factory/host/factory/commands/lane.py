@@ -222,7 +222,7 @@ def _detach(config: str, words: Sequence[str], project: str, issue: int) -> str:
         *("/usr/local/bin/factory", "lane", f"--config={config}", *words),
     ]
     done = effects.run(argv, timeout_seconds=30)
-    return "" if done.ok else done.stderr.decode(errors="replace").strip()
+    return "" if done.ok else done.said
 
 
 def _dispatch(

@@ -10,11 +10,13 @@ from typing import Any
 from factory import configuration, effects, locks
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github import settings as github
-from factory.core.marshal import assembly, settings, table
+from factory.core.base.settings import read
+from factory.core.marshal import assembly, table
+from factory.core.marshal.settings import MarshalSettings, MergeProject
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 # Somebody is looking: the cycle that runs just now is over soon, and takes less than a minute.
-_LOOK_WAIT_SECONDS = 120.0
+_DRY_RUN_WAIT_SECONDS = 120.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +42,11 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     whole = configuration.load(Path(arguments.config))
-    chosen = settings.from_section(
-        whole.section("marshal"), github.of(whole), whole.strings("agents", ())
+    chosen = read(
+        MarshalSettings,
+        whole.section("marshal"),
+        github=github.of(whole),
+        agents=tuple(whole.strings("agents", ())),
     )
     projects = [p for p in chosen.projects if arguments.project in (None, p.name)]
     if arguments.project and not projects:
@@ -74,7 +79,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     )
 
 
-def _ports(chosen: settings.Settings) -> assembly.Effects:
+def _ports(chosen: MarshalSettings) -> assembly.Effects:
     try:
         fetch = effects.https_fetch(chosen.github.ca_file or None)
     except OSError as error:
@@ -83,12 +88,12 @@ def _ports(chosen: settings.Settings) -> assembly.Effects:
 
 
 def _cycle(
-    chosen: settings.Settings,
-    project: settings.MergeProject,
+    chosen: MarshalSettings,
+    project: MergeProject,
     ports: assembly.Effects,
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
-    seconds = _LOOK_WAIT_SECONDS if arguments.dry_run else 0.0
+    seconds = _DRY_RUN_WAIT_SECONDS if arguments.dry_run else 0.0
     waits = locks.patience(seconds, time.monotonic, time.sleep)
     with locks.exclusive(Path(chosen.state_dir) / project.name / "lock", waits):
         return assembly.cycle(

@@ -11,7 +11,6 @@ from typing import Any
 from factory import configuration
 from factory.core.base import settings
 from factory.core.base.configuration import Section
-from factory.core.base.github import settings as github
 from factory.core.site.sections import SECTIONS, declared
 from factory.core.site.settings import Site
 from factory.outcome import Exit, Outcome
@@ -20,9 +19,6 @@ _CORE = "factory.core"
 
 # Section name -> how the capability that owns it reads it, where no class declares it.
 READERS: dict[str, Callable[[Section], Any]] = {
-    "marshal": lambda whole: _core("marshal.settings").from_section(
-        whole.section("marshal"), github.of(whole), ()
-    ),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }
 

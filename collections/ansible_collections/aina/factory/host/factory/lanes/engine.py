@@ -46,8 +46,7 @@ def call(argv: Sequence[str], *, timeout_seconds: float = _SECONDS) -> bytes:
     except (OSError, TimeoutError) as error:
         raise EngineError(f"docker {argv[0]}: {error}") from error
     if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()[-500:]
-        raise EngineError(f"docker {argv[0]}: {words}")
+        raise EngineError(f"docker {argv[0]}: {done.said}")
     return done.stdout
 
 

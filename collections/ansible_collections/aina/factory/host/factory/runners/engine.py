@@ -13,6 +13,7 @@ from typing import IO
 
 from factory.core.base.errors import FactoryError
 from factory.core.base.ports import Run
+from factory.core.base.run import output
 from factory.core.runners import layout, state
 from factory.core.runners.container import DOCKER
 from factory.core.runners.processes import WORKER
@@ -112,14 +113,10 @@ class Engine:
         self._run = run
 
     def _ask(self, *words: str, seconds: float = _QUERY_SECONDS) -> str:
-        try:
-            done = self._run([*DOCKER, *words], timeout_seconds=seconds)
-        except (OSError, TimeoutError) as error:
-            raise EngineError(f"docker {words[0]}: {error}") from error
-        if not done.ok:
-            said = done.stderr.decode(errors="replace").strip()[-300:]
-            raise EngineError(f"docker {words[0]}: {said}")
-        return done.stdout.decode(errors="replace").strip()
+        name = f"docker {words[0]}"
+        return output(
+            self._run, [*DOCKER, *words], name=name, error=EngineError, timeout_seconds=seconds
+        ).strip()
 
     def info(self) -> Info:
         """Return what limits depend on.

@@ -128,7 +128,7 @@ def _exists(settings: RunnersSettings, run: Run) -> bool:
         raise WallsError(f"docker network inspect: {error}") from error
     if done.ok:
         return done.stdout.decode().strip() == settings.network.bridge
-    words = done.stderr.decode(errors="replace").strip()
+    words = done.said
     if "no such network" not in words.lower() and "not found" not in words.lower():
         raise WallsError(f"docker network inspect: {words}")
     return False
@@ -147,5 +147,4 @@ def _call(argv: list[str], run: Run, *, stdin: bytes = b"") -> None:
     except (OSError, TimeoutError) as error:
         raise WallsError(f"{argv[0]}: {error}; it is needed to wall the jobs in") from error
     if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()[-300:]
-        raise WallsError(f"{' '.join(argv[:4])}: {words}")
+        raise WallsError(f"{' '.join(argv[:4])}: {done.said}")

@@ -400,7 +400,7 @@ def _systemctl(host: Host, *words: str) -> str:
         timeout_seconds=host.policy.gather_seconds,
     )
     if not done.ok:
-        raise OSError(f"systemctl {words[0]}: {done.stderr.decode(errors='replace').strip()}")
+        raise OSError(f"systemctl {words[0]}: {done.said}")
     return done.stdout.decode(errors="replace")
 
 

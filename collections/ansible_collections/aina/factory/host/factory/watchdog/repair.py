@@ -68,4 +68,4 @@ def _words(run: Run, argv: list[str]) -> str:
     done = run(argv, cwd="/", timeout_seconds=_SECONDS)
     if done.ok:
         return ""
-    return done.stderr.decode(errors="replace").strip()[-300:] or f"ended with {done.returncode}"
+    return done.said

@@ -280,8 +280,7 @@ def failed(last: BackupReport, detail: str, *, verifying: bool = False) -> Backu
 
 def said(done: Completed) -> str:
     """Return the end of what a program said, without anybody's password."""
-    text = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
-    return USER_PART.sub("", "\n".join(text.splitlines()[-5:])) or f"status {done.returncode}"
+    return USER_PART.sub("", done.said)
 
 
 def to_document(report: BackupReport, last: Mapping[str, Any], at: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the ground could not do, in words for people."""
+"""The root of what can go wrong, in words for people."""
 
 from __future__ import annotations
 

@@ -154,8 +154,7 @@ class Git:
             *words, stdin=stdin, environment=environment, timeout_seconds=timeout_seconds
         )
         if not done.ok:
-            words_of_git = done.stderr.decode(errors="replace").strip()
-            raise GitError(f"git {words[0]} in {self.directory}: {words_of_git or done.returncode}")
+            raise GitError(f"git {words[0]} in {self.directory}: {done.said}")
         return done.stdout
 
     @contextmanager

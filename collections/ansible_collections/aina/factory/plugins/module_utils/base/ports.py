@@ -25,6 +25,12 @@ class Completed:
         """Whether the program reported success."""
         return self.returncode == 0
 
+    @property
+    def said(self) -> str:
+        """The end of what it said: its errors, else its output, else how it ended."""
+        text = (self.stderr.strip() or self.stdout.strip()).decode(errors="replace")
+        return "\n".join(text.splitlines()[-15:])[-2000:] or f"exit status {self.returncode}"
+
 
 class Run(Protocol):
     """Run a program to its end.

@@ -224,6 +224,9 @@ class Setting:
 
     @property
     def _plural(self) -> str:
+        if self.nested and self.rule.short:
+            short = next(each for each in settings_of(self.nested) if each.key == self.rule.short)
+            return f"{short._plural} or mappings"
         return "mappings" if self.nested else _PLURALS.get(self.item, "values")
 
     def _one(self, path: str, name: str, given: Any, default: Any) -> Any:

@@ -190,5 +190,4 @@ def document(
 
 def said(done: Completed) -> str:
     """Return the end of what a program said."""
-    text = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
-    return " ".join(text.splitlines()[-8:]) or f"status {done.returncode}"
+    return " ".join(done.said.splitlines())

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..base import files
 from ..base.errors import FactoryError
 from ..base.ports import Run
+from ..base.run import checked
 
 FORMAT_SECONDS = 120.0
 SWAPOFF_SECONDS = 600.0
@@ -129,7 +130,12 @@ def _allocate(item: AllocatedFile, run: Run) -> None:
 
 
 def _ask(argv: list[str], run: Run, seconds: float) -> None:
-    done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=seconds)
-    if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()
-        raise AllocatedFilesError(f"{argv[0]} {argv[-1]}: {words}")
+    name = f"{argv[0]} {argv[-1]}"
+    checked(
+        run,
+        argv,
+        name=name,
+        error=AllocatedFilesError,
+        environment={"LC_ALL": "C"},
+        timeout_seconds=seconds,
+    )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.ports import Run
+from ..base.run import output
 from . import docker_daemon, managed_files
 from .docker_daemon import (
     Container,
@@ -238,14 +239,13 @@ def _builds(proc: Path) -> int:
 
 
 def _ask(argv: Sequence[str], run: Run) -> str:
-    try:
-        done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=_QUERY_SECONDS)
-    except OSError as error:  # a missing program or a time-out
-        raise DockerDaemonError(f"{' '.join(argv[:4])}: {error}") from error
-    if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()
-        raise DockerDaemonError(f"{' '.join(argv[:4])}: {words}")
-    return done.stdout.decode(errors="replace").strip()
+    return output(
+        run,
+        argv,
+        error=DockerDaemonError,
+        environment={"LC_ALL": "C"},
+        timeout_seconds=_QUERY_SECONDS,
+    ).strip()
 
 
 def load_record(path: Path = RECORD) -> Record:

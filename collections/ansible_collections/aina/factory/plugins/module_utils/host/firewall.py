@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..base.errors import FactoryError
-from ..base.ports import Completed, Run
+from ..base.ports import Run
+from ..base.run import output
 from . import managed_files
 from .connection import Listener, Session
 
@@ -705,7 +706,7 @@ def apply(plan_: Plan, run: Run, *, files_first: bool = True) -> None:
         done = run(list(argv), environment={"LC_ALL": "C"}, timeout_seconds=ASK_SECONDS)
         # A chain that the engine has dropped with its own is gone all the same.
         if not done.ok and not (argv[0].endswith("tables") and "-w" in argv):
-            raise FirewallError(f"{' '.join(argv)}: {_words(done)}{_log(argv, run)}")
+            raise FirewallError(f"{' '.join(argv)}: {done.said}{_log(argv, run)}")
     if not files_first:
         managed_files.apply(plan_.files, run)
 
@@ -719,11 +720,6 @@ def _log(argv: Sequence[str], run: Run) -> str:
 
 
 def _ask(argv: list[str], run: Run) -> str:
-    done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=ASK_SECONDS)
-    if not done.ok:
-        raise FirewallError(f"{' '.join(argv)}: {_words(done)}")
-    return done.stdout.decode(errors="replace")
-
-
-def _words(done: Completed) -> str:
-    return (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
+    return output(
+        run, argv, error=FirewallError, environment={"LC_ALL": "C"}, timeout_seconds=ASK_SECONDS
+    )

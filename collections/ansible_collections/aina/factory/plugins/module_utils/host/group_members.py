@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..base.errors import FactoryError
 from ..base.ports import Run
+from ..base.run import checked
 
 CHANGE_SECONDS = 30.0
 
@@ -56,7 +57,6 @@ def apply(plan_: Plan, run: Run) -> None:
     steps = [("--add", name, "join") for name in plan_.add]
     steps += [("--delete", name, "leave") for name in plan_.remove]
     for option, name, verb in steps:
-        done = run(["gpasswd", option, name, plan_.group], timeout_seconds=CHANGE_SECONDS)
-        if not done.ok:
-            words = done.stderr.decode(errors="replace").strip()
-            raise GroupMembersError(f"{name} could not {verb} group {plan_.group}: {words}")
+        argv = ["gpasswd", option, name, plan_.group]
+        failure = f"{name} could not {verb} group {plan_.group}"
+        checked(run, argv, name=failure, error=GroupMembersError, timeout_seconds=CHANGE_SECONDS)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..base.errors import FactoryError
 from ..base.ports import Run
+from ..base.run import checked
 from . import group_members
 
 SECONDS = 120.0
@@ -146,10 +147,14 @@ def apply(plan_: Plan, run: Run) -> None:
 
     """
     for phrase, argv in plan_.commands:
-        done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=SECONDS)
-        if not done.ok:
-            words = done.stderr.decode(errors="replace").strip()
-            raise LoginUsersError(f"{phrase}: {words}")
+        checked(
+            run,
+            argv,
+            name=phrase,
+            error=LoginUsersError,
+            environment={"LC_ALL": "C"},
+            timeout_seconds=SECONDS,
+        )
     for name, group in plan_.joins:
         group_members.apply(group_members.Plan(group, (name,), (), ()), run)
 

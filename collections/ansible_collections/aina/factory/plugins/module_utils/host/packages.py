@@ -130,7 +130,7 @@ def _installed(names: Sequence[str], run: Run) -> dict[str, str]:
     done = _query(["dpkg-query", "--show", f"--showformat={form}", "--", *names], run)
     # 1 means that some names are unknown to dpkg, which is what is being asked.
     if done.returncode not in {0, 1}:
-        raise PackagesError(f"dpkg-query: {_words(done)}")
+        raise PackagesError(f"dpkg-query: {done.said}")
     rows = [line.split("\t") for line in done.stdout.decode(errors="replace").splitlines()]
     return {row[0]: row[2] for row in rows if len(row) == 3 and row[1] == "installed"}
 
@@ -140,7 +140,7 @@ def interruption(run: Run) -> str:
     done = _query(["dpkg", "--audit"], run)
     report = done.stdout.decode(errors="replace").strip()
     if not report and not done.ok:
-        raise PackagesError(f"dpkg --audit: {_words(done)}")
+        raise PackagesError(f"dpkg --audit: {done.said}")
     if report or not _JOURNAL_DIR.is_dir():
         return report
     # apt refuses to work while this journal of dpkg has entries.
@@ -219,7 +219,7 @@ def _removals(words: Sequence[str], run: Run) -> set[str]:
     argv = ["apt-get", "--simulate", "--yes", "--quiet", *caches, *words]
     done = run(argv, environment=_ENVIRONMENT, timeout_seconds=QUERY_SECONDS)
     if not done.ok:
-        raise PackagesError(f"apt-get --simulate {' '.join(words)}: {_words(done)}")
+        raise PackagesError(f"apt-get --simulate {' '.join(words)}: {done.said}")
     rows = [line.split() for line in done.stdout.decode(errors="replace").splitlines()]
     installed = {row[1] for row in rows if row[:1] == ["Inst"] and len(row) > 1}
     return {row[1] for row in rows if row[:1] == ["Remv"] and len(row) > 1} - installed
@@ -308,7 +308,7 @@ def _apt(words: Sequence[str], run: Run, lock_wait_seconds: int) -> None:
     argv += [f"--option=Dpkg::Options::={option}" for option in _KEEP_CONFIGURATION]
     done = run([*argv, *words], environment=_ENVIRONMENT, timeout_seconds=APPLY_SECONDS)
     if not done.ok:
-        raise PackagesError(f"apt-get {' '.join(words)}: {_words(done)}")
+        raise PackagesError(f"apt-get {' '.join(words)}: {done.said}")
 
 
 def lists_age_seconds(now: float, lists_dir: Path = _LISTS_DIR) -> float | None:
@@ -319,8 +319,3 @@ def lists_age_seconds(now: float, lists_dir: Path = _LISTS_DIR) -> float | None:
 
 def _query(argv: Sequence[str], run: Run) -> Completed:
     return run(argv, environment={"LC_ALL": "C"}, timeout_seconds=QUERY_SECONDS)
-
-
-def _words(done: Completed) -> str:
-    text = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
-    return "\n".join(text.splitlines()[-15:])

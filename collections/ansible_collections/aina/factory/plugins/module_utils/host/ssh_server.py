@@ -582,5 +582,4 @@ def _ask(argv: list[str], run: Run) -> Completed:
 
 
 def _words(done: Completed, directory: str) -> str:
-    words = (done.stderr or done.stdout).decode(errors="replace").strip()
-    return words.replace(f"{directory}/", f"{CONFIGURATION_DIR}/")
+    return done.said.replace(f"{directory}/", f"{CONFIGURATION_DIR}/")

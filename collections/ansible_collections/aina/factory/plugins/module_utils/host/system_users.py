@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..base.errors import FactoryError
 from ..base.ports import Run
+from ..base.run import checked
 
 SECONDS = 60.0
 
@@ -54,7 +55,12 @@ def apply(plan_: Plan, run: Run) -> None:
 
 
 def _do(argv: Sequence[str], run: Run) -> None:
-    done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=SECONDS)
-    if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()
-        raise SystemUsersError(f"{argv[0]} {argv[-1]}: {words}")
+    name = f"{argv[0]} {argv[-1]}"
+    checked(
+        run,
+        argv,
+        name=name,
+        error=SystemUsersError,
+        environment={"LC_ALL": "C"},
+        timeout_seconds=SECONDS,
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..base.errors import FactoryError
 from ..base.ports import Run
+from ..base.run import checked
 from . import managed_files
 
 # update-ca-certificates looks into sub-directories; this one is entirely ours.
@@ -147,7 +148,5 @@ def apply(plan_: Plan, run: Run) -> None:
     if not plan_.rebuild:
         return
     # --fresh also drops the links of certificates that are gone.
-    done = run(["update-ca-certificates", "--fresh"], timeout_seconds=UPDATE_SECONDS)
-    if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()
-        raise TrustedCertificatesError(f"update-ca-certificates: {words}")
+    argv = ["update-ca-certificates", "--fresh"]
+    checked(run, argv, error=TrustedCertificatesError, timeout_seconds=UPDATE_SECONDS)

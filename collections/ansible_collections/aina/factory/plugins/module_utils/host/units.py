@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..base.errors import FactoryError
 from ..base.ports import Run
+from ..base.run import output
 
 SHOW_SECONDS = 30.0
 ACTION_SECONDS = 300.0
@@ -127,10 +128,15 @@ def read(names: Sequence[str], run: Run, boot_time: float) -> dict[str, UnitStat
     if not names:
         return {}
     argv = ["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *names]
-    done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=SHOW_SECONDS)
-    if not done.ok:
-        raise UnitsError(f"systemctl show: {done.stderr.decode(errors='replace').strip()}")
-    blocks = done.stdout.decode(errors="replace").strip("\n").split("\n\n")
+    shown = output(
+        run,
+        argv,
+        name="systemctl show",
+        error=UnitsError,
+        environment={"LC_ALL": "C"},
+        timeout_seconds=SHOW_SECONDS,
+    )
+    blocks = shown.strip("\n").split("\n\n")
     if len(blocks) != len(names):
         raise UnitsError(f"systemctl show described {len(blocks)} units instead of {len(names)}")
     return {
@@ -245,13 +251,12 @@ def credentials(name: str, run: Run) -> list[Credential]:
         UnitsError: systemd does not answer.
 
     """
-    done = run(
-        ["systemctl", "cat", "--", name], environment={"LC_ALL": "C"}, timeout_seconds=SHOW_SECONDS
+    argv = ["systemctl", "cat", "--", name]
+    shown = output(
+        run, argv, error=UnitsError, environment={"LC_ALL": "C"}, timeout_seconds=SHOW_SECONDS
     )
-    if not done.ok:
-        raise UnitsError(f"systemctl cat {name}: {done.stderr.decode(errors='replace').strip()}")
     found: list[Credential] = []
-    for line in done.stdout.decode(errors="replace").splitlines():
+    for line in shown.splitlines():
         key, _equals, value = line.strip().partition("=")
         if key not in {"LoadCredential", "LoadCredentialEncrypted"}:
             continue
@@ -303,8 +308,9 @@ def apply(actions: Sequence[Action], run: Run, done: list[str] | None = None) ->
         argv = ["systemctl", action.verb, *(["--", action.unit] if action.unit else [])]
         ended = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=ACTION_SECONDS)
         if not ended.ok:
-            words = ended.stderr.decode(errors="replace").strip()
-            raise UnitsError(f"systemctl {action.verb} {action.unit}: {words}{_log(action, run)}")
+            raise UnitsError(
+                f"systemctl {action.verb} {action.unit}: {ended.said}{_log(action, run)}"
+            )
         if done is not None:
             done.append(str(action))
 

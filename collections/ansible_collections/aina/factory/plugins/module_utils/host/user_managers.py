@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.ports import Completed, Run
+from ..base.run import checked
 from .units import UnitsError, UnitStatus
 
 NOTHING = UnitStatus(exists=False, active=False, enabled=False, needs_reload=False, started_at=None)
@@ -37,10 +38,7 @@ def provide(user: str | None, run: Run, *, check_mode: bool) -> list[str]:
     if not (_RUNTIME / str(number) / "systemd" / "private").exists():
         calls.append(["systemctl", "start", f"user@{number}.service"])
     for argv in calls if not check_mode else ():
-        done = run(argv, timeout_seconds=_SECONDS)
-        if not done.ok:
-            words = done.stderr.decode(errors="replace").strip()
-            raise UnitsError(f"{' '.join(argv)}: {words}")
+        checked(run, argv, error=UnitsError, timeout_seconds=_SECONDS)
     return [f"let the units of {user} run without a login"] if calls else []
 
 

@@ -231,9 +231,8 @@ def _act(actions: Sequence[plan.Action], run: Run) -> None:
         done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=ACTION_SECONDS)
         # A unit that left memory by itself has nothing to be reset.
         if not done.ok and action.verb != "reset-failed":
-            words = done.stderr.decode(errors="replace").strip()
             raise ConvergeError(
-                f"{' '.join(argv)} ended with {done.returncode}: {words}; run again once that is "
+                f"{' '.join(argv)} ended with {done.returncode}: {done.said}; run again once that is "
                 "solved, the run carries on from here"
             )
 
@@ -329,8 +328,7 @@ def _user_crontab(user: str, run: Run) -> str:
     """Return the crontab as its owner wrote it: the stored file has a header of cron's own."""
     done = run(["crontab", "-u", user, "-l"], timeout_seconds=ACTION_SECONDS)
     if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()
-        raise ConvergeError(f"crontab -u {user} -l ended with {done.returncode}: {words}")
+        raise ConvergeError(f"crontab -u {user} -l ended with {done.returncode}: {done.said}")
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
@@ -346,8 +344,7 @@ def _replace_crontab(user: str, before: str, after: str, run: Run) -> None:
         timeout_seconds=ACTION_SECONDS,
     )
     if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()
-        raise ConvergeError(f"crontab -u {user} - ended with {done.returncode}: {words}")
+        raise ConvergeError(f"crontab -u {user} - ended with {done.returncode}: {done.said}")
 
 
 def copy_path(first: Path, content: bytes) -> Path | None:

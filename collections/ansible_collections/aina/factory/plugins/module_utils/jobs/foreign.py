@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..base.ports import Run
+from ..base.run import output
 from . import command_lines, layout
 from .command_lines import Entry, Reading
 from .observe import ObservationError
@@ -159,15 +160,16 @@ def timer_commands(run: Run) -> list[TimerCommand]:
     argv = ["systemctl", "show", "--all", "--no-pager"]
     argv += ["--property=Id,TriggeredBy,WorkingDirectory,ExecStartPre,ExecStart,ExecStartPost"]
     argv += ["--", "*.service"]
-    try:
-        done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=_QUERY_SECONDS)
-    except (OSError, TimeoutError) as error:
-        raise ObservationError(f"systemctl show: {error}") from error
-    if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()
-        raise ObservationError(f"systemctl show ended with {done.returncode}: {words}")
+    shown = output(
+        run,
+        argv,
+        name="systemctl show",
+        error=ObservationError,
+        environment={"LC_ALL": "C"},
+        timeout_seconds=_QUERY_SECONDS,
+    )
     found = []
-    for block in done.stdout.decode(errors="replace").split("\n\n"):
+    for block in shown.split("\n\n"):
         values = dict(line.partition("=")[::2] for line in block.splitlines())
         timers = [name for name in values.get("TriggeredBy", "").split() if name.endswith(".timer")]
         if not timers or values.get("Id", "").startswith(layout.PREFIX):

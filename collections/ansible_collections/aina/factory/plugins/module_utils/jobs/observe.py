@@ -12,6 +12,7 @@ from typing import Any
 
 from ..base.errors import FactoryError
 from ..base.ports import Run
+from ..base.run import output
 from . import layout
 
 QUERY_SECONDS = 60.0
@@ -76,14 +77,15 @@ def units(names: Iterable[str], run: Run) -> dict[str, Unit]:
     """
     argv = ["systemctl", "show", "--timestamp=unix", f"--property={PROPERTIES}"]
     argv += ["--", *sorted(set(names)), *_PATTERNS]
-    try:
-        done = run(argv, environment={"LC_ALL": "C", "TZ": "UTC"}, timeout_seconds=QUERY_SECONDS)
-    except (OSError, TimeoutError) as error:
-        raise ObservationError(f"systemctl show: {error}") from error
-    if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()
-        raise ObservationError(f"systemctl show ended with {done.returncode}: {words}")
-    return parse_units(done.stdout.decode(errors="replace"))
+    shown = output(
+        run,
+        argv,
+        name="systemctl show",
+        error=ObservationError,
+        environment={"LC_ALL": "C", "TZ": "UTC"},
+        timeout_seconds=QUERY_SECONDS,
+    )
+    return parse_units(shown)
 
 
 def parse_units(text: str) -> dict[str, Unit]:

@@ -73,7 +73,7 @@ def _check_schedule(job: Job, text: str, run: Run) -> None:
     if not done.ok:
         raise ValidationError(
             f"jobs.{job.name}.schedule is {job.schedule!r}, timezone {job.timezone!r}; systemd "
-            f"says: {_words(done)}; nothing was installed"
+            f"says: {done.said}; nothing was installed"
         )
     if b"Next elapse: never" in done.stdout:
         raise ValidationError(
@@ -108,8 +108,7 @@ def units(files: Mapping[str, str], run: Run) -> list[str]:
         raise ValidationError(f"{listed}; nothing was installed")
     if not done.ok and not done.stderr:
         raise ValidationError(
-            f"systemd-analyze verify refuses the rendered units: {_words(done)}; nothing was "
-            "installed"
+            f"systemd-analyze verify refuses the rendered units: {done.said}; nothing was installed"
         )
     return [_describe(item, files) for item in complaints]
 
@@ -154,7 +153,3 @@ def _judge(argv: list[str], run: Run, environment: Mapping[str, str] | None = No
         )
     except (OSError, TimeoutError) as error:
         raise ValidationError(f"{argv[0]} {argv[1]} did not run: {error}") from error
-
-
-def _words(done: Completed) -> str:
-    return done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"

@@ -93,8 +93,7 @@ class Repository:
         """
         done = self._git(*arguments, login=login, stdin=stdin)
         if not done.ok:
-            words = done.stderr.decode(errors="replace").strip()[-500:]
-            raise CollectError(f"git {arguments[0]} ended with {done.returncode}: {words}")
+            raise CollectError(f"git {arguments[0]} ended with {done.returncode}: {done.said}")
         return done.stdout.decode(errors="replace").strip()
 
     def ensure(self) -> None:
@@ -139,8 +138,7 @@ class Repository:
         # The tree comes first, if git could merge at all: 1 is also how it ends when it could not.
         tree, *paths = done.stdout.decode(errors="replace").split("\0")
         if done.returncode not in (0, 1) or not tree:
-            words = done.stderr.decode(errors="replace").strip()[-500:]
-            raise CollectError(f"git merge-tree ended with {done.returncode}: {words}")
+            raise CollectError(f"git merge-tree ended with {done.returncode}: {done.said}")
         return tree, [path for path in paths if path]
 
     def forget_pulls(self, kept: Collection[int]) -> None:

@@ -14,10 +14,10 @@ from ..base.github.git import git_environment
 from ..base.github.transport import Transport
 from ..base.ports import Fetch, Now, Run
 from . import execution
-from .cycle import Report, World
+from .cycle import Dependencies, Report
 from .github_forge import GithubForge
 from .mirror import Mirror, MirrorError
-from .settings import MergeProject, Settings
+from .settings import MarshalSettings, MergeProject
 from .store import Store, StoreError
 
 # The command starts a lane and returns; it does not wait for the agent's work.
@@ -43,7 +43,7 @@ class Effects:
 
 
 def cycle(
-    settings: Settings,
+    settings: MarshalSettings,
     project: MergeProject,
     effects: Effects,
     *,
@@ -77,7 +77,7 @@ def failure(
     project: MergeProject, words: str, effects: Effects, *, dry_run: bool
 ) -> dict[str, Any]:
     """Return the document of a project that did not come to its cycle."""
-    report = Report(project.repository, project.policy.mode, acted=None if dry_run else 0)
+    report = Report(project.repository, project.merge.mode, acted=None if dry_run else 0)
     report.stopped, report.failed = f"failed: {words}", True
     return _document(project, report, effects)
 
@@ -87,7 +87,7 @@ def _document(project: MergeProject, report: Report, effects: Effects) -> dict[s
 
 
 def _run(
-    settings: Settings,
+    settings: MarshalSettings,
     project: MergeProject,
     effects: Effects,
     store: Store,
@@ -95,7 +95,7 @@ def _run(
     dry_run: bool,
     resume: bool,
 ) -> Report:
-    memory = store.load()
+    saved = store.load()
     if not dry_run:
         store.open_log()
     token = login.token_source(
@@ -107,9 +107,10 @@ def _run(
         fetch=effects.fetch,
         now=effects.now,
     )
+    policy = settings.policy_of(project)
     transport = Transport(effects.fetch, settings.github.api_url, token, effects.now)
-    world = World(
-        forge=GithubForge(transport, project.repository, project.policy),
+    dependencies = Dependencies(
+        forge=GithubForge(transport, project.repository, policy),
         git=Mirror(
             effects.run,
             store.directory / "mirror.git",
@@ -122,14 +123,14 @@ def _run(
         audit=store.audit,
         start=lambda argv: _start(effects.run, argv),
     )
-    if resume and memory.halted_since:
-        memory = replace(memory, halted_since=0.0, halted_reason="")
+    if resume and saved.halted_since:
+        saved = replace(saved, halted_since=0.0, halted_reason="")
     return execution.run(
-        project.policy,
+        policy,
         project.repository,
         project.default_branch,
-        memory,
-        world,
+        saved,
+        dependencies,
         dry_run=dry_run,
     )
 
@@ -139,5 +140,4 @@ def _start(run: Run, argv: Sequence[str]) -> str:
         done = run(list(argv), timeout_seconds=_LANE_START_SECONDS)
     except (OSError, TimeoutError) as error:
         return f"no lane: {error}"
-    words = done.stderr.decode(errors="replace").strip()[-200:]
-    return "" if done.ok else f"no lane: {argv[0]} ended with {done.returncode}: {words}"
+    return "" if done.ok else f"no lane: {argv[0]} ended with {done.returncode}: {done.said}"

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from .policy import Policy, lists
+from .settings import MergePolicy
 from .snapshot import Labelling, PullRequest, Review
 
 
-def another_person(policy: Policy, pull: PullRequest, actor: str, *, by_person: bool) -> bool:
+def lists(accounts: Iterable[str], login: str, *, is_bot: bool) -> bool:
+    """Whether an account is among those, as GitHub compares logins: letter case does not count.
+
+    An app's account may be written with or without its "[bot]"; a person's never has one.
+    """
+    name = login.casefold()
+    plain = name.removesuffix("[bot]")
+    names = {plain, f"{plain}[bot]"} if is_bot else {name}
+    return any(account.casefold() in names for account in accounts)
+
+
+def another_person(policy: MergePolicy, pull: PullRequest, actor: str, *, by_person: bool) -> bool:
     """Whether ``actor`` is a person, and neither the author of ``pull`` nor an agent."""
     profits = lists((pull.author, *policy.agents), actor, is_bot=not by_person)
     return by_person and actor != "" and not profits
 
 
-def exempted(policy: Policy, pull: PullRequest, *labels: str) -> bool:
+def exempted(policy: MergePolicy, pull: PullRequest, *labels: str) -> bool:
     """Whether one of these labels lets the head pass, as it is now."""
     return any(label in pull.labels and not doubt(policy, pull, label) for label in labels)
 
 
-def doubt(policy: Policy, pull: PullRequest, label: str) -> str:
+def doubt(policy: MergePolicy, pull: PullRequest, label: str) -> str:
     """Return why ``label`` does not count for the head, "" when it does."""
     if label not in pull.labels:
         return f"needs label {label}"
@@ -35,7 +46,7 @@ def doubt(policy: Policy, pull: PullRequest, label: str) -> str:
     return ""
 
 
-def approvals(policy: Policy, pull: PullRequest) -> int:
+def approvals(policy: MergePolicy, pull: PullRequest) -> int:
     """Return how many other persons with a say approved the head as it is now."""
     reviews = pull.detail.reviews if pull.detail is not None else ()
     return sum(
@@ -58,7 +69,7 @@ def _objects(review: Review) -> bool:
     return review.state == "CHANGES_REQUESTED" and (review.may_push or review.is_member)
 
 
-def hold(policy: Policy, pull: PullRequest) -> str:
+def hold(policy: MergePolicy, pull: PullRequest) -> str:
     """Return the hold label that stands, "" for none; only a person lifts a person's hold."""
     held = sorted(pull.labels & set(policy.hold_labels))
     if held:
@@ -67,7 +78,9 @@ def hold(policy: Policy, pull: PullRequest) -> str:
     return next((label for label in policy.hold_labels if _lifted(policy, pull, told, label)), "")
 
 
-def _lifted(policy: Policy, pull: PullRequest, told: Mapping[str, Labelling], label: str) -> bool:
+def _lifted(
+    policy: MergePolicy, pull: PullRequest, told: Mapping[str, Labelling], label: str
+) -> bool:
     """Whether a person's hold was taken off by nobody who may."""
     last = told.get(label)
     if last is None or not last.removed or last.before is None or last.actor == last.before.actor:
@@ -77,7 +90,7 @@ def _lifted(policy: Policy, pull: PullRequest, told: Mapping[str, Labelling], la
     return by_other and not another_person(policy, pull, last.actor, by_person=last.by_person)
 
 
-def vetoed(policy: Policy, pull: PullRequest) -> bool:
+def vetoed(policy: MergePolicy, pull: PullRequest) -> bool:
     """Whether the duplicate label was taken off by somebody who may object.
 
     An agent cannot keep its own duplicate so. Who is not known is believed: nothing is

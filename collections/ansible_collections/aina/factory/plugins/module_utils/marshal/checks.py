@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .policy import Policy
 from .reasons import Owner, Verdict, wait
+from .settings import MergePolicy
 from .snapshot import Branch, Check, Checks, CheckState
 
 # Who reports what this server's own runner ran. Whatever nobody bound to an app counts from
@@ -37,14 +37,14 @@ class Required:
         return f"app {self.app_id}" if self.app_id else self.app
 
 
-def required(policy: Policy, branch: Branch) -> tuple[Required, ...]:
+def required(policy: MergePolicy, branch: Branch) -> tuple[Required, ...]:
     """Return what the branch's own rules and the policy require, sorted.
 
     An app that the policy names counts before that of the rules, which GitHub itself
     enforces; what neither binds comes from Actions.
     """
     found: set[Required] = set()
-    for name in {*policy.required_checks, *branch.required_checks}:
+    for name in {*policy.check_names, *branch.required_checks}:
         slugs = {app for bound, app in policy.check_apps if bound == name}
         numbers = {number for bound, number in branch.check_apps if bound == name}
         if slugs and not (numbers and slugs == {ANY}):
@@ -56,10 +56,10 @@ def required(policy: Policy, branch: Branch) -> tuple[Required, ...]:
     return tuple(sorted(found))
 
 
-def unbound(policy: Policy, branch: Branch) -> frozenset[str]:
+def unbound(policy: MergePolicy, branch: Branch) -> frozenset[str]:
     """Return the names of those required checks that nobody has bound to an app."""
     bound = {name for name, _app in (*policy.check_apps, *branch.check_apps)}
-    return frozenset({*policy.required_checks, *branch.required_checks} - bound)
+    return frozenset({*policy.check_names, *branch.required_checks} - bound)
 
 
 def latest(checks: Iterable[Check]) -> tuple[Check, ...]:
@@ -81,7 +81,7 @@ def _age_key(check: Check) -> tuple[bool, float, bool]:
     return (pending and not check.started_at, check.started_at, check.state is CheckState.FAILURE)
 
 
-def passes(policy: Policy, check: Check) -> bool:
+def passes(policy: MergePolicy, check: Check) -> bool:
     """Whether a finished check counts as green."""
     return (
         check.state is CheckState.SUCCESS
@@ -91,7 +91,7 @@ def passes(policy: Policy, check: Check) -> bool:
 
 
 def judge(
-    policy: Policy, required: tuple[Required, ...], checks: Checks, since: float, now: float
+    policy: MergePolicy, required: tuple[Required, ...], checks: Checks, since: float, now: float
 ) -> Verdict | None:
     """Return why ``checks`` do not allow landing, or None when every required one is green.
 
@@ -120,7 +120,7 @@ def _absent(required: Required, checks: Iterable[Check]) -> str:
     )
 
 
-def _without_requirements(policy: Policy, checks: tuple[Check, ...]) -> Verdict | None:
+def _without_requirements(policy: MergePolicy, checks: tuple[Check, ...]) -> Verdict | None:
     if not policy.allow_no_checks:
         return wait(
             "no_required_checks",
@@ -134,12 +134,12 @@ def _without_requirements(policy: Policy, checks: tuple[Check, ...]) -> Verdict 
     return wait("check_pending", ", ".join(pending), Owner.CI) if pending else None
 
 
-def _failed(policy: Policy, check: Check) -> bool:
+def _failed(policy: MergePolicy, check: Check) -> bool:
     return check.state is not CheckState.PENDING and not passes(policy, check)
 
 
 def _first_problem(
-    policy: Policy, everything: list[Check], missing: list[str], since: float, now: float
+    policy: MergePolicy, everything: list[Check], missing: list[str], since: float, now: float
 ) -> Verdict | None:
     failing = [check for check in everything if _failed(policy, check)]
     acting = [check.name for check in failing if check.state is CheckState.ACTION_REQUIRED]
@@ -163,7 +163,7 @@ def _first_problem(
     return wait("check_pending", ", ".join(named), Owner.CI)
 
 
-def _missing(policy: Policy, missing: list[str], since: float, now: float) -> Verdict:
+def _missing(policy: MergePolicy, missing: list[str], since: float, now: float) -> Verdict:
     if now - since > policy.check_report_deadline_seconds:
         return wait("check_never_reported", ", ".join(missing), Owner.ADMIN)
     return wait("check_missing", ", ".join(missing), Owner.CI)

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .policy import Policy, lists
+from . import authority
+from .settings import MergePolicy
 from .snapshot import Conflict, PullRequest
 
 DAY_SECONDS = 86400.0
 
 
-def due(policy: Policy, pull: PullRequest, before: Conflict | None, now: float) -> bool:
-    """Whether a lane is asked in this look, in which ``pull`` conflicts with the base branch.
+def due(policy: MergePolicy, pull: PullRequest, before: Conflict | None, now: float) -> bool:
+    """Whether a lane is asked in this snapshot, in which ``pull`` conflicts with the base branch.
 
     Only for branches of this repository that an agent opened: a lane pushes to them.
     """
-    by_agent = pull.author_is_bot or lists(policy.agents, pull.author, is_bot=False)
-    if not policy.conflict_lane.command or pull.is_fork or not by_agent:
+    by_agent = pull.author_is_bot or authority.lists(policy.agents, pull.author, is_bot=False)
+    lane = policy.lane
+    if not lane.enabled or pull.is_fork or not by_agent:
         return False
     found = seen(pull.head_oid, before, now)
-    lane = policy.conflict_lane
     return found.looks_count >= lane.tries and len(found.asked_at) < lane.max_per_day
 
 
 def seen(head_oid: str, before: Conflict | None, now: float) -> Conflict:
-    """Return what to remember after one more look at a conflicting head."""
+    """Return what to remember after one more snapshot of a conflicting head."""
     same = before is not None and before.head_oid == head_oid
     looks = before.looks_count + 1 if before is not None and same else 1
     return Conflict(head_oid, looks, _lately(before, now))

@@ -1,4 +1,4 @@
-"""One cycle: look, decide, act, verify. Every write is guarded by a fresh read just before it."""
+"""One cycle: read, decide, act, verify. Every write is guarded by a fresh read just before it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..base.github.errors import (
     UnusableError,
 )
 from ..base.ports import Now
-from . import gates, queueing, rules
+from . import blockers, queueing, rules
 from .decide import Decision, Plan, decide
-from .forge import Fate, Forge, MovedError, NotMergeableError
+from .forge import Forge, MovedError, NotMergeableError, PullRequestOutcome
 from .mirror import Merged, MirrorError, PushRefusedError
-from .policy import Policy
 from .reasons import Verb
-from .snapshot import Evidence, Memory, Mergeable, PullRequest, Refusal, Snapshot
+from .settings import MergePolicy
+from .snapshot import Evidence, Mergeable, PullRequest, Refusal, SavedState, Snapshot
 
 WRITE_INTERVAL_SECONDS = 1.0
 _POLL_SECONDS = (1.0, 2.0, 4.0, 8.0)
@@ -83,8 +83,8 @@ class StopCycle(Exception):  # noqa: N818  (not an error: the cycle ends early a
 
 
 @dataclass
-class World:
-    """The effects of one cycle. ``save`` keeps the memory; ``audit`` appends one record.
+class Dependencies:
+    """The effects of one cycle. ``save`` keeps the state; ``audit`` appends one record.
 
     ``start`` runs the command that starts a lane and returns why it could not, or "".
     """
@@ -93,7 +93,7 @@ class World:
     git: Git
     now: Now
     sleep: Callable[[float], None]
-    save: Callable[[Memory], None]
+    save: Callable[[SavedState], None]
     audit: Callable[[dict[str, Any]], None]
     start: Callable[[Sequence[str]], str]
 
@@ -106,7 +106,7 @@ class Report:
     mode: str
     decisions: dict[int, Decision] = field(default_factory=dict)
     results: dict[int, str] = field(default_factory=dict)
-    gate: str = ""
+    blocker: str = ""
     # Why the list of open pull requests may not be whole.
     incomplete: str = ""
     stopped: str = ""
@@ -118,7 +118,7 @@ class Report:
     halted_since: float = 0.0
     halted_reason: str = ""
     main_red_since: float = 0.0
-    # Whether the last look found something to write.
+    # Whether the last snapshot showed something to write.
     intends: bool = False
     # Writes that were sent; None in a dry run.
     acted: int | None = None
@@ -135,7 +135,7 @@ class Report:
         return {
             "repository": self.repository,
             "mode": self.mode,
-            "gate": self.gate,
+            "gate": self.blocker,
             "incomplete": self.incomplete,
             "stopped": self.stopped,
             "failed": self.failed,
@@ -159,10 +159,10 @@ class Report:
 class Cycle:
     """The state of one running cycle."""
 
-    policy: Policy
+    policy: MergePolicy
     branch: str
-    memory: Memory
-    world: World
+    saved: SavedState
+    dependencies: Dependencies
     report: Report
     started_at: float = 0.0
     last_write_at: float = 0.0
@@ -176,21 +176,21 @@ class Cycle:
 
     def left_seconds(self) -> float:
         """Return what is left of the cycle's time."""
-        return self.policy.cycle_budget_seconds - (self.world.now() - self.started_at)
+        return self.policy.cycle_budget_seconds - (self.dependencies.now() - self.started_at)
 
     def pause(self, seconds: float) -> bool:
         """Sleep if the budget allows it; False when it does not."""
         if seconds > self.left_seconds():
             return False
-        self.world.sleep(seconds)
+        self.dependencies.sleep(seconds)
         return True
 
     def write(self, action: Callable[[], Answer], note: str, number: int = 0) -> Answer:
         """Carry out one write, at least a second after the one before."""
-        since = self.world.now() - self.last_write_at
+        since = self.dependencies.now() - self.last_write_at
         if since < WRITE_INTERVAL_SECONDS:
-            self.world.sleep(WRITE_INTERVAL_SECONDS - since)
-        self.last_write_at = self.world.now()
+            self.dependencies.sleep(WRITE_INTERVAL_SECONDS - since)
+        self.last_write_at = self.dependencies.now()
         try:
             answer = action()
         except LimitedError as error:
@@ -209,16 +209,16 @@ class Cycle:
     def _login_reads(self, number: int) -> bool:
         """Whether GitHub knows the login after all, and refuses this one write only."""
         try:
-            return bool(self.world.forge.fate(number))
+            return bool(self.dependencies.forge.outcome(number))
         except ForgeError:
             return False
 
     def record(self, event: str, number: int, result: str, **more: Any) -> None:
         """Append to the audit log."""
-        meter = self.world.forge.meter
-        self.world.audit(
+        meter = self.dependencies.forge.meter
+        self.dependencies.audit(
             {
-                "time": self.world.now(),
+                "time": self.dependencies.now(),
                 "repository": self.report.repository,
                 "policy": self.policy.digest(),
                 "event": event,
@@ -230,10 +230,10 @@ class Cycle:
             }
         )
 
-    def remember(self, **changes: Any) -> None:
-        """Change the memory and keep it at once."""
-        self.memory = replace(self.memory, **changes)
-        self.world.save(self.memory)
+    def save(self, **changes: Any) -> None:
+        """Change the state and save it at once."""
+        self.saved = replace(self.saved, **changes)
+        self.dependencies.save(self.saved)
 
     def turn(self, number: int, act: Callable[[], str]) -> str:
         """Carry out what concerns one pull request; what fails there is nobody else's matter.
@@ -263,33 +263,37 @@ class Cycle:
         if failures and len(failures) == len(self.turns):
             raise failures[-1]
 
-    # -- looking ----------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------
 
-    def look(self) -> Plan:
+    def take_snapshot(self) -> Plan:
         """Read everything once and decide."""
         # Who is under test must be seen in full, or the batch would seem to have changed.
-        train = self.memory.train
+        train = self.saved.train
         aboard = train.run.members if train.run is not None else ()
         always = {number for number, _head in (*aboard, *train.suspects)}
-        snapshot = self.world.forge.look(
-            self.policy, self.branch, self._ranks(), always, self.memory.list_cursor
+        snapshot = self.dependencies.forge.snapshot(
+            self.policy, self.branch, self._ranks(), always, self.saved.list_cursor
         )
-        self.memory = replace(self.memory, list_cursor=snapshot.resume_at)
+        self.saved = replace(self.saved, list_cursor=snapshot.resume_at)
         open_now = {pull.number: pull for pull in snapshot.pulls}
         if self.policy.mode == "native":
-            self.memory = queueing.noticed(self.policy, self.memory, open_now, self.world.now())
-        snapshot = replace(snapshot, memory=self.memory)
+            self.saved = queueing.noticed(
+                self.policy, self.saved, open_now, self.dependencies.now()
+            )
+        snapshot = replace(snapshot, saved=self.saved)
         snapshot = self._with_evidence(snapshot)
-        run = self.memory.train.run
+        run = self.saved.train.run
         if self.policy.mode == "train" and run is not None and not run.landing:
-            snapshot = replace(snapshot, train_checks=self.world.forge.commit_checks(run.tip_oid))
-        snapshot, plan = self._without_rivals(snapshot)
+            snapshot = replace(
+                snapshot, train_checks=self.dependencies.forge.commit_checks(run.tip_oid)
+            )
+        snapshot, plan = self._without_conflicting(snapshot)
         self.snapshot = snapshot
-        self.report.gate = plan.gate.code if plan.gate else ""
+        self.report.blocker = plan.blocker.code if plan.blocker else ""
         self.report.incomplete = snapshot.incomplete_reason
         self.report.main_red_since = plan.main_red_since
-        ended = queueing.ended(self.memory, open_now)
-        owed = self.memory.cleanups or self.memory.leftovers or ended
+        ended = queueing.ended(self.saved, open_now)
+        owed = self.saved.cleanups or self.saved.leftovers or ended
         self.report.intends = bool(owed) or plan.acts
         decided = {decision.number: decision for decision in plan.decisions}
         kept = {n: d for n, d in self.report.decisions.items() if n in self.report.results}
@@ -299,11 +303,11 @@ class Cycle:
         return plan
 
     def _ranks(self) -> dict[int, str]:
-        """Return whose full look told that it must wait: number -> what must change first."""
+        """Return whose full read told that it must wait: number -> what must change first."""
         return {
             number: item.fingerprint
             for number, item in sorted(
-                self.memory.remembered.items(), key=lambda pair: pair[1].examined_at
+                self.saved.remembered.items(), key=lambda pair: pair[1].examined_at
             )
             if item.fingerprint and item.code not in _READY
         }
@@ -312,8 +316,8 @@ class Cycle:
         pulls = [pull for pull in snapshot.pulls if self._worth_evidence(snapshot, pull)]
         heads = {pull.number: pull.head_oid for pull in pulls}
         try:
-            self.world.git.refresh(snapshot.branch.name, snapshot.branch.oid, heads)
-            absent = self.world.git.missing({*heads.values(), snapshot.branch.oid})
+            self.dependencies.git.refresh(snapshot.branch.name, snapshot.branch.oid, heads)
+            absent = self.dependencies.git.missing({*heads.values(), snapshot.branch.oid})
             if snapshot.branch.oid in absent:
                 raise MirrorError(f"the head of {snapshot.branch.name} could not be fetched")
         except MirrorError as error:
@@ -337,11 +341,11 @@ class Cycle:
 
     def _evidence(self, base_oid: str, pull: PullRequest) -> Evidence:
         window_days = self.policy.stale_revert_window_days
-        return self.world.git.evidence(base_oid, pull.head_oid, window_days)
+        return self.dependencies.git.evidence(base_oid, pull.head_oid, window_days)
 
-    def _without_rivals(self, snapshot: Snapshot) -> tuple[Snapshot, Plan]:
+    def _without_conflicting(self, snapshot: Snapshot) -> tuple[Snapshot, Plan]:
         """Decide; hold back who would conflict with an older one that lands first."""
-        plan = decide(self.policy, snapshot, self.world.now())
+        plan = decide(self.policy, snapshot, self.dependencies.now())
         queued = [p.number for p in snapshot.pulls if p.in_merge_queue and p.evidence is not None]
         for _turn in range(len(snapshot.pulls)):
             numbers = [*queued, *(decision.number for decision in plan.chosen(Verb.MERGE))]
@@ -351,25 +355,25 @@ class Cycle:
             order = [heads[number] for number in numbers if number in heads]
             try:
                 merges = self.policy.mode == "train"
-                conflicting = self.world.git.stack(snapshot.branch.oid, order, merges=merges)[1]
-                rivals = {
-                    numbers[index]: self._rival(order, numbers, index)
-                    for index in conflicting
+                indexes = self.dependencies.git.stack(snapshot.branch.oid, order, merges=merges)[1]
+                conflicting = {
+                    numbers[index]: self._conflicts_with(order, numbers, index)
+                    for index in indexes
                     if numbers[index] not in queued
                 }
             except MirrorError as error:
                 snapshot = replace(snapshot, evidence_error=str(error))
-                return snapshot, decide(self.policy, snapshot, self.world.now())
-            if not rivals:
+                return snapshot, decide(self.policy, snapshot, self.dependencies.now())
+            if not conflicting:
                 break
-            snapshot = replace(snapshot, rivals={**snapshot.rivals, **rivals})
-            plan = decide(self.policy, snapshot, self.world.now())
+            snapshot = replace(snapshot, conflicting={**snapshot.conflicting, **conflicting})
+            plan = decide(self.policy, snapshot, self.dependencies.now())
         return snapshot, plan
 
-    def _rival(self, order: list[str], numbers: list[int], index: int) -> int:
+    def _conflicts_with(self, order: list[str], numbers: list[int], index: int) -> int:
         for earlier in range(index):
-            merged = self.world.git.merge(order[earlier], order[index])
-            alone = self.world.git.merge(order[earlier], order[earlier])
+            merged = self.dependencies.git.merge(order[earlier], order[index])
+            alone = self.dependencies.git.merge(order[earlier], order[earlier])
             if not merged.clean or merged.tree == alone.tree:
                 return numbers[earlier]
         return numbers[index - 1]
@@ -388,34 +392,34 @@ class Cycle:
     ) -> tuple[Snapshot, Mapping[int, PullRequest | None]]:
         """Read the branch and pull requests afresh, with git's evidence; see ``Forge.reread``."""
         if self.snapshot is None:
-            raise StopCycle("internal", "nothing was looked at yet", failed=True)
-        branch, pulls = self.world.forge.reread(self.branch, numbers)
+            raise StopCycle("internal", "no snapshot was taken yet", failed=True)
+        branch, pulls = self.dependencies.forge.reread(self.branch, numbers)
         fresh = tuple(pull for pull in pulls.values() if pull is not None)
         snapshot = replace(
             self.snapshot,
             branch=branch,
             pulls=fresh,
-            memory=self.memory,
-            rivals={},
-            points_remaining=self.world.forge.meter.points_remaining,
+            saved=self.saved,
+            conflicting={},
+            points_remaining=self.dependencies.forge.meter.points_remaining,
         )
         snapshot = self._with_evidence(snapshot) if fresh else snapshot
         found = {**pulls, **{pull.number: pull for pull in snapshot.pulls}}
         others = tuple(pull for pull in self.snapshot.pulls if pull.number not in numbers)
         return replace(snapshot, pulls=(*others, *snapshot.pulls)), found
 
-    def objection(self, snapshot: Snapshot, pull: PullRequest) -> str:
+    def blocker(self, snapshot: Snapshot, pull: PullRequest) -> str:
         """Return why the freshly read pull request may not land now, "" when it may."""
-        now = self.world.now()
+        now = self.dependencies.now()
         verdict = (
             rules.own_verdict(self.policy, snapshot, pull, now)
-            or gates.closed(self.policy, snapshot, now)
-            or gates.main_blocks(self.policy, snapshot, pull, now)
+            or blockers.closed(self.policy, snapshot, now)
+            or blockers.main_blocks(self.policy, snapshot, pull, now)
         )
         if verdict is not None:
             if verdict.reason.code == "main_red":
-                since = gates.main_red_since(self.policy, snapshot, now)
-                self.remember(main_red_since=since)
+                since = blockers.main_red_since(self.policy, snapshot, now)
+                self.save(main_red_since=since)
             return verdict.reason.code
         strict = self.policy.mode == "strict" or snapshot.branch.strict
         behind = pull.evidence.behind_count if pull.evidence is not None else 1
@@ -430,9 +434,9 @@ class Cycle:
                 return "merged" if attempts and self.finish(decision.number) else "gone"
             if pull.head_oid != decision.head_oid:
                 return "head_moved"
-            if expected_tree and self.world.git.tree(snapshot.branch.oid) != expected_tree:
+            if expected_tree and self.dependencies.git.tree(snapshot.branch.oid) != expected_tree:
                 return "base_moved"
-            problem = self.objection(snapshot, pull)
+            problem = self.blocker(snapshot, pull)
             if problem:
                 return "enqueued" if attempts and problem == "in_merge_queue" else problem
             if pull.mergeable is Mergeable.UNKNOWN:
@@ -482,46 +486,48 @@ class Cycle:
 
     def refuse(self, number: int, head_oid: str, text: str, code: str = "refused_by_github") -> str:
         """Believe for a while that GitHub will not land this head; return the code."""
-        entry = Refusal(head_oid, text, self.world.now() + _REFUSED_SECONDS, code)
-        self.remember(refused={**self.memory.refused, number: entry})
+        entry = Refusal(head_oid, text, self.dependencies.now() + _REFUSED_SECONDS, code)
+        self.save(refused={**self.saved.refused, number: entry})
         return entry.code
 
     def _enqueue(self, pull: PullRequest) -> None:
         self._intend(pull)
-        self.write(lambda: self.world.forge.enqueue(pull), "enqueue", pull.number)
+        self.write(lambda: self.dependencies.forge.enqueue(pull), "enqueue", pull.number)
         settled = self._settled(pull.number)
         queued = {**settled["queued"], pull.number: pull.head_oid}
-        self.remember(**{**settled, "queued": queued})
+        self.save(**{**settled, "queued": queued})
 
     def _intend(self, pull: PullRequest) -> None:
         # Kept before the landing: a run that dies right after it still verifies and tidies up.
-        known = {**self.memory.cleanups, pull.number: pull.head_oid}
-        doubtful = tuple(number for number in self.memory.doubtful if number != pull.number)
-        self.remember(cleanups=known, doubtful=doubtful)
+        known = {**self.saved.cleanups, pull.number: pull.head_oid}
+        doubtful = tuple(number for number in self.saved.doubtful if number != pull.number)
+        self.save(cleanups=known, doubtful=doubtful)
 
     def _merge(self, pull: PullRequest) -> None:
         self._intend(pull)
-        self.write(lambda: self.world.forge.merge(pull, self.policy.method), "merge", pull.number)
+        self.write(
+            lambda: self.dependencies.forge.merge(pull, self.policy.method), "merge", pull.number
+        )
 
     # -- afterwards ---------------------------------------------------------------
 
     def finish(self, number: int) -> bool:
         """Verify what landed, move dependants, delete the branch; False when nothing landed."""
-        fate = self.world.forge.fate(number)
-        if fate.state == "OPEN":
+        outcome = self.dependencies.forge.outcome(number)
+        if outcome.state == "OPEN":
             return False
-        if fate.state == "MERGED":
-            judged_head = {**self.memory.queued, **self.memory.cleanups}[number]
-            self._verify(fate, judged_head)
+        if outcome.state == "MERGED":
+            judged_head = {**self.saved.queued, **self.saved.cleanups}[number]
+            self._verify(outcome, judged_head)
             try:
-                self._tidy(fate, judged_head)
+                self._tidy(outcome, judged_head)
             except UncertainError as error:
                 # It landed; the next cycle looks what is left to do.
                 self.warn(f"#{number} is not tidied up yet: {error}")
                 return True
-        landed = self.memory.landed_count + (fate.state == "MERGED")
-        self.remember(**self._settled(number), landed_count=landed)
-        return fate.state == "MERGED"
+        landed = self.saved.landed_count + (outcome.state == "MERGED")
+        self.save(**self._settled(number), landed_count=landed)
+        return outcome.state == "MERGED"
 
     def finished(self, number: int) -> str:
         """Finish what should have landed; what cannot be read now, the next cycle finishes."""
@@ -540,71 +546,73 @@ class Cycle:
 
     def _settled(self, number: int) -> dict[str, Any]:
         """Return what is left to verify once ``number`` needs nothing more."""
-        memory = self.memory
+        saved = self.saved
         return {
-            "cleanups": {n: head for n, head in memory.cleanups.items() if n != number},
-            "pushed": {n: tip for n, tip in memory.pushed.items() if n != number},
-            "queued": {n: head for n, head in memory.queued.items() if n != number},
-            "doubtful": tuple(n for n in memory.doubtful if n != number),
+            "cleanups": {n: head for n, head in saved.cleanups.items() if n != number},
+            "pushed": {n: tip for n, tip in saved.pushed.items() if n != number},
+            "queued": {n: head for n, head in saved.queued.items() if n != number},
+            "doubtful": tuple(n for n in saved.doubtful if n != number),
         }
 
     def doubt(self, number: int) -> None:
         """Note that one looks open though it may have landed; the second time it has not."""
-        if number in self.memory.doubtful:
-            self.remember(**self._settled(number))
+        if number in self.saved.doubtful:
+            self.save(**self._settled(number))
         else:
-            self.remember(doubtful=(*self.memory.doubtful, number))
+            self.save(doubtful=(*self.saved.doubtful, number))
 
-    def _verify(self, fate: Fate, judged_head: str) -> None:
-        git = self.world.git
-        if fate.head_oid != judged_head:
-            self._halt(fate, f"landed at {fate.head_oid}, judged was {judged_head}")
-        if self._landed_by_push(fate):
+    def _verify(self, outcome: PullRequestOutcome, judged_head: str) -> None:
+        git = self.dependencies.git
+        if outcome.head_oid != judged_head:
+            self._halt(outcome, f"landed at {outcome.head_oid}, judged was {judged_head}")
+        if self._landed_by_push(outcome):
             return
-        if not fate.merge_oid:
-            self._unverified(fate, "GitHub names no merge commit")
+        if not outcome.merge_oid:
+            self._unverified(outcome, "GitHub names no merge commit")
         try:
-            git.refresh(self.branch, fate.merge_oid, {fate.number: judged_head})
-            gone = git.missing({fate.merge_oid})
-            expected = "" if gone else self._expected_tree(fate, judged_head)
-            differs = not gone and git.tree(fate.merge_oid) != expected
+            git.refresh(self.branch, outcome.merge_oid, {outcome.number: judged_head})
+            gone = git.missing({outcome.merge_oid})
+            expected = "" if gone else self._expected_tree(outcome, judged_head)
+            differs = not gone and git.tree(outcome.merge_oid) != expected
         except MirrorError as error:
             # Git does not answer now; what it will say is waited for, however long it takes.
-            raise StopCycle("unverified", f"#{fate.number}: {error}", failed=True) from error
+            raise StopCycle("unverified", f"#{outcome.number}: {error}", failed=True) from error
         if gone:
-            self._unverified(fate, f"{fate.merge_oid}, as which it landed, is not on the branch")
+            self._unverified(
+                outcome, f"{outcome.merge_oid}, as which it landed, is not on the branch"
+            )
         if differs:
-            self._halt(fate, f"landed as {fate.merge_oid}, not as what was judged")
+            self._halt(outcome, f"landed as {outcome.merge_oid}, not as what was judged")
 
-    def _landed_by_push(self, fate: Fate) -> bool:
+    def _landed_by_push(self, outcome: PullRequestOutcome) -> bool:
         """Whether the branch has the very commit that was tested, whatever GitHub calls it."""
-        tip = self.memory.pushed.get(fate.number)
+        tip = self.saved.pushed.get(outcome.number)
         try:
-            return tip is not None and self.world.git.holds(self.branch, tip)
+            return tip is not None and self.dependencies.git.holds(self.branch, tip)
         except MirrorError as error:
-            raise StopCycle("unverified", f"#{fate.number}: {error}", failed=True) from error
+            raise StopCycle("unverified", f"#{outcome.number}: {error}", failed=True) from error
 
-    def _expected_tree(self, fate: Fate, judged_head: str) -> str:
-        oid = fate.merge_oid
-        return self.world.git.landed_tree(self.policy.method, oid, f"{oid}^1", judged_head)
+    def _expected_tree(self, outcome: PullRequestOutcome, judged_head: str) -> str:
+        oid = outcome.merge_oid
+        return self.dependencies.git.landed_tree(self.policy.method, oid, f"{oid}^1", judged_head)
 
-    def _unverified(self, fate: Fate, why: str) -> None:
+    def _unverified(self, outcome: PullRequestOutcome, why: str) -> None:
         """Stop once for what GitHub may be late with; halt when the next cycle finds the same."""
-        if fate.number in self.memory.doubtful:
-            self._halt(fate, why)
-        self.remember(doubtful=(*self.memory.doubtful, fate.number))
-        raise StopCycle("unverified", f"#{fate.number}: {why}; the next cycle looks again")
+        if outcome.number in self.saved.doubtful:
+            self._halt(outcome, why)
+        self.save(doubtful=(*self.saved.doubtful, outcome.number))
+        raise StopCycle("unverified", f"#{outcome.number}: {why}; the next cycle looks again")
 
-    def _halt(self, fate: Fate, why: str) -> None:
-        problem, now = f"#{fate.number}: {why}", self.world.now()
-        settled = self._settled(fate.number)
-        self.remember(halted_since=now, halted_reason=problem, **settled)
-        self.record("halt", fate.number, problem)
+    def _halt(self, outcome: PullRequestOutcome, why: str) -> None:
+        problem, now = f"#{outcome.number}: {why}", self.dependencies.now()
+        settled = self._settled(outcome.number)
+        self.save(halted_since=now, halted_reason=problem, **settled)
+        self.record("halt", outcome.number, problem)
         raise StopCycle("halted", problem, failed=True)
 
     def _retarget(self, number: int) -> bool:
         """Point a dependant at the base branch; False when GitHub refuses."""
-        forge = self.world.forge
+        forge = self.dependencies.forge
         try:
             self.write(lambda: forge.retarget(number, self.branch), "retarget", number)
         except UnusableError:
@@ -614,27 +622,29 @@ class Cycle:
             return False
         return True
 
-    def _tidy(self, fate: Fate, judged_head: str) -> None:
+    def _tidy(self, outcome: PullRequestOutcome, judged_head: str) -> None:
         """Move the dependants and delete the branch; what GitHub refuses is left to people."""
         if self.snapshot is not None and self.snapshot.deletes_branch_on_merge:
             return
         # Deleting a branch closes every pull request that still targets it.
-        freed = [self._retarget(number) for number, _title in fate.dependants]
+        freed = [self._retarget(number) for number, _title in outcome.dependants]
         deletable = (
             all(freed)
             and self.policy.delete_branch
-            and not fate.is_fork
-            and not fate.head_protected
-            and fate.dependants_complete
-            and fate.head_ref != self.branch
-            and fate.head_ref_oid == judged_head
+            and not outcome.is_fork
+            and not outcome.head_protected
+            and outcome.dependants_complete
+            and outcome.head_ref != self.branch
+            and outcome.head_ref_oid == judged_head
         )
         if not deletable:
             return
-        forge = self.world.forge
+        forge = self.dependencies.forge
         try:
-            self.write(lambda: forge.delete_branch(fate.head_ref), "delete_branch", fate.number)
+            self.write(
+                lambda: forge.delete_branch(outcome.head_ref), "delete_branch", outcome.number
+            )
         except UnusableError:
             raise
         except RefusedError as error:
-            self.warn(f"#{fate.number}: its branch {fate.head_ref} stays: {error}")
+            self.warn(f"#{outcome.number}: its branch {outcome.head_ref} stays: {error}")

@@ -1,13 +1,13 @@
-"""The heart: one look in, exactly one decision with one reason per pull request out."""
+"""The heart: one snapshot in, exactly one decision with one reason per pull request out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from . import authority, conflict_lanes, duplicates, gates, rules, trains
-from .policy import Policy
+from . import authority, blockers, conflict_lanes, duplicates, rules, trains
 from .reasons import Owner, Reason, Verb, Verdict, wait
+from .settings import MergePolicy
 from .snapshot import PullRequest, Snapshot
 
 
@@ -50,14 +50,14 @@ class Plan:
     """A cycle's intention. ``decisions`` are in landing order, one per open pull request."""
 
     decisions: tuple[Decision, ...]
-    gate: Reason | None
+    blocker: Reason | None
     main_red_since: float
     train: trains.Step | None = None
 
     @property
     def acts(self) -> bool:
         """Whether carrying it out writes anything."""
-        if self.gate is not None:
+        if self.blocker is not None:
             return False
         boards = self.train is not None and self.train.verb in ("start", "land")
         return boards or any(decision.acts for decision in self.decisions)
@@ -71,56 +71,56 @@ class Plan:
         return tuple(item for item in self.decisions if item.verb is verb)
 
 
-def order_key(policy: Policy, pull: PullRequest) -> tuple[int, float, int]:
+def order_key(policy: MergePolicy, pull: PullRequest) -> tuple[int, float, int]:
     """Landing order: priority labels in their declared order, then age, then number."""
     ranks = [rank for rank, label in enumerate(policy.priority_labels) if label in pull.labels]
     return (min(ranks, default=len(policy.priority_labels)), pull.created_at, pull.number)
 
 
-def decide(policy: Policy, snapshot: Snapshot, now: float) -> Plan:
-    """Return the plan for one look. Pure: the same arguments give the same plan."""
+def decide(policy: MergePolicy, snapshot: Snapshot, now: float) -> Plan:
+    """Return the plan for one snapshot. Pure: the same arguments give the same plan."""
     pulls = sorted(snapshot.pulls, key=lambda pull: order_key(policy, pull))
     verdicts = {pull.number: rules.own_verdict(policy, snapshot, pull, now) for pull in pulls}
-    twins = duplicates.find(policy, snapshot, now)
-    gate = gates.closed(policy, snapshot, now)
+    found = duplicates.find(policy, snapshot, now)
+    blocker = blockers.closed(policy, snapshot, now)
     chosen: dict[int, Verdict] = {}
     closes = 0
     for pull in pulls:
         own = verdicts[pull.number]
-        if pull.number in twins and gate is None:
-            verdict = _duplicate(policy, snapshot, pull, twins[pull.number], closes, now)
+        if pull.number in found and blocker is None:
+            verdict = _duplicate(policy, snapshot, pull, found[pull.number], closes, now)
             closes += verdict.verb is Verb.CLOSE_DUPLICATE
             chosen[pull.number] = verdict
         elif own is not None:
             chosen[pull.number] = own
-        elif gate is not None:
-            chosen[pull.number] = gate
-        elif (red := gates.main_blocks(policy, snapshot, pull, now)) is not None:
+        elif blocker is not None:
+            chosen[pull.number] = blocker
+        elif (red := blockers.main_blocks(policy, snapshot, pull, now)) is not None:
             chosen[pull.number] = red
     candidates = [pull for pull in pulls if pull.number not in chosen]
     step = _land(policy, snapshot, candidates, chosen, now)
     return Plan(
-        tuple(_decision(policy, snapshot, pull, chosen[pull.number], twins, now) for pull in pulls),
-        gate.reason if gate else None,
-        gates.main_red_since(policy, snapshot, now),
+        tuple(_decision(policy, snapshot, pull, chosen[pull.number], found, now) for pull in pulls),
+        blocker.reason if blocker else None,
+        blockers.main_red_since(policy, snapshot, now),
         step,
     )
 
 
 def _duplicate(
-    policy: Policy,
+    policy: MergePolicy,
     snapshot: Snapshot,
     pull: PullRequest,
-    twin: duplicates.Duplicate,
+    duplicate: duplicates.Duplicate,
     closes: int,
     now: float,
 ) -> Verdict:
-    keeper = f"#{twin.keeper}" if twin.keeper else "the base branch"
-    detail = f"{twin.proof}: {keeper} carries the change"
+    original = f"#{duplicate.original}" if duplicate.original else "the base branch"
+    detail = f"{duplicate.proof}: {original} carries the change"
     # Marked and left alone for the whole grace period; taking the label off is a veto.
-    before = snapshot.memory.remembered.get(pull.number)
+    before = snapshot.saved.remembered.get(pull.number)
     since = before.held_since("duplicate") if before is not None else None
-    marked = policy.duplicates.label in pull.labels or pull.number in snapshot.memory.marked
+    marked = policy.duplicates.label in pull.labels or pull.number in snapshot.saved.marked
     due = (
         marked
         and not authority.vetoed(policy, pull)
@@ -135,7 +135,7 @@ def _duplicate(
 
 
 def _land(
-    policy: Policy,
+    policy: MergePolicy,
     snapshot: Snapshot,
     candidates: list[PullRequest],
     chosen: dict[int, Verdict],
@@ -146,9 +146,9 @@ def _land(
     strict = policy.mode == "strict" or (policy.mode == "fast" and snapshot.branch.strict)
     merges = updates = 0
     for pull in candidates:
-        rival = snapshot.rivals.get(pull.number)
-        if rival is not None:
-            detail = f"conflicts with or repeats #{rival}, which lands first"
+        earlier = snapshot.conflicting.get(pull.number)
+        if earlier is not None:
+            detail = f"conflicts with or repeats #{earlier}, which lands first"
             chosen[pull.number] = wait("conflict_with_queue", detail, Owner.AUTHOR)
         elif strict and merges:
             chosen[pull.number] = wait("behind_queue", "one lands at a time", Owner.MARSHAL)
@@ -164,7 +164,7 @@ def _land(
     return None
 
 
-def _behind(policy: Policy, behind_count: int, updates: int) -> Verdict:
+def _behind(policy: MergePolicy, behind_count: int, updates: int) -> Verdict:
     detail = f"{behind_count} commits behind"
     if updates <= policy.max_updates_per_cycle:
         return Verdict(Verb.UPDATE, Reason("behind", detail, Owner.MARSHAL))
@@ -172,17 +172,19 @@ def _behind(policy: Policy, behind_count: int, updates: int) -> Verdict:
 
 
 def _board(
-    policy: Policy,
+    policy: MergePolicy,
     snapshot: Snapshot,
     candidates: list[PullRequest],
     chosen: dict[int, Verdict],
     now: float,
 ) -> trains.Step:
-    memory = snapshot.memory.train
+    saved = snapshot.saved.train
     ready = tuple(
-        (pull.number, pull.head_oid) for pull in candidates if pull.number not in snapshot.rivals
+        (pull.number, pull.head_oid)
+        for pull in candidates
+        if pull.number not in snapshot.conflicting
     )
-    step = trains.next_step(policy, snapshot.branch, ready, memory, snapshot.train_checks, now)
+    step = trains.next_step(policy, snapshot.branch, ready, saved, snapshot.train_checks, now)
     aboard = dict(step.members)
     verdict = {
         "land": Verdict(Verb.MERGE, Reason("train_green", "its batch is green", Owner.MARSHAL)),
@@ -194,11 +196,11 @@ def _board(
         member = (pull.number, pull.head_oid)
         if aboard.get(pull.number) == pull.head_oid:
             chosen[pull.number] = verdict[step.verb]
-        elif pull.number in snapshot.rivals:
-            rival = snapshot.rivals[pull.number]
-            detail = f"conflicts with or repeats #{rival}, which lands first"
+        elif pull.number in snapshot.conflicting:
+            earlier = snapshot.conflicting[pull.number]
+            detail = f"conflicts with or repeats #{earlier}, which lands first"
             chosen[pull.number] = wait("conflict_with_queue", detail, Owner.AUTHOR)
-        elif trains.is_bad(policy, step.memory, member, now):
+        elif trains.is_bad(policy, step.saved, member, now):
             detail = "the batch turned red with this one in it"
             chosen[pull.number] = wait("train_failed", detail, Owner.AUTHOR)
         else:
@@ -207,14 +209,14 @@ def _board(
 
 
 def _decision(
-    policy: Policy,
+    policy: MergePolicy,
     snapshot: Snapshot,
     pull: PullRequest,
     verdict: Verdict,
-    twins: Mapping[int, duplicates.Duplicate],
+    found: Mapping[int, duplicates.Duplicate],
     now: float,
 ) -> Decision:
-    before = snapshot.memory.remembered.get(pull.number)
+    before = snapshot.saved.remembered.get(pull.number)
     held_since = before.held_since(verdict.reason.code) if before is not None else None
     conflicting = verdict.reason.code == "conflict"
     labelled = policy.conflict_label in pull.labels
@@ -230,14 +232,14 @@ def _decision(
         pull.head_oid,
         verdict.verb,
         replace(verdict.reason, since=now if held_since is None else held_since),
-        twins.get(pull.number),
+        found.get(pull.number),
         change if policy.conflict_label and snapshot.complete else "",
         # A label that a person took off again is a veto.
         verdict.verb is Verb.WAIT
         and verdict.reason.code == "duplicate"
         and policy.duplicates.label not in pull.labels
-        and not (pull.number in snapshot.memory.marked and authority.vetoed(policy, pull)),
+        and not (pull.number in snapshot.saved.marked and authority.vetoed(policy, pull)),
         conflicting
         and snapshot.complete
-        and conflict_lanes.due(policy, pull, snapshot.memory.conflicts.get(pull.number), now),
+        and conflict_lanes.due(policy, pull, snapshot.saved.conflicts.get(pull.number), now),
     )

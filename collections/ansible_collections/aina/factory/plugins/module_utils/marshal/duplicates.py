@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import authority, rules
-from .policy import Policy, lists
+from .settings import MergePolicy
 from .snapshot import PullRequest, Snapshot
 
 # What may be held against one that is kept, the best first. Any other reason (red, in
@@ -19,18 +19,18 @@ _PROSPECTS = {
 
 @dataclass(frozen=True)
 class Duplicate:
-    """``keeper`` carries the change (0: the base branch does); ``proof`` says how we know."""
+    """``original`` carries the change (0: the base branch does); ``proof`` says how we know."""
 
     number: int
-    keeper: int
+    original: int
     proof: str
 
 
-def find(policy: Policy, snapshot: Snapshot, now: float) -> dict[int, Duplicate]:
+def find(policy: MergePolicy, snapshot: Snapshot, now: float) -> dict[int, Duplicate]:
     """Return the provable duplicates by number; empty unless policy and data allow it.
 
-    The keeper can land, a green one before one that waits for CI or for a person, then
-    the oldest; a keeper is never itself a duplicate.
+    The original can land, a green one before one that waits for CI or for a person, then
+    the oldest; an original is never itself a duplicate.
     """
     if policy.duplicates.action == "off" or not snapshot.complete or snapshot.evidence_error:
         return {}
@@ -53,7 +53,7 @@ def find(policy: Policy, snapshot: Snapshot, now: float) -> dict[int, Duplicate]
 
 
 def _settle(
-    policy: Policy,
+    policy: MergePolicy,
     snapshot: Snapshot,
     members: list[PullRequest],
     proof: str,
@@ -61,12 +61,12 @@ def _settle(
     now: float,
 ) -> None:
     prospects = {pull.number: _prospects(policy, snapshot, pull, now) for pull in members}
-    keepers = [pull for pull in members if prospects[pull.number] is not None]
-    if not keepers:
+    originals = [pull for pull in members if prospects[pull.number] is not None]
+    if not originals:
         return
     # A person's pull request is never closed, so it must be the one that is kept.
-    keeper = min(
-        keepers,
+    original = min(
+        originals,
         key=lambda pull: (
             prospects[pull.number],
             _closable(policy, pull),
@@ -75,11 +75,13 @@ def _settle(
         ),
     )
     for pull in members:
-        if pull is not keeper and _closable(policy, pull):
-            found[pull.number] = Duplicate(pull.number, keeper.number, proof)
+        if pull is not original and _closable(policy, pull):
+            found[pull.number] = Duplicate(pull.number, original.number, proof)
 
 
-def _prospects(policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> int | None:
+def _prospects(
+    policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
+) -> int | None:
     """Return how near to landing this one is, None for one that cannot be relied upon.
 
     Whoever opens from a fork may withdraw or change it at any time, and needs no right
@@ -87,7 +89,7 @@ def _prospects(policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float
     """
     if pull.is_fork:
         return None
-    codes = [verdict.reason.code for verdict in rules.objections(policy, snapshot, pull, now)]
+    codes = [verdict.reason.code for verdict in rules.blockers(policy, snapshot, pull, now)]
     if not set(codes) <= set(_PROSPECTS):
         return None
     return max((_PROSPECTS[code] for code in codes), default=0)
@@ -105,9 +107,9 @@ def _carries_proof(snapshot: Snapshot, pull: PullRequest) -> bool:
     )
 
 
-def _closable(policy: Policy, pull: PullRequest) -> bool:
+def _closable(policy: MergePolicy, pull: PullRequest) -> bool:
     held = authority.hold(policy, pull)
-    by_agent = pull.author_is_bot or lists(policy.agents, pull.author, is_bot=False)
+    by_agent = pull.author_is_bot or authority.lists(policy.agents, pull.author, is_bot=False)
     return by_agent and not pull.is_draft and not held and not pull.in_merge_queue
 
 

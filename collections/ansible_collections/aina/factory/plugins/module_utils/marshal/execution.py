@@ -14,13 +14,13 @@ from ..base.github.errors import (
     UncertainError,
     UnusableError,
 )
-from . import conflict_lanes, duplicates, queueing, remembering, trains
-from .cycle import Cycle, Report, StopCycle, World
+from . import conflict_lanes, duplicates, queueing, saved_state, trains
+from .cycle import Cycle, Dependencies, Report, StopCycle
 from .decide import Decision, Plan
 from .mirror import MirrorError, PushRefusedError
-from .policy import Policy
 from .reasons import Verb
-from .snapshot import Memory, TrainMemory, TrainRun
+from .settings import MergePolicy
+from .snapshot import SavedState, TrainRun, TrainState
 
 _TRAIN_POLL_SECONDS = 15.0
 # What takes a place under the cap: it landed, or may have.
@@ -28,14 +28,20 @@ _LANDED = frozenset({"merged", "enqueued", "unverified", "unanswered"})
 
 
 def run(
-    policy: Policy, repository: str, branch: str, memory: Memory, world: World, *, dry_run: bool
+    policy: MergePolicy,
+    repository: str,
+    branch: str,
+    saved: SavedState,
+    dependencies: Dependencies,
+    *,
+    dry_run: bool,
 ) -> Report:
     """Run one cycle, or with ``dry_run`` print what it would do: it reads and writes nothing."""
     report = Report(repository, policy.mode, acted=None if dry_run else 0)
-    cycle = Cycle(policy, branch, memory, world, report, started_at=world.now())
+    cycle = Cycle(policy, branch, saved, dependencies, report, started_at=dependencies.now())
     try:
         if dry_run:
-            cycle.look()
+            cycle.take_snapshot()
         else:
             _carry_out(cycle)
             cycle.conclude()
@@ -45,13 +51,13 @@ def run(
         report.stopped = f"limited: {error}; continues in {error.retry_after_seconds:.0f} s"
     except (ForgeError, MirrorError) as error:
         report.stopped, report.failed = f"failed: {error}", True
-    meter = world.forge.meter
+    meter = dependencies.forge.meter
     report.requests_count, report.points_count = meter.requests_count, meter.points_count
     report.points_remaining = meter.points_remaining
-    kept = cycle.memory
+    kept = cycle.saved
     report.halted_since, report.halted_reason = kept.halted_since, kept.halted_reason
     if not dry_run:
-        # A merge's own last look may have seen main turn red.
+        # A merge's own last read may have seen main turn red.
         report.main_red_since = kept.main_red_since
     if not dry_run:
         cycle.record("cycle", 0, report.stopped or "done", landed=len(report.results))
@@ -61,16 +67,16 @@ def run(
 def _carry_out(cycle: Cycle) -> None:
     _sweep(cycle)
     native = cycle.policy.mode == "native"
-    for number in () if native else sorted({*cycle.memory.cleanups, *cycle.memory.queued}):
+    for number in () if native else sorted({*cycle.saved.cleanups, *cycle.saved.queued}):
         # What is still in GitHub's queue may have entered before the mode was changed.
         cycle.turn(number, partial(_finish, cycle, number))
     plan = _plan(cycle)
     if cycle.snapshot is not None and cycle.snapshot.limited:
         raise StopCycle("limited", f"{cycle.report.incomplete}; the next cycle goes on there")
     if native and cycle.snapshot is not None and cycle.snapshot.complete:
-        for number in queueing.ended(cycle.memory, {d.number for d in plan.decisions}):
+        for number in queueing.ended(cycle.saved, {d.number for d in plan.decisions}):
             cycle.turn(number, partial(_finish, cycle, number))
-    if plan.gate is not None:
+    if plan.blocker is not None:
         return
     for decision in plan.decisions:
         _mark(cycle, decision)
@@ -92,7 +98,7 @@ def _take_turn(cycle: Cycle, decision: Decision, act: Callable[[Cycle, Decision]
 
 
 def _finish(cycle: Cycle, number: int) -> str:
-    if not cycle.finish(number) and number in cycle.memory.cleanups:
+    if not cycle.finish(number) and number in cycle.saved.cleanups:
         cycle.doubt(number)
     return ""
 
@@ -113,12 +119,12 @@ def _land_ready(cycle: Cycle, plan: Plan) -> None:
 
 
 def _plan(cycle: Cycle) -> Plan:
-    plan = cycle.look()
+    plan = cycle.take_snapshot()
     if cycle.snapshot is None:
-        raise StopCycle("internal", "nothing was looked at", failed=True)
-    now = cycle.world.now()
+        raise StopCycle("internal", "no snapshot was taken", failed=True)
+    now = cycle.dependencies.now()
     for decision in plan.decisions:
-        before = cycle.memory.remembered.get(decision.number)
+        before = cycle.saved.remembered.get(decision.number)
         if before is None or before.code != decision.reason.code:
             cycle.record(
                 "decide",
@@ -127,14 +133,14 @@ def _plan(cycle: Cycle) -> Plan:
                 head=decision.head_oid,
                 base=cycle.snapshot.branch.oid,
             )
-    seen = remembering.remembered(plan, cycle.snapshot, now)
-    kept = seen if cycle.snapshot.complete else {**cycle.memory.remembered, **seen}
-    refused = {n: item for n, item in cycle.memory.refused.items() if n in kept}
+    seen = saved_state.earlier_reasons(plan, cycle.snapshot, now)
+    kept = seen if cycle.snapshot.complete else {**cycle.saved.remembered, **seen}
+    refused = {n: item for n, item in cycle.saved.refused.items() if n in kept}
     label = cycle.policy.duplicates.label
     labelled = {pull.number for pull in cycle.snapshot.pulls if label in pull.labels}
-    marked = {number for number in cycle.memory.marked if number in kept}
+    marked = {number for number in cycle.saved.marked if number in kept}
     marked |= {d.number for d in plan.decisions if d.duplicate is not None} & labelled
-    cycle.remember(
+    cycle.save(
         remembered=kept,
         main_red_since=plan.main_red_since,
         refused=refused,
@@ -154,7 +160,7 @@ def _quietly(action: Callable[[], object]) -> None:
 
 
 def _mark(cycle: Cycle, decision: Decision) -> None:
-    forge, number = cycle.world.forge, decision.number
+    forge, number = cycle.dependencies.forge, decision.number
     if decision.conflict_label == "remove":
         label = cycle.policy.conflict_label
         _quietly(lambda: cycle.write(lambda: forge.remove_label(number, label), "unlabel", number))
@@ -166,15 +172,15 @@ def _mark(cycle: Cycle, decision: Decision) -> None:
             f"conflict {decision.head_oid}",
             _conflict_words(cycle, decision),
         )
-    twin = decision.duplicate
-    if twin is not None and decision.marks_duplicate:
-        keeper = f"#{twin.keeper}" if twin.keeper else f"`{cycle.branch}`"
+    duplicate = decision.duplicate
+    if duplicate is not None and decision.marks_duplicate:
+        original = f"#{duplicate.original}" if duplicate.original else f"`{cycle.branch}`"
         _say(
             cycle,
             decision,
             cycle.policy.duplicates.label,
             "duplicate",
-            f"This carries the same change as {keeper} ({twin.proof}), which is kept. "
+            f"This carries the same change as {original} ({duplicate.proof}), which is kept. "
             "Take the label off or mark this a draft to object; after it was closed, "
             f"`gh pr reopen {number}` brings it back.",
         )
@@ -182,21 +188,21 @@ def _mark(cycle: Cycle, decision: Decision) -> None:
 
 def _ask_lanes(cycle: Cycle, plan: Plan) -> None:
     """Have lanes resolve what keeps conflicting; asked is kept first, so a crash never repeats."""
-    now, before = cycle.world.now(), cycle.memory.conflicts
+    now, before = cycle.dependencies.now(), cycle.saved.conflicts
     conflicting = [d for d in plan.decisions if d.reason.code == "conflict"]
     still = {
         decision.number: conflict_lanes.seen(decision.head_oid, before.get(decision.number), now)
         for decision in conflicting
     }
     gone = {number: found for number, found in before.items() if number not in still}
-    cycle.remember(conflicts={**conflict_lanes.settled(gone, now), **still})
+    cycle.save(conflicts={**conflict_lanes.settled(gone, now), **still})
     for decision in conflicting:
         if decision.asks_lane:
             found = still[decision.number]
             asked = replace(found, asked_at=(*found.asked_at, now))
-            cycle.remember(conflicts={**cycle.memory.conflicts, decision.number: asked})
-            argv = [*cycle.policy.conflict_lane.command, cycle.report.repository]
-            problem = cycle.world.start([*argv, str(decision.number)])
+            cycle.save(conflicts={**cycle.saved.conflicts, decision.number: asked})
+            argv = [*cycle.policy.lane.command, cycle.report.repository]
+            problem = cycle.dependencies.start([*argv, str(decision.number)])
             cycle.report.acted = (cycle.report.acted or 0) + 1
             cycle.report.results[decision.number] = problem or "lane_asked"
             cycle.record("conflict_lane", decision.number, problem or "asked")
@@ -209,7 +215,7 @@ def _conflict_words(cycle: Cycle, decision: Decision) -> str:
     if pull.evidence is not None and pull.evidence.conflict_paths:
         # Who it was with is a courtesy.
         with suppress(MirrorError):
-            subject = cycle.world.git.last_change(
+            subject = cycle.dependencies.git.last_change(
                 pull.evidence.base_oid, pull.head_oid, pull.evidence.conflict_paths
             )
     culprit = f" It overlaps what landed as: {subject}." if subject else ""
@@ -218,40 +224,40 @@ def _conflict_words(cycle: Cycle, decision: Decision) -> str:
 
 def _say(cycle: Cycle, decision: Decision, label: str, marker: str, words: str) -> None:
     """Comment once, then label: the hidden marker makes a repetition after a crash silent."""
-    forge, number = cycle.world.forge, decision.number
+    forge, number = cycle.dependencies.forge, decision.number
     hidden = f"<!-- aina-factory: {marker} -->"
 
     def act() -> None:
-        said = any(hidden in comment for comment in forge.fate(number).comments)
+        said = any(hidden in comment for comment in forge.outcome(number).comments)
         if not said:
             cycle.write(lambda: forge.comment(number, f"{words}\n\n{hidden}"), "comment", number)
         cycle.write(lambda: forge.add_label(number, label), "label", number)
         if decision.marks_duplicate:
-            cycle.remember(marked=(*cycle.memory.marked, number))
+            cycle.save(marked=(*cycle.saved.marked, number))
 
     _quietly(act)
 
 
 def _close(cycle: Cycle, decision: Decision) -> str:
     """Close a duplicate if a fresh read of both still proves it."""
-    twin = decision.duplicate
+    duplicate = decision.duplicate
     snapshot, pull = cycle.reread(decision.number)
-    if twin is None or pull is None:
+    if duplicate is None or pull is None:
         return "gone"
     if pull.head_oid != decision.head_oid:
         return "head_moved"
     both = [pull]
-    if twin.keeper:
-        before = next((p for p in snapshot.pulls if p.number == twin.keeper), None)
-        snapshot, keeper = cycle.reread(twin.keeper)
-        if keeper is None or before is None or keeper.head_oid != before.head_oid:
-            return "keeper_moved"
-        both.append(keeper)
+    if duplicate.original:
+        before = next((p for p in snapshot.pulls if p.number == duplicate.original), None)
+        snapshot, original = cycle.reread(duplicate.original)
+        if original is None or before is None or original.head_oid != before.head_oid:
+            return "original_moved"
+        both.append(original)
     fresh = replace(snapshot, pulls=tuple(both))
-    if duplicates.find(cycle.policy, fresh, cycle.world.now()).get(pull.number) != twin:
+    if duplicates.find(cycle.policy, fresh, cycle.dependencies.now()).get(pull.number) != duplicate:
         return "not_proven"
     try:
-        cycle.write(lambda: cycle.world.forge.close(pull.number), "close", pull.number)
+        cycle.write(lambda: cycle.dependencies.forge.close(pull.number), "close", pull.number)
     except UncertainError:
         return "unanswered"
     except UnusableError:
@@ -265,11 +271,11 @@ def _update(cycle: Cycle, decision: Decision) -> str:
     snapshot, pull = cycle.reread(decision.number)
     if pull is None or pull.head_oid != decision.head_oid:
         return "head_moved"
-    problem = cycle.objection(snapshot, pull)
+    problem = cycle.blocker(snapshot, pull)
     if problem != "behind":
         return problem or "up_to_date"
     try:
-        cycle.write(lambda: cycle.world.forge.update_branch(pull), "update", pull.number)
+        cycle.write(lambda: cycle.dependencies.forge.update_branch(pull), "update", pull.number)
     except (LimitedError, UnusableError):
         raise
     except ForgeError as error:
@@ -282,11 +288,11 @@ def _update(cycle: Cycle, decision: Decision) -> str:
 
 def _drive(cycle: Cycle, plan: Plan) -> None:
     """Test and land batches until nothing is left to do or the cycle's time is over."""
-    if cycle.world.now() < cycle.memory.train.alone_until:
+    if cycle.dependencies.now() < cycle.saved.train.alone_until:
         _warn_of_none_together(cycle)
-    while plan.train is not None and plan.gate is None and cycle.left_seconds() > 0:
+    while plan.train is not None and plan.blocker is None and cycle.left_seconds() > 0:
         step = plan.train
-        _keep(cycle, step.memory)
+        _keep(cycle, step.saved)
         if step.verb in ("rest", "stuck"):
             return
         if step.verb == "start":
@@ -302,32 +308,32 @@ def _drive(cycle: Cycle, plan: Plan) -> None:
 def _start(cycle: Cycle, step: trains.Step) -> None:
     if cycle.snapshot is None:
         return
-    base, now = cycle.snapshot.branch.oid, cycle.world.now()
+    base, now = cycle.snapshot.branch.oid, cycle.dependencies.now()
     refs = {pull.number: pull.head_ref for pull in cycle.snapshot.pulls}
     # Without the title: its author could have CI skip the commit.
     words = [f"Merge pull request #{number} from {refs[number]}" for number, _head in step.members]
     heads = [head for _number, head in step.members]
-    tip, conflicting = cycle.world.git.stack(base, heads, words, now)
+    tip, conflicting = cycle.dependencies.git.stack(base, heads, words, now)
     if conflicting or tip == base:
-        raise StopCycle("train", "the batch does not merge cleanly; the next look holds it back")
+        raise StopCycle("train", "the batch does not merge cleanly; the next cycle holds it back")
     branch = f"{cycle.policy.train.branch_prefix}{tip[:12]}"
     run_ = TrainRun(step.members, base, tip, branch, now)
-    memory = replace(step.memory, run=run_, runs_count=step.memory.runs_count + 1)
+    saved = replace(step.saved, run=run_, runs_count=step.saved.runs_count + 1)
     # Kept before the push: a branch that nobody remembers would never be deleted.
-    cycle.remember(train=memory)
+    cycle.save(train=saved)
     _push(cycle, run_)
 
 
 def _push(cycle: Cycle, run_: TrainRun) -> None:
     """Have a batch tested; one that the remote does not take is narrowed to whom it refuses."""
     try:
-        cycle.write(lambda: cycle.world.git.push(run_.tip_oid, run_.branch), "train_push")
+        cycle.write(lambda: cycle.dependencies.git.push(run_.tip_oid, run_.branch), "train_push")
     except PushRefusedError as error:
         refused = error
     else:
         cycle.turns.append(None)
         return
-    _keep(cycle, trains.after_refused_push(cycle.memory.train))
+    _keep(cycle, trains.after_refused_push(cycle.saved.train))
     if len(run_.members) == 1:
         number, head = run_.members[0]
         cycle.report.results[number] = cycle.refuse(number, head, str(refused))
@@ -335,10 +341,10 @@ def _push(cycle: Cycle, run_: TrainRun) -> None:
 
 
 def _keep_waiting(cycle: Cycle) -> bool:
-    run_ = cycle.memory.train.run
+    run_ = cycle.saved.train.run
     if run_ is None:
         return True
-    found = cycle.world.forge.commit_checks(run_.tip_oid)
+    found = cycle.dependencies.forge.commit_checks(run_.tip_oid)
     if found.complete and not found.items:
         # A run that died before its push left the branch unmade; pushing again is harmless.
         _push(cycle, run_)
@@ -347,11 +353,11 @@ def _keep_waiting(cycle: Cycle) -> bool:
 
 def _land(cycle: Cycle) -> bool:
     """Land the tested batch, whole or not at all; return whether the train goes on."""
-    run_ = cycle.memory.train.run
+    run_ = cycle.saved.train.run
     if run_ is None or cycle.snapshot is None:
         return False
-    git, main = cycle.world.git, cycle.snapshot.branch.oid
-    alone_until = cycle.memory.train.alone_until
+    git, main = cycle.dependencies.git, cycle.snapshot.branch.oid
+    alone_until = cycle.saved.train.alone_until
     if git.tree(main) == git.tree(run_.tip_oid):
         landed = True  # by a run that died right after it
     elif main != run_.base_oid:
@@ -361,11 +367,11 @@ def _land(cycle: Cycle) -> bool:
     else:
         landed = _land_alone(cycle, run_)
     members = frozenset(number for number, _head in run_.members) if landed else frozenset()
-    before = cycle.memory.train
-    memory = trains.after_landing(before, members, cycle.world.now())
+    before = cycle.saved.train
+    saved = trains.after_landing(before, members, cycle.dependencies.now())
     if not landed:
-        memory = replace(memory, suspects=(), bad=before.bad)
-    _keep(cycle, memory)
+        saved = replace(saved, suspects=(), bad=before.bad)
+    _keep(cycle, saved)
     return landed or before.alone_until > alone_until
 
 
@@ -375,7 +381,7 @@ def _land_alone(cycle: Cycle, run_: TrainRun) -> bool:
     decision = cycle.report.decisions.get(number)
     if decision is None or decision.verb is not Verb.MERGE:
         return False
-    base_tree = cycle.world.git.tree(run_.base_oid)
+    base_tree = cycle.dependencies.git.tree(run_.base_oid)
     result = cycle.turn(number, lambda: cycle.land(decision, expected_tree=base_tree))
     cycle.report.results[number] = result
     return result == "merged"
@@ -386,23 +392,23 @@ def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
 
     Every head is among its ancestors, so that GitHub calls each of them merged.
     """
-    problems = _objections(cycle, run_)
+    problems = _blockers(cycle, run_)
     if problems:
         cycle.report.results.update(problems)
         return False
-    memory = cycle.memory
-    cycle.remember(
-        cleanups={**memory.cleanups, **dict(run_.members)},
-        pushed={**memory.pushed, **{number: run_.tip_oid for number, _head in run_.members}},
+    saved = cycle.saved
+    cycle.save(
+        cleanups={**saved.cleanups, **dict(run_.members)},
+        pushed={**saved.pushed, **{number: run_.tip_oid for number, _head in run_.members}},
     )
     try:
-        cycle.write(lambda: cycle.world.git.land(run_.tip_oid, cycle.branch), "train_land")
+        cycle.write(lambda: cycle.dependencies.git.land(run_.tip_oid, cycle.branch), "train_land")
     except PushRefusedError as error:
-        cycle.remember(cleanups=memory.cleanups, pushed=memory.pushed)
+        cycle.save(cleanups=saved.cleanups, pushed=saved.pushed)
         if not error.moved:
-            until = cycle.world.now() + cycle.policy.train.retry_seconds
-            train = replace(cycle.memory.train, alone_until=until, alone_reason=str(error))
-            cycle.remember(train=train)
+            until = cycle.dependencies.now() + cycle.policy.train.retry_seconds
+            train = replace(cycle.saved.train, alone_until=until, alone_reason=str(error))
+            cycle.save(train=train)
             _warn_of_none_together(cycle)
         return False
     for number, head in run_.members:
@@ -412,7 +418,7 @@ def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
     return True
 
 
-def _objections(cycle: Cycle, run_: TrainRun) -> dict[int, str]:
+def _blockers(cycle: Cycle, run_: TrainRun) -> dict[int, str]:
     """Return why the batch may not land now, by member."""
     snapshot, pulls = cycle.reread_all([number for number, _head in run_.members])
     if snapshot.branch.oid != run_.base_oid:
@@ -424,7 +430,7 @@ def _objections(cycle: Cycle, run_: TrainRun) -> dict[int, str]:
             found[number] = "gone" if number in pulls else "data_incomplete"
         elif pull.head_oid != head:
             found[number] = "head_moved"
-        elif problem := cycle.objection(snapshot, pull):
+        elif problem := cycle.blocker(snapshot, pull):
             found[number] = problem
     return found
 
@@ -433,31 +439,31 @@ def _warn_of_none_together(cycle: Cycle) -> None:
     """Say that the train is slow, why, and who can change it."""
     cycle.warn(
         f"{cycle.branch} does not take a tested batch, so each one is tested and landed by itself "
-        f"({cycle.memory.train.alone_reason}); let the login push to it to land batches"
+        f"({cycle.saved.train.alone_reason}); let the login push to it to land batches"
     )
 
 
-def _keep(cycle: Cycle, memory: TrainMemory) -> None:
+def _keep(cycle: Cycle, saved: TrainState) -> None:
     """Remember what the train knows; the branch of a run that is over goes."""
-    old = cycle.memory.train.run
-    if old is not None and memory.run is None:
+    old = cycle.saved.train.run
+    if old is not None and saved.run is None:
         # Kept together: a run that dies before the deletion leaves it to the next one.
-        cycle.remember(train=memory, leftovers=(*cycle.memory.leftovers, old.branch))
+        cycle.save(train=saved, leftovers=(*cycle.saved.leftovers, old.branch))
         _sweep(cycle)
     else:
-        cycle.remember(train=memory)
+        cycle.save(train=saved)
 
 
 def _sweep(cycle: Cycle) -> None:
     """Delete the batch branches that are over; one that cannot be deleted now has another turn."""
-    if cycle.policy.mode != "train" and cycle.memory.train.run is not None:
-        branch = cycle.memory.train.run.branch
-        cycle.remember(train=TrainMemory(), leftovers=(*cycle.memory.leftovers, branch))
-    for branch in cycle.memory.leftovers:
+    if cycle.policy.mode != "train" and cycle.saved.train.run is not None:
+        branch = cycle.saved.train.run.branch
+        cycle.save(train=TrainState(), leftovers=(*cycle.saved.leftovers, branch))
+    for branch in cycle.saved.leftovers:
         _quietly(partial(_delete, cycle, branch))
 
 
 def _delete(cycle: Cycle, branch: str) -> None:
-    cycle.write(lambda: cycle.world.forge.delete_branch(branch), "train_delete")
-    left = tuple(name for name in cycle.memory.leftovers if name != branch)
-    cycle.remember(leftovers=left)
+    cycle.write(lambda: cycle.dependencies.forge.delete_branch(branch), "train_delete")
+    left = tuple(name for name in cycle.saved.leftovers if name != branch)
+    cycle.save(leftovers=left)

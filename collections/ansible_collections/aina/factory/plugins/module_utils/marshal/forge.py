@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..base.github.errors import ForgeError
 from ..base.github.transport import Meter
-from .policy import Policy
+from .settings import MergePolicy
 from .snapshot import Branch, Checks, PullRequest, Snapshot
 
 
@@ -26,7 +26,7 @@ class NotMergeableError(ForgeError):
 
 
 @dataclass(frozen=True)
-class Fate:
+class PullRequestOutcome:
     """What became of one pull request, whatever its state."""
 
     number: int
@@ -49,9 +49,9 @@ class Forge(Protocol):
 
     meter: Meter
 
-    def look(
+    def snapshot(
         self,
-        policy: Policy,
+        policy: MergePolicy,
         branch: str,
         wanted: Mapping[int, str],
         always: Collection[int],
@@ -59,8 +59,8 @@ class Forge(Protocol):
     ) -> Snapshot:
         """Return all open pull requests.
 
-        ``wanted`` ranks what deserves the full look; those in ``always`` get it first.
-        ``resume_at`` is where an earlier look had to leave the list.
+        ``wanted`` ranks what deserves a full read; those in ``always`` get it first.
+        ``resume_at`` is where an earlier snapshot had to leave the list.
         """
 
     def reread(
@@ -72,7 +72,7 @@ class Forge(Protocol):
         """
         raise NotImplementedError
 
-    def fate(self, number: int) -> Fate:
+    def outcome(self, number: int) -> PullRequestOutcome:
         """Return what became of a pull request."""
 
     def commit_checks(self, oid: str) -> Checks:

@@ -1,4 +1,4 @@
-"""The ``Forge`` over GitHub: a thin list of everything, then a full look at the first few."""
+"""The ``Forge`` over GitHub: a thin list of everything, then the first few in full."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..base.github.errors import ForgeError, RefusedError, UncertainError
 from ..base.github.transport import PartialError, Transport
 from . import authority, checks, parsing, queries
 from .decide import order_key
-from .forge import Fate, MovedError, NotMergeableError
+from .forge import MovedError, NotMergeableError, PullRequestOutcome
 from .listing import MALFORMED, Listing
-from .policy import Policy
+from .settings import MergePolicy
 from .snapshot import Branch, Checks, Detail, Mergeable, PullRequest, Snapshot
 
 _TRANSIENT = "Base branch was modified"
@@ -23,7 +23,7 @@ _MOVED = "Head branch was modified"
 class GithubForge:
     """One repository at GitHub."""
 
-    def __init__(self, transport: Transport, repository: str, policy: Policy) -> None:
+    def __init__(self, transport: Transport, repository: str, policy: MergePolicy) -> None:
         """Keep the connection; ``repository`` is owner/name."""
         self._transport = transport
         self.repository = repository
@@ -36,9 +36,9 @@ class GithubForge:
 
     # -- reading ------------------------------------------------------------------
 
-    def look(
+    def snapshot(
         self,
-        policy: Policy,
+        policy: MergePolicy,
         branch: str,
         wanted: Mapping[int, str],
         always: Collection[int],
@@ -87,7 +87,7 @@ class GithubForge:
             # Unbound: the check then counts from Actions only.
             return ()
 
-    def _list(self, policy: Policy, branch: str, resume_at: str) -> Snapshot:
+    def _list(self, policy: MergePolicy, branch: str, resume_at: str) -> Snapshot:
         def ask(size: int, cursor: str | None, head: bool) -> dict[str, Any]:
             variables = {
                 "owner": self._owner,
@@ -104,7 +104,7 @@ class GithubForge:
         listing.read(resume_at)
         return self._snapshot(policy, branch, listing)
 
-    def _snapshot(self, policy: Policy, branch: str, listing: Listing) -> Snapshot:
+    def _snapshot(self, policy: MergePolicy, branch: str, listing: Listing) -> Snapshot:
         head, problem = listing.head, listing.problem
         if not problem and len(listing.pulls) < listing.total_count:
             problem = f"{len(listing.pulls)} of {listing.total_count} were listed"
@@ -250,10 +250,10 @@ class GithubForge:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
         return self._bound(base, pulls.values()), pulls
 
-    def fate(self, number: int) -> Fate:
+    def outcome(self, number: int) -> PullRequestOutcome:
         """Return what became of a pull request, and who depends on its branch."""
         names = {"owner": self._owner, "name": self._name}
-        found = self._transport.graphql(queries.FATE, {**names, "number": number})
+        found = self._transport.graphql(queries.OUTCOME, {**names, "number": number})
         try:
             node = found["repository"]["pullRequest"]
             dependants: Mapping[str, Any] = {"nodes": [], "totalCount": 0}
@@ -262,7 +262,7 @@ class GithubForge:
                 answer = self._transport.graphql(queries.DEPENDANTS, variables)
                 dependants = answer["repository"]["pullRequests"]
             ref = node["headRef"] or {"id": "", "target": {"oid": ""}, "refUpdateRule": None}
-            return Fate(
+            return PullRequestOutcome(
                 number=number,
                 state=node["state"],
                 head_oid=node["headRefOid"],
@@ -378,7 +378,7 @@ def _every_page(
 
 
 def _deserving(
-    policy: Policy, snapshot: Snapshot, wanted: Mapping[int, str], always: Collection[int]
+    policy: MergePolicy, snapshot: Snapshot, wanted: Mapping[int, str], always: Collection[int]
 ) -> list[PullRequest]:
     """Choose whom to read in full: who may land first, then who has waited unseen.
 

@@ -96,8 +96,7 @@ class Mirror:
     ) -> bytes:
         done = self._git(*arguments, stdin=stdin, dates=dates)
         if not done.ok:
-            words = done.stderr.decode(errors="replace").strip()[-500:]
-            raise MirrorError(f"git {arguments[0]} ended with {done.returncode}: {words}")
+            raise MirrorError(f"git {arguments[0]} ended with {done.returncode}: {done.said}")
         return done.stdout
 
     def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None:
@@ -150,8 +149,7 @@ class Mirror:
             "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs
         )
         if done.returncode not in (0, 1):
-            words = done.stderr.decode(errors="replace").strip()[-500:]
-            raise MirrorError(f"git merge-tree of {ours} and {theirs}: {words}")
+            raise MirrorError(f"git merge-tree of {ours} and {theirs}: {done.said}")
         tree, *paths = done.stdout.decode(errors="replace").rstrip("\0").split("\0")
         return Merged(done.returncode == 0, tree, tuple(path for path in paths if path))
 

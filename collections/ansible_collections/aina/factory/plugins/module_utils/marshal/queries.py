@@ -128,8 +128,8 @@ query MoreContexts($id: ID!, $after: String!) {{
 }}
 """
 
-FATE = """
-query Fate($owner: String!, $name: String!, $number: Int!) {
+OUTCOME = """
+query PullRequestOutcome($owner: String!, $name: String!, $number: Int!) {
   rateLimit { cost remaining resetAt }
   repository(owner: $owner, name: $name) {
     pullRequest(number: $number) {

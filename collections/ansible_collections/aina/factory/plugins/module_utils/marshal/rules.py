@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 from ..base.guarded import matches
 from . import authority, checks
-from .policy import Policy, lists
 from .reasons import Owner, Verdict, skip, wait
+from .settings import MergePolicy
 from .snapshot import Mergeable, PullRequest, Snapshot
 
 _WIP = re.compile(r"\s*(\[wip\]|wip\b|draft:)", re.IGNORECASE)
@@ -17,7 +17,7 @@ _MERGE_STATES = frozenset(
 )
 _REVIEW_DECISIONS = frozenset({"", "APPROVED", "CHANGES_REQUESTED", "REVIEW_REQUIRED"})
 
-# What an earlier full look found out stays true as long as the pull request stays the same.
+# What an earlier full read found out stays true as long as the pull request stays the same.
 LASTING = frozenset(
     {
         *("check_failed", "check_never_reported", "check_overdue", "check_needs_action"),
@@ -26,11 +26,11 @@ LASTING = frozenset(
     }
 )
 
-Rule = Callable[[Policy, Snapshot, PullRequest, float], "Verdict | None"]
+Rule = Callable[[MergePolicy, Snapshot, PullRequest, float], "Verdict | None"]
 
 
 def readable(
-    _policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float
+    _policy: MergePolicy, _snapshot: Snapshot, pull: PullRequest, _now: float
 ) -> Verdict | None:
     """Refuse what was read in part, or says something this code does not know."""
     if pull.unreadable:
@@ -46,7 +46,9 @@ def readable(
     return None
 
 
-def base(_policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float) -> Verdict | None:
+def base(
+    _policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, _now: float
+) -> Verdict | None:
     """Only pull requests against the default branch land; dependants wait for their parent."""
     if pull.base_ref == snapshot.branch.name:
         return None
@@ -60,7 +62,9 @@ def base(_policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float) ->
     return skip("other_base", f"targets {pull.base_ref}", Owner.AUTHOR)
 
 
-def declared(policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float) -> Verdict | None:
+def declared(
+    policy: MergePolicy, _snapshot: Snapshot, pull: PullRequest, _now: float
+) -> Verdict | None:
     """Drafts, work in progress, hold labels, fork and author rules."""
     if pull.is_draft or pull.merge_state == "DRAFT":
         return skip("draft", "marked as a draft", Owner.AUTHOR)
@@ -72,15 +76,17 @@ def declared(policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float
         return skip("hold_label", f"label {held}{lifted}", Owner.ADMIN)
     if pull.is_fork and not policy.forks_allowed:
         return skip("fork", "comes from a fork; forks_allowed is false", Owner.ADMIN)
-    if lists(policy.authors_denied, pull.author, is_bot=pull.author_is_bot):
+    if authority.lists(policy.authors_denied, pull.author, is_bot=pull.author_is_bot):
         return skip("author", f"{pull.author} is in authors_denied", Owner.ADMIN)
     allowed = policy.authors_allowed
-    if allowed and not lists(allowed, pull.author, is_bot=pull.author_is_bot):
+    if allowed and not authority.lists(allowed, pull.author, is_bot=pull.author_is_bot):
         return skip("author", f"{pull.author} is not in authors_allowed", Owner.ADMIN)
     return None
 
 
-def queued(policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float) -> Verdict | None:
+def queued(
+    policy: MergePolicy, _snapshot: Snapshot, pull: PullRequest, _now: float
+) -> Verdict | None:
     """GitHub's own queue already has it."""
     if pull.in_merge_queue:
         return wait("in_merge_queue", "GitHub's merge queue has it", Owner.CI)
@@ -88,7 +94,7 @@ def queued(policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float) 
 
 
 def conflict(
-    _policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float
+    _policy: MergePolicy, _snapshot: Snapshot, pull: PullRequest, _now: float
 ) -> Verdict | None:
     """A conflict with the base branch, as GitHub or git see it."""
     evidence = pull.evidence
@@ -99,7 +105,9 @@ def conflict(
     return None
 
 
-def review(policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float) -> Verdict | None:
+def review(
+    policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, _now: float
+) -> Verdict | None:
     """Reviews that the branch rules or the policy ask for."""
     # GitHub gives no decision where no rule asks for reviews; an objection stands all the same.
     if pull.review_decision == "CHANGES_REQUESTED" or authority.objector(pull):
@@ -125,11 +133,13 @@ def review(policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float) -
     return None
 
 
-def examined(_policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float) -> Verdict | None:
-    """Nobody lands without the full look; an earlier one of the same state still tells why."""
+def examined(
+    _policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, _now: float
+) -> Verdict | None:
+    """Nobody lands without a full read; an earlier one of the same state still tells why."""
     if pull.detail is not None:
         return None
-    before = snapshot.memory.remembered.get(pull.number)
+    before = snapshot.saved.remembered.get(pull.number)
     if before is not None and before.code in LASTING and before.fingerprint == pull.fingerprint:
         return wait(before.code, before.detail, Owner(before.owner))
     if pull.rollup in ("FAILURE", "ERROR"):
@@ -141,7 +151,9 @@ def examined(_policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float
     return wait("not_examined", "older pull requests are looked at first", Owner.MARSHAL)
 
 
-def guarded(policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float) -> Verdict | None:
+def guarded(
+    policy: MergePolicy, _snapshot: Snapshot, pull: PullRequest, _now: float
+) -> Verdict | None:
     """Changes of guarded paths need a label that a person put on, not the author and no agent."""
     label = policy.guarded_label
     if not touches_guarded(policy, pull) or authority.exempted(policy, pull, label):
@@ -156,7 +168,7 @@ def guarded(policy: Policy, _snapshot: Snapshot, pull: PullRequest, _now: float)
     return wait("guarded_path", detail, Owner.REVIEWER)
 
 
-def touches_guarded(policy: Policy, pull: PullRequest) -> bool:
+def touches_guarded(policy: MergePolicy, pull: PullRequest) -> bool:
     """Whether guarded paths are changed, or may be: a list that was cut counts."""
     detail = pull.detail
     if detail is None or not policy.guarded_paths:
@@ -167,7 +179,7 @@ def touches_guarded(policy: Policy, pull: PullRequest) -> bool:
 
 
 def git_evidence(
-    policy: Policy, snapshot: Snapshot, pull: PullRequest, _now: float
+    policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, _now: float
 ) -> Verdict | None:
     """Git must have confirmed this very head on this very base; stale trees are blocked."""
     if snapshot.evidence_error:
@@ -189,7 +201,7 @@ def git_evidence(
     return None
 
 
-def green(policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> Verdict | None:
+def green(policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float) -> Verdict | None:
     """Every required check is green on the head, and the head is old enough."""
     detail = pull.detail
     if detail is None:
@@ -208,9 +220,11 @@ def green(policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> 
     return None
 
 
-def refused(_policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float) -> Verdict | None:
+def refused(
+    _policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
+) -> Verdict | None:
     """GitHub refused to land this very head a while ago; its words say why."""
-    found = snapshot.memory.refused.get(pull.number)
+    found = snapshot.saved.refused.get(pull.number)
     if found is None or found.head_oid != pull.head_oid or now >= found.until:
         return None
     if found.code == "mergeability_unknown":
@@ -237,14 +251,14 @@ OWN_RULES: tuple[Rule, ...] = (
 
 
 def own_verdict(
-    policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float
+    policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
 ) -> Verdict | None:
-    """Return the first rule's objection, or None when the pull request is ready by itself."""
-    return next(objections(policy, snapshot, pull, now), None)
+    """Return the first rule's blocker, or None when the pull request is ready by itself."""
+    return next(blockers(policy, snapshot, pull, now), None)
 
 
-def objections(
-    policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float
+def blockers(
+    policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
 ) -> Iterator[Verdict]:
     """Return what each rule has against this one, in their order."""
     found = (rule(policy, snapshot, pull, now) for rule in OWN_RULES)

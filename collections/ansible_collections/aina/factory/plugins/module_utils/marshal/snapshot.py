@@ -1,4 +1,4 @@
-"""What one look at a repository saw: plain values, nothing fetched on demand."""
+"""A snapshot of a repository: plain values, nothing fetched on demand."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class PullRequest:
 
     @property
     def fingerprint(self) -> str:
-        """What must change before one that waits deserves a fresh full look."""
+        """What must change before one that waits deserves a fresh full read."""
         labels = ",".join(sorted(self.labels))
         return f"{self.head_oid}|{self.rollup}|{self.review_decision}|{labels}"
 
@@ -167,7 +167,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Remembered:
+class EarlierReason:
     """What an earlier cycle said of a pull request, and of which state of it.
 
     ``former`` is what was said, and since when, before it could not be read or examined
@@ -205,7 +205,7 @@ class TrainRun:
 
 
 @dataclass(frozen=True)
-class TrainMemory:
+class TrainState:
     """What the train knows between cycles.
 
     ``suspects`` is the smallest group known to be red or, when ``untested``, what is left of
@@ -247,10 +247,10 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Memory:
+class SavedState:
     """What a project's marshal remembers from one cycle to the next."""
 
-    remembered: Mapping[int, Remembered] = field(default_factory=dict)
+    remembered: Mapping[int, EarlierReason] = field(default_factory=dict)
     main_red_since: float = 0.0
     halted_since: float = 0.0
     halted_reason: str = ""
@@ -263,20 +263,20 @@ class Memory:
     pushed: Mapping[int, str] = field(default_factory=dict)
     # The head with which each entered GitHub's own queue.
     queued: Mapping[int, str] = field(default_factory=dict)
-    train: TrainMemory = TrainMemory()
+    train: TrainState = TrainState()
     # Batch branches that nobody needs any more and that still have to be deleted.
     leftovers: tuple[str, ...] = ()
     conflicts: Mapping[int, Conflict] = field(default_factory=dict)
     # Duplicates that were given their label: one that lacks it now was taken out by somebody.
     marked: tuple[int, ...] = ()
     landed_count: int = 0
-    # Where the next look goes on with the list, after the oldest page.
+    # Where the next snapshot goes on with the list, after the oldest page.
     list_cursor: str = ""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One look. ``complete`` is false when an open pull request may be missing.
+    """One snapshot. ``complete`` is false when an open pull request may be missing.
 
     Then nothing is closed or labelled; what was seen in full may still land.
     """
@@ -294,7 +294,7 @@ class Snapshot:
     archived: bool = False
     points_remaining: int = 5000
     evidence_error: str = ""
-    # Pull requests that conflict with an older one landing first in the same plan.
-    rivals: Mapping[int, int] = field(default_factory=dict)
-    memory: Memory = Memory()
+    # Pull requests that conflict with an older one landing first in the same plan, and that one.
+    conflicting: Mapping[int, int] = field(default_factory=dict)
+    saved: SavedState = SavedState()
     train_checks: Checks = Checks()

@@ -1,4 +1,4 @@
-"""What a project's marshal keeps on disk: memory, audit log, the last report."""
+"""What a project's marshal keeps on disk: state, audit log, the last report."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from ..base import files
 from ..base.errors import FactoryError
-from . import audit, remembering
-from .snapshot import Memory
+from . import audit, saved_state
+from .snapshot import SavedState
 
 
 class StoreError(FactoryError):
@@ -23,30 +23,30 @@ class Store:
     def __init__(self, directory: Path) -> None:
         """Keep the paths; nothing is read or made yet."""
         self.directory = directory
-        self.memory_path = directory / "memory.json"
+        self.state_path = directory / "memory.json"
         self.audit_path = directory / "audit.jsonl"
         self.report_path = directory / "report.json"
         self._last_hash = audit.GENESIS
 
-    def load(self) -> Memory:
-        """Return the memory, an empty one when there is none.
+    def load(self) -> SavedState:
+        """Return the saved state, an empty one when there is none.
 
         Raises:
             StoreError: the file is damaged: nothing is merged on a guess.
 
         """
         try:
-            return remembering.from_document(json.loads(self.memory_path.read_bytes()))
+            return saved_state.from_document(json.loads(self.state_path.read_bytes()))
         except FileNotFoundError:
-            return Memory()
+            return SavedState()
         except ValueError as error:
             raise StoreError(
-                f"{self.memory_path}: {error}; look at it, then move it away to begin anew"
+                f"{self.state_path}: {error}; look at it, then move it away to begin anew"
             ) from error
 
-    def save(self, memory: Memory) -> None:
-        """Replace the memory atomically."""
-        _write(self.memory_path, remembering.to_document(memory))
+    def save(self, saved: SavedState) -> None:
+        """Replace the saved state atomically."""
+        _write(self.state_path, saved_state.to_document(saved))
 
     def report(self, document: dict[str, Any]) -> None:
         """Replace the last report atomically; the status page reads it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from . import checks
-from .policy import Policy
-from .snapshot import Branch, Checks, TrainMemory
+from .settings import MergePolicy
+from .snapshot import Branch, Checks, TrainState
 
 Member = tuple[int, str]
 
@@ -15,99 +15,99 @@ Member = tuple[int, str]
 class Step:
     """What the train does now: start a test, wait for one, land one, or rest.
 
-    ``memory`` is what the train knows after this step.
+    ``saved`` is what the train knows after this step.
     """
 
     verb: str
     members: tuple[Member, ...]
-    memory: TrainMemory
+    saved: TrainState
     detail: str = ""
 
 
 def next_step(
-    policy: Policy,
+    policy: MergePolicy,
     branch: Branch,
     ready: tuple[Member, ...],
-    memory: TrainMemory,
+    saved: TrainState,
     tip_checks: Checks,
     now: float,
 ) -> Step:
     """Return the next step; ``ready`` is oldest first and judged by every other rule."""
-    run = memory.run
+    run = saved.run
     if run is None:
-        return _start(policy, ready, memory, now)
+        return _start(policy, ready, saved, now)
     if run.landing:
-        return Step("land", run.members, memory, "the batch is green")
+        return Step("land", run.members, saved, "the batch is green")
     if run.base_oid != branch.oid or not set(run.members) <= set(ready):
         # What is under test is no longer what would land.
-        return _start(policy, ready, replace(memory, run=None), now)
+        return _start(policy, ready, replace(saved, run=None), now)
     required = checks.required(policy, branch)
     problem = checks.judge(policy, required, tip_checks, run.started_at, now)
     if problem is None:
-        return Step("land", run.members, replace(memory, run=replace(run, landing=True)))
+        return Step("land", run.members, replace(saved, run=replace(run, landing=True)))
     code = problem.reason.code
     if code == "check_failed":
-        return _start(policy, ready, after_red(memory, now), now)
+        return _start(policy, ready, after_red(saved, now), now)
     if now - run.started_at > policy.train.ci_timeout_seconds:
         detail = f"{problem.reason.detail}: {code} after {policy.train.ci_timeout_seconds:g} s"
-        return Step("stuck", run.members, memory, detail)
-    return Step("wait", run.members, memory, problem.reason.detail)
+        return Step("stuck", run.members, saved, detail)
+    return Step("wait", run.members, saved, problem.reason.detail)
 
 
-def after_red(memory: TrainMemory, now: float) -> TrainMemory:
+def after_red(saved: TrainState, now: float) -> TrainState:
     """Narrow the suspects to the batch that was red; a batch of one is found bad."""
-    if memory.run is None:
-        return memory
-    return _narrow(replace(memory, run=None), memory.run.members, now)
+    if saved.run is None:
+        return saved
+    return _narrow(replace(saved, run=None), saved.run.members, now)
 
 
-def after_refused_push(memory: TrainMemory) -> TrainMemory:
+def after_refused_push(saved: TrainState) -> TrainState:
     """Narrow a batch of several that the remote does not take; nothing was tested."""
-    members = memory.run.members if memory.run is not None else ()
+    members = saved.run.members if saved.run is not None else ()
     several = len(members) > 1
-    return replace(memory, run=None, suspects=members if several else (), untested=several)
+    return replace(saved, run=None, suspects=members if several else (), untested=several)
 
 
-def after_landing(memory: TrainMemory, landed: frozenset[int], now: float) -> TrainMemory:
+def after_landing(saved: TrainState, landed: frozenset[int], now: float) -> TrainState:
     """Clear the run; what is left of a red group after its green part landed is narrower."""
-    rest = tuple(member for member in memory.suspects if member[0] not in landed)
-    if memory.untested:
-        return replace(memory, run=None, suspects=rest)
-    return _narrow(replace(memory, run=None, suspects=()), rest, now)
+    rest = tuple(member for member in saved.suspects if member[0] not in landed)
+    if saved.untested:
+        return replace(saved, run=None, suspects=rest)
+    return _narrow(replace(saved, run=None, suspects=()), rest, now)
 
 
-def _narrow(memory: TrainMemory, suspects: tuple[Member, ...], now: float) -> TrainMemory:
-    memory = replace(memory, untested=False)
+def _narrow(saved: TrainState, suspects: tuple[Member, ...], now: float) -> TrainState:
+    saved = replace(saved, untested=False)
     if len(suspects) != 1:
-        return replace(memory, suspects=suspects)
+        return replace(saved, suspects=suspects)
     number, head = suspects[0]
     return replace(
-        memory,
+        saved,
         suspects=(),
-        bad={**memory.bad, number: (head, now)},
-        bads_in_search=memory.bads_in_search + 1,
+        bad={**saved.bad, number: (head, now)},
+        bads_in_search=saved.bads_in_search + 1,
     )
 
 
-def is_bad(policy: Policy, memory: TrainMemory, member: Member, now: float) -> bool:
+def is_bad(policy: MergePolicy, saved: TrainState, member: Member, now: float) -> bool:
     """Whether this very head was found red and its retry time has not come."""
-    head, since = memory.bad.get(member[0], ("", 0.0))
+    head, since = saved.bad.get(member[0], ("", 0.0))
     return head == member[1] and now - since < policy.train.retry_seconds
 
 
-def _start(policy: Policy, ready: tuple[Member, ...], memory: TrainMemory, now: float) -> Step:
-    waiting = tuple(member for member in ready if not is_bad(policy, memory, member, now))
+def _start(policy: MergePolicy, ready: tuple[Member, ...], saved: TrainState, now: float) -> Step:
+    waiting = tuple(member for member in ready if not is_bad(policy, saved, member, now))
     if not waiting:
-        return Step("rest", (), replace(memory, suspects=(), bads_in_search=0))
-    if now < memory.alone_until:
-        return Step("start", waiting[:1], replace(memory, suspects=(), untested=False))
-    suspects = memory.suspects
+        return Step("rest", (), replace(saved, suspects=(), bads_in_search=0))
+    if now < saved.alone_until:
+        return Step("start", waiting[:1], replace(saved, suspects=(), untested=False))
+    suspects = saved.suspects
     if suspects and set(suspects) <= set(waiting):
-        return Step("start", suspects[: max(1, len(suspects) // 2)], memory)
-    memory = replace(memory, suspects=(), untested=False)
+        return Step("start", suspects[: max(1, len(suspects) // 2)], saved)
+    saved = replace(saved, suspects=(), untested=False)
     candidates = waiting[: policy.train.max_members]
-    size = batch_size(len(candidates), memory.bads_in_search)
-    return Step("start", candidates[:size], memory)
+    size = batch_size(len(candidates), saved.bads_in_search)
+    return Step("start", candidates[:size], saved)
 
 
 def batch_size(candidates_count: int, bads_in_search: int) -> int:

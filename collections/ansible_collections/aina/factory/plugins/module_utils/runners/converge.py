@@ -378,9 +378,7 @@ class Converge:
         limit = self.settings.timing.stop_grace_seconds + _STOP_MARGIN_SECONDS
         done = self.hub.effects.run(["systemctl", "stop", *wait, unit], timeout_seconds=limit)
         if not done.ok:
-            raise UnitsError(
-                f"systemctl stop {unit}: {done.stderr.decode(errors='replace').strip()}"
-            )
+            raise UnitsError(f"systemctl stop {unit}: {done.said}")
         self.report.actions.append(f"stop {unit}")
 
     def _attempt(self, name: str, act: Callable[[Callable[[str], None]], None]) -> None:
@@ -433,7 +431,7 @@ def loops_on_host(places: Places, run: Run) -> set[str]:
     ]
     done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=30)
     if not done.ok:
-        raise UnitsError(f"systemctl list-units: {done.stderr.decode(errors='replace').strip()}")
+        raise UnitsError(f"systemctl list-units: {done.said}")
     running = {
         match["slot"]
         for line in done.stdout.decode(errors="replace").splitlines()

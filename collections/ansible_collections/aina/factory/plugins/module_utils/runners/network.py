@@ -140,5 +140,4 @@ def _answers(argv: Sequence[str], run: Run) -> bool:
 def _call(argv: Sequence[str], run: Run) -> None:
     done = run(argv, timeout_seconds=60)
     if not done.ok:
-        words = done.stderr.decode(errors="replace").strip()[-300:]
-        raise OSError(f"{' '.join(argv[:4])}: {words}")
+        raise OSError(f"{' '.join(argv[:4])}: {done.said}")

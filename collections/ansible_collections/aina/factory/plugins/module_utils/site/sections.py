@@ -14,12 +14,14 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "jobs": ("jobs.settings", "Jobs"),
     "lanes": ("lanes.settings", "LanesSettings"),
     "locks": ("base.locks", "LocksSettings"),
+    "marshal": ("marshal.settings", "MarshalSettings"),
     "paperclip": ("paperclip.settings", "PaperclipSettings"),
     "reap": ("worktrees.settings", "Reap"),
     "runners": ("runners.settings", "RunnersSettings"),
 }
 # Key of a project -> module of the core and class.
 PROJECT_KEYS: Mapping[str, tuple[str, str]] = {
+    "merge": ("marshal.settings", "MergePolicy"),
     "workflows": ("workflows.settings", "WorkflowPolicy"),
 }
 

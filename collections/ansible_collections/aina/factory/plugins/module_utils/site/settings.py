@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..base import projects
@@ -11,6 +10,7 @@ from ..base.settings import setting
 from ..images.settings import Toolchain
 from ..jobs.settings import JobEntry
 from ..lanes.settings import LaneOptions
+from ..marshal.settings import MergePolicy
 from ..runners.settings import RunnerOptions
 from ..workflows.settings import WorkflowPolicy
 
@@ -22,7 +22,7 @@ class Project(projects.Project):
     lanes: LaneOptions | None = setting(
         None, "What lanes on it may use; without it there are none."
     )
-    merge: Mapping[str, object] | None = setting(
+    merge: MergePolicy | None = setting(
         None, "What may land, and when; without it the marshal leaves it alone."
     )
     runner: RunnerOptions | None = setting(None, "Its CI runners; without it there are none.")

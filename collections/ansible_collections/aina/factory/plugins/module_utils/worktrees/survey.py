@@ -542,7 +542,7 @@ def look_inside(
     try:
         done = run(argv, stdin=names, environment={"LC_ALL": "C"}, timeout_seconds=LOCAL_SECONDS)
         if not done.ok:
-            return [("unreadable", done.stderr.decode(errors="replace").strip())], newest
+            return [("unreadable", done.said)], newest
         told = fields(done.stdout)
         for kind, value in zip(told[::2], told[1::2], strict=True):
             if kind == "touched":

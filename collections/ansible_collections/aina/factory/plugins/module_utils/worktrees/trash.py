@@ -346,7 +346,7 @@ def _delete(entry: Entry, run: Run) -> str | None:
             run(["chmod", "-R", "u+rwX", "--", doomed], timeout_seconds=_UNLINK_SECONDS)
             done = run(remove, timeout_seconds=_UNLINK_SECONDS)
         if not done.ok:
-            return f"{doomed}: {done.stderr.decode(errors='replace').strip()}"
+            return f"{doomed}: {done.said}"
     # Git's directory goes last: it is what names the tree.
     shutil.rmtree(entry.admin, ignore_errors=True)
     return None

@@ -265,8 +265,7 @@ def unpack(release: Release, archive: Path, versions_dir: Path, run: Run) -> Pat
     ):
         done = run(argv, timeout_seconds=UNPACK_SECONDS)
         if not done.ok:
-            words = done.stderr.decode(errors="replace").strip()[-300:]
-            raise ReleaseError(f"{archive}: {argv[0]} ended with {done.returncode}: {words}")
+            raise ReleaseError(f"{archive}: {argv[0]} ended with {done.returncode}: {done.said}")
     if not (partial / "bin/Runner.Listener").is_file():
         raise ReleaseError(
             f"{archive} holds no bin/Runner.Listener; it is not a release of {REPOSITORY}"

@@ -9,22 +9,22 @@ import pytest
 
 from factory.core.marshal import authority, parsing
 from factory.core.marshal.decide import decide
-from factory.core.marshal.policy import Duplicates, Policy
+from factory.core.marshal.settings import Duplicates, MergePolicy
 from factory.core.marshal.snapshot import (
     Checks,
     CheckState,
+    EarlierReason,
     Labelling,
-    Memory,
     PullRequest,
-    Remembered,
     Review,
+    SavedState,
     Snapshot,
 )
 
 from .test_decide import BRANCH, EVIDENCE, GREEN, NOW, POLICY, PULL, SNAPSHOT, ci, word
 
 
-def reason(pull: PullRequest, policy: Policy = POLICY, snapshot: Snapshot = SNAPSHOT) -> str:
+def reason(pull: PullRequest, policy: MergePolicy = POLICY, snapshot: Snapshot = SNAPSHOT) -> str:
     plan = decide(policy, replace(snapshot, pulls=(pull,)), NOW)
     return plan.decisions[0].reason.code
 
@@ -162,11 +162,11 @@ def test_a_persons_hold_is_lifted_by_a_person(
 def test_an_agent_keeps_no_duplicate_by_taking_the_label_off(
     remover: tuple[str, bool], closes: bool
 ) -> None:
-    policy = replace(POLICY, duplicates=Duplicates("close"), agents=("agent", "helper"))
+    policy = replace(POLICY, duplicates=Duplicates(action="close"), agents=("agent", "helper"))
     told = Labelling(*remover, at=NOW - 10, removed=True)
     twin = replace(PULL, number=8, detail=replace(GREEN, labellings={"duplicate": told}))
-    memory = Memory(remembered={8: Remembered("duplicate", NOW - 90_000)}, marked=(8,))
-    snapshot = replace(SNAPSHOT, pulls=(PULL, twin), memory=memory)
+    saved = SavedState(remembered={8: EarlierReason("duplicate", NOW - 90_000)}, marked=(8,))
+    snapshot = replace(SNAPSHOT, pulls=(PULL, twin), saved=saved)
 
     decision = decide(policy, snapshot, NOW).of(8)
 
@@ -174,8 +174,8 @@ def test_an_agent_keeps_no_duplicate_by_taking_the_label_off(
     assert (decision.verb.value == "close_duplicate") == closes
     assert not decision.marks_duplicate
     # Within the grace an agent's removal only has the label come back.
-    young = replace(memory, remembered={8: Remembered("duplicate", NOW - 10)})
-    again = decide(policy, replace(snapshot, memory=young), NOW).of(8)
+    young = replace(saved, remembered={8: EarlierReason("duplicate", NOW - 10)})
+    again = decide(policy, replace(snapshot, saved=young), NOW).of(8)
     assert again is not None
     assert (again.verb.value, again.marks_duplicate) == ("wait", closes)
 

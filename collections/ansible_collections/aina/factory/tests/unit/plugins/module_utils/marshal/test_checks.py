@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.marshal import checks, gates, parsing
-from factory.core.marshal.policy import Policy
+from factory.core.base.settings import read
+from factory.core.marshal import blockers, checks, parsing
+from factory.core.marshal.settings import MergePolicy
 from factory.core.marshal.snapshot import Branch, Check, Checks, CheckState, Snapshot
 
 NOW = 1_700_000_000.0
@@ -27,8 +29,8 @@ STATUS = Check("ci", GREEN, "status", NOW - 50)
 BOT_STATUS = replace(STATUS, app="other-ci")
 
 
-def settings(*required: Any) -> Policy:
-    return Policy.from_section(Section({"required_checks": list(required)}, "merge"))
+def settings(*required: Any) -> MergePolicy:
+    return read(MergePolicy, Section({"required_checks": list(required)}, "merge"))
 
 
 PLAIN = settings("ci")
@@ -81,7 +83,7 @@ BY_RULE = {"required_checks": ("ci",), "check_apps": (("ci", 7),)}
     ],
 )
 def test_a_required_check_counts_from_its_app_only(
-    policy: Policy, rules: dict[str, Any], reported: list[Check], code: str
+    policy: MergePolicy, rules: dict[str, Any], reported: list[Check], code: str
 ) -> None:
     branch = replace(BRANCH, checks=Checks(tuple(reported)), **rules)
     required = checks.required(policy, branch)
@@ -91,7 +93,7 @@ def test_a_required_check_counts_from_its_app_only(
     assert (verdict.reason.code if verdict else "") == code
     # The same for main itself.
     state = {"": "green", "check_failed": "red"}.get(code, "pending")
-    assert gates.main_state(policy, Snapshot("o/r", branch, ())) == state
+    assert blockers.main_state(policy, Snapshot("o/r", branch, ())) == state
 
 
 def test_whoever_waits_for_another_app_is_told_how_to_bind_it() -> None:
@@ -107,12 +109,20 @@ def test_whoever_waits_for_another_app_is_told_how_to_bind_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    ["ci", [1], [""], [{"app": "x"}], [{"name": "ci", "app": ""}], [{"name": "ci", "id": 1}], [{}]],
+    ("wrong", "words"),
+    [
+        ("ci", " is 'ci'; it must be a list of strings or mappings"),
+        ([1], "[0].name is 1; it must be a string"),
+        ([""], "[0].name is ''; it must be the name of a check"),
+        ([{"app": "x"}], "[0].name is missing"),
+        (["ci", {"name": "ci", "app": ""}], "[1].app is ''; it must be the slug of an app"),
+        ([{"name": "ci", "id": 1}], "[0].id is not known"),
+        ([{}], "[0].name is missing"),
+    ],
 )
-def test_a_wrong_binding_is_named(wrong: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"required_checks is .*name and app"):
-        Policy.from_section(Section({"required_checks": wrong}, "merge"))
+def test_a_wrong_binding_is_named(wrong: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(f"merge.required_checks{words}")):
+        read(MergePolicy, Section({"required_checks": wrong}, "merge"))
 
 
 @pytest.mark.parametrize(

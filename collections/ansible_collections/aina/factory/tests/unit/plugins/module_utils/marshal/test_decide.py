@@ -1,26 +1,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from factory.core.marshal import remembering
+from factory.core.marshal import saved_state
 from factory.core.marshal.decide import decide
-from factory.core.marshal.policy import Duplicates, Freeze, Policy
+from factory.core.marshal.settings import Duplicates, Freeze, MergePolicy, RequiredCheck
 from factory.core.marshal.snapshot import (
     Branch,
     Check,
     Checks,
     CheckState,
     Detail,
+    EarlierReason,
     Evidence,
     Labelling,
-    Memory,
     Mergeable,
     PullRequest,
     Refusal,
-    Remembered,
+    SavedState,
     Snapshot,
 )
 
@@ -37,7 +38,12 @@ def ci(
     return Check("ci", state, source, started_at, app, app_id)
 
 
-POLICY = Policy(required_checks=("ci",), agents=("helper",))
+def freeze(start: float, end: float) -> Freeze:
+    first, last = (datetime.fromtimestamp(at, UTC).isoformat() for at in (start, end))
+    return Freeze(reason="release", start=first, end=last)
+
+
+POLICY = MergePolicy(required_checks=(RequiredCheck(name="ci"),), agents=("helper",))
 GREEN = Detail(
     Checks((ci(CheckState.SUCCESS),)),
     ("src/a",),
@@ -203,9 +209,9 @@ REPOSITORY = [
     ({"hold_issues": ("#3 hold",)}, {}, "repository_hold"),
     ({"points_remaining": 10}, {}, "budget"),
     ({"evidence_error": "git fetch ended with 128"}, {}, "evidence_missing"),
-    ({"memory": Memory(halted_since=1.0, halted_reason="#1")}, {}, "halted"),
+    ({"saved": SavedState(halted_since=1.0, halted_reason="#1")}, {}, "halted"),
     (
-        {"memory": Memory(main_red_since=1.0), "branch": replace(BRANCH, checks=Checks())},
+        {"saved": SavedState(main_red_since=1.0), "branch": replace(BRANCH, checks=Checks())},
         {},
         "main_red",
     ),
@@ -214,7 +220,7 @@ REPOSITORY = [
     ({"branch": CUT}, {}, "data_incomplete"),
     ({"branch": CUT}, {"pending_main_blocks": True}, "data_incomplete"),
     ({"branch": CUT}, {"red_main_blocks": False}, "green"),
-    ({"branch": CUT, "memory": Memory(main_red_since=1.0)}, {}, "main_red"),
+    ({"branch": CUT, "saved": SavedState(main_red_since=1.0)}, {}, "main_red"),
     ({"branch": replace(BRANCH, rules_known=False)}, {}, "data_incomplete"),
     ({"branch": replace(BRANCH, required_checks=("deploy",))}, {}, "check_missing"),
     ({"branch": replace(BRANCH, required_approvals=1)}, {}, "review_required"),
@@ -225,8 +231,8 @@ REPOSITORY = [
         {"required_checks": (), "allow_no_checks": True},
         "main_red",
     ),
-    ({}, {"freezes": (Freeze("release", start=NOW - 1, end=NOW + 1),)}, "freeze"),
-    ({}, {"freezes": (Freeze("release", start=NOW, end=NOW),)}, "green"),
+    ({}, {"freezes": (freeze(NOW - 1, NOW + 1),)}, "freeze"),
+    ({}, {"freezes": (freeze(NOW + 1, NOW + 2),)}, "green"),
     ({}, {"authors_denied": ("agent",)}, "author"),
     ({}, {"authors_denied": ("Agent",)}, "author"),
     ({}, {"authors_denied": ("agent[bot]",)}, "green"),
@@ -240,11 +246,11 @@ REPOSITORY = [
     ({}, {"authors_allowed": ("agent[bot]",)}, "author"),
     ({}, {"settle_seconds": 1000.0}, "settling"),
     ({}, {"max_merges_per_cycle": 0}, "cap_reached"),
-    ({"memory": Memory(refused={7: Refusal("head", "no", NOW + 1)})}, {}, "refused_by_github"),
-    ({"memory": Memory(refused={7: Refusal("head", "no", NOW)})}, {}, "green"),
-    ({"memory": Memory(refused={7: Refusal("older", "no", NOW + 1)})}, {}, "green"),
+    ({"saved": SavedState(refused={7: Refusal("head", "no", NOW + 1)})}, {}, "refused_by_github"),
+    ({"saved": SavedState(refused={7: Refusal("head", "no", NOW)})}, {}, "green"),
+    ({"saved": SavedState(refused={7: Refusal("older", "no", NOW + 1)})}, {}, "green"),
     (
-        {"memory": Memory(refused={7: Refusal("head", "no", NOW + 1, "left_merge_queue")})},
+        {"saved": SavedState(refused={7: Refusal("head", "no", NOW + 1, "left_merge_queue")})},
         {},
         "left_merge_queue",
     ),
@@ -300,15 +306,17 @@ def test_strict_lands_one_at_a_time_and_updates_the_head_of_the_queue_only() -> 
 
 
 def test_nothing_is_closed_or_labelled_for_a_list_that_was_cut() -> None:
-    closing = replace(POLICY, duplicates=Duplicates("close", grace_seconds=0), agents=("agent",))
+    closing = replace(
+        POLICY, duplicates=Duplicates(action="close", grace_hours=0), agents=("agent",)
+    )
     waiting = replace(PULL, **checked(ci(CheckState.PENDING)))
     pulls = (
         replace(waiting, number=1),
         replace(waiting, number=2, labels=frozenset({"duplicate"})),
         replace(PULL, number=3, mergeable=Mergeable.CONFLICTING, evidence=None),
     )
-    memory = Memory(remembered={2: Remembered("duplicate", NOW - 10)}, marked=(2,))
-    whole = replace(SNAPSHOT, pulls=pulls, memory=memory)
+    saved = SavedState(remembered={2: EarlierReason("duplicate", NOW - 10)}, marked=(2,))
+    whole = replace(SNAPSHOT, pulls=pulls, saved=saved)
 
     read, cut = (decide(closing, replace(whole, complete=end), NOW) for end in (True, False))
 
@@ -319,9 +327,9 @@ def test_nothing_is_closed_or_labelled_for_a_list_that_was_cut() -> None:
 
 def test_a_reason_keeps_since_when_it_holds() -> None:
     held = replace(PULL, is_draft=True)
-    memory = Memory(remembered={7: Remembered("draft", 5.0)})
+    saved = SavedState(remembered={7: EarlierReason("draft", 5.0)})
 
-    (decision,) = decide(POLICY, replace(SNAPSHOT, pulls=(held,), memory=memory), NOW).decisions
+    (decision,) = decide(POLICY, replace(SNAPSHOT, pulls=(held,), saved=saved), NOW).decisions
 
     assert decision.reason.since == 5.0
 
@@ -340,12 +348,12 @@ FAILED = replace(GREEN, checks=Checks((ci(CheckState.FAILURE),)))
 
 def history(*looks: PullRequest) -> list[tuple[str, float]]:
     """Look again and again, a hundred seconds apart; return what was said and since when."""
-    memory, said = Memory(), []
+    saved, said = SavedState(), []
     for turn, pull in enumerate(looks):
         now = NOW + 100 * turn
-        snapshot = replace(SNAPSHOT, pulls=(pull,), memory=memory)
+        snapshot = replace(SNAPSHOT, pulls=(pull,), saved=saved)
         plan = decide(POLICY, snapshot, now)
-        memory = Memory(remembered=remembering.remembered(plan, snapshot, now))
+        saved = SavedState(remembered=saved_state.earlier_reasons(plan, snapshot, now))
         (decision,) = plan.decisions
         said.append((decision.reason.code, decision.reason.since - NOW))
     return said

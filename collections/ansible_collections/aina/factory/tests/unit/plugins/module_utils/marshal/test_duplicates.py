@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from factory.core.marshal.decide import decide
-from factory.core.marshal.policy import Duplicates, Policy
+from factory.core.marshal.settings import Duplicates, MergePolicy, RequiredCheck
 from factory.core.marshal.snapshot import (
     Checks,
     CheckState,
@@ -20,9 +20,9 @@ from factory.core.marshal.snapshot import (
 
 from .test_decide import BRANCH, EVIDENCE, NOW, PULL, ci
 
-POLICY = Policy(
-    required_checks=("ci",),
-    duplicates=Duplicates("close", same_issue=True),
+POLICY = MergePolicy(
+    required_checks=(RequiredCheck(name="ci"),),
+    duplicates=Duplicates(action="close", same_issue=True),
     agents=("agent",),
     authors_denied=("mallory",),
 )
@@ -35,7 +35,7 @@ def running(state: CheckState = CheckState.PENDING, **detail: Any) -> dict[str, 
 def duplicates(*pulls: PullRequest) -> dict[int, int]:
     """Return whom the plan calls a duplicate, and of whom."""
     plan = decide(POLICY, replace(SNAPSHOT, pulls=pulls), NOW)
-    return {d.number: d.duplicate.keeper for d in plan.decisions if d.duplicate is not None}
+    return {d.number: d.duplicate.original for d in plan.decisions if d.duplicate is not None}
 
 
 MINE = replace(PULL, number=1, **running())

@@ -13,7 +13,7 @@ from factory.core.base.github.transport import Transport
 from factory.core.base.ports import Request, Response
 from factory.core.marshal import github_forge
 from factory.core.marshal.forge import MovedError, NotMergeableError
-from factory.core.marshal.policy import Policy
+from factory.core.marshal.settings import MergePolicy
 from factory.core.marshal.snapshot import Branch, Mergeable, PullRequest, Snapshot
 
 from .test_decide import PULL
@@ -36,7 +36,7 @@ class Github:
     @property
     def forge(self) -> github_forge.GithubForge:
         transport = Transport(self, API, lambda: "t", lambda: 0.0)
-        return github_forge.GithubForge(transport, "o/r", Policy())
+        return github_forge.GithubForge(transport, "o/r", MergePolicy())
 
 
 @pytest.mark.parametrize("method", ["squash", "merge", "rebase"])
@@ -99,7 +99,7 @@ def test_what_is_gone_already_is_as_it_was_wanted(status: int) -> None:
 
 def examined(pulls: list[PullRequest], wanted: dict[int, str], always: set[int]) -> list[int]:
     snapshot = Snapshot("o/r", Branch("main", "base"), tuple(pulls))
-    policy = Policy(examined_per_cycle=3)
+    policy = MergePolicy(examined_per_cycle=3)
     chosen = github_forge._deserving(policy, snapshot, wanted, always)
     return [pull.number for pull in chosen]
 

@@ -9,33 +9,43 @@ import pytest
 
 from factory.core.base import guarded
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.base.github.settings import GitHub
-from factory.core.marshal import audit, remembering, settings
-from factory.core.marshal.policy import LANE_COMMAND, ConflictLane, Policy
+from factory.core.base.settings import read
+from factory.core.marshal import audit, saved_state
+from factory.core.marshal.settings import (
+    LANE_COMMAND,
+    ConflictLane,
+    MarshalSettings,
+    MergePolicy,
+)
 from factory.core.marshal.snapshot import (
     Conflict,
-    Memory,
+    EarlierReason,
     Refusal,
-    Remembered,
-    TrainMemory,
+    SavedState,
     TrainRun,
+    TrainState,
 )
 
 
-def policy(**values: object) -> Policy:
-    return Policy.from_section(Section(values, "merge"))
+def policy(**values: object) -> MergePolicy:
+    return read(MergePolicy, Section(values, "merge"))
 
 
 def test_the_empty_mapping_is_the_default() -> None:
-    assert policy() == Policy()
-    assert policy().digest() == Policy().digest() != policy(mode="train").digest()
+    assert policy() == MergePolicy()
+    assert policy().digest() == MergePolicy().digest() != policy(mode="train").digest()
+
+
+def freeze(start: str, end: str) -> dict[str, object]:
+    return {"freezes": [{"reason": "r", "start": start, "end": end}]}
 
 
 LANES = [
-    (False, ConflictLane()),
-    (True, ConflictLane(LANE_COMMAND)),
-    ({"tries": 3}, ConflictLane(LANE_COMMAND, tries=3)),
-    ({"command": ["x"], "max_per_day": 2}, ConflictLane(("x",), max_per_day=2)),
+    (None, ConflictLane(enabled=False)),
+    (False, ConflictLane(enabled=False)),
+    (True, ConflictLane(command=LANE_COMMAND)),
+    ({"tries": 3}, ConflictLane(command=LANE_COMMAND, tries=3)),
+    ({"command": ["x"], "max_per_day": 2}, ConflictLane(command=("x",), max_per_day=2)),
 ]
 
 
@@ -43,27 +53,28 @@ LANES = [
 def test_a_conflict_lane_is_the_servers_own_unless_a_command_is_given(
     value: object, lane: ConflictLane
 ) -> None:
-    assert policy(conflict_lane=value).conflict_lane == lane
+    assert policy(conflict_lane=value).lane == lane
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"conflict_lane": "yes"}, "merge.conflict_lane is 'yes'; it must be a mapping"),
+        ({"conflict_lane": "yes"}, "merge.conflict_lane.enabled is 'yes'; it must be true or"),
         ({"mode": "quick"}, "merge.mode is 'quick'"),
         ({"max_merges_per_cycle": -1}, "must be at least 0"),
         ({"conflict_lane": {"command": "lane run"}}, "merge.conflict_lane.command is 'lane run'"),
+        ({"conflict_lane": {"command": []}}, r"command is \(\); it must begin with a program"),
         ({"conflict_lane": {"tries": 0}}, "merge.conflict_lane.tries is 0"),
         ({"hold_label": "x"}, "merge.hold_label is not known"),
-        ({"freezes": [{"reason": "r", "start": "soon", "end": "later"}]}, "'soon' is neither"),
         (
-            {
-                "freezes": [
-                    {"reason": "r", "start": "2026-12-24T12:00:00", "end": "2026-12-27T12:00:00Z"}
-                ]
-            },
-            "lacks its time zone",
+            {"freezes": [{"reason": "r", "start": "soon", "end": "later"}]},
+            r"merge.freezes\[0\].start is 'soon'; it must be like 2026-",
         ),
+        (freeze("fri 16:00", "2026-12-27T12:00:00Z"), "start is 'fri 16:00'; it must be like"),
+        (freeze("2026-12-24T12:00:00", "2026-12-27T12:00:00Z"), "start is .* its time zone"),
+        (freeze("2026-12-27T12:00:00Z", "2026-12-24T12:00:00Z"), "end is .* lie after start"),
+        (freeze("fri 16:00", "Fri 16:00"), "end is .* differ from start"),
+        ({"hold_labels": [" hold"]}, "merge.hold_labels.* be a label of at most 50 characters"),
     ],
 )
 def test_a_wrong_value_is_named(values: dict[str, object], words: str) -> None:
@@ -87,6 +98,13 @@ def test_a_weekly_freeze_wraps_over_the_weekend(moment: str, frozen: bool) -> No
     assert window.covers(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()) is frozen
 
 
+def test_a_hold_of_ones_own_leaves_the_standard_one_and_a_repair_of_ones_own_replaces_it() -> None:
+    found = policy(hold_labels=["wait"], repair_labels=["mend"])
+
+    assert found.hold_labels == ("hold", "wait")
+    assert found.repair_labels == ("mend",)
+
+
 def test_labels_are_kept_as_github_compares_them() -> None:
     found = policy(hold_labels=["Hold"], repair_labels=["OK"], duplicates={"label": "Twin"})
 
@@ -98,7 +116,7 @@ def test_two_projects_of_one_repository_are_refused() -> None:
     projects = [{"name": name, "repository": "o/r"} for name in ("a", "b")]
 
     with pytest.raises(ConfigurationError, match="'o/r' is declared twice"):
-        settings.from_section(Section({"projects": projects}, "marshal"), GitHub(), ())
+        read(MarshalSettings, Section({"projects": projects}, "marshal"))
 
 
 def test_what_the_site_and_the_project_say_of_persons_and_paths_binds_the_marshal() -> None:
@@ -108,12 +126,13 @@ def test_what_the_site_and_the_project_say_of_persons_and_paths_binds_the_marsha
         "guarded_paths": ["deploy/"],
         "guarded_label": "Looked-At",
     }
-    read = Section({"projects": [project]}, "marshal")
+    section = Section({"projects": [project]}, "marshal")
 
-    (found,) = settings.from_section(read, GitHub(), ["robot"]).projects
+    found = read(MarshalSettings, section, agents=("robot",))
+    wanted = found.policy_of(found.projects[0])
 
-    assert found.policy.guarded_paths == (*guarded.STANDARD, "deploy/")
-    assert (found.policy.guarded_label, found.policy.agents) == ("looked-at", ("robot",))
+    assert wanted.guarded_paths == (*guarded.STANDARD, "deploy/")
+    assert (wanted.guarded_label, wanted.agents) == ("looked-at", ("robot",))
 
 
 @pytest.mark.parametrize(
@@ -129,9 +148,9 @@ def test_what_stands_elsewhere_now_is_said(values: dict[str, object], now: str) 
         policy(**values)
 
 
-MEMORY = Memory(
+STATE = SavedState(
     conflicts={4: Conflict("abc", 2, (5.0, 6.5))},
-    remembered={1: Remembered("draft", 1.0, "f", 2.0)},
+    remembered={1: EarlierReason("draft", 1.0, "f", 2.0)},
     main_red_since=7.0,
     halted_since=8.0,
     halted_reason="#9",
@@ -143,7 +162,7 @@ MEMORY = Memory(
     queued={6: "h"},
     list_cursor="c",
     leftovers=("train/old",),
-    train=TrainMemory(
+    train=TrainState(
         TrainRun(((1, "h"),), "b", "t", "train/t", 4.0, True),
         ((1, "h"),),
         {5: ("h", 6.0)},
@@ -157,31 +176,31 @@ MEMORY = Memory(
 )
 
 
-def memory_document() -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(json.dumps(remembering.to_document(MEMORY)))
+def state_document() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(json.dumps(saved_state.to_document(STATE)))
     return document
 
 
-def test_the_memory_survives_its_file() -> None:
-    assert remembering.from_document(memory_document()) == MEMORY
+def test_the_state_survives_its_file() -> None:
+    assert saved_state.from_document(state_document()) == STATE
 
 
-@pytest.mark.parametrize("key", sorted(field.name for field in fields(Memory)))
-def test_a_memory_that_is_older_than_one_of_its_keys_is_whole(key: str) -> None:
-    document = memory_document()
+@pytest.mark.parametrize("key", sorted(field.name for field in fields(SavedState)))
+def test_a_state_that_is_older_than_one_of_its_keys_is_whole(key: str) -> None:
+    document = state_document()
     del document[key]
 
-    found = remembering.from_document(document)
+    found = saved_state.from_document(document)
 
-    assert getattr(found, key) == getattr(Memory(), key)
-    assert replace(found, **{key: getattr(MEMORY, key)}) == MEMORY
+    assert getattr(found, key) == getattr(SavedState(), key)
+    assert replace(found, **{key: getattr(STATE, key)}) == STATE
 
 
-def test_a_memory_of_a_newer_version_is_read_as_far_as_it_is_known() -> None:
-    document = memory_document()
+def test_a_state_of_a_newer_version_is_read_as_far_as_it_is_known() -> None:
+    document = state_document()
     document["newer"] = document["train"]["newer"] = document["remembered"]["1"]["newer"] = 1
 
-    assert remembering.from_document(document) == MEMORY
+    assert saved_state.from_document(document) == STATE
 
 
 @pytest.mark.parametrize(
@@ -198,9 +217,9 @@ def test_a_memory_of_a_newer_version_is_read_as_far_as_it_is_known() -> None:
         {"schema": 1, "halted_since": None},
     ],
 )
-def test_a_damaged_memory_is_refused(document: dict[str, object]) -> None:
-    with pytest.raises(remembering.MemoryFormatError):
-        remembering.from_document(document)
+def test_a_damaged_state_is_refused(document: dict[str, object]) -> None:
+    with pytest.raises(saved_state.StateFormatError):
+        saved_state.from_document(document)
 
 
 def test_every_change_of_the_audit_log_shows() -> None:

@@ -1,4 +1,4 @@
-"""The marshal's memory as JSON: strict when read, so that a damaged file never means "all well"."""
+"""A cycle's saved state as JSON: read strictly, so that a damaged file never means "all well"."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Any
 
 from ..base.errors import FactoryError
 from .decide import Plan
-from .snapshot import Conflict, Memory, Refusal, Remembered, Snapshot, TrainMemory, TrainRun
+from .snapshot import Conflict, EarlierReason, Refusal, SavedState, Snapshot, TrainRun, TrainState
 
 # Said of one that could not be seen just now: what was said before it may still hold.
 INTERRUPTIONS = frozenset({"data_incomplete", "evidence_missing", "not_examined"})
 
 
-class MemoryFormatError(FactoryError, ValueError):
-    """The memory file is not what this code wrote."""
+class StateFormatError(FactoryError, ValueError):
+    """The state file is not what this code wrote."""
 
 
-def to_document(memory: Memory) -> dict[str, Any]:
+def to_document(saved: SavedState) -> dict[str, Any]:
     """Return the JSON form."""
-    return {"schema": 1, **asdict(memory)}
+    return {"schema": 1, **asdict(saved)}
 
 
-def from_document(document: Mapping[str, Any]) -> Memory:
+def from_document(document: Mapping[str, Any]) -> SavedState:
     """Read the JSON form.
 
     Raises:
-        MemoryFormatError: it has another shape.
+        StateFormatError: it has another shape.
 
     """
     try:
         if document["schema"] != 1:
             raise ValueError(f"schema {document['schema']}")
         # A key that is not there is younger than the file.
-        return Memory(
+        return SavedState(
             remembered={
-                int(number): _remembered(item)
+                int(number): _earlier_reason(item)
                 for number, item in document.get("remembered", {}).items()
             },
             main_red_since=float(document.get("main_red_since", 0.0)),
@@ -70,12 +70,12 @@ def from_document(document: Mapping[str, Any]) -> Memory:
             list_cursor=str(document.get("list_cursor", "")),
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise MemoryFormatError(f"not a marshal's memory: {error!r}") from error
+        raise StateFormatError(f"not a marshal's saved state: {error!r}") from error
 
 
-def _remembered(item: Mapping[str, Any]) -> Remembered:
+def _earlier_reason(item: Mapping[str, Any]) -> EarlierReason:
     code, since = item.get("former", ("", 0.0))
-    return Remembered(
+    return EarlierReason(
         str(item["code"]),
         float(item["since"]),
         str(item.get("fingerprint", "")),
@@ -90,9 +90,9 @@ def _heads(document: Mapping[str, Any]) -> dict[int, str]:
     return {int(key): str(head) for key, head in document.items()}
 
 
-def _train(document: Mapping[str, Any]) -> TrainMemory:
+def _train(document: Mapping[str, Any]) -> TrainState:
     run = document.get("run")
-    return TrainMemory(
+    return TrainState(
         run=None
         if run is None
         else TrainRun(
@@ -117,13 +117,13 @@ def _members(items: list[list[Any]]) -> tuple[tuple[int, str], ...]:
     return tuple((int(number), str(head)) for number, head in items)
 
 
-def remembered(plan: Plan, snapshot: Snapshot, now: float) -> dict[int, Remembered]:
-    """Return what to keep of this look, for "since" and for a fair turn of the full looks."""
+def earlier_reasons(plan: Plan, snapshot: Snapshot, now: float) -> dict[int, EarlierReason]:
+    """Return what to keep of this snapshot, for "since" and for a fair turn of the full reads."""
     pulls = {pull.number: pull for pull in snapshot.pulls}
-    kept: dict[int, Remembered] = {}
+    kept: dict[int, EarlierReason] = {}
     for decision in plan.decisions:
         pull = pulls[decision.number]
-        before = snapshot.memory.remembered.get(decision.number)
+        before = snapshot.saved.remembered.get(decision.number)
         if pull.detail is not None:
             examined_at, print_ = now, pull.fingerprint
         else:
@@ -134,7 +134,7 @@ def remembered(plan: Plan, snapshot: Snapshot, now: float) -> dict[int, Remember
         if before is not None and reason.code in INTERRUPTIONS:
             interrupted = before.code in INTERRUPTIONS
             former = before.former if interrupted else (before.code, before.since)
-        kept[decision.number] = Remembered(
+        kept[decision.number] = EarlierReason(
             reason.code,
             reason.since,
             print_,

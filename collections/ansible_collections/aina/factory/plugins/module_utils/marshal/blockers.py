@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from . import authority, checks
-from .policy import Policy
 from .reasons import Owner, Verdict, wait
+from .settings import MergePolicy
 from .snapshot import CheckState, PullRequest, Snapshot
 
 
-def main_state(policy: Policy, snapshot: Snapshot) -> str:
+def main_state(policy: MergePolicy, snapshot: Snapshot) -> str:
     """Return "red", "green", "pending" or "unknown" for the head of the base branch.
 
     Where not every check could be read, one of the missing may be the red one: "unknown".
@@ -32,20 +32,20 @@ def main_state(policy: Policy, snapshot: Snapshot) -> str:
     return "green" if required and all(finished.values()) else "pending"
 
 
-def main_red_since(policy: Policy, snapshot: Snapshot, now: float) -> float:
+def main_red_since(policy: MergePolicy, snapshot: Snapshot, now: float) -> float:
     """Return since when main is red, 0 when it is not; red sticks until green is proven."""
     state = main_state(policy, snapshot)
     if state == "red":
-        return snapshot.memory.main_red_since or now
-    return 0.0 if state == "green" else snapshot.memory.main_red_since
+        return snapshot.saved.main_red_since or now
+    return 0.0 if state == "green" else snapshot.saved.main_red_since
 
 
-def closed(policy: Policy, snapshot: Snapshot, now: float) -> Verdict | None:
+def closed(policy: MergePolicy, snapshot: Snapshot, now: float) -> Verdict | None:
     """Return what stops every pull request of the repository, or None."""
     if snapshot.archived:
         return wait("archived", "the repository is archived", Owner.ADMIN)
-    if snapshot.memory.halted_since:
-        return wait("halted", snapshot.memory.halted_reason, Owner.ADMIN)
+    if snapshot.saved.halted_since:
+        return wait("halted", snapshot.saved.halted_reason, Owner.ADMIN)
     if snapshot.hold_issues:
         return wait("repository_hold", ", ".join(snapshot.hold_issues), Owner.ADMIN)
     for freeze in policy.freezes:
@@ -58,7 +58,7 @@ def closed(policy: Policy, snapshot: Snapshot, now: float) -> Verdict | None:
 
 
 def main_blocks(
-    policy: Policy, snapshot: Snapshot, pull: PullRequest, now: float
+    policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
 ) -> Verdict | None:
     """Red main stops everything but repairs; pending main where the policy says so."""
     if authority.exempted(policy, pull, *policy.repair_labels):
