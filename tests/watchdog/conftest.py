@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import policy as policies
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import memory, pressure
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Absent
 from factory import configuration, effects
 from factory.watchdog.run import Watchdog
@@ -62,7 +63,7 @@ class Server:
             fallback_dir=self.root / "run",
             errors=errors,
             # What else this machine has to do must not decide a test.
-            sources={"memory": Absent("not watched"), "pressure": Absent("not watched")},
+            given=dict.fromkeys((memory.SOURCE, pressure.SOURCE), Absent("not watched")),
         )
 
     def run(self, times: int = 1) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import argparse
 import time
 from pathlib import Path
 
+from ansible_collections.aina.factory.plugins.module_utils.watchdog import paperclip
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Absent, Known
 from factory import configuration
 from factory.outcome import Exit, Outcome, UsageError
-from factory.watchdog import paperclip
+from factory.watchdog.web import fetch
 
 _SECONDS = 20.0
 
@@ -42,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         raise UsageError("no Paperclip is declared; converge the host with the role paperclip")
     settings = paperclip.from_section(whole.section("paperclip"))
     deadline = time.monotonic() + arguments.wait_seconds
-    while not (found := paperclip.ask(settings, Path("/proc"), _SECONDS)).healthy:
+    while not (found := paperclip.ask(settings, fetch, Path("/proc"), _SECONDS)).healthy:
         if time.monotonic() >= deadline:
             break
         time.sleep(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import policy as policies
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import BY_NAME
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import from_section
 from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import configuration, effects, jobs, locks
@@ -62,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
                 "reason": " ".join(arguments.reason.split()),
                 "by": arguments.by or jobs.person(),
             }
-            from_section(Section(fresh, "silence"))
+            from_section(Section(fresh, "silence"), BY_NAME)
             documents.append(fresh)
         path = memory.silences_path(policy)
         store = Store(Reserve(Path(policy.state_dir, "reserve"), policy.reserve_mib))

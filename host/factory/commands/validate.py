@@ -25,7 +25,7 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "lanes": lambda whole: _core("lanes.settings").from_section(whole.section("lanes")),
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),
     "marshal": lambda whole: _core("pull_requests.settings").from_section(whole.section("marshal")),
-    "paperclip": lambda whole: _host("watchdog.paperclip").from_section(whole.section("paperclip")),
+    "paperclip": lambda whole: _core("watchdog.paperclip").from_section(whole.section("paperclip")),
     "projects": lambda whole: _core("projects").from_sections(whole.sections("projects")),
     "runners": lambda whole: _core("runners.model").from_section(whole.section("runners")),
     "reap": lambda whole: _core("worktrees.model").policy_from_section(whole.section("reap")),
@@ -35,10 +35,6 @@ READERS: dict[str, Callable[[Section], Any]] = {
 
 def _core(module: str) -> Any:
     return importlib.import_module(f"{_CORE}.{module}")
-
-
-def _host(module: str) -> Any:
-    return importlib.import_module(f"factory.{module}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

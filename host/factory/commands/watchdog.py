@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import policy as policies
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.settings import Policy
 from factory import configuration, locks
 from factory.outcome import Exit, Outcome
 
@@ -27,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--print",
-        choices=("rules", "dashboard"),
-        help="print alert rules for Prometheus or a dashboard for Grafana",
+        choices=("rules", "dashboard", "checks"),
+        help="print alert rules for Prometheus, a dashboard for Grafana, or the table of all checks",
     )
 
 
@@ -69,7 +70,7 @@ def _outcome(document: dict[str, Any], errors: tuple[str, ...]) -> Outcome:
     return Outcome(Exit.FAILED if problems else Exit.DONE, document, text)
 
 
-def _measure(policy: policies.Policy) -> Outcome:
+def _measure(policy: Policy) -> Outcome:
     from ansible_collections.aina.factory.plugins.module_utils.status import terminal
     from factory.watchdog.measure import measure
 
@@ -78,7 +79,7 @@ def _measure(policy: policies.Policy) -> Outcome:
     return Outcome(Exit.FAILED if document["problems"] else Exit.DONE, document, text)
 
 
-def _selftest(policy: policies.Policy, errors: tuple[str, ...]) -> Outcome:
+def _selftest(policy: Policy, errors: tuple[str, ...]) -> Outcome:
     from ansible_collections.aina.factory.plugins.module_utils.watchdog import selftest
 
     if errors:
@@ -102,5 +103,10 @@ def _selftest(policy: policies.Policy, errors: tuple[str, ...]) -> Outcome:
 def _printed(what: str) -> Outcome:
     from ansible_collections.aina.factory.plugins.module_utils.watchdog import monitoring
 
-    text = monitoring.rules() if what == "rules" else monitoring.dashboard()
+    printed = {
+        "rules": monitoring.rules,
+        "dashboard": monitoring.dashboard,
+        "checks": monitoring.tables,
+    }
+    text = printed[what]()
     return Outcome(Exit.DONE, {what: text}, text.rstrip("\n"))

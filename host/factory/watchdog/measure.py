@@ -11,11 +11,12 @@ from typing import Any
 
 from ansible_collections.aina.factory.plugins.module_utils.ports import Request
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import attribution
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import DAY, Attribution
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.attribution import Attribution
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import DAY
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.filesystems import filesystem
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.settings import Policy
 from factory import effects
 from factory.unix_http import fetch_through
-from factory.watchdog.gather import filesystem
 from factory.watchdog.store import Reserve, Store, lines, to_lines
 
 SCHEMA = 1

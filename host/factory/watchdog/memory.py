@@ -19,12 +19,13 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     mounts,
     services,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import DAY, Sample
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Policy
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import DAY
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.settings import Policy
 from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import (
     Silence,
     from_section,
 )
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.trend import Sample
 from factory.watchdog.store import Store, lines, to_lines
 
 SCHEMA = 1
@@ -141,7 +142,7 @@ def silences(policy: Policy) -> tuple[Silence, ...]:
         return policy.silences
     except ValueError as error:
         raise ConfigurationError(f"{path} is no JSON: {error}") from error
-    made = (from_section(item, "made here") for item in section.sections("silences", ()))
+    made = (from_section(item, None, "made here") for item in section.sections("silences", ()))
     return (*policy.silences, *made)
 
 

@@ -16,7 +16,7 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog.messages imp
     is_complete,
     redact,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.policy import Notify
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.settings import Notify
 
 _PROGRAM = "apprise"
 

@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.jobs import observe
 from ansible_collections.aina.factory.plugins.module_utils.watchdog import services
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Service
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.services import Service
 
 NOW = 1_800_000_000.0
 RUN = 900.0

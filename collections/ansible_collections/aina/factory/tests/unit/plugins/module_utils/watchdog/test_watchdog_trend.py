@@ -15,7 +15,9 @@ from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
     selftest,
     trend,
 )
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Known, Sample
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import disk_trend
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Known
+from ansible_collections.aina.factory.plugins.module_utils.watchdog.trend import Sample
 
 POLICY = policy.from_section(Section({}, "watchdog"))
 START = 1_800_000_000.0
@@ -32,7 +34,7 @@ def simulate(used_percent: Callable[[float], float], hours: float) -> list[float
         now = START + run * RUN
         used = round(TOTAL * min(100.0, used_percent(run * RUN / HOUR)) / 100)
         samples = [*samples[-2000:], Sample(now, used, TOTAL - used, 0)]
-        given = selftest._facts(now, "samples", Known({"/": tuple(samples)}))
+        given = selftest.alone(now, disk_trend.SOURCE, Known({"/": tuple(samples)}))
         found = [item for item in checks.run(given, POLICY) if item.check == "disk_trend"]
         step = alerts.step(tracks, found, POLICY, (), now)
         tracks = dict(step.tracks)
