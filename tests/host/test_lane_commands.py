@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import agents
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils import documents, drain
@@ -68,7 +69,8 @@ class Server:
             }
             for name in self.projects
         ]
-        lanes = {"github": {"login": {"method": "gh"}}, "projects": projects, **places, **rooms}
+        known = {"github": {"login": {"method": "gh"}}, "engines": agents.shipped()}
+        lanes = {**known, "projects": projects, **places, **rooms}
         document = {"lanes": lanes, "locks": {"directory": str(self.root / "locks")}}
         (self.root / "factory.json").write_text(json.dumps(document))
 

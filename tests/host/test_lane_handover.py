@@ -12,6 +12,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import agents
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
@@ -25,6 +26,7 @@ from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import 
 from factory import effects
 from factory.lanes import assignment, supervisor
 
+LOGIN = {"github": {"login": {"method": "gh"}}}
 IMAGE = Path(__file__).parents[2] / "images/lane"
 ENVIRONMENT = {
     "LANE_ID": "demo-7-0a1b2c3d",
@@ -337,7 +339,7 @@ def test_commits_on_a_branch_of_its_own_are_rescued_while_an_agent_works(lane: L
 
 def supervised(directory: Path) -> supervisor.Lane:
     project = {"name": "demo", "repository": "factory/demo"}
-    section = {"github": {"login": {"method": "gh"}}, "projects": [project]}
+    section = {"engines": agents.shipped(), **LOGIN, "projects": [project]}
     places = {"state_dir": str(directory), "mirror_dir": str(directory), "git_user": ""}
     known = settings.from_section(Section({**section, **places}, "lanes"))
     task = assignment.Task(known.projects[0], 7)

@@ -6,19 +6,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import agents
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
 from ansible_collections.aina.factory.plugins.module_utils.lanes import reaper, settings
 from factory.lanes import engine, reaping
 
+LOGIN = {"github": {"login": {"method": "gh"}}}
 LOST, DELIVERED, REFUSED = (f"demo-{number}-0a1b2c3d" for number in (1, 2, 3))
 
 
 def known(directory: Path, **values: Any) -> settings.Settings:
     project = {"name": "demo", "repository": "factory/demo"}
     places = {f"{name}_dir": str(directory / name) for name in ("state", "run", "mirror")}
-    section = {"github": {"login": {"method": "gh"}}, "projects": [project], "git_user": ""}
+    section = {"engines": agents.shipped(), **LOGIN, "projects": [project], "git_user": ""}
     return settings.from_section(Section({**section, **places, **values}, "lanes"))
 
 

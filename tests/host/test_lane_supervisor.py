@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import agents
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils import drain
@@ -30,7 +31,7 @@ def known(directory: Path, **values: Any) -> settings.Settings:
     users = {"git_user": "", "gateway_user": pwd.getpwuid(os.getuid()).pw_name}
     rooms = dict.fromkeys(("min_free_disk_mib", "min_free_memory_mib"), 0)
     section: dict[str, Any] = {"github": {"login": {"method": "gh"}}, "projects": [project]}
-    section |= {**places, **users, **rooms, **values}
+    section |= {"engines": agents.shipped(), **places, **users, **rooms, **values}
     return settings.from_section(Section(section, "lanes"))
 
 

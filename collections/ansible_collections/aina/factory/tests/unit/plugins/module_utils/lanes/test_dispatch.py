@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import agents
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
@@ -21,7 +22,8 @@ ROOM = admission.Load((), 1 << 40, 1 << 40)
 
 def settings(*names: str, **values: Any) -> Settings:
     projects = [{"name": name, "repository": f"factory/{name}", **values} for name in names]
-    section = {"github": {"login": {"method": "gh"}}, "projects": projects, "concurrency": 3}
+    known = {"github": {"login": {"method": "gh"}}, "engines": agents.shipped()}
+    section = {**known, "projects": projects, "concurrency": 3}
     return from_section(Section(section, "lanes"))
 
 
