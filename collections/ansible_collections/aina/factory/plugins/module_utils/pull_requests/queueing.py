@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from .policy import Policy
+from .reasons import Code
 from .snapshot import Memory, PullRequest, Refusal
 
 
@@ -24,7 +25,7 @@ def noticed(policy: Policy, memory: Memory, pulls: Mapping[int, PullRequest], no
         if pull.head_oid == head:
             until = now + policy.train.retry_seconds
             text = "GitHub's merge queue put it out again; its checks on the queue's branch say why"
-            refused[number] = Refusal(head, text, until, "left_merge_queue")
+            refused[number] = Refusal(head, text, until, Code.LEFT_MERGE_QUEUE)
     # A run that died while it put one in does not know whether it is in.
     cleanups = {number: head for number, head in memory.cleanups.items() if number not in pulls}
     entered = {n: p.head_oid for n, p in pulls.items() if p.in_merge_queue and n not in queued}

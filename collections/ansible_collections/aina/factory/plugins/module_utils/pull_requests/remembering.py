@@ -7,10 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from .decide import Plan
+from .reasons import Code, meaning
 from .snapshot import Conflict, Memory, Refusal, Remembered, Snapshot, TrainMemory, TrainRun
-
-# Said of one that could not be seen just now: what was said before it may still hold.
-INTERRUPTIONS = frozenset({"data_incomplete", "evidence_missing", "not_examined"})
 
 
 class MemoryFormatError(ValueError):
@@ -46,7 +44,7 @@ def from_document(document: Mapping[str, Any]) -> Memory:
                     str(item["head_oid"]),
                     str(item["text"]),
                     float(item["until"]),
-                    str(item.get("code", Refusal.code)),
+                    Code.known(item.get("code", "")) or Refusal.code,
                 )
                 for key, item in document.get("refused", {}).items()
             },
@@ -130,8 +128,8 @@ def remembered(plan: Plan, snapshot: Snapshot, now: float) -> dict[int, Remember
             print_ = before.fingerprint if before else ""
         reason = decision.reason
         former = ("", 0.0)
-        if before is not None and reason.code in INTERRUPTIONS:
-            interrupted = before.code in INTERRUPTIONS
+        if before is not None and reason.code.meaning.interrupts:
+            interrupted = meaning(before.code).interrupts
             former = before.former if interrupted else (before.code, before.since)
         kept[decision.number] = Remembered(
             reason.code,

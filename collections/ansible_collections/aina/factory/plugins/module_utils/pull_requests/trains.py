@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from . import checks
 from .policy import Policy
+from .reasons import Code
 from .snapshot import Branch, Checks, TrainMemory
 
 Member = tuple[int, str]
@@ -46,7 +47,7 @@ def next_step(
     if problem is None:
         return Step("land", run.members, replace(memory, run=replace(run, landing=True)))
     code = problem.reason.code
-    if code == "check_failed":
+    if code is Code.CHECK_FAILED:
         return _start(policy, ready, after_red(memory, now), now)
     if now - run.started_at > policy.train.ci_timeout_seconds:
         detail = f"{problem.reason.detail}: {code} after {policy.train.ci_timeout_seconds:g} s"
