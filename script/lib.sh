@@ -5,6 +5,7 @@
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+COLLECTION=collections/ansible_collections/aina/factory
 VENV=$ROOT/.venv
 CACHE=$ROOT/.cache
 LOGS=$CACHE/log
@@ -70,7 +71,7 @@ digest() { cat "$@" | cksum; }
 
 # build_venv PYTHON DIRECTORY: a virtual environment with exactly the locked packages.
 build_venv() {
-  local python=$1 venv=$2 site
+  local python=$1 venv=$2
   rm -rf "$venv"
   if ! "$python" -m venv "$venv"; then
     rm -rf "$venv"
@@ -83,12 +84,17 @@ build_venv() {
     fi
   fi
   "$venv/bin/python" -m pip install --require-hashes --requirement "$ROOT/requirements.lock"
-  # The collection and the factory command run from the checkout.
-  site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-  printf '%s\n' "$ROOT/collections" "$ROOT/host" >"$site/aina_factory.pth"
   printf '#!%s\nimport sys\n\nfrom factory.__main__ import main\n\nsys.exit(main())\n' \
     "$venv/bin/python" >"$venv/bin/factory"
   chmod 0755 "$venv/bin/factory"
+}
+
+# The collection and the factory command run from the checkout, which may have been rearranged since.
+link_checkout() {
+  local site paths="$ROOT/collections"$'\n'"$ROOT/$COLLECTION/host"
+  for site in "$1"/lib/python3*/site-packages; do
+    [[ $(cat "$site/aina_factory.pth" 2>/dev/null) == "$paths" ]] || printf '%s\n' "$paths" >"$site/aina_factory.pth"
+  done
 }
 
 venv_stamp() { printf '%s %s %s' "$ROOT" "$1" "$(digest "$ROOT/requirements.lock")"; }
@@ -103,6 +109,7 @@ ensure_venv() {
     step "virtual environment ${venv#"$ROOT/"}" build_venv "$python" "$venv"
     printf '%s' "$stamp" >"$venv/stamp"
   fi
+  link_checkout "$venv"
 }
 
 use_venv() {
@@ -311,7 +318,7 @@ build_sandbox_image() {
     docker image inspect "$base" >/dev/null 2>&1 || bootstrap_base "$2" "$base"
   fi
   docker build --network host --build-arg "BASE_IMAGE=$base" --target "$3" \
-    --label "aina-factory.content=$1" --tag "$4" images/sandbox
+    --label "aina-factory.content=$1" --tag "$4" molecule/shared/images/sandbox
 }
 
 # has_content IMAGE CONTENT: whether the image was made of just this.
@@ -324,7 +331,7 @@ ensure_sandbox_image() {
   local content suite=${1:-$SANDBOX_SUITE} kind=${2:-blank} title="sandbox image" image=$AINA_SANDBOX_NAME/sandbox
   [[ $suite == "$SANDBOX_SUITE" ]] || title+=" ($suite)"
   [[ $kind == blank ]] || title+=" ($kind)" image+=-$kind
-  content=$(digest images/sandbox/* | cut -d' ' -f1)
+  content=$(digest molecule/shared/images/sandbox/* | cut -d' ' -f1)
   if ! has_content "$image:$suite" "$content"; then
     step "$title" build_sandbox_image "$content" "$suite" "$kind" "$image:$suite"
   fi
@@ -337,17 +344,17 @@ simulator_files() {
 }
 
 build_simulator_image() {
-  local file files=(images/simulator/Dockerfile .cache/github-schemas/*-*.*)
+  local file files=(molecule/shared/images/simulator/Dockerfile .cache/github-schemas/*-*.*)
   while read -r file; do files+=("$file"); done < <(simulator_files)
   # On the sandbox host's image, with which it shares most of its layers.
   tar -cf - "${files[@]}" |
-    docker build --network host --file images/simulator/Dockerfile --build-arg "BASE_IMAGE=$SANDBOX_IMAGE" \
+    docker build --network host --file molecule/shared/images/simulator/Dockerfile --build-arg "BASE_IMAGE=$SANDBOX_IMAGE" \
       --label "aina-factory.content=$1" --tag "$SIMULATOR_IMAGE" -
 }
 
 ensure_simulator_image() {
   local content
-  content=$(simulator_files | tr '\n' '\0' | xargs -0 cksum images/simulator/* images/sandbox/* | digest | cut -d' ' -f1)
+  content=$(simulator_files | tr '\n' '\0' | xargs -0 cksum molecule/shared/images/*/* | digest | cut -d' ' -f1)
   if ! has_content "$SIMULATOR_IMAGE" "$content"; then
     ensure_schemas
     step "simulator image" build_simulator_image "$content"

@@ -7,7 +7,10 @@ from typing import Any
 
 import yaml
 
-ENGINES = Path(__file__).resolve().parents[1] / "images/engines"
+ENGINES = (
+    Path(__file__).resolve().parents[1]
+    / "collections/ansible_collections/aina/factory/images/engines"
+)
 
 
 def shipped(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import mounts
+from factory.core.base import mounts
 
 
 @contextmanager

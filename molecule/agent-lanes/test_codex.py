@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from behaviour import COLLECTION
 
 # That the real one works in a lane, every lane of test_agent_lanes.py shows.
 pytestmark = pytest.mark.deep
@@ -199,9 +200,7 @@ def test_without_memory_there_is_nothing_to_resume(cases: dict[str, Case]) -> No
 
 def test_it_is_told_the_baked_words_and_the_repositorys(cases: dict[str, Case]) -> None:
     words = cases["baseline"].asked[0]["input"]
-    (first, *_) = (
-        Path(__file__).parents[2].joinpath("images/lane/AGENTS.md").read_text().split("\n")
-    )
+    (first, *_) = COLLECTION.joinpath("images/lane/AGENTS.md").read_text().split("\n")
     assert json.dumps(first)[1:-1] in words
     assert "words of the repository" in words
 
@@ -209,8 +208,6 @@ def test_it_is_told_the_baked_words_and_the_repositorys(cases: dict[str, Case]) 
 def test_an_override_replaces_the_baked_words(cases: dict[str, Case]) -> None:
     """So no image may hold one: its smoke test looks."""
     words = cases["override"].asked[0]["input"]
-    (first, *_) = (
-        Path(__file__).parents[2].joinpath("images/lane/AGENTS.md").read_text().split("\n")
-    )
+    (first, *_) = COLLECTION.joinpath("images/lane/AGENTS.md").read_text().split("\n")
     assert "instead of it" in words
     assert json.dumps(first)[1:-1] not in words

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from behaviour import PROJECT, converge
+from behaviour import COLLECTION, PROJECT, converge
 
 SCENARIO = Path(__file__).parent
+IMAGES = COLLECTION / "images"
 
 TREE = "/usr/local/share/aina-factory/images"
 STATE = "/var/lib/aina-factory/images"
@@ -352,7 +353,11 @@ def real(host: Any) -> Any:
     host.check_output(f"rm -r {STATE}")
     foundation = SCENARIO.parent / "shared/foundation.sh"
     subprocess.run([foundation, "load", "factory-images-host"], check=True, capture_output=True)
-    run = converge(SCENARIO, factory_images_tree_dir=str(PROJECT / "images"))
+    run = converge(
+        SCENARIO,
+        factory_images_tree_dir=str(IMAGES),
+        factory_images_projects_dir=str(PROJECT / "inventory/projects"),
+    )
     assert run.returncode == 0, run.output
     subprocess.run([foundation, "save", "factory-images-host"], check=True, capture_output=True)
     return host
@@ -360,7 +365,7 @@ def real(host: Any) -> Any:
 
 @pytest.mark.deep
 def test_the_real_tools_are_the_pinned_ones(real: Any) -> None:
-    pins = json.loads((PROJECT / "images/factory-base/package.json").read_text())
+    pins = json.loads((IMAGES / "factory-base/package.json").read_text())
     packages = {**pins["dependencies"], **pins["optionalDependencies"]}
     versions = in_image(
         real, "ci", "node --version; npm --version; pnpm --version; codex --version"

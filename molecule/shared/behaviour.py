@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).parents[2]
+COLLECTION = PROJECT / "collections/ansible_collections/aina/factory"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,6 @@ def converge(scenario: Path, *arguments: str, **variables: Any) -> Run:
         **os.environ,
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": f"{PROJECT}/collections:{PROJECT}/.venv/collections",
-        "ANSIBLE_ROLES_PATH": str(PROJECT / "roles"),
         "AINA_RECAP_FILE": str(recap),
     }
     argv = ["ansible-playbook", "--inventory", str(scenario / "inventory.yml")]

@@ -8,8 +8,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 verb=$1 container=$2
-core=collections/ansible_collections/aina/factory/plugins/module_utils
-key=$(find images/factory-base "$core/images" -type f ! -name '*.pyc' -print0 | sort --zero-terminated |
+collection=collections/ansible_collections/aina/factory
+key=$(find "$collection/images/factory-base" "$collection/plugins/module_utils/images" -type f ! -name '*.pyc' -print0 | sort --zero-terminated |
   xargs -0 sha256sum | sha256sum | cut -c 1-16)
 directory=.cache/molecule
 kept=$directory/foundation-$(uname -m)-$key.tar

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -176,11 +177,9 @@ def make_clone(target: Path) -> Clone:
     for name in filter(None, changed.split("\0")):
         source, copy = ROOT / name, target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.unlink(missing_ok=True)
         if source.exists():
-            copy.write_bytes(source.read_bytes())
-            copy.chmod(source.stat().st_mode & 0o777)
-        else:
-            copy.unlink(missing_ok=True)
+            shutil.copy2(source, copy, follow_symlinks=False)
     return Clone(target)
 
 

@@ -66,7 +66,7 @@ def links(root: Path) -> str:
 
 def _installed_by_a_role(path: Path) -> bool:
     # What a role or an image installs gets its mode there; modules are never run as files.
-    return path.parts[0] in {"roles", "images"} or path.is_relative_to(COLLECTION)
+    return path.is_relative_to(COLLECTION)
 
 
 def executable_bits(root: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gates.tree import files, report, require
+from gates.tree import COLLECTION, files, report, require
 from gates.yaml_files import load, walk
 
 REQUIRED_FILES = (
@@ -17,6 +17,9 @@ REQUIRED_FILES = (
     "meta/main.yml",
     "tasks/main.yml",
 )
+ROLES = COLLECTION / "roles"
+PLAYBOOKS = COLLECTION / "playbooks"
+PREFIX = "aina.factory."
 README_MAX_LINES = 60
 PLAY_KEYS = {
     *("name", "hosts", "become", "gather_facts", "gather_subset", "roles"),
@@ -32,11 +35,19 @@ MARKUP = re.compile(r"\b[BCIOVPRMUEL]+\(([^)]*)\)")
 
 def role_names(root: Path) -> list[str]:
     """Return the names of the roles, a half-made one included."""
-    return sorted({path.parts[1] for path in require(files(root, "roles/*"), "role")})
+    return sorted(
+        {path.relative_to(ROLES).parts[0] for path in require(files(root, f"{ROLES}/*"), "role")}
+    )
+
+
+def _short(entry: str | dict[str, Any]) -> str:
+    """Return the name that a role has in the collection."""
+    name: str = entry["role"] if isinstance(entry, dict) else entry
+    return name.removeprefix(PREFIX)
 
 
 def _spec(root: Path, role: str) -> dict[str, Any]:
-    path = root / "roles" / role / "meta/argument_specs.yml"
+    path = root / ROLES / role / "meta/argument_specs.yml"
     if not path.is_file():
         return {}
     return load(path)["argument_specs"]["main"].get("options") or {}
@@ -47,10 +58,10 @@ def _roles_of_scenarios(root: Path) -> set[str]:
     for path in files(root, "molecule/*/converge.yml"):
         for mapping in walk(load(root / path)):
             for entry in mapping.get("roles") or []:
-                names.add(entry["role"] if isinstance(entry, dict) else entry)
+                names.add(_short(entry))
             for key in ("ansible.builtin.include_role", "ansible.builtin.import_role"):
                 if key in mapping:
-                    names.add(mapping[key]["name"])
+                    names.add(_short(mapping[key]["name"]))
     return names
 
 
@@ -58,7 +69,7 @@ def _only_acts(root: Path, role: str) -> bool:
     """Whether nothing that the role does stays on the host, so that nothing can be taken back."""
     tasks = [
         mapping
-        for path in files(root, f"roles/{role}/tasks/*.yml", f"roles/{role}/handlers/*.yml")
+        for path in files(root, f"{ROLES}/{role}/tasks/*.yml", f"{ROLES}/{role}/handlers/*.yml")
         for mapping in walk(load(root / path))
     ]
     used = {key for task in tasks for key in task if MODULE_NAME.match(key)}
@@ -71,21 +82,21 @@ def layout(root: Path) -> str:
     def problems() -> Iterator[str]:
         tested = _roles_of_scenarios(root)
         for role in role_names(root):
-            base = root / "roles" / role
+            base = root / ROLES / role
             for name in REQUIRED_FILES:
                 if not (base / name).is_file():
-                    yield f"roles/{role}/{name} is missing"
+                    yield f"{ROLES}/{role}/{name} is missing"
             readme = base / "README.md"
             if readme.is_file() and len(readme.read_text().splitlines()) > README_MAX_LINES:
-                yield f"roles/{role}/README.md is longer than {README_MAX_LINES} lines"
+                yield f"{ROLES}/{role}/README.md is longer than {README_MAX_LINES} lines"
             state = _spec(root, role).get(f"{role}_state", {})
             if _only_acts(root, role):
                 if state:
-                    yield f"roles/{role}: {role}_state means nothing, for the role leaves nothing"
+                    yield f"{ROLES}/{role}: {role}_state means nothing, for the role leaves nothing"
             elif state.get("choices") != ["present", "absent"]:
-                yield f"roles/{role}: option {role}_state with choices [present, absent] is missing"
+                yield f"{ROLES}/{role}: option {role}_state with choices [present, absent] is missing"
             if role not in tested:
-                yield f"roles/{role}: no molecule/*/converge.yml uses it"
+                yield f"{ROLES}/{role}: no molecule/*/converge.yml uses it"
 
     return report(problems())
 
@@ -111,8 +122,8 @@ def _comments(text: str) -> dict[str, str]:
 
 
 def _interface_problems(root: Path, role: str) -> Iterator[str]:
-    spec_path = f"roles/{role}/meta/argument_specs.yml"
-    path = root / "roles" / role / "defaults/main.yml"
+    spec_path = f"{ROLES}/{role}/meta/argument_specs.yml"
+    path = root / ROLES / role / "defaults/main.yml"
     if not path.is_file():
         return  # role-layout says so
     spec, defaults, comments = _spec(root, role), load(path) or {}, _comments(path.read_text())
@@ -123,10 +134,10 @@ def _interface_problems(root: Path, role: str) -> Iterator[str]:
             yield f"{spec_path}: {name} must begin with {role}_"
         if option.get("required"):
             if name in defaults:
-                yield f"roles/{role}/defaults/main.yml: {name} is required, so it has no default"
+                yield f"{ROLES}/{role}/defaults/main.yml: {name} is required, so it has no default"
             continue
         if name not in defaults:
-            yield f"roles/{role}/defaults/main.yml: {name} is missing (or make it required)"
+            yield f"{ROLES}/{role}/defaults/main.yml: {name} is missing (or make it required)"
             continue
         if "default" not in option or option["default"] != defaults[name]:
             declared = option.get("default", "no default")
@@ -134,7 +145,7 @@ def _interface_problems(root: Path, role: str) -> Iterator[str]:
         sentence = _sentence(option.get("description", ""))
         if comments[name] != sentence:
             yield (
-                f"roles/{role}/defaults/main.yml: above {name} stands\n    {comments[name]}\n"
+                f"{ROLES}/{role}/defaults/main.yml: above {name} stands\n    {comments[name]}\n"
                 f"  its description in the spec is\n    {sentence}"
             )
 
@@ -155,7 +166,7 @@ def independence(root: Path) -> str:
         roles = role_names(root)
         public = {name: role for role in roles for name in _spec(root, role)}
         for role in roles:
-            for path in files(root, f"roles/{role}/*.yml", f"roles/{role}/*.j2"):
+            for path in files(root, f"{ROLES}/{role}/*.yml", f"{ROLES}/{role}/*.j2"):
                 for word in sorted(set(re.findall(r"\w+", _code((root / path).read_text())))):
                     owners = [name for name in roles if word.startswith(f"__{name}_")]
                     owner = public.get(word) or max(owners, key=len, default=role)
@@ -166,8 +177,8 @@ def independence(root: Path) -> str:
 
 
 def _unused(root: Path, role: str) -> Iterator[str]:
-    base = root / "roles" / role
-    own = [root / path for path in files(root, f"roles/{role}/*")]
+    base = root / ROLES / role
+    own = [root / path for path in files(root, f"{ROLES}/{role}/*")]
     sources = [path for path in own if path.suffix in {".yml", ".j2"}]
     text = "\n".join(_code(path.read_text()) for path in sources)
     mappings = [
@@ -186,16 +197,16 @@ def _unused(root: Path, role: str) -> Iterator[str]:
         relative = path.relative_to(base)
         room, name = relative.parts[0], "/".join(relative.parts[1:])
         if room == "tasks" and name != "main.yml" and name not in imported:
-            yield f"roles/{role}/{relative} is imported by no task"
+            yield f"{ROLES}/{role}/{relative} is imported by no task"
         if room in {"files", "templates"}:
             # A directory may be named as a whole.
             places = [name, *map(str, Path(name).parents)][:-1]
             if not any(re.search(rf"(?<![\w.-]){re.escape(at)}(?![\w-])", text) for at in places):
-                yield f"roles/{role}/{relative} is mentioned nowhere in the role"
+                yield f"{ROLES}/{role}/{relative} is mentioned nowhere in the role"
         if room == "handlers":
             for handler in load(path) or []:
                 if not notified & {handler.get("name"), handler.get("listen")}:
-                    yield f"roles/{role}/{relative}: no task notifies {handler.get('name')!r}"
+                    yield f"{ROLES}/{role}/{relative}: no task notifies {handler.get('name')!r}"
 
 
 def unused_files(root: Path) -> str:
@@ -208,17 +219,19 @@ def _play_problems(path: Path, play: dict[str, Any]) -> Iterator[str]:
     for key in sorted(play.keys() - allowed):
         yield f"{path}: a playbook is a list of roles or of playbooks; {key} has no place in it"
     for entry in play.get("roles") or []:
-        role = entry["role"] if isinstance(entry, dict) else entry
+        role, name = _short(entry), entry["role"] if isinstance(entry, dict) else entry
         tags = entry.get("tags") if isinstance(entry, dict) else None
         if tags not in (role, [role]):
             yield f"{path}: role {role} must carry its own name as its only tag"
+        if name == role:
+            yield f"{path}: role {role} must be named {PREFIX}{role}: so it is found wherever this is installed"
 
 
 def playbooks(root: Path) -> str:
     """Playbooks hold neither tasks nor variables, and every role runs alone by its tag."""
     return report(
         line
-        for path in require(files(root, "playbooks/*.yml"), "playbook")
+        for path in require(files(root, f"{PLAYBOOKS}/*.yml"), "playbook")
         for play in load(root / path)
         for line in _play_problems(path, play)
     )

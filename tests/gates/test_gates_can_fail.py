@@ -94,7 +94,7 @@ class Fault:
 
 def interface_fault(defaults: str, said: str) -> Fault:
     """A role whose defaults are not those of SPEC."""
-    where = "roles/sample"
+    where = f"{COLLECTION}/roles/sample"
     files = {f"{where}/meta/argument_specs.yml": SPEC, f"{where}/defaults/main.yml": defaults}
     return Fault(files, said)
 
@@ -129,14 +129,16 @@ def promise_fault(changed: dict[str, object], said: str) -> Fault:
 
 FAULTS: dict[str, list[Fault]] = {
     "ruff-check": [
-        Fault({"host/factory/sample.py": '"""Sample."""\n\nimport os\n'}, "F401"),
+        Fault({f"{COLLECTION}/host/factory/sample.py": '"""Sample."""\n\nimport os\n'}, "F401"),
         core_fault("import time\n\nSTARTED = time.time()", "TID251"),
         core_fault("import datetime\n\nAT = datetime.datetime.now()", "TID251"),
         core_fault("import urllib.request\n\nOPEN = urllib.request.urlopen", "TID251"),
     ],
-    "ruff-format": [Fault({"host/factory/sample.py": "x  =  1\n"}, "x = 1")],
+    "ruff-format": [Fault({f"{COLLECTION}/host/factory/sample.py": "x  =  1\n"}, "x = 1")],
     "mypy": [
-        Fault({"host/factory/sample.py": "def f(x):\n    return x\n"}, "no-untyped-def"),
+        Fault(
+            {f"{COLLECTION}/host/factory/sample.py": "def f(x):\n    return x\n"}, "no-untyped-def"
+        ),
         Fault({"tests/sample/test_x.py": "def test_x() -> None:\n    len(1)\n"}, "arg-type"),
     ],
     "import-contract": [
@@ -144,13 +146,16 @@ FAULTS: dict[str, list[Fault]] = {
         core_fault("from http import client", "module_utils.sample -> http"),
         core_fault("import ansible.release", "module_utils.sample -> ansible"),
         core_fault("import factory", "module_utils.sample -> factory"),
-        Fault({"host/factory/sample.py": "import ansible.release\n"}, "factory.sample -> ansible"),
+        Fault(
+            {f"{COLLECTION}/host/factory/sample.py": "import ansible.release\n"},
+            "factory.sample -> ansible",
+        ),
     ],
-    "yamllint": [Fault({"playbooks/x.yml": "---\na: yes\n"}, "truthy")],
+    "yamllint": [Fault({f"{COLLECTION}/playbooks/x.yml": "---\na: yes\n"}, "truthy")],
     "ansible-lint": [
         Fault(
             {
-                "playbooks/x.yml": "---\n- name: Sample\n  hosts: all\n  tasks:\n"
+                f"{COLLECTION}/playbooks/x.yml": "---\n- name: Sample\n  hosts: all\n  tasks:\n"
                 "    - name: Sample\n      ansible.builtin.command:\n        cmd: id\n"
             },
             "no-changed-when",
@@ -200,21 +205,30 @@ FAULTS: dict[str, list[Fault]] = {
         Fault({f"{COLLECTION}/changelogs/fragments/1.yml": "---\nfixes: none\n"}, "fixes")
     ],
     "role-layout": [
-        Fault({"roles/sample/tasks/main.yml": "---\n"}, "roles/sample/README.md is missing"),
-        Fault({"roles/sample/README.md": "x\n" * 61}, "longer than 60 lines"),
-        Fault({"roles/sample/tasks/main.yml": "---\n"}, "no molecule/*/converge.yml uses it"),
-        Fault({"roles/sample/tasks/main.yml": "---\n"}, "option sample_state with choices"),
+        Fault(
+            {f"{COLLECTION}/roles/sample/tasks/main.yml": "---\n"},
+            f"{COLLECTION}/roles/sample/README.md is missing",
+        ),
+        Fault({f"{COLLECTION}/roles/sample/README.md": "x\n" * 61}, "longer than 60 lines"),
+        Fault(
+            {f"{COLLECTION}/roles/sample/tasks/main.yml": "---\n"},
+            "no molecule/*/converge.yml uses it",
+        ),
+        Fault(
+            {f"{COLLECTION}/roles/sample/tasks/main.yml": "---\n"},
+            "option sample_state with choices",
+        ),
         Fault(
             {
-                "roles/sample/tasks/main.yml": "---\n- aina.factory.worktree_reap: {}\n"
+                f"{COLLECTION}/roles/sample/tasks/main.yml": "---\n- aina.factory.worktree_reap: {}\n"
                 "- ansible.builtin.copy: {}\n"
             },
             "option sample_state with choices",
         ),
         Fault(
             {
-                "roles/sample/tasks/main.yml": "---\n- aina.factory.worktree_reap: {}\n",
-                "roles/sample/meta/argument_specs.yml": SPEC.replace(
+                f"{COLLECTION}/roles/sample/tasks/main.yml": "---\n- aina.factory.worktree_reap: {}\n",
+                f"{COLLECTION}/roles/sample/meta/argument_specs.yml": SPEC.replace(
                     "sample_limit_bytes", "sample_state"
                 ),
             },
@@ -230,21 +244,34 @@ FAULTS: dict[str, list[Fault]] = {
     "role-independence": [
         Fault(
             {
-                "roles/sample/meta/argument_specs.yml": SPEC,
-                "roles/other/tasks/main.yml": "---\n- when: sample_limit_bytes > 1\n",
+                f"{COLLECTION}/roles/sample/meta/argument_specs.yml": SPEC,
+                f"{COLLECTION}/roles/other/tasks/main.yml": "---\n- when: sample_limit_bytes > 1\n",
             },
             "sample_limit_bytes belongs to role sample",
         )
     ],
     "role-files-used": [
-        Fault({"roles/sample/tasks/assert.yml": "---\n"}, "tasks/assert.yml is imported"),
-        Fault({"roles/sample/templates/a.conf.j2": "x\n"}, "a.conf.j2 is mentioned nowhere"),
-        Fault({"roles/sample/files/d/a.conf": "x\n"}, "a.conf is mentioned nowhere"),
-        Fault({"roles/sample/handlers/main.yml": "---\n- name: Restart x\n"}, "Restart x"),
+        Fault(
+            {f"{COLLECTION}/roles/sample/tasks/assert.yml": "---\n"}, "tasks/assert.yml is imported"
+        ),
+        Fault(
+            {f"{COLLECTION}/roles/sample/templates/a.conf.j2": "x\n"},
+            "a.conf.j2 is mentioned nowhere",
+        ),
+        Fault({f"{COLLECTION}/roles/sample/files/d/a.conf": "x\n"}, "a.conf is mentioned nowhere"),
+        Fault(
+            {f"{COLLECTION}/roles/sample/handlers/main.yml": "---\n- name: Restart x\n"},
+            "Restart x",
+        ),
     ],
     "playbooks-are-lists": [
-        Fault({"playbooks/x.yml": "---\n- hosts: all\n  tasks: []\n"}, "tasks has no place"),
-        Fault({"playbooks/x.yml": "---\n- hosts: all\n  roles: [sample]\n"}, "only tag"),
+        Fault(
+            {f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n  tasks: []\n"},
+            "tasks has no place",
+        ),
+        Fault(
+            {f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n  roles: [sample]\n"}, "only tag"
+        ),
     ],
     "lock": [
         Fault({"requirements.lock": "ansible-core==2.19.14 \\\n    --hash=sha256:0\n"}, "missing"),
@@ -262,12 +289,12 @@ FAULTS: dict[str, list[Fault]] = {
             {
                 "requirements.yml": "---\ncollections:\n  - name: community.docker\n"
                 "    version: 0.0.1\n",
-                "playbooks/x.yml": "---\n- community.docker.docker_network:\n",
+                f"{COLLECTION}/playbooks/x.yml": "---\n- community.docker.docker_network:\n",
             },
             "community.docker 0.0.1, installed",
         ),
         Fault(
-            {"playbooks/x.yml": "---\n- community.crypto.acme_account:\n"},
+            {f"{COLLECTION}/playbooks/x.yml": "---\n- community.crypto.acme_account:\n"},
             "community.crypto is used",
         ),
     ],
@@ -348,7 +375,7 @@ def tree(tmp_path: Path) -> Path:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target)
-    for package in ("host/factory", CORE):
+    for package in (f"{COLLECTION}/host/factory", CORE):
         (tmp_path / package).mkdir(parents=True, exist_ok=True)
         (tmp_path / package / "__init__.py").touch()
     return tmp_path

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from gates.tree import COLLECTION, files, report, require, run, shell_scripts
 
+# The two links at the top lead to them.
+_ANSIBLE = (f"{COLLECTION}/roles", f"{COLLECTION}/playbooks")
+
 
 def ruff_check(root: Path) -> str:
     """Judge the Python code by the rules of pyproject.toml."""
@@ -24,7 +27,7 @@ def mypy(root: Path) -> str:
 
 def import_contract(root: Path) -> str:
     """Judge what the core and the host command import, directly and through others."""
-    path = f"{root / 'collections'}:{root / 'host'}"
+    path = f"{root / 'collections'}:{root / COLLECTION / 'host'}"
     argv = ["lint-imports", "--no-logo", "--cache-dir", str(root / ".import_linter_cache")]
     return run(root, argv, environment={"PYTHONPATH": path})
 
@@ -36,12 +39,12 @@ def yamllint(root: Path) -> str:
 
 def ansible_lint(root: Path) -> str:
     """Judge roles and playbooks by the production profile."""
-    return run(root, ["ansible-lint", "-q", *_existing(root, "roles", "playbooks")])
+    return run(root, ["ansible-lint", "-q", *_existing(root, *_ANSIBLE)])
 
 
 def ansible_lint_scenarios(root: Path) -> str:
     """Judge the scenarios' playbooks, and whatever else is Ansible's, likewise."""
-    apart = ["--exclude", *(str(root / name) for name in ("roles", "playbooks"))]
+    apart = ["--exclude", *(str(root / name) for name in (*_ANSIBLE, "roles", "playbooks"))]
     return run(root, ["ansible-lint", "-q", *apart])
 
 
@@ -81,6 +84,6 @@ def changelog(root: Path) -> str:
 
 def ansible_syntax(root: Path) -> str:
     """Let ansible-playbook parse every playbook, with the inventory of the sandbox."""
-    playbooks = require(files(root, "playbooks/*.yml"), "playbook")
+    playbooks = require(files(root, f"{COLLECTION}/playbooks/*.yml"), "playbook")
     argv = ["ansible-playbook", "--syntax-check", "--inventory", "inventory/sandbox"]
     return report(filter(None, [run(root, [*argv, *playbooks])]))

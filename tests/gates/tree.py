@@ -21,6 +21,11 @@ class UnavailableError(Exception):
 
 def files(root: Path, *patterns: str) -> list[Path]:
     """Return the files under ``root`` that are tracked or would be, relative and sorted."""
+    # A file that was deleted but is still in the index is no file of this tree.
+    return [name for name in _listed(root, *patterns) if (root / name).is_file()]
+
+
+def _listed(root: Path, *patterns: str) -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns],
         cwd=root,
@@ -28,17 +33,16 @@ def files(root: Path, *patterns: str) -> list[Path]:
         capture_output=True,
         text=True,
     ).stdout
-    names = {Path(name) for name in listed.split("\0") if name}
-    # A file that was deleted but is still in the index is no file of this tree.
-    return sorted(name for name in names if (root / name).is_file())
+    return sorted({Path(name) for name in listed.split("\0") if name})
 
 
 def copy(root: Path, target: Path, below: Path = Path()) -> None:
-    """Copy the files of a tree, or those below a directory of it, to a place of their own."""
-    for path in files(root, str(below)):
+    """Copy the files and links of a tree, or of a directory of it, to a place of their own."""
+    for path in _listed(root, str(below)):
         copied = target / path.relative_to(below)
         copied.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / path, copied)
+        if (root / path).is_symlink() or (root / path).is_file():
+            shutil.copy2(root / path, copied, follow_symlinks=False)
 
 
 def shell_scripts(root: Path) -> list[Path]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, observe
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
 from factory import __main__, effects, jobs
 from factory.commands import drain
+from factory.core.base.ports import Completed
+from factory.core.jobs import layout, observe
 from factory.outcome import Exit
 
 JOB = {"schedule": "*:0/5", "command": ["/bin/true"]}

@@ -15,17 +15,10 @@ import pytest
 from simulator import Simulator, tls
 from simulator.client import Client
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import (
-    Completed,
-    Request,
-    Response,
-)
 from factory import effects, github
 from factory.__main__ import main
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.ports import Completed, Request, Response
 
 HEAD, OTHER, THIRD = "a" * 40, "b" * 40, "c" * 40
 SECRET = "ghp_veryverysecret"  # noqa: S105 - opens nothing

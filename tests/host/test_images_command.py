@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import json
-import threading
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.images import build
-from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
-    Settings,
-    from_section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError
-from ansible_collections.aina.factory.plugins.modules import factory_images
-from factory import __main__, configuration
+from factory import __main__
+from factory.core.images import build
 from factory.outcome import Exit
 
 
@@ -117,52 +108,3 @@ def test_two_builds_at_once_are_refused(config: Path, capsys: pytest.CaptureFixt
         code = __main__.main(["images", "build", "--config", str(config), "--json"])
     assert code == Exit.LOCKED
     assert build.LOCK in json.loads(capsys.readouterr().out)["error"]
-
-
-# --- The module of the same plan ---------------------------------------------------------
-
-
-def module(**params: Any) -> Any:
-    given = {"changed_paths": [], "lock_wait_seconds": 60, **params}
-    return SimpleNamespace(
-        check_mode=bool(params.get("check_mode")), get_bin_path=lambda name: name, params=given
-    )
-
-
-def settings(config: Path) -> Settings:
-    return from_section(configuration.load(config).section("images"))
-
-
-def test_check_mode_works_before_there_is_an_engine(config: Path) -> None:
-    asked = module(check_mode=True)
-    asked.get_bin_path = lambda _name: None
-    expected = ["build all images, once the engine and the sources are there"]
-    assert factory_images._present(asked, settings(config)) == (expected, [])
-
-
-def test_a_converge_waits_for_the_build_of_one_that_was_cut_off(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lock = config.parent / build.LOCK
-    monkeypatch.setattr(factory_images, "LOCK", lock)
-    monkeypatch.setattr(build.Builder, "build", lambda _self: build.Report())
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(LockedError):
-            factory_images._present(module(lock_wait_seconds=0), settings(config))
-        threading.Timer(0.2, fcntl.flock, (held, fcntl.LOCK_UN)).start()
-        assert factory_images._present(module(), settings(config)) == ([], [])
-
-
-def test_a_converge_says_what_was_built_and_what_failed(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    report = build.Report(
-        failures={"ci": "its smoke test failed"}, retired=["aina-factory/x:current"]
-    )
-    monkeypatch.setattr(factory_images, "LOCK", config.parent / build.LOCK)
-    monkeypatch.setattr(build.Builder, "build", lambda _self: report)
-    assert factory_images._present(module(), settings(config)) == (
-        ["retire aina-factory/x:current"],
-        ["ci: its smoke test failed"],
-    )

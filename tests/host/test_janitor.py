@@ -17,12 +17,11 @@ import pytest
 from mounting import mounted
 from waiting import until
 
-from ansible_collections.aina.factory.plugins.module_utils import mounts
-from ansible_collections.aina.factory.plugins.module_utils.janitor import paths
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import KindError
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import processes
 from factory import effects
 from factory.__main__ import main
+from factory.core.base import mounts, paths
+from factory.core.janitor.model import KindError
+from factory.core.worktrees import processes
 
 DAY = 86400.0
 LOGS = {"max_age_days": 14, "max_file_mib": 1, "keep_mib": 0.1, "rotated_count": 2}

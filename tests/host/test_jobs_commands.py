@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, observe
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
 from factory import __main__, effects, jobs
+from factory.core.base.ports import Completed
+from factory.core.jobs import layout, observe
 from factory.outcome import Exit
 
 PAUSE = {"reason": "saving minutes", "by": "ali", "since": "2026-06-30"}

@@ -13,11 +13,11 @@ from typing import Any
 import agents
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import guarded
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.lanes import collect, forge, settings
-from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import Start
 from factory import effects
+from factory.core.base import guarded
+from factory.core.base.configuration import Section
+from factory.core.lanes import collect, forge, settings
+from factory.core.lanes.collect import Start
 from factory.lanes import delivery, engine, reaping, supervisor
 
 LOGIN = {"github": {"login": {"method": "gh"}}}

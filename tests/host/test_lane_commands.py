@@ -18,20 +18,14 @@ from typing import Any
 import agents
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import documents, drain
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    RefusedError,
-    UncertainError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.lanes import collect, forge
-from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import CollectError, Start
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
-    LaneProject,
-    from_section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
 from factory import __main__, configuration, effects
+from factory.core.base import documents
+from factory.core.base.github.errors import ForgeError, RefusedError, UncertainError
+from factory.core.base.ports import Completed
+from factory.core.jobs import drain
+from factory.core.lanes import collect, forge
+from factory.core.lanes.collect import CollectError, Start
+from factory.core.lanes.settings import LaneProject, from_section
 from factory.lanes import assignment, delivery, engine, processes, reaping, supervisor
 from factory.outcome import Exit
 

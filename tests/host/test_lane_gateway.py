@@ -20,8 +20,8 @@ import pytest
 from simulator import tls
 from waiting import until
 
-from ansible_collections.aina.factory.plugins.module_utils.lanes import engines
-from ansible_collections.aina.factory.plugins.module_utils.lanes.gateway import Permit
+from factory.core.lanes import engines
+from factory.core.lanes.gateway import Permit
 from factory.lanes import gateway
 from factory.lanes.wicket import PERMIT, SOCKET, SOCKET_DIR
 

@@ -15,19 +15,14 @@ from pathlib import Path
 import agents
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.lanes import (
-    collect,
-    frames,
-    outcome,
-    settings,
-)
-from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import Start
 from factory import effects
+from factory.core.base.configuration import Section
+from factory.core.lanes import collect, frames, outcome, settings
+from factory.core.lanes.collect import Start
 from factory.lanes import assignment, supervisor
 
 LOGIN = {"github": {"login": {"method": "gh"}}}
-IMAGE = Path(__file__).parents[2] / "images/lane"
+IMAGE = Path(__file__).parents[2] / "collections/ansible_collections/aina/factory/images/lane"
 ENVIRONMENT = {
     "LANE_ID": "demo-7-0a1b2c3d",
     "LANE_SESSIONS": "",

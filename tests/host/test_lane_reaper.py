@@ -9,8 +9,8 @@ from typing import Any
 import agents
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.lanes import reaper, settings
+from factory.core.base.configuration import Section
+from factory.core.lanes import reaper, settings
 from factory.lanes import engine, reaping
 
 LOGIN = {"github": {"login": {"method": "gh"}}}

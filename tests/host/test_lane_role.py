@@ -13,7 +13,7 @@ import agents
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROLE = ROOT / "roles/agent_lanes"
+ROLE = ROOT / "collections/ansible_collections/aina/factory/roles/agent_lanes"
 PROJECTS = [
     {
         "name": "aina-academy",
@@ -42,6 +42,7 @@ def section() -> dict[str, Any]:
     given = {
         "role_path": str(ROLE),
         "agent_lanes_projects": PROJECTS,
+        "agent_lanes_projects_dir": str(ROOT / "inventory/projects"),
         "agent_lanes_engines": ENGINES,
     }
     argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "--one-line"]

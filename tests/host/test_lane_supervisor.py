@@ -14,12 +14,12 @@ from typing import Any
 import agents
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import drain
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import RefusedError
-from ansible_collections.aina.factory.plugins.module_utils.lanes import forge, settings
-from ansible_collections.aina.factory.plugins.module_utils.lanes.collect import CollectError, Start
-from ansible_collections.aina.factory.plugins.module_utils.lanes.reaper import Container
+from factory.core.base.configuration import Section
+from factory.core.base.github.errors import RefusedError
+from factory.core.jobs import drain
+from factory.core.lanes import forge, settings
+from factory.core.lanes.collect import CollectError, Start
+from factory.core.lanes.reaper import Container
 from factory.lanes import assignment, delivery, engine, reaping, room, supervisor, wicket
 
 NAME = "demo-7-0a1b2c3d"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import LANE_COMMAND
 from factory import codex_lane, run_lane
+from factory.core.marshal.policy import LANE_COMMAND
 from factory.lanes import engine, processes, transcript
 
 

@@ -16,16 +16,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
-    processes,
-    reap,
-    trash,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import Policy
 from factory import effects, github
 from factory.__main__ import main
 from factory.commands import reap as command
+from factory.core.base.configuration import Section
+from factory.core.worktrees import processes, reap, trash
+from factory.core.worktrees.model import Policy
 
 DAY = 86400.0
 IDENTITY = {

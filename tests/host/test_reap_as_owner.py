@@ -15,20 +15,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import locks
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
-    owner,
-    processes,
-    reap,
-    trash,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.model import (
-    Policy,
-    Report,
-    report_from_record,
-)
 from factory import effects
+from factory.core.base import locks
+from factory.core.base.git import GitError
+from factory.core.worktrees import owner, processes, reap, trash
+from factory.core.worktrees.model import Policy, Report, report_from_record
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")
 

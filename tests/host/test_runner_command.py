@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.runners import state
-from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
-from ansible_collections.aina.factory.plugins.module_utils.runners.state import Condition, State
 from factory import __main__, effects
 from factory.commands import runner
+from factory.core.base import documents
+from factory.core.runners import state
+from factory.core.runners.layout import Places
+from factory.core.runners.state import Condition, State
 from factory.outcome import Exit
 
 POOL = {"name": "demo", "target": "example/demo", "slots": 2}

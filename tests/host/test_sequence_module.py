@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
+from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.base.ports import Completed
 from ansible_collections.aina.factory.plugins.modules import sequence
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
+from factory.core.base import ansible_effects
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # Each program with the module that it starts.

@@ -40,7 +40,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     hosts = {name: {**local, **values} for name, (_role, values, _words) in REFUSED.items()}
     plays = [
         # A run ends where no host of a play is left.
-        {"hosts": f"{name},sound", "gather_facts": False, "roles": [role]}
+        {"hosts": f"{name},sound", "gather_facts": False, "roles": [f"aina.factory.{role}"]}
         for name, (role, _values, _words) in REFUSED.items()
     ]
     hosts["sound"] = local
@@ -49,7 +49,6 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
         "AINA_RECAP_FILE": str(root / "recap.json"),
         "LC_ALL": "C.UTF-8",
     }

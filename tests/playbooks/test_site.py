@@ -20,7 +20,7 @@ def roles(playbook: Path) -> Iterator[str]:
 
 
 def test_converging_a_server_deletes_no_worktree() -> None:
-    assert [*roles(PLAYBOOKS / "reap.yml")] == ["worktrees"]
+    assert [*roles(PLAYBOOKS / "reap.yml")] == ["aina.factory.worktrees"]
 
-    assert "worktrees" not in roles(PLAYBOOKS / "site.yml")
-    assert "janitor" in roles(PLAYBOOKS / "site.yml")
+    assert "aina.factory.worktrees" not in roles(PLAYBOOKS / "site.yml")
+    assert "aina.factory.janitor" in roles(PLAYBOOKS / "site.yml")

@@ -26,9 +26,8 @@ print(json.dumps({{"changed": False, "failed": {fails!r}, "msg": "{name}: no ans
 
 @pytest.fixture
 def collections(tmp_path: Path) -> Path:
-    shutil.copytree(
-        ROOT / "collections" / COLLECTION / "plugins", tmp_path / COLLECTION / "plugins"
-    )
+    for part in ("images", "plugins", "roles"):
+        shutil.copytree(ROOT / "collections" / COLLECTION / part, tmp_path / COLLECTION / part)
     return tmp_path
 
 

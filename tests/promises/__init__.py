@@ -125,7 +125,10 @@ def _rows(root: Path, area: str, rows: list[Any]) -> Iterator[Promise]:
 
 def resolve(root: Path, name: str) -> Path:
     """Return a path from the root of the repository."""
-    return COLLECTION / name if not (root / name).exists() else Path(name)
+    if not (root / name).exists():
+        return COLLECTION / name
+    # Not by a link such as that to the roles: nobody follows it on GitHub.
+    return (root / name).resolve().relative_to(root.resolve())
 
 
 def _test(root: Path, test: str) -> str:

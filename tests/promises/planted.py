@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gates import tree
 
-from promises import MapError, Promise
+from promises import COLLECTION, MapError, Promise
 
 # A fault may make a program wait for ever.
 TIMEOUT_SECONDS = 1200
@@ -48,7 +48,9 @@ def environment(place: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join([str(place / "collections"), str(place / "host")]),
+        "PYTHONPATH": os.pathsep.join(
+            [str(place / "collections"), str(place / COLLECTION / "host")]
+        ),
         "PYTHONDONTWRITEBYTECODE": "1",
         "ANSIBLE_CONFIG": str(place / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": f"{place}/collections:{place}/.venv/collections",

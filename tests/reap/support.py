@@ -36,7 +36,11 @@ class Ran:
 def environment(**more: str) -> dict[str, str]:
     """Return an environment in which the tree's own ``factory`` is found."""
     keep = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    paths = [more.pop("PYTHONPATH", ""), str(ROOT / "collections"), str(ROOT / "host")]
+    paths = [
+        more.pop("PYTHONPATH", ""),
+        str(ROOT / "collections"),
+        str(ROOT / "collections/ansible_collections/aina/factory/host"),
+    ]
     return keep | {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "GIT_CONFIG_GLOBAL": "/dev/null",

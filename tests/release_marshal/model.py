@@ -11,29 +11,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
+from factory.core.base.github.errors import (
     ForgeError,
     LimitedError,
     RefusedError,
     UncertainError,
     UnusableError,
 )
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Meter
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.checks import ACTIONS
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.forge import (
-    Fate,
-    MovedError,
-    NotMergeableError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
-    Merged,
-    MirrorError,
-    PushRefusedError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
+from factory.core.base.github.transport import Meter
+from factory.core.marshal import execution
+from factory.core.marshal.checks import ACTIONS
+from factory.core.marshal.cycle import Report, World
+from factory.core.marshal.forge import Fate, MovedError, NotMergeableError
+from factory.core.marshal.mirror import Merged, MirrorError, PushRefusedError
+from factory.core.marshal.policy import Policy
+from factory.core.marshal.snapshot import (
     Branch,
     Check,
     Checks,
@@ -714,7 +706,7 @@ class Runner:
             self.records.append,
             self._start,
         )
-        return marshal.run(
+        return execution.run(
             self.repository.policy, "o/r", "main", self.memory, world, dry_run=dry_run
         )
 

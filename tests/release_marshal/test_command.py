@@ -10,17 +10,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
-    marshal as marshal_cycle,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import (
-    remembering,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import LANE_COMMAND
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
 from factory import locks, run_lane
 from factory.__main__ import build_parser, main
+from factory.core.marshal import execution as marshal_cycle
+from factory.core.marshal import remembering
+from factory.core.marshal.cycle import Report
+from factory.core.marshal.policy import LANE_COMMAND
+from factory.core.marshal.snapshot import Memory
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"ca_file": "/nowhere/ca.pem"}, "marshal.ca_file /nowhere/ca.pem: "),

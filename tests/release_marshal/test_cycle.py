@@ -8,18 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
-    ConflictLane,
-    Duplicates,
-    Freeze,
-    Policy,
-    Train,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.reasons import Owner, Verb
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import (
-    CheckState,
-    Memory,
-)
+from factory.core.marshal.policy import ConflictLane, Duplicates, Freeze, Policy, Train
+from factory.core.marshal.reasons import Owner, Verb
+from factory.core.marshal.snapshot import CheckState, Memory
 from release_marshal.model import START, Crash, Pull, Repository, Runner, Turns, independent
 
 # Few in every run, others each time; many in a deep one.
@@ -505,7 +496,7 @@ def test_what_changes_while_a_batch_is_about_to_land_keeps_it_from_landing(kind:
 
 
 def test_no_pair_of_bad_ones_needs_more_than_twelve_runs() -> None:
-    from ansible_collections.aina.factory.plugins.module_utils.pull_requests import trains
+    from factory.core.marshal import trains
 
     def runs(bad: set[int]) -> int:
         left, known, found, count = list(range(30)), 0, 0, 0

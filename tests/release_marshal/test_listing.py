@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from simulator import Simulator
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Duplicates
+from factory.core.marshal.policy import Duplicates
 from release_marshal.test_simulator import Rig, policy, repository
 
 pytestmark = [pytest.mark.slow, pytest.mark.deep]

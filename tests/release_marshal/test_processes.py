@@ -20,7 +20,7 @@ from simulator.faults import Disconnected
 from simulator.http import Answer, Incoming
 from simulator.model import Pull
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import audit
+from factory.core.marshal import audit
 from release_marshal.test_simulator import NAME, repository, settings_file
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from simulator import Simulator
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Duplicates
 from factory.__main__ import main
+from factory.core.marshal.policy import Duplicates
 from release_marshal.test_simulator import NAME, Rig, policy, repository, settings_file
 
 pytestmark = pytest.mark.slow

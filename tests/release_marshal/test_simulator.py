@@ -11,17 +11,15 @@ from typing import Any
 import pytest
 from simulator import Simulator, control
 
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import marshal, status
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report, World
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.github_forge import (
-    GithubForge,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import Mirror
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import Policy
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.snapshot import Memory
 from factory import effects
 from factory.__main__ import main
+from factory.core.base.github.transport import Transport
+from factory.core.marshal import execution, status
+from factory.core.marshal.cycle import Report, World
+from factory.core.marshal.github_forge import GithubForge
+from factory.core.marshal.mirror import Mirror
+from factory.core.marshal.policy import Policy
+from factory.core.marshal.snapshot import Memory
 
 pytestmark = pytest.mark.slow
 NAME = "factory/demo"
@@ -73,7 +71,7 @@ class Rig:
             self.records.append,
             lambda _argv: "no lanes here",
         )
-        return marshal.run(self.policy, NAME, "main", self.memory, world, dry_run=dry_run)
+        return execution.run(self.policy, NAME, "main", self.memory, world, dry_run=dry_run)
 
     def _save(self, memory: Memory) -> None:
         self.memory = memory

@@ -10,11 +10,8 @@ import pytest
 from sampling import draw
 from simulator import Simulator
 
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.cycle import Report
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.policy import (
-    Duplicates,
-    Policy,
-)
+from factory.core.marshal.cycle import Report
+from factory.core.marshal.policy import Duplicates, Policy
 from release_marshal.test_processes import change
 from release_marshal.test_simulator import NAME, Rig, policy, repository
 

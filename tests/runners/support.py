@@ -23,25 +23,14 @@ import waiting
 from simulator import Simulator
 from simulator.client import Client
 
-from ansible_collections.aina.factory.plugins.module_utils import managed_files
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.ports import (
-    Completed,
-    Request,
-    Response,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners import (
-    layout,
-    model,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.converge import (
-    Converge,
-    Planned,
-    Wishes,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.hub import Effects, Hub
-from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
 from factory import effects
+from factory.core.base.configuration import Section
+from factory.core.base.ports import Completed, Request, Response
+from factory.core.host import managed_files
+from factory.core.runners import layout, model
+from factory.core.runners.converge import Converge, Planned, Wishes
+from factory.core.runners.hub import Effects, Hub
+from factory.core.runners.layout import Places
 
 REPOSITORY = "factory/demo"
 RUNNERS = f"/repos/{REPOSITORY}/actions/runners"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.runners import guard
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance, Mode
+from factory.core.runners import guard
+from factory.core.runners.model import Instance, Mode
 from runners.support import REPOSITORY, Site
 
 APPROVAL = f"/repos/{REPOSITORY}/actions/permissions/fork-pr-contributor-approval"

@@ -8,14 +8,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.runners import (
-    layout,
-    names,
-    native,
-    state,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.state import Condition, State
+from factory.core.base import documents
+from factory.core.runners import layout, names, native, state
+from factory.core.runners.state import Condition, State
 from factory.runners.engine import Engine
 from factory.runners.heal import Healer
 from runners.support import REPOSITORY, RUNNERS, Site, Unit, until

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from simulator import stub_runner
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.runners import processes, state
-from ansible_collections.aina.factory.plugins.module_utils.runners.container import Turn
+from factory.core.base import documents
+from factory.core.runners import processes, state
+from factory.core.runners.container import Turn
 from factory.runners import loop
 from factory.runners.engine import NOT_STARTED, Attached, EngineError, Found, Status
 from factory.runners.loop import Loop, Ports

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.runners import layout, native
 from factory import __main__
 from factory.commands import runner
+from factory.core.runners import layout, native
 from factory.outcome import Exit
 from runners.support import REPOSITORY, RUNNERS, Site, until
 

@@ -14,12 +14,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import ConfigurationError
-from ansible_collections.aina.factory.plugins.module_utils.runners import layout, processes
-from ansible_collections.aina.factory.plugins.module_utils.runners.converge import (
-    Converge,
-    Wishes,
-)
+from factory.core.base.configuration import ConfigurationError
+from factory.core.runners import layout, processes
+from factory.core.runners.converge import Converge, Wishes
 from runners.support import REPOSITORY, RUNNERS, Site, until
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.aina.factory.plugins.module_utils.host.units import UnitsError
 from ansible_collections.aina.factory.plugins.module_utils.runners.converge import Report
-from ansible_collections.aina.factory.plugins.module_utils.units import UnitsError
 from ansible_collections.aina.factory.plugins.modules import gh_runners
 
 

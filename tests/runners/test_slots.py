@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.runners import layout
-from ansible_collections.aina.factory.plugins.module_utils.runners.converge import Converge, Wishes
-from ansible_collections.aina.factory.plugins.module_utils.runners.guard import Verdict
 from factory import effects
+from factory.core.runners import layout
+from factory.core.runners.converge import Converge, Wishes
+from factory.core.runners.guard import Verdict
 from runners import support
 from runners.support import REPOSITORY, Site, Unit, make_site
 

@@ -10,17 +10,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import documents
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.images import settings as images
-from ansible_collections.aina.factory.plugins.module_utils.runners import layout
-from ansible_collections.aina.factory.plugins.module_utils.runners.guard import Verdict
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import (
-    Instance,
-    Mode,
-    Settings,
-    Timing,
-)
+from factory.core.base import documents
+from factory.core.base.configuration import Section
+from factory.core.images import settings as images
+from factory.core.runners import layout
+from factory.core.runners.guard import Verdict
+from factory.core.runners.model import Instance, Mode, Settings, Timing
 from factory.runners import walls
 from factory.runners.engine import EngineError, Info
 from factory.runners.surroundings import Surroundings

@@ -9,15 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.runners import network
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import (
-    Destination,
-    Instance,
-    Mode,
-    Network,
-    Settings,
-)
+from factory.core.base.ports import Completed
+from factory.core.runners import network
+from factory.core.runners.model import Destination, Instance, Mode, Network, Settings
 from factory.runners import walls
 
 ESTABLISHED = "ct state established,related accept"

@@ -6,10 +6,10 @@ import os
 import subprocess
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.runners import model, native_unit
-from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import Instance, Mode
+from factory.core.base.configuration import Section
+from factory.core.runners import model, native_unit
+from factory.core.runners.layout import Places
+from factory.core.runners.model import Instance, Mode
 
 HOOK = Path(__file__).parents[2] / "roles/gh_actions_runner/files/clean-workspace.sh"
 

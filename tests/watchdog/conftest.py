@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import policy as policies
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import memory, pressure
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Absent
 from factory import configuration, effects
+from factory.core.base.ports import Completed
+from factory.core.watchdog import policy as policies
+from factory.core.watchdog.checks import memory, pressure
+from factory.core.watchdog.facts import Absent
 from factory.watchdog.run import Watchdog
 
 RUN_SECONDS = 900.0

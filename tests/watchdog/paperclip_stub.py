@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from factory.core.base.text import iso
 
 COMPANY = "023b2d1b-1584-4b9c-b29c-eb10e10e4ef0"
 

@@ -6,58 +6,34 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.janitor.model import Disk
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import status
-from ansible_collections.aina.factory.plugins.module_utils.status import document
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    alerts,
-    checks,
-    heal,
-    messages,
-    policy,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.attribution import (
-    Attribution,
-    Owner,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.certificates import (
-    Certificate,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.clock import Clock
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.dead_man import DeadMan
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.delivery import Delivery
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.drift import Drift
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.engine import Engine
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.healing import Healing
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.images import Image
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.lanes import Lane
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.memory import Memory
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.reboot import Reboot
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.run_gap import Previous
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks.runners import Runner
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    Absent,
-    Fact,
-    Known,
-    Unknown,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.failures import FailedUnit
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.filesystems import Filesystem
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.paperclip import (
-    BoardRun,
-    Company,
-    Paperclip,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.silences import Silence
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.sources import Facts
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.trend import Sample
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.workspaces import (
-    Workspace,
-    Workspaces,
-    Worktrees,
-)
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from factory.core.base.configuration import Section
+from factory.core.base.text import iso
+from factory.core.janitor.model import Disk
+from factory.core.marshal import status
+from factory.core.status import document
+from factory.core.watchdog import alerts, checks, heal, messages, policy
+from factory.core.watchdog.attribution import Attribution, Owner
+from factory.core.watchdog.checks.certificates import Certificate
+from factory.core.watchdog.checks.clock import Clock
+from factory.core.watchdog.checks.dead_man import DeadMan
+from factory.core.watchdog.checks.delivery import Delivery
+from factory.core.watchdog.checks.drift import Drift
+from factory.core.watchdog.checks.engine import Engine
+from factory.core.watchdog.checks.healing import Healing
+from factory.core.watchdog.checks.images import Image
+from factory.core.watchdog.checks.lanes import Lane
+from factory.core.watchdog.checks.memory import Memory
+from factory.core.watchdog.checks.reboot import Reboot
+from factory.core.watchdog.checks.run_gap import Previous
+from factory.core.watchdog.checks.runners import Runner
+from factory.core.watchdog.facts import Absent, Fact, Known, Unknown
+from factory.core.watchdog.failures import FailedUnit
+from factory.core.watchdog.filesystems import Filesystem
+from factory.core.watchdog.paperclip import BoardRun, Company, Paperclip
+from factory.core.watchdog.silences import Silence
+from factory.core.watchdog.sources import Facts
+from factory.core.watchdog.trend import Sample
+from factory.core.watchdog.workspaces import Workspace, Workspaces, Worktrees
 
 NOW = 1_782_832_800.0  # 2026-06-30T15:20:00Z
 GIB = 1 << 30

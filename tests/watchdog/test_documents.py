@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    heal,
-    settings,
-    workspaces,
-)
+from factory.core.watchdog import heal, settings, workspaces
 from watchdog.test_workspaces import SITUATIONS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,11 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import (
-    checks,
-    metrics,
-    monitoring,
-)
+from factory.core.watchdog import checks, metrics, monitoring
 from watchdog import seed
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.status import document, page
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
+from factory.core.base.text import iso
+from factory.core.status import document, page
 from watchdog import browser, seed
 
 ARTEFACTS = Path(__file__).resolve().parents[2] / ".cache" / "watchdog"

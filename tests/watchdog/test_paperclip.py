@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import paperclip
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import Known
+from factory.core.watchdog import paperclip
+from factory.core.watchdog.facts import Known
 from factory.watchdog.web import fetch
 from watchdog.paperclip_stub import COMPANY, Stub
 

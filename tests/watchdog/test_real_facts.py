@@ -19,24 +19,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import units
-from ansible_collections.aina.factory.plugins.module_utils.jobs import layout, observe
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import paperclip
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.checks import (
-    clock,
-    memory,
-    pressure,
-    reboot,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.facts import (
-    Absent,
-    Known,
-    Unknown,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog.sources import Host, Source
-from ansible_collections.aina.factory.plugins.module_utils.words import iso
 from factory import effects
+from factory.core.base.ports import Completed
+from factory.core.base.text import iso
+from factory.core.host import units
+from factory.core.jobs import layout, observe
+from factory.core.watchdog import paperclip
+from factory.core.watchdog.checks import clock, memory, pressure, reboot
+from factory.core.watchdog.facts import Absent, Known, Unknown
+from factory.core.watchdog.sources import Host, Source
 from factory.watchdog import gather
 from watchdog.conftest import START, Mount, Server, firing, needs_root, refuse, statuses
 from watchdog.paperclip_stub import Stub

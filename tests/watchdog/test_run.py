@@ -14,17 +14,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import drain
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.status import (
-    document,
-    legacy,
-    page,
-    terminal,
-)
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import checks
-from ansible_collections.aina.factory.plugins.module_utils.words import moment
 from factory import __main__, effects
+from factory.core.base.ports import Completed
+from factory.core.base.text import moment
+from factory.core.jobs import drain
+from factory.core.status import document, legacy, page, terminal
+from factory.core.watchdog import checks
 from factory.outcome import Exit
 from factory.watchdog import notify, web
 from factory.watchdog.store import PART_BYTES, Reserve

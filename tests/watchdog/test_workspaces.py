@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.watchdog import workspaces
+from factory.core.watchdog import workspaces
 from watchdog.conftest import Mount, Server, firing, needs_root
 from watchdog.test_real_facts import git, repository
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.workflows import judge, semantics
-from ansible_collections.aina.factory.plugins.module_utils.workflows.judge import Report
-from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import from_section
-from ansible_collections.aina.factory.plugins.module_utils.workflows.yaml_nodes import composer
+from factory.core.base.configuration import Section
+from factory.core.workflows import judge, semantics
+from factory.core.workflows.judge import Report
+from factory.core.workflows.policy import from_section
+from factory.core.workflows.yaml_nodes import composer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 COMPOSE = composer(yaml)

@@ -13,18 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.workflows import judge
-from ansible_collections.aina.factory.plugins.module_utils.workflows.document import Document
-from ansible_collections.aina.factory.plugins.module_utils.workflows.judge import Report
-from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import (
-    Policy,
-    from_section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.workflows.yaml_nodes import composer
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.workflows import judge
+from factory.core.workflows.document import Document
+from factory.core.workflows.judge import Report
+from factory.core.workflows.policy import Policy, from_section
+from factory.core.workflows.yaml_nodes import composer
 
 CORPUS = {
     path.stem: path.read_bytes().decode() for path in sorted(Path(__file__).parent.glob("corpus/*"))

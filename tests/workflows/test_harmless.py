@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from ansible_collections.aina.factory.plugins.module_utils.workflows.judge import Report
+from factory.core.workflows.judge import Report
 from workflows.judging import CHECK, judged
 
 CALLED = """\

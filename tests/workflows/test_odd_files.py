@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.workflows import judge, yaml_nodes
-from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import from_section
+from factory.core.base.configuration import Section
+from factory.core.workflows import judge, yaml_nodes
+from factory.core.workflows.policy import from_section
 from workflows.judging import CHECK, COMPOSE, judged
 
 BOMB = "on: push\nx0: &a0 [1, 1]\n" + "".join(

@@ -6,12 +6,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.workflows.judge import Report
-from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import from_section
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.workflows.judge import Report
+from factory.core.workflows.policy import from_section
 from workflows.judging import CHECK, COMMIT, judged
 
 

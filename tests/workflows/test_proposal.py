@@ -12,20 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
-    Mirror,
-    MirrorError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.workflows import repository
-from ansible_collections.aina.factory.plugins.module_utils.workflows.policy import from_section
-from ansible_collections.aina.factory.plugins.module_utils.workflows.repository import (
-    BRANCH,
-    Plan,
-    Repository,
-)
-from ansible_collections.aina.factory.plugins.module_utils.workflows.yaml_nodes import composer
+from factory.core.base.configuration import Section
+from factory.core.base.ports import Completed
+from factory.core.marshal.mirror import Mirror, MirrorError
+from factory.core.workflows import repository
+from factory.core.workflows.policy import from_section
+from factory.core.workflows.repository import BRANCH, Plan, Repository
+from factory.core.workflows.yaml_nodes import composer
 
 FLOWS = ".github/workflows"
 CI = "name: ci\non: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps: []\n"

@@ -129,7 +129,6 @@ def converge_seconds(rounds: int) -> list[float]:
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
             "ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/collections:{sys.prefix}/collections",
             "AINA_RECAP_FILE": str(recap),
         }

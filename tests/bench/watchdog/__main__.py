@@ -16,7 +16,7 @@ from pathlib import Path
 
 from watchdog import browser, seed
 
-from ansible_collections.aina.factory.plugins.module_utils.status import document, page
+from factory.core.status import document, page
 
 ROOT = Path(__file__).resolve().parents[3]
 # The distribution's own, as on the server.
@@ -81,10 +81,12 @@ def build(target: Path, worktrees: int, workspaces: int, jobs: int) -> Path:
 
 def install(target: Path) -> Path:
     """Copy the command's files as a role installs them: readable, nothing compiled beside them."""
-    core = "ansible_collections/aina/factory/plugins/module_utils"
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "collections" / core, target / core, ignore=ignored)
-    shutil.copytree(ROOT / "host/factory", target / "factory", ignore=ignored)
+    shutil.copytree(
+        ROOT / "collections/ansible_collections/aina/factory/host/factory",
+        target / "factory",
+        ignore=ignored,
+    )
     return target
 
 

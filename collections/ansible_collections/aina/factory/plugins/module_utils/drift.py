@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .configuration import Section
-from .ports import Completed, Run
+from .base.configuration import Section
+from .base.ports import Completed, Run
 
 FETCH_SECONDS = 300.0
 SETUP_SECONDS = 1800.0

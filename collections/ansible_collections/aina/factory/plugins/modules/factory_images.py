@@ -66,22 +66,22 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.base.configuration import (
     ConfigurationError,
     Section,
+)
+from ansible_collections.aina.factory.plugins.module_utils.base.locks import (
+    DIRECTORY,
+    LockedError,
+    exclusive,
+    patience,
 )
 from ansible_collections.aina.factory.plugins.module_utils.images import build
 from ansible_collections.aina.factory.plugins.module_utils.images.engine import EngineError
 from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
     Settings,
     from_section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.locks import (
-    DIRECTORY,
-    LockedError,
-    exclusive,
-    patience,
 )
 
 LOCK = DIRECTORY / build.LOCK

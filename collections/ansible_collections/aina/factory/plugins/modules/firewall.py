@@ -95,8 +95,8 @@ kept:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import steps
-from ansible_collections.aina.factory.plugins.module_utils.steps import firewall
+from ansible_collections.aina.factory.plugins.module_utils.host import steps
+from ansible_collections.aina.factory.plugins.module_utils.host.steps import firewall
 
 
 def main() -> None:

@@ -103,18 +103,19 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, steps, units
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.base.configuration import (
     ConfigurationError,
     Section,
 )
-from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
-from ansible_collections.aina.factory.plugins.module_utils.runners import hub, layout, model
-from ansible_collections.aina.factory.plugins.module_utils.runners.converge import Converge, Wishes
-from ansible_collections.aina.factory.plugins.module_utils.runners.release import (
+from ansible_collections.aina.factory.plugins.module_utils.base.github.release import (
     ReleaseError,
     platform_of,
 )
+from ansible_collections.aina.factory.plugins.module_utils.base.locks import LockedError, exclusive
+from ansible_collections.aina.factory.plugins.module_utils.host import steps, units
+from ansible_collections.aina.factory.plugins.module_utils.runners import hub, layout, model
+from ansible_collections.aina.factory.plugins.module_utils.runners.converge import Converge, Wishes
 
 LOCK_SECONDS = 300.0
 

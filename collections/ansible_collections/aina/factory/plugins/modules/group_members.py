@@ -71,8 +71,8 @@ kept:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import steps
-from ansible_collections.aina.factory.plugins.module_utils.steps import group_members
+from ansible_collections.aina.factory.plugins.module_utils.host import steps
+from ansible_collections.aina.factory.plugins.module_utils.host.steps import group_members
 
 
 def main() -> None:

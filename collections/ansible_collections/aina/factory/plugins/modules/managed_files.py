@@ -136,8 +136,8 @@ changed_paths:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import steps
-from ansible_collections.aina.factory.plugins.module_utils.steps import managed_files
+from ansible_collections.aina.factory.plugins.module_utils.host import steps
+from ansible_collections.aina.factory.plugins.module_utils.host.steps import managed_files
 
 
 def main() -> None:

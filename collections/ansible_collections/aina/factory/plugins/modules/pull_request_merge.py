@@ -122,17 +122,17 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.base.configuration import (
     ConfigurationError,
     Section,
 )
-from ansible_collections.aina.factory.plugins.module_utils.locks import (
+from ansible_collections.aina.factory.plugins.module_utils.base.locks import (
     LockedError,
     LockFileError,
     exclusive,
 )
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests import assembly, settings
+from ansible_collections.aina.factory.plugins.module_utils.marshal import assembly, settings
 
 ACTING = {"merge": "merged", "update": "updated", "close_duplicate": "closed"}
 

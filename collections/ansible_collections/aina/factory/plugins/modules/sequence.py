@@ -87,8 +87,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects, steps
-from ansible_collections.aina.factory.plugins.module_utils.steps import (
+from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.host import steps
+from ansible_collections.aina.factory.plugins.module_utils.host.steps import (
     allocated_files,
     docker_daemon,
     firewall,
@@ -99,10 +100,10 @@ from ansible_collections.aina.factory.plugins.module_utils.steps import (
     packages,
     ssh_server,
     system_users,
-    systemd_jobs,
     trusted_certificates,
     units,
 )
+from ansible_collections.aina.factory.plugins.module_utils.jobs import step as systemd_jobs
 
 STEPS: dict[str, steps.Step] = {
     "allocated_files": allocated_files,

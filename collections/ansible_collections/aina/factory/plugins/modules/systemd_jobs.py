@@ -116,8 +116,8 @@ replaced_lines:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import steps
-from ansible_collections.aina.factory.plugins.module_utils.steps import systemd_jobs
+from ansible_collections.aina.factory.plugins.module_utils.host import steps
+from ansible_collections.aina.factory.plugins.module_utils.jobs import step as systemd_jobs
 
 
 def main() -> None:

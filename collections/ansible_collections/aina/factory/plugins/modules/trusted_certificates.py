@@ -56,8 +56,8 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import steps
-from ansible_collections.aina.factory.plugins.module_utils.steps import trusted_certificates
+from ansible_collections.aina.factory.plugins.module_utils.host import steps
+from ansible_collections.aina.factory.plugins.module_utils.host.steps import trusted_certificates
 
 
 def main() -> None:

@@ -120,19 +120,16 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.base.configuration import (
     ConfigurationError,
     Section,
 )
-from ansible_collections.aina.factory.plugins.module_utils.github import login
-from ansible_collections.aina.factory.plugins.module_utils.github.git import git_environment
-from ansible_collections.aina.factory.plugins.module_utils.github.transport import Transport
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.mirror import (
-    Mirror,
-    MirrorError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.pull_requests.settings import git_url_of
+from ansible_collections.aina.factory.plugins.module_utils.base.github import login
+from ansible_collections.aina.factory.plugins.module_utils.base.github.git import git_environment
+from ansible_collections.aina.factory.plugins.module_utils.base.github.transport import Transport
+from ansible_collections.aina.factory.plugins.module_utils.marshal.mirror import Mirror, MirrorError
+from ansible_collections.aina.factory.plugins.module_utils.marshal.settings import git_url_of
 from ansible_collections.aina.factory.plugins.module_utils.workflows import policy as policies
 from ansible_collections.aina.factory.plugins.module_utils.workflows.repository import (
     Plan,

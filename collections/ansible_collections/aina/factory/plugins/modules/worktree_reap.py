@@ -137,18 +137,14 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils import ansible_effects
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
+from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.base.configuration import (
     ConfigurationError,
     Section,
 )
-from ansible_collections.aina.factory.plugins.module_utils.locks import LockedError, exclusive
-from ansible_collections.aina.factory.plugins.module_utils.worktrees import (
-    model,
-    owner,
-    reap,
-)
-from ansible_collections.aina.factory.plugins.module_utils.worktrees.git import GitError
+from ansible_collections.aina.factory.plugins.module_utils.base.git import GitError
+from ansible_collections.aina.factory.plugins.module_utils.base.locks import LockedError, exclusive
+from ansible_collections.aina.factory.plugins.module_utils.worktrees import model, owner, reap
 
 _POLICY = (
     "grace_seconds",

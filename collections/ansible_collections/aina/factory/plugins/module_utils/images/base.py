@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..ports import Run
+from ..base.ports import Run
 from .engine import Engine, EngineError
 from .settings import Settings
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import documents
-from ..ports import Fetch, Now, Run
-from ..runners.release import ReleaseError
+from ..base import documents
+from ..base.github.release import ReleaseError
+from ..base.ports import Fetch, Now, Run
 from . import layers
 from .base import Bases
 from .catalogue import CI, FOUNDATION, Artifact, Spec, catalogue

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..configuration import ConfigurationError
+from ..base.configuration import ConfigurationError
 from .runner import RunnerArchive
 from .settings import PREFIX, ProjectImages, Settings
 

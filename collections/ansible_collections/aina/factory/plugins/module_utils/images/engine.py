@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..documents import seconds_of
-from ..ports import Completed, Run
+from ..base.documents import seconds_of
+from ..base.ports import Completed, Run
 
 QUERY_SECONDS = 60.0
 _MISSING = "no such image"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from ..trusted_certificates import certificates_in
+from ..host.trusted_certificates import certificates_in
 
 _CHUNK_BYTES = 8 << 20
 _GZIP = b"\x1f\x8b"

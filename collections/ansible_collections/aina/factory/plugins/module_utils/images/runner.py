@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import documents
-from ..ports import Fetch, Request
-from ..runners import release
-from ..runners.release import Release, ReleaseError
+from ..base import documents
+from ..base.github import release
+from ..base.github.release import Release, ReleaseError
+from ..base.ports import Fetch, Request
 from .settings import RunnerWish
 
 _SETTING = "images.runner.sha256"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .. import projects
-from ..configuration import ConfigurationError, Section
+from ..base import projects
+from ..base.configuration import ConfigurationError, Section
 
 PREFIX = "aina-factory"
 # What a project may ask for by name and version; anything else is a Dockerfile's business.

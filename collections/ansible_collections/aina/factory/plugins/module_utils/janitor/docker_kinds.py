@@ -11,7 +11,7 @@ import fnmatch
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from .docker import CacheRecord, Container, Engine, Image, has_label
+from ..base.docker import CacheRecord, Container, Engine, Image, has_label
 from .image_use import ImageUse
 from .model import Candidate, Limits, Removal
 

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from . import paths
+from ..base import paths
+from ..base.paths import Found
+from ..base.processes import OpenFiles, Process, is_open_elsewhere
 from .model import Candidate, Limits, Removal
-from .paths import Found
-from .processes import OpenFiles, Process, is_open_elsewhere
 
 # Never an agent's login, configuration or instructions, wherever a pattern may reach.
 PROTECTED_NAMES = frozenset(

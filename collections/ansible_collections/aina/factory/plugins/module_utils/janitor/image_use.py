@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .docker import Container, Image
+from ..base.docker import Container, Image
 
 
 @dataclass

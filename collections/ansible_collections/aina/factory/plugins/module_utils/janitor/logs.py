@@ -10,11 +10,11 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from . import paths
+from ..base import paths
+from ..base.paths import Found
+from ..base.processes import OpenFiles
 from .file_kinds import Holder, open_holder
 from .model import Candidate, KindError, Limits, Removal
-from .paths import Found
-from .processes import OpenFiles
 
 ROTATE = "rotate"
 _COPY_BYTES = 1 << 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..configuration import ConfigurationError, Section
+from ..base.configuration import ConfigurationError, Section
 from .docker_kinds import Marks
 from .logs import Rotation
 from .model import Limits, Watermarks

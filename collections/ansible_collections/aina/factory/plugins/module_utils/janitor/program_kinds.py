@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..ports import Completed, Run
-from . import paths
+from ..base import paths
+from ..base.ports import Completed, Run
+from ..base.processes import Process
 from .model import Candidate, KindError, Limits, Removal, SkipError
-from .processes import Process
 
 TIMEOUT_SECONDS = 1800.0
 _INSTALLING = frozenset({"install", "i", "add", "ci", "fetch", "update", "up", "import", "dlx"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..ports import Run
+from ..base.ports import Run
 from . import layout, model, observe
 from .report import Actual
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import locks, managed_files
-from ..configuration import ConfigurationError, Section
-from ..managed_files import Attributes, DirectorySpec, FileSpec
-from ..ports import Run
+from ..base import locks
+from ..base.configuration import ConfigurationError, Section
+from ..base.ports import Run
+from ..host import managed_files
+from ..host.managed_files import Attributes, DirectorySpec, FileSpec
 from . import cron, foreign, layout, model, observe, plan, render, scripts, validate
 
 ACTION_SECONDS = 300.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 
-from ..configuration import ConfigurationError
+from ..base.configuration import ConfigurationError
 from . import calendar, layout
 from .model import Job, Jobs
 

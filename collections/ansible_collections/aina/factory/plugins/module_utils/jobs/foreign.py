@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..configuration import Section
-from ..ports import Run
+from ..base.configuration import Section
+from ..base.ports import Run
 from . import command_lines, layout
 from .command_lines import Entry, Reading
 from .model import Job, Jobs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import locks
+from ..base import locks
 
 LOCK_DIR = str(locks.DIRECTORY)
 # Every job's user may take one of these; nobody but root can make or replace one.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..ports import Run
+from ..base.ports import Run
 from . import layout
 
 QUERY_SECONDS = 60.0

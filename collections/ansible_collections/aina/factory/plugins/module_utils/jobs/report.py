@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from ..words import iso
+from ..base.text import iso
 from . import calendar, layout
 from .model import Job, Jobs
 from .observe import PauseFile, Unit

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..ports import Completed, Run
+from ..base.ports import Completed, Run
 from . import layout, render
 from .model import Job, Jobs
 

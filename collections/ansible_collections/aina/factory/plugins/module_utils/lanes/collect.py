@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..guarded import matching
-from ..ports import Completed, Run
-from ..words import printable
+from ..base.guarded import matching
+from ..base.ports import Completed, Run
+from ..base.text import printable
 
 FETCH_SECONDS = 600.0
 # Of what a lane has written, in a result.

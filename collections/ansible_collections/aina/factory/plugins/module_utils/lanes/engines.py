@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..configuration import ConfigurationError, Section
+from ..base.configuration import ConfigurationError, Section
 
 
 @dataclass(frozen=True)

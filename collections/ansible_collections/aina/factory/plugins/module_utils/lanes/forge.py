@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ..github.errors import RefusedError, UncertainError
-from ..github.transport import Transport
+from ..base.github.errors import RefusedError, UncertainError
+from ..base.github.transport import Transport
 
 PERMISSIONS = {
     "contents": "write",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..configuration import ConfigurationError
+from ..base.configuration import ConfigurationError
 
 _ISSUE = re.compile(r"[1-9][0-9]{0,8}\Z")
 _BRANCH = re.compile(r"lane/([0-9]+)-[0-9a-f]{8}\Z")

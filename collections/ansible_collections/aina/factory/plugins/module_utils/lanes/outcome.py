@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .. import words
+from ..base import text
 
 NO_CHANGE, CHANGED = "no_change", "changed"
 FAILED_TURN, TIMEOUT, IDLE, OOM = "failed_turn", "timeout", "idle", "oom"
@@ -107,7 +107,7 @@ def _not_whole(result: Mapping[str, Any]) -> list[str]:
 def texts(value: object) -> list[str]:
     """Return the words of a list that a lane has written, few and short and fit to be shown."""
     given = value if isinstance(value, list) else []
-    return [words.printable(str(item)[:_WORDS_MAX_LENGTH]) for item in given[:_WORDS_MAX_COUNT]]
+    return [text.printable(str(item)[:_WORDS_MAX_LENGTH]) for item in given[:_WORDS_MAX_COUNT]]
 
 
 def decide(evidence: Evidence) -> tuple[str, str]:

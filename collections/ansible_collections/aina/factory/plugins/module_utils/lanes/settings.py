@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .. import guarded, projects
-from ..configuration import ConfigurationError, Section
-from ..github import login
+from ..base import guarded, projects
+from ..base.configuration import ConfigurationError, Section
+from ..base.github import login
 from . import engines
 from .engines import Engine
 

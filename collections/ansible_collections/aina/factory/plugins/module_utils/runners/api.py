@@ -9,8 +9,8 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ..github.errors import RefusedError, UncertainError
-from ..github.transport import Transport
+from ..base.github.errors import RefusedError, UncertainError
+from ..base.github.transport import Transport
 
 _PAGE = 100
 _PAGES = 20

@@ -12,20 +12,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from .. import units
-from ..configuration import ConfigurationError
-from ..github.errors import ForgeError
-from ..managed_files import ManagedFilesError
-from ..ports import Run
-from ..units import Running, UnitsError, UnitSpec, UnitStatus
-from . import layout, names, native, network, predecessor, release
+from ..base.configuration import ConfigurationError
+from ..base.github import release
+from ..base.github.errors import ForgeError
+from ..base.github.release import ReleaseError
+from ..base.ports import Run
+from ..host import units
+from ..host.managed_files import ManagedFilesError
+from ..host.units import Running, UnitsError, UnitSpec, UnitStatus
+from . import layout, names, native, network, predecessor
 from .guard import Verdict
 from .hub import Hub
 from .layout import Places
 from .model import Instance, Mode, Settings
 from .native import Local, NativeError, Plan, Remote, Wish
 from .native_host import BusyError, NativeHost, Waits
-from .release import ReleaseError
 
 _FAILURES = (
     *(ConfigurationError, ForgeError, ManagedFilesError, NativeError),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..github.errors import ForgeError, RefusedError
+from ..base.github.errors import ForgeError, RefusedError
 from .api import Runners
 from .model import Instance
 

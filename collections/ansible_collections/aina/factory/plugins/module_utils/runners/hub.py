@@ -9,18 +9,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .. import documents
-from ..configuration import ConfigurationError
-from ..github import login
-from ..github.errors import ForgeError, LimitedError, RefusedError
-from ..github.transport import Meter, Transport
-from ..ports import Fetch, Now, Run
-from . import guard, release, state
+from ..base import documents
+from ..base.configuration import ConfigurationError
+from ..base.github import login, release
+from ..base.github.errors import ForgeError, LimitedError, RefusedError
+from ..base.github.release import Release, ReleaseError
+from ..base.github.transport import Meter, Transport
+from ..base.ports import Fetch, Now, Run
+from . import guard, state
 from .api import Runners
 from .guard import Verdict
 from .layout import Places
 from .model import Instance, Settings
-from .release import Release, ReleaseError
 
 _REPOSITORY_PERMISSIONS = {"administration": "write", "actions": "read", "metadata": "read"}
 _ORGANIZATION_PERMISSIONS = {

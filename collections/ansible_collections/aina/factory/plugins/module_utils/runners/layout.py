@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import drain, locks
+from ..base import locks
+from ..jobs import drain
 
 CONFIGURATION_PATH = "/etc/aina-factory/conf.d/runners.json"
 LOCK_PATH = locks.DIRECTORY / "factory-runners.lock"

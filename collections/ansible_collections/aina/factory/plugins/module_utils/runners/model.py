@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from ..configuration import ConfigurationError, Section
-from ..github import login
-from . import layout, release
+from ..base.configuration import ConfigurationError, Section
+from ..base.github import login, release
+from . import layout
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,24}[a-z0-9])?\Z")
 _NAME_RULE = "consist of at most 26 lower-case letters, digits and inner dashes"

@@ -12,9 +12,10 @@ from enum import Enum, StrEnum, auto
 from pathlib import Path
 from typing import Any
 
-from .. import documents
-from ..units import UnitStatus
-from . import exits, release
+from ..base import documents
+from ..base.github import release
+from ..host.units import UnitStatus
+from . import exits
 from .api import Registered
 
 # A runner that was just made may not be seen by every reader yet.

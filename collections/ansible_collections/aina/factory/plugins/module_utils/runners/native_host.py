@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import managed_files, units
-from ..ports import Completed
-from ..units import UnitStatus
-from . import layout, native, native_unit, processes, release
+from ..base.github import release
+from ..base.ports import Completed
+from ..host import managed_files, units
+from ..host.units import UnitStatus
+from . import layout, native, native_unit, processes
 from .api import Deletion
 from .hub import Hub
 from .model import Instance

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from .. import documents
+from ..base import documents
 from . import exits, state
 from .model import Instance
 from .native import Known, Local, Remote

@@ -12,7 +12,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..ports import Run
+from ..base.ports import Run
 from . import layout
 from .container import DOCKER
 from .model import Network

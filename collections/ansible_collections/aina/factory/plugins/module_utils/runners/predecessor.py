@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import units
+from ..host import units
 from . import names, processes
 from .api import Deletion, Registered
 from .hub import Hub

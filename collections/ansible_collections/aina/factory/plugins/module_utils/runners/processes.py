@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..janitor.processes import Process, running
+from ..base.processes import Process, running
 
 WORKER = "Runner.Worker"
 # What the application consists of while it waits for jobs: itself, and the scripts that start it.

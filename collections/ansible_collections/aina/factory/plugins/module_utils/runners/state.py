@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from .. import documents
+from ..base import documents
 
 SCHEMA = 1
 # Both supervisors and the healer write more often than this.

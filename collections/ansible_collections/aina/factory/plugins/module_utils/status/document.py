@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from ..base.text import iso
 from ..watchdog import attribution, trend
 from ..watchdog.alerts import UNKNOWN, Step, Track
 from ..watchdog.attribution import Attribution
@@ -37,7 +38,6 @@ from ..watchdog.silences import Silence, covering
 from ..watchdog.sources import Facts
 from ..watchdog.trend import Sample
 from ..watchdog.workspaces import Workspaces
-from ..words import iso
 
 T = TypeVar("T")
 SCHEMA = 1

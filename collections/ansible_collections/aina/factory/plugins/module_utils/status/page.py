@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ..words import duration, moment, size
+from ..base.text import duration, moment, size
 from . import plot
 from .plot import escape
 

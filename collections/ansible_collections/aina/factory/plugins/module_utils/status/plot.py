@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..words import moment, size
+from ..base.text import moment, size
 
 _WIDTH, _HEIGHT = 720, 200
 _LEFT, _BOTTOM, _TOP = 8, 22, 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..words import duration, moment, printable, size
+from ..base.text import duration, moment, printable, size
 
 _COLOURS = {
     "problem": "31",

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from ..configuration import Section
-from ..words import iso
+from ..base.configuration import Section
+from ..base.text import iso
 from .check import Finding, Status
 from .checks import BY_NAME
 from .facts import DAY

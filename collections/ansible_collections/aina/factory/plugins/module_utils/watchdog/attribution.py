@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..configuration import Section
+from ..base.configuration import Section
 from .facts import DAY, HOUR
 from .places import expand
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..configuration import Section
+from ..base.configuration import Section
 from .facts import HOUR, Known
 from .sources import Host, documents
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..configuration import Section
-from ..words import iso
+from ..base.configuration import Section
+from ..base.text import iso
 from .alerts import Track
 from .checks.healing import Healing
 from .facts import DAY, Fact, Known

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ..configuration import ConfigurationError, Section
+from ..base.configuration import ConfigurationError, Section
 
 _UNITS = {"mib": "mebibytes"}
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..configuration import Section
-from ..words import iso
+from ..base.configuration import Section
+from ..base.text import iso
 from .alerts import Change, Edge
 from .checks.delivery import Delivery
 from .settings import Notify

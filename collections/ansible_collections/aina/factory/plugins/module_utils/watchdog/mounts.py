@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..configuration import Section
-from ..mounts import unescaped
+from ..base.configuration import Section
+from ..base.mounts import unescaped
 from .facts import Fact, Known
 
 

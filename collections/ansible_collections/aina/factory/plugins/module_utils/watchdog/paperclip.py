@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..configuration import Section
-from ..ports import Fetch, Request
-from ..words import moment, printable
+from ..base.configuration import Section
+from ..base.ports import Fetch, Request
+from ..base.text import moment, printable
 from .facts import Absent, Fact
 from .places import expand
 from .readings import ReadingError

@@ -5,8 +5,8 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable
 
-from .. import projects
-from ..configuration import ConfigurationError, Section
+from ..base import projects
+from ..base.configuration import ConfigurationError, Section
 from . import checks, limits, silences
 from .settings import HEAL_MODES, Heal, LaneOrder, Measure, Notify, Policy, Reminders
 from .silences import Silence

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..configuration import Section
-from ..words import moment
+from ..base.configuration import Section
+from ..base.text import moment
 
 SCHEMA = 1
 

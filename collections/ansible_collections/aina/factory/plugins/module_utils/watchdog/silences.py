@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..configuration import Section
-from ..words import iso, moment
+from ..base.configuration import Section
+from ..base.text import iso, moment
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic
 
-from ..configuration import Section
+from ..base.configuration import Section
+from ..base.ports import Fetch, Run
 from ..jobs import layout
-from ..ports import Fetch, Run
 from .facts import NOT_GATHERED, Absent, Fact, Known, T, Unknown
 from .limits import Limit
 from .settings import Policy

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..worktrees.trust import read_file
+from ..base.trust import read_file
 from .places import resolve
 
 HEALABLE = "missing_git_metadata"

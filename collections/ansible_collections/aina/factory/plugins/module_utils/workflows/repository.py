@@ -8,9 +8,9 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..github.errors import ForgeError, RefusedError
-from ..github.transport import Transport
-from ..pull_requests.mirror import Mirror
+from ..base.github.errors import ForgeError, RefusedError
+from ..base.github.transport import Transport
+from ..marshal.mirror import Mirror
 from . import judge, semantics
 from .document import Compose
 from .judge import Report

@@ -30,9 +30,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .git import REMOTE_SECONDS, Git, GitError, lines
+from ..base.git import REMOTE_SECONDS, Git, GitError, lines
+from ..base.trust import read_file
 from .model import Evidence
-from .trust import read_file
 
 # (mode, object id); mode 000000 is "not there".
 State = tuple[str, str]

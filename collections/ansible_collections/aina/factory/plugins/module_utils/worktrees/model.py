@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ..configuration import Section
+from ..base.configuration import Section
 
 # Names that a build makes again: what matches may be deleted when git ignores it; anything
 # else that git ignores keeps its worktree. A name that ends in a slash is a directory's (or

@@ -27,13 +27,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import locks
-from ..janitor import paths
+from ..base import locks, paths
+from ..base.git import GitError
+from ..base.ports import Completed, Run
+from ..base.trust import REPOSITORY_PARTS, changeable_by_others
 from ..janitor.model import KindError
-from ..ports import Completed, Run
 from . import processes, reap, survey, trash
-from .git import GitError
-from .trust import REPOSITORY_PARTS, changeable_by_others
 
 # What the child does and returns; the value goes through JSON.
 Work = Callable[[reap.Tools], Any]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..mounts import unescaped
+from ..base.mounts import unescaped
 
 PROC = "/proc"
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .. import mounts
-from ..locks import DIRECTORY
-from ..ports import Now, Run
+from ..base import mounts
+from ..base.git import Git, GitError
+from ..base.locks import DIRECTORY
+from ..base.ports import Now, Run
 from . import landed, processes, survey, trash
 from .contents import marks_outside, walk
 from .decide import decide
-from .git import Git, GitError
 from .model import Contents, Facts, Listed, Policy, Report, Trace, Verdict
 
 # What the lock of a repository is for: one reap or undo at a time.

@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .. import mounts
-from ..ports import Run
+from ..base import mounts
+from ..base.git import LOCAL_SECONDS, REMOTE_SECONDS, Git, GitError, fields, lines
+from ..base.ports import Run
+from ..base.trust import changeable_by_others, read_file
 from .contents import VERSION_CONTROL, is_repository
-from .git import LOCAL_SECONDS, REMOTE_SECONDS, Git, GitError, fields, lines
 from .model import Contents, Listed, Policy
 from .trash import TREE_TRASH
-from .trust import changeable_by_others, read_file
 
 # Reason and detail of something that speaks against reaping.
 Obstacle = tuple[str, str]

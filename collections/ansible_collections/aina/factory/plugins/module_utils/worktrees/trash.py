@@ -22,10 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import mounts
-from ..ports import Run
+from ..base import mounts
+from ..base.ports import Run
+from ..base.trust import changeable_by_others, read_file
 from . import processes
-from .trust import changeable_by_others, read_file
 
 TREE_TRASH = ".aina-factory-trash"
 ADMIN_TRASH = "aina-factory-trash"

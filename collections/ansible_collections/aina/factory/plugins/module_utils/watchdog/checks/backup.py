@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...words import duration
+from ...base.text import duration
 from .. import readings
 from ..check import Answer, AtLimit, Check, Context, Status
 from ..facts import HOUR

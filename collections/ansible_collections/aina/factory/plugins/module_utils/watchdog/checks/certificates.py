@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from ...words import duration, iso, moment
+from ...base.text import duration, iso, moment
 from ..check import Answer, AtLimit, Check, Context, each
 from ..facts import DAY, Fact, Known, Unknown
 from ..limits import Limit
@@ -48,7 +48,7 @@ def read(host: Host) -> Mapping[str, Fact[Certificate]]:
 def _certificate(host: Host, place: str, pem: bytes) -> Certificate:
     argv = ["openssl", "x509", "-noout", "-enddate", "-dateopt", "iso_8601"]
     done = host.run(argv, stdin=pem, timeout_seconds=host.policy.gather_seconds)
-    name, _, date = done.stdout.decode(errors="replace").strip().partition("=")
+    name, _equals, date = done.stdout.decode(errors="replace").strip().partition("=")
     if not done.ok or name != "notAfter":
         raise OSError(f"{place} holds no certificate that openssl can read")
     return Certificate(place, moment(date))

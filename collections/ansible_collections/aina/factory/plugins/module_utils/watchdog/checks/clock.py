@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...words import duration
+from ...base.text import duration
 from ..check import Answer, AtLimit, Check, Context, Status
 from ..facts import MINUTE
 from ..limits import Limit

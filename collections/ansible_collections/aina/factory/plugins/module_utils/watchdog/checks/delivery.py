@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...words import duration
+from ...base.text import duration
 from ..check import Answer, AtLimit, Check, Context, Status
 from ..facts import MINUTE
 from ..limits import Limit

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ...configuration import Section
-from ...words import duration, size
+from ...base.configuration import Section
+from ...base.text import duration, size
 from .. import attribution
 from ..attribution import Attribution
 from ..check import Answer, AtLimit, Check, Context, Status, not_known, some

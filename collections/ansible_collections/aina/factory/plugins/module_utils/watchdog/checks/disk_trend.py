@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ...words import duration, size
+from ...base.text import duration, size
 from .. import trend
 from ..check import Answer, AtLimit, Check, Context, Status, not_known
 from ..facts import HOUR

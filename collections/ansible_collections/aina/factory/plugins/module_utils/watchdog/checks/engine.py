@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...base.ports import Request, Response
 from ...jobs import observe
-from ...ports import Request, Response
 from ..check import Answer, BadOrGood, Check, Context, Status
 from ..sources import AbsentError, Host, Source
 

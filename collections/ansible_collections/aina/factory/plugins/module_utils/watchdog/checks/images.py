@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from ...ports import Request
-from ...words import duration
+from ...base.ports import Request
+from ...base.text import duration
 from .. import readings
 from ..check import Answer, AtLimit, Check, Context, Status, each
 from ..facts import DAY, Fact, Known

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from ...base.text import duration, iso, moment
 from ...jobs import actual, layout, model, observe, report
-from ...words import duration, iso, moment
 from ..check import Answer, BadOrGood, Check, Context, Status
 from ..failures import RECENT_SECONDS, FailedUnit, notes
 from ..sources import AbsentError, Host, Source

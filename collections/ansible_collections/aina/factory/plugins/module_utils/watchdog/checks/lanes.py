@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ... import units
-from ...words import duration
+from ...base.text import duration
+from ...host import units
 from .. import readings
 from ..check import Answer, AtLimit, Check, Context, Status, each
 from ..facts import HOUR, MINUTE, Fact, Known, Unknown

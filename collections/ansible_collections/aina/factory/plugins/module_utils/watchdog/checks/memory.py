@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...words import size
+from ...base.text import size
 from ..check import Answer, AtLimit, Check, Context
 from ..limits import Limit
 from ..readings import ReadingError

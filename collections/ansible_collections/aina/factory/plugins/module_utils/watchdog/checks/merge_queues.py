@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...words import duration, iso, moment
+from ...base.text import duration, iso, moment
 from ..check import Answer, AtLimit, BadOrGood, Check, Context, Status, each
 from ..facts import HOUR, MINUTE, Fact, Known
 from ..limits import Limit
@@ -25,7 +25,7 @@ Queues = Mapping[str, Fact[Mapping[str, Any]]]
 
 def read(host: Host) -> Queues:
     """Return the last merge cycle of every project under the marshal, in its own words."""
-    from ...pull_requests import status
+    from ...marshal import status
 
     if not host.whole.has("marshal"):
         raise AbsentError("no marshal is declared")

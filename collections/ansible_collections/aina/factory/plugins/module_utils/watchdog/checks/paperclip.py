@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ...words import duration
+from ...base.text import duration
 from .. import paperclip
 from ..check import Answer, AtLimit, BadOrGood, Check, Context, Status, not_known, some
 from ..facts import HOUR, MINUTE, Known

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...words import duration, iso
+from ...base.text import duration, iso
 from .. import readings
 from ..check import Answer, AtLimit, Check, Context, Status, each
 from ..facts import MINUTE, Fact, Known, Unknown

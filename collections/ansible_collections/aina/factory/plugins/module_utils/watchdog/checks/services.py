@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...base.text import duration
 from ...jobs import observe
-from ...words import duration
 from .. import services
 from ..check import Answer, AtLimit, Check, Context, Status
 from ..failures import systemctl

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...base.text import duration
 from ...jobs import layout, observe
-from ...words import duration
 from ..check import Answer, BadOrGood, Check, Context, Status
 from ..failures import RECENT_SECONDS, FailedUnit, notes, systemctl
 from ..sources import AbsentError, Host, Source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ... import projects
+from ...base import projects
 from ..check import Answer, BadOrGood, Check, Context, Status, some
 from ..sources import AbsentError, Host, Source
 from ..workspaces import Worktrees, survey_worktrees

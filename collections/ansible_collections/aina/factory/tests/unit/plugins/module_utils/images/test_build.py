@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.images import build
-from ansible_collections.aina.factory.plugins.module_utils.images.engine import EngineError
-from ansible_collections.aina.factory.plugins.module_utils.images.settings import from_section
-from ansible_collections.aina.factory.plugins.module_utils.ports import Completed, Response
+from factory.core.base.configuration import Section
+from factory.core.base.ports import Completed, Response
+from factory.core.images import build
+from factory.core.images.engine import EngineError
+from factory.core.images.settings import from_section
 
 PINS = {
     "dependencies": {"@openai/codex": "0.169.0", "npm": "11.19.1", "pnpm": "10.11.0"},

@@ -11,41 +11,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.images import (
-    base,
-    content,
-    layers,
-    plan,
-)
-from ansible_collections.aina.factory.plugins.module_utils.images.catalogue import (
-    Spec,
-    catalogue,
-    satisfied,
-)
-from ansible_collections.aina.factory.plugins.module_utils.images.engine import (
-    Engine,
-    EngineError,
-    Found,
-)
-from ansible_collections.aina.factory.plugins.module_utils.images.runner import (
-    Releases,
-    RunnerArchive,
-)
-from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
-    RunnerWish,
-    Settings,
-    from_section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.ports import (
-    Completed,
-    Request,
-    Response,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.release import ReleaseError
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.github.release import ReleaseError
+from factory.core.base.ports import Completed, Request, Response
+from factory.core.images import base, content, layers, plan
+from factory.core.images.catalogue import Spec, catalogue, satisfied
+from factory.core.images.engine import Engine, EngineError, Found
+from factory.core.images.runner import Releases, RunnerArchive
+from factory.core.images.settings import RunnerWish, Settings, from_section
 
 RUNNER = RunnerArchive("/srv/runner.tar.gz", "0" * 64, "2.336.0")
 PINS = {

@@ -8,13 +8,10 @@ from typing import Any
 import agents
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.configuration import Section
-from ansible_collections.aina.factory.plugins.module_utils.lanes import admission, dispatch
-from ansible_collections.aina.factory.plugins.module_utils.lanes.dispatch import Past, Seen, Wish
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
-    Settings,
-    from_section,
-)
+from factory.core.base.configuration import Section
+from factory.core.lanes import admission, dispatch
+from factory.core.lanes.dispatch import Past, Seen, Wish
+from factory.core.lanes.settings import Settings, from_section
 
 NOW, HOUR = 1_000_000.0, 3600.0
 ROOM = admission.Load((), 1 << 40, 1 << 40)

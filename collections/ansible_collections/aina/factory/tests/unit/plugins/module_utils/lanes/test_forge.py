@@ -7,12 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.github.errors import (
-    ForgeError,
-    RefusedError,
-    UncertainError,
-)
-from ansible_collections.aina.factory.plugins.module_utils.lanes import forge
+from factory.core.base.github.errors import ForgeError, RefusedError, UncertainError
+from factory.core.lanes import forge
 
 REPOSITORY = "/repos/factory/demo"
 

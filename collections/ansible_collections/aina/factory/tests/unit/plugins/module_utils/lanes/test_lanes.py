@@ -11,12 +11,9 @@ from typing import Any
 import agents
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import guarded
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.lanes import (
+from factory.core.base import guarded
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.lanes import (
     admission,
     container,
     engines,
@@ -27,11 +24,8 @@ from ansible_collections.aina.factory.plugins.module_utils.lanes import (
     prompt,
     reaper,
 )
-from ansible_collections.aina.factory.plugins.module_utils.lanes.forge import Conflict
-from ansible_collections.aina.factory.plugins.module_utils.lanes.settings import (
-    Settings,
-    from_section,
-)
+from factory.core.lanes.forge import Conflict
+from factory.core.lanes.settings import Settings, from_section
 
 PROJECT = {"name": "demo", "repository": "factory/demo"}
 

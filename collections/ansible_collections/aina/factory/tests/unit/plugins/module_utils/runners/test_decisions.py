@@ -7,32 +7,15 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils import documents as files
-from ansible_collections.aina.factory.plugins.module_utils.configuration import (
-    ConfigurationError,
-    Section,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners import (
-    container,
-    exits,
-    model,
-    names,
-    native_unit,
-    network,
-    state,
-    watch,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.exits import Next
-from ansible_collections.aina.factory.plugins.module_utils.runners.layout import Places
-from ansible_collections.aina.factory.plugins.module_utils.runners.model import (
-    Instance,
-    Limits,
-    Mode,
-    Timing,
-)
-from ansible_collections.aina.factory.plugins.module_utils.runners.network import Walls
-from ansible_collections.aina.factory.plugins.module_utils.runners.state import Condition, State
-from ansible_collections.aina.factory.plugins.module_utils.runners.watch import Act, Seen
+from factory.core.base import documents as files
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.runners import container, exits, model, names, native_unit, network, state, watch
+from factory.core.runners.exits import Next
+from factory.core.runners.layout import Places
+from factory.core.runners.model import Instance, Limits, Mode, Timing
+from factory.core.runners.network import Walls
+from factory.core.runners.state import Condition, State
+from factory.core.runners.watch import Act, Seen
 
 TIMING = Timing()
 POOL = Instance(

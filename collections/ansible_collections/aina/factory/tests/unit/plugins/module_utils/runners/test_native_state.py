@@ -6,14 +6,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.aina.factory.plugins.module_utils.runners import native_state
-from ansible_collections.aina.factory.plugins.module_utils.runners.api import Registered
-from ansible_collections.aina.factory.plugins.module_utils.runners.native import (
-    Known,
-    Local,
-    Remote,
-)
-from ansible_collections.aina.factory.plugins.module_utils.units import UnitStatus
+from factory.core.host.units import UnitStatus
+from factory.core.runners import native_state
+from factory.core.runners.api import Registered
+from factory.core.runners.native import Known, Local, Remote
 
 NOW = 1_800_000_000.0
 

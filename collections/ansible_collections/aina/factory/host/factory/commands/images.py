@@ -1,0 +1,106 @@
+"""``factory images``: show the images, or build what changed."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+from pathlib import Path
+
+from factory import configuration, effects, locks
+from factory.core.images import build, settings
+from factory.core.images.engine import EngineError
+from factory.outcome import Exit, Outcome
+from factory.text import size
+
+_log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``factory images``."""
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("list", "build"),
+        default="list",
+        help="show what is in force, or build what changed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--refresh",
+        action="store_true",
+        help="fetch the base and all packages anew, for their security updates",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be built and build nothing"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Show or build.
+
+    Raises:
+        UsageError: the configuration is missing.
+        ConfigurationError: a value of it is wrong.
+        LockedError: another build is at work.
+
+    """
+    whole = configuration.load(Path(arguments.config))
+    chosen = settings.from_section(whole.section("images"))
+    if arguments.action == "list":
+        return _list(Path(chosen.state_dir))
+    tools = build.Tools(
+        effects.run,
+        effects.now,
+        effects.https_fetch(),
+        platform.machine(),
+        lambda message: _log.info("%s", message),
+    )
+    builder = build.Builder(chosen, tools)
+    try:
+        if arguments.dry_run:
+            return _outcome(builder.survey())
+        with locks.exclusive(locks.directory_of(whole) / build.LOCK):
+            return _outcome(builder.build(refresh=arguments.refresh))
+    except EngineError as error:
+        return Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
+
+
+def _list(directory: Path) -> Outcome:
+    found = build.facts(directory)
+    try:
+        there, error = set(build.names(effects.run)), ""
+    except EngineError as reason:
+        there, error = set(), f"whether they are there is unknown: {reason}"
+    rows = [f"{'IMAGE':<40} {'SMOKE':<8} {'SIZE':>10}  BUILT"]
+    for record in found:
+        record["in_engine"] = None if error else record["image"] in there
+        smoke = "gone" if record["in_engine"] is False else record["smoke"]
+        rows.append(
+            f"{record['image']:<40} {smoke:<8} "
+            f"{size(record.get('size_bytes', 0)):>10}  {record.get('built_at') or 'never'}"
+        )
+        if record.get("detail"):
+            rows.append(f"  └ {record['detail'].splitlines()[0][:110]}")
+        if record["in_engine"] is False:
+            rows.append("  └ the engine does not have it; factory images build makes it anew")
+    if error:
+        rows.append(f"factory: {error}")
+    well = not error and all(item["in_engine"] and item["smoke"] == "ok" for item in found)
+    document = {"images": found, **({"error": error} if error else {})}
+    return Outcome(Exit.DONE if well else Exit.FAILED, document, "\n".join(rows))
+
+
+def _outcome(report: build.Report) -> Outcome:
+    rows = [f"{name}: retired, for nobody declares it" for name in report.retired]
+    for step in report.steps:
+        name = step.spec.name
+        words = report.failures.get(name)
+        if words:
+            rows.append(f"{step.spec.current}: the former one stays, for {words}")
+        elif name in report.built:
+            rows.append(f"{step.spec.current}: built ({step.why})")
+        else:
+            rows.append(f"{step.spec.current}: {f'to build ({step.why})' if step.why else 'ok'}")
+    return Outcome(
+        Exit.FAILED if report.failures else Exit.DONE, report.document(), "\n".join(rows)
+    )

@@ -1,0 +1,450 @@
+"""``factory lane``: agents' runs, each in a container of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from factory import configuration, effects, locks
+from factory.core.base import documents
+from factory.core.lanes import identity, outcome
+from factory.core.lanes.settings import Settings, from_section
+from factory.outcome import Exit, LockedError, Outcome, UsageError
+
+if TYPE_CHECKING:
+    from factory.lanes.assignment import Task
+
+_log = logging.getLogger(__name__)
+_PROMPT_MAX_BYTES = 1 << 20
+_REPACK_GRACE_DAYS = 2.0
+# There was room when it was dispatched; should it be gone, the next dispatch looks again.
+_DISPATCHED_WAIT_SECONDS = 60
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verbs of ``factory lane``."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, words: str) -> argparse.ArgumentParser:
+        chosen = verbs.add_parser(name, help=words, description=words, allow_abbrev=False)
+        chosen.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document"
+        )
+        return chosen
+
+    run = verb("run", "let an agent work on an issue and wait for it")
+    run.add_argument("project", metavar="REPO", help="a project's name, or owner/name")
+    run.add_argument("issue", metavar="ISSUE", help="the issue's number; 0 with --stdin")
+    run.add_argument("--stdin", action="store_true", help="the prompt comes from standard input")
+    run.add_argument("--model", metavar="NAME", help="another model that the project allows")
+    resolve = verb("resolve", "let an agent resolve a pull request's conflict with its base")
+    resolve.add_argument("project", metavar="REPO", help="a project's name, or owner/name")
+    resolve.add_argument("issue", metavar="PULL", help="the pull request's number")
+    dispatch = verb("dispatch", "start lanes for the open issues that ask for one")
+    dispatch.add_argument("--dry-run", action="store_true", help="say what would be started")
+    for chosen in (run, resolve):
+        chosen.add_argument(
+            "--queue-seconds", type=float, metavar="N", help="wait so long for a place"
+        )
+        chosen.add_argument("--detach", action="store_true", help="return at once")
+        chosen.add_argument(
+            "--events", action="store_true", help="print the agent's events as they come"
+        )
+    resume = verb("resume", "go on where a lane was cut off")
+    resume.add_argument("lane", metavar="LANE")
+    resume.add_argument("--queue-seconds", type=float, metavar="N")
+    verb("list", "show running and finished lanes")
+    logs = verb("logs", "show a lane's transcript")
+    logs.add_argument("lane", metavar="LANE")
+    logs.add_argument("-f", "--follow", action="store_true", help="until the lane has ended")
+    stop = verb("stop", "let a lane hand over what it has and end")
+    stop.add_argument("lane", metavar="LANE")
+    deliver = verb("deliver", "push a finished lane's work again")
+    deliver.add_argument("lane", metavar="LANE")
+    reap = verb("reap", "end lanes that nobody watches, forget old ones")
+    reap.add_argument("--dry-run", action="store_true")
+    mirrors = verb("mirrors", "fetch every project's mirror")
+    mirrors.add_argument("--repack", action="store_true", help="and make it small again")
+    verb("store", "fetch the packages that lanes install offline")
+    verb("gateway", "serve the lanes' sockets; for the unit of that name")
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Do what the verb says.
+
+    Raises:
+        UsageError: the configuration is missing, or a word is wrong.
+        ConfigurationError: a value is wrong.
+        LockedError: another reaper is at work.
+
+    """
+    whole = configuration.load(Path(arguments.config))
+    settings = from_section(whole.section("lanes"))
+    verbs: dict[str, Callable[[Settings, Path, argparse.Namespace], Outcome]] = {
+        "run": _run,
+        "resolve": _resolve,
+        "dispatch": _dispatch,
+        "resume": _resume,
+        "list": _list,
+        "logs": _logs,
+        "stop": _stop,
+        "deliver": _deliver,
+        "reap": _reap,
+        "mirrors": _mirrors,
+        "store": _store,
+        "gateway": _gateway,
+    }
+    return verbs[arguments.verb](settings, locks.directory_of(whole), arguments)
+
+
+def _run(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes.assignment import Task
+
+    project = settings.project(arguments.project)
+    issue = (
+        0 if arguments.stdin and arguments.issue == "0" else identity.issue_number(arguments.issue)
+    )
+    if arguments.model is not None:
+        if arguments.model not in project.models:
+            allowed = ", ".join(project.models)
+            raise UsageError(f"--model {arguments.model}: {project.name} may use {allowed}")
+        project = replace(project, model=arguments.model)
+    text = ""
+    if arguments.stdin:
+        if arguments.detach:
+            raise UsageError("--detach: a lane with its prompt on standard input stays with you")
+        text = sys.stdin.buffer.read(_PROMPT_MAX_BYTES).decode(errors="replace")
+        if not text.strip():
+            raise UsageError("--stdin: the prompt on standard input is empty")
+    return _attend(settings, lock_directory, arguments, Task(project, issue, text=text))
+
+
+def _resolve(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes.assignment import Task
+
+    project = settings.project(arguments.project)
+    task = Task(project, identity.issue_number(arguments.issue), is_conflict=True)
+    return _attend(settings, lock_directory, arguments, task)
+
+
+def _attend(
+    settings: Settings, lock_directory: Path, arguments: argparse.Namespace, task: Task
+) -> Outcome:
+    """Start the lane and stay with it, or have the server do so."""
+    if arguments.detach:
+        from factory.lanes import room
+
+        _require_root()
+        closed = room.draining()
+        if closed is not None:
+            return _refused(closed.code, closed.words)
+        words = [arguments.verb, task.project.name, str(task.issue)]
+        if arguments.queue_seconds is not None:
+            words.append(f"--queue-seconds={arguments.queue_seconds}")
+        if arguments.verb == "run":
+            words.append(f"--model={task.project.model}")
+        trouble = _detach(arguments.config, words, task.project.name, task.issue)
+        if trouble:
+            return _refused("detach", trouble)
+        return Outcome(Exit.DONE, {"detached": True}, "started; see factory lane list")
+    task = replace(task, queue_seconds=arguments.queue_seconds, listener=_listener(arguments))
+    done = _start(settings, lock_directory, task)
+    if arguments.events:
+        return replace(done, text=json.dumps({"type": "lane.result", **done.document}))
+    return done
+
+
+def _listener(arguments: argparse.Namespace) -> Callable[[bytes], None]:
+    from factory.lanes import transcript
+
+    def show(line: bytes) -> None:
+        if arguments.events:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+        elif not arguments.json:
+            words = transcript.describe(json.loads(line))
+            if words:
+                print(words, flush=True)
+
+    return show
+
+
+def _start(settings: Settings, lock_directory: Path, task: Task) -> Outcome:
+    from factory.lanes import engine, reaping, supervisor
+
+    _require_root()
+    if reaping.is_due(settings):
+        with (
+            suppress(LockedError, engine.EngineError),
+            locks.exclusive(lock_directory / reaping.LOCK),
+        ):
+            reaping.reap(settings, lock_directory, dry_run=False)
+    try:
+        result = supervisor.Lane(settings, task, lock_directory).run()
+    except supervisor.RefusedError as error:
+        return _refused(error.code, str(error))
+    good = result["outcome"] in outcome.GOOD and not result["delivery"].startswith("failed")
+    return Outcome(Exit.DONE if good else Exit.FAILED, result, _summary(result))
+
+
+def _refused(code: str, words: str) -> Outcome:
+    document = {"outcome": "refused", "reason": code, "error": words}
+    return Outcome(Exit.FAILED, document, f"factory: {words}")
+
+
+def _summary(result: dict[str, Any]) -> str:
+    pull = result.get("pull_request") or {}
+    parts = [f"{result['lane']}: {result['outcome']}, {result['detail']}"]
+    if pull:
+        parts.append(pull["url"])
+    if str(result.get("delivery", "")).startswith("failed"):
+        parts.append(f"not delivered: {result['delivery']}; factory lane deliver {result['lane']}")
+    return "\n".join(parts)
+
+
+def _detach(config: str, words: Sequence[str], project: str, issue: int) -> str:
+    """Have the server run a lane; return what is wrong. One unit for one issue, and so one lane."""
+    argv = [
+        *("systemd-run", "--collect", "--quiet", f"--unit=factory-lane-{project}-{issue}"),
+        *("/usr/local/bin/factory", "lane", f"--config={config}", *words),
+    ]
+    done = effects.run(argv, timeout_seconds=30)
+    return "" if done.ok else done.stderr.decode(errors="replace").strip()
+
+
+def _dispatch(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes import dispatching
+
+    _require_root()
+
+    def start(project: str, issue: int) -> str:
+        words = ["run", project, str(issue), f"--queue-seconds={_DISPATCHED_WAIT_SECONDS}"]
+        return _detach(arguments.config, words, project, issue)
+
+    with locks.exclusive(lock_directory / dispatching.LOCK):
+        document = dispatching.run(settings, start, dry_run=arguments.dry_run)
+    rows = [
+        f"{item['verb']:<6} {item['project']} #{item['issue']}  {item['title'][:50]}  ({item['why']})"
+        for item in document["issues"]
+    ]
+    rows += [f"failed: {words}" for words in document["failures"]]
+    rows += [document["closed"]] if document["closed"] else []
+    failed = bool(document["failures"])
+    return Outcome(
+        Exit.FAILED if failed else Exit.DONE,
+        {**document, "changed": document["started"] > 0},
+        "\n".join(rows) or "no open issue asks for a lane",
+    )
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise UsageError("a lane is started as root; use run-lane, which may do just that")
+
+
+def _resume(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes.assignment import Task
+
+    result = _result(settings, arguments.lane)
+    project = settings.project(str(result["project"]))
+    text = "Go on where you were cut off. Commit your work." if result.get("session") else ""
+    issue = int(result["issue"])
+    if not issue and not text:
+        prompt = Path(settings.state_dir, arguments.lane, "prompt.md")
+        text = prompt.read_text(encoding="utf-8")
+    task = Task(
+        project,
+        issue,
+        text=text,
+        resume=arguments.lane,
+        is_conflict=bool(result.get("is_conflict")),
+        queue_seconds=arguments.queue_seconds,
+    )
+    return _start(settings, lock_directory, task)
+
+
+def _result(settings: Settings, lane: str) -> dict[str, Any]:
+    result = documents.read(Path(settings.state_dir, identity.checked(lane), "result.json"))
+    if result is None:
+        raise UsageError(f"lane {lane} has no result; see factory lane list")
+    return result
+
+
+def _list(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes import processes
+
+    found = []
+    for directory in Path(settings.state_dir).glob("*/"):
+        result = documents.read(directory / "result.json")
+        state = documents.read(directory / "state.json")
+        if result is not None:
+            found.append(result)
+        elif state is not None:
+            lost = "" if processes.alive(str(state.get("supervisor"))) else " (unwatched)"
+            found.append({**state, "outcome": f"{state['state']}{lost}"})
+    found.sort(key=lambda item: str(item.get("started_at")))
+    rows = [
+        f"{'LANE':<34} {'OUTCOME':<14} {'TOKENS':>9} {'SECONDS':>8}  STARTED               RESULT"
+    ]
+    for item in found:
+        pull = item.get("pull_request") or {}
+        words = f"#{pull['number']}" if pull else str(item.get("detail") or "")
+        rows.append(
+            f"{item['lane']:<34} {item['outcome']:<14} {item.get('tokens', '-'):>9} "
+            f"{item.get('duration_seconds', '-'):>8}  {item.get('started_at')}  {words[:60]}"
+        )
+    return Outcome(Exit.DONE, {"lanes": found}, "\n".join(rows))
+
+
+def _logs(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes import transcript
+
+    directory = Path(settings.state_dir, identity.checked(arguments.lane))
+    if not directory.is_dir():
+        raise UsageError(f"there is no lane {arguments.lane}; see factory lane list")
+    shown = []
+    for event in _events(directory, follow=arguments.follow):
+        if arguments.json:
+            shown.append(event)
+        else:
+            words = transcript.describe(event)
+            if words:
+                print(words, flush=True)
+    return Outcome(Exit.DONE, {"lane": arguments.lane, "events": shown}, "")
+
+
+def _events(directory: Path, *, follow: bool) -> Iterator[dict[str, Any]]:
+    path, position = directory / "transcript.jsonl", 0
+    while True:
+        ended = (directory / "result.json").exists() or not follow
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(position)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                position += len(line)
+                with suppress(ValueError, RecursionError):
+                    yield json.loads(line)
+        if ended:
+            return
+        time.sleep(0.2)
+
+
+def _stop(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
+    place = Path(settings.run_dir, identity.checked(arguments.lane))
+    if not place.is_dir():
+        raise UsageError(f"lane {arguments.lane} does not run; see factory lane list")
+    (place / "stop").touch()
+    deadline = time.monotonic() + 90
+    while place.is_dir() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if place.is_dir():
+        words = f"lane {arguments.lane} has not ended within 90 s; factory lane reap ends it"
+        return Outcome(Exit.FAILED, {"error": words}, f"factory: {words}")
+    return Outcome(
+        Exit.DONE, {"lane": arguments.lane, "changed": True}, f"{arguments.lane} has ended"
+    )
+
+
+def _deliver(settings: Settings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.core.base.github.errors import ForgeError
+    from factory.core.lanes.collect import CollectError
+    from factory.lanes import delivery
+
+    result = _result(settings, arguments.lane)
+    if result.get("pull_request"):
+        return Outcome(Exit.DONE, {**result, "changed": False}, "it has its pull request")
+    if not result.get("head"):
+        raise UsageError(f"lane {arguments.lane} has no work to deliver: {result['outcome']}")
+    project = settings.project(str(result["project"]))
+    token, forge = delivery.github(settings, project)
+    path = Path(settings.state_dir, arguments.lane, "result.json")
+    try:
+        delivery.deliver(settings, project, forge, token(), result)
+    except (CollectError, ForgeError, OSError) as error:
+        return Outcome(Exit.FAILED, {**result, "error": str(error)}, f"factory: {error}")
+    documents.replace(path, result)
+    return Outcome(Exit.DONE, {**result, "changed": True}, _summary(result))
+
+
+def _reap(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes import engine, reaping
+
+    try:
+        with locks.exclusive(lock_directory / reaping.LOCK):
+            document = reaping.reap(settings, lock_directory, dry_run=arguments.dry_run)
+    except engine.EngineError as error:
+        return Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
+    rows = [f"{step['verb']} {step['lane']} ({step['why']})" for step in document["steps"]]
+    lost = document["given_up"]
+    rows += [f"forget {name}" for name in document["expired"] if name not in lost]
+    rows += [f"give up the undelivered work of {name} (lanes.keep_total_mib)" for name in lost]
+    rows += [f"failed: {words}" for words in document["failures"]]
+    failed = bool(document["failures"])
+    return Outcome(
+        Exit.FAILED if failed else Exit.DONE, document, "\n".join(rows) or "nothing to reap"
+    )
+
+
+def _mirrors(settings: Settings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.core.lanes.collect import CollectError
+    from factory.lanes import delivery
+
+    heads: dict[str, str] = {}
+    failures: list[str] = []
+    for project in settings.projects:
+        try:
+            token, _forge = delivery.github(settings, project)
+            with locks.exclusive(lock_directory / f"factory-mirror-{project.name}.lock"):
+                mirror = delivery.repository(settings, project, token())
+                heads[project.name] = mirror.update(project.default_branch).base
+                if arguments.repack:
+                    mirror.forget_pulls(_issues_of_lanes(settings, project.name))
+                    longest = project.limits.timeout_seconds / 86400
+                    mirror.repack(longest + _REPACK_GRACE_DAYS)
+        except (CollectError, OSError, LockedError) as error:
+            failures.append(f"{project.name}: {error}")
+    text = "\n".join([*(f"{name} {head}" for name, head in heads.items()), *failures])
+    return Outcome(
+        Exit.FAILED if failures else Exit.DONE, {"heads": heads, "failures": failures}, text
+    )
+
+
+def _issues_of_lanes(settings: Settings, project: str) -> set[int]:
+    """Return the numbers that the project's lanes, of which anything is kept, worked on."""
+    paths = Path(settings.state_dir).glob(f"{project}-*/")
+    return {int(path.name.rsplit("-", 2)[1]) for path in paths if identity.is_lane(path.name)}
+
+
+def _store(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes import engine, store
+
+    done: dict[str, str] = {}
+    failures: list[str] = []
+    for project in settings.projects:
+        try:
+            done[project.name] = store.fill(settings, project)
+        except (engine.EngineError, OSError) as error:
+            failures.append(f"{project.name}: {error}")
+    rows = [*(f"{name}: {what}" for name, what in done.items()), *failures]
+    return Outcome(
+        Exit.FAILED if failures else Exit.DONE,
+        {"projects": done, "failures": failures},
+        "\n".join(rows),
+    )
+
+
+def _gateway(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes import gateway, wicket
+
+    gateway.serve(Path(settings.run_dir), settings.upstream_ca_file, Path(wicket.CONTROL_SOCKET))
+    return Outcome(Exit.DONE, {}, "ended")

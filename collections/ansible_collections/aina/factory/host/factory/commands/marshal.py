@@ -1,0 +1,93 @@
+"""``factory marshal``: one merge cycle per project."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from factory import configuration, effects, locks
+from factory.core.base.configuration import ConfigurationError
+from factory.core.marshal import assembly, settings, table
+from factory.outcome import Exit, LockedError, Outcome, UsageError
+
+# Somebody is looking: the cycle that runs just now is over soon, and takes less than a minute.
+_LOOK_WAIT_SECONDS = 120.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``factory marshal``."""
+    parser.add_argument("--project", metavar="NAME", help="only this project")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what a run would do; change nothing"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="let a halted project go on, after somebody looked at what had landed",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Run one cycle for every project, or for one.
+
+    Raises:
+        UsageError: the configuration or the project's name is wrong.
+        ConfigurationError: the configuration or the login is wrong, and no project was served.
+        LockedError: every project is locked by another run; a dry one has waited for it.
+
+    """
+    section = configuration.load(Path(arguments.config)).section("marshal")
+    chosen = settings.from_section(section)
+    projects = [p for p in chosen.projects if arguments.project in (None, p.name)]
+    if arguments.project and not projects:
+        known = ", ".join(project.name for project in chosen.projects) or "none"
+        raise UsageError(f"no project {arguments.project!r} under marshal.projects; known: {known}")
+    ports = _ports(chosen)
+    documents: list[dict[str, Any]] = []
+    locked: list[str] = []
+    wrong: list[ConfigurationError] = []
+    for project in projects:
+        # What keeps one project from its cycle is not the others' matter.
+        try:
+            documents.append(_cycle(chosen, project, ports, arguments))
+        except LockedError as error:
+            locked.append(str(error))
+        except (ConfigurationError, OSError) as error:
+            wrong += [error] if isinstance(error, ConfigurationError) else []
+            words, dry_run = str(error), arguments.dry_run
+            documents.append(assembly.failure(project, words, ports, dry_run=dry_run))
+    if wrong and len(wrong) == len(projects):
+        raise wrong[0]
+    if locked and not documents:
+        raise LockedError("; ".join(locked))
+    failed = any(document["failed"] for document in documents)
+    text = "\n\n".join(table.render(document, effects.now()) for document in documents)
+    return Outcome(
+        Exit.FAILED if failed else Exit.DONE,
+        {"dry_run": arguments.dry_run, "projects": documents, "locked": locked},
+        text or "no project under marshal.projects",
+    )
+
+
+def _ports(chosen: settings.Settings) -> assembly.Effects:
+    try:
+        fetch = effects.https_fetch(chosen.ca_file or None)
+    except OSError as error:
+        raise UsageError(f"marshal.ca_file {chosen.ca_file}: {error}") from error
+    return assembly.Effects(effects.run, fetch, effects.now, time.sleep)
+
+
+def _cycle(
+    chosen: settings.Settings,
+    project: settings.MergeProject,
+    ports: assembly.Effects,
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    seconds = _LOOK_WAIT_SECONDS if arguments.dry_run else 0.0
+    waits = locks.patience(seconds, time.monotonic, time.sleep)
+    with locks.exclusive(Path(chosen.state_dir) / project.name / "lock", waits):
+        return assembly.cycle(
+            chosen, project, ports, dry_run=arguments.dry_run, resume=arguments.resume
+        )

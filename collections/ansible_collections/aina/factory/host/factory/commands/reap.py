@@ -1,0 +1,367 @@
+"""``factory reap``: delete the worktrees whose work has landed, and say why the others stay."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from factory import configuration, effects, github, locks
+from factory.core.base import projects
+from factory.core.base.configuration import Section
+from factory.core.base.git import GitError
+from factory.core.worktrees import model, owner, reap, survey, trash
+from factory.outcome import Exit, LockedError, Outcome, UsageError
+from factory.text import printable, progress_bar, size
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``factory reap``."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--project", metavar="NAME", help="only this project of the configuration")
+    which.add_argument(
+        "--repository",
+        metavar="PATH",
+        help="the worktrees of this checkout; needs no configuration file",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    parser.add_argument(
+        "--grace-seconds",
+        type=float,
+        metavar="N",
+        help="keep worktrees touched within the last N seconds (default: 86400)",
+    )
+    parser.add_argument(
+        "--github",
+        choices=["none", "auto"],
+        default="auto",
+        help="ask GitHub for merged pull requests where a token is at hand (default), or never",
+    )
+    parser.add_argument(
+        "--default-branch", metavar="NAME", help="default: what the remote announces"
+    )
+    parser.add_argument(
+        "--disposable",
+        action="append",
+        metavar="GLOB",
+        help="one more name that ignored files and directories may have and still be deleted",
+    )
+    parser.add_argument(
+        "--no-reap-pushed",
+        action="store_true",
+        help="do not count a commit as safe merely because the remote holds it",
+    )
+    parser.add_argument(
+        "--reap-dead-locks",
+        action="store_true",
+        help="also reap locked worktrees whose lock names a process that is gone",
+    )
+    parser.add_argument(
+        "--no-sizes", action="store_true", help="print the verdicts without measuring the worktrees"
+    )
+    parser.add_argument("--undo", metavar="PATH", help="give a reaped worktree back")
+    parser.add_argument(
+        "--empty-trash", action="store_true", help="delete what was reaped now, and wait for it"
+    )
+    # How the process that is left behind is started: sleeps until the trash may be emptied.
+    parser.add_argument("--when-due", type=float, metavar="SECONDS", help=argparse.SUPPRESS)
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Reap, undo or empty the trash.
+
+    Raises:
+        UsageError: no such project or repository, or no configuration.
+        ConfigurationError: a value of the configuration is wrong.
+        LockedError: another reap is at work.
+
+    """
+    tasks, policy, whole = _tasks(arguments)
+    hub = _github(whole) if arguments.github == "auto" else None
+    if arguments.undo:
+        return _undo(arguments.undo, tasks)
+    if arguments.empty_trash:
+        return _empty_trash(tasks, arguments.when_due)
+    measured = not arguments.no_sizes
+    with _host_lock(whole, needed=not arguments.dry_run):
+        reports = [
+            _reap(task, repository, policy, hub, dry_run=arguments.dry_run, measured=measured)
+            for task, repository in tasks
+        ]
+    if not arguments.dry_run:
+        for (task, _name), report in zip(tasks, reports, strict=True):
+            report.failures += _empty_later(task, policy)
+    return _outcome(reports, arguments)
+
+
+def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]], list[str]]:
+    """Reap all projects of a configuration and free their space before returning.
+
+    Returns the verdicts and what failed; a project that fails stops no other. The caller
+    holds the host's lock.
+    """
+    policy, hub = _policy(whole), _github(whole)
+    verdicts: list[dict[str, Any]] = []
+    failures: list[str] = []
+    for task, repository in _projects(whole, None):
+        try:
+            report = _reap(task, repository, policy, hub, dry_run=dry_run, measured=dry_run)
+        except LockedError as error:
+            report = model.Report(task.repository, failures=[str(error)])
+        verdicts += [verdict.document() for verdict in report.verdicts]
+        failures += report.failures
+        if not dry_run and not report.failures:
+            failures += _emptied(task, 0.0)
+    return verdicts, failures
+
+
+def _tasks(
+    arguments: argparse.Namespace,
+) -> tuple[list[tuple[reap.Task, str | None]], model.Policy, Section | None]:
+    whole = None
+    if arguments.repository:
+        repository = os.path.abspath(arguments.repository)  # noqa: PTH100 - keeps links
+        if not Path(repository).is_dir():
+            raise UsageError(f"--repository {repository}: there is no such directory")
+        task = reap.Task(repository, default_branch=arguments.default_branch)
+        tasks: list[tuple[reap.Task, str | None]] = [(task, None)]
+        policy = model.Policy()
+    else:
+        whole = configuration.load(Path(arguments.config))
+        tasks, policy = _projects(whole, arguments.project), _policy(whole)
+    if arguments.grace_seconds is not None:
+        if not arguments.grace_seconds >= 0:
+            raise UsageError(
+                f"--grace-seconds is {arguments.grace_seconds:g}; it must be at least 0"
+            )
+        policy = replace(policy, grace_seconds=arguments.grace_seconds)
+    return (
+        tasks,
+        replace(
+            policy,
+            reap_pushed=policy.reap_pushed and not arguments.no_reap_pushed,
+            reap_dead_locks=policy.reap_dead_locks or arguments.reap_dead_locks,
+            disposable=(*policy.disposable, *(arguments.disposable or ())),
+        ),
+        whole,
+    )
+
+
+def _policy(whole: Section) -> model.Policy:
+    return model.policy_from_section(whole.section("reap", {}))
+
+
+def _github(whole: Section | None) -> github.Settings:
+    return github.from_section((whole or Section({}, "configuration")).section("github", {}))
+
+
+def _projects(whole: Section, name: str | None) -> list[tuple[reap.Task, str | None]]:
+    found = projects.from_sections(whole.sections("projects", ()))
+    if name is not None and name not in {project.name for project in found}:
+        known = ", ".join(project.name for project in found) or "none"
+        raise UsageError(f"--project {name}: there is no such project; known are: {known}")
+    return [
+        (
+            reap.Task(
+                repository=project.path,
+                default_branch=project.default_branch,
+                worktree_roots=project.worktree_roots,
+            ),
+            project.repository,
+        )
+        for project in found
+        if name in {None, project.name}
+    ]
+
+
+@contextmanager
+def _host_lock(whole: Section | None, *, needed: bool) -> Iterator[None]:
+    if whole is None or not needed:
+        yield
+        return
+    with locks.exclusive(locks.directory_of(whole) / locks.WORKTREES):
+        yield
+
+
+def _reap(
+    task: reap.Task,
+    repository: str | None,
+    policy: model.Policy,
+    hub: github.Settings | None,
+    *,
+    dry_run: bool,
+    measured: bool,
+) -> model.Report:
+    shown = progress_bar(Path(task.repository).name)
+    tools = reap.Tools(effects.run, effects.now, progress=shown)
+
+    def planned(here: reap.Tools) -> dict[str, Any]:
+        return _record(reap.plan(task, policy, here), here, measured=measured)
+
+    def carried_out(here: reap.Tools, _common_dir: str) -> dict[str, Any]:
+        return _record(reap.run(task, policy, here), here, measured=measured)
+
+    try:
+        if hub is not None:
+            address = owner.act(task.repository, tools, lambda here: reap.address(task, here))
+            lookup = github.merged_pull_requests(address, repository, hub)
+            tools = replace(tools, merged_pull_requests=lookup)
+        if dry_run:
+            record = owner.act(task.repository, tools, planned)
+        else:
+            record = owner.act_alone(task.repository, tools, reap.PURPOSE, carried_out)
+        return model.report_from_record(record)
+    except LockedError:
+        raise
+    except Exception as error:
+        # Whatever is odd about one repository ends its own reap and no other.
+        return model.Report(task.repository, failures=[f"{task.repository}: {error}"])
+    finally:
+        shown("", 0, 0)
+
+
+def _record(report: model.Report, tools: reap.Tools, *, measured: bool) -> dict[str, Any]:
+    if measured:
+        reap.measure(report, tools.progress)
+    return report.record()
+
+
+def _tools() -> reap.Tools:
+    return reap.Tools(effects.run, effects.now)
+
+
+def _empty_later(task: reap.Task, policy: model.Policy) -> list[str]:
+    """Leave the unlinking to a process of its own, at idle priority; return problems.
+
+    Where systemd would end that process together with this one, the unlinking is done here.
+    """
+
+    def look(here: reap.Tools) -> float | None:
+        oldest = trash.oldest(survey.common_directory(here.run, task.repository))
+        return None if oldest is None else effects.now() - reap.due_before(task, policy, here)
+
+    try:
+        retention_seconds = owner.act(task.repository, _tools(), look)
+    except (GitError, OSError):
+        return []  # the reap has said it
+    if retention_seconds is None:
+        return []
+    if "INVOCATION_ID" in os.environ:
+        return _emptied(task, retention_seconds)
+    command = [sys.executable, sys.argv[0], "reap", "--empty-trash"]
+    subprocess.Popen(
+        [*command, f"--when-due={retention_seconds:.0f}", f"--repository={task.repository}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
+    return []
+
+
+def _emptied(task: reap.Task, retention_seconds: float) -> list[str]:
+    """Delete what was reaped longer ago than ``retention_seconds``; return problems."""
+    try:
+        return owner.empty(task.repository, _tools(), effects.now() - retention_seconds)
+    except (GitError, OSError) as error:
+        return [f"{task.repository}: {error}"]
+
+
+def _empty_trash(
+    tasks: Sequence[tuple[reap.Task, str | None]], retention_seconds: float | None
+) -> Outcome:
+    problems: list[str] = []
+    for task, _name in tasks:
+        if retention_seconds is None:
+            problems += _emptied(task, 0.0)
+        else:
+            problems += _empty_when_due(task, retention_seconds)
+    text = "\n".join(problems) or "the trash is empty"
+    return Outcome(Exit.FAILED if problems else Exit.DONE, {"failures": problems}, text)
+
+
+def _empty_when_due(task: reap.Task, retention_seconds: float) -> list[str]:
+    """Wait for each entry's time; one such process per repository serves all reaps."""
+
+    def oldest(here: reap.Tools) -> float | None:
+        return trash.oldest(survey.common_directory(here.run, task.repository))
+
+    problems: list[str] = []
+    try:
+        with owner.alone(task.repository, _tools(), "unlink"):
+            while not problems:
+                since = owner.act(task.repository, _tools(), oldest)
+                if since is None:
+                    break
+                time.sleep(max(0.0, since + retention_seconds - effects.now()))
+                problems = _emptied(task, retention_seconds)
+    except LockedError:
+        return []
+    except (GitError, OSError) as error:
+        return [f"{task.repository}: {error}"]
+    return problems
+
+
+def _undo(path: str, tasks: Sequence[tuple[reap.Task, str | None]]) -> Outcome:
+    wanted = os.path.abspath(path)  # noqa: PTH100 - the directory is not there
+    problems = []
+    for task, _name in tasks:
+        try:
+            owner.act_alone(
+                task.repository,
+                _tools(),
+                reap.PURPOSE,
+                lambda _here, common_dir: trash.undo(wanted, common_dir),
+            )
+        except (trash.TrashError, GitError, OSError) as error:
+            problems.append(str(error))
+        else:
+            return Outcome(Exit.DONE, {"restored": wanted}, f"{printable(wanted)} is back")
+    return Outcome(Exit.FAILED, {"failures": problems}, "\n".join(problems))
+
+
+def _outcome(reports: Sequence[model.Report], arguments: argparse.Namespace) -> Outcome:
+    documents = [report.document() for report in reports]
+    if arguments.repository:
+        document = documents[0]
+    else:
+        document = {
+            "repositories": documents,
+            "bytes_freed": sum(item["bytes_freed"] for item in documents),
+            "changed": any(report.changed for report in reports),
+        }
+    failed = any(report.failures for report in reports)
+    text = "\n\n".join(_table(report, dry_run=arguments.dry_run) for report in reports)
+    return Outcome(
+        Exit.FAILED if failed else Exit.DONE, document, text or "no projects are declared"
+    )
+
+
+def _table(report: model.Report, *, dry_run: bool) -> str:
+    rows = [f"{report.repository} (default branch: {report.default_branch or 'unknown'})"]
+    rows.append(f"  {'VERDICT':<7} {'REASON':<22} {'SIZE':>10}  WORKTREE")
+    order = sorted(report.verdicts, key=lambda item: (not item.reap, item.reason, item.listed.path))
+    for verdict in order:
+        if verdict.reason != "main_worktree":
+            amount = size(verdict.bytes) if verdict.bytes is not None else "?"
+            verb = "reap" if verdict.reap else "keep"
+            path = printable(verdict.listed.path)
+            rows.append(f"  {verb:<7} {verdict.reason:<22} {amount:>10}  {path}")
+            if not verdict.reap and verdict.reason != "not_landed":
+                rows.append(f"  {'':<41}  └ {printable(verdict.detail)[:100]}")
+    reaped = [item for item in report.verdicts if (item.reap if dry_run else item.reaped)]
+    freed = size(sum(item.bytes or 0 for item in reaped))
+    verb = "would be reaped" if dry_run else "reaped"
+    rows.append(f"  {len(reaped)} of {max(0, len(order) - 1)} worktrees {verb}, {freed}")
+    rows += [f"  unknown to git: {printable(path)}" for path in report.unknown_directories]
+    rows += [f"  warning: {warning}" for warning in report.warnings]
+    rows += [f"  failed: {failure}" for failure in report.failures]
+    return "\n".join(rows)

@@ -1,0 +1,302 @@
+"""``factory runner``: the supervisor of a slot, the healer, and what an operator does to runners."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import logging
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from factory import configuration, effects
+from factory.core.base import documents
+from factory.core.base.github.release import platform_of
+from factory.core.base.locks import exclusive
+from factory.core.runners import layout, model, state
+from factory.core.runners.converge import Converge, Wishes
+from factory.core.runners.hub import Effects, Hub
+from factory.core.runners.layout import Places
+from factory.core.runners.model import Mode, Settings
+from factory.outcome import Exit, Outcome, UsageError
+
+_LOCK_SECONDS = 300.0
+_LOCK_POLL_SECONDS = 1.0
+_DRAIN_POLL_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verbs of ``factory runner``."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, summary: str, act: Callable[[argparse.Namespace], Outcome]) -> Any:
+        found = verbs.add_parser(name, help=summary, description=summary)
+        # Also after the verb, where one types them.
+        found.add_argument("--config", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        found.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+        found.set_defaults(act=act)
+        return found
+
+    verb("list", "show every runner of this host; the watchdog judges them", _list)
+    loop = verb("loop", "supervise a slot: one fresh container per job", _loop)
+    loop.add_argument("slot", metavar="SLOT", help="such as demo-1")
+    verb("heal", "register what was removed, sweep what died, ask who may be served", _heal)
+    verb("network", "make the job containers' network and put its walls up", _network)
+    drain = verb("drain", "let a runner or slot finish its job and take no other", _drain)
+    drain.add_argument("name", metavar="NAME", help="an instance or a slot")
+    drain.add_argument("--reason", required=True, help="why; shown wherever the runner is shown")
+    drain.add_argument(
+        "--wait-seconds", type=float, default=0.0, metavar="N", help="wait so long for its job"
+    )
+    resume = verb("resume", "let a drained runner or slot take jobs again", _resume)
+    resume.add_argument("name", metavar="NAME", help="an instance or a slot")
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Carry out the verb.
+
+    Raises:
+        UsageError: the configuration or a name is wrong.
+        LockedError: another run is at it.
+
+    """
+    outcome: Outcome = arguments.act(arguments)
+    return outcome
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    whole = configuration.load(Path(arguments.config))
+    if not whole.has("runners"):
+        raise UsageError(
+            f"{arguments.config} and its conf.d hold no section 'runners'; converge the host with the role"
+            " gh_actions_runner"
+        )
+    return model.from_section(whole.section("runners"))
+
+
+def _hub(settings: Settings) -> Hub:
+    ports = Effects(
+        effects.run, effects.https_fetch(settings.ca_file or None), effects.now, time.sleep
+    )
+    return Hub(settings, ports, Places(), platform_of(platform.machine()))
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise UsageError("this changes runners; run it with sudo")
+
+
+# --- list -----------------------------------------------------------------------
+
+
+def _list(_arguments: argparse.Namespace) -> Outcome:
+    found = state.facts(state.all_documents(Places().state), effects.now())
+    columns = ("instance", "mode", "state", "since", "version")
+    rows = [tuple(name.upper() for name in columns)]
+    rows += [tuple(str(runner[name] or "-") for name in columns) for runner in found.runners]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    details = ["DETAIL", *(str(runner["detail"]) for runner in found.runners)]
+    lines = [
+        "  ".join([*map(str.ljust, row, widths), detail]).rstrip()
+        for row, detail in zip(rows, details, strict=True)
+    ]
+    document = {"runners": list(found.runners), "counts": dict(found.counts)}
+    return Outcome(Exit.DONE, document, "\n".join(lines))
+
+
+# --- loop -----------------------------------------------------------------------
+
+
+def _loop(arguments: argparse.Namespace) -> Outcome:
+    from factory.runners import surroundings
+    from factory.runners.engine import Engine
+    from factory.runners.loop import Loop, Ports
+    from factory.runners.surroundings import Surroundings
+
+    settings = _settings(arguments)
+    slot = arguments.slot
+    instance = settings.of_slot(slot)
+    if instance is None or not instance.present:
+        raise UsageError(f"no slot {slot!r} is declared; declared are: {_slots(settings)}")
+    hub, engine = _hub(settings), Engine(effects.run)
+    around = Surroundings(slot, instance, hub, engine, effects.run, Path(arguments.config))
+    ports = Ports(
+        hub=hub,
+        engine=engine,
+        preflight=around.preflight,
+        recheck=around.recheck,
+        turn=around.turn,
+        image=around.image,
+        built=around.built,
+        fingerprint=around.fingerprint,
+        draw=surroundings.draw,
+        rebuild=around.rebuild,
+    )
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    with exclusive(layout.LOCK_PATH.with_name(f"factory-runner-{slot}.lock")):
+        try:
+            code = Loop(slot, instance, ports, stopping).run()
+        except Exception:
+            # A defect of ours ends this process and not the slot: systemd starts the next one.
+            _log.exception("the supervisor of %s ends unexpectedly", slot)
+            raise SystemExit(os.EX_SOFTWARE) from None
+    text = f"{slot} ended with {code}"
+    if code == 0:
+        return Outcome(Exit.DONE, {"slot": slot}, text)
+    return Outcome(Exit.FAILED, {"slot": slot, "status": code, "error": text}, f"factory: {text}")
+
+
+def _slots(settings: Settings) -> str:
+    found = [
+        s
+        for i in settings.instances
+        if i.mode is Mode.EPHEMERAL and i.present
+        for s in i.slot_names
+    ]
+    return ", ".join(found) or "none"
+
+
+# --- heal and network ---------------------------------------------------------------
+
+
+def _heal(arguments: argparse.Namespace) -> Outcome:
+    from factory.runners import surroundings
+    from factory.runners.engine import Engine
+    from factory.runners.heal import Healer
+
+    _require_root()
+    hub = _hub(_settings(arguments))
+    with exclusive(layout.LOCK_PATH):
+        document = Healer(hub, Engine(effects.run), surroundings.boot_time()).heal()
+    for key in ("warnings", "deferred"):
+        for text in document[key]:
+            _log.warning("%s", text)
+    lines = [*document["actions"], *(f"problem: {text}" for text in document["problems"])]
+    failed = bool(document["problems"])
+    return Outcome(
+        Exit.FAILED if failed else Exit.DONE, document, "\n".join(lines) or "all is well"
+    )
+
+
+def _network(arguments: argparse.Namespace) -> Outcome:
+    from factory.runners import walls
+
+    _require_root()
+    try:
+        done = walls.put_up(_settings(arguments), effects.run)
+    except walls.WallsError as error:
+        return Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
+    return Outcome(Exit.DONE, {"actions": done}, "\n".join(done) or "the walls stand")
+
+
+# --- drain and resume ------------------------------------------------------------------
+
+
+def _named(settings: Settings, name: str) -> str:
+    known = [item.name for item in settings.instances if item.present]
+    known += [
+        s
+        for i in settings.instances
+        if i.mode is Mode.EPHEMERAL and i.present
+        for s in i.slot_names
+    ]
+    if name not in known:
+        raise UsageError(
+            f"no runner {name!r} is declared; declared are: {', '.join(known) or 'none'}"
+        )
+    return name
+
+
+def _drain(arguments: argparse.Namespace) -> Outcome:
+    settings = _settings(arguments)
+    name = _named(settings, arguments.name)
+    reason = " ".join(arguments.reason.split())
+    if not reason:
+        raise UsageError("--reason is empty; say why the runner must not take jobs")
+    _require_root()
+    path = Places().drained(name)
+    document = {
+        "reason": reason,
+        "by": os.environ.get("SUDO_USER") or getpass.getuser(),
+        "since": documents.moment(effects.now()),
+    }
+    documents.replace(path, document)
+    waiting = _wait_until_empty(settings, name, arguments.wait_seconds)
+    told = {"name": name, **document, "waiting_for": waiting}
+    if waiting and arguments.wait_seconds:
+        text = f"{name} takes no other job, but still has one: {', '.join(waiting)}"
+        return Outcome(Exit.FAILED, {**told, "error": text}, f"factory: {text}")
+    words = f"; still busy: {', '.join(waiting)}" if waiting else ""
+    return Outcome(Exit.DONE, told, f"{name} takes no other job: {reason}{words}")
+
+
+def _wait_until_empty(settings: Settings, name: str, seconds: float) -> list[str]:
+    """Have natives closed and wait until nobody of that name has a job; return who still has."""
+    limit = effects.now() + seconds
+    while True:
+        busy = _not_empty(settings, name)
+        if not busy or effects.now() >= limit:
+            return busy
+        time.sleep(_DRAIN_POLL_SECONDS)
+
+
+def _not_empty(settings: Settings, name: str) -> list[str]:
+    busy = []
+    for item in settings.instances:
+        if item.mode is Mode.NATIVE and item.name == name:
+            busy += _close_native(settings, name)
+        elif item.mode is Mode.EPHEMERAL and name in (item.name, *item.slot_names):
+            slots = item.slot_names if item.name == name else (name,)
+            found = ((slot, state.read(Places().state, slot)) for slot in slots)
+            busy += [
+                s for s, told in found if told and told.state.value in ("idle", "busy", "starting")
+            ]
+    return busy
+
+
+def _close_native(settings: Settings, name: str) -> list[str]:
+    from factory.runners import surroundings
+
+    wishes = Wishes(tends_loops=False, only=name)
+    converge = Converge(_hub(settings), surroundings.boot_time(), wishes)
+    with exclusive(layout.LOCK_PATH, _patience()):
+        converge.carry_out(converge.plan())
+    for text in converge.report.failures:
+        _log.warning("%s", text)
+    return [name] if converge.report.deferred or converge.report.failures else []
+
+
+def _patience() -> Callable[[], bool]:
+    """Return what waits a moment, and says no once that has been too long."""
+    limit = time.monotonic() + _LOCK_SECONDS
+
+    def again() -> bool:
+        time.sleep(_LOCK_POLL_SECONDS)
+        return time.monotonic() < limit
+
+    return again
+
+
+def _resume(arguments: argparse.Namespace) -> Outcome:
+    settings = _settings(arguments)
+    name = _named(settings, arguments.name)
+    _require_root()
+    path = Places().drained(name)
+    before = json.loads(path.read_text()) if path.exists() else None
+    path.unlink(missing_ok=True)
+    # Slots notice it themselves; a native runner is registered again by the healer, which is
+    # started by the change of the directory.
+    text = f"{name} takes jobs again" if before is not None else f"{name} was not drained"
+    return Outcome(Exit.DONE, {"name": name, "changed": before is not None}, text)

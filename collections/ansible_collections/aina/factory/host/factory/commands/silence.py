@@ -1,0 +1,75 @@
+"""``factory silence``: keep an alert quiet until a given time; it stays in the status."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from factory import configuration, effects, jobs, locks
+from factory.core.base.configuration import Section
+from factory.core.base.text import iso
+from factory.core.watchdog import policy as policies
+from factory.core.watchdog.checks import BY_NAME
+from factory.core.watchdog.silences import from_section
+from factory.outcome import Exit, Outcome, UsageError
+from factory.watchdog import memory
+from factory.watchdog.store import Reserve, Store
+
+LOCK = "factory-silences.lock"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``factory silence``."""
+    parser.add_argument(
+        "match", metavar="MATCH", help="an alert's key, or a pattern such as 'job_*'"
+    )
+    parser.add_argument("--hours", type=float, help="for how long; nothing is silent for ever")
+    parser.add_argument("--reason", help="why; shown wherever the alert is shown")
+    parser.add_argument("--by", help="who (default: the calling user)")
+    parser.add_argument("--end", action="store_true", help="end the silences of MATCH")
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Add a silence, or end those that were made here; declared ones stay the inventory's.
+
+    Raises:
+        UsageError: the end or the reason is missing.
+        ConfigurationError: the file of silences is damaged.
+
+    """
+    whole = configuration.load(Path(arguments.config))
+    policy, _errors = policies.tolerant(whole.section("watchdog", {}))
+    now = effects.now()
+    if not arguments.end and not (arguments.hours and arguments.hours > 0):
+        raise UsageError("--hours is missing; say for how long, nothing is silent for ever")
+    if not arguments.end and not (arguments.reason or "").strip():
+        raise UsageError("--reason is missing; say why nobody wants to hear of it")
+    with locks.exclusive(locks.directory_of(whole) / LOCK):
+        made = [item for item in memory.silences(policy) if item.origin != "declared"]
+        kept = [
+            item
+            for item in made
+            if item.active(now) and not (arguments.end and item.match == arguments.match)
+        ]
+        ended = len([item for item in made if item.active(now)]) - len(kept)
+        documents = [
+            {"match": i.match, "until": iso(i.until), "reason": i.reason, "by": i.by} for i in kept
+        ]
+        if not arguments.end:
+            fresh = {
+                "match": arguments.match,
+                "until": iso(now + arguments.hours * 3600),
+                "reason": " ".join(arguments.reason.split()),
+                "by": arguments.by or jobs.person(),
+            }
+            from_section(Section(fresh, "silence"), BY_NAME)
+            documents.append(fresh)
+        path = memory.silences_path(policy)
+        store = Store(Reserve(Path(policy.state_dir, "reserve"), policy.reserve_mib))
+        store.replace(path, json.dumps({"schema": 1, "silences": documents}).encode())
+    if arguments.end:
+        text = f"{ended} silences of {arguments.match} ended"
+        return Outcome(Exit.DONE, {"ended": ended, "changed": ended > 0}, text)
+    text = f"{arguments.match} is silent until {fresh['until']}: {fresh['reason']}"
+    return Outcome(Exit.DONE, {"silence": fresh, "changed": True}, text)

@@ -1,0 +1,93 @@
+"""``factory status``: what the watchdog last found, for a terminal, a program or a browser."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from factory import configuration, effects
+from factory.core.status import terminal
+from factory.core.watchdog import policy as policies
+from factory.core.watchdog.settings import Policy
+from factory.outcome import Exit, Outcome, UsageError
+from factory.watchdog.store import Reserve, Store
+
+_CLEAR = "\033[H\033[2J\033[3J"
+_SCHEMA = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``factory status``."""
+    parser.add_argument("--html", metavar="FILE", help="write the page to this file")
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        const=5.0,
+        type=float,
+        metavar="SECONDS",
+        help="show it again and again, until interrupted (default: every 5 s)",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Show the newest status; it says itself when it is old.
+
+    Raises:
+        UsageError: the configuration cannot be read.
+
+    """
+    whole = configuration.load(Path(arguments.config))
+    policy, _errors = policies.tolerant(whole.section("watchdog", {}))
+    if arguments.watch is not None:
+        return _watch(policy, max(0.2, arguments.watch))
+    document, problem = _read(policy)
+    if document is None:
+        return Outcome(Exit.FAILED, {"error": problem}, f"factory: {problem}")
+    if arguments.html:
+        from factory.core.status import page
+
+        try:
+            Path(arguments.html).write_text(page.render(document), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--html {arguments.html}: {error.strerror}") from error
+        return Outcome(Exit.DONE, {"page": arguments.html}, f"written: {arguments.html}")
+    text = terminal.render(document, effects.now(), _width(), coloured=sys.stdout.isatty())
+    return Outcome(Exit.DONE, document, text)
+
+
+def _read(policy: Policy) -> tuple[dict[str, Any] | None, str]:
+    store = Store(Reserve(Path(policy.state_dir, "reserve"), 0))
+    path = store.newest(Path(policy.status_path))
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None, f"{path} does not exist; run factory watchdog, or look at its job"
+    except (OSError, ValueError) as error:
+        return None, f"{path} cannot be read: {error}"
+    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+        return None, f"{path} is not of schema {_SCHEMA}; run factory watchdog"
+    return document, ""
+
+
+def _watch(policy: Policy, pause_seconds: float) -> Outcome:
+    try:
+        while True:
+            document, problem = _read(policy)
+            text = problem
+            if document is not None:
+                text = terminal.render(
+                    document, effects.now(), _width(), coloured=sys.stdout.isatty()
+                )
+            print(f"{_CLEAR}{text}", flush=True)
+            time.sleep(pause_seconds)
+    except KeyboardInterrupt:
+        return Outcome(Exit.DONE, {}, "")
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((100, 40)).columns

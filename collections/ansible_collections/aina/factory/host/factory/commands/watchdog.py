@@ -1,0 +1,112 @@
+"""``factory watchdog``: all checks once, alert edges, repairs, status, messages."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from factory import configuration, locks
+from factory.core.base.configuration import ConfigurationError
+from factory.core.watchdog import policy as policies
+from factory.core.watchdog.settings import Policy
+from factory.outcome import Exit, Outcome
+
+# Both may take their time, but never twice at once.
+_LOCKS = {"measure": "factory-measure.lock", "run": "factory-watchdog.lock"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``factory watchdog``."""
+    parser.add_argument(
+        "--selftest",
+        action="store_true",
+        help="inject every bad fact and see that its alert is raised, told and cleared",
+    )
+    parser.add_argument(
+        "--measure", action="store_true", help="only measure who holds the disks; may take long"
+    )
+    parser.add_argument(
+        "--print",
+        choices=("rules", "dashboard", "checks"),
+        help="print alert rules for Prometheus, a dashboard for Grafana, or the table of all checks",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> Outcome:
+    """Run once, or do what an option asks for.
+
+    Raises:
+        UsageError: the configuration is missing or cannot be read.
+        LockedError: another run is at work.
+
+    """
+    if arguments.print:
+        return _printed(arguments.print)
+    whole = configuration.load(Path(arguments.config))
+    policy, errors = policies.tolerant(whole.section("watchdog", {}))
+    if arguments.selftest:
+        return _selftest(policy, errors)
+    directory = locks.directory_of(whole)
+    if arguments.measure:
+        with locks.exclusive(directory / _LOCKS["measure"]):
+            return _measure(policy)
+    with locks.exclusive(directory / _LOCKS["run"]):
+        from factory.watchdog.run import Watchdog
+
+        document = Watchdog(policy, whole, errors=errors).once()
+    return _outcome(document, errors)
+
+
+def _outcome(document: dict[str, Any], errors: tuple[str, ...]) -> Outcome:
+    from factory.core.status import terminal
+
+    text = terminal.summary(document)
+    problems = document["run"]["problems"]
+    if errors:
+        text = "\n".join([text, *(f"factory: {error}" for error in errors)])
+        return Outcome(Exit.USAGE, {**document, "error": "; ".join(errors)}, text)
+    # An alert is what the watchdog is for; only what kept it from its work is a failure.
+    return Outcome(Exit.FAILED if problems else Exit.DONE, document, text)
+
+
+def _measure(policy: Policy) -> Outcome:
+    from factory.core.status import terminal
+    from factory.watchdog.measure import measure
+
+    document = measure(policy)
+    text = terminal.measured(document)
+    return Outcome(Exit.FAILED if document["problems"] else Exit.DONE, document, text)
+
+
+def _selftest(policy: Policy, errors: tuple[str, ...]) -> Outcome:
+    from factory.core.watchdog import selftest
+
+    if errors:
+        raise ConfigurationError("; ".join(errors))
+    results = selftest.run(policy)
+    failed = [result for result in results if result.problem]
+    lines = [
+        f"{'FAILED' if item.problem else 'ok':<7}{item.check}  {item.problem}".rstrip()
+        for item in results
+    ]
+    lines.append(
+        f"{len(results) - len(failed)} of {len(results)} alerts are raised, told and cleared"
+    )
+    document = {
+        "checks": [vars(result) for result in results],
+        "failed": [result.check for result in failed],
+    }
+    return Outcome(Exit.FAILED if failed else Exit.DONE, document, "\n".join(lines))
+
+
+def _printed(what: str) -> Outcome:
+    from factory.core.watchdog import monitoring
+
+    printed = {
+        "rules": monitoring.rules,
+        "dashboard": monitoring.dashboard,
+        "checks": monitoring.tables,
+    }
+    text = printed[what]()
+    return Outcome(Exit.DONE, {what: text}, text.rstrip("\n"))

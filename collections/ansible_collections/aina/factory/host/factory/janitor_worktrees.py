@@ -1,0 +1,49 @@
+"""The janitor's kind for worktrees: the reaper decides and acts, the janitor reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from factory.core.janitor.model import Candidate, Limits, Removal
+
+# One reap of all projects, told whether it is a dry run; returns the worktrees' verdicts as
+# ``factory reap --json`` prints them (path, verdict, reason, bytes, reaped), and what failed.
+Reap = Callable[[bool], tuple[Sequence[Mapping[str, Any]], Sequence[str]]]
+
+
+@dataclass
+class Worktrees:
+    """Worktrees whose work has landed. Age and disk use never make one go."""
+
+    reap: Reap
+    limits: Limits = field(default_factory=lambda: Limits(max_per_run=100_000, watermark=False))
+    name: str = field(default="worktrees", init=False)
+    failures: Sequence[str] = field(default=(), init=False)
+    _reaped: dict[str, Mapping[str, Any]] | None = field(default=None, init=False)
+
+    def inventory(self) -> Sequence[Candidate]:
+        """Ask the reaper for its verdicts; see ``Kind``."""
+        verdicts, self.failures = self.reap(True)
+        return [
+            Candidate(
+                kind=self.name,
+                target=str(item["path"]),
+                bytes=int(item["bytes"] or 0),
+                last_used=None,
+                held_by="" if item["verdict"] == "reap" else str(item["reason"]),
+                due=str(item["reason"]) if item["verdict"] == "reap" else "",
+            )
+            for item in verdicts
+        ]
+
+    def remove(self, candidate: Candidate) -> Removal:
+        """Reap once, at the first call, and report per worktree; see ``Kind``."""
+        if self._reaped is None:
+            verdicts, self.failures = self.reap(False)
+            self._reaped = {str(item["path"]): item for item in verdicts}
+        item = self._reaped.get(candidate.target)
+        if item is None or not item["reaped"]:
+            return Removal(False, 0, str(item["reason"]) if item else "gone")
+        return Removal(True, candidate.bytes, "")

@@ -1,0 +1,125 @@
+"""What a lane is to do, and where in the repository it begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from factory.core.base.github.errors import RefusedError
+from factory.core.lanes import collect, prompt
+from factory.core.lanes.collect import Start
+from factory.core.lanes.forge import Conflict, Forge
+from factory.core.lanes.settings import LaneProject
+from factory.locks import exclusive
+from factory.outcome import LockedError
+
+_MIRROR_WAIT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked for.
+
+    ``issue`` is the number of an issue, or with ``is_conflict`` that of a pull request. Without
+    a number the prompt is the caller's own ``text``.
+    """
+
+    project: LaneProject
+    issue: int
+    text: str = ""
+    resume: str = ""
+    is_conflict: bool = False
+    queue_seconds: float | None = None
+    listener: Callable[[bytes], None] | None = None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A task once GitHub and git were asked."""
+
+    start: Start
+    words: str
+    title: str = ""
+    conflict: Conflict | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return what a result says of it, and what :func:`earlier` reads."""
+        conflict = asdict(self.conflict) if self.conflict else None
+        if conflict is not None:
+            del conflict["body"]
+        return {
+            "base": self.start.base,
+            "onto": self.start.onto,
+            "title": self.title,
+            "conflict": conflict,
+        }
+
+
+def start_of(document: dict[str, Any]) -> Start:
+    """Return where the lane of a state or a result began."""
+    return Start(str(document.get("base") or ""), str(document.get("onto") or ""))
+
+
+def find(
+    task: Task,
+    pool: Executor,
+    forge: Forge,
+    mirror: Callable[[], collect.Repository],
+    lock_directory: Path,
+    earlier: dict[str, Any],
+) -> Assignment:
+    """Return what is to be done; GitHub and git are asked at the same time.
+
+    ``earlier`` is the result of the lane that this one goes on from, or empty.
+
+    Raises:
+        ForgeError: GitHub refuses or does not answer.
+        CollectError: git refuses.
+        LockedError: the mirror is held by another for too long.
+
+    """
+    project = task.project
+
+    def updated(what: Callable[[collect.Repository], Start]) -> Start:
+        lock = lock_directory / f"factory-mirror-{project.name}.lock"
+        deadline = time.monotonic() + _MIRROR_WAIT_SECONDS
+        while True:
+            try:
+                with exclusive(lock):
+                    return what(mirror())
+            except LockedError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.05)
+
+    if task.is_conflict:
+        conflict = forge.conflict(task.issue)
+        start = updated(lambda git: git.update_pull(task.issue, conflict.base_branch))
+        start = _begun(earlier, start, mirror())
+        paths = mirror().conflicts(start)
+        if not paths:
+            raise RefusedError(f"#{task.issue} has no conflict with {conflict.base_branch}")
+        words = prompt.compose_conflict(project.repository, conflict, start.onto, paths)
+        return Assignment(start, task.text or words, conflict.title, conflict)
+    newest = pool.submit(updated, lambda git: git.update(project.default_branch))
+    issue = forge.issue(task.issue) if task.issue else None
+    start = _begun(earlier, newest.result(), mirror())
+    if issue is None:
+        return Assignment(start, task.text)
+    words = prompt.compose(project.repository, issue.number, issue.title, issue.body)
+    return Assignment(start, task.text or words, issue.title)
+
+
+def _begun(earlier: dict[str, Any], newest: Start, mirror: collect.Repository) -> Start:
+    """Return where the earlier lane began; else the newest."""
+    start = start_of(earlier)
+    for commit in filter(None, (start.base, start.onto)):
+        if not mirror.has(commit):
+            raise collect.CollectError(
+                f"{commit} is not in the repository any more; begin again with factory lane run"
+            )
+    return start if start.base else newest

@@ -1,0 +1,143 @@
+"""What reaches GitHub: the repositories on this side, and a finished lane's pull request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from factory import effects
+from factory.core.base.github import login
+from factory.core.base.github.git import git_environment
+from factory.core.base.github.transport import Transport
+from factory.core.lanes import collect, identity, outcome
+from factory.core.lanes.forge import PERMISSIONS, Forge
+from factory.core.lanes.settings import LaneProject, Settings
+from factory.lanes import assignment
+
+_OUTPUT_MAX_BYTES, _MEMORY_MAX_BYTES = 64 << 20, 1 << 30
+# What yields a token for a repository, and the repository at GitHub.
+GitHub = tuple[Callable[[], str], Forge]
+
+
+def repository(
+    settings: Settings, project: LaneProject, token: str, *, results: bool = False
+) -> collect.Repository:
+    """Return the project's mirror, or the repository that takes lanes' work.
+
+    They are two: no lane sees another's work, and the mirror is what lanes read.
+    """
+    directory = Path(settings.mirror_dir, f"{project.name}{'.results' if results else ''}.git")
+    github, prefix = settings.github, []
+    if settings.git_user:
+        prefix = [
+            *("setpriv", f"--reuid={settings.git_user}", f"--regid={settings.git_user}"),
+            *("--clear-groups", "--no-new-privs", "--"),
+        ]
+    # A few bytes of a bundle can stand for any number of paths, and any length of a message.
+    found = collect.Repository(
+        effects.run_bounded(_OUTPUT_MAX_BYTES),
+        directory,
+        f"{github.git_url}/{project.repository}.git",
+        git_environment(github.git_url, github.ca_file, token) if token else {},
+        prefix,
+        ["prlimit", f"--data={_MEMORY_MAX_BYTES}", "--"] if results else [],
+    )
+    if results:
+        found.ensure()
+        alternates = directory / "objects/info/alternates"
+        wanted = f"{settings.mirror_dir}/{project.name}.git/objects\n"
+        if not alternates.exists() or alternates.read_text() != wanted:
+            alternates.write_text(wanted)
+            alternates.chmod(0o644)
+    return found
+
+
+def github(settings: Settings, project: LaneProject) -> GitHub:
+    """Return the way to the project's repository.
+
+    Raises:
+        ConfigurationError: there is no token.
+
+    """
+    fetch = effects.https_fetch(settings.github.ca_file or None)
+    token = login.token_source(
+        settings.github.login,
+        settings.github.api_url,
+        project.repository,
+        PERMISSIONS,
+        run=effects.run,
+        fetch=fetch,
+        now=time.time,
+    )
+    transport = Transport(fetch, settings.github.api_url, token, time.time)
+    return token, Forge(transport, project.repository)
+
+
+def deliver(
+    settings: Settings,
+    project: LaneProject,
+    forge: Forge,
+    token: str,
+    result: dict[str, Any],
+) -> None:
+    """Push a finished lane's work and open its pull request; ``result`` says so afterwards.
+
+    What is under guard is asked of git here, where the push is, whichever way led here.
+
+    Raises:
+        CollectError: git refuses.
+        ForgeError: GitHub refuses or does not answer.
+
+    """
+    lane, issue = str(result["lane"]), int(result["issue"])
+    conflict, is_whole = result.get("conflict"), result["outcome"] in outcome.DELIVERED
+    results = repository(settings, project, token, results=True)
+    head, guarded = results.guarded(lane, assignment.start_of(result), project.guarded_paths)
+    result["guarded_paths"] = guarded[: collect.PATHS_MAX_COUNT]
+    if (
+        conflict
+        and is_whole
+        and not guarded
+        and identity.issue_of_branch(conflict["branch"]) is not None
+    ):
+        # A lane made that branch, so another may go on with it. It is only ever added to.
+        results.push(head, conflict["branch"])
+        result["branch"] = conflict["branch"]
+        result["pull_request"] = {"number": issue, "url": conflict["url"]}
+        result["delivery"] = "done"
+        return
+    branch, base = identity.branch(issue, lane), project.default_branch
+    results.push(head, branch)
+    title = str(result.get("title") or result.get("subject") or f"Work of lane {lane}")
+    closes = f"Closes #{issue}." if issue else ""
+    if conflict:
+        # Somebody's own branch: it is theirs to take this in.
+        base, title = conflict["branch"], f"Resolve the conflict of #{issue}"
+        closes = f"Merges `{conflict['base_branch']}` into the branch of #{issue}."
+    lines = [
+        closes,
+        f"Made by lane `{lane}` ({result['engine']}, {result['model']}): {result['summary']}.",
+        f"{result['requests_count']} requests, {result['tokens']} tokens, {result['duration_seconds']} s.",
+    ]
+    if not is_whole:
+        lines.append(
+            f"It is not finished, so it stays a draft: the lane ended as `{result['outcome']}`."
+        )
+    if guarded:
+        lines.append(
+            "It changes paths under guard, so it stays a draft until somebody has read them: "
+            + ", ".join(f"`{path}`" for path in guarded[:20])
+        )
+    pull = forge.open_pull_request(
+        branch,
+        base,
+        title[: collect.SUBJECT_MAX_LENGTH],
+        "\n\n".join(filter(None, lines)),
+        draft=bool(guarded) or not is_whole or project.draft,
+        labels=[project.guarded_label] if guarded else [],
+    )
+    result["branch"] = branch
+    result["pull_request"] = {"number": pull.number, "url": pull.url}
+    result["delivery"] = "done"

@@ -1,0 +1,77 @@
+"""Give the open issues that ask for a lane one each, as far as there is room."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from factory.core.base import documents
+from factory.core.base.configuration import ConfigurationError
+from factory.core.base.github.errors import ForgeError
+from factory.core.lanes import dispatch, identity
+from factory.core.lanes.settings import LaneProject, Settings
+from factory.lanes import delivery, room
+
+LOCK = "factory-lanes-dispatch.lock"
+RESULT = "result.json"
+
+
+def run(settings: Settings, start: Callable[[str, int], str], *, dry_run: bool) -> dict[str, Any]:
+    """Decide about every issue and start what is to be started; return it as ``--json`` prints it.
+
+    ``start`` gets project and issue, and returns what went wrong. A project that GitHub does not
+    tell about is a failure of its own and holds up no other.
+    """
+    closed = room.draining()
+    if closed:
+        return {"issues": [], "started": 0, "failures": [], "closed": closed.words}
+    seen: list[dispatch.Seen] = []
+    failures: list[str] = []
+    for project in settings.projects:
+        if not project.dispatch.label:
+            continue
+        try:
+            seen.append(_look(settings, project))
+        except (ForgeError, ConfigurationError, OSError) as error:
+            failures.append(f"{project.name}: {error}")
+    rows: list[dict[str, Any]] = []
+    for decision in dispatch.plan(settings, seen, room.load(settings), time.time()):
+        row = {**vars(decision), "started": False}
+        if decision.verb == dispatch.START and not dry_run:
+            trouble = start(decision.project, decision.issue)
+            row["started"] = not trouble
+            if trouble:
+                failures.append(f"{decision.project} #{decision.issue}: {trouble}")
+        rows.append(row)
+    started = sum(row["started"] for row in rows)
+    return {"issues": rows, "started": started, "failures": failures, "closed": ""}
+
+
+def _look(settings: Settings, project: LaneProject) -> dispatch.Seen:
+    _token, forge = delivery.github(settings, project)
+    wishes = [
+        dispatch.Wish(
+            int(item["number"]),
+            str(item["title"]),
+            frozenset(str(label["name"]) for label in item["labels"]),
+        )
+        for item in forge.open_issues(project.dispatch.label)
+    ]
+    numbers = (identity.issue_of_branch(name) for name in forge.open_branches())
+    proposed = {number for number in numbers if number is not None}
+    return dispatch.Seen(project, wishes, proposed, _past(settings, project))
+
+
+def _past(settings: Settings, project: LaneProject) -> dict[int, dispatch.Past]:
+    found: dict[int, list[tuple[float, str]]] = {}
+    for path in Path(settings.state_dir).glob(f"{project.name}-*/{RESULT}"):
+        result = documents.read(path) or {}
+        if result.get("project") == project.name and not result.get("is_conflict"):
+            at = documents.seconds_of(str(result["finished_at"]))
+            found.setdefault(int(result["issue"]), []).append((at, str(result["outcome"])))
+    return {
+        issue: dispatch.Past(tuple(at for at, _failed in ends), max(ends)[1])
+        for issue, ends in found.items()
+    }

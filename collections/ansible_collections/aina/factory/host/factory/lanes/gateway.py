@@ -1,0 +1,461 @@
+"""The only way out of a lane: one socket file per lane, and the secrets stay on this side.
+
+Runs as a user of its own. It is told about lanes by their supervisor through a control
+socket, and finds them again by itself after a restart.
+"""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import logging
+import os
+import socket
+import socketserver
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from factory.core.base import documents
+from factory.core.lanes import engines, gateway, identity
+from factory.core.lanes.gateway import Ledger, Stream
+from factory.lanes.wicket import PERMIT, SOCKET, SOCKET_DIR
+
+CONNECT_SECONDS = 30.0
+# A model that thinks sends a sign of life more often than this.
+ANSWER_SECONDS = 600.0
+_CHUNK_BYTES = 65536
+# How long a request waits where the most that others may cost leaves no room for it.
+TURN_SECONDS = 300.0
+# After which time it is worth asking again where other requests of the lane are in the way.
+RETRY_SECONDS = 5
+# What one lane may have of this process, which all lanes share.
+CONNECTIONS_MAX_COUNT = 64
+HELD_MAX_BYTES = 2 * gateway.REQUEST_MAX_BYTES
+# Ours to set, or of one connection only; an encoding would hide the usage.
+_DROPPED = frozenset(
+    {
+        *("host", "connection", "content-length", "transfer-encoding", "keep-alive", "te"),
+        *("proxy-authorization", "proxy-connection", "authorization", "x-api-key", "cookie"),
+        *("accept-encoding", "expect", "upgrade", "trailer"),
+    }
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Lane:
+    """One lane's socket and what it has used."""
+
+    ledger: Ledger
+    key: Callable[[str], str]
+    context: ssl.SSLContext
+    in_flight: int = 0
+    connections_count: int = 0
+    # Of the requests that are held in memory.
+    held_bytes: int = 0
+    last_activity: float = field(default_factory=time.monotonic)
+    # Told whenever a request was charged.
+    lock: threading.Condition = field(default_factory=threading.Condition)
+    server: socketserver.BaseServer | None = None
+
+    def note(self, **values: Any) -> None:
+        """Append one line to the lane's log."""
+        permit = self.ledger.permit
+        line = {"at": documents.moment(time.time()), "lane": permit.lane, **values}
+        line["tokens_total"] = self.ledger.tokens
+        with self.lock:
+            descriptor = os.open(permit.log_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, json.dumps(line).encode() + b"\n")
+            finally:
+                os.close(descriptor)
+
+
+@dataclass
+class _Account:
+    """What one forwarded request has cost, written into the lane's ledger once."""
+
+    lane: Lane
+    verdict: gateway.Verdict
+    request_bytes: int
+    status: int = 0
+    answer_bytes: int = 0
+    charged_tokens: int = 0
+    is_settled: bool = False
+
+    def settle(self, usage: Mapping[str, int] | None) -> None:
+        """Charge what was used; a second call changes nothing."""
+        if self.is_settled:
+            return
+        self.is_settled = True
+        with self.lane.lock:
+            ledger = self.lane.ledger
+            # An upstream that refused has used nothing; one that broke off may have.
+            if self.status == 200:
+                self.charged_tokens = ledger.charge(usage, self.request_bytes, self.answer_bytes)
+            ledger.release(self.verdict)
+            self.lane.lock.notify_all()
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+    lane: Lane
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the connection a thread, unless the lane has as many as it may have."""
+        with self.lane.lock:
+            full = self.lane.connections_count >= CONNECTIONS_MAX_COUNT
+            self.lane.connections_count += not full
+        if full:
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self.lane.lock:
+                self.lane.connections_count -= 1
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+    timeout = ANSWER_SECONDS
+    _has_hung_up = False
+
+    def address_string(self) -> str:
+        """Name the lane; a socket file has no address."""
+        return self.server.lane.ledger.permit.lane
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent: what matters is in the lane's own log."""
+
+    def do_CONNECT(self) -> None:
+        """Tunnel to an allowed place."""
+        lane, target = self.server.lane, self.path
+        verdict = lane.ledger.judge_connect(target)
+        up = down = 0
+        name = verdict.name
+        if not verdict.allowed:
+            # Whoever hangs up meanwhile is written down all the same.
+            with suppress(OSError):
+                self._refuse(verdict.status, verdict.name, verdict.words)
+        else:
+            host, _colon, port = target.rpartition(":")
+            try:
+                with socket.create_connection((host, int(port)), CONNECT_SECONDS) as far:
+                    self.send_response_only(200, "Connection established")
+                    self.end_headers()
+                    up, down = _tunnel(lane, self.connection, far)
+            except OSError as error:
+                name = f"unreachable: {error.strerror or error}"
+                with suppress(OSError):
+                    self._refuse(502, "unreachable", f"{target} cannot be reached")
+        self.close_connection = True
+        lane.note(kind="connect", target=target, verdict=name, up_bytes=up, down_bytes=down)
+
+    def _any(self) -> None:
+        """Judge, forward, count."""
+        length = self._length()
+        if length is None:
+            return
+        lane = self.server.lane
+        with lane.lock:
+            full = lane.held_bytes + length > HELD_MAX_BYTES
+            lane.held_bytes += 0 if full else length
+        if full:
+            self._refuse(429, "size", "requests under way are large enough; try again")
+            return
+        try:
+            self._judge(lane, self.rfile.read(length))
+        finally:
+            with lane.lock:
+                lane.held_bytes -= length
+
+    def _judge(self, lane: Lane, body: bytes) -> None:
+        started = time.monotonic()
+        with lane.lock:
+            while True:
+                verdict, model = lane.ledger.judge_model(self.command, self.path, body, time.time())
+                left = started + TURN_SECONDS - time.monotonic()
+                # Its turn comes when it is known what those under way have really cost.
+                if verdict.name != "reserved" or not lane.lock.wait(max(0.0, left)):
+                    break
+            lane.in_flight += verdict.allowed
+        values: dict[str, Any] = {
+            "kind": "model" if model else "refused",
+            "method": self.command,
+            "path": self.path[:200],
+            "model": model[:100],
+            "request_bytes": len(body),
+        }
+        if not verdict.allowed:
+            lane.note(**values, status=verdict.status, verdict=verdict.name)
+            self._refuse(verdict.status, verdict.name, verdict.words)
+            return
+        account = _Account(lane, verdict, len(body))
+        try:
+            values |= self._forward(lane, body, account)
+        finally:
+            account.settle(None)
+            with lane.lock:
+                lane.in_flight -= 1
+                lane.last_activity = time.monotonic()
+        lane.note(**values, duration_seconds=round(time.monotonic() - started, 3))
+
+    def _length(self) -> int | None:
+        length = self.headers.get("Content-Length") or "0"
+        if "Transfer-Encoding" in self.headers or not length.isdigit():
+            self._refuse(411, "length", "a request must say its length")
+            return None
+        if int(length) > gateway.REQUEST_MAX_BYTES:
+            self._refuse(413, "length", f"a request has at most {gateway.REQUEST_MAX_BYTES} bytes")
+            return None
+        return int(length)
+
+    def _forward(self, lane: Lane, body: bytes, account: _Account) -> dict[str, Any]:
+        """Send the request on and its answer back; return what is written down about it."""
+        route, stream = lane.ledger.permit.route, Stream(lane.ledger.permit.route)
+        address = urlsplit(route.upstream)
+        status, verdict = 0, "unreachable"
+        connection = http.client.HTTPSConnection(
+            address.hostname or "", address.port, context=lane.context, timeout=ANSWER_SECONDS
+        )
+        try:
+            dropped = _DROPPED | {route.header.lower()}
+            headers = {n: v for n, v in self.headers.items() if n.lower() not in dropped}
+            headers[route.header] = route.value.replace("{key}", lane.key(route.credential))
+            connection.request("POST", f"{address.path}{route.path}", body, headers)
+            answer = connection.getresponse()
+            status = account.status = answer.status
+            self._pass_on(self._begin, answer)
+            while chunk := answer.read1(_CHUNK_BYTES):
+                account.answer_bytes += len(chunk)
+                lane.last_activity = time.monotonic()
+                stream.feed(chunk)
+                if stream.completed:
+                    # Before the agent can know that it may ask again.
+                    account.settle(stream.usage())
+                self._pass_on(self._send_chunk, chunk)
+            account.settle(stream.usage())
+            self._pass_on(self._send_chunk, b"")
+            verdict = "complete" if status == 200 and stream.completed else "upstream"
+            if status == 200 and not stream.completed:
+                verdict = "cut"
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # Neither the error nor the answer may carry the secret on.
+            _log.warning("lane %s: %s", lane.ledger.permit.lane, type(error).__name__)
+            verdict = "complete" if stream.completed else "cut" if status == 200 else "unreachable"
+            self.close_connection = True
+            if not status:
+                with suppress(OSError):
+                    self._refuse(502, "unreachable", "the model cannot be reached")
+        finally:
+            connection.close()
+        usage = stream.usage()
+        account.settle(usage)
+        return {
+            "status": status,
+            "verdict": verdict,
+            "usage": usage,
+            "charged_tokens": account.charged_tokens,
+            "response_bytes": account.answer_bytes,
+        }
+
+    def _pass_on(self, write: Callable[[Any], None], what: Any) -> None:
+        """Write to the lane as long as it listens.
+
+        An answer whose asker has hung up is read to its end all the same: what it used is
+        told there, and is used whether somebody listens or not.
+        """
+        if self._has_hung_up:
+            return
+        try:
+            write(what)
+        except OSError:
+            self._has_hung_up = self.close_connection = True
+
+    def _begin(self, answer: http.client.HTTPResponse) -> None:
+        self.send_response_only(answer.status)
+        for name in ("Content-Type", "Retry-After", "X-Request-Id"):
+            if name in answer.headers:
+                self.send_header(name, answer.headers[name])
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def _send_chunk(self, chunk: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        self.wfile.flush()
+
+    def _refuse(self, status: int, code: str, words: str) -> None:
+        document = {"error": {"message": words, "type": "invalid_request_error", "code": code}}
+        content = json.dumps(document).encode()
+        self.send_response_only(status)
+        if code in {"reserved", "size"}:
+            self.send_header("Retry-After", str(RETRY_SECONDS))
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+# What is refused is refused in the same words, whatever it calls itself.
+for _method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
+    setattr(_Handler, f"do_{_method}", _Handler._any)
+
+
+def _tunnel(lane: Lane, near: socket.socket, far: socket.socket) -> tuple[int, int]:
+    counts = [0, 0]
+
+    def copy(source: socket.socket, target: socket.socket, index: int) -> None:
+        with suppress(OSError):
+            while chunk := source.recv(_CHUNK_BYTES):
+                target.sendall(chunk)
+                counts[index] += len(chunk)
+                lane.last_activity = time.monotonic()
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    back = threading.Thread(target=copy, args=(far, near, 1), daemon=True)
+    back.start()
+    copy(near, far, 0)
+    back.join(ANSWER_SECONDS)
+    return counts[0], counts[1]
+
+
+class Gateway:
+    """All lanes of this host."""
+
+    def __init__(self, run_dir: Path, credentials_dir: Path, ca_file: str) -> None:
+        """Keep the places; ``ca_file`` is trusted beside the system's authorities."""
+        self._run_dir, self._credentials_dir = run_dir, credentials_dir
+        self._context = ssl.create_default_context()
+        if ca_file:
+            self._context.load_verify_locations(ca_file)
+        self._lanes: dict[str, Lane] = {}
+        self._lock = threading.Lock()
+
+    def recover(self) -> None:
+        """Open the sockets of all lanes that are under way."""
+        for path in sorted(self._run_dir.glob(f"*/{PERMIT}")):
+            answer = self.open(path.parent.name)
+            if answer != "ok":
+                _log.warning("lane %s: %s", path.parent.name, answer)
+
+    def open(self, name: str) -> str:
+        """Open a lane's socket by the permit in its place; return ``ok`` or what is wrong."""
+        try:
+            place = self._run_dir / identity.checked(name)
+            document = json.loads((place / PERMIT).read_bytes())
+            permit = gateway.permit_from_document(
+                document, engines.route_from_document(document["route"])
+            )
+            self._key(permit.route.credential)
+            ledger = Ledger(permit)
+            ledger.recall(_lines(Path(permit.log_path)))
+            path = place / SOCKET_DIR / SOCKET
+            with self._lock:
+                self._close(name)
+                path.unlink(missing_ok=True)
+                server = _Server(str(path), _Handler)
+                path.chmod(0o666)
+                lane = Lane(ledger, self._key, self._context, server=server)
+                server.lane = self._lanes[name] = lane
+            threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"{type(error).__name__}: {error}"
+        return "ok"
+
+    def _key(self, credential: str) -> str:
+        """Return the secret; it is read anew, so that a changed one needs no restart."""
+        path = self._credentials_dir / Path(credential).name
+        try:
+            key = path.read_text("ascii").strip()
+        except OSError as error:
+            raise OSError(f"credential {credential}: {error.strerror}") from None
+        if not key or not key.isprintable():
+            raise OSError(f"credential {credential} holds no secret on one line")
+        return key
+
+    def close(self, name: str) -> str:
+        """Close a lane's socket."""
+        with self._lock:
+            self._close(name)
+        return "ok"
+
+    def _close(self, name: str) -> None:
+        lane = self._lanes.pop(name, None)
+        if lane is not None and lane.server is not None:
+            threading.Thread(target=lane.server.shutdown, daemon=True).start()
+            lane.server.server_close()
+
+    def status(self, name: str) -> str:
+        """Return what a lane has used, and since when nothing has passed."""
+        lane = self._lanes.get(name)
+        if lane is None:
+            return "unknown"
+        idle = time.monotonic() - lane.last_activity
+        return json.dumps(
+            {
+                "tokens": lane.ledger.tokens,
+                "requests_count": lane.ledger.requests_count,
+                "in_flight": lane.in_flight,
+                "idle_seconds": round(idle, 1),
+            }
+        )
+
+    def answer(self, line: str) -> str:
+        """Carry out one line of the control socket."""
+        verb, _space, name = line.strip().partition(" ")
+        verbs = {"open": self.open, "close": self.close, "status": self.status}
+        return verbs[verb](name) if verb in verbs else f"unknown verb {verb!r}"
+
+
+def _lines(path: Path) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    with suppress(FileNotFoundError):
+        for line in path.read_bytes().splitlines():
+            with suppress(ValueError):
+                document = json.loads(line)
+                if isinstance(document, dict):
+                    found.append(document)
+    return found
+
+
+def serve(run_dir: Path, ca_file: str, control: Path) -> None:
+    """Serve until the process is ended."""
+    hub = Gateway(run_dir, Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")), ca_file)
+
+    class Control(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            line = self.rfile.readline(200).decode("ascii", "replace")
+            self.wfile.write(f"{hub.answer(line)}\n".encode())
+
+    control.unlink(missing_ok=True)
+    server = socketserver.ThreadingUnixStreamServer(str(control), Control)
+    control.chmod(0o600)
+    hub.recover()
+    notify("READY=1")
+    server.serve_forever()
+
+
+def notify(message: str) -> None:
+    """Tell systemd, where it asked to be told."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        name = f"\0{address[1:]}" if address.startswith("@") else address
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+            link.sendto(message.encode(), name)

@@ -1,0 +1,227 @@
+"""End what nobody watches any more, save what it holds, and forget what is old."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from factory.core.base import documents, text
+from factory.core.lanes import collect, identity, outcome, reaper
+from factory.core.lanes.settings import Settings
+from factory.lanes import assignment, delivery, engine, processes, room, supervisor, wicket
+
+LOCK = "factory-lanes-reaper.lock"
+# Among the differences that are alerts: undelivered work that is gone, told for a day.
+_GIVEN_UP, _TOLD_SECONDS = "work", 86400.0
+_log = logging.getLogger(__name__)
+
+
+def survey(settings: Settings) -> reaper.Seen:
+    """Return what there is of lanes on this host.
+
+    Raises:
+        EngineError: the engine does not say, and then nothing is decided.
+
+    """
+    containers = engine.lanes()
+    places: dict[str, str] = {}
+    for path in Path(settings.run_dir).glob("*/"):
+        owner = documents.read(path / room.OWNER) or {}
+        places[path.name] = str(owner.get("supervisor", ""))
+    unfinished: dict[str, str] = {}
+    for path in Path(settings.state_dir).glob(f"*/{supervisor.STATE}"):
+        state = documents.read(path) or {}
+        unfinished[path.parent.name] = str(state.get("supervisor", ""))
+    named = {
+        *places.values(),
+        *unfinished.values(),
+        *(item.labels.get("lane.supervisor", "") for item in containers),
+    }
+    alive = {name for name in named if processes.alive(name)}
+    return reaper.Seen(containers, alive, places, unfinished)
+
+
+def is_due(settings: Settings) -> bool:
+    """Whether somebody who watched a lane is gone; only files are looked at."""
+    names = [room.OWNER, supervisor.STATE]
+    roots = [settings.run_dir, settings.state_dir]
+    for root, name in zip(roots, names, strict=True):
+        for path in Path(root).glob(f"*/{name}"):
+            if not processes.alive(str((documents.read(path) or {}).get("supervisor", ""))):
+                return True
+    return False
+
+
+def reap(settings: Settings, lock_directory: Path, *, dry_run: bool) -> dict[str, Any]:
+    """Carry the plan out and return what was done, as ``--json`` prints it.
+
+    Raises:
+        EngineError: the engine does not answer.
+
+    """
+    steps = reaper.plan(survey(settings), time.time())
+    failures: list[str] = []
+    if not dry_run:
+        for step in steps:
+            try:
+                _carry_out(settings, lock_directory, step)
+            except (engine.EngineError, OSError) as error:
+                failures.append(f"{step.lane}: {error}")
+    kept = _kept(settings)
+    expired = reaper.expired(kept, time.time(), settings.keep_seconds, settings.keep_total_bytes)
+    given_up = [item.lane for item in kept if item.is_unsaved and item.lane in expired]
+    if not dry_run:
+        for name in expired:
+            if name not in given_up:
+                _forget(settings, name)
+        for item in kept:
+            if item.lane in given_up:
+                _give_up(settings, item)
+        _review_residue(settings)
+    return {
+        "steps": [vars(step) for step in steps],
+        "expired": expired,
+        "given_up": given_up,
+        "failures": failures,
+        "changed": bool(steps or expired),
+    }
+
+
+def _carry_out(settings: Settings, lock_directory: Path, step: reaper.Step) -> None:
+    _log.info("%s lane %s: %s", step.verb, step.lane, step.why)
+    unkept = _end(settings, lock_directory, step) if step.verb == "end" else ""
+    if step.verb in {"end", "finish"}:
+        _finish(settings, lock_directory, step, unkept)
+    with contextlib.suppress(OSError):
+        wicket.ask("close", step.lane)
+    shutil.rmtree(Path(settings.run_dir, Path(step.lane).name), ignore_errors=True)
+
+
+def _lane(settings: Settings, lock_directory: Path, name: str) -> supervisor.Lane | None:
+    """Return the lane as its state describes it; ``None`` when its project is gone."""
+    state = documents.read(Path(settings.state_dir, name, supervisor.STATE)) or {}
+    for project in settings.projects:
+        if project.name == state.get("project"):
+            task = assignment.Task(
+                project,
+                int(state.get("issue") or 0),
+                is_conflict=bool(state.get("is_conflict")),
+            )
+            return supervisor.Lane(settings, task, lock_directory, name=name)
+    return None
+
+
+def _end(settings: Settings, lock_directory: Path, step: reaper.Step) -> str:
+    """End a lane's container; return what of its work did not come out."""
+    unkept = ""
+    lane = _lane(settings, lock_directory, step.lane)
+    if lane is not None and lane.directory.is_dir():
+        limit = lane.project.limits.bundle_max_mib << 20
+        unkept = supervisor.rescued(lane, engine.rescue(step.container, limit))
+    engine.remove(step.container)
+    return unkept
+
+
+def _finish(settings: Settings, lock_directory: Path, step: reaper.Step, unkept: str = "") -> None:
+    """Record what became of a lane whose supervisor cannot."""
+    lane = _lane(settings, lock_directory, step.lane)
+    if lane is None or not lane.directory.is_dir():
+        return
+    state = documents.read(lane.directory / supervisor.STATE) or {}
+    start = assignment.start_of(state)
+    work, trouble = lane._collect(start) if start.base else (None, "")
+    model = outcome.model_of(supervisor.gateway_lines(lane.directory))
+    goes_on = f"{step.why}; factory lane resume {step.lane} goes on from here"
+    began = documents.seconds_of(str(state["started_at"])) if state.get("started_at") else 0.0
+    result = {
+        **lane._head(),
+        **vars(start),
+        "title": str(state.get("title") or ""),
+        "conflict": state.get("conflict"),
+        "outcome": outcome.INTERRUPTED,
+        "detail": "; ".join(filter(None, (trouble or goes_on, unkept))),
+        "started_at": state.get("started_at"),
+        "finished_at": documents.moment(time.time()),
+        "duration_seconds": round(time.time() - began, 1) if began else None,
+        "tokens": model.tokens,
+        "requests_count": model.requests_count,
+        "head": work.head if work else "",
+        "commits_count": work.commits_count if work else 0,
+        "paths_count": len(work.paths) if work else 0,
+        "summary": work.summary if work else "",
+        "subject": work.subject if work else "",
+        "guarded_paths": collect.guarded(work.paths, lane.project.guarded_paths)[
+            : collect.PATHS_MAX_COUNT
+        ]
+        if work
+        else [],
+        "session": lane._session(),
+        "branch": "",
+        "pull_request": None,
+        "delivery": "",
+        "residue": [],
+    }
+    lane._finish(result)
+
+
+def _kept(settings: Settings) -> list[reaper.Kept]:
+    paths = list(Path(settings.state_dir).glob(f"*/{supervisor.RESULT}"))
+    results = {path.parent.name: documents.read(path) or {} for path in paths}
+    superseded = reaper.superseded(results)
+    kept = []
+    for path in paths:
+        lane, result = path.parent.name, results[path.parent.name]
+        with contextlib.suppress(OSError):
+            has_work = bool(result.get("head")) or (path.parent / supervisor.BUNDLE).exists()
+            is_unsaved = has_work and not result.get("pull_request") and lane not in superseded
+            size = sum(item.stat().st_blocks * 512 for item in path.parent.iterdir())
+            kept.append(reaper.Kept(lane, path.stat().st_mtime, size, is_unsaved))
+    return kept
+
+
+def _give_up(settings: Settings, item: reaper.Kept) -> None:
+    """Make room where even undelivered work alone is too much; its result stays and says so."""
+    name, why = item.lane, "undelivered work is over lanes.keep_total_mib"
+    what = f"{text.size(item.size_bytes)} of lane {name}, given up: {why}"
+    _log.warning("%s", what)
+    path = Path(settings.state_dir, identity.checked(name), supervisor.RESULT)
+    result = documents.read(path) or {"lane": name, "outcome": outcome.FAILED}
+    _forget(settings, name)
+    path.parent.mkdir(mode=0o750)
+    detail = f"{result.get('detail', '')}; its work was given up: {why}"
+    documents.replace(path, {**result, "head": "", "detail": detail})
+    supervisor.record_residue(settings, name, [{"kind": _GIVEN_UP, "name": name, "what": what}])
+
+
+def _forget(settings: Settings, name: str) -> None:
+    directory = Path(settings.state_dir, identity.checked(name))
+    result = documents.read(directory / supervisor.RESULT) or {}
+    for project in settings.projects:
+        if project.name == result.get("project") and result.get("head"):
+            with contextlib.suppress(Exception):
+                delivery.repository(settings, project, "", results=True).forget(name)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _review_residue(settings: Settings) -> None:
+    """Forget differences that are gone, so that an alert ends when its cause does, or is told."""
+    path = Path(settings.state_dir, supervisor.RESIDUE)
+    known = list((documents.read(path) or {}).get("differences") or [])
+    if not known:
+        return
+    now = engine.snapshot(Path(settings.run_dir))
+    told = documents.moment(time.time() - _TOLD_SECONDS)
+    left = [
+        item
+        for item in known
+        # What could not be looked at then is looked at with each lane that ends.
+        if (item.get("kind") in now and item.get("name") in now[str(item["kind"])])
+        or (item.get("kind") == _GIVEN_UP and str(item.get("since")) > told)
+    ]
+    if left != known:
+        at = documents.moment(time.time())
+        documents.replace(path, {"differences": left, "checked_at": at})

@@ -1,0 +1,656 @@
+"""One lane from admission to its pull request."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import pwd
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from factory.core.base import documents
+from factory.core.base.github.errors import ForgeError
+from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
+from factory.core.lanes.collect import Start
+from factory.core.lanes.forge import Forge
+from factory.core.lanes.gateway import Permit
+from factory.core.lanes.settings import MIB, LaneProject, Settings
+from factory.lanes import assignment, delivery, engine, processes, room, transcript, wicket
+from factory.lanes.assignment import Assignment, Task
+from factory.lanes.room import OWNER
+from factory.locks import exclusive
+from factory.outcome import LockedError
+
+ADMISSION_LOCK = "factory-lanes-admission.lock"
+STOP = "stop"
+STATE, RESULT = "state.json", "result.json"
+TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
+    "transcript.jsonl",
+    "gateway.jsonl",
+    "lane.bundle",
+    "sessions.tar.gz",
+)
+RESIDUE = "residue.json"
+_KNOWN_AT_START = ("base", "onto", "title", "conflict", "deadline")
+_POLL_SECONDS = 0.2
+_QUEUE_POLL_SECONDS = 0.5
+_SHOW_SECONDS = 15.0
+# What stands between two states of the engine is looked at again, so often and after so long.
+_RESIDUE_LOOKS, _RESIDUE_SECONDS = 3, 0.5
+# How long a lane may take to hand over once its agent was told to end.
+_HANDOVER_SECONDS = 60
+# An engine that was killed is started again by then.
+_ENGINE_WAIT_SECONDS = 90.0
+# How long the engine, which is at work, may take to remove a container.
+_REMOVAL_SECONDS, _REMOVAL_POLL_SECONDS = 10.0, 0.05
+_SESSION = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
+
+_log = logging.getLogger(__name__)
+
+
+class RefusedError(Exception):
+    """The lane was not started: ``code`` for programs, and words on what to do."""
+
+    def __init__(self, code: str, words: str) -> None:
+        """Keep both."""
+        super().__init__(words)
+        self.code = code
+
+
+class GatewayError(OSError):
+    """The lanes' gateway does not answer, or refuses."""
+
+
+# What keeps a lane from starting, and what that is called; the first that fits.
+_REFUSALS: dict[type[Exception], str] = {
+    ForgeError: "github",
+    collect.CollectError: "git",
+    engine.EngineError: "engine",
+    GatewayError: "gateway",
+    LockedError: "locked",
+    OSError: "host",
+}
+
+
+@dataclass
+class Lane:
+    """One lane under way."""
+
+    settings: Settings
+    task: Task
+    lock_directory: Path
+    name: str = ""
+    _ended_by: str = field(default="", init=False)
+    _broken: str = field(default="", init=False)
+    _unkept: str = field(default="", init=False)
+    _final: frames.Handover | None = field(default=None, init=False)
+    _last_sign: float = field(default_factory=time.monotonic, init=False)
+    _shown: float = field(default_factory=time.monotonic, init=False)
+
+    # --- Places ------------------------------------------------------------------------
+
+    @property
+    def project(self) -> LaneProject:
+        """The project that it works on."""
+        return self.task.project
+
+    @property
+    def directory(self) -> Path:
+        """Where everything about it is kept."""
+        return Path(self.settings.state_dir, self.name)
+
+    @property
+    def place(self) -> Path:
+        """Where its socket is while it runs."""
+        return Path(self.settings.run_dir, self.name)
+
+    def _mirror(self, token: str, *, results: bool = False) -> collect.Repository:
+        return delivery.repository(self.settings, self.project, token, results=results)
+
+    # --- The run -----------------------------------------------------------------------
+
+    def run(self) -> dict[str, Any]:
+        """Run the lane and return its result.
+
+        The container starts while GitHub and git are asked: it waits for where it begins.
+
+        Raises:
+            RefusedError: it was not started.
+            ConfigurationError: there is no token.
+
+        """
+        asked_at = time.time()
+        box: engine.Box | None = None
+        with ThreadPoolExecutor() as pool:
+            parent = pool.submit(engine.cgroup_parent, self.settings.slice, pool)
+            github = pool.submit(delivery.github, self.settings, self.project)
+            self._admit()
+            try:
+                earlier = self._seed()
+                owner = self._make_place()
+                opened = pool.submit(self._open_gateway, owner)
+                found = pool.submit(self._find, pool, github, earlier)
+                if not (self._mirror("").directory / "HEAD").exists():
+                    found.result()
+                place = self._place_of(earlier, parent.result())
+                box = engine.start(
+                    container.name(self.name),
+                    container.creation(self.project, place),
+                    place.deadline - time.time() + _ENGINE_WAIT_SECONDS,
+                )
+                opened.result()
+                assigned = found.result()
+            except BaseException as error:
+                self._give_up(box)
+                codes = [code for kind, code in _REFUSALS.items() if isinstance(error, kind)]
+                if not codes:
+                    raise
+                raise RefusedError(codes[0], str(error)) from error
+            token, forge = github.result()
+        return self._work(asked_at, forge, token, assigned, box, place.deadline)
+
+    def _find(
+        self, pool: ThreadPoolExecutor, github: Future[delivery.GitHub], earlier: dict[str, Any]
+    ) -> Assignment:
+        token, forge = github.result()
+        return assignment.find(
+            self.task, pool, forge, lambda: self._mirror(token()), self.lock_directory, earlier
+        )
+
+    def _give_up(self, box: engine.Box | None) -> None:
+        if box is not None:
+            with contextlib.suppress(engine.EngineError):
+                engine.remove(box.id)
+        self._clear()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _place_of(self, earlier: dict[str, Any], parent: str) -> container.Place:
+        socket_dir = self.place / wicket.SOCKET_DIR
+        seed = self.directory / "seed"
+        return container.Place(
+            lane=self.name,
+            issue=self.task.issue,
+            socket_dir=str(socket_dir),
+            mirror=str(self._mirror("").directory),
+            store=self.settings.store_dir if Path(self.settings.store_dir).is_dir() else "",
+            seed=str(seed) if seed.is_dir() else "",
+            cgroup_parent=parent,
+            deadline=time.time() + self.project.limits.timeout_seconds + _HANDOVER_SECONDS,
+            supervisor=processes.identity(),
+            session=str(earlier.get("session") or ""),
+        )
+
+    def _work(
+        self,
+        asked_at: float,
+        forge: Forge,
+        token: Callable[[], str],
+        assigned: Assignment,
+        box: engine.Box,
+        deadline: float,
+    ) -> dict[str, Any]:
+        started_at, start = time.time(), assigned.start
+        box.send(f"{start.base} {start.onto}\n{assigned.words}".encode())
+        # Should the supervisor die, its result is made of this.
+        known = assigned.document()
+        self._state("running", **known, deadline=documents.moment(deadline))
+        prompt = self.directory / "prompt.md"
+        prompt.write_text(assigned.words, encoding="utf-8")
+        prompt.chmod(0o640)
+        with ThreadPoolExecutor(1) as pool:
+            # Beside the start: a running container stands on what it uses, so that is none of its leftovers.
+            seen = pool.submit(engine.snapshot, Path(self.settings.run_dir))
+            self._supervise(box)
+        self._last_rites(box)
+        result = self._conclude(box.status, assigned, asked_at, started_at)
+        with contextlib.suppress(OSError):
+            wicket.ask("close", self.name)
+        if result["outcome"] in outcome.DELIVERED:
+            self._deliver(forge, token, result)
+        shutil.rmtree(self.directory / "seed", ignore_errors=True)
+        self._clear()
+        result["residue"] = self._residue(seen)
+        self._finish(result)
+        return result
+
+    # --- Admission ---------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        """Wait for a place and take it.
+
+        Raises:
+            RefusedError: the waiting time is over, or waiting would hold the server up.
+
+        """
+        wait = self.task.queue_seconds
+        limit = self.settings.queue_timeout_seconds if wait is None else wait
+        deadline, said = time.monotonic() + limit, ""
+        while True:
+            with self._admission():
+                obstacle = self._obstacle()
+                if obstacle is None:
+                    self._take_place()
+                    return
+            if obstacle.code == room.DRAINING:
+                raise RefusedError(obstacle.code, obstacle.words)
+            if time.monotonic() >= deadline:
+                raise RefusedError(
+                    obstacle.code,
+                    f"{obstacle.words}; waited {limit:.0f} s (lanes.queue_timeout_minutes)",
+                )
+            if obstacle.words != said:
+                _log.info("waiting: %s", obstacle.words)
+                said = obstacle.words
+            time.sleep(_QUEUE_POLL_SECONDS)
+
+    @contextlib.contextmanager
+    def _admission(self) -> Iterator[None]:
+        for _attempt in range(600):
+            with contextlib.suppress(LockedError), contextlib.ExitStack() as stack:
+                stack.enter_context(exclusive(self.lock_directory / ADMISSION_LOCK))
+                yield
+                return
+            time.sleep(0.05)
+        raise RefusedError("locked", f"{ADMISSION_LOCK} was held for 30 s; see who holds it")
+
+    def _obstacle(self) -> admission.Obstacle | None:
+        return room.draining() or admission.obstacle(
+            self.settings, self.project, self.task.issue, room.load(self.settings)
+        )
+
+    def _take_place(self) -> None:
+        self.name = identity.lane_id(self.project.name, self.task.issue, secrets.token_hex(4))
+        owner = {
+            "project": self.project.name,
+            "issue": self.task.issue,
+            "supervisor": processes.identity(),
+        }
+        self.directory.mkdir(mode=0o750, parents=True)
+        self.place.mkdir(mode=0o750)
+        documents.replace(self.place / OWNER, owner)
+        self._state("starting")
+
+    def _state(self, state: str, **more: Any) -> None:
+        before = documents.read(self.directory / STATE) or {}
+        document = {
+            **self._head(),
+            "supervisor": processes.identity(),
+            "started_at": before.get("started_at") or documents.moment(time.time()),
+            **{key: value for key, value in before.items() if key in _KNOWN_AT_START},
+            **more,
+            "state": state,
+            "updated_at": documents.moment(time.time()),
+        }
+        documents.replace(self.directory / STATE, document)
+
+    # --- What it needs -----------------------------------------------------------------
+
+    def _seed(self) -> dict[str, Any]:
+        """Hand what an earlier lane has left to this one; return what is known of it."""
+        if not self.task.resume:
+            return {}
+        directory = Path(self.settings.state_dir, identity.checked(self.task.resume))
+        result = documents.read(directory / RESULT) or {}
+        seed = self.directory / "seed"
+        seed.mkdir(mode=0o755)
+        for name in (BUNDLE, SESSIONS):
+            if (directory / name).is_file():
+                shutil.copyfile(directory / name, seed / name)
+                (seed / name).chmod(0o644)
+        has_session = (seed / SESSIONS).is_file() and self.project.engine.resume_command
+        return result if has_session else {**result, "session": ""}
+
+    def _make_place(self) -> pwd.struct_passwd:
+        """Make what the gateway and the container share; return whose it is."""
+        owner = pwd.getpwnam(self.settings.gateway_user)
+        log = self.directory / GATEWAY_LOG
+        log.touch(mode=0o640)
+        os.chown(log, owner.pw_uid, owner.pw_gid)
+        # To its own log the gateway may pass, and see nothing else.
+        os.chown(self.directory, 0, owner.pw_gid)
+        self.directory.chmod(0o710)
+        os.chown(self.place, 0, owner.pw_gid)
+        sockets = self.place / wicket.SOCKET_DIR
+        sockets.mkdir(mode=0o755)
+        os.chown(sockets, owner.pw_uid, owner.pw_gid)
+        return owner
+
+    def _open_gateway(self, owner: pwd.struct_passwd) -> None:
+        limits = self.project.limits
+        permit = Permit(
+            lane=self.name,
+            route=self.project.engine.route,
+            models=self.project.models,
+            token_budget=limits.token_budget,
+            requests_per_minute=limits.requests_per_minute,
+            requests_max_count=limits.requests_max_count,
+            connect_allowed=self.settings.connect_allowed,
+            log_path=str(self.directory / GATEWAY_LOG),
+        )
+        documents.replace(self.place / wicket.PERMIT, permit.document(), mode=0o640)
+        os.chown(self.place / wicket.PERMIT, 0, owner.pw_gid)
+        try:
+            answer = wicket.ask("open", self.name)
+        except OSError as error:
+            raise GatewayError(
+                f"the lanes' gateway does not answer ({error}); see systemctl status "
+                "factory-lane-gateway"
+            ) from error
+        if answer != "ok":
+            raise GatewayError(f"the lanes' gateway refuses: {answer}")
+
+    # --- Watching it -------------------------------------------------------------------
+
+    def _supervise(self, box: engine.Box) -> None:
+        """Drain the container to its end and hold it to its limits."""
+        reader = threading.Thread(target=self._read, args=(box,), daemon=True)
+        reader.start()
+        self._last_sign = time.monotonic()
+        deadline = self._last_sign + self.project.limits.timeout_seconds
+        while not box.wait(_POLL_SECONDS):
+            self._show_life()
+            why = self._due(deadline)
+            if why and not self._ended_by:
+                self._ended_by = why
+                threading.Thread(target=self._end, daemon=True).start()
+        reader.join(timeout=30)
+
+    def _show_life(self) -> None:
+        """Write down, now and then, when the agent last said something."""
+        now = time.monotonic()
+        if now - self._shown >= _SHOW_SECONDS:
+            self._shown = now
+            heard = time.time() - (now - self._last_sign)
+            # A full disk is no reason to leave the lane alone.
+            with contextlib.suppress(OSError):
+                self._state("running", last_output_at=documents.moment(heard))
+
+    def _due(self, deadline: float) -> str:
+        if self._broken:
+            return outcome.POLICY
+        if time.monotonic() >= deadline:
+            return outcome.TIMEOUT
+        if (self.place / STOP).exists():
+            return "an operator"
+        if time.monotonic() - self._last_sign > self.project.limits.idle_seconds:
+            return "" if self._gateway_is_busy() else outcome.IDLE
+        return ""
+
+    def _gateway_is_busy(self) -> bool:
+        """Whether the model has given a sign of life lately; then the agent waits for it."""
+        try:
+            status = json.loads(wicket.ask("status", self.name))
+            return float(status["idle_seconds"]) < self.project.limits.idle_seconds
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def _end(self) -> None:
+        with contextlib.suppress(engine.EngineError):
+            engine.end(container.name(self.name), _HANDOVER_SECONDS if not self._broken else 1)
+
+    def _read(self, box: engine.Box) -> None:
+        limits = self.project.limits
+        reader = frames.Reader(limits.bundle_max_mib * MIB)
+        path, lines = self.directory / TRANSCRIPT, transcript.Lines()
+        with transcript.Writer(path, limits.transcript_max_mib * MIB) as writer:
+            for is_transcript, piece in box.output():
+                if is_transcript:
+                    self._last_sign = time.monotonic()
+                    self._tell(writer, lines.feed(piece))
+                elif not self._broken:
+                    self._take(reader, piece)
+            self._tell(writer, lines.end())
+        try:
+            if not self._broken:
+                reader.end()
+        except frames.FrameError as error:
+            self._broken = str(error)
+
+    def _tell(self, writer: transcript.Writer, lines: Iterator[bytes]) -> None:
+        for line in lines:
+            written = writer.write(line)
+            if self.task.listener is not None and written:
+                # Of an event that can be kept, not all can be shown.
+                with contextlib.suppress(OSError, ValueError, RecursionError):
+                    self.task.listener(written)
+
+    def _take(self, reader: frames.Reader, chunk: bytes) -> None:
+        """Take a piece of the frames; whatever is wrong with it, the pipe is drained to its end."""
+        try:
+            for handover in reader.feed(chunk):
+                self._final = handover if handover.is_final else self._final
+                self._keep(handover)
+        except frames.FrameError as error:
+            self._broken = str(error)
+        except OSError as error:
+            # A later frame holds all that is in this one.
+            self._unkept = f"what it handed over cannot be written: {error}"
+            _log.warning("lane %s: %s", self.name, self._unkept)
+        except Exception as error:
+            # Whatever a lane sends, it does not end the thread that reads it.
+            self._broken = f"the result cannot be read: {type(error).__name__}"
+
+    def _keep(self, handover: frames.Handover) -> None:
+        """Have what was handed over on disk before anything else happens."""
+        for name, content in ((BUNDLE, handover.bundle), (SESSIONS, handover.sessions)):
+            if content:
+                candidate = self.directory / f".{name}"
+                with candidate.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                candidate.replace(self.directory / name)
+        self._unkept = ""
+
+    def _last_rites(self, box: engine.Box) -> None:
+        """Make sure that no container is left, rescuing what it holds if its end was not seen."""
+        limit = self.project.limits.bundle_max_mib * MIB
+        deadline, is_asked = time.monotonic() + _ENGINE_WAIT_SECONDS, False
+        while True:
+            trouble, pause = "the engine does not remove its container", _REMOVAL_POLL_SECONDS
+            try:
+                own = [item for item in engine.lanes() if item.lane == self.name]
+                if not own:
+                    return
+                for item in own:
+                    is_lost = box.status is None and item.running
+                    if is_lost and self._final is None and not self._broken:
+                        self._ended_by = self._ended_by or "the loss of the engine"
+                        self._unkept = rescued(self, engine.rescue(item.id, limit))
+                if not is_asked:
+                    deadline, is_asked = time.monotonic() + _REMOVAL_SECONDS, True
+                for item in own:
+                    engine.remove(item.id)
+            except engine.EngineError as error:
+                trouble, pause = str(error), 1.0
+            if time.monotonic() >= deadline:
+                _log.warning("lane %s: %s; the reaper goes on", self.name, trouble)
+                return
+            time.sleep(pause)
+
+    # --- What came of it ---------------------------------------------------------------
+
+    def _conclude(
+        self, status: int | None, assigned: Assignment, asked_at: float, started_at: float
+    ) -> dict[str, Any]:
+        start, final = assigned.start, self._final
+        if final and not final.bundle and outcome.is_untouched(final.result, start.base):
+            # It has taken back what it had committed when it was last looked at.
+            (self.directory / BUNDLE).unlink(missing_ok=True)
+        work, trouble = self._collect(start)
+        model = outcome.model_of(gateway_lines(self.directory))
+        unkept = self._unkept
+        if final is not None and not unkept:
+            unkept = outcome.unkept(final.result, work.head if work else start.base)
+        evidence = outcome.Evidence(
+            exit_status=status,
+            ended_by=self._ended_by,
+            broken=self._broken or trouble,
+            oom_kill_count=_count(final.result.get("oom_kill_count")) if final else 0,
+            commits_count=work.commits_count if work else 0,
+            model=model,
+            has_result=final is not None,
+            unresolved=_unresolved(assigned, work),
+            unkept=unkept,
+        )
+        name, detail = outcome.decide(evidence)
+        beside = outcome.texts(final.result.get("beside")) if final and work else []
+        if beside:
+            detail += f"; beside it in {BUNDLE}: {', '.join(beside)}"
+        return {
+            **self._head(),
+            **assigned.document(),
+            "outcome": name,
+            "detail": detail,
+            "finished_at": documents.moment(time.time()),
+            "started_at": documents.moment(started_at),
+            "duration_seconds": round(time.time() - started_at, 1),
+            "queue_seconds": round(started_at - asked_at, 1),
+            "tokens": model.tokens,
+            "input_tokens": model.input_tokens,
+            "output_tokens": model.output_tokens,
+            "requests_count": model.requests_count,
+            "refused_count": model.refused_count,
+            "exit_status": status,
+            "head": work.head if work else "",
+            "commits_count": work.commits_count if work else 0,
+            "paths_count": len(work.paths) if work else 0,
+            "summary": work.summary if work else "",
+            "subject": work.subject if work else "",
+            "guarded_paths": collect.guarded(work.paths, self.project.guarded_paths)[
+                : collect.PATHS_MAX_COUNT
+            ]
+            if work
+            else [],
+            "session": self._session(),
+            "resumes": self.task.resume,
+            "branch": "",
+            "pull_request": None,
+            "delivery": "",
+        }
+
+    def _head(self) -> dict[str, Any]:
+        return {
+            "lane": self.name,
+            "project": self.project.name,
+            "repository": self.project.repository,
+            "issue": self.task.issue,
+            "is_conflict": self.task.is_conflict,
+            "engine": self.project.engine.name,
+            "model": self.project.model,
+        }
+
+    def _collect(self, start: Start) -> tuple[collect.Work | None, str]:
+        """Check the bundle; return what it holds, and what is wrong with it."""
+        bundle = self.directory / BUNDLE
+        if not bundle.is_file():
+            return None, ""
+        try:
+            return self._mirror("", results=True).take(bundle, start, self.name), ""
+        except (collect.CollectError, OSError) as error:
+            return None, f"the bundle is refused: {error}"
+
+    def _session(self) -> str:
+        kind, key = self.project.engine.session_event
+        if not kind:
+            return ""
+        for event in transcript.events(self.directory / TRANSCRIPT):
+            if event.get("type") == kind and _SESSION.match(str(event.get(key))):
+                return str(event[key])
+        return ""
+
+    def _deliver(self, forge: Forge, token: Callable[[], str], result: dict[str, Any]) -> None:
+        try:
+            delivery.deliver(self.settings, self.project, forge, token(), result)
+        except (collect.CollectError, ForgeError, OSError) as error:
+            result["delivery"] = f"failed: {error}"
+            _log.warning("lane %s is done but not delivered: %s", self.name, error)
+
+    def _finish(self, result: dict[str, Any]) -> None:
+        documents.replace(self.directory / RESULT, result)
+        (self.directory / STATE).unlink(missing_ok=True)
+
+    # --- Leaving -----------------------------------------------------------------------
+
+    def _clear(self) -> None:
+        with contextlib.suppress(OSError):
+            wicket.ask("close", self.name)
+        shutil.rmtree(self.place, ignore_errors=True)
+
+    def _residue(self, seen: Future[dict[str, set[str]]]) -> list[dict[str, Any]]:
+        try:
+            # Its own container and place were there already when it was looked.
+            before = {
+                kind: {name for name in names if name != self.name}
+                for kind, names in seen.result().items()
+            }
+            left = self._left(before)
+            for _look in range(_RESIDUE_LOOKS - 1):
+                if not left:
+                    break
+                # Another lane's may be just coming or going; what stays is a leftover.
+                time.sleep(_RESIDUE_SECONDS)
+                left = [item for item in self._left(before) if item in left]
+        except engine.EngineError as error:
+            left = [{"kind": "unknown", "name": str(error)}]
+        with contextlib.suppress(OSError):
+            record_residue(self.settings, self.name, left)
+        return left
+
+    def _left(self, before: dict[str, set[str]]) -> list[dict[str, Any]]:
+        after = engine.snapshot(Path(self.settings.run_dir))
+        # Other lanes come and go; what bears their names is theirs.
+        others = {path.parent.name for path in Path(self.settings.run_dir).glob(f"*/{OWNER}")}
+        return [item for item in reaper.residue(before, after) if item["name"] not in others]
+
+
+def rescued(lane: Lane, frame: bytes) -> str:
+    """Keep what a frame of a dying lane holds; return what of its work did not come out."""
+    reader = frames.Reader(lane.project.limits.bundle_max_mib * MIB)
+    said = "its container gave nothing more than it had handed over before"
+    with contextlib.suppress(frames.FrameError):
+        for handover in reader.feed(frame):
+            lane._keep(handover)
+            said = outcome.unkept(handover.result, str(handover.result.get("head")))
+    return said
+
+
+def record_residue(settings: Settings, lane: str, left: list[dict[str, Any]]) -> None:
+    """Remember differences for whoever alerts; the reaper forgets those that are gone."""
+    path, at = Path(settings.state_dir, RESIDUE), documents.moment(time.time())
+    known = list((documents.read(path) or {}).get("differences") or [])
+    known += [
+        {"what": f"{item['kind']} {item['name']} of lane {lane}", **item, "lane": lane, "since": at}
+        for item in left
+    ]
+    documents.replace(path, {"differences": known[-200:], "checked_at": at})
+
+
+def gateway_lines(directory: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the gateway's log of a lane."""
+    return transcript.events(directory / GATEWAY_LOG)
+
+
+def _unresolved(assigned: Assignment, work: collect.Work | None) -> str:
+    """Say what of a conflict is left; empty when nothing is, or when there was none."""
+    conflict = assigned.conflict
+    if conflict is None or (work is not None and work.is_merged):
+        return ""
+    return (
+        f"the agent ended without having merged {conflict.base_branch} "
+        f"({assigned.start.onto[:12]}) into {conflict.branch}"
+    )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

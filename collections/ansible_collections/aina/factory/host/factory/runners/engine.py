@@ -1,0 +1,242 @@
+"""The container engine, as the supervisor of a slot uses it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import subprocess
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from factory.core.base.ports import Run
+from factory.core.runners import layout, state
+from factory.core.runners.container import DOCKER
+from factory.core.runners.processes import WORKER
+
+_QUERY_SECONDS = 60.0
+_LINES_MAX = 1000
+_ALIVE = ("running", "paused", "restarting")
+# The statuses that the engine's clients give: it could not start a container, or what is in it.
+NOT_STARTED = 125
+_NOT_EXECUTABLE = (126, 127)
+
+_log = logging.getLogger(__name__)
+
+
+class EngineError(Exception):
+    """The engine did not do what it was asked; the message quotes it."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a container's limits depend on."""
+
+    cgroup_driver: str
+    cpus_count: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """A container of a slot, from its labels."""
+
+    name: str
+    runner_id: int
+    target: str
+    running: bool
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether a container runs, and with what it ended if it does not."""
+
+    running: bool
+    exit_code: int
+
+
+class Attached:
+    """A client that waits for a container's end; its lines go to the log as they come."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        """Read in the background: a full pipe would stop the container."""
+        self._process = process
+        self._lines: queue.Queue[str] = queue.Queue(_LINES_MAX)
+        if process.stdout is not None:
+            self._reader = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
+            self._reader.start()
+
+    def _read(self, stream: IO[bytes]) -> None:
+        for raw in stream:
+            line = state.printable(raw.decode(errors="replace").rstrip())
+            if not line:
+                continue
+            print(line, flush=True)
+            try:
+                self._lines.put_nowait(line)
+            except queue.Full:
+                continue  # nobody looks at so many; the log has them
+
+    def ended(self, seconds: float) -> bool:
+        """Wait so long for the client's end; whether it came, and all that was said with it."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        if self._process.stdout is not None:
+            self._reader.join(5)
+        return True
+
+    def lines(self) -> list[str]:
+        """Return what was said since the last call."""
+        found = []
+        while True:
+            try:
+                found.append(self._lines.get_nowait())
+            except queue.Empty:
+                return found
+
+    def close(self) -> None:
+        """End the client alone."""
+        self._process.kill()
+        self._process.wait()
+
+
+class Engine:
+    """The engine behind its own socket."""
+
+    def __init__(self, run: Run) -> None:
+        """Nothing is asked yet."""
+        self._run = run
+
+    def _ask(self, *words: str, seconds: float = _QUERY_SECONDS) -> str:
+        try:
+            done = self._run([*DOCKER, *words], timeout_seconds=seconds)
+        except (OSError, TimeoutError) as error:
+            raise EngineError(f"docker {words[0]}: {error}") from error
+        if not done.ok:
+            said = done.stderr.decode(errors="replace").strip()[-300:]
+            raise EngineError(f"docker {words[0]}: {said}")
+        return done.stdout.decode(errors="replace").strip()
+
+    def info(self) -> Info:
+        """Return what limits depend on.
+
+        Raises:
+            EngineError: it does not answer.
+
+        """
+        try:
+            document = json.loads(self._ask("info", "--format", "{{json .}}"))
+            return Info(str(document["CgroupDriver"]), int(document["NCPU"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise EngineError(f"docker info has another shape: {error!r}") from error
+
+    def image_id(self, name: str) -> str | None:
+        """Return an image's id; None when the engine has no such image."""
+        try:
+            return self._ask("image", "inspect", "--format", "{{.Id}}", name)
+        except EngineError as error:
+            if "no such image" in str(error).lower():
+                return None
+            raise
+
+    def containers(self, slot: str) -> list[Found]:
+        """Return the containers of a slot, stopped ones too."""
+        labels = (layout.RUNNER_LABEL, layout.TARGET_LABEL)
+        form = "\t".join(
+            ["{{.Names}}", "{{.State}}", *(f'{{{{.Label "{name}"}}}}' for name in labels)]
+        )
+        wanted = f"label={layout.INSTANCE_LABEL}={slot}"
+        rows = self._ask("ps", "--all", "--filter", wanted, "--format", form).splitlines()
+        found = []
+        for row in rows:
+            name, status, runner, target = row.split("\t")
+            number = int(runner) if runner.isdigit() else 0
+            found.append(Found(name, number, target, status in _ALIVE))
+        return found
+
+    def create(self, argv: Sequence[str]) -> None:
+        """Make a container.
+
+        Raises:
+            EngineError: there is none.
+
+        """
+        self._ask(*argv[len(DOCKER) :])
+
+    def start(self, name: str, secret: str) -> Attached:
+        """Start a container in the foreground; ``secret`` is the first line that it reads."""
+        process = subprocess.Popen(
+            [*DOCKER, "start", "--attach", "--interactive", name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # A stop of the service must not end the job before its time.
+            start_new_session=True,
+        )
+        if process.stdin is not None:
+            try:
+                process.stdin.write(secret.encode() + b"\n")
+                process.stdin.close()
+            except BrokenPipeError:
+                _log.warning("the container ended before it took its configuration")
+        return Attached(process)
+
+    def adopt(self, name: str) -> Attached:
+        """Wait for a container that an earlier supervisor started."""
+        argv = [*DOCKER, "wait", name]
+        quiet = subprocess.DEVNULL
+        return Attached(subprocess.Popen(argv, stdout=quiet, stderr=quiet))
+
+    def status(self, name: str) -> Status | None:
+        """Return how a container is; None when there is none of this name.
+
+        Raises:
+            EngineError: the engine does not say.
+
+        """
+        form = "{{.State.Status}} {{.State.ExitCode}}"
+        try:
+            status, code = self._ask("container", "inspect", "--format", form, name).split()
+        except EngineError as error:
+            if "no such" in str(error).lower():
+                return None
+            raise
+        exit_code = int(code)
+        if status == "created" and exit_code not in _NOT_EXECUTABLE:
+            exit_code = NOT_STARTED
+        return Status(status in _ALIVE, exit_code)
+
+    def has_worker(self, name: str) -> bool | None:
+        """Whether a job is running in a container; None when nobody can say."""
+        try:
+            # The engine finds its processes by the column of their numbers.
+            rows = self._ask("top", name, "-eo", "pid,comm").splitlines()
+            return WORKER in {row.split(maxsplit=1)[-1] for row in rows if row.strip()}
+        except EngineError:
+            return None
+
+    def written_mib(self, name: str) -> float | None:
+        """Return how much a container has written to its own layer; None when nobody can say."""
+        form = "{{.SizeRw}}"
+        try:
+            return int(self._ask("container", "inspect", "--size", "--format", form, name)) / 2**20
+        except (EngineError, ValueError):
+            return None
+
+    def end(self, name: str, grace_seconds: int = 10) -> None:
+        """End a container: politely, then not."""
+        try:
+            self._ask("stop", "--time", str(grace_seconds), name, seconds=grace_seconds + 60)
+        except EngineError as error:
+            _log.warning("%s", error)
+
+    def remove(self, name: str) -> None:
+        """Remove a container that does not run."""
+        try:
+            self._ask("rm", "--volumes", name)
+        except EngineError as error:
+            if "no such" not in str(error).lower():
+                raise

@@ -1,0 +1,286 @@
+"""What keeps runners alive between two converges, every few minutes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from factory.core.base import documents
+from factory.core.base.configuration import ConfigurationError
+from factory.core.base.github.errors import ForgeError
+from factory.core.host import units
+from factory.core.runners import layout, names, native_state, state
+from factory.core.runners.converge import Converge, NativePlan, Planned, Wishes
+from factory.core.runners.hub import Hub
+from factory.core.runners.model import Instance, Mode
+from factory.core.runners.state import Condition, State
+from factory.runners import walls
+from factory.runners.engine import Engine, EngineError
+from factory.runners.surroundings import image_names
+from factory.runners.walls import WallsError
+
+# An entry this young may belong to a runner that is just being started.
+_SWEPT_FROM_SECONDS = 900.0
+_TROUBLES = (ForgeError, ConfigurationError, OSError)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Healer:
+    """One round."""
+
+    hub: Hub
+    engine: Engine
+    boot_time: float
+    problems: list[str] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
+
+    def heal(self) -> dict[str, Any]:
+        """Do the round; each part on its own, so that no failure keeps another from being done."""
+        self._raise_walls()
+        converge = Converge(self.hub, self.boot_time, Wishes(tends_loops=False))
+        planned = self._converge(converge)
+        self._ask_for_queue()
+        self._sweep()
+        self._tend_slots()
+        if planned is not None:
+            self._tell_of_natives(converge, planned)
+        self._forget_undeclared()
+        self._write_metrics()
+        return {
+            "actions": self.actions,
+            "deferred": converge.report.deferred,
+            "warnings": converge.report.warnings,
+            "problems": self.problems,
+            "requests": self.hub.meter.requests_count,
+        }
+
+    def _raise_walls(self) -> None:
+        try:
+            self.actions += walls.put_up(self.hub.settings, self.hub.effects.run)
+        except WallsError as error:
+            self.problems.append(str(error))
+
+    def _converge(self, converge: Converge) -> Planned | None:
+        try:
+            planned = converge.plan()
+            converge.carry_out(planned)
+        except (*_TROUBLES, units.UnitsError) as error:
+            self.problems.append(str(error))
+            planned = None
+        self.actions += converge.report.actions
+        self.problems += converge.report.failures
+        return planned
+
+    # --- GitHub's side ----------------------------------------------------------
+
+    def _ask_for_queue(self) -> None:
+        """Note since when jobs have been waiting for each instance; the loops tell it on."""
+        hub, found = self.hub, {}
+        for item in self._present():
+            if item.is_organization or not hub.can_ask:
+                continue
+            labels = [*item.labels, "self-hosted", "linux", hub.architecture_label]
+            try:
+                since = hub.api(item.target).oldest_queued(labels)
+            except _TROUBLES as error:
+                _log.warning("%s: how long jobs wait is unknown: %s", item.name, error)
+                continue
+            found[item.name] = None if since is None else documents.moment(since)
+        path = hub.places.shared("queue")
+        documents.replace(path, {"oldest_queued_at": found})
+
+    def _present(self, mode: Mode | None = None) -> Iterator[Instance]:
+        for item in self.hub.settings.instances:
+            if item.present and mode in (None, item.mode):
+                yield item
+
+    def _sweep(self) -> None:
+        """Remove entries of ours that never came to life and belong to no running slot."""
+        current = {
+            found.runner_id
+            for document in state.all_documents(self.hub.places.state).values()
+            if (found := state.from_document(document)) is not None
+        }
+        for target in sorted({item.target for item in self._present(Mode.EPHEMERAL)}):
+            try:
+                self._sweep_target(target, current)
+            except _TROUBLES as error:
+                self.problems.append(f"{target}: what is left of old runners is unknown: {error}")
+
+    def _sweep_target(self, target: str, current: set[int | None]) -> None:
+        api, now = self.hub.api(target), self.hub.effects.now()
+        for runner in api.listed():
+            ours = names.slot_of(runner.name, self.hub.settings.prefix)
+            if ours is None or runner.online or runner.id in current:
+                continue
+            if now - ours[1] > _SWEPT_FROM_SECONDS:
+                api.delete(runner.id)
+                self.actions.append(f"remove what was left of {runner.name}")
+
+    # --- slots --------------------------------------------------------------------
+
+    def _tend_slots(self) -> None:
+        """Speak for the slots whose supervisor is gone, and start those that may try again."""
+        slots = {slot: item for item in self._present(Mode.EPHEMERAL) for slot in item.slot_names}
+        try:
+            loops = [layout.loop_unit(slot) for slot in slots]
+            statuses = units.read(loops, self.hub.effects.run, self.boot_time)
+        except (units.UnitsError, OSError) as error:
+            self.problems.append(str(error))
+            return
+        for slot, item in slots.items():
+            status = statuses[layout.loop_unit(slot)]
+            if status.active:
+                continue
+            found = self._speak_for(slot, item, status)
+            try:
+                self._wake_up(item, slot, found)
+            except (EngineError, units.UnitsError) as error:
+                self.problems.append(f"{slot}: {error}")
+
+    def _speak_for(self, slot: str, item: Instance, status: units.UnitStatus) -> State:
+        """Renew the state of a slot that nobody else renews."""
+        places, now = self.hub.places, self.hub.effects.now()
+        named = replace(item, name=slot)
+        found = state.read(places.state, slot) or native_state.first(named, now)
+        settled = (Condition.FAILED, Condition.OUTDATED, Condition.STOPPED)
+        condition, detail = (
+            (found.state, found.detail)
+            if found.state in settled
+            else (Condition.FAILED, f"its supervisor does not run (status {status.exit_status})")
+        )
+        found = found.changed(
+            now,
+            condition,
+            detail,
+            version_age_days=self.hub.outdated_days(found.version),
+            oldest_queued_seconds=self.hub.queued_seconds(item.name),
+        )
+        state.write(places.state, found)
+        return found
+
+    def _wake_up(self, item: Instance, slot: str, found: State) -> None:
+        """Start a slot again when what ended it may have passed."""
+        now, unit = self.hub.effects.now(), layout.loop_unit(slot)
+        if found.state is Condition.OUTDATED:
+            image_id = self._image_id(item)
+            why = "its image is another one" if image_id not in (None, found.image_id) else ""
+        elif found.state is Condition.FAILED:
+            since = state.moment(found.since)
+            late = since is None or now - since > self.hub.settings.timing.failed_retry_seconds
+            why = "it gave up long ago" if late else ""
+        else:
+            return  # stopped by somebody
+        if why:
+            run = self.hub.effects.run
+            run(["systemctl", "reset-failed", unit], timeout_seconds=30)
+            units.apply([units.Action("start", unit, why)], run)
+            self.actions.append(f"start {unit} ({why})")
+
+    def _image_id(self, item: Instance) -> str | None:
+        for name in image_names(item):
+            if found := self.engine.image_id(name):
+                return found
+        return None
+
+    # --- what is told ---------------------------------------------------------------
+
+    def _tell_of_natives(self, converge: Converge, planned: Planned) -> None:
+        for item in planned.natives:
+            if item.host.instance.present:
+                self._tell_of_native(item, self._problem_of(item.host.instance.name, converge))
+        told = {item.host.instance.name for item in planned.natives}
+        for instance in self._present(Mode.NATIVE):
+            if instance.name not in told:
+                problem = self._problem_of(instance.name, converge) or "GitHub did not say enough"
+                self._write(instance, Condition.UNKNOWN, problem)
+
+    def _problem_of(self, name: str, converge: Converge) -> str:
+        own = [
+            text.removeprefix(f"{name}: ")
+            for text in converge.report.failures
+            if text.startswith(f"{name}: ")
+        ]
+        return "; ".join(
+            [*own, *converge.verdicts[name].problems] if name in converge.verdicts else own
+        )
+
+    def _tell_of_native(self, item: NativePlan, problem: str) -> None:
+        instance, run, now = item.host.instance, self.hub.effects.run, self.hub.effects.now()
+        unit = layout.native_unit(instance.name)
+        try:
+            status = units.read([unit], run, self.boot_time)[unit]
+            local = item.host.local(status)
+            # What was planned with is still true unless something was done.
+            remote = item.host.remote(local.registration) if item.plan.steps else item.remote
+        except (*_TROUBLES, units.UnitsError) as error:
+            self._write(instance, Condition.UNKNOWN, str(error))
+            return
+        condition, detail = native_state.condition(local, remote, item.wish.rests, problem, now)
+        self._write(
+            instance,
+            condition,
+            detail,
+            runner_id=local.registration.id if local.registration else None,
+            runner_name=local.registration.name if local.registration else None,
+            version=local.version,
+            last_exit_code=status.exit_status,
+            last_job=native_state.last_job(self._log_of(unit)),
+        )
+
+    def _log_of(self, unit: str) -> str:
+        argv = ["journalctl", "--no-pager", "--lines=2000", "--output=cat", f"--unit={unit}"]
+        try:
+            return self.hub.effects.run(argv, timeout_seconds=60).stdout.decode(errors="replace")
+        except (OSError, TimeoutError):
+            return ""
+
+    def _write(self, instance: Instance, condition: Condition, detail: str, **more: Any) -> None:
+        places, now = self.hub.places, self.hub.effects.now()
+        before = state.read(places.state, instance.name) or native_state.first(instance, now)
+        if more.get("last_job", before.last_job) is None:
+            more["last_job"] = before.last_job
+        failing = condition in (Condition.FAILED, Condition.BACKOFF, Condition.OUTDATED)
+        after = before.changed(
+            now,
+            condition,
+            detail,
+            consecutive_failures=before.consecutive_failures + 1 if failing else 0,
+            version_age_days=self.hub.outdated_days(more.get("version", before.version)),
+            oldest_queued_seconds=self.hub.queued_seconds(instance.name),
+            **more,
+        )
+        state.write(places.state, after)
+
+    def _forget_undeclared(self) -> None:
+        """Remove the states of instances and slots that nobody declares any more."""
+        known: set[str] = set()
+        for item in self._present():
+            known.update(item.slot_names if item.mode is Mode.EPHEMERAL else [item.name])
+        for path in _strays(self.hub.places.state, known):
+            path.unlink(missing_ok=True)
+
+    def _write_metrics(self) -> None:
+        path = self.hub.settings.metrics_path
+        if not path:
+            return
+        now = self.hub.effects.now()
+        text = state.metrics(state.facts(state.all_documents(self.hub.places.state), now), now)
+        candidate = Path(f"{path}.{os.getpid()}")
+        try:
+            candidate.write_text(text, encoding="utf-8")
+            candidate.chmod(0o644)
+            candidate.replace(path)
+        except OSError as error:
+            self.problems.append(f"metrics_path {path}: {error.strerror}")
+
+
+def _strays(directory: Path, known: Iterable[str]) -> list[Path]:
+    kept = set(known)
+    return [path for path in directory.glob("*.json") if path.stem not in kept]

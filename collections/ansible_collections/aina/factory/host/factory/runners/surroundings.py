@@ -1,0 +1,162 @@
+"""What a slot depends on besides GitHub: disk, engine, image, walls, and its own program."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from factory.core.base.ports import Run
+from factory.core.runners import container, layout
+from factory.core.runners.container import Turn
+from factory.core.runners.hub import Hub
+from factory.core.runners.model import Instance, Mode
+from factory.runners import walls
+from factory.runners.engine import Engine, EngineError, Info
+
+# Where the engine keeps images and containers, whichever of its stores it uses.
+_STORES = ("/", "/var/lib/docker", "/var/lib/containerd")
+_SOCKET = Path("/run/docker.sock")
+
+
+@dataclass
+class Surroundings:
+    """Of one slot."""
+
+    slot: str
+    instance: Instance
+    hub: Hub
+    engine: Engine
+    run: Run
+    configuration: Path
+    image_records: Path = layout.IMAGE_RECORDS
+    # What the last look before a turn found, for that turn: every question to the engine delays the next job.
+    _info: Info | None = field(default=None, init=False)
+    _image: str | None = field(default=None, init=False)
+
+    def preflight(self) -> str:
+        """Return what forbids to start a runner now; "" when nothing does."""
+        return self._engine_problem() or self.recheck()
+
+    def recheck(self) -> str:
+        """Return what has come to forbid to start a container that is made already."""
+        found = (self._guard(), self._disk(), walls.problem(self.hub.settings, self.run))
+        return next(filter(None, found), "")
+
+    def _engine_problem(self) -> str:
+        try:
+            self._info = self.engine.info()
+            self._image = image = self.image()
+            if self.engine.image_id(image) is None:
+                return f"there is no image {image}; converge the images, or set image for {self.instance.name}"
+        except EngineError as error:
+            return f"the container engine does not answer: {error}"
+        return ""
+
+    def _guard(self) -> str:
+        if self.hub.recorded(self.instance, self.hub.settings.timing.guard_max_age_seconds):
+            return ""
+        return "; ".join(self.hub.judge(self.instance).problems)
+
+    def _disk(self) -> str:
+        floor = self.hub.settings.disk_min_free_mib
+        for store in filter(os.path.isdir, _STORES):
+            free = shutil.disk_usage(store).free >> 20
+            if free < floor:
+                return f"{store} has {free} MiB left; jobs are taken from {floor} MiB on (factory janitor frees some)"
+        return ""
+
+    def image(self) -> str:
+        """Return the image of the next container."""
+        candidates = image_names(self.instance)
+        for name in candidates[:-1]:
+            if self.engine.image_id(name) is not None:
+                return name
+        return candidates[-1]
+
+    def built(self) -> str:
+        """Return what changes when an image was put in force: its record is replaced then."""
+        return "\n".join(_stamps([self.image_records]))
+
+    def turn(self, name: str, runner_id: int) -> Turn:
+        """Describe the next container.
+
+        Raises:
+            EngineError: its place among the control groups is unknown.
+
+        """
+        settings = self.hub.settings
+        info = self._info or self.engine.info()
+        pools = tuple(i for i in settings.instances if i.mode is Mode.EPHEMERAL and i.present)
+        return Turn(
+            slot=self.slot,
+            name=name,
+            runner_id=runner_id,
+            image=self._image or self.image(),
+            cgroup_parent=self._cgroup_parent(info),
+            cpuset=container.cpuset(pools, self.slot, info.cpus_count),
+            network=settings.network.name,
+            ca_file=settings.ca_file,
+            docker_group_id=_SOCKET.stat().st_gid if self.instance.docker_socket_reason else 0,
+        )
+
+    def _cgroup_parent(self, info: Info) -> str:
+        """Return where all slots together are bounded, as the engine's driver names it."""
+        if info.cgroup_driver == "systemd":
+            return layout.SLICE
+        argv = ["systemctl", "show", "--property=ControlGroup", "--value", layout.SLICE]
+        done = self.run(argv, timeout_seconds=30)
+        path = done.stdout.decode(errors="replace").strip()
+        if not done.ok or not path.startswith("/"):
+            raise EngineError(
+                f"{layout.SLICE} is not active; start it, it bounds all slots together"
+            )
+        return path
+
+    def fingerprint(self) -> str:
+        """Return what changes when this process is outdated."""
+        library = Path(__file__).parents[2]
+        files = [
+            self.configuration,
+            self.configuration.parent / "conf.d/runners.json",
+            Path(f"/etc/systemd/system/{layout.LOOP_PREFIX}.service"),
+            *library.rglob("*.py"),
+        ]
+        return "\n".join(_stamps(files))
+
+    def rebuild(self) -> None:
+        """Have the image built anew; the healer starts the slot again once it is."""
+        unit = self.hub.settings.rebuild_unit
+        if unit:
+            self.run(["systemctl", "start", "--no-block", unit], timeout_seconds=30)
+
+
+def image_names(instance: Instance) -> list[str]:
+    """Return the images that an instance takes, the first that there is: its own, or the common one."""
+    if instance.image:
+        return [instance.image]
+    own = [f"aina-factory/{instance.project}-ci:current"] if instance.project else []
+    return [*own, layout.COMMON_IMAGE]
+
+
+def _stamps(files: Iterable[Path]) -> Iterator[str]:
+    for path in sorted(files):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        yield f"{path} {status.st_ctime_ns} {status.st_size}"
+
+
+def draw() -> float:
+    """Return a random number in [0, 1)."""
+    return random.random()  # noqa: S311 - it spreads retries, nothing secret
+
+
+def boot_time() -> float:
+    """Return the wall-clock time at which the monotonic clock was zero."""
+    return time.time() - time.monotonic()

@@ -1,0 +1,150 @@
+"""The job containers' network: made at the engine, walled in the kernel, checked before each job."""
+
+from __future__ import annotations
+
+import pwd
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from factory.core.base.ports import Run
+from factory.core.runners import layout, network
+from factory.core.runners.container import DOCKER
+from factory.core.runners.model import Destination, Mode, Settings
+from factory.core.runners.network import Walls
+
+_SECONDS = 60.0
+_RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
+
+
+class WallsError(Exception):
+    """The walls could not be put up; the message says what to do. No job may run without them."""
+
+
+def rules(settings: Settings) -> str:
+    """Return the rules that must be in force."""
+    wanted = [*settings.network.allowed, _api_destination(settings)]
+    users = [i.name for i in settings.instances if i.mode is Mode.NATIVE and i.present]
+    return network.ruleset(
+        settings.network,
+        Walls(
+            allowed=tuple(_resolved(wanted)),
+            nameservers=tuple(_nameservers()),
+            native_users=tuple(_user_ids(users)),
+        ),
+    )
+
+
+def _api_destination(settings: Settings) -> Destination:
+    """Return where GitHub is: a server of one's own may stand in a private network."""
+    address = urlsplit(settings.api_url)
+    return Destination(address.hostname or "", address.port or 443)
+
+
+def _resolved(wanted: Iterable[Destination]) -> Iterable[tuple[str, int]]:
+    for destination in wanted:
+        try:
+            found = socket.getaddrinfo(
+                destination.host, destination.port, socket.AF_INET, socket.SOCK_STREAM
+            )
+        except OSError:
+            continue  # a name that nobody knows opens no door
+        for *_rest, address in found:
+            yield str(address[0]), destination.port
+
+
+def _nameservers() -> Iterable[str]:
+    """Return whom a container asks for names: the engine hands on all that are not this host's own."""
+    for path in _RESOLVERS:
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            words = line.split()
+            if len(words) > 1 and words[0] == "nameserver" and _is_foreign(words[1]):
+                yield words[1]
+
+
+def _is_foreign(address: str) -> bool:
+    return ":" not in address and not address.startswith("127.")
+
+
+def _user_ids(instances: Iterable[str]) -> Iterable[str]:
+    for name in instances:
+        try:
+            yield str(pwd.getpwnam(layout.user(name)).pw_uid)
+        except KeyError:
+            continue  # its first start puts the walls up again
+
+
+def put_up(settings: Settings, run: Run) -> list[str]:
+    """Make the network where it is needed and put the rules in force; return what was done.
+
+    Raises:
+        WallsError: one of the two is not possible.
+
+    """
+    done = []
+    if any(item.mode is Mode.EPHEMERAL and item.present for item in settings.instances):
+        done += _make_network(settings, run)
+    wanted = rules(settings)
+    if not _are_in_force(wanted, run):
+        done.append("put the walls up")
+    # In any case, and in one step: somebody may have changed single rules.
+    _call(["nft", "--file", "-"], run, stdin=wanted.encode())
+    return done
+
+
+def problem(settings: Settings, run: Run) -> str:
+    """Return why no job may run; "" when network and walls are as they must be."""
+    try:
+        if not _are_in_force(rules(settings), run):
+            put_up(settings, run)
+        if not _exists(settings, run):
+            _make_network(settings, run)
+    except WallsError as error:
+        return str(error)
+    return ""
+
+
+def _are_in_force(wanted: str, run: Run) -> bool:
+    family, table = network.TABLE.split()
+    argv = ["nft", "list", "chain", family, table, network.marker_of(wanted)]
+    try:
+        return run(argv, timeout_seconds=_SECONDS).ok
+    except OSError as error:
+        raise WallsError(f"nft: {error}; install nftables") from error
+
+
+def _exists(settings: Settings, run: Run) -> bool:
+    form = '{{index .Options "com.docker.network.bridge.name"}}'
+    argv = [*DOCKER, "network", "inspect", "--format", form, settings.network.name]
+    try:
+        done = run(argv, timeout_seconds=_SECONDS)
+    except (OSError, TimeoutError) as error:
+        raise WallsError(f"docker network inspect: {error}") from error
+    if done.ok:
+        return done.stdout.decode().strip() == settings.network.bridge
+    words = done.stderr.decode(errors="replace").strip()
+    if "no such network" not in words.lower() and "not found" not in words.lower():
+        raise WallsError(f"docker network inspect: {words}")
+    return False
+
+
+def _make_network(settings: Settings, run: Run) -> list[str]:
+    if _exists(settings, run):
+        return []
+    _call(network.create_argv(settings.network), run)
+    return [f"make the network {settings.network.name}"]
+
+
+def _call(argv: list[str], run: Run, *, stdin: bytes = b"") -> None:
+    try:
+        done = run(argv, stdin=stdin, timeout_seconds=_SECONDS)
+    except (OSError, TimeoutError) as error:
+        raise WallsError(f"{argv[0]}: {error}; it is needed to wall the jobs in") from error
+    if not done.ok:
+        words = done.stderr.decode(errors="replace").strip()[-300:]
+        raise WallsError(f"{' '.join(argv[:4])}: {words}")

@@ -1,0 +1,1 @@
+"""Save what cannot be made anew, and prove that it can be read back."""

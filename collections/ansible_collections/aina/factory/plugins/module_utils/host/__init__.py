@@ -1,0 +1,1 @@
+"""What a host is made of: packages, files, units, users, certificates, firewall, SSH, kernel, the engine's settings."""

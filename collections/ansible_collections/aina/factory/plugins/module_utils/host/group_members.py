@@ -1,0 +1,61 @@
+"""Decide who belongs to a Unix group; nobody is taken out who was not added by us."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ..base.ports import Run
+
+CHANGE_SECONDS = 30.0
+
+
+class GroupMembersError(Exception):
+    """A member could not be added; the message quotes the tool."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Users to add, ours to take out again, and members that nobody declared."""
+
+    group: str
+    add: tuple[str, ...]
+    remove: tuple[str, ...]
+    others: tuple[str, ...]
+
+    @property
+    def actions(self) -> list[str]:
+        """Return one phrase per step."""
+        return [
+            *(f"add {name} to {self.group}" for name in self.add),
+            *(f"take {name} out of {self.group}" for name in self.remove),
+        ]
+
+
+def plan(
+    group: str, declared: Sequence[str], actual: Collection[str], own: Collection[str] = ()
+) -> Plan:
+    """Compare the declared members with the actual ones; ``own`` were added by earlier runs."""
+    undeclared = set(actual) - set(declared)
+    return Plan(
+        group,
+        tuple(name for name in dict.fromkeys(declared) if name not in actual),
+        tuple(sorted(undeclared & set(own))),
+        tuple(sorted(undeclared - set(own))),
+    )
+
+
+def apply(plan_: Plan, run: Run) -> None:
+    """Add the missing members, take out those of ours that are declared no longer.
+
+    Raises:
+        GroupMembersError: a user or the group does not exist.
+
+    """
+    steps = [("--add", name, "join") for name in plan_.add]
+    steps += [("--delete", name, "leave") for name in plan_.remove]
+    for option, name, verb in steps:
+        done = run(["gpasswd", option, name, plan_.group], timeout_seconds=CHANGE_SECONDS)
+        if not done.ok:
+            words = done.stderr.decode(errors="replace").strip()
+            raise GroupMembersError(f"{name} could not {verb} group {plan_.group}: {words}")

@@ -1,0 +1,163 @@
+"""Users that people and agents log in as; one that is there already stays as it is.
+
+A home is never moved: keys, work and running processes are in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..base.ports import Run
+from . import group_members
+
+SECONDS = 120.0
+DEFAULT_SHELL = "/bin/bash"
+# They end a session at once.
+_CLOSED_SHELLS = frozenset({"nologin", "false"})
+
+
+class LoginUsersError(Exception):
+    """The declaration is refused or a program failed; the message says why."""
+
+
+@dataclass(frozen=True)
+class UserSpec:
+    """A declared user; an empty home or shell is the usual one, and any that is there."""
+
+    name: str
+    home: str = ""
+    shell: str = ""
+    groups: tuple[str, ...] = ()
+
+    @property
+    def usual_home(self) -> str:
+        """Return the home of a user that is made."""
+        return self.home or f"/home/{self.name}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """An account of the host, wherever it is kept."""
+
+    home: str
+    shell: str
+    groups: frozenset[str]
+    home_exists: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Commands with the phrase that tells each, and groups to join."""
+
+    commands: tuple[tuple[str, tuple[str, ...]], ...]
+    joins: tuple[tuple[str, str], ...]
+    before: str
+    after: str
+
+    @property
+    def actions(self) -> list[str]:
+        """Return one phrase per step."""
+        return [
+            *(phrase for phrase, _argv in self.commands),
+            *(f"add {name} to {group}" for name, group in self.joins),
+        ]
+
+
+def check(
+    spec: UserSpec,
+    found: Found | None,
+    same_place: Callable[[str, str], bool],
+    may_run: Callable[[str], bool],
+) -> None:
+    """Refuse what would take an existing account's home or its way in.
+
+    Raises:
+        LoginUsersError: says what is declared and what is there.
+
+    """
+    if found is None:
+        return
+    if spec.home and not same_place(spec.home, found.home):
+        raise LoginUsersError(
+            f"{spec.name}'s home is {found.home}, and {spec.home} is declared: a home is never "
+            f"moved, nothing was changed; declare {found.home}, or none, which keeps it"
+        )
+    if spec.shell and spec.shell != found.shell:
+        if not may_run(spec.shell):
+            raise LoginUsersError(
+                f"{spec.name}'s shell is {found.shell}, and {spec.shell}, which is declared, is no "
+                "program here: nobody could log in with it, nothing was changed; install it first"
+            )
+        if Path(spec.shell).name in _CLOSED_SHELLS:
+            raise LoginUsersError(
+                f"{spec.name}'s shell is {found.shell}, and {spec.shell} is declared, with which "
+                "nobody can log in; nothing was changed"
+            )
+
+
+def plan(specs: Sequence[UserSpec], accounts: Mapping[str, Found], groups: Collection[str]) -> Plan:
+    """Return what leads to the declared users; ``groups`` are those of the host."""
+    commands: list[tuple[str, tuple[str, ...]]] = []
+    joins: list[tuple[str, str]] = []
+    before, after = "", ""
+    for spec in specs:
+        found = accounts.get(spec.name)
+        joined = [name for name in spec.groups if found is None or name not in found.groups]
+        if found is None:
+            shell = spec.shell or DEFAULT_SHELL
+            own_group = ["--gid", spec.name] if spec.name in groups else ["--user-group"]
+            home = ["--create-home", "--home-dir", spec.usual_home]
+            argv = ("useradd", *own_group, *home, "--shell", shell, "--", spec.name)
+            commands.append((f"make user {spec.name}", argv))
+            then = Found(spec.usual_home, shell, frozenset(joined), True)
+        else:
+            shell = spec.shell or found.shell
+            if shell != found.shell:
+                argv = ("usermod", "--shell", shell, "--", spec.name)
+                commands.append((f"{spec.name}: shell {found.shell} -> {shell}", argv))
+            # A run that was killed has left the account without its home.
+            if not found.home_exists and found.home == spec.usual_home:
+                commands.append((f"make {found.home}", ("mkhomedir_helper", spec.name)))
+            then = Found(found.home, shell, found.groups | {*joined}, True)
+        joins += [(spec.name, name) for name in joined]
+        lines_before = _lines(spec.name, found, spec.groups) if found else ""
+        lines_after = _lines(spec.name, then, spec.groups)
+        if lines_before != lines_after:
+            before, after = before + lines_before, after + lines_after
+    return Plan(tuple(commands), tuple(joins), before, after)
+
+
+def _lines(name: str, account: Found, declared: Sequence[str]) -> str:
+    listed = " ".join(group for group in declared if group in account.groups)
+    home = account.home if account.home_exists else f"{account.home} (missing)"
+    return f"{name}: home {home}, shell {account.shell}, among its groups: {listed or '-'}\n"
+
+
+def apply(plan_: Plan, run: Run) -> None:
+    """Carry the plan out.
+
+    Raises:
+        LoginUsersError: a program failed.
+        GroupMembersError: a group does not exist.
+
+    """
+    for phrase, argv in plan_.commands:
+        done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=SECONDS)
+        if not done.ok:
+            words = done.stderr.decode(errors="replace").strip()
+            raise LoginUsersError(f"{phrase}: {words}")
+    for name, group in plan_.joins:
+        group_members.apply(group_members.Plan(group, (name,), (), ()), run)
+
+
+def same_place(first: str, second: str) -> bool:
+    """Whether two paths are one directory, links followed."""
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
+def may_run(path: str) -> bool:
+    """Whether this is a program."""
+    return Path(path).is_file() and os.access(path, os.X_OK)

@@ -1,0 +1,101 @@
+"""What Ansible modules do, each as one step, alone or several in one round trip.
+
+A step has ``ARGUMENTS`` (an argument spec) and ``execute(parameters, context)``, which
+returns what the module returns: ``changed``, ``diff``, ``actions`` or ``changed_paths``,
+and more. The modules are shells over it: :func:`alone` runs one step,
+``aina.factory.sequence`` runs many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ...base import ansible_effects
+from ...base.ports import Run
+
+
+class StepError(Exception):
+    """The declared state cannot be reached; the message says what was wrong, where, and the remedy.
+
+    ``done`` is what had been changed before that, as a result has it: ``actions`` or
+    ``changed_paths``.
+    """
+
+    def __init__(self, message: str, **done: Sequence[str]) -> None:
+        """``done`` may be empty."""
+        super().__init__(message)
+        self.done: dict[str, Any] = {key: list(value) for key, value in done.items() if value}
+
+
+@dataclass(frozen=True)
+class Context:
+    """Around a step: effects, whether only to predict, and what earlier steps have changed.
+
+    ``warn`` shows a sentence to the operator. ``changed_paths`` are those of all steps before
+    this one in the same call, ``declared`` the steps of the call by name.
+    """
+
+    run: Run
+    check_mode: bool
+    warn: Callable[[str], None]
+    changed_paths: tuple[str, ...] = ()
+    declared: Sequence[tuple[str, Mapping[str, Any]]] = ()
+
+
+class Step(Protocol):
+    """A module of this package."""
+
+    @property
+    def ARGUMENTS(self) -> dict[str, Any]:  # noqa: N802 - a constant of the modules
+        """The argument spec."""
+
+    def execute(self, parameters: dict[str, Any], context: Context) -> dict[str, Any]:
+        """Bring the state about, or in check mode predict it.
+
+        Raises:
+            StepError: it cannot be reached.
+
+        """
+
+
+def guard(step: Step, parameters: dict[str, Any], context: Context) -> None:
+    """Let a step that has a ``guard`` refuse, before the first step of a call changes anything.
+
+    Raises:
+        StepError: the step must not be carried out.
+
+    """
+    refuse = getattr(step, "guard", None)
+    if refuse is not None:
+        refuse(parameters, context)
+
+
+def lacks_file(what: str, path: str) -> dict[str, str]:
+    """Return what is waited for, as ``waiting`` lists it, where only a file is missing."""
+    remedy = "put it there (a secret: host_baseline_secrets) and converge again"
+    return {"what": what, "for": path, "remedy": remedy}
+
+
+def alone(module: Any, step: Step, **more: Any) -> None:
+    """Run one step as a whole module and exit, answering ``more`` besides."""
+    context = Context(ansible_effects.runner(module), module.check_mode, module.warn)
+    try:
+        guard(step, module.params, context)
+        result = step.execute(module.params, context)
+    except StepError as error:
+        module.fail_json(msg=str(error), changed=bool(error.done), **error.done, **more)
+    else:
+        module.exit_json(**result, **more)
+
+
+def hide(module: Any, secrets: Collection[str], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Limit the hiding of values to ``secrets``; return the invocation for display.
+
+    An option with contents of files is declared secret as a whole, so that the host's log
+    never sees one. That would also blank every diff.
+    """
+    module.no_log_values.clear()
+    module.no_log_values.update(secrets)
+    return {"module_args": dict(shown)}

@@ -1,0 +1,73 @@
+"""The step of :mod:`aina.factory.systemd_jobs`: scheduled jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..base.configuration import ConfigurationError
+from ..base.locks import LockFileError
+from ..host.managed_files import ManagedFilesError
+from ..host.steps import Context, StepError
+from . import converge
+from .observe import ObservationError
+from .validate import ValidationError
+
+_REFUSALS = (
+    ConfigurationError,
+    ValidationError,
+    ObservationError,
+    ManagedFilesError,
+    converge.ConvergeError,
+    LockFileError,
+)
+ARGUMENTS: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "jobs": {"type": "list", "elements": "dict", "default": []},
+    "resource_classes": {"type": "dict", "default": {}},
+    "replaces": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "user": {"type": "str", "required": True},
+            "matches": {"type": "str", "required": True},
+            "job": {"type": "str"},
+            "park": {"type": "path"},
+        },
+    },
+}
+
+
+def _document(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "declared": parameters["jobs"],
+        "resource_classes": parameters["resource_classes"],
+        "replaces": [
+            {key: value for key, value in entry.items() if value is not None}
+            for entry in parameters["replaces"]
+        ],
+    }
+
+
+def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Compare with what is installed and what runs, and act."""
+    try:
+        result = converge.converge(
+            _document(parameters),
+            present=parameters["state"] == "present",
+            check=context.check_mode,
+            run=context.run,
+        )
+    except _REFUSALS as error:
+        raise StepError(str(error)) from error
+    for warning in result.warnings:
+        context.warn(warning)
+    return {
+        "changed": result.changed,
+        "diff": result.diff,
+        "backend": result.backend,
+        "actions": result.actions,
+        "runtime_paused": result.runtime_paused,
+        "foreign": result.foreign,
+        "replaced_lines": result.replaced_lines,
+    }

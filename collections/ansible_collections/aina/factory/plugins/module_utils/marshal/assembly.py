@@ -1,0 +1,143 @@
+"""Put the pieces of one project together over the caller's effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..base.github import login
+from ..base.github.errors import ForgeError
+from ..base.github.git import git_environment
+from ..base.github.transport import Transport
+from ..base.ports import Fetch, Now, Run
+from . import execution
+from .cycle import Report, World
+from .github_forge import GithubForge
+from .mirror import Mirror, MirrorError
+from .settings import MergeProject, Settings
+from .store import Store, StoreError
+
+# The command starts a lane and returns; it does not wait for the agent's work.
+_LANE_START_SECONDS = 60.0
+_PERMISSIONS = {
+    "contents": "write",
+    "pull_requests": "write",
+    "issues": "write",
+    "checks": "read",
+    "statuses": "read",
+    "metadata": "read",
+}
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What the caller supplies."""
+
+    run: Run
+    fetch: Fetch
+    now: Now
+    sleep: Callable[[float], None]
+
+
+def cycle(
+    settings: Settings,
+    project: MergeProject,
+    effects: Effects,
+    *,
+    dry_run: bool,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Run one cycle of a project whose lock the caller holds; return its document.
+
+    What keeps this project from its cycle is said in the document, as any other failure is.
+
+    Raises:
+        ConfigurationError: the login is wrong, whatever the project.
+
+    """
+    store = Store(Path(settings.state_dir) / project.name)
+    try:
+        report = _run(settings, project, effects, store, dry_run=dry_run, resume=resume)
+        document = _document(project, report, effects)
+        if not dry_run:
+            store.report(document)
+    except (ForgeError, MirrorError, StoreError, OSError) as error:
+        document = failure(project, str(error), effects, dry_run=dry_run)
+        if not dry_run:
+            # Where not even this can be written, the caller says it.
+            with suppress(OSError):
+                store.report(document)
+    return document
+
+
+def failure(
+    project: MergeProject, words: str, effects: Effects, *, dry_run: bool
+) -> dict[str, Any]:
+    """Return the document of a project that did not come to its cycle."""
+    report = Report(project.repository, project.policy.mode, acted=None if dry_run else 0)
+    report.stopped, report.failed = f"failed: {words}", True
+    return _document(project, report, effects)
+
+
+def _document(project: MergeProject, report: Report, effects: Effects) -> dict[str, Any]:
+    return {"project": project.name, "time": effects.now(), **report.document()}
+
+
+def _run(
+    settings: Settings,
+    project: MergeProject,
+    effects: Effects,
+    store: Store,
+    *,
+    dry_run: bool,
+    resume: bool,
+) -> Report:
+    memory = store.load()
+    if not dry_run:
+        store.open_log()
+    token = login.token_source(
+        settings.login,
+        settings.api_url,
+        project.repository,
+        _PERMISSIONS,
+        run=effects.run,
+        fetch=effects.fetch,
+        now=effects.now,
+    )
+    transport = Transport(effects.fetch, settings.api_url, token, effects.now)
+    world = World(
+        forge=GithubForge(transport, project.repository, project.policy),
+        git=Mirror(
+            effects.run,
+            store.directory / "mirror.git",
+            f"{settings.git_url}/{project.repository}.git",
+            git_environment(settings.git_url, settings.ca_file, token()),
+        ),
+        now=effects.now,
+        sleep=effects.sleep,
+        save=store.save,
+        audit=store.audit,
+        start=lambda argv: _start(effects.run, argv),
+    )
+    if resume and memory.halted_since:
+        memory = replace(memory, halted_since=0.0, halted_reason="")
+    return execution.run(
+        project.policy,
+        project.repository,
+        project.default_branch,
+        memory,
+        world,
+        dry_run=dry_run,
+    )
+
+
+def _start(run: Run, argv: Sequence[str]) -> str:
+    try:
+        done = run(list(argv), timeout_seconds=_LANE_START_SECONDS)
+    except (OSError, TimeoutError) as error:
+        return f"no lane: {error}"
+    words = done.stderr.decode(errors="replace").strip()[-200:]
+    return "" if done.ok else f"no lane: {argv[0]} ended with {done.returncode}: {words}"

@@ -1,0 +1,463 @@
+"""Carry out a plan: labels, duplicates, updates, merges, trains. The order is the plan's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from ..base.github.errors import (
+    ForgeError,
+    LimitedError,
+    RefusedError,
+    UncertainError,
+    UnusableError,
+)
+from . import conflict_lanes, duplicates, queueing, remembering, trains
+from .cycle import Cycle, Report, StopCycle, World
+from .decide import Decision, Plan
+from .mirror import MirrorError, PushRefusedError
+from .policy import Policy
+from .reasons import Code, Verb
+from .snapshot import Memory, TrainMemory, TrainRun
+
+_TRAIN_POLL_SECONDS = 15.0
+# What takes a place under the cap: it landed, or may have.
+_LANDED = frozenset({"merged", "enqueued", "unverified", "unanswered"})
+
+
+def run(
+    policy: Policy, repository: str, branch: str, memory: Memory, world: World, *, dry_run: bool
+) -> Report:
+    """Run one cycle, or with ``dry_run`` print what it would do: it reads and writes nothing."""
+    report = Report(repository, policy.mode, acted=None if dry_run else 0)
+    cycle = Cycle(policy, branch, memory, world, report, started_at=world.now())
+    try:
+        if dry_run:
+            cycle.look()
+        else:
+            _carry_out(cycle)
+            cycle.conclude()
+    except StopCycle as stop:
+        report.stopped, report.failed = str(stop), stop.failed
+    except LimitedError as error:
+        report.stopped = f"limited: {error}; continues in {error.retry_after_seconds:.0f} s"
+    except (ForgeError, MirrorError) as error:
+        report.stopped, report.failed = f"failed: {error}", True
+    meter = world.forge.meter
+    report.requests_count, report.points_count = meter.requests_count, meter.points_count
+    report.points_remaining = meter.points_remaining
+    kept = cycle.memory
+    report.halted_since, report.halted_reason = kept.halted_since, kept.halted_reason
+    if not dry_run:
+        # A merge's own last look may have seen main turn red.
+        report.main_red_since = kept.main_red_since
+    if not dry_run:
+        cycle.record("cycle", 0, report.stopped or "done", landed=len(report.results))
+    return report
+
+
+def _carry_out(cycle: Cycle) -> None:
+    _sweep(cycle)
+    native = cycle.policy.mode == "native"
+    for number in () if native else sorted({*cycle.memory.cleanups, *cycle.memory.queued}):
+        # What is still in GitHub's queue may have entered before the mode was changed.
+        cycle.turn(number, partial(_finish, cycle, number))
+    plan = _plan(cycle)
+    if cycle.snapshot is not None and cycle.snapshot.limited:
+        raise StopCycle("limited", f"{cycle.report.incomplete}; the next cycle goes on there")
+    if native and cycle.snapshot is not None and cycle.snapshot.complete:
+        for number in queueing.ended(cycle.memory, {d.number for d in plan.decisions}):
+            cycle.turn(number, partial(_finish, cycle, number))
+    if plan.gate is not None:
+        return
+    for decision in plan.decisions:
+        _mark(cycle, decision)
+    _ask_lanes(cycle, plan)
+    for decision in plan.chosen(Verb.CLOSE_DUPLICATE):
+        _take_turn(cycle, decision, _close)
+    for decision in plan.chosen(Verb.UPDATE):
+        _take_turn(cycle, decision, _update)
+    if cycle.policy.mode == "train":
+        _drive(cycle, plan)
+    else:
+        _land_ready(cycle, plan)
+
+
+def _take_turn(cycle: Cycle, decision: Decision, act: Callable[[Cycle, Decision], str]) -> str:
+    result = cycle.turn(decision.number, partial(act, cycle, decision))
+    cycle.report.results[decision.number] = result
+    return result
+
+
+def _finish(cycle: Cycle, number: int) -> str:
+    if not cycle.finish(number) and number in cycle.memory.cleanups:
+        cycle.doubt(number)
+    return ""
+
+
+def _land_ready(cycle: Cycle, plan: Plan) -> None:
+    """Land in order; whoever does not land leaves its place under the cap to the next one."""
+    places = cycle.policy.max_merges_per_cycle
+    for decision in plan.decisions:
+        ready = decision.verb is Verb.MERGE or decision.reason.code is Code.CAP_REACHED
+        if not ready or places <= 0:
+            continue
+        if cycle.left_seconds() <= 0:
+            raise StopCycle("time", f"the next cycle continues with #{decision.number}")
+        result = _take_turn(cycle, decision, Cycle.land)
+        if result == "budget":
+            raise StopCycle("budget", f"a later cycle continues with #{decision.number}")
+        places -= result in _LANDED
+
+
+def _plan(cycle: Cycle) -> Plan:
+    plan = cycle.look()
+    if cycle.snapshot is None:
+        raise StopCycle("internal", "nothing was looked at", failed=True)
+    now = cycle.world.now()
+    for decision in plan.decisions:
+        before = cycle.memory.remembered.get(decision.number)
+        if before is None or before.code != decision.reason.code:
+            cycle.record(
+                "decide",
+                decision.number,
+                f"{decision.verb.value}: {decision.reason.code}",
+                head=decision.head_oid,
+                base=cycle.snapshot.branch.oid,
+            )
+    seen = remembering.remembered(plan, cycle.snapshot, now)
+    kept = seen if cycle.snapshot.complete else {**cycle.memory.remembered, **seen}
+    refused = {n: item for n, item in cycle.memory.refused.items() if n in kept}
+    label = cycle.policy.duplicates.label
+    labelled = {pull.number for pull in cycle.snapshot.pulls if label in pull.labels}
+    marked = {number for number in cycle.memory.marked if number in kept}
+    marked |= {d.number for d in plan.decisions if d.duplicate is not None} & labelled
+    cycle.remember(
+        remembered=kept,
+        main_red_since=plan.main_red_since,
+        refused=refused,
+        marked=tuple(sorted(marked)),
+    )
+    return plan
+
+
+def _quietly(action: Callable[[], object]) -> None:
+    """Carry out a courtesy; when it fails without a limit, the next cycle tries again."""
+    try:
+        action()
+    except (LimitedError, UnusableError):
+        raise
+    except ForgeError:
+        return
+
+
+def _mark(cycle: Cycle, decision: Decision) -> None:
+    forge, number = cycle.world.forge, decision.number
+    if decision.conflict_label == "remove":
+        label = cycle.policy.conflict_label
+        _quietly(lambda: cycle.write(lambda: forge.remove_label(number, label), "unlabel", number))
+    if decision.conflict_label == "add":
+        _say(
+            cycle,
+            decision,
+            cycle.policy.conflict_label,
+            f"conflict {decision.head_oid}",
+            _conflict_words(cycle, decision),
+        )
+    twin = decision.duplicate
+    if twin is not None and decision.marks_duplicate:
+        keeper = f"#{twin.keeper}" if twin.keeper else f"`{cycle.branch}`"
+        _say(
+            cycle,
+            decision,
+            cycle.policy.duplicates.label,
+            "duplicate",
+            f"This carries the same change as {keeper} ({twin.proof}), which is kept. "
+            "Take the label off or mark this a draft to object; after it was closed, "
+            f"`gh pr reopen {number}` brings it back.",
+        )
+
+
+def _ask_lanes(cycle: Cycle, plan: Plan) -> None:
+    """Have lanes resolve what keeps conflicting; asked is kept first, so a crash never repeats."""
+    now, before = cycle.world.now(), cycle.memory.conflicts
+    conflicting = [d for d in plan.decisions if d.reason.code is Code.CONFLICT]
+    still = {
+        decision.number: conflict_lanes.seen(decision.head_oid, before.get(decision.number), now)
+        for decision in conflicting
+    }
+    gone = {number: found for number, found in before.items() if number not in still}
+    cycle.remember(conflicts={**conflict_lanes.settled(gone, now), **still})
+    for decision in conflicting:
+        if decision.asks_lane:
+            found = still[decision.number]
+            asked = replace(found, asked_at=(*found.asked_at, now))
+            cycle.remember(conflicts={**cycle.memory.conflicts, decision.number: asked})
+            argv = [*cycle.policy.conflict_lane.command, cycle.report.repository]
+            problem = cycle.world.start([*argv, str(decision.number)])
+            cycle.report.acted = (cycle.report.acted or 0) + 1
+            cycle.report.results[decision.number] = problem or "lane_asked"
+            cycle.record("conflict_lane", decision.number, problem or "asked")
+
+
+def _conflict_words(cycle: Cycle, decision: Decision) -> str:
+    pulls = cycle.snapshot.pulls if cycle.snapshot is not None else ()
+    pull = next(item for item in pulls if item.number == decision.number)
+    subject = ""
+    if pull.evidence is not None and pull.evidence.conflict_paths:
+        # Who it was with is a courtesy.
+        with suppress(MirrorError):
+            subject = cycle.world.git.last_change(
+                pull.evidence.base_oid, pull.head_oid, pull.evidence.conflict_paths
+            )
+    culprit = f" It overlaps what landed as: {subject}." if subject else ""
+    return f"This conflicts with `{cycle.branch}`: {decision.reason.detail}.{culprit}"
+
+
+def _say(cycle: Cycle, decision: Decision, label: str, marker: str, words: str) -> None:
+    """Comment once, then label: the hidden marker makes a repetition after a crash silent."""
+    forge, number = cycle.world.forge, decision.number
+    hidden = f"<!-- aina-factory: {marker} -->"
+
+    def act() -> None:
+        said = any(hidden in comment for comment in forge.fate(number).comments)
+        if not said:
+            cycle.write(lambda: forge.comment(number, f"{words}\n\n{hidden}"), "comment", number)
+        cycle.write(lambda: forge.add_label(number, label), "label", number)
+        if decision.marks_duplicate:
+            cycle.remember(marked=(*cycle.memory.marked, number))
+
+    _quietly(act)
+
+
+def _close(cycle: Cycle, decision: Decision) -> str:
+    """Close a duplicate if a fresh read of both still proves it."""
+    twin = decision.duplicate
+    snapshot, pull = cycle.reread(decision.number)
+    if twin is None or pull is None:
+        return "gone"
+    if pull.head_oid != decision.head_oid:
+        return "head_moved"
+    both = [pull]
+    if twin.keeper:
+        before = next((p for p in snapshot.pulls if p.number == twin.keeper), None)
+        snapshot, keeper = cycle.reread(twin.keeper)
+        if keeper is None or before is None or keeper.head_oid != before.head_oid:
+            return "keeper_moved"
+        both.append(keeper)
+    fresh = replace(snapshot, pulls=tuple(both))
+    if duplicates.find(cycle.policy, fresh, cycle.world.now()).get(pull.number) != twin:
+        return "not_proven"
+    try:
+        cycle.write(lambda: cycle.world.forge.close(pull.number), "close", pull.number)
+    except UncertainError:
+        return "unanswered"
+    except UnusableError:
+        raise
+    except RefusedError as error:
+        return f"not closed: {error}"
+    return "closed"
+
+
+def _update(cycle: Cycle, decision: Decision) -> str:
+    snapshot, pull = cycle.reread(decision.number)
+    if pull is None or pull.head_oid != decision.head_oid:
+        return "head_moved"
+    problem = cycle.objection(snapshot, pull)
+    if problem != "behind":
+        return problem or "up_to_date"
+    try:
+        cycle.write(lambda: cycle.world.forge.update_branch(pull), "update", pull.number)
+    except (LimitedError, UnusableError):
+        raise
+    except ForgeError as error:
+        return f"not updated: {error}"
+    return "updated"
+
+
+# -- the train ------------------------------------------------------------------------
+
+
+def _drive(cycle: Cycle, plan: Plan) -> None:
+    """Test and land batches until nothing is left to do or the cycle's time is over."""
+    if cycle.world.now() < cycle.memory.train.alone_until:
+        _warn_of_none_together(cycle)
+    while plan.train is not None and plan.gate is None and cycle.left_seconds() > 0:
+        step = plan.train
+        _keep(cycle, step.memory)
+        if step.verb in ("rest", "stuck"):
+            return
+        if step.verb == "start":
+            _start(cycle, step)
+        elif step.verb == "land":
+            if not _land(cycle):
+                return
+        elif step.verb == "wait" and not _keep_waiting(cycle):
+            return
+        plan = _plan(cycle)
+
+
+def _start(cycle: Cycle, step: trains.Step) -> None:
+    if cycle.snapshot is None:
+        return
+    base, now = cycle.snapshot.branch.oid, cycle.world.now()
+    refs = {pull.number: pull.head_ref for pull in cycle.snapshot.pulls}
+    # Without the title: its author could have CI skip the commit.
+    words = [f"Merge pull request #{number} from {refs[number]}" for number, _head in step.members]
+    heads = [head for _number, head in step.members]
+    tip, conflicting = cycle.world.git.stack(base, heads, words, now)
+    if conflicting or tip == base:
+        raise StopCycle("train", "the batch does not merge cleanly; the next look holds it back")
+    branch = f"{cycle.policy.train.branch_prefix}{tip[:12]}"
+    run_ = TrainRun(step.members, base, tip, branch, now)
+    memory = replace(step.memory, run=run_, runs_count=step.memory.runs_count + 1)
+    # Kept before the push: a branch that nobody remembers would never be deleted.
+    cycle.remember(train=memory)
+    _push(cycle, run_)
+
+
+def _push(cycle: Cycle, run_: TrainRun) -> None:
+    """Have a batch tested; one that the remote does not take is narrowed to whom it refuses."""
+    try:
+        cycle.write(lambda: cycle.world.git.push(run_.tip_oid, run_.branch), "train_push")
+    except PushRefusedError as error:
+        refused = error
+    else:
+        cycle.turns.append(None)
+        return
+    _keep(cycle, trains.after_refused_push(cycle.memory.train))
+    if len(run_.members) == 1:
+        number, head = run_.members[0]
+        cycle.report.results[number] = cycle.refuse(number, head, str(refused))
+        cycle.failed(number, refused)
+
+
+def _keep_waiting(cycle: Cycle) -> bool:
+    run_ = cycle.memory.train.run
+    if run_ is None:
+        return True
+    found = cycle.world.forge.commit_checks(run_.tip_oid)
+    if found.complete and not found.items:
+        # A run that died before its push left the branch unmade; pushing again is harmless.
+        _push(cycle, run_)
+    return cycle.pause(_TRAIN_POLL_SECONDS)
+
+
+def _land(cycle: Cycle) -> bool:
+    """Land the tested batch, whole or not at all; return whether the train goes on."""
+    run_ = cycle.memory.train.run
+    if run_ is None or cycle.snapshot is None:
+        return False
+    git, main = cycle.world.git, cycle.snapshot.branch.oid
+    alone_until = cycle.memory.train.alone_until
+    if git.tree(main) == git.tree(run_.tip_oid):
+        landed = True  # by a run that died right after it
+    elif main != run_.base_oid:
+        landed = False
+    elif len(run_.members) > 1:
+        landed = _land_together(cycle, run_)
+    else:
+        landed = _land_alone(cycle, run_)
+    members = frozenset(number for number, _head in run_.members) if landed else frozenset()
+    before = cycle.memory.train
+    memory = trains.after_landing(before, members, cycle.world.now())
+    if not landed:
+        memory = replace(memory, suspects=(), bad=before.bad)
+    _keep(cycle, memory)
+    return landed or before.alone_until > alone_until
+
+
+def _land_alone(cycle: Cycle, run_: TrainRun) -> bool:
+    """Land one as in the other modes; the branch must have the tree that it was tested on."""
+    (number, _head) = run_.members[0]
+    decision = cycle.report.decisions.get(number)
+    if decision is None or decision.verb is not Verb.MERGE:
+        return False
+    base_tree = cycle.world.git.tree(run_.base_oid)
+    result = cycle.turn(number, lambda: cycle.land(decision, expected_tree=base_tree))
+    cycle.report.results[number] = result
+    return result == "merged"
+
+
+def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
+    """Move the branch to the tested commit itself: no state in between is ever on it.
+
+    Every head is among its ancestors, so that GitHub calls each of them merged.
+    """
+    problems = _objections(cycle, run_)
+    if problems:
+        cycle.report.results.update(problems)
+        return False
+    memory = cycle.memory
+    cycle.remember(
+        cleanups={**memory.cleanups, **dict(run_.members)},
+        pushed={**memory.pushed, **{number: run_.tip_oid for number, _head in run_.members}},
+    )
+    try:
+        cycle.write(lambda: cycle.world.git.land(run_.tip_oid, cycle.branch), "train_land")
+    except PushRefusedError as error:
+        cycle.remember(cleanups=memory.cleanups, pushed=memory.pushed)
+        if not error.moved:
+            until = cycle.world.now() + cycle.policy.train.retry_seconds
+            train = replace(cycle.memory.train, alone_until=until, alone_reason=str(error))
+            cycle.remember(train=train)
+            _warn_of_none_together(cycle)
+        return False
+    for number, head in run_.members:
+        cycle.record("merge", number, "done", head=head, commit=run_.tip_oid)
+    for number, _head in run_.members:
+        cycle.report.results[number] = cycle.turn(number, partial(cycle.finished, number))
+    return True
+
+
+def _objections(cycle: Cycle, run_: TrainRun) -> dict[int, str]:
+    """Return why the batch may not land now, by member."""
+    snapshot, pulls = cycle.reread_all([number for number, _head in run_.members])
+    if snapshot.branch.oid != run_.base_oid:
+        return {number: "base_moved" for number, _head in run_.members}
+    found: dict[int, str] = {}
+    for number, head in run_.members:
+        pull = pulls.get(number)
+        if pull is None:
+            found[number] = "gone" if number in pulls else "data_incomplete"
+        elif pull.head_oid != head:
+            found[number] = "head_moved"
+        elif problem := cycle.objection(snapshot, pull):
+            found[number] = problem
+    return found
+
+
+def _warn_of_none_together(cycle: Cycle) -> None:
+    """Say that the train is slow, why, and who can change it."""
+    cycle.warn(
+        f"{cycle.branch} does not take a tested batch, so each one is tested and landed by itself "
+        f"({cycle.memory.train.alone_reason}); let the login push to it to land batches"
+    )
+
+
+def _keep(cycle: Cycle, memory: TrainMemory) -> None:
+    """Remember what the train knows; the branch of a run that is over goes."""
+    old = cycle.memory.train.run
+    if old is not None and memory.run is None:
+        # Kept together: a run that dies before the deletion leaves it to the next one.
+        cycle.remember(train=memory, leftovers=(*cycle.memory.leftovers, old.branch))
+        _sweep(cycle)
+    else:
+        cycle.remember(train=memory)
+
+
+def _sweep(cycle: Cycle) -> None:
+    """Delete the batch branches that are over; one that cannot be deleted now has another turn."""
+    if cycle.policy.mode != "train" and cycle.memory.train.run is not None:
+        branch = cycle.memory.train.run.branch
+        cycle.remember(train=TrainMemory(), leftovers=(*cycle.memory.leftovers, branch))
+    for branch in cycle.memory.leftovers:
+        _quietly(partial(_delete, cycle, branch))
+
+
+def _delete(cycle: Cycle, branch: str) -> None:
+    cycle.write(lambda: cycle.world.forge.delete_branch(branch), "train_delete")
+    left = tuple(name for name in cycle.memory.leftovers if name != branch)
+    cycle.remember(leftovers=left)

@@ -1,0 +1,412 @@
+"""What git knows of the heads: merges tried in memory, reverts, the train's commits.
+
+A bare copy of the base branch and of the heads under judgement. Nothing is checked
+out; a merge is tried by ``git merge-tree``, so a verdict costs no working tree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..base.ports import Completed, Run
+from .snapshot import Evidence
+
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "Release Marshal",
+    "GIT_AUTHOR_EMAIL": "release-marshal@example.com",
+    "GIT_COMMITTER_NAME": "Release Marshal",
+    "GIT_COMMITTER_EMAIL": "release-marshal@example.com",
+    # A fixed date: the same members on the same base are the same commit, so that a
+    # push repeated after a crash changes nothing.
+    "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
+    "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z",
+}
+_QUIET = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+_ZERO = "0" * 40
+_FORBIDDEN = re.compile(r"(error:|HTTP) 403\b")
+# So many updates of one head are followed back; an approval older than that is given anew.
+_UPDATES_COUNT = 20
+
+
+class MirrorError(Exception):
+    """Git failed; the message says at what, and quotes it."""
+
+
+class PushRefusedError(MirrorError):
+    """The remote does not take a push; ``moved`` when the branch is not where it was."""
+
+    def __init__(self, message: str, *, moved: bool = False) -> None:
+        """Keep the remote's words."""
+        super().__init__(message)
+        self.moved = moved
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merge tried in memory."""
+
+    clean: bool
+    tree: str
+    conflict_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class History:
+    """What landed lately: for every path the blobs it had before, and what was added."""
+
+    old_blobs: Mapping[bytes, frozenset[str]]
+    added: frozenset[bytes]
+
+
+@dataclass
+class Mirror:
+    """The bare copy at ``directory``; ``environment`` carries what git needs to log in."""
+
+    run: Run
+    directory: Path
+    url: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    timeout_seconds: float = 300.0
+    _history: dict[tuple[str, int], History] = field(default_factory=dict)
+
+    def _git(
+        self, *arguments: str, stdin: bytes = b"", dates: Mapping[str, str] | None = None
+    ) -> Completed:
+        try:
+            return self.run(
+                ["git", f"--git-dir={self.directory}", *arguments],
+                stdin=stdin,
+                environment={**_QUIET, **_IDENTITY, **(dates or {}), **self.environment},
+                timeout_seconds=self.timeout_seconds,
+            )
+        except (OSError, TimeoutError) as error:
+            raise MirrorError(f"git {arguments[0]}: {error}") from error
+
+    def _out(
+        self, *arguments: str, stdin: bytes = b"", dates: Mapping[str, str] | None = None
+    ) -> bytes:
+        done = self._git(*arguments, stdin=stdin, dates=dates)
+        if not done.ok:
+            words = done.stderr.decode(errors="replace").strip()[-500:]
+            raise MirrorError(f"git {arguments[0]} ended with {done.returncode}: {words}")
+        return done.stdout
+
+    def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None:
+        """Fetch the base branch and those heads that are not here yet.
+
+        Raises:
+            MirrorError: git could not fetch.
+
+        """
+        if not (self.directory / "HEAD").exists():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._out("init", "--bare", "--quiet")
+        absent = self.missing({branch_oid, *heads.values()})
+        if not absent:
+            return
+        wanted = [
+            f"+refs/pull/{number}/head:refs/pull/{number}"
+            for number in sorted(heads)
+            if heads[number] in absent
+        ]
+        main = [f"+refs/heads/{branch}:refs/heads/{branch}"]
+        refspecs = "\n".join([*main, *wanted, ""]).encode()
+        done = self._git("fetch", "--quiet", "--no-tags", "--stdin", self.url, stdin=refspecs)
+        if not done.ok and wanted:
+            # One vanished head must not hide the others.
+            self._out("fetch", "--quiet", "--no-tags", self.url, *main)
+            for refspec in wanted:
+                self._git("fetch", "--quiet", "--no-tags", self.url, refspec)
+        elif not done.ok:
+            self._out("fetch", "--quiet", "--no-tags", self.url, *main)
+
+    def missing(self, oids: Iterable[str]) -> set[str]:
+        """Return those commits that are not here."""
+        asked = sorted(oids)
+        lines = self._out("cat-file", "--batch-check", stdin="\n".join([*asked, ""]).encode())
+        answers = lines.decode().splitlines()
+        return {oid for oid, line in zip(asked, answers, strict=True) if line.endswith("missing")}
+
+    def tree(self, commit: str) -> str:
+        """Return the tree of a commit."""
+        return self._out("rev-parse", "--verify", f"{commit}^{{tree}}").decode().strip()
+
+    def parents(self, commit: str) -> list[str]:
+        """Return the parents of a commit."""
+        return self._out("rev-list", "--parents", "-n1", commit).decode().split()[1:]
+
+    def merge(self, ours: str, theirs: str) -> Merged:
+        """Try to merge two commits in memory."""
+        done = self._git(
+            "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs
+        )
+        if done.returncode not in (0, 1):
+            words = done.stderr.decode(errors="replace").strip()[-500:]
+            raise MirrorError(f"git merge-tree of {ours} and {theirs}: {words}")
+        tree, *paths = done.stdout.decode(errors="replace").rstrip("\0").split("\0")
+        return Merged(done.returncode == 0, tree, tuple(path for path in paths if path))
+
+    def commit(
+        self, tree: str, parents: Sequence[str], message: str, moment: float | None = None
+    ) -> str:
+        """Write a commit and return its oid; the same arguments give the same oid."""
+        flags = [word for parent in parents for word in ("-p", parent)]
+        date = "" if moment is None else f"{moment:.0f} +0000"
+        dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date} if date else None
+        words = message.encode(errors="replace")
+        return self._out("commit-tree", tree, *flags, stdin=words, dates=dates).decode().strip()
+
+    def files(self, commit: str, directory: str) -> dict[str, bytes]:
+        """Return the regular files right below ``directory``, by path."""
+        listing = self._out("ls-tree", "-z", commit, f"{directory}/").split(b"\0")
+        found = {}
+        for line in filter(None, listing):
+            attributes, _tab, name = line.partition(b"\t")
+            mode, kind, oid = attributes.decode().split()
+            if kind == "blob" and mode.startswith("100"):
+                found[name.decode(errors="surrogateescape")] = self._out("cat-file", "blob", oid)
+        return found
+
+    def commit_files(self, parent: str, files: Mapping[str, bytes], message: str) -> str:
+        """Make a commit on ``parent`` in which these regular files have this content.
+
+        The same files on the same parent are the same commit, whenever it is made.
+        """
+        person = "{GIT_AUTHOR_NAME} <{GIT_AUTHOR_EMAIL}> 946684800 +0000".format(**_IDENTITY)
+        words = message.encode()
+        stream = f"commit refs/aina-factory/new\ncommitter {person}\ndata {len(words)}\n".encode()
+        stream += words + f"\nfrom {parent}\n".encode()
+        for path, content in sorted(files.items()):
+            stream += f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n"
+        self._out("fast-import", "--quiet", "--force", stdin=stream)
+        return self._out("rev-parse", "refs/aina-factory/new").decode().strip()
+
+    def push(self, oid: str, branch: str) -> None:
+        """Let ``branch`` of the remote be ``oid``.
+
+        Raises:
+            PushRefusedError: the remote does not allow it.
+
+        """
+        self._push(f"+{oid}:refs/heads/{branch}")
+
+    def land(self, oid: str, branch: str) -> None:
+        """Move ``branch`` of the remote forward to exactly ``oid``, which descends from it.
+
+        Raises:
+            PushRefusedError: somebody else has moved it, or a rule forbids it.
+
+        """
+        self._push(f"{oid}:refs/heads/{branch}")
+        self._out("update-ref", f"refs/heads/{branch}", oid)
+
+    def _push(self, refspec: str) -> None:
+        # A redirect could lead a write to where the repository is not looked for.
+        stay = ("-c", "http.followRedirects=false")
+        done = self._git(*stay, "push", "--quiet", "--porcelain", self.url, refspec)
+        if done.ok:
+            return
+        said = done.stderr.decode(errors="replace").splitlines()
+        for line in done.stdout.decode(errors="replace").splitlines():
+            if line.startswith("!"):
+                why = line.rpartition("\t")[2]
+                told = (text[8:].strip() for text in said if text.startswith("remote: "))
+                words = "; ".join([why, *told])
+                # "[rejected]" is git's own word, "lock" the remote's, for a branch that moved.
+                moved = why.startswith("[rejected]") or "lock" in why
+                raise PushRefusedError(f"the push was refused: {words[:500]}", moved=moved)
+        words = f"git push ended with {done.returncode}: {' '.join(said)[-500:]}"
+        # The login could fetch: it is this push that is forbidden, whatever it brings.
+        raise PushRefusedError(words) if _FORBIDDEN.search(words) else MirrorError(words)
+
+    def holds(self, branch: str, oid: str) -> bool:
+        """Whether ``branch`` of the remote has the commit."""
+        if self._descends(branch, oid):
+            return True
+        refspec = f"+refs/heads/{branch}:refs/heads/{branch}"
+        self._out("fetch", "--quiet", "--no-tags", self.url, refspec)
+        return self._descends(branch, oid)
+
+    def _descends(self, branch: str, oid: str) -> bool:
+        return self._git("merge-base", "--is-ancestor", oid, f"refs/heads/{branch}").ok
+
+    def remote_tip(self, branch: str) -> str:
+        """Return the commit that ``branch`` of the remote is at; "" when there is none."""
+        reference = f"refs/heads/{branch}"
+        listed = self._out("ls-remote", self.url, reference).decode(errors="replace")
+        found = (line.split("\t") for line in listed.splitlines())
+        return next((oid for oid, name in found if name == reference), "")
+
+    def added_by_others(self, base_oid: str, branch: str, subject: str) -> str:
+        """Return a commit of the remote's ``branch`` that this program did not make, or "".
+
+        Its own bear its name and the ``subject``; those of the base do not count.
+        """
+        seen = "refs/aina-factory/seen"
+        self._out("fetch", "--quiet", "--no-tags", self.url, f"+refs/heads/{branch}:{seen}")
+        own = "{GIT_COMMITTER_NAME} <{GIT_COMMITTER_EMAIL}>".format(**_IDENTITY)
+        log = self._out("log", "--format=%H %cn <%ce>%x00%s", seen, f"^{base_oid}")
+        for line in log.decode(errors="replace").splitlines():
+            oid, _blank, rest = line.partition(" ")
+            if rest != f"{own}\0{subject}":
+                return oid
+        return ""
+
+    def push_over(self, oid: str, branch: str, expected: str) -> None:
+        """Let ``branch`` of the remote be ``oid``, if it is still at ``expected`` ("": absent).
+
+        Raises:
+            MirrorError: somebody moved it meanwhile, or git failed.
+
+        """
+        reference = f"refs/heads/{branch}"
+        lease = f"--force-with-lease={reference}:{expected}"
+        self._out("push", "--quiet", lease, self.url, f"{oid}:{reference}")
+
+    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence:
+        """Return what git says of ``head_oid`` against ``base_oid``."""
+        behind = int(self._out("rev-list", "--count", f"{head_oid}..{base_oid}"))
+        merged = self.merge(base_oid, head_oid)
+        if not merged.clean:
+            return Evidence(base_oid, head_oid, behind, merged.conflict_paths, clean=False)
+        changes = self._changes(self.tree(base_oid), merged.tree)
+        return Evidence(
+            base_oid,
+            head_oid,
+            behind,
+            result_tree=merged.tree,
+            empty=not changes,
+            reverted_paths=self._reverted(base_oid, changes, window_days),
+            updated_from=self._updated_from(base_oid, head_oid),
+        )
+
+    def _updated_from(self, base_oid: str, head_oid: str) -> tuple[str, ...]:
+        """Return the heads to which nothing but the base branch was added, the newest first.
+
+        Each step must be the merge that git itself makes of the two, to the last byte.
+        """
+        found: list[str] = []
+        commit = head_oid
+        while len(found) < _UPDATES_COUNT:
+            parents = self.parents(commit)
+            if len(parents) != 2 or not self._landed(parents[1], base_oid):
+                break
+            merged = self.merge(*parents)
+            if not merged.clean or merged.tree != self.tree(commit):
+                break
+            commit = parents[0]
+            found.append(commit)
+        return tuple(found)
+
+    def _landed(self, commit: str, base_oid: str) -> bool:
+        return self._git("merge-base", "--is-ancestor", commit, base_oid).returncode == 0
+
+    def _changes(self, before: str, after: str) -> dict[bytes, str]:
+        raw = self._out("diff-tree", "-r", "-z", "--no-renames", "--raw", before, after)
+        return dict(_pairs(raw))
+
+    def _reverted(
+        self, base_oid: str, changes: Mapping[bytes, str], window_days: int
+    ) -> tuple[str, ...]:
+        history = self.history(base_oid, window_days)
+        return tuple(
+            sorted(
+                path.decode(errors="replace")
+                for path, blob in changes.items()
+                if (blob == _ZERO and path in history.added)
+                or (blob != _ZERO and blob in history.old_blobs.get(path, ()))
+            )
+        )
+
+    def history(self, base_oid: str, window_days: int) -> History:
+        """Return what landed on the base branch within the window, by path."""
+        key = (base_oid, window_days)
+        if key not in self._history:
+            self._history[key] = self._read_history(base_oid, window_days)
+        return self._history[key]
+
+    def _read_history(self, base_oid: str, window_days: int) -> History:
+        newest = int(self._out("show", "-s", "--format=%ct", base_oid))
+        raw = self._out(
+            "log",
+            "--first-parent",
+            "--diff-merges=first-parent",
+            "--raw",
+            "-r",
+            "-z",
+            "--no-abbrev",
+            "--no-renames",
+            "--format=",
+            f"--since={newest - window_days * 86400}",
+            base_oid,
+        )
+        old: dict[bytes, set[str]] = {}
+        added: set[bytes] = set()
+        for path, before in _pairs(raw, before=True):
+            if before == _ZERO:
+                added.add(path)
+            else:
+                old.setdefault(path, set()).add(before)
+        return History({path: frozenset(blobs) for path, blobs in old.items()}, frozenset(added))
+
+    def last_change(self, base_oid: str, head_oid: str, paths: Sequence[str]) -> str:
+        """Return the subject of the newest landed commit that touched ``paths``, or ""."""
+        subject = self._out(
+            "log", "--first-parent", "-n1", "--format=%s", f"{head_oid}..{base_oid}", "--", *paths
+        )
+        return subject.decode(errors="replace").strip()
+
+    def landed_tree(self, method: str, merge_oid: str, base_oid: str, head_oid: str) -> str:
+        """Return the tree that landing ``head_oid`` should have given ``merge_oid``.
+
+        The parent is asked of the landed commit itself, so that the answer is right
+        even when somebody else landed in between.
+        """
+        parent = f"{merge_oid}^1"
+        if method == "rebase":
+            count = int(self._out("rev-list", "--count", f"{base_oid}..{head_oid}"))
+            parent = f"{merge_oid}~{count}"
+        before = self._out("rev-parse", "--verify", parent).decode().strip()
+        merged = self.merge(before, head_oid)
+        return merged.tree if merged.clean else ""
+
+    def stack(
+        self,
+        base_oid: str,
+        heads: Sequence[str],
+        messages: Sequence[str] = (),
+        moment: float | None = None,
+        *,
+        merges: bool = True,
+    ) -> tuple[str, list[int]]:
+        """Land ``heads`` one after the other in memory, by merge commits or squashed.
+
+        Returns the last commit, and the indexes of those that conflict with what went before
+        or would add nothing to it. By merges all others are among its ancestors.
+        """
+        tip, tree, conflicting = base_oid, self.tree(base_oid), []
+        for index, head in enumerate(heads):
+            merged = self.merge(tip, head)
+            if not merged.clean or merged.tree == tree:
+                conflicting.append(index)
+                continue
+            tree = merged.tree
+            message = messages[index] if messages else f"Merge {head}"
+            parents = [tip, head] if merges else [tip]
+            tip = self.commit(merged.tree, parents, f"{message}\n", moment)
+        return tip, conflicting
+
+
+def _pairs(raw: bytes, *, before: bool = False) -> Iterable[tuple[bytes, str]]:
+    fields = [field for field in raw.split(b"\0") if field]
+    for meta, path in zip(fields[::2], fields[1::2], strict=True):
+        words = meta.lstrip(b"\n").decode().split()
+        yield path, words[2 if before else 3]

@@ -1,0 +1,156 @@
+"""What the engine is asked before its file is replaced, and what becomes of it afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factory.core.base.ports import Completed, Run
+from factory.core.host import docker_engine, managed_files
+from factory.core.host.docker_daemon import DockerDaemonError
+from factory.core.host.steps import Context, StepError
+from factory.core.host.steps import docker_daemon as step
+
+PARAMETERS: dict[str, Any] = {
+    "settings": {"log-driver": "local"},
+    "build_cache": None,
+    "published_address": "",
+    "restart_policy": "drained",
+    "image_store_switch_allowed": False,
+    "state": "present",
+}
+
+
+def host_with(version: str) -> Any:
+    """Return a host whose engine of this version does not run."""
+
+    def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+        answers = {"dockerd": f"Docker version {version}, build 5d6db84", "systemctl": ""}
+        return Completed(0, answers[str(argv[0])].encode(), b"")
+
+    return run
+
+
+@pytest.mark.parametrize(("version", "asks"), [("20.10.24+dfsg1", False), ("26.1.5+dfsg1", True)])
+def test_only_an_engine_that_can_judge_its_file_is_asked_to(
+    tmp_path: Path, version: str, asks: bool
+) -> None:
+    run = host_with(version)
+
+    plan = docker_engine.plan(step.wish(PARAMETERS, run), run, 0.0, tmp_path / "daemon.json")
+
+    (change,) = plan.changes
+    assert change.file is not None
+    assert (change.file.validate[:2] == ("dockerd", "--validate")) is asks
+    # Now, and with the host.
+    assert plan.actions[1:] == ["start the engine with the host", "start the engine"]
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The engine's file, where anybody may write."""
+    path = tmp_path / "daemon.json"
+    path.write_text('{"log-driver": "local"}')
+    record = tmp_path / "record.json"
+    # Their places are defaults of parameters.
+    monkeypatch.setattr(docker_engine.plan, "__defaults__", (path,))
+    monkeypatch.setattr(docker_engine.load_record, "__defaults__", (record,))
+    monkeypatch.setattr(docker_engine, "RECORD", record)
+    monkeypatch.setattr(docker_engine, "PENDING", tmp_path / "pending.json")
+    # Whatever else is built on this machine.
+    monkeypatch.setattr(docker_engine, "_builds", lambda *_: 0)
+    monkeypatch.setattr(managed_files, "_set_attributes", lambda *_: None)
+    return path
+
+
+def running(containers: str = "", starts: Callable[[], bool] = lambda: True) -> Run:
+    """Return a host on which the engine runs, with these containers; whether it starts again."""
+    info = {"LiveRestoreEnabled": True, "LoggingDriver": "local", "Driver": "overlay2"}
+
+    def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+        words = [str(word) for word in argv]
+        if words[:2] in (["systemctl", "restart"], ["systemctl", "start"]):
+            return Completed(0 if starts() else 1, b"", b"")
+        answers = {
+            "--version": "Docker version 26.1.5, build 5d6db84",
+            "--property=UnitFileState": "enabled",
+            "--property=ActiveState,ExecMainStartTimestampMonotonic": (
+                "ActiveState=active\nExecMainStartTimestampMonotonic=4000000000000000"
+            ),
+            "info": json.dumps(info),
+            "ps": containers,
+        }
+        text = next((answers[word] for word in words if word in answers), "no such driver")
+        return Completed(0, text.replace("\\\n", "\n").encode(), b"")
+
+    return run
+
+
+def test_a_file_with_which_the_engine_does_not_start_gives_way_to_the_former_one(
+    file: Path,
+) -> None:
+    seen: list[str] = []
+
+    def starts() -> bool:
+        seen.append(file.read_text())
+        return "no-such-driver" not in seen[-1]
+
+    run = running(starts=starts)
+    wish = step.wish({**PARAMETERS, "settings": {"storage-driver": "no-such-driver"}}, run)
+    plan = docker_engine.plan(wish, run, 0.0, file)
+
+    with pytest.raises(DockerDaemonError, match="the former one is restored and the engine runs"):
+        docker_engine.apply(plan, run, 0.0)
+
+    assert len(seen) == 2
+    assert file.read_text() == '{"log-driver": "local"}'
+
+
+def test_a_restart_that_has_to_wait_is_noted_for_whoever_watches(file: Path) -> None:
+    ours = {"log-driver": "local", "live-restore": True}
+    file.write_text(json.dumps(ours))
+    context = Context(running("worker\t"), False, lambda _words: None)
+
+    def converge(**more: Any) -> dict[str, Any]:
+        return step.execute({**PARAMETERS, "settings": {**ours, **more}}, context)
+
+    first = converge(mtu=9)
+    noted = json.loads(docker_engine.PENDING.read_text())
+    again = converge(mtu=9)
+
+    assert (noted["keys"], noted["why"]) == (["mtu"], "worker still running")
+    assert "worker still running" in first["waiting"][0]["for"]
+    assert (again["changed"], len(again["waiting"])) == (False, 1)
+    converge()
+    assert not docker_engine.PENDING.exists()
+
+
+def test_nothing_is_given_back_while_containers_run(file: Path) -> None:
+    context = Context(running("worker\t"), False, pytest.fail)
+
+    with pytest.raises(StepError, match="not given back while containers run: worker"):
+        step.execute({**PARAMETERS, "state": "absent"}, context)
+
+
+def test_an_address_with_a_password_is_in_no_difference(file: Path) -> None:
+    mirror = {"registry-mirrors": ["https://me:hunter2@mirror.example.com"]}
+
+    result = step.execute(
+        {**PARAMETERS, "settings": mirror}, Context(running(), True, lambda _words: None)
+    )
+
+    assert result["changed"]
+    assert "hunter2" not in str(result["diff"])
+
+
+def test_a_file_that_is_not_json_is_not_overwritten(file: Path) -> None:
+    file.write_text("{")
+
+    with pytest.raises(StepError, match="is not JSON"):
+        step.execute(PARAMETERS, Context(running(), False, pytest.fail))
+
+    assert file.read_text() == "{"

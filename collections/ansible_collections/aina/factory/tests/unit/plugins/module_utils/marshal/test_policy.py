@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.marshal import audit, remembering, settings
+from factory.core.marshal.policy import LANE_COMMAND, ConflictLane, Policy
+from factory.core.marshal.reasons import Code
+from factory.core.marshal.snapshot import (
+    Conflict,
+    Memory,
+    Refusal,
+    Remembered,
+    TrainMemory,
+    TrainRun,
+)
+
+
+def policy(**values: object) -> Policy:
+    return Policy.from_section(Section(values, "merge"))
+
+
+def test_the_empty_mapping_is_the_default() -> None:
+    assert policy() == Policy()
+    assert policy().digest() == Policy().digest() != policy(mode="train").digest()
+
+
+LANES = [
+    (False, ConflictLane()),
+    (True, ConflictLane(LANE_COMMAND)),
+    ({"tries": 3}, ConflictLane(LANE_COMMAND, tries=3)),
+    ({"command": ["x"], "max_per_day": 2}, ConflictLane(("x",), max_per_day=2)),
+]
+
+
+@pytest.mark.parametrize(("value", "lane"), LANES)
+def test_a_conflict_lane_is_the_servers_own_unless_a_command_is_given(
+    value: object, lane: ConflictLane
+) -> None:
+    assert policy(conflict_lane=value).conflict_lane == lane
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"conflict_lane": "yes"}, "merge.conflict_lane is 'yes'; it must be a mapping"),
+        ({"mode": "quick"}, "merge.mode is 'quick'"),
+        ({"max_merges_per_cycle": -1}, "must be at least 0"),
+        ({"conflict_lane": {"command": "lane run"}}, "merge.conflict_lane.command is 'lane run'"),
+        ({"conflict_lane": {"tries": 0}}, "merge.conflict_lane.tries is 0"),
+        ({"hold_label": "x"}, "merge.hold_label is not known"),
+        ({"freezes": [{"reason": "r", "start": "soon", "end": "later"}]}, "'soon' is neither"),
+        (
+            {
+                "freezes": [
+                    {"reason": "r", "start": "2026-12-24T12:00:00", "end": "2026-12-27T12:00:00Z"}
+                ]
+            },
+            "lacks its time zone",
+        ),
+    ],
+)
+def test_a_wrong_value_is_named(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        policy(**values)
+
+
+@pytest.mark.parametrize(
+    ("moment", "frozen"),
+    [
+        ("2026-11-27T15:59", False),  # a Friday
+        ("2026-11-27T16:00", True),
+        ("2026-11-29T12:00", True),
+        ("2026-11-30T07:59", True),
+        ("2026-11-30T08:00", False),
+    ],
+)
+def test_a_weekly_freeze_wraps_over_the_weekend(moment: str, frozen: bool) -> None:
+    (window,) = policy(freezes=[{"reason": "r", "start": "Fri 16:00", "end": "Mon 08:00"}]).freezes
+
+    assert window.covers(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()) is frozen
+
+
+def test_labels_are_kept_as_github_compares_them() -> None:
+    found = policy(hold_labels=["Hold"], guarded_label="OK", duplicates={"label": "Twin"})
+
+    assert (found.hold_labels, found.guarded_label) == (("hold",), "ok")
+    assert found.duplicates.label == "twin"
+
+
+def test_two_projects_of_one_repository_are_refused() -> None:
+    projects = [{"name": name, "repository": "o/r"} for name in ("a", "b")]
+
+    with pytest.raises(ConfigurationError, match="'o/r' is declared twice"):
+        settings.from_section(Section({"projects": projects}, "marshal"))
+
+
+@pytest.mark.parametrize("key", ["github_api_url", "github_git_url"])
+def test_a_token_is_never_sent_in_the_clear(key: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"marshal.{key} .*must be an https URL"):
+        settings.from_section(Section({key: "http://git.example.com/api/v3"}, "marshal"))
+
+
+def test_enterprise_servers_have_their_own_git_address() -> None:
+    assert settings.git_url_of("https://api.github.com") == "https://github.com"
+    assert settings.git_url_of("https://git.example.com/api/v3") == "https://git.example.com"
+
+
+MEMORY = Memory(
+    conflicts={4: Conflict("abc", 2, (5.0, 6.5))},
+    remembered={1: Remembered("draft", 1.0, "f", 2.0)},
+    main_red_since=7.0,
+    halted_since=8.0,
+    halted_reason="#9",
+    landed_count=10,
+    refused={2: Refusal("h", "t", 3.0, Code.LEFT_MERGE_QUEUE)},
+    cleanups={3: "h"},
+    doubtful=(3,),
+    marked=(8,),
+    queued={6: "h"},
+    list_cursor="c",
+    leftovers=("train/old",),
+    train=TrainMemory(
+        TrainRun(((1, "h"),), "b", "t", "train/t", 4.0, True),
+        ((1, "h"),),
+        {5: ("h", 6.0)},
+        11,
+        12,
+        True,
+        13.0,
+        "no push",
+    ),
+    pushed={3: "t"},
+)
+
+
+def memory_document() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(json.dumps(remembering.to_document(MEMORY)))
+    return document
+
+
+def test_the_memory_survives_its_file() -> None:
+    assert remembering.from_document(memory_document()) == MEMORY
+
+
+@pytest.mark.parametrize("key", sorted(field.name for field in fields(Memory)))
+def test_a_memory_that_is_older_than_one_of_its_keys_is_whole(key: str) -> None:
+    document = memory_document()
+    del document[key]
+
+    found = remembering.from_document(document)
+
+    assert getattr(found, key) == getattr(Memory(), key)
+    assert replace(found, **{key: getattr(MEMORY, key)}) == MEMORY
+
+
+def test_a_memory_of_a_newer_version_is_read_as_far_as_it_is_known() -> None:
+    document = memory_document()
+    document["newer"] = document["train"]["newer"] = document["remembered"]["1"]["newer"] = 1
+
+    assert remembering.from_document(document) == MEMORY
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"schema": 2},
+        {"schema": 1, "remembered": []},
+        {"schema": 1, "remembered": {"1": {"since": 1.0}}},
+        {"schema": 1, "refused": {"2": {"head_oid": "h"}}},
+        {"schema": 1, "train": None},
+        {"schema": 1, "train": {"run": {"members": []}}},
+        {"schema": 1, "cleanups": {"x": "h"}},
+        {"schema": 1, "halted_since": None},
+    ],
+)
+def test_a_damaged_memory_is_refused(document: dict[str, object]) -> None:
+    with pytest.raises(remembering.MemoryFormatError):
+        remembering.from_document(document)
+
+
+def test_every_change_of_the_audit_log_shows() -> None:
+    lines, previous = [], audit.GENESIS
+    for number in range(3):
+        text, previous = audit.line({"number": number}, previous)
+        lines.append(text)
+
+    assert audit.verify(lines) == previous
+    for damaged in (
+        lines[1:],
+        [lines[0], lines[2]],
+        [lines[0].replace("0", "1", 1), *lines[1:]],
+        ["x"],
+    ):
+        with pytest.raises(ValueError, match="line"):
+            audit.verify(damaged)
