@@ -335,7 +335,7 @@ def create(*names: str) -> dict[str, Host]:
 
 def play_model() -> None:
     """Play the lanes' model beside GitHub, under its certificate."""
-    sh("docker", "cp", str(ROOT / "molecule/agent-lanes/model.py"), f"{GITHUB}:/srv/model.py")
+    sh("docker", "cp", str(ROOT / "molecule/lanes/model.py"), f"{GITHUB}:/srv/model.py")
     chain = ["/var/lib/simulator/server.pem"]
     program = f"import model; model.serve(9443, model.Model, '', {chain})"
     started = ("docker", "exec", "--detach", "--user", "0", "--workdir", "/srv", GITHUB)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +105,14 @@ def core_fault(line: str, said: str) -> Fault:
     return Fault({f"{CORE}/sample.py": f'"""Sample."""\n\n{line}\n'}, said)
 
 
+def rooms() -> list[str]:
+    """The packages of the core that the import contract names."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    return [f"{CORE}/{name}" for layer in layers for name in layer.split(" | ")]
+
+
 PROMISE = {
     "name": "sample",
     "promise": "It works.",
@@ -146,6 +155,24 @@ FAULTS: dict[str, list[Fault]] = {
         core_fault("from http import client", "module_utils.sample -> http"),
         core_fault("import ansible.release", "module_utils.sample -> ansible"),
         core_fault("import factory", "module_utils.sample -> factory"),
+        Fault(
+            {f"{CORE}/base/sample.py": "from ..host import __doc__ as said\n"}, "base.sample -> "
+        ),
+        Fault({f"{CORE}/lanes/sample.py": "from .. import runners\n"}, "lanes.sample -> "),
+        Fault(
+            {
+                f"{CORE}/base/one.py": "from . import two\n",
+                f"{CORE}/base/two.py": "from . import one\n",
+            },
+            "No circle in the core BROKEN",
+        ),
+        Fault(
+            {
+                f"{COLLECTION}/host/factory/commands/one.py": "from factory.commands import two\n",
+                f"{COLLECTION}/host/factory/commands/two.py": "",
+            },
+            "factory.commands.one -> factory.commands.two",
+        ),
         Fault(
             {f"{COLLECTION}/host/factory/sample.py": "import ansible.release\n"},
             "factory.sample -> ansible",
@@ -375,7 +402,12 @@ def tree(tmp_path: Path) -> Path:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target)
-    for package in (f"{COLLECTION}/host/factory", CORE):
+    for package in (
+        f"{COLLECTION}/host/factory",
+        f"{COLLECTION}/host/factory/commands",
+        CORE,
+        *rooms(),
+    ):
         (tmp_path / package).mkdir(parents=True, exist_ok=True)
         (tmp_path / package / "__init__.py").touch()
     return tmp_path

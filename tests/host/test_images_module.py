@@ -17,7 +17,7 @@ from ansible_collections.aina.factory.plugins.module_utils.images.settings impor
     Settings,
     from_section,
 )
-from ansible_collections.aina.factory.plugins.modules import factory_images
+from ansible_collections.aina.factory.plugins.modules import images
 
 
 def module(**params: Any) -> Any:
@@ -36,21 +36,21 @@ def test_check_mode_works_before_there_is_an_engine(tmp_path: Path) -> None:
     asked = module(check_mode=True)
     asked.get_bin_path = lambda _name: None
     expected = ["build all images, once the engine and the sources are there"]
-    assert factory_images._present(asked, settings(tmp_path)) == (expected, [])
+    assert images._present(asked, settings(tmp_path)) == (expected, [])
 
 
 def test_a_converge_waits_for_the_build_of_one_that_was_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = tmp_path / build.LOCK
-    monkeypatch.setattr(factory_images, "LOCK", lock)
+    monkeypatch.setattr(images, "LOCK", lock)
     monkeypatch.setattr(build.Builder, "build", lambda _self: build.Report())
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(LockedError):
-            factory_images._present(module(lock_wait_seconds=0), settings(tmp_path))
+            images._present(module(lock_wait_seconds=0), settings(tmp_path))
         threading.Timer(0.2, fcntl.flock, (held, fcntl.LOCK_UN)).start()
-        assert factory_images._present(module(), settings(tmp_path)) == ([], [])
+        assert images._present(module(), settings(tmp_path)) == ([], [])
 
 
 def test_a_converge_says_what_was_built_and_what_failed(
@@ -59,9 +59,9 @@ def test_a_converge_says_what_was_built_and_what_failed(
     report = build.Report(
         failures={"ci": "its smoke test failed"}, retired=["aina-factory/x:current"]
     )
-    monkeypatch.setattr(factory_images, "LOCK", tmp_path / build.LOCK)
+    monkeypatch.setattr(images, "LOCK", tmp_path / build.LOCK)
     monkeypatch.setattr(build.Builder, "build", lambda _self: report)
-    assert factory_images._present(module(), settings(tmp_path)) == (
+    assert images._present(module(), settings(tmp_path)) == (
         ["retire aina-factory/x:current"],
         ["ci: its smoke test failed"],
     )

@@ -20,7 +20,7 @@ from waiting import until
 from factory import effects
 from factory.__main__ import main
 from factory.core.base import mounts, paths
-from factory.core.janitor.model import KindError
+from factory.core.base.paths import PathError
 from factory.core.worktrees import processes
 
 DAY = 86400.0
@@ -288,12 +288,12 @@ def test_nothing_is_removed_through_a_mount_that_came_after_the_look(server: Ser
     (left / "jail/home").mkdir(parents=True)
     (listed,) = paths.entries(str(left))
     with mounted(home, left / "jail/home"):
-        with pytest.raises(KindError, match="unmount it first"):
+        with pytest.raises(PathError, match="unmount it first"):
             paths.remove(listed)
         # Nor where the table of mounts was read too early.
         with pytest.MonkeyPatch.context() as early:
             early.setattr(mounts, "points", list)
-            with pytest.raises(KindError, match="unmount it first"):
+            with pytest.raises(PathError, match="unmount it first"):
                 paths.remove(listed)
         assert (home / "thesis.tex").exists()
 

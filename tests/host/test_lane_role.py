@@ -1,4 +1,4 @@
-"""What the role agent_lanes makes of the inventory and of what is shipped."""
+"""What the role lanes makes of the inventory and of what is shipped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import agents
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROLE = ROOT / "collections/ansible_collections/aina/factory/roles/agent_lanes"
+ROLE = ROOT / "collections/ansible_collections/aina/factory/roles/lanes"
 PROJECTS = [
     {
         "name": "aina-academy",
@@ -41,14 +41,14 @@ def section() -> dict[str, Any]:
     """Return what the role writes for these projects and this change of an agent."""
     given = {
         "role_path": str(ROLE),
-        "agent_lanes_projects": PROJECTS,
-        "agent_lanes_projects_dir": str(ROOT / "inventory/projects"),
-        "agent_lanes_engines": ENGINES,
+        "lanes_projects": PROJECTS,
+        "lanes_projects_dir": str(ROOT / "inventory/projects"),
+        "lanes_engines": ENGINES,
     }
     argv = [str(Path(sys.executable).with_name("ansible")), "localhost", "--one-line"]
     argv += ["--module-name=ansible.builtin.debug", "--extra-vars", f"@{ROLE}/defaults/main.yml"]
     argv += ["--extra-vars", f"@{ROLE}/vars/main.yml", "--extra-vars", json.dumps(given)]
-    argv += ["--args", "msg={{ __agent_lanes_configuration | to_json | b64encode }}"]
+    argv += ["--args", "msg={{ __lanes_configuration | to_json | b64encode }}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     encoded = done.stdout.partition('"msg": "')[2].partition('"')[0]

@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from factory import effects, github
+from factory import effects, github, reaping
 from factory.__main__ import main
-from factory.commands import reap as command
 from factory.core.base.configuration import Section
 from factory.core.worktrees import processes, reap, trash
 from factory.core.worktrees.model import Policy
@@ -390,7 +389,7 @@ def test_nothing_is_reaped_while_a_lane_is_being_started(server: Server) -> None
 def test_the_janitors_reap_frees_the_space_at_once(server: Server) -> None:
     whole = Section({"projects": [server.project()]}, "configuration")
 
-    verdicts, failures = command.reap_all(whole, dry_run=False)
+    verdicts, failures = reaping.reap_all(whole, dry_run=False)
 
     assert [one["reaped"] for one in verdicts] == [False, True, False]
     assert failures == []
@@ -406,7 +405,7 @@ def test_a_process_of_its_own_is_left_behind_to_unlink_later(
     programs = SimpleNamespace(
         Popen=lambda argv, **options: started.append((argv, options)), DEVNULL=subprocess.DEVNULL
     )
-    monkeypatch.setattr(command, "subprocess", programs)
+    monkeypatch.setattr(reaping, "subprocess", programs)
 
     server.run()
 
@@ -433,7 +432,7 @@ def test_what_is_left_behind_waits_for_its_time(
         clock[0] += seconds
 
     monkeypatch.setattr(effects, "now", lambda: clock[0])
-    monkeypatch.setattr(command, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(reaping, "time", SimpleNamespace(sleep=sleep))
     code, _ = server.run("--empty-trash", "--when-due=600")
 
     assert code == 0

@@ -17,8 +17,8 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 # Each program with the module that it starts.
 PROGRAMS = {
     "factory_command/files/factory": "factory.__main__",
-    "agent_lanes/files/run-lane": "factory.run_lane",
-    "agent_lanes/files/codex-lane": "factory.codex_lane",
+    "lanes/files/run-lane": "factory.run_lane",
+    "lanes/files/codex-lane": "factory.codex_lane",
 }
 
 

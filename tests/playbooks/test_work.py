@@ -38,7 +38,7 @@ DEAD = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port"
 def play(collections: Path, failing: set[str]) -> tuple[int, list[str], dict[str, list[str]]]:
     """Return the exit status, the modules that ran, and what the recap says has failed, by host."""
     calls, recap = collections / "calls", collections / "recap.json"
-    for name in ("sequence", "factory_images", "gh_runners"):
+    for name in ("sequence", "images", "gh_runners"):
         text = MODULE.format(name=name, calls=str(calls), fails=name in failing)
         (collections / COLLECTION / f"plugins/modules/{name}.py").write_text(text)
     inventory = collections / "hosts.yml"
@@ -74,13 +74,13 @@ def play(collections: Path, failing: set[str]) -> tuple[int, list[str], dict[str
 def test_a_part_or_host_that_fails_stops_no_other_and_fails_the_run_at_its_end(
     collections: Path,
 ) -> None:
-    status, ran, failed = play(collections, {"factory_images", "gh_runners"})
+    status, ran, failed = play(collections, {"images", "gh_runners"})
 
-    assert ran == ["sequence", "factory_images", "sequence", "gh_runners", "sequence"]
+    assert ran == ["sequence", "images", "sequence", "gh_runners", "sequence"]
     assert status != 0
     assert set(failed) == {"dead", "vds"}
     assert failed["vds"] == [
-        "factory_images: no answer",
+        "images: no answer",
         "gh_runners: no answer",
-        "factory_images: factory_images: no answer",
+        "images: images: no answer",
     ]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from factory.core.base.configuration import Section
+from factory.core.base.disk import Disk
 from factory.core.base.text import iso
-from factory.core.janitor.model import Disk
 from factory.core.marshal import status
 from factory.core.status import document
 from factory.core.watchdog import alerts, checks, heal, messages, policy
@@ -258,7 +258,7 @@ def _board(now: float) -> Paperclip:
 def report(given: Facts | None = None, runs: int = 3) -> document.Report:
     """Return what the watchdog makes of the facts after some runs."""
     chosen = given or known_facts()
-    found = checks.run(chosen, POLICY)
+    found = checks.run(chosen, POLICY.limits)
     tracks: Mapping[str, alerts.Track] = {}
     timeline: list[dict[str, Any]] = [
         {"at": iso(NOW - 9 * DAY), "change": "raised", "key": "engine", "severity": "critical", "detail": "gone"},

@@ -1,6 +1,6 @@
-"""What a lane costs beside doing it by hand: run as root on a host of the scenario agent-lanes.
+"""What a lane costs beside doing it by hand: run as root on a host of the scenario lanes.
 
-    docker exec -i agent-lanes-host python3 - [--grow] < tests/bench/lanes/bench.py
+    docker exec -i lanes-host python3 - [--grow] < tests/bench/lanes/bench.py
 
 Prints the tables of docs/benchmarks/lanes.md. It opens issues; with --grow it
 makes the demo's repository a large one in between.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from release_marshal.test_simulator import NAME, Rig, policy, repository
+from merging.test_simulator import NAME, Rig, policy, repository
 from simulator import Simulator
 
 CI_SECONDS = 60

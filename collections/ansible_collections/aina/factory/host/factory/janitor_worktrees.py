@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from factory.core.janitor.model import Candidate, Limits, Removal
+from factory.core.base.disk import Removal
+from factory.core.janitor.model import Candidate, Limits
 
 # One reap of all projects, told whether it is a dry run; returns the worktrees' verdicts as
 # ``factory reap --json`` prints them (path, verdict, reason, bytes, reaped), and what failed.

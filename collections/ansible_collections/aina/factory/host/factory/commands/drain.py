@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from factory import effects, jobs
-from factory.commands import pause, resume
+from factory import effects, jobs, pausing
 from factory.core.base.text import iso
 from factory.core.jobs import drain, layout, observe
-from factory.core.jobs.model import Job
+from factory.core.jobs.model import Job, Pause
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome, UsageError
 
@@ -48,15 +47,15 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     declared = [job for job in jobs.declared(arguments.config).declared if job.is_active]
     paused = observe.pauses(layout.RUNTIME_PAUSED_DIR, "runtime")
     if arguments.end:
-        return _end(arguments, [job for job in declared if job.name in paused], paused)
-    if not arguments.reason:
+        return _end([job for job in declared if job.name in paused], paused)
+    if not (arguments.reason or "").strip():
         raise UsageError("--reason is missing; say why the server must not work")
     fresh = [job for job in declared if job.name not in paused | dict.fromkeys(drain.KEPT_JOBS)]
     changed = not MARK.exists() or bool(fresh)
     if not MARK.exists():
         since = iso(effects.now()) or ""
         replace_json(MARK, drain.mark(arguments.reason, jobs.person(), since))
-    failed = [error for job in fresh if (error := _pause(arguments, job))]
+    failed = [error for job in fresh if (error := _pause(job, arguments.reason))]
     deadline = effects.now() + arguments.wait_seconds
     while (working := [*failed, *_working(declared)]) and effects.now() < deadline:
         time.sleep(POLL_SECONDS)
@@ -67,27 +66,20 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     return Outcome(Exit.DONE, document, "drained: nothing works, and nothing new begins")
 
 
-def _pause(arguments: argparse.Namespace, job: Job) -> str:
-    ask = argparse.Namespace(
-        config=arguments.config,
-        job=job.name,
-        reason=arguments.reason,
-        by=drain.PAUSED_BY,
-        review_after=None,
-    )
-    outcome = pause.execute(ask)
+def _pause(job: Job, reason: str) -> str:
+    """Pause a job; return what went wrong."""
+    since = iso(effects.now()) or ""
+    outcome = pausing.pause(job, Pause(" ".join(reason.split()), drain.PAUSED_BY, since, None))
     return "" if outcome.exit is Exit.DONE else str(outcome.document["error"])
 
 
-def _end(
-    arguments: argparse.Namespace, resting: list[Job], paused: dict[str, observe.PauseFile]
-) -> Outcome:
+def _end(resting: list[Job], paused: dict[str, observe.PauseFile]) -> Outcome:
     """Resume what the drain has paused; what somebody else paused stays so."""
     changed, errors = MARK.exists(), []
     for job in resting:
         if paused[job.name].by == drain.PAUSED_BY:
             changed = True
-            outcome = resume.execute(argparse.Namespace(config=arguments.config, job=job.name))
+            outcome = pausing.resume(job)
             if outcome.exit is not Exit.DONE:
                 errors.append(str(outcome.document["error"]))
     if errors:

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from factory import configuration, effects, janitor_kinds, locks
-from factory.commands import reap
+from factory import configuration, effects, janitor_kinds, locks, reaping
 from factory.core.base.configuration import Section
+from factory.core.base.disk import Disk
 from factory.core.base.docker import Engine
 from factory.core.janitor import policy as policies
 from factory.core.janitor import sweep
-from factory.core.janitor.model import Disk, Kind
+from factory.core.janitor.model import Kind
 from factory.janitor_worktrees import Worktrees
 from factory.outcome import Exit, Outcome, UsageError
 from factory.text import printable, size
@@ -76,7 +76,7 @@ def _kinds(
     device = Path(policy.disk_path).stat().st_dev
     found: list[Kind] = []
     if policy.worktrees:
-        found.append(Worktrees(lambda dry_run: reap.reap_all(whole, dry_run=dry_run)))
+        found.append(Worktrees(lambda dry_run: reaping.reap_all(whole, dry_run=dry_run)))
     found += janitor_kinds.program_and_file_kinds(policy, lock_directory, device)
     if policy.docker.enabled:
         found += janitor_kinds.docker_kinds(policy.docker, engine, memory, device)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from factory import configuration, effects, github, locks
-from factory.core.base import projects
+from factory import configuration, locks, reaping
 from factory.core.base.configuration import Section
 from factory.core.base.git import GitError
-from factory.core.worktrees import model, owner, reap, survey, trash
-from factory.outcome import Exit, LockedError, Outcome, UsageError
-from factory.text import printable, progress_bar, size
+from factory.core.worktrees import model, owner, reap, trash
+from factory.outcome import Exit, Outcome, UsageError
+from factory.text import printable, size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +79,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     tasks, policy, whole = _tasks(arguments)
-    hub = _github(whole) if arguments.github == "auto" else None
+    hub = reaping.github_settings(whole) if arguments.github == "auto" else None
     if arguments.undo:
         return _undo(arguments.undo, tasks)
     if arguments.empty_trash:
@@ -92,34 +87,15 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     measured = not arguments.no_sizes
     with _host_lock(whole, needed=not arguments.dry_run):
         reports = [
-            _reap(task, repository, policy, hub, dry_run=arguments.dry_run, measured=measured)
+            reaping.reap_one(
+                task, repository, policy, hub, dry_run=arguments.dry_run, measured=measured
+            )
             for task, repository in tasks
         ]
     if not arguments.dry_run:
         for (task, _name), report in zip(tasks, reports, strict=True):
-            report.failures += _empty_later(task, policy)
+            report.failures += reaping.empty_later(task, policy)
     return _outcome(reports, arguments)
-
-
-def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]], list[str]]:
-    """Reap all projects of a configuration and free their space before returning.
-
-    Returns the verdicts and what failed; a project that fails stops no other. The caller
-    holds the host's lock.
-    """
-    policy, hub = _policy(whole), _github(whole)
-    verdicts: list[dict[str, Any]] = []
-    failures: list[str] = []
-    for task, repository in _projects(whole, None):
-        try:
-            report = _reap(task, repository, policy, hub, dry_run=dry_run, measured=dry_run)
-        except LockedError as error:
-            report = model.Report(task.repository, failures=[str(error)])
-        verdicts += [verdict.document() for verdict in report.verdicts]
-        failures += report.failures
-        if not dry_run and not report.failures:
-            failures += _emptied(task, 0.0)
-    return verdicts, failures
 
 
 def _tasks(
@@ -135,7 +111,7 @@ def _tasks(
         policy = model.Policy()
     else:
         whole = configuration.load(Path(arguments.config))
-        tasks, policy = _projects(whole, arguments.project), _policy(whole)
+        tasks, policy = reaping.declared(whole, arguments.project), reaping.policy(whole)
     if arguments.grace_seconds is not None:
         if not arguments.grace_seconds >= 0:
             raise UsageError(
@@ -154,33 +130,6 @@ def _tasks(
     )
 
 
-def _policy(whole: Section) -> model.Policy:
-    return model.policy_from_section(whole.section("reap", {}))
-
-
-def _github(whole: Section | None) -> github.Settings:
-    return github.from_section((whole or Section({}, "configuration")).section("github", {}))
-
-
-def _projects(whole: Section, name: str | None) -> list[tuple[reap.Task, str | None]]:
-    found = projects.from_sections(whole.sections("projects", ()))
-    if name is not None and name not in {project.name for project in found}:
-        known = ", ".join(project.name for project in found) or "none"
-        raise UsageError(f"--project {name}: there is no such project; known are: {known}")
-    return [
-        (
-            reap.Task(
-                repository=project.path,
-                default_branch=project.default_branch,
-                worktree_roots=project.worktree_roots,
-            ),
-            project.repository,
-        )
-        for project in found
-        if name in {None, project.name}
-    ]
-
-
 @contextmanager
 def _host_lock(whole: Section | None, *, needed: bool) -> Iterator[None]:
     if whole is None or not needed:
@@ -190,124 +139,17 @@ def _host_lock(whole: Section | None, *, needed: bool) -> Iterator[None]:
         yield
 
 
-def _reap(
-    task: reap.Task,
-    repository: str | None,
-    policy: model.Policy,
-    hub: github.Settings | None,
-    *,
-    dry_run: bool,
-    measured: bool,
-) -> model.Report:
-    shown = progress_bar(Path(task.repository).name)
-    tools = reap.Tools(effects.run, effects.now, progress=shown)
-
-    def planned(here: reap.Tools) -> dict[str, Any]:
-        return _record(reap.plan(task, policy, here), here, measured=measured)
-
-    def carried_out(here: reap.Tools, _common_dir: str) -> dict[str, Any]:
-        return _record(reap.run(task, policy, here), here, measured=measured)
-
-    try:
-        if hub is not None:
-            address = owner.act(task.repository, tools, lambda here: reap.address(task, here))
-            lookup = github.merged_pull_requests(address, repository, hub)
-            tools = replace(tools, merged_pull_requests=lookup)
-        if dry_run:
-            record = owner.act(task.repository, tools, planned)
-        else:
-            record = owner.act_alone(task.repository, tools, reap.PURPOSE, carried_out)
-        return model.report_from_record(record)
-    except LockedError:
-        raise
-    except Exception as error:
-        # Whatever is odd about one repository ends its own reap and no other.
-        return model.Report(task.repository, failures=[f"{task.repository}: {error}"])
-    finally:
-        shown("", 0, 0)
-
-
-def _record(report: model.Report, tools: reap.Tools, *, measured: bool) -> dict[str, Any]:
-    if measured:
-        reap.measure(report, tools.progress)
-    return report.record()
-
-
-def _tools() -> reap.Tools:
-    return reap.Tools(effects.run, effects.now)
-
-
-def _empty_later(task: reap.Task, policy: model.Policy) -> list[str]:
-    """Leave the unlinking to a process of its own, at idle priority; return problems.
-
-    Where systemd would end that process together with this one, the unlinking is done here.
-    """
-
-    def look(here: reap.Tools) -> float | None:
-        oldest = trash.oldest(survey.common_directory(here.run, task.repository))
-        return None if oldest is None else effects.now() - reap.due_before(task, policy, here)
-
-    try:
-        retention_seconds = owner.act(task.repository, _tools(), look)
-    except (GitError, OSError):
-        return []  # the reap has said it
-    if retention_seconds is None:
-        return []
-    if "INVOCATION_ID" in os.environ:
-        return _emptied(task, retention_seconds)
-    command = [sys.executable, sys.argv[0], "reap", "--empty-trash"]
-    subprocess.Popen(
-        [*command, f"--when-due={retention_seconds:.0f}", f"--repository={task.repository}"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd="/",
-    )
-    return []
-
-
-def _emptied(task: reap.Task, retention_seconds: float) -> list[str]:
-    """Delete what was reaped longer ago than ``retention_seconds``; return problems."""
-    try:
-        return owner.empty(task.repository, _tools(), effects.now() - retention_seconds)
-    except (GitError, OSError) as error:
-        return [f"{task.repository}: {error}"]
-
-
 def _empty_trash(
     tasks: Sequence[tuple[reap.Task, str | None]], retention_seconds: float | None
 ) -> Outcome:
     problems: list[str] = []
     for task, _name in tasks:
         if retention_seconds is None:
-            problems += _emptied(task, 0.0)
+            problems += reaping.emptied(task, 0.0)
         else:
-            problems += _empty_when_due(task, retention_seconds)
+            problems += reaping.empty_when_due(task, retention_seconds)
     text = "\n".join(problems) or "the trash is empty"
     return Outcome(Exit.FAILED if problems else Exit.DONE, {"failures": problems}, text)
-
-
-def _empty_when_due(task: reap.Task, retention_seconds: float) -> list[str]:
-    """Wait for each entry's time; one such process per repository serves all reaps."""
-
-    def oldest(here: reap.Tools) -> float | None:
-        return trash.oldest(survey.common_directory(here.run, task.repository))
-
-    problems: list[str] = []
-    try:
-        with owner.alone(task.repository, _tools(), "unlink"):
-            while not problems:
-                since = owner.act(task.repository, _tools(), oldest)
-                if since is None:
-                    break
-                time.sleep(max(0.0, since + retention_seconds - effects.now()))
-                problems = _emptied(task, retention_seconds)
-    except LockedError:
-        return []
-    except (GitError, OSError) as error:
-        return [f"{task.repository}: {error}"]
-    return problems
 
 
 def _undo(path: str, tasks: Sequence[tuple[reap.Task, str | None]]) -> Outcome:
@@ -317,7 +159,7 @@ def _undo(path: str, tasks: Sequence[tuple[reap.Task, str | None]]) -> Outcome:
         try:
             owner.act_alone(
                 task.repository,
-                _tools(),
+                reaping.tools(),
                 reap.PURPOSE,
                 lambda _here, common_dir: trash.undo(wanted, common_dir),
             )

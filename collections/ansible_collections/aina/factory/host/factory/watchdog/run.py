@@ -81,7 +81,7 @@ class Watchdog:
         attempts += repair.carry_out(orders, self.run, self.now)
         repairs += orders
         facts = self._having(facts, healing.SOURCE, self._healing(repairs))
-        findings = checks.run(facts, policy)
+        findings = checks.run(facts, policy.limits)
         step = alerts.step(known.tracks, findings, policy, silences, self.now)
         known.tracks = step.tracks
         known.attempts = _recent([*known.attempts, *attempts], self.now)
@@ -218,7 +218,7 @@ class Watchdog:
     ) -> list[heal.Repair]:
         if not self.policy.heal.lanes:
             return []
-        findings = checks.run(facts, self.policy)
+        findings = checks.run(facts, self.policy.limits)
         raised = [
             track
             for track in alerts.step(known.tracks, findings, self.policy, silences, self.now).firing

@@ -13,13 +13,18 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ..janitor.model import KindError, Removal
+from .disk import Removal
+from .errors import FactoryError
 from .ports import Fetch, Request, Response
 
 # The newest interface version this was written against; an older engine is asked in its own.
 _NEWEST = (1, 51)
 _TYPED_DISK_USAGE = (1, 42)
 TIMEOUT_SECONDS = 300.0
+
+
+class DockerError(FactoryError):
+    """The engine does not answer as expected."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class CacheRecord:
 
 
 class Engine:
-    """One engine; every method raises ``KindError`` when it does not answer as expected."""
+    """One engine; every method raises ``DockerError`` when it does not answer as expected."""
 
     def __init__(self, fetch: Fetch, socket_path: str) -> None:
         """Use ``fetch``, which reaches the engine at ``socket_path`` whatever the host name."""
@@ -211,21 +216,21 @@ class Engine:
             request = Request(method, f"http://docker{path}")
             return self._fetch(request, timeout_seconds=TIMEOUT_SECONDS)
         except OSError as error:
-            raise KindError(
+            raise DockerError(
                 f"the Docker engine does not answer at {self._socket_path} ({error}); "
                 "start it, or empty docker in the janitor's configuration"
             ) from error
 
-    def _error(self, path: str, response: Response) -> KindError:
+    def _error(self, path: str, response: Response) -> DockerError:
         text = response.body.decode(errors="replace").strip()[:300]
-        return KindError(f"the Docker engine answered {response.status} to {path}: {text}")
+        return DockerError(f"the Docker engine answered {response.status} to {path}: {text}")
 
 
 def _json(response: Response, path: str) -> Any:
     try:
         return json.loads(response.body)
     except ValueError as error:
-        raise KindError(f"the Docker engine's answer to {path} is not JSON: {error}") from error
+        raise DockerError(f"the Docker engine's answer to {path} is not JSON: {error}") from error
 
 
 def _image(item: Mapping[str, Any], usage: Mapping[str, Any]) -> Image:

@@ -16,13 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..janitor.model import KindError, SkipError
 from . import mounts
+from .errors import FactoryError
 
 BLOCK_BYTES = 512
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe that was put in its place would keep the opener for ever.
 _PLAIN_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class PathError(FactoryError):
+    """A path is not what it was declared to be, or something keeps it."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,7 @@ class Found:
 
 
 def expand_roots(patterns: Iterable[str]) -> list[str]:
-    """Return the existing paths among ``patterns``, which may hold wildcards.
-
-    Raises:
-        SkipError: none exists.
-
-    """
+    """Return the existing paths among ``patterns``, which may hold wildcards."""
     roots: list[str] = []
     for pattern in patterns:
         matches = [pattern]
@@ -63,8 +62,6 @@ def expand_roots(patterns: Iterable[str]) -> list[str]:
             anchored = Path("/").glob(pattern.lstrip("/"))
             matches = sorted(str(path) for path in anchored)
         roots += [path for path in matches if os.path.lexists(path) and path not in roots]
-    if not roots:
-        raise SkipError("not_present")
     return roots
 
 
@@ -73,7 +70,7 @@ def opened(root: str, parts: Sequence[str] = ()) -> Iterator[int]:
     """Open the directory ``parts`` below ``root`` as a descriptor.
 
     Raises:
-        KindError: a component is a symbolic link, missing, or no directory.
+        PathError: a component is a symbolic link, missing, or no directory.
 
     """
     descriptor = os.open("/", _DIRECTORY)
@@ -83,7 +80,7 @@ def opened(root: str, parts: Sequence[str] = ()) -> Iterator[int]:
                 below = os.open(name, _DIRECTORY, dir_fd=descriptor)
             except OSError as error:
                 path = "/".join((root, *parts))
-                raise KindError(
+                raise PathError(
                     f"{path}: {name!r} cannot be opened as a directory ({error.strerror}); "
                     "declare the real path, symbolic links are not followed"
                 ) from error
@@ -238,7 +235,7 @@ def remove(found: Found) -> bool:
     """Remove the entry if it is still what was listed; return whether it went.
 
     Raises:
-        KindError: something is mounted in it; nothing of it is removed.
+        PathError: something is mounted in it; nothing of it is removed.
 
     """
     with opened(found.root, found.parts[:-1]) as parent:
@@ -246,7 +243,7 @@ def remove(found: Found) -> bool:
             return False
         mounted = mounts.inside(found.path, mounts.points())
         if mounted is not None:
-            raise KindError(f"something is mounted at {mounted}; unmount it first")
+            raise PathError(f"something is mounted at {mounted}; unmount it first")
         if found.is_directory:
             _remove_directory(found.parts[-1], parent, _mount_of(parent))
         else:
@@ -270,14 +267,14 @@ def _mount_of(descriptor: int) -> str:
         name, _colon, value = line.partition(":")
         if name == "mnt_id":
             return value.strip()
-    raise KindError("the kernel does not tell what is mounted where (mnt_id); nothing is removed")
+    raise PathError("the kernel does not tell what is mounted where (mnt_id); nothing is removed")
 
 
 def _remove_directory(name: str, parent: int, mount: str) -> None:
     descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
     try:
         if _mount_of(descriptor) != mount:
-            raise KindError(f"{name!r} is a mount point; unmount it first")
+            raise PathError(f"{name!r} is a mount point; unmount it first")
         with os.scandir(descriptor) as listing:
             inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
         for entry_name, is_directory in inside:

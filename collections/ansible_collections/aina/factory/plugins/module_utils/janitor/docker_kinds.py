@@ -11,9 +11,10 @@ import fnmatch
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from ..base.disk import Removal
 from ..base.docker import CacheRecord, Container, Engine, Image, has_label
 from .image_use import ImageUse
-from .model import Candidate, Limits, Removal
+from .model import Candidate, Limits
 
 _ENDED = frozenset({"exited", "dead", "created"})
 

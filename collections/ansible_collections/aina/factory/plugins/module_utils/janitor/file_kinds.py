@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..base import paths
+from ..base.disk import Removal
 from ..base.paths import Found
 from ..base.processes import OpenFiles, Process, is_open_elsewhere
-from .model import Candidate, Limits, Removal
+from .model import Candidate, Limits, present
 
 # Never an agent's login, configuration or instructions, wherever a pattern may reach.
 PROTECTED_NAMES = frozenset(
@@ -111,7 +112,7 @@ class FileKind:
 def codex_sessions(homes: Sequence[str]) -> list[Found]:
     """List the session files of agent homes; nothing else of a home is ever looked at."""
     found: list[Found] = []
-    for home in paths.expand_roots(homes):
+    for home in present(homes):
         for directory in ("sessions", "archived_sessions"):
             if os.path.lexists(f"{home}/{directory}"):
                 found += paths.files(f"{home}/{directory}", ("rollout-*",), recursive=True)
@@ -121,7 +122,7 @@ def codex_sessions(homes: Sequence[str]) -> list[Found]:
 def runner_leftovers(directories: Sequence[str]) -> list[Found]:
     """List what is in ``_work/_temp`` and ``_diag`` of the runners."""
     found: list[Found] = []
-    for root in paths.expand_roots(directories):
+    for root in present(directories):
         if os.path.lexists(f"{root}/_work/_temp"):
             found += paths.entries(f"{root}/_work/_temp")
         if os.path.lexists(f"{root}/_diag"):
@@ -131,7 +132,7 @@ def runner_leftovers(directories: Sequence[str]) -> list[Found]:
 
 def job_holder(directories: Sequence[str], processes: Iterable[Process]) -> Holder:
     """Return a function that holds what belongs to a runner that may have a job."""
-    roots = paths.expand_roots(directories)
+    roots = present(directories)
     # A job in a container has nothing of a runner of the host.
     workers = [process for process in processes if _is_worker(process) and not process.contained]
     busy = {root for root in roots if any(_may_serve(w, root, roots) for w in workers)}
@@ -155,4 +156,4 @@ def _may_serve(worker: Process, root: str, roots: Sequence[str]) -> bool:
 
 def temporary(roots: Sequence[str], globs: Sequence[str]) -> list[Found]:
     """List the direct entries of declared directories of leftovers."""
-    return [item for root in paths.expand_roots(roots) for item in paths.entries(root, globs)]
+    return [item for root in present(roots) for item in paths.entries(root, globs)]

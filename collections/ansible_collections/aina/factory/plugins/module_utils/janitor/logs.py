@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..base import paths
+from ..base.disk import Removal
 from ..base.paths import Found
 from ..base.processes import OpenFiles
 from .file_kinds import Holder, open_holder
-from .model import Candidate, KindError, Limits, Removal
+from .model import Candidate, KindError, Limits, present
 
 ROTATE = "rotate"
 _COPY_BYTES = 1 << 20
@@ -59,7 +60,7 @@ class LogKind:
         rotated = [f"{pattern}.[0-9]*" for pattern in self._globs]
         held_by = open_holder(self._open_files())
         found: list[Candidate] = []
-        for root in paths.expand_roots(self._roots):
+        for root in present(self._roots):
             for item in paths.files(root, [*self._globs, *rotated], recursive=False):
                 is_live = not paths.name_matches(item.parts[-1], rotated)
                 found.append(self._candidate(item, held_by, may_rotate=is_live))

@@ -1,17 +1,21 @@
-"""The words of the janitor: candidates, limits, the watched disk, decisions."""
+"""The words of the janitor: candidates, limits, decisions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from ..base import paths
+from ..base.disk import Removal
+from ..base.errors import FactoryError
 
 
 class SkipError(Exception):
     """A kind has nothing to do here, or must not act now; the message is a reason code."""
 
 
-class KindError(Exception):
+class KindError(FactoryError):
     """A kind could not be inspected or acted upon; the message says what, where, what to do."""
 
 
@@ -52,22 +56,6 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Disk:
-    """The watched filesystem, counted as ``df`` does: reserved blocks are nobody's."""
-
-    path: str
-    total_bytes: int
-    used_bytes: int
-    available_bytes: int
-
-    @property
-    def used_percent(self) -> float:
-        """The used share of what unprivileged programs could ever use."""
-        reachable = self.used_bytes + self.available_bytes
-        return round(100.0 * self.used_bytes / reachable, 1) if reachable else 100.0
-
-
-@dataclass(frozen=True)
 class Watermarks:
     """Act above ``high_percent``, stop at ``low_percent``."""
 
@@ -81,15 +69,6 @@ class Decision:
 
     candidate: Candidate
     goes: bool
-    reason: str
-
-
-@dataclass(frozen=True)
-class Removal:
-    """What came of carrying out one decision."""
-
-    removed: bool
-    bytes: int
     reason: str
 
 
@@ -121,3 +100,16 @@ class Kind(Protocol):
             KindError: it could not be removed.
 
         """
+
+
+def present(patterns: Iterable[str]) -> list[str]:
+    """Return the existing paths among ``patterns``, which may hold wildcards.
+
+    Raises:
+        SkipError: none exists.
+
+    """
+    roots = paths.expand_roots(patterns)
+    if not roots:
+        raise SkipError("not_present")
+    return roots

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .model import Candidate, Decision, Disk, Limits, Watermarks
+from ..base.disk import Disk
+from .model import Candidate, Decision, Limits, Watermarks
 
 WATERMARK = "watermark"
 

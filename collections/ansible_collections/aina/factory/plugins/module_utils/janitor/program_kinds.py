@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..base import paths
+from ..base.disk import Removal
 from ..base.ports import Completed, Run
 from ..base.processes import Process
-from .model import Candidate, KindError, Limits, Removal, SkipError
+from .model import Candidate, KindError, Limits, SkipError
 
 TIMEOUT_SECONDS = 1800.0
 _INSTALLING = frozenset({"install", "i", "add", "ci", "fetch", "update", "up", "import", "dlx"})

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ..base.disk import Disk
 from . import plan
-from .model import Candidate, Decision, Disk, Kind, KindError, SkipError, Watermarks
+from .model import Candidate, Decision, Kind, KindError, SkipError, Watermarks
 
 MeasureDisk = Callable[[], Disk]
 Progress = Callable[[str], None]

@@ -57,7 +57,7 @@ def cgroup_parent(driver: str, slice_name: str, control_group: str) -> str:
     if not slice_name.endswith(".slice") or "/" in slice_name:
         raise ValueError(f"{slice_name!r} is no slice of systemd, such as factory-lanes.slice")
     if not control_group.endswith(f"/{slice_name}"):
-        raise ValueError(f"{slice_name} is not active; converge the role agent_lanes")
+        raise ValueError(f"{slice_name} is not active; converge the role lanes")
     return slice_name if driver == "systemd" else control_group
 
 

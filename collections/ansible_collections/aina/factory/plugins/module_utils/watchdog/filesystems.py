@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..janitor.model import Disk
+from ..base.disk import Disk
 from . import mounts
 from .facts import Fact, Known, Unknown
 from .mounts import Mount

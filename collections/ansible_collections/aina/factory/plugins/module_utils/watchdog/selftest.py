@@ -71,7 +71,7 @@ class _Server(Generic[T]):
 
     def _run(self, fact: Fact[T]) -> None:
         self.now += self.policy.interval_seconds
-        findings = checks.run(alone(self.now, self.check.source, fact), self.policy)
+        findings = checks.run(alone(self.now, self.check.source, fact), self.policy.limits)
         step = alerts.step(self.tracks, findings, self.policy, (), self.now)
         self.tracks = step.tracks
         message = messages.compose(step.edges, self.policy.notify, "selftest", self.now)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from ..janitor.model import Disk
+from ..base.disk import Disk
 from .facts import DAY, HOUR
 
 # Below this use a full disk is too far away to be foreseen.

@@ -29,9 +29,9 @@ from typing import Any, NoReturn
 
 from ..base import locks, paths
 from ..base.git import GitError
+from ..base.paths import PathError
 from ..base.ports import Completed, Run
 from ..base.trust import REPOSITORY_PARTS, changeable_by_others
-from ..janitor.model import KindError
 from . import processes, reap, survey, trash
 
 # What the child does and returns; the value goes through JSON.
@@ -116,7 +116,7 @@ def _removed_by_root(tree: str, account: _Account) -> str | None:
         for found in paths.entries(parent, [glob.escape(name)]):
             if not paths.remove(found):
                 return f"{tree}: somebody changes it; run again"
-    except (KindError, OSError, RecursionError) as error:
+    except (PathError, OSError, RecursionError) as error:
         return f"{tree}: {error}"
     return None
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...base.disk import Disk
 from ...base.text import duration, size
-from ...janitor.model import Disk
 from ..check import SHOWN, Answer, AtLimit, BadOrGood, Check, Context, Status, each
 from ..facts import DAY, Known
 from ..filesystems import DISKS, MOUNTS, Disks, Filesystem, Mounts

@@ -118,7 +118,7 @@ CHECKS = (
     Check(
         name="image",
         title="Images",
-        advice="factory_images builds them: converge the host",
+        advice="images builds them: converge the host",
         source=SOURCE,
         judge=judge,
         selftest=AtLimit(

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from factory.core.base.docker import Container, Engine, Image, has_label, parse_time
+from factory.core.base.docker import Container, DockerError, Engine, Image, has_label, parse_time
 from factory.core.base.ports import Request, Response
 from factory.core.janitor import image_use
-from factory.core.janitor.model import KindError
 
 IMAGE = Image("sha256:1", ("app:1",), {}, 10, 50.0)
 
@@ -86,7 +85,7 @@ def test_an_image_that_came_into_use_stays() -> None:
 def test_an_engine_that_is_down_is_a_failure_that_names_its_socket() -> None:
     found, _log = engine({})
 
-    with pytest.raises(KindError, match=r"/run/docker\.sock"):
+    with pytest.raises(DockerError, match=r"/run/docker\.sock"):
         found.containers()
 
 

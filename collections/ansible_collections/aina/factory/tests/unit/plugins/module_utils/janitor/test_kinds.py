@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from factory.core.base.configuration import Section
+from factory.core.base.disk import Disk, Removal
 from factory.core.base.docker import Engine
 from factory.core.base.paths import Found
 from factory.core.base.ports import Request, Response
@@ -19,7 +20,7 @@ from factory.core.janitor import sweep
 from factory.core.janitor.docker_kinds import BuildCache, Images, LaneContainers
 from factory.core.janitor.file_kinds import job_holder
 from factory.core.janitor.image_use import ImageUse
-from factory.core.janitor.model import Candidate, Disk, Kind, Limits, Removal, SkipError, Watermarks
+from factory.core.janitor.model import Candidate, Kind, Limits, SkipError, Watermarks
 from factory.core.janitor.policy import from_section
 
 NOW = 1_700_000_000.0

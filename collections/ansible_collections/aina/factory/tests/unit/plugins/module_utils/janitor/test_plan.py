@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.core.janitor.model import Candidate, Disk, Limits, Watermarks
+from factory.core.base.disk import Disk
+from factory.core.janitor.model import Candidate, Limits, Watermarks
 from factory.core.janitor.plan import decide
 
 NOW = 1_000_000.0

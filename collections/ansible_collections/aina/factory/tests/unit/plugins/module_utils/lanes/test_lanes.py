@@ -169,7 +169,7 @@ def test_a_container_is_below_the_slice_in_the_words_of_the_engines_driver(
 @pytest.mark.parametrize(
     ("name", "group", "words"),
     [
-        ("factory-lanes.slice", "", "is not active; converge the role agent_lanes"),
+        ("factory-lanes.slice", "", "is not active; converge the role lanes"),
         ("factory-lanes.slice", "/system.slice", "is not active"),
         ("factory-lanes", "/factory-lanes", "is no slice of systemd"),
         ("/a/b.slice", "/a/b.slice", "is no slice of systemd"),

@@ -58,7 +58,7 @@ class Server:
         given = Facts(self.now, otherwise=Absent("not declared"))
         for name, fact in facts.items():
             given = given.having(sources[name], fact)
-        self.judge(checks.run(given, POLICY))
+        self.judge(checks.run(given, POLICY.limits))
 
     def changes(self, change: Change) -> int:
         return sum(told == change.value for told, _text in self.told)

@@ -122,7 +122,9 @@ EDGES = {**MAIN, **OTHERS}
 
 def findings(check: str, value: Any, **changes: Any) -> list[Finding]:
     given = selftest.alone(NOW, checks.BY_NAME[check].source, value)
-    return [item for item in checks.run(given, replace(POLICY, **changes)) if item.check == check]
+    return [
+        item for item in checks.run(given, replace(POLICY, **changes).limits) if item.check == check
+    ]
 
 
 def worst(check: str, value: Any, **changes: Any) -> Finding:
@@ -223,7 +225,7 @@ def test_a_check_that_crashes_is_unknown_and_stops_no_other(name: str) -> None:
 
     assert [item.status for item in found] == [Status.UNKNOWN]
     everything = checks.run(
-        selftest.alone(NOW, checks.BY_NAME[name].source, Known(Broken())), POLICY
+        selftest.alone(NOW, checks.BY_NAME[name].source, Known(Broken())), POLICY.limits
     )
     assert {item.check for item in everything} == set(checks.BY_NAME)
 
@@ -284,7 +286,7 @@ def test_a_disk_alert_names_who_grew_most() -> None:
     full = selftest.alone(NOW, DISKS, Known(disks.example(90)))
     given = full.having(disk_owners.SOURCE, Known({"/": owners}))
 
-    (found,) = [item for item in checks.run(given, POLICY) if item.check == "disk_space"]
+    (found,) = [item for item in checks.run(given, POLICY.limits) if item.check == "disk_space"]
 
     assert "/srv/a +20.0 GiB, unattributed +5.0 GiB" in found.detail
     assert "/srv/b" not in found.detail

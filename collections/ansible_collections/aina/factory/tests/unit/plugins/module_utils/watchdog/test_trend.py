@@ -29,7 +29,7 @@ def simulate(used_percent: Callable[[float], float], hours: float) -> list[float
         used = round(TOTAL * min(100.0, used_percent(run * RUN / HOUR)) / 100)
         samples = [*samples[-2000:], Sample(now, used, TOTAL - used, 0)]
         given = selftest.alone(now, disk_trend.SOURCE, Known({"/": tuple(samples)}))
-        found = [item for item in checks.run(given, POLICY) if item.check == "disk_trend"]
+        found = [item for item in checks.run(given, POLICY.limits) if item.check == "disk_trend"]
         step = alerts.step(tracks, found, POLICY, (), now)
         tracks = dict(step.tracks)
         raised += [run * RUN / HOUR for edge in step.edges if edge.change == "raised"]

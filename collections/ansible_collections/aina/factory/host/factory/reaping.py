@@ -1,0 +1,190 @@
+"""Reap repositories: those of a configuration for the janitor, or one by one for ``factory reap``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from factory import effects, github
+from factory.core.base import projects
+from factory.core.base.configuration import Section
+from factory.core.base.git import GitError
+from factory.core.worktrees import model, owner, reap, survey, trash
+from factory.outcome import LockedError, UsageError
+from factory.text import progress_bar
+
+
+def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]], list[str]]:
+    """Reap all projects of a configuration and free their space before returning.
+
+    Returns the verdicts and what failed; a project that fails stops no other. The caller
+    holds the host's lock.
+    """
+    rules, hub = policy(whole), github_settings(whole)
+    verdicts: list[dict[str, Any]] = []
+    failures: list[str] = []
+    for task, repository in declared(whole, None):
+        try:
+            report = reap_one(task, repository, rules, hub, dry_run=dry_run, measured=dry_run)
+        except LockedError as error:
+            report = model.Report(task.repository, failures=[str(error)])
+        verdicts += [verdict.document() for verdict in report.verdicts]
+        failures += report.failures
+        if not dry_run and not report.failures:
+            failures += emptied(task, 0.0)
+    return verdicts, failures
+
+
+def policy(whole: Section) -> model.Policy:
+    """Return the policy of the section ``reap``."""
+    return model.policy_from_section(whole.section("reap", {}))
+
+
+def github_settings(whole: Section | None) -> github.Settings:
+    """Return where GitHub is and who asks; without a configuration the defaults."""
+    return github.from_section((whole or Section({}, "configuration")).section("github", {}))
+
+
+def declared(whole: Section, name: str | None) -> list[tuple[reap.Task, str | None]]:
+    """Return the tasks of the declared projects, or of one, each with its repository's name.
+
+    Raises:
+        UsageError: there is no such project.
+
+    """
+    found = projects.from_sections(whole.sections("projects", ()))
+    if name is not None and name not in {project.name for project in found}:
+        known = ", ".join(project.name for project in found) or "none"
+        raise UsageError(f"--project {name}: there is no such project; known are: {known}")
+    return [
+        (
+            reap.Task(
+                repository=project.path,
+                default_branch=project.default_branch,
+                worktree_roots=project.worktree_roots,
+            ),
+            project.repository,
+        )
+        for project in found
+        if name in {None, project.name}
+    ]
+
+
+def reap_one(
+    task: reap.Task,
+    repository: str | None,
+    policy: model.Policy,
+    hub: github.Settings | None,
+    *,
+    dry_run: bool,
+    measured: bool,
+) -> model.Report:
+    """Reap one repository, or with ``dry_run`` look; what is odd about it is in the report.
+
+    Raises:
+        LockedError: another reap is at work in it.
+
+    """
+    shown = progress_bar(Path(task.repository).name)
+    tools = reap.Tools(effects.run, effects.now, progress=shown)
+
+    def planned(here: reap.Tools) -> dict[str, Any]:
+        return _record(reap.plan(task, policy, here), here, measured=measured)
+
+    def carried_out(here: reap.Tools, _common_dir: str) -> dict[str, Any]:
+        return _record(reap.run(task, policy, here), here, measured=measured)
+
+    try:
+        if hub is not None:
+            address = owner.act(task.repository, tools, lambda here: reap.address(task, here))
+            lookup = github.merged_pull_requests(address, repository, hub)
+            tools = replace(tools, merged_pull_requests=lookup)
+        if dry_run:
+            record = owner.act(task.repository, tools, planned)
+        else:
+            record = owner.act_alone(task.repository, tools, reap.PURPOSE, carried_out)
+        return model.report_from_record(record)
+    except LockedError:
+        raise
+    except Exception as error:
+        # Whatever is odd about one repository ends its own reap and no other.
+        return model.Report(task.repository, failures=[f"{task.repository}: {error}"])
+    finally:
+        shown("", 0, 0)
+
+
+def _record(report: model.Report, tools: reap.Tools, *, measured: bool) -> dict[str, Any]:
+    if measured:
+        reap.measure(report, tools.progress)
+    return report.record()
+
+
+def tools() -> reap.Tools:
+    """Return what a reap needs of this process."""
+    return reap.Tools(effects.run, effects.now)
+
+
+def empty_later(task: reap.Task, policy: model.Policy) -> list[str]:
+    """Leave the unlinking to a process of its own, at idle priority; return problems.
+
+    Where systemd would end that process together with this one, the unlinking is done here.
+    """
+
+    def look(here: reap.Tools) -> float | None:
+        oldest = trash.oldest(survey.common_directory(here.run, task.repository))
+        return None if oldest is None else effects.now() - reap.due_before(task, policy, here)
+
+    try:
+        retention_seconds = owner.act(task.repository, tools(), look)
+    except (GitError, OSError):
+        return []  # the reap has said it
+    if retention_seconds is None:
+        return []
+    if "INVOCATION_ID" in os.environ:
+        return emptied(task, retention_seconds)
+    command = [sys.executable, sys.argv[0], "reap", "--empty-trash"]
+    subprocess.Popen(
+        [*command, f"--when-due={retention_seconds:.0f}", f"--repository={task.repository}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
+    return []
+
+
+def emptied(task: reap.Task, retention_seconds: float) -> list[str]:
+    """Delete what was reaped longer ago than ``retention_seconds``; return problems."""
+    try:
+        return owner.empty(task.repository, tools(), effects.now() - retention_seconds)
+    except (GitError, OSError) as error:
+        return [f"{task.repository}: {error}"]
+
+
+def empty_when_due(task: reap.Task, retention_seconds: float) -> list[str]:
+    """Wait for each entry's time; one such process per repository serves all reaps."""
+
+    def oldest(here: reap.Tools) -> float | None:
+        return trash.oldest(survey.common_directory(here.run, task.repository))
+
+    problems: list[str] = []
+    try:
+        with owner.alone(task.repository, tools(), "unlink"):
+            while not problems:
+                since = owner.act(task.repository, tools(), oldest)
+                if since is None:
+                    break
+                time.sleep(max(0.0, since + retention_seconds - effects.now()))
+                problems = emptied(task, retention_seconds)
+    except LockedError:
+        return []
+    except (GitError, OSError) as error:
+        return [f"{task.repository}: {error}"]
+    return problems
