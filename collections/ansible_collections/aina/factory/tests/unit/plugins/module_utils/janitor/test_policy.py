@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.janitor.kinds import docker, logs
 from factory.core.janitor.policy import from_section
 
 WRONG = [
@@ -32,18 +33,18 @@ def test_every_key_has_a_default() -> None:
     policy = from_section(Section({}, "janitor"))
 
     assert policy.watermarks.low_percent < policy.watermarks.high_percent
-    assert policy.docker.images.max_age_seconds is None
-    assert policy.logs.limits.max_age_seconds == 14 * 86400
+    assert docker.read(Section({}, "janitor")).images.max_age_seconds is None
+    assert logs.read(Section({}, "janitor")).limits.max_age_seconds == 14 * 86400
 
 
 def test_one_more_label_does_not_let_go_of_what_another_keeps() -> None:
-    policy = from_section(Section({"docker": {"keep_labels": ["team.keep=yes"]}}, "janitor"))
+    found = docker.read(Section({"docker": {"keep_labels": ["team.keep=yes"]}}, "janitor"))
 
-    assert policy.docker.marks.keep_labels == ("factory.keep=true", "team.keep=yes")
+    assert found.marks.keep_labels == ("factory.keep=true", "team.keep=yes")
 
 
 def test_one_more_base_image_does_not_let_go_of_the_factorys_own() -> None:
-    policy = from_section(Section({"docker": {"base_images": ["team:*"]}}, "janitor"))
+    found = docker.read(Section({"docker": {"base_images": ["team:*"]}}, "janitor"))
 
     for name in ("aina-factory/ci:current", "aina-factory/base:trixie", "team:1"):
-        assert any(fnmatchcase(name, pattern) for pattern in policy.docker.marks.base_images), name
+        assert any(fnmatchcase(name, pattern) for pattern in found.marks.base_images), name

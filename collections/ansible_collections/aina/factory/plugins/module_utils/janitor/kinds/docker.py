@@ -8,14 +8,22 @@ build cache.
 from __future__ import annotations
 
 import fnmatch
+import os
+import tempfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from ..base.disk import Removal
-from ..base.docker import CacheRecord, Container, Engine, Image, has_label
-from .image_use import ImageUse
-from .model import Candidate, Limits
+from ...base.configuration import Section
+from ...base.disk import Removal
+from ...base.docker import CacheRecord, Container, Engine, Image, has_label
+from .. import image_use, limits
+from ..host import Host
+from ..image_use import ImageUse
+from ..model import Candidate, Kind, Limits
 
+# What containers start from: of these only the replaced ones go, which have no name any more.
+FACTORY_IMAGES = ("aina-factory/*:current", "aina-factory/base:*")
 _ENDED = frozenset({"exited", "dead", "created"})
 
 
@@ -26,6 +34,121 @@ class Marks:
     lane_labels: tuple[str, ...]
     keep_labels: tuple[str, ...]
     base_images: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What goes from the engine behind ``socket_path``."""
+
+    enabled: bool
+    socket_path: str
+    image_use_path: str
+    marks: Marks
+    containers: Limits
+    dangling_images: Limits
+    build_cache: Limits
+    images: Limits
+
+    def kinds(self, host: Host) -> Sequence[Kind]:
+        """Return Docker's kinds in the order that keeps builds fast."""
+        if not self.enabled:
+            return []
+        engine = Engine(host.at(self.socket_path), self.socket_path)
+        uses = Uses(engine, Path(self.image_use_path), host.now)
+        host.keep.append(uses.keep)
+
+        def counted() -> bool:
+            return _lies_on(engine.root_directory(), host.device)
+
+        return [
+            LaneContainers(self.containers, engine, self.marks, counted),
+            Images(self.dangling_images, engine, self.marks, counted, True, uses.use),
+            BuildCache(self.build_cache, engine, counted),
+            Images(self.images, engine, self.marks, counted, False, uses.use),
+        ]
+
+
+def _lies_on(directory: str, device: int) -> bool:
+    try:
+        return Path(directory).stat().st_dev == device
+    except OSError:
+        return False
+
+
+def read(janitor: Section) -> Settings:
+    """Read ``docker`` and ``image_use_path``."""
+    section = janitor.section("docker", {})
+    found = Settings(
+        image_use_path=janitor.absolute_path(
+            "image_use_path", "/var/lib/aina-factory/image-use.json"
+        ),
+        enabled=section.boolean("enabled", True),
+        socket_path=section.absolute_path("socket_path", "/run/docker.sock"),
+        marks=Marks(
+            lane_labels=tuple(section.strings("lane_labels", ("lane",))),
+            # Added to, as the images are: a label that keeps something is not lost by naming another.
+            keep_labels=("factory.keep=true", *section.strings("keep_labels", ())),
+            base_images=(*FACTORY_IMAGES, *section.strings("base_images", ())),
+        ),
+        containers=limits.read_alone(
+            section.section("containers", {}), max_age_days=0.25, min_age_hours=1
+        ),
+        dangling_images=limits.read_alone(
+            section.section("dangling_images", {}), max_age_days=1, min_age_hours=1
+        ),
+        build_cache=limits.read_alone(
+            section.section("build_cache", {}),
+            max_age_days=7,
+            min_age_hours=1,
+            max_total_mib=20 * 1024,
+        ),
+        images=limits.read_alone(section.section("images", {}), min_age_hours=24),
+    )
+    section.done()
+    return found
+
+
+@dataclass
+class Uses:
+    """What is known about the use of images: read once, learned once, kept if told to."""
+
+    engine: Engine
+    path: Path
+    now: float
+    _use: ImageUse | None = field(default=None, init=False)
+
+    def use(self) -> ImageUse:
+        """Return what is known now, this run's observations included."""
+        if self._use is None:
+            known = image_use.load(self._read())
+            self._use = image_use.learn(
+                known,
+                self.engine.images(),
+                self.engine.containers(),
+                self.engine.image_uses(known.learned_at or 0.0, self.now),
+                self.now,
+                store=self.engine.store(),
+            )
+        return self._use
+
+    def _read(self) -> str:
+        try:
+            return self.path.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def keep(self) -> None:
+        """Write what was learned, if anything was."""
+        if self._use is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=self.path.parent, prefix=f".{self.path.name}.", delete=False
+        ) as file:
+            file.write(image_use.dump(self._use))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(self.path)
 
 
 @dataclass

@@ -10,12 +10,15 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..base import paths
-from ..base.disk import Removal
-from ..base.paths import Found
-from ..base.processes import OpenFiles
-from .file_kinds import Holder, open_holder
-from .model import Candidate, KindError, Limits, present
+from ...base import paths
+from ...base.configuration import ConfigurationError, Section
+from ...base.disk import Removal
+from ...base.paths import Found
+from ...base.processes import OpenFiles
+from .. import limits
+from ..file_kinds import Holder, open_holder
+from ..host import Host
+from ..model import Candidate, Kind, KindError, Limits, present
 
 ROTATE = "rotate"
 _COPY_BYTES = 1 << 20
@@ -31,6 +34,48 @@ class Rotation:
     max_file_bytes: int
     keep_bytes: int
     count: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which logs, when they go, and when they are cut."""
+
+    limits: Limits
+    rotation: Rotation
+    roots: tuple[str, ...]
+    globs: tuple[str, ...]
+
+    def kinds(self, host: Host) -> Sequence[Kind]:
+        """Return the kind."""
+        logs = LogKind(
+            self.limits, self.rotation, self.roots, self.globs, host.open_files, host.device
+        )
+        return [logs]
+
+
+def read(janitor: Section) -> Settings:
+    """Read ``logs``."""
+    section = janitor.section("logs", {})
+    found = Settings(
+        limits.read(section, max_age_days=14, max_total_mib=2048),
+        _rotation(section),
+        tuple(section.absolute_paths("roots", ())),
+        tuple(section.strings("globs", ("*.log",))),
+    )
+    section.done()
+    return found
+
+
+def _rotation(section: Section) -> Rotation:
+    largest = section.number("max_file_mib", 50, minimum=0)
+    kept = section.number("keep_mib", 10, minimum=0)
+    if kept > largest:
+        raise ConfigurationError(
+            f"{section.path}.keep_mib is {kept:g}; it must not exceed max_file_mib, "
+            f"which is {largest:g}"
+        )
+    count = section.integer("rotated_count", 3, minimum=1, maximum=100)
+    return Rotation(int(largest * limits.MIB), int(kept * limits.MIB), count)
 
 
 class LogKind:

@@ -1,0 +1,84 @@
+"""Leftovers of runner installations, while no job may need them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...base import paths
+from ...base.configuration import Section
+from ...base.paths import Found
+from ...base.processes import Process
+from .. import limits
+from ..file_kinds import FileKind, Holder
+from ..host import Host
+from ..model import Kind, Limits, present
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where is looked, and when something goes."""
+
+    limits: Limits
+    roots: tuple[str, ...]
+
+    def kinds(self, host: Host) -> Sequence[Kind]:
+        """Return the kind."""
+        return [
+            FileKind(
+                "runner",
+                self.limits,
+                lambda: listed(self.roots),
+                host.open_files,
+                host.device,
+                busy=lambda: job_holder(self.roots, host.processes()),
+            )
+        ]
+
+
+def read(janitor: Section) -> Settings:
+    """Read ``runner``."""
+    section = janitor.section("runner", {})
+    found = Settings(
+        limits.read(section, max_age_days=2, min_age_hours=12),
+        tuple(section.absolute_paths("roots", ())),
+    )
+    section.done()
+    return found
+
+
+def listed(directories: Sequence[str]) -> list[Found]:
+    """List what is in ``_work/_temp`` and ``_diag`` of the runners."""
+    found: list[Found] = []
+    for root in present(directories):
+        if os.path.lexists(f"{root}/_work/_temp"):
+            found += paths.entries(f"{root}/_work/_temp")
+        if os.path.lexists(f"{root}/_diag"):
+            found += paths.files(f"{root}/_diag", ("*.log",), recursive=True)
+    return found
+
+
+def job_holder(directories: Sequence[str], processes: Iterable[Process]) -> Holder:
+    """Return a function that holds what belongs to a runner that may have a job."""
+    roots = present(directories)
+    # A job in a container has nothing of a runner of the host.
+    workers = [process for process in processes if _is_worker(process) and not process.contained]
+    busy = {root for root in roots if any(_may_serve(w, root, roots) for w in workers)}
+
+    def held_by(found: Found) -> str:
+        return "job_running" if any(found.path.startswith(f"{root}/") for root in busy) else ""
+
+    return held_by
+
+
+def _is_worker(process: Process) -> bool:
+    programs = (process.executable, process.arguments[0])
+    return "Runner.Worker" in {process.name, *(Path(program).name for program in programs)}
+
+
+def _may_serve(worker: Process, root: str, roots: Sequence[str]) -> bool:
+    """Whether the job may be this runner's: only proof of another home clears it."""
+    homes = [home for home in roots if worker.executable.startswith(f"{home}/")]
+    return root in homes or not homes
