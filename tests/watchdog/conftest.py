@@ -53,7 +53,7 @@ class Server:
     def watchdog(self) -> Watchdog:
         self.write_config()
         whole = configuration.load(self.config)
-        policy, errors = policies.tolerant(whole.section("watchdog"))
+        policy, errors = policies.of(whole)
         return Watchdog(
             policy,
             whole,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from factory import configuration, credentials, effects, locks
 from factory.core.backup import backups
+from factory.core.base import brought
 from factory.core.base.text import iso
 from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome
@@ -36,6 +38,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     """
     whole = configuration.load(Path(arguments.config))
     settings = backups.from_section(whole.section("backup"))
+    saved = dict.fromkeys((*settings.paths, *brought.read(whole).backup_paths))
+    settings = replace(settings, paths=tuple(saved))
     places = backups.Places()
     names = {settings.password_credential, *settings.environment_credentials.values()}
     paths = {name: credentials.path_of(name) for name in names}

@@ -17,6 +17,7 @@ _CORE = "factory.core"
 # Section name -> how the capability that owns it reads it.
 READERS: dict[str, Callable[[Section], Any]] = {
     "backup": lambda whole: _core("backup.backups").from_section(whole.section("backup")),
+    "brings": lambda whole: _core("base.brought").read(whole),
     "drift": lambda whole: _core("drift").from_section(whole.section("drift")),
     "github": lambda whole: github.from_section(whole.section("github")),
     "images": lambda whole: _core("images.settings").from_section(whole.section("images")),

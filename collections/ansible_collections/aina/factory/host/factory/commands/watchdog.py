@@ -44,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if arguments.print:
         return _printed(arguments.print)
     whole = configuration.load(Path(arguments.config))
-    policy, errors = policies.tolerant(whole.section("watchdog", {}))
+    policy, errors = policies.of(whole)
     if arguments.selftest:
         return _selftest(policy, errors)
     directory = locks.directory_of(whole)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterable
+from dataclasses import replace
 
-from ..base import projects
+from ..base import brought, projects
 from ..base.configuration import ConfigurationError, Section
 from . import checks, limits, silences
 from .settings import HEAL_MODES, Heal, LaneOrder, Measure, Notify, Policy, Reminders
@@ -50,6 +51,19 @@ def from_section(section: Section) -> Policy:
     )
     section.done()
     return policy
+
+
+def of(whole: Section) -> tuple[Policy, tuple[str, ...]]:
+    """Return the policy with what the roles have brought, as :func:`tolerant` does."""
+    policy, errors = tolerant(whole.section("watchdog", {}))
+    try:
+        found = brought.read(whole)
+    except ConfigurationError as error:
+        return policy, (*errors, str(error))
+    units = tuple(dict.fromkeys((*policy.heal.units, *found.units)))
+    certificates = tuple(dict.fromkeys((*policy.certificates, *found.certificates)))
+    heal = replace(policy.heal, units=units)
+    return replace(policy, heal=heal, certificates=certificates), errors
 
 
 def tolerant(section: Section) -> tuple[Policy, tuple[str, ...]]:
