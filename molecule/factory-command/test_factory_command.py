@@ -35,10 +35,10 @@ def test_the_server_needs_nothing_beside_the_standard_library(host: Any) -> None
 def test_a_refused_configuration_never_replaces_a_good_one(host: Any) -> None:
     before = host.file(CONFIGURATION).content_string
 
-    refused = converge(SCENARIO, factory_command_reap={"grace_secnods": 5})
+    refused = converge(SCENARIO, factory_github={"api_ulr": "x"})
 
     assert refused.returncode != 0
-    assert "configuration.reap.grace_secnods is not known" in refused.output
+    assert "configuration.github.api_ulr is not known; did you mean api_url?" in refused.output
     assert host.file(CONFIGURATION).content_string == before
     assert host.run("factory validate").succeeded
 

@@ -742,7 +742,7 @@ def test_a_runner_that_was_set_up_by_hand_gives_way_after_its_job(host: Any) -> 
 def test_fewer_slots_and_a_public_repository(host: Any) -> None:
     projects = [{"name": "demo", "repository": REPOSITORY, "path": "/srv/repos/demo",
                  "runner": {"slots": 1, "labels": ["demo"]}}]  # fmt: skip
-    run = converge(SCENARIO, gh_actions_runner_projects=projects)
+    run = converge(SCENARIO, factory_projects=projects)
     assert run.returncode == 0, run.output
     until(lambda: host.run("systemctl is-active factory-runner@demo-2").rc != 0, "its end")
 

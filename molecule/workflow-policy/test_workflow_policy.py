@@ -51,12 +51,12 @@ def test_what_changes_meanwhile_is_taken_up_in_the_same_pull_request(host: Any) 
         "workflows": {"timeout_minutes": limits, "required_checks": ["local launch-path checks"]},
     }
 
-    assert converge(SCENARIO, workflow_policy_projects=[project]).returncode == 0
+    assert converge(SCENARIO, factory_projects=[project]).returncode == 0
     (after,) = ask(host, "GET", "/pulls?state=open")
 
     assert after["number"] == before["number"]
     assert after["head"]["sha"] != before["head"]["sha"]
-    assert converge(SCENARIO, workflow_policy_projects=[project]).changed == []
+    assert converge(SCENARIO, factory_projects=[project]).changed == []
 
 
 @pytest.mark.deep
@@ -67,12 +67,12 @@ def test_a_public_repository_is_refused_unless_somebody_says_why(host: Any) -> N
         "workflows": {},
     }
 
-    run = converge(SCENARIO, workflow_policy_projects=[project])
+    run = converge(SCENARIO, factory_projects=[project])
 
     assert run.returncode != 0
     assert "ainative-academy/open-source is public" in " ".join(run.output.split())
     project["workflows"] = {"public_allowed_because": "the runner is a throwaway machine"}
-    assert converge(SCENARIO, "--check", workflow_policy_projects=[project]).returncode == 0
+    assert converge(SCENARIO, "--check", factory_projects=[project]).returncode == 0
 
 
 @pytest.mark.deep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ SCENARIO = Path(__file__).parent
 
 CHECKOUT = "/srv/repos/example"
 AS_AGENT = "setpriv --reuid=agent --regid=agent --init-groups env HOME=/home/agent"
+POLICY = "/etc/aina-factory/conf.d/reap.json"
 LOCK = "/run/aina-factory/locks/factory-worktrees.lock"
 
 
@@ -61,12 +63,28 @@ def test_check_mode_foretells_and_touches_nothing(host: Any, lane: str) -> None:
 
 
 def test_a_landed_lane_goes_once_nobody_touched_it_for_long_enough(host: Any, lane: str) -> None:
-    assert converge(SCENARIO, worktrees_grace_seconds=86400).changed == []
+    assert converge(SCENARIO, worktrees_grace_seconds=86400).changed == [POLICY]
     assert host.file(lane).is_directory
 
-    assert converge(SCENARIO).changed == [lane]
+    assert converge(SCENARIO).changed == [POLICY, lane]
     assert not host.file(lane).exists
     assert host.file("/srv/lanes/open/work.txt").content_string == "work\n"
+
+
+def test_the_command_on_the_host_has_the_same_policy(host: Any, lane: str) -> None:
+    judged = json.loads(host.check_output("factory reap --dry-run --json --github none"))
+
+    (repository,) = judged["repositories"]
+    reapable = {item["path"] for item in repository["worktrees"] if item["verdict"] == "reap"}
+    assert lane in reapable
+
+
+def test_absence_takes_the_policy_away_and_reaps_nothing(host: Any, lane: str) -> None:
+    try:
+        assert converge(SCENARIO, worktrees_state="absent").changed == [POLICY]
+        assert host.file(lane).is_directory
+    finally:
+        assert converge(SCENARIO).returncode == 0
 
 
 @pytest.mark.deep
@@ -96,10 +114,10 @@ def test_it_waits_for_nobody_who_holds_the_lock(host: Any, lane: str) -> None:
 
 @pytest.mark.deep
 def test_a_missing_checkout_is_told(host: Any) -> None:
-    projects = [{"name": "gone", "path": "/srv/repos/gone"}]
+    projects = [{"name": "gone", "repository": "example/gone", "path": "/srv/repos/gone"}]
 
-    real = converge(SCENARIO, worktrees_projects=projects)
-    foretold = converge(SCENARIO, "--check", worktrees_projects=projects)
+    real = converge(SCENARIO, factory_projects=projects)
+    foretold = converge(SCENARIO, "--check", factory_projects=projects)
 
     assert real.returncode != 0
     assert "/srv/repos/gone" in real.output
@@ -112,5 +130,5 @@ def test_a_policy_that_means_nothing_is_refused(host: Any, lane: str) -> None:
     for wrong in ("nan", -1):
         refused = converge(SCENARIO, worktrees_grace_seconds=wrong)
         assert refused.returncode != 0
-        assert "worktree_reap.grace_seconds is" in refused.output
+        assert "reap.grace_seconds is" in refused.output
     assert host.file(lane).is_directory

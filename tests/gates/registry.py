@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gates import pins, promises, repository, roles, sanity, tools
+from gates import declarations, pins, promises, repository, roles, sanity, tools
 
 Gate = Callable[[Path], str]
 
@@ -25,6 +25,8 @@ FAST: dict[str, Gate] = {
     "role-interface": roles.interface,
     "role-independence": roles.independence,
     "role-files-used": roles.unused_files,
+    "role-variables-read": roles.unread_variables,
+    "declarations": declarations.declarations,
     "playbooks-are-lists": roles.playbooks,
     "lock": pins.lock,
     "collections": pins.collections,

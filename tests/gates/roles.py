@@ -22,7 +22,7 @@ PLAYBOOKS = COLLECTION / "playbooks"
 PREFIX = "aina.factory."
 README_MAX_LINES = 60
 PLAY_KEYS = {
-    *("name", "hosts", "become", "gather_facts", "gather_subset", "roles"),
+    *("name", "hosts", "become", "gather_facts", "gather_subset", "pre_tasks", "roles"),
     *("any_errors_fatal", "serial", "strategy", "max_fail_percentage"),
 }
 IMPORT_KEYS = {"name", "ansible.builtin.import_playbook", "tags", "when"}
@@ -30,7 +30,6 @@ TASK_IMPORTS = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
 # Modules that leave nothing behind which a state could describe.
 ACTIONS = {"aina.factory.workflow_policy", "aina.factory.worktree_reap"}
 MODULE_NAME = re.compile(r"\w+\.\w+\.\w+\Z")
-MARKUP = re.compile(r"\b[BCIOVPRMUEL]+\(([^)]*)\)")
 
 
 def role_names(root: Path) -> list[str]:
@@ -101,57 +100,17 @@ def layout(root: Path) -> str:
     return report(problems())
 
 
-def _sentence(description: str | list[str]) -> str:
-    text = description if isinstance(description, str) else " ".join(description)
-    return MARKUP.sub(r"\1", " ".join(text.split()))
-
-
-def _comments(text: str) -> dict[str, str]:
-    """Return the comment right above each top-level key, as one line."""
-    found: dict[str, str] = {}
-    block: list[str] = []
-    for line in text.splitlines():
-        key = re.match(r"([A-Za-z_]\w*):", line)
-        if line.startswith("#"):
-            block.append(line.lstrip("# ").rstrip())
-            continue
-        if key:
-            found[key[1]] = MARKUP.sub(r"\1", " ".join(block))
-        block = []
-    return found
-
-
 def _interface_problems(root: Path, role: str) -> Iterator[str]:
     spec_path = f"{ROLES}/{role}/meta/argument_specs.yml"
-    path = root / ROLES / role / "defaults/main.yml"
-    if not path.is_file():
-        return  # role-layout says so
-    spec, defaults, comments = _spec(root, role), load(path) or {}, _comments(path.read_text())
-    for name in sorted(defaults.keys() - spec.keys()):
-        yield f"{spec_path}: {name} of defaults/main.yml is missing"
-    for name, option in spec.items():
+    for name, option in _spec(root, role).items():
         if not name.startswith(f"{role}_"):
             yield f"{spec_path}: {name} must begin with {role}_"
-        if option.get("required"):
-            if name in defaults:
-                yield f"{ROLES}/{role}/defaults/main.yml: {name} is required, so it has no default"
-            continue
-        if name not in defaults:
-            yield f"{ROLES}/{role}/defaults/main.yml: {name} is missing (or make it required)"
-            continue
-        if "default" not in option or option["default"] != defaults[name]:
-            declared = option.get("default", "no default")
-            yield f"{spec_path}: {name} has {declared!r}, defaults/main.yml {defaults[name]!r}"
-        sentence = _sentence(option.get("description", ""))
-        if comments[name] != sentence:
-            yield (
-                f"{ROLES}/{role}/defaults/main.yml: above {name} stands\n    {comments[name]}\n"
-                f"  its description in the spec is\n    {sentence}"
-            )
+        if ("default" in option) == bool(option.get("required")):
+            yield f"{spec_path}: {name} needs a default, or must be required"
 
 
 def interface(root: Path) -> str:
-    """The spec and the defaults of a role say the same: names, values, sentences."""
+    """Every option of a role bears the role's name and has a default, unless it is required."""
     return report(line for role in role_names(root) for line in _interface_problems(root, role))
 
 
@@ -214,7 +173,42 @@ def unused_files(root: Path) -> str:
     return report(line for role in role_names(root) for line in _unused(root, role))
 
 
+def _unread(root: Path, role: str) -> Iterator[str]:
+    rooms = ("tasks", "handlers", "templates", "vars")
+    paths = files(root, *(f"{ROLES}/{role}/{room}/*" for room in rooms))
+    text = "\n".join(_code((root / path).read_text()) for path in paths)
+    private = {
+        name: path
+        for path in paths
+        if path.relative_to(ROLES).parts[1] == "vars"
+        for name in load(root / path) or {}
+    }
+    for name in _spec(root, role):
+        if not re.search(rf"\b{name}\b", text):
+            yield f"{ROLES}/{role}: nothing reads the option {name}"
+    for name, path in private.items():
+        if len(re.findall(rf"\b{name}\b", text)) < 2:
+            yield f"{path}: nothing reads {name}"
+
+
+def unread_variables(root: Path) -> str:
+    """Every option and every variable of a role is read by a file of the role."""
+    return report(line for role in role_names(root) for line in _unread(root, role))
+
+
+# A name that no role reads would be left without effect, in silence.
+FIRST_TASKS = [
+    {
+        "name": "Check what the inventory says",
+        "aina.factory.check_variables": None,
+        "tags": ["always"],
+    }
+]
+
+
 def _play_problems(path: Path, play: dict[str, Any]) -> Iterator[str]:
+    if "roles" in play and play.get("pre_tasks") != FIRST_TASKS:
+        yield f"{path}: a play begins with {FIRST_TASKS[0]['name']!r}, aina.factory.check_variables"
     allowed = IMPORT_KEYS if "ansible.builtin.import_playbook" in play else PLAY_KEYS
     for key in sorted(play.keys() - allowed):
         yield f"{path}: a playbook is a list of roles or of playbooks; {key} has no place in it"

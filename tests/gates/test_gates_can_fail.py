@@ -72,6 +72,13 @@ argument_specs:
         type: int
         default: 10
 """
+ROLE = f"{COLLECTION}/roles/sample"
+SPEC_PATH = f"{ROLE}/meta/argument_specs.yml"
+SECTION = """\
+      # Section reap, written by script/generate.
+      {option}
+"""
+END = "      # End of section reap.\n"
 WORKFLOW = """\
 ---
 name: sample
@@ -91,13 +98,6 @@ class Fault:
 
     files: dict[str, str]
     said: str
-
-
-def interface_fault(defaults: str, said: str) -> Fault:
-    """A role whose defaults are not those of SPEC."""
-    where = f"{COLLECTION}/roles/sample"
-    files = {f"{where}/meta/argument_specs.yml": SPEC, f"{where}/defaults/main.yml": defaults}
-    return Fault(files, said)
 
 
 def core_fault(line: str, said: str) -> Fault:
@@ -263,10 +263,43 @@ FAULTS: dict[str, list[Fault]] = {
         ),
     ],
     "role-interface": [
-        interface_fault("---\n# How much is kept.\nsample_limit_bytes: 11\n", "11"),
-        interface_fault("---\n# How much goes.\nsample_limit_bytes: 10\n", "How much goes."),
-        interface_fault("---\n", "sample_limit_bytes is missing"),
-        interface_fault("---\n# How much is kept.\nsample_count: 10\n", "sample_count of"),
+        Fault({SPEC_PATH: SPEC.replace("sample_limit", "limit")}, "limit_bytes must begin with"),
+        Fault({SPEC_PATH: SPEC.replace("default: 10", "no_log: false")}, "needs a default, or"),
+    ],
+    "role-variables-read": [
+        Fault(
+            {SPEC_PATH: SPEC, f"{ROLE}/defaults/main.yml": "---\nsample_limit_bytes: 10\n"},
+            "nothing reads the option sample_limit_bytes",
+        ),
+        Fault(
+            {
+                SPEC_PATH: SPEC,
+                f"{ROLE}/vars/main.yml": "---\n__sample_x: '{{ sample_limit_bytes }}'\n",
+            },
+            "nothing reads __sample_x",
+        ),
+    ],
+    "declarations": [
+        Fault(
+            {
+                SPEC_PATH: SPEC,
+                f"{ROLE}/defaults/main.yml": "---\n# How much is kept.\nsample_limit_bytes: 11\n",
+            },
+            f"{ROLE}/defaults/main.yml is not what",
+        ),
+        Fault(
+            {SPEC_PATH: SPEC + SECTION.format(option="# nothing") + END},
+            f"{ROLE}/meta/argument_specs.yml is not what",
+        ),
+        Fault({SPEC_PATH: SPEC + SECTION.format(option="sample_x: {}")}, "section reap lacks"),
+        Fault({SPEC_PATH: SPEC}, "docs/settings/reap.md is not what"),
+        Fault(
+            {
+                SPEC_PATH: SPEC + SECTION.format(option="# nothing") + END,
+                f"{ROLE}/vars/main/configuration.yml": "---\n__sample_settings:\n  reap: {}\n",
+            },
+            f"{ROLE}/vars/main/configuration.yml is not what",
+        ),
     ],
     "role-independence": [
         Fault(
@@ -298,6 +331,10 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault(
             {f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n  roles: [sample]\n"}, "only tag"
+        ),
+        Fault(
+            {f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n  roles: [sample]\n"},
+            "a play begins with",
         ),
     ],
     "lock": [

@@ -17,12 +17,13 @@ from simulator.client import Client
 
 from factory import effects, github
 from factory.__main__ import main
-from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.github import settings
 from factory.core.base.ports import Completed, Request, Response
 
 HEAD, OTHER, THIRD = "a" * 40, "b" * 40, "c" * 40
 SECRET = "ghp_veryverysecret"  # noqa: S105 - opens nothing
-PUBLIC = github.Settings()
+PUBLIC = settings.GitHub()
+OWN = settings.GitHub(api_url="https://github.example.com/api/v3")
 
 
 class GitHub:
@@ -121,9 +122,8 @@ def test_a_failing_batch_keeps_what_earlier_ones_proved() -> None:
 
 def test_names_travel_as_variables_and_the_token_in_its_header_alone() -> None:
     server = GitHub(answer())
-    settings = github.Settings("https://github.example.com/api/v3")
 
-    github.asker(server, settings, SECRET, 'exa"mple/a}pp')([HEAD])
+    github.asker(server, OWN, SECRET, 'exa"mple/a}pp')([HEAD])
 
     request = server.requests[0]
     body = json.loads(request.body or b"")
@@ -131,39 +131,6 @@ def test_names_travel_as_variables_and_the_token_in_its_header_alone() -> None:
     assert request.headers["Authorization"] == f"Bearer {SECRET}"
     assert body["variables"] == {"owner": 'exa"mple', "name": "a}pp"}
     assert SECRET not in (request.body or b"").decode()
-
-
-def read(**values: Any) -> github.Settings:
-    return github.from_section(Section(values, "github"))
-
-
-def test_settings_default_to_the_public_server() -> None:
-    assert read() == PUBLIC
-    assert (PUBLIC.host, PUBLIC.graphql_url) == ("github.com", "https://api.github.com/graphql")
-    own = read(api_url="https://GitHub.example.com:8443/api/v3/", token_file="/etc/token")  # noqa: S106 - a path
-    assert (own.host, own.graphql_url) == (
-        "github.example.com",
-        "https://GitHub.example.com:8443/api/graphql",
-    )
-
-
-WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"api_url": "http://api.github.com"}, "github.api_url is 'http://api.github.com'; it must be"),
-    ({"api_url": "https://user@example.com"}, "it must be an https address"),
-    ({"api_url": "https://example.com/?a"}, "it must be an https address"),
-    ({"api_url": 5}, "github.api_url is 5; it must be a string"),
-    ({"token_file": "token"}, "github.token_file is 'token'; it must be an absolute path"),
-    ({"ca_file": "ca.pem"}, "github.ca_file is 'ca.pem'; it must be an absolute path"),
-    ({"token": SECRET}, "github.token is not known"),
-]
-
-
-@pytest.mark.parametrize(("values", "message"), WRONG)
-def test_a_wrong_setting_is_named(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        read(**values)
-
-    assert message in str(raised.value)
 
 
 def test_the_command_validates_the_section(
@@ -174,7 +141,9 @@ def test_the_command_validates_the_section(
 
     assert main(["validate", "--fragment", str(file)]) == 2
     assert "configuration.github.api_url is 'ftp://example.com'" in capsys.readouterr().err
-    file.write_text(json.dumps({"github": {"token_file": "/etc/token"}}))
+    file.write_text(
+        json.dumps({"github": {"login": {"method": "token_file", "token_file": "/etc/token"}}})
+    )
     assert main(["validate", "--fragment", str(file)]) == 0
 
 
@@ -219,16 +188,18 @@ def no_gh(argv: Any, **_: Any) -> Completed:
     return Completed(1, b"", b"not logged in")
 
 
+def token(hub: settings.GitHub) -> str | None:
+    return github._token(hub, "example/app", GitHub(), no_gh)
+
+
 def test_a_token_for_the_public_server_is_not_shown_to_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GITHUB_TOKEN", SECRET)
-    own = github.Settings("https://github.example.com/api/v3")
-
-    assert github._token(PUBLIC, no_gh) == SECRET
-    assert github._token(own, no_gh) is None
+    assert token(PUBLIC) == SECRET
+    assert token(OWN) is None
     monkeypatch.setenv("GH_ENTERPRISE_TOKEN", "theirs")
-    assert github._token(own, no_gh) == "theirs"
+    assert token(OWN) == "theirs"
 
 
 @pytest.mark.parametrize("content", [f"{SECRET}\nsecond", f"{SECRET}\r\nX: y", "", f"{SECRET}é"])
@@ -239,10 +210,12 @@ def test_a_file_without_one_token_is_reported_without_its_content(
 ) -> None:
     file = tmp_path / "token"
     file.write_text(content)
-    settings = github.Settings(token_file=str(file))
+    file.chmod(0o600)
+    login = settings.Login(method="token_file", token_file=str(file))
+    hub = settings.GitHub(login=login)
 
-    assert github.merged_pull_requests("https://github.com/example/app", None, settings) is None
-    assert f"{file} does not hold one token on one line" in caplog.text
+    assert github.merged_pull_requests("https://github.com/example/app", None, hub) is None
+    assert "github.login" in caplog.text
     assert SECRET not in caplog.text
 
 
@@ -254,9 +227,11 @@ def test_a_missing_file_is_named_and_nothing_is_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GH_TOKEN", SECRET)
-    settings = github.Settings(**{key: str(tmp_path / "missing")})
+    path = str(tmp_path / "missing")
+    login = settings.Login(method="token_file", token_file=path)
+    hub = settings.GitHub(login=login) if key == "token_file" else settings.GitHub(ca_file=path)
 
-    assert github.merged_pull_requests("https://github.com/example/app", None, settings) is None
+    assert github.merged_pull_requests("https://github.com/example/app", None, hub) is None
     assert "No such file" in caplog.text
 
 
@@ -339,13 +314,14 @@ def test_a_server_that_behaves_like_github_is_understood(caplog: pytest.LogCaptu
             "PUT", f"/repos/factory/demo/pulls/{number}/merge", {"merge_method": "squash"}
         )
         assert done.status == 200, done.body
-        settings = read(
+        path = str(simulator.token_file)
+        own = settings.GitHub(
             api_url=simulator.addresses()["api_url"],
             ca_file=str(simulator.ca_file),
-            token_file=str(simulator.token_file),
+            login=settings.Login(method="token_file", token_file=path),
         )
         address = f"{simulator.addresses()['git_url']}/factory/demo.git"
-        lookup = github.merged_pull_requests(address, None, settings)
+        lookup = github.merged_pull_requests(address, None, own)
         assert lookup is not None
         assert dict(lookup([heads["green"], heads["red"], "f" * 40])) == {
             heads["green"]: f"pull request #{number} with this commit was merged"

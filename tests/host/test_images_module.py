@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.aina.factory.plugins.module_utils.base.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.locks import LockedError
 from ansible_collections.aina.factory.plugins.module_utils.images import build
 from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
@@ -29,7 +30,7 @@ def module(**params: Any) -> Any:
 
 def settings(directory: Path) -> Settings:
     section = {"source_dir": str(directory), "state_dir": str(directory / "state")}
-    return from_section(Section(section, "images"))
+    return from_section(Section(section, "images"), github.GitHub())
 
 
 def test_check_mode_works_before_there_is_an_engine(tmp_path: Path) -> None:

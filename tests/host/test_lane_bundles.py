@@ -16,11 +16,11 @@ import pytest
 from factory import effects
 from factory.core.base import guarded
 from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.lanes import collect, forge, settings
 from factory.core.lanes.collect import Start
 from factory.lanes import delivery, engine, reaping, supervisor
 
-LOGIN = {"github": {"login": {"method": "gh"}}}
 LANE = "demo-7-0a1b2c3d"
 IDENTITY = {
     **os.environ,
@@ -248,19 +248,19 @@ ANOTHERS_BRANCH = {**OWN_BRANCH, "branch": "feature"}
 @pytest.mark.parametrize(
     ("outcome", "path", "expected"),
     [
-        ("changed", "b.txt", (False, [], False)),
-        ("changed", "AGENTS.md", (True, ["guarded-paths"], False)),
+        ("changed", "b.txt", (False, False, False)),
+        ("changed", "AGENTS.md", (True, True, False)),
         # After a crash the result knows of no guarded path; git does.
-        ("interrupted", "AGENTS.md", (True, ["guarded-paths"], True)),
-        ("interrupted", "b.txt", (True, [], True)),
-        ("policy", "b.txt", (True, [], True)),
+        ("interrupted", "AGENTS.md", (True, True, True)),
+        ("interrupted", "b.txt", (True, False, True)),
+        ("policy", "b.txt", (True, False, True)),
     ],
 )
 @pytest.mark.parametrize("conflict", [None, OWN_BRANCH, ANOTHERS_BRANCH])
 def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfinished(
     outcome: str,
     path: str,
-    expected: tuple[bool, list[str], bool],
+    expected: tuple[bool, bool, bool],
     conflict: dict[str, str] | None,
     place: Place,
     monkeypatch: pytest.MonkeyPatch,
@@ -271,8 +271,8 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     place.commit(path, "two\n")
     work = place.results.take(place.bundle(), start, LANE)
     project = {"name": "demo", "repository": "factory/demo"}
-    section = {"engines": agents.shipped(), **LOGIN, "projects": [project]}
-    known = settings.from_section(Section(section, "lanes"))
+    section = {"engines": agents.shipped(), "projects": [project]}
+    known = settings.from_section(Section(section, "lanes"), GitHub())
     monkeypatch.setattr(delivery, "repository", lambda *_, **__: place.results)
     proposals = Proposals()
     result: dict[str, Any] = {"lane": LANE, "issue": 7, "base": start.base, "outcome": outcome}
@@ -281,14 +281,14 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
 
     delivery.deliver(known, known.projects[0], proposals, "", result)
 
-    draft, labels, is_named = expected
+    draft, is_guarded, is_named = expected
     assert place.git("rev-parse", "feature", at="hub") == start.base
     if conflict == OWN_BRANCH and not draft:
         assert place.git("rev-parse", "lane/7-00000000", at="hub") == work.head
         assert proposals.opened == []
         return
     (opened,) = proposals.opened
-    assert (opened["draft"], opened["labels"]) == (draft, labels)
+    assert (opened["draft"], "`approved-by-human`" in opened["body"]) == (draft, is_guarded)
     assert (f"ended as `{outcome}`" in opened["body"]) == is_named
     assert opened["title"] == ("Resolve the conflict of #7" if conflict else "Say more")
     assert opened["base"] == (conflict["branch"] if conflict else "main")
@@ -303,8 +303,8 @@ def test_what_was_committed_before_a_reboot_is_kept_for_a_lane_that_goes_on(
     head = place.commit("b.txt", "two\n")
     project = {"name": "demo", "repository": "factory/demo"}
     places = {f"{name}_dir": str(place.root / name) for name in ("state", "run", "mirror")}
-    section = {"engines": agents.shipped(), **LOGIN, "projects": [project], **places}
-    known = settings.from_section(Section(section, "lanes"))
+    section = {"engines": agents.shipped(), "projects": [project], **places}
+    known = settings.from_section(Section(section, "lanes"), GitHub())
     directory = place.root / "state" / LANE
     directory.mkdir(parents=True)
     place.bundle().rename(directory / supervisor.BUNDLE)

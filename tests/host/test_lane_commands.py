@@ -21,6 +21,7 @@ import pytest
 from factory import __main__, configuration, effects
 from factory.core.base import documents
 from factory.core.base.github.errors import ForgeError, RefusedError, UncertainError
+from factory.core.base.github.settings import GitHub
 from factory.core.base.ports import Completed
 from factory.core.jobs import drain
 from factory.core.lanes import collect, forge
@@ -63,8 +64,7 @@ class Server:
             }
             for name in self.projects
         ]
-        known = {"github": {"login": {"method": "gh"}}, "engines": agents.shipped()}
-        lanes = {**known, "projects": projects, **places, **rooms}
+        lanes = {"engines": agents.shipped(), "projects": projects, **places, **rooms}
         document = {"lanes": lanes, "locks": {"directory": str(self.root / "locks")}}
         (self.root / "factory.json").write_text(json.dumps(document))
 
@@ -303,7 +303,9 @@ class Words(forge.Forge):
 def find(
     server: Server, task: dict[str, Any], mirror: Repository, earlier: dict[str, Any] | None = None
 ) -> assignment.Assignment:
-    known = from_section(configuration.load(server.root / "factory.json").section("lanes"))
+    known = from_section(
+        configuration.load(server.root / "factory.json").section("lanes"), GitHub()
+    )
     with ThreadPoolExecutor() as pool:
         given = assignment.Task(known.projects[0], **task)
         return assignment.find(given, pool, Words(), lambda: mirror, server.root, earlier or {})

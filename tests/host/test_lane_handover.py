@@ -17,11 +17,11 @@ import pytest
 
 from factory import effects
 from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.lanes import collect, frames, outcome, settings
 from factory.core.lanes.collect import Start
 from factory.lanes import assignment, supervisor
 
-LOGIN = {"github": {"login": {"method": "gh"}}}
 IMAGE = Path(__file__).parents[2] / "collections/ansible_collections/aina/factory/images/lane"
 ENVIRONMENT = {
     "LANE_ID": "demo-7-0a1b2c3d",
@@ -334,9 +334,9 @@ def test_commits_on_a_branch_of_its_own_are_rescued_while_an_agent_works(lane: L
 
 def supervised(directory: Path) -> supervisor.Lane:
     project = {"name": "demo", "repository": "factory/demo"}
-    section = {"engines": agents.shipped(), **LOGIN, "projects": [project]}
+    section = {"engines": agents.shipped(), "projects": [project]}
     places = {"state_dir": str(directory), "mirror_dir": str(directory), "git_user": ""}
-    known = settings.from_section(Section({**section, **places}, "lanes"))
+    known = settings.from_section(Section({**section, **places}, "lanes"), GitHub())
     task = assignment.Task(known.projects[0], 7)
     return supervisor.Lane(known, task, directory, name="demo-7-0a1b2c3d")
 

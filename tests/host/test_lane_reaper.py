@@ -10,18 +10,18 @@ import agents
 import pytest
 
 from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.lanes import reaper, settings
 from factory.lanes import engine, reaping
 
-LOGIN = {"github": {"login": {"method": "gh"}}}
 LOST, DELIVERED, REFUSED = (f"demo-{number}-0a1b2c3d" for number in (1, 2, 3))
 
 
 def known(directory: Path, **values: Any) -> settings.Settings:
     project = {"name": "demo", "repository": "factory/demo"}
     places = {f"{name}_dir": str(directory / name) for name in ("state", "run", "mirror")}
-    section = {"engines": agents.shipped(), **LOGIN, "projects": [project], "git_user": ""}
-    return settings.from_section(Section({**section, **places, **values}, "lanes"))
+    section = {"engines": agents.shipped(), "projects": [project], "git_user": ""}
+    return settings.from_section(Section({**section, **places, **values}, "lanes"), GitHub())
 
 
 def finished(directory: Path, name: str, size_bytes: int, **result: Any) -> None:

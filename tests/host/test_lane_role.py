@@ -41,7 +41,7 @@ def section() -> dict[str, Any]:
     """Return what the role writes for these projects and this change of an agent."""
     given = {
         "role_path": str(ROLE),
-        "lanes_projects": PROJECTS,
+        "factory_projects": PROJECTS,
         "lanes_projects_dir": str(ROOT / "inventory/projects"),
         "lanes_engines": ENGINES,
     }

@@ -16,6 +16,7 @@ import pytest
 
 from factory.core.base.configuration import Section
 from factory.core.base.github.errors import RefusedError
+from factory.core.base.github.settings import GitHub
 from factory.core.jobs import drain
 from factory.core.lanes import forge, settings
 from factory.core.lanes.collect import CollectError, Start
@@ -30,9 +31,9 @@ def known(directory: Path, **values: Any) -> settings.Settings:
     places = {f"{name}_dir": str(directory / name) for name in ("state", "run", "mirror")}
     users = {"git_user": "", "gateway_user": pwd.getpwuid(os.getuid()).pw_name}
     rooms = dict.fromkeys(("min_free_disk_mib", "min_free_memory_mib"), 0)
-    section: dict[str, Any] = {"github": {"login": {"method": "gh"}}, "projects": [project]}
-    section |= {"engines": agents.shipped(), **places, **users, **rooms, **values}
-    return settings.from_section(Section(section, "lanes"))
+    section: dict[str, Any] = {"engines": agents.shipped(), "projects": [project]}
+    section |= {**places, **users, **rooms, **values}
+    return settings.from_section(Section(section, "lanes"), GitHub())
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from factory import effects, github, reaping
 from factory.__main__ import main
 from factory.core.base.configuration import Section
 from factory.core.worktrees import processes, reap, trash
-from factory.core.worktrees.model import Policy
+from factory.core.worktrees.settings import Reap
 
 DAY = 86400.0
 IDENTITY = {
@@ -448,7 +448,7 @@ def test_a_nearly_full_disk_gets_its_space_back_at_once(
     monkeypatch.setattr(os, "statvfs", lambda _path: full)
     tools = reap.Tools(effects.run, lambda: 1000.0)
 
-    assert reap.due_before(reap.Task("/srv"), Policy(), tools) == 1000 - waits_seconds
+    assert reap.due_before(reap.Task("/srv"), Reap(), tools) == 1000 - waits_seconds
 
 
 def test_it_is_put_back_after_a_kill_and_judged_anew(server: Server) -> None:

@@ -19,7 +19,8 @@ from factory import effects
 from factory.core.base import locks
 from factory.core.base.git import GitError
 from factory.core.worktrees import owner, processes, reap, trash
-from factory.core.worktrees.model import Policy, Report, report_from_record
+from factory.core.worktrees.model import Report, report_from_record
+from factory.core.worktrees.settings import Reap
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")
 
@@ -70,7 +71,7 @@ class Place:
             task.repository,
             TOOLS,
             reap.PURPOSE,
-            lambda here, _common_dir: reap.run(task, Policy(grace_seconds=0), here).record(),
+            lambda here, _common_dir: reap.run(task, Reap(grace_seconds=0), here).record(),
         )
         return report_from_record(work)
 
@@ -280,7 +281,7 @@ def test_root_refuses_its_own_repository_where_others_can_change_it(
 ) -> None:
     for path in [place.root / "home", *(place.root / "home").rglob("*")]:
         os.chown(path, 0, 0, follow_symlinks=False)
-    assert reap.plan(reap.Task(str(place.checkout)), Policy(), TOOLS).verdicts
+    assert reap.plan(reap.Task(str(place.checkout)), Reap(), TOOLS).verdicts
     (place.root / others).chmod(0o777)
 
     with pytest.raises(GitError, match=f"{place.root / others} can be changed by others"):

@@ -90,7 +90,7 @@ class Machine:
         """Run the module once, as a server's Python does; return its result."""
         self.log.write_text("")
         given = {
-            "repository": str(self.checkout), "grace_seconds": 0,
+            "repository": str(self.checkout), "policy": {"grace_seconds": 0},
             "worktree_roots": [str(self.root / "lanes")],
             "_ansible_check_mode": check, "_ansible_diff": True, **parameters,
         }  # fmt: skip
@@ -173,7 +173,7 @@ def test_check_equals_real_and_a_second_run_changes_nothing(machine: Machine) ->
 
 
 def test_what_is_due_is_unlinked_before_the_module_returns(machine: Machine) -> None:
-    machine.reap(trash_retention_seconds=0)
+    machine.reap(policy={"grace_seconds": 0, "trash_retention_seconds": 0})
 
     trash = machine.root / "lanes/.aina-factory-trash"
     assert [path.name for path in trash.iterdir()] == [".gitignore"]
@@ -182,10 +182,13 @@ def test_what_is_due_is_unlinked_before_the_module_returns(machine: Machine) -> 
 
 # parameters, what the failure says
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"grace_seconds": "nan"}, "worktree_reap.grace_seconds is nan; it must be a number"),
-    ({"grace_seconds": -1}, "worktree_reap.grace_seconds is -1.0; it must be at least 0"),
-    ({"trash_disk_used_percent": 101}, "trash_disk_used_percent is 101.0; it must lie between"),
-    ({"paperclip_roots": ["relative"]}, "it must be a list of absolute paths"),
+    ({"policy": {"grace_seconds": "nan"}}, "policy.grace_seconds is nan; it must be a number"),
+    ({"policy": {"grace_seconds": -1}}, "policy.grace_seconds is -1.0; it must be at least 0"),
+    (
+        {"policy": {"trash_disk_used_percent": 101}},
+        "trash_disk_used_percent is 101.0; it must lie between",
+    ),
+    ({"policy": {"paperclip_roots": ["relative"]}}, "it must be an absolute path"),
     ({"repository": "/nonexistent"}, "/nonexistent"),
 ]
 

@@ -19,15 +19,15 @@ from factory.core.marshal.policy import LANE_COMMAND
 from factory.core.marshal.snapshot import Memory
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"ca_file": "/nowhere/ca.pem"}, "marshal.ca_file /nowhere/ca.pem: "),
-    ({"ca_file": "/dev/null"}, "marshal.ca_file /dev/null: "),
+    ({"ca_file": "/nowhere/ca.pem"}, "github.ca_file /nowhere/ca.pem: "),
+    ({"ca_file": "/dev/null"}, "github.ca_file /dev/null: "),
     (
         {"login": {"method": "token_file", "token_file": "/nowhere/token"}},
         "/nowhere/token: No such",
     ),
-    ({"login": {"method": "github_app"}}, "marshal.login needs app_id and app_key_file"),
-    ({"login": {"method": "password"}}, "marshal.login.method is 'password'"),
-    ({"github_api_url": "http://github.example.com/api/v3"}, "must be an https URL"),
+    ({"login": {"method": "github_app"}}, "github.login.app_id is 0; it must be the App's number"),
+    ({"login": {"method": "password"}}, "github.login.method is 'password'"),
+    ({"api_url": "http://github.example.com/api/v3"}, "must be an https address"),
 ]
 
 
@@ -36,13 +36,12 @@ def test_a_wrong_setting_is_named(
     changes: dict[str, Any], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     section = {
-        "github_api_url": "https://github.example.com/api/v3",
         "state_dir": str(tmp_path / "state"),
         "projects": [{"name": "demo", "repository": "o/demo"}],
-        **changes,
     }
+    github = {"api_url": "https://github.example.com/api/v3", **changes}
     path = tmp_path / "factory.json"
-    path.write_text(json.dumps({"marshal": section}))
+    path.write_text(json.dumps({"marshal": section, "github": github}))
 
     assert main(["marshal", "--config", str(path), "--json", "--dry-run"]) == 2
 
@@ -72,11 +71,11 @@ def config(tmp_path: Path) -> str:
     token.write_text("t")
     section = {
         "state_dir": str(tmp_path / "state"),
-        "login": {"method": "token_file", "token_file": str(token)},
         "projects": [{"name": name, "repository": f"o/{name}"} for name in ("broken", "demo")],
     }
+    github = {"login": {"method": "token_file", "token_file": str(token)}}
     path = tmp_path / "factory.json"
-    path.write_text(json.dumps({"marshal": section}))
+    path.write_text(json.dumps({"marshal": section, "github": github}))
     return str(path)
 
 

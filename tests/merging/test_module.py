@@ -42,10 +42,12 @@ def options(simulator: Simulator, tmp_path: Path, **policy: Any) -> dict[str, An
         "project": "demo",
         "repository": NAME,
         "policy": {"required_checks": ["ci"], **policy},
-        "github_api_url": addresses["api_url"],
-        "ca_path": addresses["ca_file"],
+        "github": {
+            "api_url": addresses["api_url"],
+            "ca_file": addresses["ca_file"],
+            "login": {"method": "token_file", "token_file": addresses["token_file"]},
+        },
         "state_dir": str(tmp_path / "state"),
-        "login": {"method": "token_file", "token_file": addresses["token_file"]},
     }
 
 
@@ -98,13 +100,14 @@ def test_the_operators_cycle_lands_what_the_inventory_declares(tmp_path: Path) -
         variables = {
             "ansible_become": False,
             "marshal_user": "root",
-            "marshal_github_api_url": addresses["api_url"],
-            "marshal_ca_path": addresses["ca_file"],
             "marshal_state_dir": str(tmp_path / "state"),
-            "marshal_login_method": "token_file",
-            "marshal_token_path": addresses["token_file"],
+            "factory_github": {
+                "api_url": addresses["api_url"],
+                "ca_file": addresses["ca_file"],
+                "login": {"method": "token_file", "token_file": addresses["token_file"]},
+            },
             # As the one list of projects has it, other roles' keys and all.
-            "marshal_projects": [
+            "factory_projects": [
                 {
                     "name": "demo",
                     "repository": NAME,

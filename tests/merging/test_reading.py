@@ -99,8 +99,8 @@ def same_issue(author: str) -> dict[str, Any]:
 
 
 def closing(*, same_issue: bool) -> Any:
-    found = Duplicates("close", same_issue=same_issue, grace_seconds=3600, agents=("lane-agent",))
-    return policy(duplicates=found)
+    found = Duplicates("close", same_issue=same_issue, grace_seconds=3600)
+    return policy(duplicates=found, agents=("lane-agent",))
 
 
 @pytest.mark.deep
@@ -199,9 +199,8 @@ def test_the_configured_command_is_asked_to_resolve_a_conflict(
         login = {"method": "token_file", "token_file": addresses["token_file"]}
         merge = {
             "conflict_lane": {"command": [str(command), "run"], "tries": 1, "max_per_day": 2},
-            "duplicates": {"agents": ["ali"]},
         }
-        path = settings_file(tmp_path, addresses, login, merge)
+        path = settings_file(tmp_path, addresses, login, merge, ["ali"])
 
         assert main(["marshal", "--config", path, "--json", "--dry-run"]) == 0
         assert not (tmp_path / "asked").exists()

@@ -250,6 +250,8 @@ def test_a_change_that_the_app_has_no_permission_for_waits_for_an_admin(
         "created_at": "-9d",
         "commits": [{"message": "Change CI", "files": {".github/workflows/ci.yml": "on: push\n"}}],
         "checks": [{"name": "ci", "conclusion": "success"}],
+        "labels": ["approved-by-human"],
+        "labelled_by": "ali",
     }
     pulls = [workflow, *({"head": f"change-{n}", "created_at": f"-{n}h"} for n in (2, 1))]
     document = {**repository(0, ci=[{"name": "ci"}], pull_requests=pulls), "apps": [app]}
@@ -258,7 +260,7 @@ def test_a_change_that_the_app_has_no_permission_for_waits_for_an_admin(
         (installed,) = addresses["apps"]
         key = installed["private_key_file"]
         login = {"method": "github_app", "app_id": installed["id"], "app_key_file": key}
-        merge = {"mode": mode, "forks_allowed": True, "guarded_paths": []}
+        merge = {"mode": mode, "forks_allowed": True}
         path = settings_file(tmp_path, addresses, login, {**merge, "required_checks": ["ci"]})
 
         code = main(["marshal", "--config", path, "--json"])
@@ -400,13 +402,15 @@ def test_the_command_prints_who_must_act(
         configuration.write_text(
             json.dumps(
                 {
-                    "marshal": {
-                        "github_api_url": addresses["api_url"],
+                    "github": {
+                        "api_url": addresses["api_url"],
                         "ca_file": addresses["ca_file"],
-                        "state_dir": str(tmp_path / "state"),
                         "login": {"method": "token_file", "token_file": addresses["token_file"]},
+                    },
+                    "marshal": {
+                        "state_dir": str(tmp_path / "state"),
                         "projects": [{"name": "demo", "repository": NAME}],
-                    }
+                    },
                 }
             )
         )
@@ -588,16 +592,17 @@ def settings_file(
     addresses: dict[str, Any],
     login: dict[str, Any],
     merge: dict[str, Any] | None = None,
+    agents: list[str] | None = None,
 ) -> str:
     path = tmp_path / "factory.json"
+    github = {"api_url": addresses["api_url"], "ca_file": addresses["ca_file"], "login": login}
     marshal_section = {
-        "github_api_url": addresses["api_url"],
-        "ca_file": addresses["ca_file"],
         "state_dir": str(tmp_path / "state"),
-        "login": login,
         "projects": [{"name": "demo", "repository": NAME, "merge": merge or {}}],
     }
-    path.write_text(json.dumps({"marshal": marshal_section}))
+    path.write_text(
+        json.dumps({"github": github, "agents": agents or [], "marshal": marshal_section})
+    )
     return str(path)
 
 

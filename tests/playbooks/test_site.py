@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
+ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOKS = ROOT / "playbooks"
 
 
-def roles(playbook: Path) -> Iterator[str]:
-    """Yield the roles of a playbook and of all that it imports."""
+def roles(playbook: Path) -> Iterator[dict[str, Any]]:
+    """Yield the roles of a playbook and of all that it imports, with what each is told."""
     for play in yaml.safe_load(playbook.read_text(encoding="utf-8")):
         if "ansible.builtin.import_playbook" in play:
             yield from roles(playbook.parent / play["ansible.builtin.import_playbook"])
         for role in play.get("roles", ()):
-            yield role if isinstance(role, str) else role["role"]
+            yield {"role": role} if isinstance(role, str) else role
 
 
 def test_converging_a_server_deletes_no_worktree() -> None:
-    assert [*roles(PLAYBOOKS / "reap.yml")] == ["aina.factory.worktrees"]
+    reaping = {"role": "aina.factory.worktrees", "worktrees_run": True, "tags": ["worktrees"]}
+    defaults = yaml.safe_load((ROOT / "roles/worktrees/defaults/main.yml").read_text())
 
-    assert "aina.factory.worktrees" not in roles(PLAYBOOKS / "site.yml")
-    assert "aina.factory.janitor" in roles(PLAYBOOKS / "site.yml")
+    assert [*roles(PLAYBOOKS / "reap.yml")] == [reaping]
+    assert defaults["worktrees_run"] is False
+    assert {"role": "aina.factory.worktrees", "tags": ["worktrees"]} in roles(
+        PLAYBOOKS / "site.yml"
+    )
+    assert reaping not in roles(PLAYBOOKS / "site.yml")

@@ -25,6 +25,7 @@ from simulator.client import Client
 
 from factory import effects
 from factory.core.base.configuration import Section
+from factory.core.base.github import settings as github
 from factory.core.base.ports import Completed, Request, Response
 from factory.core.host import managed_files
 from factory.core.runners import layout, model
@@ -230,11 +231,13 @@ class Site:
     client: Client
     places: Places
     section: dict[str, Any]
+    github: dict[str, Any]
     # Called after each program and each request: a run can be killed there.
     after: Callable[[str], None] = lambda what: None
 
     def settings(self) -> model.Settings:
-        return model.from_section(Section(self.section, "runners"))
+        whole = Section({"github": self.github}, "configuration")
+        return model.from_section(Section(self.section, "runners"), github.of(whole))
 
     def hub(self, *, remembers: bool = True) -> Hub:
         send = effects.https_fetch(str(self.simulator.ca_file))
@@ -341,12 +344,12 @@ def make_site(tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPa
     addresses = simulator.addresses()
     section = {
         "prefix": "box",
-        "github_api_url": addresses["api_url"],
         "ca_file": addresses["ca_file"],
-        "login": {"method": "token_file", "token_file": addresses["token_file"]},
         "timing": dict(FAST),
         "instances": [
             {"name": "one", "mode": "native", "target": REPOSITORY, "labels": ["demo", "Vds"]}
         ],
     }
-    return Site(host, simulator, Client(simulator), places, section)
+    login = {"method": "token_file", "token_file": addresses["token_file"]}
+    hub = {"api_url": addresses["api_url"], "ca_file": addresses["ca_file"], "login": login}
+    return Site(host, simulator, Client(simulator), places, section, hub)

@@ -233,7 +233,7 @@ def test_a_github_app_logs_in_with_no_more_than_it_needs(site: Site) -> None:
         "apps": [{**app, "installed_on": "factory", "permissions": granted}],
     }
     shown = site.client.control("POST", "/scenario", {"document": document})["apps"][0]
-    site.section["login"] = {
+    site.github["login"] = {
         "method": "github_app",
         "app_id": shown["id"],
         "app_key_file": shown["private_key_file"],

@@ -199,7 +199,9 @@ def test_the_command_that_drains_closes_a_native_runner_at_once(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.fine()
-    (tmp_path / "factory.json").write_text(json.dumps({"runners": site.section}))
+    (tmp_path / "factory.json").write_text(
+        json.dumps({"runners": site.section, "github": site.github})
+    )
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(runner, "_hub", lambda _settings: site.hub())
     monkeypatch.setattr(runner, "Places", lambda: site.places)
@@ -415,7 +417,8 @@ def test_a_bare_registration_token_registers_only_where_the_operator_vouches(
     path = tmp_path / "registration-token"
     path.write_text(token)
     path.chmod(0o600)
-    site.section["login"] = {"method": "registration_token", "token_file": str(path)}
+    login = {"method": "registration_token", "token_file": str(path)}
+    site.github["logins"] = {"runners": login}
     assert "GitHub cannot be asked whether it is private" in site.converge().report.failures[0]
 
     instance(site, public_repository_reason="we know", open_fork_policy_reason="we know")

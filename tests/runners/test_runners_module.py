@@ -30,8 +30,14 @@ class Module:
         self.check_mode, self.warnings = check_mode, list[str]()
         login = {"method": "token_file", "token_file": str(token)}
         instances = [{"name": "demo", "mode": "native", "target": "example/demo"}]
-        settings = {"prefix": "vds", "login": login, "instances": instances}
-        self.params = {"settings": settings, "state": state, "play_runner_name": ""}
+        settings = {"prefix": "vds", "instances": instances}
+        github = {"logins": {"runners": login}}
+        self.params = {
+            "settings": settings,
+            "github": github,
+            "state": state,
+            "play_runner_name": "",
+        }
 
     def warn(self, words: str) -> None:
         self.warnings.append(words)

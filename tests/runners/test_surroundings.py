@@ -12,6 +12,7 @@ import pytest
 
 from factory.core.base import documents
 from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.images import settings as images
 from factory.core.runners import layout
 from factory.core.runners.guard import Verdict
@@ -49,7 +50,7 @@ def engine() -> Engine:
 @pytest.fixture
 def around(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
     """A slot that may start a runner."""
-    settings = Settings(prefix="box", login=None, timing=Timing())  # type: ignore[arg-type]
+    settings = Settings(prefix="box", github=GitHub(), timing=Timing())
     hub: Any = SimpleNamespace(settings=settings, allowed=True)
     hub.recorded = lambda _instance, _seconds: hub.allowed
     hub.judge = lambda _instance: Verdict(("x/y: it is public",))
@@ -120,7 +121,9 @@ def test_an_image_that_was_put_in_force_shows_in_the_records(around: Surrounding
 
 
 def test_the_records_are_looked_for_where_the_builder_writes_them() -> None:
-    assert str(layout.IMAGE_RECORDS) == images.from_section(Section({}, "images")).state_dir
+    assert (
+        str(layout.IMAGE_RECORDS) == images.from_section(Section({}, "images"), GitHub()).state_dir
+    )
 
 
 def test_the_unit_that_builds_images_anew_is_started(around: Surroundings) -> None:
@@ -130,7 +133,7 @@ def test_the_unit_that_builds_images_anew_is_started(around: Surroundings) -> No
     around.rebuild()
     assert started == []
 
-    settings = Settings(prefix="box", login=None, rebuild_unit="images.service")  # type: ignore[arg-type]
+    settings = Settings(prefix="box", github=GitHub(), rebuild_unit="images.service")
     around.hub.settings = settings
     around.rebuild()
     assert started == [["systemctl", "start", "--no-block", "images.service"]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from factory.core.base.github.settings import GitHub
 from factory.core.base.ports import Completed
 from factory.core.runners import network
 from factory.core.runners.model import Destination, Instance, Mode, Network, Settings
@@ -50,8 +51,9 @@ def host() -> Host:
 
 
 def settings(**changes: Any) -> Settings:
-    given = {"api_url": "https://127.0.0.1:8443/api/v3", "instances": (POOL,), **changes}
-    return Settings(prefix="box", login=None, **given)  # type: ignore[arg-type]
+    hub = GitHub(api_url="https://127.0.0.1:8443/api/v3")
+    given = {"github": hub, "instances": (POOL,), **changes}
+    return Settings(prefix="box", **given)
 
 
 def test_network_and_walls_are_made_once(host: Host) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.runners import model, native_unit
 from factory.core.runners.layout import Places
 from factory.core.runners.model import Instance, Mode
@@ -38,7 +39,7 @@ def test_without_a_workspace_no_job_is_held_up(tmp_path: Path) -> None:
 
 
 def test_a_native_runner_calls_it_before_and_after_each_job() -> None:
-    settings = model.from_section(Section({"prefix": "box"}, "runners"))
+    settings = model.from_section(Section({"prefix": "box"}, "runners"), GitHub())
 
     unit = native_unit.render(Instance("a", Mode.NATIVE, "x/y"), settings, Places())
 

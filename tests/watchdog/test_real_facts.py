@@ -286,7 +286,8 @@ def test_runners_that_wait_for_their_login_say_which_file(server: Server) -> Non
     project = {"name": "demo", "repository": "a/demo", "path": str(server.root)}
     token = server.root / "runner-token"
     server.others["projects"] = [{**project, "runner": {"mode": "native"}}]
-    server.others["runners"] = {"login": {"method": "token_file", "token_file": str(token)}}
+    login = {"method": "token_file", "token_file": str(token)}
+    server.others |= {"runners": {}, "github": {"logins": {"runners": login}}}
 
     said = [item["detail"] for item in server.run()["checks"] if item["check"] == "runner"]
     token.touch()
@@ -301,7 +302,7 @@ def test_lanes_that_wait_for_a_secret_are_told(
 ) -> None:
     token, key = server.root / "github-token", server.root / "codex-key"
     login = {"method": "token_file", "token_file": str(token)}
-    server.others["lanes"] = {"github": {"login": login}}
+    server.others |= {"lanes": {}, "github": {"login": login}}
     server.put("lanes/keep", "")
     handed = [units.Credential("codex", str(key))]
     monkeypatch.setattr(units, "credentials", lambda _name, _run: handed)

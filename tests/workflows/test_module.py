@@ -47,16 +47,23 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(
-    github: Simulator, capsys: pytest.CaptureFixture[str], *, check: bool = False, **changes: Any
+    github: Simulator,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    check: bool = False,
+    login: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> tuple[dict[str, Any], str]:
     """Return the module's answer, and all that it printed."""
     addresses = github.addresses()
     arguments = {
         "repository": NAME,
         "policy": POLICY,
-        "github_api_url": addresses["api_url"],
-        "ca_path": addresses["ca_file"],
-        "token_file": addresses["token_file"],
+        "github": {
+            "api_url": addresses["api_url"],
+            "ca_file": addresses["ca_file"],
+            "login": login or {"method": "token_file", "token_file": addresses["token_file"]},
+        },
         "_ansible_check_mode": check,
         **changes,
     }
@@ -117,7 +124,7 @@ def test_without_a_file_the_operators_own_login_is_used(
     gh.write_text(f"#!/bin/sh\nprintf '%s\\n' \"gh $*\" >>{calls}\necho {github.token.value}\n")
     gh.chmod(0o755)
 
-    answer, _ = run(github, capsys, token_file=None, propose=False)
+    answer, _ = run(github, capsys, login={"method": "gh"}, propose=False)
 
     assert [item["name"] for item in answer.get("workflows", ())]
     host = github.addresses()["host"]

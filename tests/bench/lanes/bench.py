@@ -25,9 +25,10 @@ from typing import ClassVar
 
 CONFIGURATION = json.loads(Path("/etc/aina-factory/conf.d/lanes.json").read_text())["lanes"]
 PROJECT = CONFIGURATION["projects"][0]
-API = CONFIGURATION["github"]["api_url"]
+GITHUB = json.loads(Path("/etc/aina-factory/factory.json").read_text())["github"]
+API = GITHUB["api_url"]
 URL = f"{API.removesuffix('/api/v3')}/{PROJECT['repository']}.git"
-TOKEN = Path(CONFIGURATION["github"]["login"]["token_file"]).read_text().strip()
+TOKEN = Path(GITHUB["login"]["token_file"]).read_text().strip()
 LOGIN = ["-c", f"http.extraHeader=Authorization: Bearer {TOKEN}"]
 ASKED = Path("/srv/model/asked.jsonl")
 IMAGE = PROJECT["image"]

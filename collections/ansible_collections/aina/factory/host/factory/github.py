@@ -7,20 +7,20 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from factory import effects
-from factory.core.base.configuration import Section
+from factory.core.base.configuration import ConfigurationError
+from factory.core.base.github.login import token_source
+from factory.core.base.github.settings import GitHub
 from factory.core.base.ports import Fetch, Request, Run
 from factory.core.worktrees.landed import MergedPullRequests
 
 _BATCH = 50
 _SECONDS = 30.0
+# Of an App's token: what the question about merged pull requests needs.
+_PERMISSIONS = {"contents": "read", "metadata": "read", "pull_requests": "read"}
 _PUBLIC_HOST = "github.com"
-_API_URL = re.compile(r"https://[^/?#@\s]+(/[^?#\s]*)?\Z")
 _TOKEN = re.compile(r"[\x21-\x7e]+\Z")
 _REMOTE = re.compile(
     r"(?:[a-z+]+://)?(?:[^@/]+@)?(?P<host>[^/:@]+)(?::\d+(?=/))?[:/]"
@@ -30,50 +30,8 @@ _REMOTE = re.compile(
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Where GitHub is and who asks.
-
-    ``api_url`` is the address of the REST interface, as GitHub names it; ``token_file``
-    holds a token (without it the environment and ``gh`` are asked); ``ca_file`` holds
-    certificates that are trusted beside the system's.
-    """
-
-    api_url: str = "https://api.github.com"
-    token_file: str | None = None
-    ca_file: str | None = None
-
-    @property
-    def host(self) -> str:
-        """The host that remotes name: ``github.com`` or an Enterprise server."""
-        host = urlsplit(self.api_url).hostname or ""
-        return _PUBLIC_HOST if host == f"api.{_PUBLIC_HOST}" else host
-
-    @property
-    def graphql_url(self) -> str:
-        """The address of the GraphQL interface."""
-        return f"{self.api_url.removesuffix('/v3')}/graphql"
-
-
-def from_section(section: Section) -> Settings:
-    """Read the section ``github`` of the configuration.
-
-    Raises:
-        ConfigurationError: a value is wrong or a key is unknown.
-
-    """
-    rule = "be an https address such as https://github.example.com/api/v3"
-    api_url = section.matching("api_url", _API_URL, rule, Settings.api_url)
-    files = {
-        key: section.absolute_path(key) if section.has(key) else None
-        for key in ("token_file", "ca_file")
-    }
-    section.done()
-    return Settings(api_url.rstrip("/"), files["token_file"], files["ca_file"])
-
-
 def merged_pull_requests(
-    address: str, repository: str | None, settings: Settings
+    address: str, repository: str | None, hub: GitHub
 ) -> MergedPullRequests | None:
     """Return a function that asks which commits belong to merged pull requests.
 
@@ -83,19 +41,19 @@ def merged_pull_requests(
     """
     try:
         found = _REMOTE.match(address)
-        if found is None or found["host"].lower() != settings.host:
+        if found is None or found["host"].lower() != hub.host:
             return None
-        token = _token(settings, effects.run)
+        fetch = effects.https_fetch(hub.ca_file or None)
+        token = _token(hub, repository or found["name"], fetch, effects.run)
         if token is None:
             return None
-        fetch = effects.https_fetch(settings.ca_file)
-    except OSError as error:
+    except (OSError, ConfigurationError) as error:
         _log.warning("GitHub is not asked for merged pull requests: %s", error)
         return None
-    return asker(fetch, settings, token, repository or found["name"])
+    return asker(fetch, hub, token, repository or found["name"])
 
 
-def asker(fetch: Fetch, settings: Settings, token: str, repository: str) -> MergedPullRequests:
+def asker(fetch: Fetch, hub: GitHub, token: str, repository: str) -> MergedPullRequests:
     """Return the function that asks; ``repository`` is owner/name.
 
     Whatever goes wrong is logged and proves nothing.
@@ -107,7 +65,7 @@ def asker(fetch: Fetch, settings: Settings, token: str, repository: str) -> Merg
         for start in range(0, len(heads), _BATCH):
             batch = heads[start : start + _BATCH]
             try:
-                document = _post(fetch, settings, token, _query(owner, name, batch))
+                document = _post(fetch, hub, token, _query(owner, name, batch))
             except (OSError, ValueError) as error:
                 _log.warning("GitHub does not say which pull requests were merged: %s", error)
                 break
@@ -117,19 +75,23 @@ def asker(fetch: Fetch, settings: Settings, token: str, repository: str) -> Merg
     return ask
 
 
-def _token(settings: Settings, run: Run) -> str | None:
-    """Return the token of the file, of the environment or of ``gh``.
+def _token(hub: GitHub, repository: str, fetch: Fetch, run: Run) -> str | None:
+    """Return the token of the reaper's login; None where nobody has logged in.
 
     Raises:
-        OSError: the file cannot be read, or what was found is no token; the message keeps it.
+        OSError: GitHub gives an App no token, or what was found is none; the message keeps it.
+        ConfigurationError: the login's file cannot be used.
 
     """
-    if settings.token_file is not None:
-        token = Path(settings.token_file).read_text(encoding="ascii", errors="replace").strip()
-        origin = settings.token_file
+    login = hub.login_of("reap")
+    if login.method == "gh":
+        token, origin = _ambient_token(hub.host, run)
     else:
-        token, origin = _ambient_token(settings.host, run)
-    if not token and settings.token_file is None:
+        source = token_source(
+            login, hub.api_url, repository, _PERMISSIONS, run=run, fetch=fetch, now=effects.now
+        )
+        token, origin = source(), login.path
+    if not token and login.method == "gh":
         return None
     if not _TOKEN.match(token):
         raise OSError(f"{origin} does not hold one token on one line")
@@ -165,17 +127,17 @@ def _query(owner: str, name: str, heads: Sequence[str]) -> bytes:
     return json.dumps({"query": query, "variables": {"owner": owner, "name": name}}).encode()
 
 
-def _post(fetch: Fetch, settings: Settings, token: str, body: bytes) -> Any:
+def _post(fetch: Fetch, hub: GitHub, token: str, body: bytes) -> Any:
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": "application/json",
         "Accept": "application/json",
         "User-Agent": "aina-factory",
     }
-    request = Request("POST", settings.graphql_url, headers, body)
+    request = Request("POST", hub.graphql_url, headers, body)
     answer = fetch(request, timeout_seconds=_SECONDS)
     if answer.status != 200:
-        raise OSError(f"{settings.graphql_url} answers with status {answer.status}")
+        raise OSError(f"{hub.graphql_url} answers with status {answer.status}")
     document = json.loads(answer.body)
     for message in _messages(document):
         _log.warning("GitHub answers in part: %s", message)

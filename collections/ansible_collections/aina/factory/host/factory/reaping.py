@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from factory import effects, github
-from factory.core.base import projects
+from factory.core.base import projects, settings
 from factory.core.base.configuration import Section
 from factory.core.base.git import GitError
+from factory.core.base.github.settings import GitHub
+from factory.core.base.github.settings import of as github_of
 from factory.core.worktrees import model, owner, reap, survey, trash
+from factory.core.worktrees.settings import Reap
 from factory.outcome import LockedError, UsageError
 from factory.text import progress_bar
 
@@ -41,14 +44,14 @@ def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]]
     return verdicts, failures
 
 
-def policy(whole: Section) -> model.Policy:
+def policy(whole: Section) -> Reap:
     """Return the policy of the section ``reap``."""
-    return model.policy_from_section(whole.section("reap", {}))
+    return settings.read(Reap, whole.section("reap", {}))
 
 
-def github_settings(whole: Section | None) -> github.Settings:
+def github_settings(whole: Section | None) -> GitHub:
     """Return where GitHub is and who asks; without a configuration the defaults."""
-    return github.from_section((whole or Section({}, "configuration")).section("github", {}))
+    return github_of(whole or Section({}, "configuration"))
 
 
 def declared(whole: Section, name: str | None) -> list[tuple[reap.Task, str | None]]:
@@ -79,8 +82,8 @@ def declared(whole: Section, name: str | None) -> list[tuple[reap.Task, str | No
 def reap_one(
     task: reap.Task,
     repository: str | None,
-    policy: model.Policy,
-    hub: github.Settings | None,
+    policy: Reap,
+    hub: GitHub | None,
     *,
     dry_run: bool,
     measured: bool,
@@ -130,7 +133,7 @@ def tools() -> reap.Tools:
     return reap.Tools(effects.run, effects.now)
 
 
-def empty_later(task: reap.Task, policy: model.Policy) -> list[str]:
+def empty_later(task: reap.Task, policy: Reap) -> list[str]:
     """Leave the unlinking to a process of its own, at idle priority; return problems.
 
     Where systemd would end that process together with this one, the unlinking is done here.

@@ -67,6 +67,7 @@ _LOCAL_ACTIONS = frozenset(
         "include_tasks",
         "include_vars",
         "meta",
+        "check_variables",
         "set_fact",
         "validate_argument_spec",
     }

@@ -42,6 +42,7 @@ options:
     default: ""
 extends_documentation_fragment:
   - aina.factory.attributes
+  - aina.factory.github
 attributes:
   check_mode:
     description: Can predict what it would change without changing it. Then GitHub is only asked questions; where the
@@ -108,11 +109,13 @@ from ansible_collections.aina.factory.plugins.module_utils.base.configuration im
     ConfigurationError,
     Section,
 )
+from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.github.release import (
     ReleaseError,
     platform_of,
 )
 from ansible_collections.aina.factory.plugins.module_utils.base.locks import LockedError, exclusive
+from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec
 from ansible_collections.aina.factory.plugins.module_utils.host import steps, units
 from ansible_collections.aina.factory.plugins.module_utils.runners import hub, layout, model
 from ansible_collections.aina.factory.plugins.module_utils.runners.converge import Converge, Wishes
@@ -125,16 +128,16 @@ def _settings(module: AnsibleModule) -> model.Settings:
     if module.params["state"] == "absent":
         # Their targets are where something may be left of them.
         given["instances"] = [{**item, "state": "absent"} for item in given.get("instances") or []]
-    return model.from_section(Section(given, "settings"))
+    return model.from_section(
+        Section(given, "settings"), github.of(Section(module.params, "gh_runners"))
+    )
 
 
 def _missing_login(settings: model.Settings) -> str:
     """Return the file of the login when it is not there yet, or holds nothing."""
     login = settings.login
-    path = login.app_key_file if login.method == "github_app" else login.token_file
-    if not path or login.method == "gh":
-        return ""
-    return "" if Path(path).is_file() and Path(path).stat().st_size else path
+    there = (Path(path) for path in login.files)
+    return next((str(path) for path in there if not path.is_file() or not path.stat().st_size), "")
 
 
 def _patience() -> Callable[[], bool]:
@@ -150,7 +153,7 @@ def _patience() -> Callable[[], bool]:
 def _run(module: AnsibleModule, settings: model.Settings) -> Converge:
     effects = hub.Effects(
         ansible_effects.runner(module),
-        ansible_effects.fetcher(open_url, settings.ca_file),
+        ansible_effects.fetcher(open_url, settings.github.ca_file),
         time.time,
         time.sleep,
     )
@@ -197,6 +200,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "settings": {"type": "dict", "required": True},
+            "github": {"type": "dict", "default": {}, "options": argument_spec(github.GitHub)},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "play_runner_name": {"type": "str", "default": ""},
         },

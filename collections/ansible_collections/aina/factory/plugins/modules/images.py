@@ -33,6 +33,7 @@ options:
     default: 3600
 extends_documentation_fragment:
   - aina.factory.attributes
+  - aina.factory.github
 attributes:
   diff_mode:
     description: Shows which images are built, and why.
@@ -71,12 +72,14 @@ from ansible_collections.aina.factory.plugins.module_utils.base.configuration im
     ConfigurationError,
     Section,
 )
+from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.locks import (
     DIRECTORY,
     LockedError,
     exclusive,
     patience,
 )
+from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec
 from ansible_collections.aina.factory.plugins.module_utils.images import build
 from ansible_collections.aina.factory.plugins.module_utils.images.engine import EngineError
 from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
@@ -134,6 +137,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "settings": {"type": "dict", "required": True},
+            "github": {"type": "dict", "default": {}, "options": argument_spec(github.GitHub)},
             "changed_paths": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "lock_wait_seconds": {"type": "int", "default": 3600},
@@ -142,7 +146,10 @@ def main() -> None:
     )
     failures: list[str] = []
     try:
-        settings = from_section(Section(module.params["settings"], "images"))
+        settings = from_section(
+            Section(module.params["settings"], "images"),
+            github.of(Section(module.params, "factory_images")),
+        )
         if module.params["state"] == "absent":
             actions = _absent(module, settings)
         else:

@@ -31,28 +31,27 @@ options:
     description: The merge policy, with the keys of C(merge) in a project.
     type: dict
     default: {}
-  github_api_url:
-    description: Where GitHub's REST API answers.
+  guarded_paths:
+    description: Names beside the standard ones whose changes a person approves before they land.
+    type: list
+    elements: str
+    default: []
+  guarded_label:
+    description: The label by which another person approves them.
     type: str
-    default: https://api.github.com
-  github_git_url:
-    description: Where git finds the repositories. Derived from O(github_api_url) when not given.
-    type: str
-  ca_path:
-    description: Certificate authorities to trust beside the system's.
-    type: path
+    default: approved-by-human
+  agents:
+    description: Accounts that are agents, whose word is no person's.
+    type: list
+    elements: str
+    default: []
   state_dir:
     description: Directory of the memory, the audit log and the copy of the repository.
     type: path
     default: /var/lib/aina-factory/marshal
-  login:
-    description:
-      - How to get a token. C(method) is V(token_file), V(github_app) or V(gh); with V(token_file) comes C(token_file),
-        with V(github_app) come C(app_id) and C(app_key_file). These are paths, never tokens.
-    type: dict
-    default: {}
 extends_documentation_fragment:
   - aina.factory.attributes
+  - aina.factory.github
 attributes:
   diff_mode:
     description: Shows which pull requests land, are updated or are closed.
@@ -72,9 +71,10 @@ EXAMPLES = r"""
     policy:
       mode: fast
       required_checks: [ci]
-    login:
-      method: token_file
-      token_file: /etc/aina-factory/marshal.token
+    github:
+      login:
+        method: token_file
+        token_file: /etc/aina-factory/marshal.token
 """
 
 RETURN = r"""
@@ -127,11 +127,13 @@ from ansible_collections.aina.factory.plugins.module_utils.base.configuration im
     ConfigurationError,
     Section,
 )
+from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.locks import (
     LockedError,
     LockFileError,
     exclusive,
 )
+from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec
 from ansible_collections.aina.factory.plugins.module_utils.marshal import assembly, settings
 
 ACTING = {"merge": "merged", "update": "updated", "close_duplicate": "closed"}
@@ -142,24 +144,22 @@ def _settings(parameters: dict[str, Any]) -> settings.Settings:
         "name": parameters["project"],
         "repository": parameters["repository"],
         "default_branch": parameters["default_branch"],
+        "guarded_paths": parameters["guarded_paths"],
+        "guarded_label": parameters["guarded_label"],
         "merge": parameters["policy"],
     }
-    section = {
-        "github_api_url": parameters["github_api_url"],
-        "github_git_url": parameters["github_git_url"] or "",
-        "ca_file": parameters["ca_path"] or "",
-        "state_dir": parameters["state_dir"],
-        "login": parameters["login"],
-        "projects": [project],
-    }
-    return settings.from_section(Section(section, "pull_request_merge"))
+    section = {"state_dir": parameters["state_dir"], "projects": [project]}
+    whole = Section({"github": parameters["github"]}, "pull_request_merge")
+    return settings.from_section(
+        Section(section, whole.path), github.of(whole), parameters["agents"]
+    )
 
 
 def _cycle(module: AnsibleModule) -> dict[str, Any]:
     chosen = _settings(module.params)
     ports = assembly.Effects(
         ansible_effects.runner(module),
-        ansible_effects.fetcher(open_url, chosen.ca_file),
+        ansible_effects.fetcher(open_url, chosen.github.ca_file),
         time.time,
         time.sleep,
     )
@@ -184,11 +184,11 @@ def main() -> None:
             "repository": {"type": "str", "required": True},
             "default_branch": {"type": "str", "default": "main"},
             "policy": {"type": "dict", "default": {}},
-            "github_api_url": {"type": "str", "default": "https://api.github.com"},
-            "github_git_url": {"type": "str"},
-            "ca_path": {"type": "path"},
+            "guarded_paths": {"type": "list", "elements": "str", "default": []},
+            "guarded_label": {"type": "str", "default": "approved-by-human"},
+            "agents": {"type": "list", "elements": "str", "default": []},
             "state_dir": {"type": "path", "default": "/var/lib/aina-factory/marshal"},
-            "login": {"type": "dict", "default": {}},
+            "github": {"type": "dict", "default": {}, "options": argument_spec(github.GitHub)},
         },
         supports_check_mode=True,
     )

@@ -41,22 +41,9 @@ options:
     description: Whether a pull request is opened or refreshed. Otherwise the module only reports.
     type: bool
     default: true
-  github_api_url:
-    description: Where GitHub's REST API answers.
-    type: str
-    default: https://api.github.com
-  github_git_url:
-    description: Where git finds the repositories. Derived from O(github_api_url) when not given.
-    type: str
-  ca_path:
-    description: Certificate authorities to trust instead of the system's.
-    type: path
-  token_file:
-    description: A file that holds the token, readable by its owner alone. C(gh) is asked when not given. The token
-      needs the scope C(workflow).
-    type: path
 extends_documentation_fragment:
   - aina.factory.attributes
+  - aina.factory.github
 attributes:
   diff_mode:
     description: Shows the changed lines of each workflow.
@@ -126,10 +113,11 @@ from ansible_collections.aina.factory.plugins.module_utils.base.configuration im
     Section,
 )
 from ansible_collections.aina.factory.plugins.module_utils.base.github import login
+from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.github.git import git_environment
 from ansible_collections.aina.factory.plugins.module_utils.base.github.transport import Transport
+from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec
 from ansible_collections.aina.factory.plugins.module_utils.marshal.mirror import Mirror, MirrorError
-from ansible_collections.aina.factory.plugins.module_utils.marshal.settings import git_url_of
 from ansible_collections.aina.factory.plugins.module_utils.workflows import policy as policies
 from ansible_collections.aina.factory.plugins.module_utils.workflows.repository import (
     Plan,
@@ -158,19 +146,23 @@ _PERMISSIONS = {
 
 def _repository(module: AnsibleModule, directory: str) -> Repository:
     parameters = module.params
-    name, api_url = parameters["repository"], parameters["github_api_url"]
-    git_url = (parameters["github_git_url"] or git_url_of(api_url)).rstrip("/")
-    ca_path, token_file = parameters["ca_path"] or "", parameters["token_file"] or ""
+    name = parameters["repository"]
+    hub = github.of(Section(parameters, "workflow_policy"))
     run = ansible_effects.runner(module)
-    fetch = ansible_effects.fetcher(open_url, ca_path)
-    chosen = login.Login("token_file" if token_file else "gh", token_file)
+    fetch = ansible_effects.fetcher(open_url, hub.ca_file)
     token = login.token_source(
-        chosen, api_url, name, _PERMISSIONS, run=run, fetch=fetch, now=time.time
+        hub.login_of("workflows"),
+        hub.api_url,
+        name,
+        _PERMISSIONS,
+        run=run,
+        fetch=fetch,
+        now=time.time,
     )
     module.no_log_values.add(token())
-    environment = git_environment(git_url, ca_path, token())
-    git = Mirror(run, Path(directory, "mirror.git"), f"{git_url}/{name}.git", environment)
-    transport = Transport(fetch, api_url, token, time.time)
+    environment = git_environment(hub.web_url, hub.ca_file, token())
+    git = Mirror(run, Path(directory, "mirror.git"), f"{hub.web_url}/{name}.git", environment)
+    transport = Transport(fetch, hub.api_url, token, time.time)
     return Repository(name, parameters["default_branch"], transport, git)
 
 
@@ -208,11 +200,7 @@ def main() -> None:
             "default_branch": {"type": "str", "default": "main"},
             "policy": {"type": "dict", "default": {}},
             "propose": {"type": "bool", "default": True},
-            "github_api_url": {"type": "str", "default": "https://api.github.com"},
-            "github_git_url": {"type": "str"},
-            "ca_path": {"type": "path"},
-            # The name of a file, not a secret.
-            "token_file": {"type": "path", "no_log": False},
+            "github": {"type": "dict", "default": {}, "options": argument_spec(github.GitHub)},
         },
         supports_check_mode=True,
     )

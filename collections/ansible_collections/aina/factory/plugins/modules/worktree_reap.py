@@ -13,8 +13,8 @@ description:
   - Deletes worktrees of which it is proven that their work has landed in the remote's default branch or that the
     remote holds it, that hold nothing else, and that nobody uses. Every other worktree stays, with a reason.
   - Squash merges, rebases and cherry-picks count as landed by exact object ids, see RV(worktrees[].evidence).
-  - A deleted worktree lies in a trash directory beside its place for O(trash_retention_seconds) and can be had back
-    with C(factory reap --undo). Local branches are never deleted.
+  - A deleted worktree lies in a trash directory beside its place for O(policy.trash_retention_seconds) and can be had
+    back with C(factory reap --undo). Local branches are never deleted.
   - Works as the owner of the repository, also when it is called by root.
   - In check mode a repository that does not exist is a warning, since an earlier task may be about to make it.
 options:
@@ -34,36 +34,6 @@ options:
     type: list
     elements: path
     default: []
-  grace_seconds:
-    description: Worktrees that were touched within this time stay.
-    type: float
-    default: 86400
-  reap_pushed:
-    description: Whether a commit that the remote holds counts as safe although it has not landed.
-    type: bool
-    default: true
-  reap_dead_locks:
-    description: Whether a locked worktree can go when its lock names a process that is gone.
-    type: bool
-    default: false
-  disposable:
-    description: Further names (globs) that ignored files and directories may have and still be deleted.
-    type: list
-    elements: str
-    default: []
-  paperclip_roots:
-    description: Directories whose worktrees belong to Paperclip and stay.
-    type: list
-    elements: path
-    default: []
-  trash_retention_seconds:
-    description: How long a deleted worktree can be had back.
-    type: float
-    default: 600
-  trash_disk_used_percent:
-    description: A file system that is fuller than this gets the space back at once.
-    type: float
-    default: 85
   lock_path:
     description:
       - A lock file that whatever makes or deletes worktrees on the host takes; the module fails while it is held.
@@ -71,6 +41,7 @@ options:
     type: path
 extends_documentation_fragment:
   - aina.factory.attributes
+  - aina.factory.reap
 attributes:
   diff_mode:
     description: Shows which worktrees go.
@@ -137,7 +108,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects, settings
 from ansible_collections.aina.factory.plugins.module_utils.base.configuration import (
     ConfigurationError,
     Section,
@@ -145,22 +116,12 @@ from ansible_collections.aina.factory.plugins.module_utils.base.configuration im
 from ansible_collections.aina.factory.plugins.module_utils.base.git import GitError
 from ansible_collections.aina.factory.plugins.module_utils.base.locks import LockedError, exclusive
 from ansible_collections.aina.factory.plugins.module_utils.worktrees import model, owner, reap
-
-_POLICY = (
-    "grace_seconds",
-    "reap_pushed",
-    "reap_dead_locks",
-    "disposable",
-    "paperclip_roots",
-    "trash_retention_seconds",
-    "trash_disk_used_percent",
-)
+from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
 
 
 def _reap(module: AnsibleModule) -> model.Report:
     parameters = module.params
-    given = {key: parameters[key] for key in _POLICY}
-    policy = model.policy_from_section(Section(given, "worktree_reap"))
+    policy = settings.read(Reap, Section(parameters["policy"], "policy"))
     task = reap.Task(
         repository=parameters["repository"],
         remote=parameters["remote"],
@@ -200,13 +161,7 @@ def main() -> None:
             "remote": {"type": "str", "default": "origin"},
             "default_branch": {"type": "str"},
             "worktree_roots": {"type": "list", "elements": "path", "default": []},
-            "grace_seconds": {"type": "float", "default": 86400},
-            "reap_pushed": {"type": "bool", "default": True},
-            "reap_dead_locks": {"type": "bool", "default": False},
-            "disposable": {"type": "list", "elements": "str", "default": []},
-            "paperclip_roots": {"type": "list", "elements": "path", "default": []},
-            "trash_retention_seconds": {"type": "float", "default": 600},
-            "trash_disk_used_percent": {"type": "float", "default": 85},
+            "policy": {"type": "dict", "default": {}, "options": settings.argument_spec(Reap)},
             "lock_path": {"type": "path"},
         },
         supports_check_mode=True,

@@ -8,6 +8,7 @@ import platform
 from pathlib import Path
 
 from factory import configuration, effects, locks
+from factory.core.base.github import settings as github
 from factory.core.images import build, settings
 from factory.core.images.engine import EngineError
 from factory.outcome import Exit, Outcome
@@ -45,13 +46,13 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     whole = configuration.load(Path(arguments.config))
-    chosen = settings.from_section(whole.section("images"))
+    chosen = settings.from_section(whole.section("images"), github.of(whole))
     if arguments.action == "list":
         return _list(Path(chosen.state_dir))
     tools = build.Tools(
         effects.run,
         effects.now,
-        effects.https_fetch(),
+        effects.https_fetch(chosen.github.ca_file or None),
         platform.machine(),
         lambda message: _log.info("%s", message),
     )

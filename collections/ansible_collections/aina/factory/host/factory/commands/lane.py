@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from factory import configuration, effects, locks
 from factory.core.base import documents
+from factory.core.base.github import settings as github
 from factory.core.lanes import identity, outcome
 from factory.core.lanes.settings import Settings, from_section
 from factory.outcome import Exit, LockedError, Outcome, UsageError
@@ -88,7 +89,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     whole = configuration.load(Path(arguments.config))
-    settings = from_section(whole.section("lanes"))
+    settings = from_section(whole.section("lanes"), github.of(whole))
     verbs: dict[str, Callable[[Settings, Path, argparse.Namespace], Outcome]] = {
         "run": _run,
         "resolve": _resolve,

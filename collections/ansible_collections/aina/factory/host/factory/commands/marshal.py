@@ -9,6 +9,7 @@ from typing import Any
 
 from factory import configuration, effects, locks
 from factory.core.base.configuration import ConfigurationError
+from factory.core.base.github import settings as github
 from factory.core.marshal import assembly, settings, table
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
@@ -38,8 +39,10 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         LockedError: every project is locked by another run; a dry one has waited for it.
 
     """
-    section = configuration.load(Path(arguments.config)).section("marshal")
-    chosen = settings.from_section(section)
+    whole = configuration.load(Path(arguments.config))
+    chosen = settings.from_section(
+        whole.section("marshal"), github.of(whole), whole.strings("agents", ())
+    )
     projects = [p for p in chosen.projects if arguments.project in (None, p.name)]
     if arguments.project and not projects:
         known = ", ".join(project.name for project in chosen.projects) or "none"
@@ -73,9 +76,9 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 def _ports(chosen: settings.Settings) -> assembly.Effects:
     try:
-        fetch = effects.https_fetch(chosen.ca_file or None)
+        fetch = effects.https_fetch(chosen.github.ca_file or None)
     except OSError as error:
-        raise UsageError(f"marshal.ca_file {chosen.ca_file}: {error}") from error
+        raise UsageError(f"github.ca_file {chosen.github.ca_file}: {error}") from error
     return assembly.Effects(effects.run, fetch, effects.now, time.sleep)
 
 

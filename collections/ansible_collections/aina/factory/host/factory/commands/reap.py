@@ -13,6 +13,7 @@ from factory import configuration, locks, reaping
 from factory.core.base.configuration import Section
 from factory.core.base.git import GitError
 from factory.core.worktrees import model, owner, reap, trash
+from factory.core.worktrees.settings import Reap
 from factory.outcome import Exit, Outcome, UsageError
 from factory.text import printable, size
 
@@ -100,7 +101,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 def _tasks(
     arguments: argparse.Namespace,
-) -> tuple[list[tuple[reap.Task, str | None]], model.Policy, Section | None]:
+) -> tuple[list[tuple[reap.Task, str | None]], Reap, Section | None]:
     whole = None
     if arguments.repository:
         repository = os.path.abspath(arguments.repository)  # noqa: PTH100 - keeps links
@@ -108,7 +109,7 @@ def _tasks(
             raise UsageError(f"--repository {repository}: there is no such directory")
         task = reap.Task(repository, default_branch=arguments.default_branch)
         tasks: list[tuple[reap.Task, str | None]] = [(task, None)]
-        policy = model.Policy()
+        policy = Reap()
     else:
         whole = configuration.load(Path(arguments.config))
         tasks, policy = reaping.declared(whole, arguments.project), reaping.policy(whole)

@@ -17,6 +17,7 @@ from typing import Any
 
 from factory import configuration, effects
 from factory.core.base import documents
+from factory.core.base.github import settings as github
 from factory.core.base.github.release import platform_of
 from factory.core.base.locks import exclusive
 from factory.core.runners import layout, model, state
@@ -81,12 +82,12 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             f"{arguments.config} and its conf.d hold no section 'runners'; converge the host with the role"
             " gh_actions_runner"
         )
-    return model.from_section(whole.section("runners"))
+    return model.from_section(whole.section("runners"), github.of(whole))
 
 
 def _hub(settings: Settings) -> Hub:
     ports = Effects(
-        effects.run, effects.https_fetch(settings.ca_file or None), effects.now, time.sleep
+        effects.run, effects.https_fetch(settings.github.ca_file or None), effects.now, time.sleep
     )
     return Hub(settings, ports, Places(), platform_of(platform.machine()))
 

@@ -8,28 +8,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from factory import configuration, github
+from factory import configuration
+from factory.core.base import settings
 from factory.core.base.configuration import Section
+from factory.core.base.github import settings as github
+from factory.core.site.sections import SECTIONS, declared
+from factory.core.site.settings import Site
 from factory.outcome import Exit, Outcome
 
 _CORE = "factory.core"
 
-# Section name -> how the capability that owns it reads it.
+# Section name -> how the capability that owns it reads it, where no class declares it.
 READERS: dict[str, Callable[[Section], Any]] = {
     "backup": lambda whole: _core("backup.backups").from_section(whole.section("backup")),
     "brings": lambda whole: _core("base.brought").read(whole),
     "drift": lambda whole: _core("drift").from_section(whole.section("drift")),
-    "github": lambda whole: github.from_section(whole.section("github")),
-    "images": lambda whole: _core("images.settings").from_section(whole.section("images")),
+    "images": lambda whole: _core("images.settings").from_section(
+        whole.section("images"), github.of(whole)
+    ),
     "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
     "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
-    "lanes": lambda whole: _core("lanes.settings").from_section(whole.section("lanes")),
+    "lanes": lambda whole: _core("lanes.settings").from_section(
+        whole.section("lanes"), github.of(whole)
+    ),
     "locks": lambda whole: whole.section("locks").absolute_path("directory"),
-    "marshal": lambda whole: _core("marshal.settings").from_section(whole.section("marshal")),
+    "marshal": lambda whole: _core("marshal.settings").from_section(
+        whole.section("marshal"), github.of(whole), ()
+    ),
     "paperclip": lambda whole: _core("watchdog.paperclip").from_section(whole.section("paperclip")),
-    "projects": lambda whole: _core("base.projects").from_sections(whole.sections("projects")),
-    "runners": lambda whole: _core("runners.model").from_section(whole.section("runners")),
-    "reap": lambda whole: _core("worktrees.model").policy_from_section(whole.section("reap")),
+    "runners": lambda whole: _core("runners.model").from_section(
+        whole.section("runners"), github.of(whole)
+    ),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }
 
@@ -60,8 +69,13 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         if arguments.fragment
         else configuration.load(Path(arguments.config))
     )
-    sections = [name for name in READERS if name in whole]
+    shared = {item.key for item in settings.settings_of(Site)}
+    settings.read_some(Site, whole)
+    sections = sorted(name for name in {*READERS, *SECTIONS, *shared} if name in whole)
     for name in sections:
-        READERS[name](whole)
+        if name in SECTIONS:
+            settings.read(declared(name), whole.section(name))
+        elif name in READERS:
+            READERS[name](whole)
     whole.done()
     return Outcome(Exit.DONE, {"sections": sections}, f"valid: {', '.join(sections)}")

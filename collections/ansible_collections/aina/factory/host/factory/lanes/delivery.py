@@ -39,8 +39,8 @@ def repository(
     found = collect.Repository(
         effects.run_bounded(_OUTPUT_MAX_BYTES),
         directory,
-        f"{github.git_url}/{project.repository}.git",
-        git_environment(github.git_url, github.ca_file, token) if token else {},
+        f"{github.web_url}/{project.repository}.git",
+        git_environment(github.web_url, github.ca_file, token) if token else {},
         prefix,
         ["prlimit", f"--data={_MEMORY_MAX_BYTES}", "--"] if results else [],
     )
@@ -63,7 +63,7 @@ def github(settings: Settings, project: LaneProject) -> GitHub:
     """
     fetch = effects.https_fetch(settings.github.ca_file or None)
     token = login.token_source(
-        settings.github.login,
+        settings.github.login_of("lanes"),
         settings.github.api_url,
         project.repository,
         PERMISSIONS,
@@ -127,8 +127,8 @@ def deliver(
         )
     if guarded:
         lines.append(
-            "It changes paths under guard, so it stays a draft until somebody has read them: "
-            + ", ".join(f"`{path}`" for path in guarded[:20])
+            f"It changes paths under guard, so it stays a draft until somebody has read them and gives it the"
+            f" label `{project.guarded_label}`: " + ", ".join(f"`{path}`" for path in guarded[:20])
         )
     pull = forge.open_pull_request(
         branch,
@@ -136,7 +136,6 @@ def deliver(
         title[: collect.SUBJECT_MAX_LENGTH],
         "\n\n".join(filter(None, lines)),
         draft=bool(guarded) or not is_whole or project.draft,
-        labels=[project.guarded_label] if guarded else [],
     )
     result["branch"] = branch
     result["pull_request"] = {"number": pull.number, "url": pull.url}

@@ -38,7 +38,7 @@ def rules(settings: Settings) -> str:
 
 def _api_destination(settings: Settings) -> Destination:
     """Return where GitHub is: a server of one's own may stand in a private network."""
-    address = urlsplit(settings.api_url)
+    address = urlsplit(settings.github.api_url)
     return Destination(address.hostname or "", address.port or 443)
 
 

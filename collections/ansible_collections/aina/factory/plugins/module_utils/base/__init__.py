@@ -1,1 +1,1 @@
-"""The ground: effects as ports, files, text, time, locks, configuration, disk, processes, Docker, git, GitHub."""
+"""What every capability stands on."""

@@ -7,6 +7,7 @@ Each capability reads its own section (``janitor``, ``jobs``, ...) through a
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from math import isfinite
@@ -18,6 +19,23 @@ Scalar = TypeVar("Scalar", str, int, float, bool)
 
 class ConfigurationError(ValueError):
     """A configuration value is wrong; the message names the key, the value and the rule."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return which of the known words may be meant; empty when none is near."""
+    names = sorted(known)
+    begun = [name for name in names if name.startswith(word) or word.startswith(name)]
+    found = begun or difflib.get_close_matches(word, names, n=1)
+    return found[0] if found else ""
+
+
+def not_known(path: str, known: Iterable[str]) -> str:
+    """Return the message about a key that nobody knows: which of the ``known`` may be meant."""
+    names = sorted(known)
+    near = nearest(path.rpartition(".")[2], names)
+    return f"{path} is not known; " + (
+        f"did you mean {near}?" if near else f"known are: {', '.join(names)}"
+    )
 
 
 class Section:
@@ -191,5 +209,4 @@ class Section:
         """
         unknown = sorted(str(key) for key in self._values if key not in self._read)
         if unknown:
-            known = ", ".join(sorted(self._read))
-            raise ConfigurationError(f"{self._path}.{unknown[0]} is not known; known are: {known}")
+            raise ConfigurationError(not_known(f"{self._path}.{unknown[0]}", self._read))

@@ -7,29 +7,57 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from . import guarded, settings
 from .configuration import ConfigurationError, Section
+from .settings import REQUIRED, setting
 
 # What every capability takes for a project's name, and for a repository at GitHub.
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
-
-# What else the one list of projects says: each is read by its own capability alone.
-_OTHERS = ("lanes", "merge", "runner", "toolchain", "workflows")
+_BRANCH = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}"
 
 
 @dataclass(frozen=True)
-class Project:
-    """One repository and where it lives on the server.
+class Repository:
+    """One repository at GitHub, as every capability that works on it sees it."""
 
-    ``repository`` is GitHub's owner/name; ``path`` is the checkout; ``worktree_roots``
-    are the directories under which its worktrees may lie.
-    """
+    name: str = setting(
+        REQUIRED,
+        "Unique name.",
+        form=(NAME.pattern.removesuffix(r"\Z"), "be lower-case letters, digits and dashes"),
+    )
+    repository: str = setting(
+        REQUIRED,
+        "GitHub owner/name.",
+        form=(REPOSITORY.pattern.removesuffix(r"\Z"), "be owner/name as on GitHub"),
+    )
+    default_branch: str = setting(
+        "main", "The branch that work lands on.", form=(_BRANCH, "be a branch")
+    )
+    guarded_paths: tuple[str, ...] = setting(
+        guarded.STANDARD,
+        "Names of files and directories, at any depth, whose changes a person approves before they"
+        " land: neither a lane nor the marshal lets them pass alone.",
+        adds=True,
+    )
+    guarded_label: str = setting(
+        "approved-by-human",
+        "The label by which a person who is neither author nor agent approves such a change.",
+    )
 
-    name: str
-    repository: str
-    path: str
-    default_branch: str
-    worktree_roots: tuple[str, ...]
+
+@dataclass(frozen=True)
+class Project(Repository):
+    """One repository and where it lives on the server."""
+
+    path: str = setting(REQUIRED, "The server's checkout.", kind="path")
+    worktree_roots: tuple[str, ...] = setting(
+        (), "Directories under which worktrees of the checkout may lie.", kind="path"
+    )
+
+
+# What else the one list of projects says: each is read by its own capability alone.
+_OTHERS = ("lanes", "merge", "runner", "toolchain", "workflows")
 
 
 def from_sections(sections: Iterable[Section]) -> tuple[Project, ...]:
@@ -60,13 +88,7 @@ def refuse_twins(place: str, projects: Iterable[object], *attributes: str) -> No
 
 
 def _project(section: Section) -> Project:
-    project = Project(
-        name=section.matching("name", NAME, "be lower-case letters, digits and dashes"),
-        repository=section.matching("repository", REPOSITORY, "be owner/name as on GitHub"),
-        path=section.absolute_path("path"),
-        default_branch=section.text("default_branch", "main"),
-        worktree_roots=tuple(section.absolute_paths("worktree_roots", ())),
-    )
+    project = settings.read_some(Project, section)
     for key in _OTHERS:
         section.section(key, {})
     section.done()

@@ -112,7 +112,11 @@ class Builder:
         if self.settings.runner is not None:
             note = Path(self.settings.state_dir, "runner")
             self._releases = Releases(
-                self.settings.runner, note, self.tools.fetch, self.tools.machine
+                self.settings.runner,
+                self.settings.github,
+                note,
+                self.tools.fetch,
+                self.tools.machine,
             )
 
     def survey(self, generation: str | None = None) -> Report:

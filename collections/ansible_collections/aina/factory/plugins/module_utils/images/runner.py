@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ..base import documents
+from ..base.configuration import ConfigurationError
 from ..base.github import release
+from ..base.github.login import secret_from_file
 from ..base.github.release import Release, ReleaseError
-from ..base.ports import Fetch, Request
+from ..base.github.settings import GitHub
+from ..base.ports import Fetch, Request, Response
 from .settings import RunnerWish
 
 _SETTING = "images.runner.sha256"
+_REFUSED = (401, 403, 404, 429)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Releases:
     """The wish, and what was chosen for it; ``note`` is where that is remembered."""
 
     wish: RunnerWish
+    github: GitHub
     note: Path
     fetch: Fetch
     machine: str
@@ -77,18 +82,36 @@ class Releases:
         return release.pinned(found, self.wish.sha256, _SETTING)
 
     def _ask(self, path: str) -> Any:
-        headers = {"Accept": "application/vnd.github+json", "User-Agent": "aina-factory"}
-        if self.wish.token_file:
-            token = Path(self.wish.token_file).read_text("ascii").strip()
-            headers["Authorization"] = f"Bearer {token}"
-        url = f"{self.wish.api_url.rstrip('/')}{path}"
+        url = f"{self.github.releases_url}{path}"
+        # They are public. Behind an address that asks too often, and on a mirror, a token helps.
+        answer = self._get(url, "")
+        if answer.status in _REFUSED and (token := self._token()):
+            answer = self._get(url, token)
+        if answer.status != 200:
+            raise ReleaseError(f"{url} answered {answer.status}")
         try:
-            answer = self.fetch(Request("GET", url, headers))
-            if answer.status != 200:
-                raise ReleaseError(f"{url} answered {answer.status}")
             return json.loads(answer.body)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise ReleaseError(f"{url}: {error}") from error
+
+    def _get(self, url: str, token: str) -> Response:
+        headers = {"Accept": "application/vnd.github+json", "User-Agent": "aina-factory"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            return self.fetch(Request("GET", url, headers))
+        except OSError as error:
+            raise ReleaseError(f"{url}: {error}") from error
+
+    def _token(self) -> str:
+        """Return the token of the server that is asked, where a file holds one."""
+        login = self.github.login_of("images")
+        if login.method != "token_file" or self.github.releases_url != self.github.api_url:
+            return ""
+        try:
+            return secret_from_file(Path(login.token_file), f"{login.path}.token_file")
+        except ConfigurationError as error:
+            raise ReleaseError(str(error)) from error
 
 
 def _release(document: Mapping[str, Any]) -> Release | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ..base import projects
 from ..base.configuration import ConfigurationError, Section
+from ..base.github.settings import GitHub
 
 PREFIX = "aina-factory"
 # What a project may ask for by name and version; anything else is a Dockerfile's business.
@@ -18,7 +19,6 @@ _SUITE = re.compile(r"([a-z]+)?\Z")
 _VERSION = re.compile(r"\d+(\.\d+){0,2}\Z")
 _DIGEST = re.compile(r"([0-9a-f]{64})?\Z")
 _RELEASE = re.compile(r"(latest|\d+\.\d+\.\d+)\Z")
-_URL = re.compile(r"https://[^\s/]+(/[^\s]*)?\Z")
 _OPTIONAL_NAME = re.compile(r"([a-z0-9][a-z0-9-]*)?\Z")
 _OPTIONAL_PATH = re.compile(r"(/.*)?\Z")
 
@@ -48,8 +48,6 @@ class RunnerWish:
     sha256: str = ""
     archive_path: str = ""
     cache_dir: str = "/var/cache/aina-factory/runner"
-    api_url: str = "https://api.github.com"
-    token_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,11 @@ class Settings:
     npmrc_file: str
     runner: RunnerWish | None
     projects: tuple[ProjectImages, ...]
+    github: GitHub
 
 
-def from_section(section: Section) -> Settings:
-    """Read the section.
+def from_section(section: Section, github: GitHub) -> Settings:
+    """Read the section; what all capabilities share comes from ``github``.
 
     Raises:
         ConfigurationError: a value is wrong, a key unknown, or a project named twice.
@@ -94,6 +93,7 @@ def from_section(section: Section) -> Settings:
         npmrc_file=_optional_path(section, "npmrc_file", ""),
         runner=_runner(section.section("runner")) if section.has("runner") else None,
         projects=tuple(_project(item) for item in section.sections("projects", ())),
+        github=github,
     )
     section.done()
     projects.refuse_twins(f"{section.path}.projects", settings.projects, "name")
@@ -122,8 +122,6 @@ def _runner(section: Section) -> RunnerWish:
         sha256=section.matching("sha256", _DIGEST, "be a SHA-256 in hexadecimal, or empty", ""),
         archive_path=_optional_path(section, "archive_path", ""),
         cache_dir=section.absolute_path("cache_dir", RunnerWish.cache_dir),
-        api_url=section.matching("api_url", _URL, "be an https address", RunnerWish.api_url),
-        token_file=_optional_path(section, "token_file", ""),
     )
     section.done()
     if wish.archive_path and (wish.version == "latest" or not wish.sha256):

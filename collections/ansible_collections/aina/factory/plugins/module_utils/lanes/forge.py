@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -123,7 +123,7 @@ class Forge:
         raise RefusedError(f"{self.repository} has more than {len(found)} open {what}")
 
     def open_pull_request(
-        self, head: str, base: str, title: str, body: str, *, draft: bool, labels: Sequence[str]
+        self, head: str, base: str, title: str, body: str, *, draft: bool
     ) -> PullRequest:
         """Open a pull request, or return the one that an unanswered try has opened.
 
@@ -140,9 +140,6 @@ class Forge:
                 raise
             document = existing
         number = int(document["number"])
-        if labels:
-            path = f"/repos/{self.repository}/issues/{number}/labels"
-            self.transport.rest("POST", path, {"labels": list(labels)})
         return PullRequest(number, str(document["html_url"]))
 
     def _of_head(self, head: str) -> dict[str, Any] | None:

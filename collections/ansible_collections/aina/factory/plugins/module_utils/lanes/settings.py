@@ -6,14 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..base import guarded, projects
+from ..base import projects, settings
 from ..base.configuration import ConfigurationError, Section
-from ..base.github import login
+from ..base.github.settings import GitHub
 from . import engines
 from .engines import Engine
 
-_BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}\Z")
-_URL = re.compile(r"https?://[^\s/]+(/[^\s]*)?\Z")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,100}\Z")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]*:[A-Za-z0-9._-]+\Z")
 _TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}\Z")
@@ -73,16 +71,6 @@ class LaneProject:
 
 
 @dataclass(frozen=True)
-class GitHub:
-    """Where GitHub is and how to log in."""
-
-    api_url: str
-    git_url: str
-    ca_file: str
-    login: login.Login
-
-
-@dataclass(frozen=True)
 class Settings:
     """The whole section."""
 
@@ -120,8 +108,8 @@ class Settings:
         raise ConfigurationError(f"no project {word!r} has lanes; known are: {known}")
 
 
-def from_section(section: Section) -> Settings:
-    """Read the section.
+def from_section(section: Section, github: GitHub) -> Settings:
+    """Read the section; what all capabilities share comes from ``github``.
 
     Raises:
         ConfigurationError: a value is wrong, two contradict each other, or a key is unknown.
@@ -145,7 +133,7 @@ def from_section(section: Section) -> Settings:
         gateway_user=section.text("gateway_user", "factory-lane-gateway"),
         upstream_ca_file=section.text("upstream_ca_file", ""),
         connect_allowed=_targets(section),
-        github=_github(section.section("github", {})),
+        github=github,
         engines=found,
         projects=tuple(_project(item, found) for item in section.sections("projects", ())),
     )
@@ -162,24 +150,8 @@ def _targets(section: Section) -> tuple[str, ...]:
     return tuple(target.lower() for target in targets)
 
 
-def _github(section: Section) -> GitHub:
-    api_url = section.matching("api_url", _URL, "be an http(s) URL", "https://api.github.com")
-    api_url = api_url.rstrip("/")
-    public = "https://github.com" if api_url == "https://api.github.com" else ""
-    github = GitHub(
-        api_url=api_url,
-        git_url=(section.text("git_url", "") or public or api_url.removesuffix("/api/v3")).rstrip(
-            "/"
-        ),
-        ca_file=section.text("ca_file", ""),
-        login=login.from_section(section.section("login", {})),
-    )
-    section.done()
-    return github
-
-
 def _project(section: Section, known: Mapping[str, Engine]) -> LaneProject:
-    name = section.matching("name", projects.NAME, "be lower-case letters, digits and dashes")
+    shared = settings.read_some(projects.Repository, section)
     agent = section.text("engine", ENGINE)
     if agent not in known:
         raise section.error("engine", agent, f"be one of {', '.join(known) or 'lanes.engines'}")
@@ -188,11 +160,9 @@ def _project(section: Section, known: Mapping[str, Engine]) -> LaneProject:
     # Whichever agent a change would steer, a person looks at it.
     steering = sorted({path for each in known.values() for path in each.guarded_paths})
     project = LaneProject(
-        name=name,
-        repository=section.matching(
-            "repository", projects.REPOSITORY, "be owner/name as on GitHub"
-        ),
-        default_branch=section.matching("default_branch", _BRANCH, "be a branch", "main"),
+        name=shared.name,
+        repository=shared.repository,
+        default_branch=shared.default_branch,
         image=section.matching(
             "image", _IMAGE, "be an image with its tag", "aina-factory/lane:current"
         ),
@@ -202,8 +172,8 @@ def _project(section: Section, known: Mapping[str, Engine]) -> LaneProject:
         models=(model, *section.strings("models", ())),
         effort=section.matching("effort", _MODEL, "be a word such as high", engine.effort),
         limits=_limits(section),
-        guarded_paths=(*guarded.STANDARD, *steering, *section.strings("guarded_paths", ())),
-        guarded_label=section.text("guarded_label", "guarded-paths"),
+        guarded_paths=(*shared.guarded_paths, *steering),
+        guarded_label=shared.guarded_label,
         draft=section.boolean("draft", False),
         dispatch=_dispatch(section.section("dispatch", {})),
     )

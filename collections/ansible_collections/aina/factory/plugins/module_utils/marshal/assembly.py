@@ -99,22 +99,22 @@ def _run(
     if not dry_run:
         store.open_log()
     token = login.token_source(
-        settings.login,
-        settings.api_url,
+        settings.github.login_of("marshal"),
+        settings.github.api_url,
         project.repository,
         _PERMISSIONS,
         run=effects.run,
         fetch=effects.fetch,
         now=effects.now,
     )
-    transport = Transport(effects.fetch, settings.api_url, token, effects.now)
+    transport = Transport(effects.fetch, settings.github.api_url, token, effects.now)
     world = World(
         forge=GithubForge(transport, project.repository, project.policy),
         git=Mirror(
             effects.run,
             store.directory / "mirror.git",
-            f"{settings.git_url}/{project.repository}.git",
-            git_environment(settings.git_url, settings.ca_file, token()),
+            f"{settings.github.web_url}/{project.repository}.git",
+            git_environment(settings.github.web_url, settings.github.ca_file, token()),
         ),
         now=effects.now,
         sleep=effects.sleep,

@@ -10,7 +10,7 @@ from .snapshot import Labelling, PullRequest, Review
 
 def another_person(policy: Policy, pull: PullRequest, actor: str, *, by_person: bool) -> bool:
     """Whether ``actor`` is a person, and neither the author of ``pull`` nor an agent."""
-    profits = lists((pull.author, *policy.duplicates.agents), actor, is_bot=not by_person)
+    profits = lists((pull.author, *policy.agents), actor, is_bot=not by_person)
     return by_person and actor != "" and not profits
 
 

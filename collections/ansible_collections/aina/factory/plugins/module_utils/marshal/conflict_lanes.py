@@ -15,7 +15,7 @@ def due(policy: Policy, pull: PullRequest, before: Conflict | None, now: float) 
 
     Only for branches of this repository that an agent opened: a lane pushes to them.
     """
-    by_agent = pull.author_is_bot or lists(policy.duplicates.agents, pull.author, is_bot=False)
+    by_agent = pull.author_is_bot or lists(policy.agents, pull.author, is_bot=False)
     if not policy.conflict_lane.command or pull.is_fork or not by_agent:
         return False
     found = seen(pull.head_oid, before, now)

@@ -100,7 +100,7 @@ def _carries_proof(snapshot: Snapshot, pull: PullRequest) -> bool:
 
 def _closable(policy: Policy, pull: PullRequest) -> bool:
     held = authority.hold(policy, pull)
-    by_agent = pull.author_is_bot or lists(policy.duplicates.agents, pull.author, is_bot=False)
+    by_agent = pull.author_is_bot or lists(policy.agents, pull.author, is_bot=False)
     return by_agent and not pull.is_draft and not held and not pull.in_merge_queue
 
 

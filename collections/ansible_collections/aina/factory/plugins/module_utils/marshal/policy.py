@@ -50,7 +50,6 @@ class Duplicates:
     same_issue: bool = False
     grace_seconds: float = 86400.0
     label: str = "duplicate"
-    agents: tuple[str, ...] = ()
     max_closes_per_cycle: int = 2
 
 
@@ -106,6 +105,8 @@ class Policy:
     stale_revert_guard: bool = True
     stale_revert_window_days: int = 14
     forks_allowed: bool = False
+    # Who is no person, of the whole site.
+    agents: tuple[str, ...] = ()
     authors_allowed: tuple[str, ...] = ()
     authors_denied: tuple[str, ...] = ()
     required_approvals: int = 0
@@ -142,6 +143,9 @@ class Policy:
 
         """
         default = Policy()
+        for key in ("guarded_paths", "guarded_label"):
+            if key in section:
+                raise ConfigurationError(f"{section.path}.{key} is now {key} of the project itself")
 
         def names(key: str, standard: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(section.strings(key, list(standard)))
@@ -176,8 +180,6 @@ class Policy:
             priority_labels=labels("priority_labels", ()),
             repair_labels=labels("repair_labels", default.repair_labels),
             conflict_label=label("conflict_label", default.conflict_label),
-            guarded_paths=names("guarded_paths", default.guarded_paths),
-            guarded_label=label("guarded_label", default.guarded_label),
             revert_label=label("revert_label", default.revert_label),
             stale_revert_guard=section.boolean("stale_revert_guard", True),
             stale_revert_window_days=section.integer("stale_revert_window_days", 14, minimum=1),
@@ -236,12 +238,15 @@ def _required_checks(section: Section) -> tuple[tuple[str, ...], tuple[tuple[str
 
 
 def _duplicates(section: Section) -> Duplicates:
+    if "agents" in section:
+        raise ConfigurationError(
+            f"{section.path}.agents is now agents, at the top of the configuration (factory_agents)"
+        )
     duplicates = Duplicates(
         action=section.text("action", "off", choices=("off", "label", "close")),
         same_issue=section.boolean("same_issue", False),
         grace_seconds=float(section.number("grace_hours", 24, minimum=0)) * 3600,
         label=section.text("label", "duplicate").casefold(),
-        agents=tuple(section.strings("agents", [])),
         max_closes_per_cycle=section.integer("max_closes_per_cycle", 2, minimum=0),
     )
     section.done()

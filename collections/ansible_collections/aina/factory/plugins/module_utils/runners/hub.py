@@ -94,14 +94,16 @@ class Hub:
         settings, effects = self.settings, self.effects
         token = login.token_source(
             settings.login,
-            settings.api_url,
+            settings.github.api_url,
             target,
             _REPOSITORY_PERMISSIONS if "/" in target else _ORGANIZATION_PERMISSIONS,
             run=effects.run,
             fetch=effects.fetch,
             now=effects.now,
         )
-        transport = Transport(effects.fetch, settings.api_url, token, effects.now, self.meter)
+        transport = Transport(
+            effects.fetch, settings.github.api_url, token, effects.now, self.meter
+        )
         return Runners(transport, target)
 
     def registration_token(self, target: str) -> str:
@@ -129,7 +131,7 @@ class Hub:
         document = documents.read(self.places.shared("releases")) or {}
         checked = state.moment(document.get("checked_at")) or 0.0
         age = self.effects.now() - checked
-        same_place = document.get("api_url") == self.settings.release_api_url
+        same_place = document.get("api_url") == self.settings.github.releases_url
         if not same_place or not 0 <= age <= max_age_seconds:
             return []
         try:
@@ -140,7 +142,7 @@ class Hub:
     def _ask_for_releases(self) -> list[Release]:
         found = release.recent(self.ask_release, self.platform)
         document: dict[str, Any] = {
-            "api_url": self.settings.release_api_url,
+            "api_url": self.settings.github.releases_url,
             "checked_at": documents.moment(self.effects.now()),
             "releases": [asdict(item) for item in found],
         }
@@ -165,12 +167,12 @@ class Hub:
         """
         settings, effects = self.settings, self.effects
         nobody = Transport(
-            effects.fetch, settings.release_api_url, lambda: "", effects.now, self.meter
+            effects.fetch, settings.github.releases_url, lambda: "", effects.now, self.meter
         )
         try:
             return nobody.rest("GET", path)
         except (RefusedError, LimitedError):
-            same_server = settings.release_api_url == settings.api_url
+            same_server = settings.github.releases_url == settings.github.api_url
             if not (same_server and self.can_ask and settings.instances):
                 raise
             return self.api(settings.instances[0].target).ask(path)
@@ -248,7 +250,7 @@ def _unasked(instance: Instance) -> Verdict:
     return Verdict(
         (
             f"{instance.target}: with a bare registration token GitHub cannot be asked whether it is private; log in"
-            " with a token or an App (gh_actions_runner_login_method)",
+            " with a token or an App (github.logins.runners)",
         ),
         unknown=True,
     )

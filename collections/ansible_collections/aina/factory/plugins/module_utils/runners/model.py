@@ -9,7 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from ..base.configuration import ConfigurationError, Section
-from ..base.github import login, release
+from ..base.github import release
+from ..base.github.settings import GitHub, Login
 from . import layout
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,24}[a-z0-9])?\Z")
@@ -17,7 +18,6 @@ _NAME_RULE = "consist of at most 26 lower-case letters, digits and inner dashes"
 _PREFIX = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,22}[A-Za-z0-9])?\Z")
 _TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}(/[A-Za-z0-9._-]{1,100})?\Z")
 _LABEL = re.compile(r"[^\s,]{1,256}\Z")
-_URL = re.compile(r"https?://[^\s/]+(/[^\s]*)?\Z")
 _VERSION = re.compile(r"(latest|\d+\.\d+\.\d+)\Z")
 _SHA256 = re.compile(r"([0-9a-fA-F]{64})?\Z")
 _IMAGE = re.compile(r"([A-Za-z0-9][\w./:@-]{0,254})?\Z")
@@ -148,11 +148,9 @@ class Settings:
     """The whole section."""
 
     prefix: str
-    login: login.Login
+    github: GitHub
     instances: tuple[Instance, ...] = ()
     predecessors: tuple[Predecessor, ...] = ()
-    api_url: str = "https://api.github.com"
-    release_api_url: str = "https://api.github.com"
     ca_file: str = ""
     version: str = "latest"
     version_sha256: str = ""
@@ -166,13 +164,12 @@ class Settings:
 
     def web_url(self, target: str) -> str:
         """Return the address of a target as a person visits it, which registering wants."""
-        base = self.api_url.rstrip("/")
-        host = (
-            "https://github.com"
-            if base == "https://api.github.com"
-            else base.removesuffix("/api/v3")
-        )
-        return f"{host}/{target}"
+        return f"{self.github.web_url}/{target}"
+
+    @property
+    def login(self) -> Login:
+        """Return how runners log in at GitHub."""
+        return self.github.login_of("runners")
 
     def runner_name(self, instance: str) -> str:
         """Return the name under which a native instance is registered."""
@@ -186,24 +183,20 @@ class Settings:
         return None
 
 
-def from_section(section: Section) -> Settings:
-    """Read the section.
+def from_section(section: Section, github: GitHub) -> Settings:
+    """Read the section; what all capabilities share comes from ``github``.
 
     Raises:
         ConfigurationError: a value is wrong, a key unknown, or a name declared twice.
 
     """
-    api_url = section.matching("github_api_url", _URL, "be an http(s) URL", Settings.api_url)
-    release_api_url = section.text("release_api_url", "") or api_url
     settings = Settings(
         prefix=section.matching(
             "prefix", _PREFIX, "consist of at most 24 letters, digits and inner dashes"
         ),
-        login=_login(section.section("login", {})),
+        github=github,
         instances=tuple(_instance(item) for item in section.sections("instances", [])),
         predecessors=tuple(_predecessor(item) for item in section.sections("predecessors", [])),
-        api_url=api_url.rstrip("/"),
-        release_api_url=release_api_url.rstrip("/"),
         ca_file=section.text("ca_file", ""),
         version=section.matching("version", _VERSION, "be 'latest' or such as 2.330.0", "latest"),
         version_sha256=section.matching("version_sha256", _SHA256, "be 64 hexadecimal digits", ""),
@@ -247,13 +240,6 @@ def _check(settings: Settings, path: str) -> None:
             if name in seen:
                 raise ConfigurationError(f"{path}.instances: the name {name!r} is taken twice")
             seen.add(name)
-
-
-def _login(section: Section) -> login.Login:
-    found = login.from_section(section, (*login.METHODS, "registration_token"))
-    if found.method == "registration_token" and not found.token_file:
-        raise ConfigurationError(f"{found.path}.token_file is missing")
-    return found
 
 
 def _instance(section: Section) -> Instance:

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-
-def login_files(settings: Mapping[str, Any]) -> list[str]:
-    """Return the file of a section's login at GitHub; none where it needs none."""
-    login = settings.get("login") or {}
-    key = {"github_app": "app_key_file", "gh": ""}.get(login.get("method", ""), "token_file")
-    return [path] if (path := login.get(key)) else []
 
 
 def waits_for(paths: Iterable[str]) -> str:

@@ -1,94 +1,10 @@
-"""The words of the reaper: policy, facts of a worktree, verdict."""
+"""The words of the reaper: facts of a worktree, verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
-
-from ..base.configuration import Section
-
-# Names that a build makes again: what matches may be deleted when git ignores it; anything
-# else that git ignores keeps its worktree. A name that ends in a slash is a directory's (or
-# that of a link to one): a file called "out" may well hold somebody's notes.
-DISPOSABLE = (
-    "node_modules/",
-    ".pnpm-store/",
-    "dist/",
-    "build/",
-    "out/",
-    "target/",
-    "coverage/",
-    ".nyc_output/",
-    ".next/",
-    ".nuxt/",
-    ".svelte-kit/",
-    ".turbo/",
-    ".cache/",
-    ".parcel-cache/",
-    ".vite/",
-    ".eslintcache",
-    ".venv/",
-    "venv/",
-    "__pycache__/",
-    ".pytest_cache/",
-    ".mypy_cache/",
-    ".ruff_cache/",
-    ".hypothesis/",
-    ".tox/",
-    "test-results/",
-    "playwright-report/",
-    "storybook-static/",
-    "*.pyc",
-    "*.tsbuildinfo",
-    "*.egg-info/",
-)
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What the operator allows.
-
-    ``grace_seconds`` is how long a worktree must have been untouched. ``reap_pushed`` lets
-    a commit that the remote holds count as safe. ``reap_dead_locks`` unlocks worktrees
-    whose lock names a process that no longer exists. ``trash_retention_seconds`` is how
-    long a reaped worktree can be had back, unless the file system is fuller than
-    ``trash_disk_used_percent``.
-    """
-
-    grace_seconds: float = 86400.0
-    reap_pushed: bool = True
-    reap_dead_locks: bool = False
-    disposable: tuple[str, ...] = DISPOSABLE
-    paperclip_roots: tuple[str, ...] = ()
-    trash_retention_seconds: float = 600.0
-    trash_disk_used_percent: float = 85.0
-
-
-def policy_from_section(section: Section) -> Policy:
-    """Read the section ``reap`` of the configuration.
-
-    Raises:
-        ConfigurationError: a value is wrong or a key is unknown.
-
-    """
-    default = Policy()
-    policy = Policy(
-        grace_seconds=section.number("grace_seconds", default.grace_seconds, minimum=0),
-        reap_pushed=section.boolean("reap_pushed", default.reap_pushed),
-        reap_dead_locks=section.boolean("reap_dead_locks", default.reap_dead_locks),
-        # What is given is added: who names one thing more does not mean to forget all others.
-        disposable=(*default.disposable, *section.strings("disposable", ())),
-        paperclip_roots=tuple(section.absolute_paths("paperclip_roots", default.paperclip_roots)),
-        trash_retention_seconds=section.number(
-            "trash_retention_seconds", default.trash_retention_seconds, minimum=0
-        ),
-        trash_disk_used_percent=section.number(
-            "trash_disk_used_percent", default.trash_disk_used_percent, minimum=0, maximum=100
-        ),
-    )
-    section.done()
-    return policy
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from ..base.ports import Now, Run
 from . import landed, processes, survey, trash
 from .contents import marks_outside, walk
 from .decide import decide
-from .model import Contents, Facts, Listed, Policy, Report, Trace, Verdict
+from .model import Contents, Facts, Listed, Report, Trace, Verdict
+from .settings import Reap
 
 # What the lock of a repository is for: one reap or undo at a time.
 PURPOSE = "reap"
@@ -82,7 +83,7 @@ def address(task: Task, tools: Tools) -> str:
     return done.stdout.decode(errors="replace").strip()
 
 
-def run(task: Task, policy: Policy, tools: Tools) -> Report:
+def run(task: Task, policy: Reap, tools: Tools) -> Report:
     """Finish what a killed reap left, plan, and carry the plan out; the caller holds the lock.
 
     Raises:
@@ -95,7 +96,7 @@ def run(task: Task, policy: Policy, tools: Tools) -> Report:
     return report
 
 
-def plan(task: Task, policy: Policy, tools: Tools) -> Report:
+def plan(task: Task, policy: Reap, tools: Tools) -> Report:
     """Return a verdict for every worktree; change nothing.
 
     Raises:
@@ -151,7 +152,7 @@ def _unjudged(error: Exception) -> survey.Obstacle:
 
 
 def _obstacles_at_first_sight(
-    item: Listed, items: Sequence[Listed], policy: Policy, mounted: Collection[str]
+    item: Listed, items: Sequence[Listed], policy: Reap, mounted: Collection[str]
 ) -> list[survey.Obstacle]:
     return survey.obstacles_of_form(item, items, policy, mounted) or survey.obstacles_of_git(item)
 
@@ -172,7 +173,7 @@ def _prove(
     git: Git,
     common_dir: str,
     task: Task,
-    policy: Policy,
+    policy: Reap,
     tools: Tools,
     items: Sequence[Listed],
     private_commits: dict[str, list[str]],
@@ -243,7 +244,7 @@ def _look_at_files(
     items: Sequence[Listed],
     obstacles: dict[str, list[survey.Obstacle]],
     proofs: landed.Proofs,
-    policy: Policy,
+    policy: Reap,
     tools: Tools,
 ) -> dict[str, _Look]:
     candidates = [
@@ -292,7 +293,7 @@ def _first_look(
 def _look_closely(
     git: Git,
     item: Listed,
-    policy: Policy,
+    policy: Reap,
     tools: Tools,
     now: float,
     admin: Contents,
@@ -374,7 +375,7 @@ def recover(task: Task, tools: Tools) -> list[str]:
     return trash.restore_interrupted(missing)
 
 
-def carry_out(report: Report, task: Task, policy: Policy, tools: Tools) -> None:
+def carry_out(report: Report, task: Task, policy: Reap, tools: Tools) -> None:
     """Reap what the plan says and what is still as the plan saw it.
 
     The report's verdicts are replaced by what became of them.
@@ -413,7 +414,7 @@ def _spared(verdict: Verdict, why: str) -> Verdict:
     return replace(verdict, reap=False, reaped=False, reason="changed_since_plan", detail=why)
 
 
-def _changes_since_plan(item: Listed, items: Sequence[Listed], policy: Policy) -> str | None:
+def _changes_since_plan(item: Listed, items: Sequence[Listed], policy: Reap) -> str | None:
     """Return what git and the directory entries say against the plan now."""
     found = next((other for other in items if other.path == item.path), None)
     if found is None:
@@ -478,7 +479,7 @@ def _give_back_the_occupied(report: Report, common_dir: str, tools: Tools) -> No
             report.verdicts[index] = _spared(verdict, f"process_inside: {', '.join(names)}")
 
 
-def due_before(task: Task, policy: Policy, tools: Tools) -> float:
+def due_before(task: Task, policy: Reap, tools: Tools) -> float:
     """Return the time (seconds since the epoch) up to which reaped trees may be deleted now."""
     for place in (task.repository, *task.worktree_roots):
         try:

@@ -15,7 +15,8 @@ from ..base.git import LOCAL_SECONDS, REMOTE_SECONDS, Git, GitError, fields, lin
 from ..base.ports import Run
 from ..base.trust import changeable_by_others, read_file
 from .contents import VERSION_CONTROL, is_repository
-from .model import Contents, Listed, Policy
+from .model import Contents, Listed
+from .settings import Reap
 from .trash import TREE_TRASH
 
 # Reason and detail of something that speaks against reaping.
@@ -161,7 +162,7 @@ def _directories(parent: str) -> list[str]:
 
 
 def obstacles_of_form(
-    item: Listed, others: Sequence[Listed], policy: Policy, mounted: Collection[str]
+    item: Listed, others: Sequence[Listed], policy: Reap, mounted: Collection[str]
 ) -> list[Obstacle]:
     """Return what the directory entries alone tell, without asking git or reading files.
 
@@ -209,7 +210,7 @@ def _gitfile_obstacles(item: Listed) -> list[Obstacle]:
 
 
 def _place_obstacles(
-    item: Listed, others: Sequence[Listed], policy: Policy, mounted: Collection[str]
+    item: Listed, others: Sequence[Listed], policy: Reap, mounted: Collection[str]
 ) -> list[Obstacle]:
     found: list[Obstacle] = []
     real = os.path.realpath(item.path)
@@ -228,7 +229,7 @@ def _place_obstacles(
     return found
 
 
-def _lock_obstacle(reason: str, policy: Policy) -> Obstacle:
+def _lock_obstacle(reason: str, policy: Reap) -> Obstacle:
     words = _LOCK_PID.search(reason)
     if words is None or Path(f"/proc/{words[1]}").exists():
         return ("locked", reason or "without a reason")
@@ -306,7 +307,7 @@ def stash_obstacle(item: Listed, subjects: Sequence[str]) -> list[Obstacle]:
 
 
 def obstacles_of_files(
-    git: Git, item: Listed, policy: Policy
+    git: Git, item: Listed, policy: Reap
 ) -> tuple[list[Obstacle], frozenset[str]]:
     """Return changes, untracked files and ignored files that are not disposable.
 
@@ -336,7 +337,7 @@ def _submodules_of_others(git: Git, item: Listed) -> list[Obstacle]:
 
 
 def _status_obstacles(
-    git: Git, item: Listed, policy: Policy, disposable: set[str]
+    git: Git, item: Listed, policy: Reap, disposable: set[str]
 ) -> Iterator[Obstacle]:
     entries = iter(
         fields(
@@ -383,7 +384,7 @@ def _status_obstacles(
             return
 
 
-def _disposable(root: str, path: str, policy: Policy) -> bool:
+def _disposable(root: str, path: str, policy: Reap) -> bool:
     """Whether the name of what is ignored says that a build makes it again.
 
     A directory's name says nothing of what git ignores *in* it: a directory ``build`` that
@@ -512,7 +513,7 @@ def obstacles_of_contents(
     return found
 
 
-def closed_names(policy: Policy) -> Callable[[str], bool]:
+def closed_names(policy: Reap) -> Callable[[str], bool]:
     """Return whether a directory of this name is disposable where git ignores it."""
     names = [pattern.rstrip("/") for pattern in policy.disposable if pattern.endswith("/")]
     pattern = re.compile("|".join(map(fnmatch.translate, names)) or r"(?!)")

@@ -7,51 +7,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..configuration import ConfigurationError, Section
+from ..configuration import ConfigurationError
 from ..ports import Fetch, Now, Request, Run
+from .settings import Login
 
-METHODS = ("token_file", "github_app", "gh")
 # An installation token lives an hour; a fresh one is fetched while it still works.
 _RENEW_BEFORE_SECONDS = 300.0
-
-
-@dataclass(frozen=True)
-class Login:
-    """How to get a token; ``path`` is where the configuration says so, for messages."""
-
-    method: str = "gh"
-    token_file: str = ""
-    app_id: int = 0
-    app_key_file: str = ""
-    path: str = "login"
-
-
-def from_section(section: Section, methods: Iterable[str] = METHODS) -> Login:
-    """Read a section ``login``.
-
-    Raises:
-        ConfigurationError: a value is wrong, or what the method needs is missing.
-
-    """
-    login = Login(
-        method=section.text("method", "gh", choices=methods),
-        token_file=section.text("token_file", ""),
-        app_id=section.integer("app_id", 0, minimum=0),
-        app_key_file=section.text("app_key_file", ""),
-        path=section.path.removeprefix("configuration."),
-    )
-    section.done()
-    if login.method == "token_file" and not login.token_file:
-        raise ConfigurationError(f"{login.path}.token_file is missing")
-    if login.method == "github_app" and not (login.app_id and login.app_key_file):
-        raise ConfigurationError(f"{login.path} needs app_id and app_key_file for github_app")
-    return login
 
 
 def token_source(

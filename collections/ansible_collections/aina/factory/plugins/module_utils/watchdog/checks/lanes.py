@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...base.github import settings as github
 from ...base.text import duration
 from ...host import units
 from .. import readings
 from ..check import Answer, AtLimit, Check, Context, Status, each
 from ..facts import HOUR, MINUTE, Fact, Known, Unknown
 from ..limits import Limit
-from ..secrets import login_files, waits_for
+from ..secrets import waits_for
 from ..sources import AbsentError, Host, Source, document, listed
 
 SILENT = Limit("lane_silent_minutes", 30, 30)
@@ -69,14 +70,13 @@ def lane(values: Any, name: str) -> Lane:
 
 def _secrets(host: Host) -> list[str]:
     """Return the files that lanes need: the login, and the keys that their gateway is handed."""
-    declared = host.whole.value("lanes", {})
-    if not declared:
+    if not host.whole.has("lanes"):
         return []
     try:
         handed = units.credentials(_GATEWAY, host.run)
     except units.UnitsError:
         handed = []  # it is not there yet, as a unit
-    return [*login_files(declared.get("github") or {}), *(item.path for item in handed)]
+    return [*github.of(host.whole).login_of("lanes").files, *(item.path for item in handed)]
 
 
 def judge(lanes: Mapping[str, Fact[Lane]], context: Context) -> Iterator[Answer]:

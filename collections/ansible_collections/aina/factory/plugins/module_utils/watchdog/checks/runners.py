@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...base.github import settings as github
 from ...base.text import duration, iso
 from .. import readings
 from ..check import Answer, AtLimit, Check, Context, Status, each
 from ..facts import MINUTE, Fact, Known, Unknown
 from ..limits import Limit
-from ..secrets import login_files, waits_for
+from ..secrets import waits_for
 from ..sources import AbsentError, Host, Source, documents, listed
 
 DOWN = Limit("runner_down_minutes", 15, 15)
@@ -58,7 +59,7 @@ def read(host: Host) -> Runners:
         slots = declared.get("slots", 1) if declared.get("mode") == "ephemeral" else 1
         missing = int(slots) - known.count(name)
         if missing > 0:
-            waits = waits_for(login_files(host.whole.value("runners", {})))
+            waits = waits_for(github.of(host.whole).login_of("runners").files)
             found[name] = Unknown(
                 f"{missing} of {slots} runners of {name} have written no state{waits}"
             )

@@ -17,7 +17,9 @@ def read(*entries: dict[str, Any]) -> tuple[projects.Project, ...]:
 
 
 def test_a_project_has_the_documented_defaults() -> None:
-    assert read(GOOD) == (projects.Project("aina", "owner/aina", "/srv/repos/aina", "main", ()),)
+    assert read(GOOD) == (
+        projects.Project(name="aina", repository="owner/aina", path="/srv/repos/aina"),
+    )
 
 
 def test_what_other_capabilities_read_of_a_project_is_theirs() -> None:
@@ -39,8 +41,11 @@ WRONG = [
     ({"repository": "a/b\n"}, r"projects\[0\]\.repository"),
     ({"path": "srv"}, r"projects\[0\]\.path is 'srv'; it must be an absolute path"),
     ({"worktree_roots": "/x"}, r"worktree_roots is '/x'; it must be a list of strings"),
-    ({"worktree_roots": ["x"]}, r"worktree_roots is \['x'\]; it must be a list of absolute paths"),
-    ({"default_brunch": "main"}, r"projects\[0\]\.default_brunch is not known; known are:"),
+    ({"worktree_roots": ["x"]}, r"worktree_roots\[0\] is 'x'; it must be an absolute path"),
+    (
+        {"default_brunch": "main"},
+        r"projects\[0\]\.default_brunch is not known; did you mean default_branch",
+    ),
 ]
 
 

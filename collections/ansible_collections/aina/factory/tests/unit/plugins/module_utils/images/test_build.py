@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.base.ports import Completed, Response
 from factory.core.images import build
 from factory.core.images.engine import EngineError
@@ -155,7 +156,7 @@ class Host:
             "projects": [{"name": "shop"}],
             **self.values,
         }
-        settings = from_section(Section(section, "images"))
+        settings = from_section(Section(section, "images"), GitHub())
         tools = build.Tools(
             self.docker, lambda: self.now, lambda *_, **__: Response(404, {}, b""), "x86_64"
         )

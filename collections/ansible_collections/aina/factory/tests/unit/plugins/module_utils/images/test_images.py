@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.github import settings as github
 from factory.core.base.github.release import ReleaseError
 from factory.core.base.ports import Completed, Request, Response
 from factory.core.images import base, content, layers, plan
@@ -28,7 +29,7 @@ PINS = {
 
 
 def settings(tree: Path, **values: Any) -> Settings:
-    return from_section(Section({"source_dir": str(tree), **values}, "images"))
+    return from_section(Section({"source_dir": str(tree), **values}, "images"), github.GitHub())
 
 
 @pytest.fixture
@@ -351,7 +352,7 @@ def test_the_newest_runner_is_chosen_once_and_again_at_a_refresh(tmp_path: Path)
     wish = RunnerWish("latest", cache_dir=str(tmp_path))
 
     def chosen(*, refresh: bool = False) -> str:
-        releases = Releases(wish, tmp_path / "note", hub, "x86_64")
+        releases = Releases(wish, github.GitHub(), tmp_path / "note", hub, "x86_64")
         found = releases.archive(refresh=refresh)
         (tmp_path / "note").write_text(
             json.dumps({"wanted": "latest", "pin": "", **vars(releases._chosen)})
@@ -367,6 +368,7 @@ def test_the_newest_runner_is_chosen_once_and_again_at_a_refresh(tmp_path: Path)
 def test_a_runner_with_another_digest_is_not_remembered(tmp_path: Path) -> None:
     releases = Releases(
         RunnerWish("latest", cache_dir=str(tmp_path)),
+        github.GitHub(),
         tmp_path / "note",
         GitHub("2.335.0"),
         "x86_64",

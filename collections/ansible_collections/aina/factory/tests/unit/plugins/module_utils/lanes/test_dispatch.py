@@ -9,6 +9,7 @@ import agents
 import pytest
 
 from factory.core.base.configuration import Section
+from factory.core.base.github.settings import GitHub
 from factory.core.lanes import admission, dispatch
 from factory.core.lanes.dispatch import Past, Seen, Wish
 from factory.core.lanes.settings import Settings, from_section
@@ -19,9 +20,8 @@ ROOM = admission.Load((), 1 << 40, 1 << 40)
 
 def settings(*names: str, **values: Any) -> Settings:
     projects = [{"name": name, "repository": f"factory/{name}", **values} for name in names]
-    known = {"github": {"login": {"method": "gh"}}, "engines": agents.shipped()}
-    section = {**known, "projects": projects, "concurrency": 3}
-    return from_section(Section(section, "lanes"))
+    section = {"engines": agents.shipped(), "projects": projects, "concurrency": 3}
+    return from_section(Section(section, "lanes"), GitHub())
 
 
 def wishes(*numbers: int, labels: frozenset[str] = frozenset({"lane"})) -> list[Wish]:

@@ -95,14 +95,13 @@ def test_a_pull_request_that_an_unanswered_try_has_opened_is_not_opened_twice(
     error: ForgeError,
 ) -> None:
     existing = {"number": 3, "html_url": "u"}
-    answers = {"POST /pulls": error, "GET /pulls": [existing], "POST /issues/3/labels": {}}
+    answers = {"POST /pulls": error, "GET /pulls": [existing]}
     found, transport = hub(**answers)
 
-    opened = found.open_pull_request("lane/7-1", "main", "t", "b", draft=True, labels=["guarded"])
+    opened = found.open_pull_request("lane/7-1", "main", "t", "b", draft=True)
 
     assert opened == forge.PullRequest(3, "u")
     assert "head=factory%3Alane%2F7-1" in transport.asked[1][1]
-    assert transport.asked[2] == ("POST", f"{REPOSITORY}/issues/3/labels", {"labels": ["guarded"]})
     found, _calls = hub(**{"POST /pulls": error, "GET /pulls": []})
     with pytest.raises(type(error)):
-        found.open_pull_request("lane/7-1", "main", "t", "b", draft=True, labels=[])
+        found.open_pull_request("lane/7-1", "main", "t", "b", draft=True)

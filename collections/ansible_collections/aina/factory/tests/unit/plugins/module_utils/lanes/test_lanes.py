@@ -13,6 +13,7 @@ import pytest
 
 from factory.core.base import guarded
 from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.github.settings import GitHub
 from factory.core.lanes import (
     admission,
     container,
@@ -33,8 +34,8 @@ PROJECT = {"name": "demo", "repository": "factory/demo"}
 def settings(**values: Any) -> Settings:
     project = {**PROJECT, **values.pop("project", {})}
     known = {"engines": agents.shipped(**values.pop("engines", {}))}
-    section = {"github": {"login": {"method": "gh"}}, **known, "projects": [project], **values}
-    return from_section(Section(section, "lanes"))
+    section = {**known, "projects": [project], **values}
+    return from_section(Section(section, "lanes"), GitHub())
 
 
 @pytest.mark.parametrize(
@@ -64,20 +65,6 @@ def test_a_project_is_found_by_name_and_by_repository() -> None:
     assert settings().project("factory/demo") is not None
     with pytest.raises(ConfigurationError, match="known are: demo"):
         settings().project("../etc")
-
-
-@pytest.mark.parametrize(
-    ("given", "git_url"),
-    [
-        ({}, "https://github.com"),
-        ({"api_url": "https://ghe.example.com/api/v3"}, "https://ghe.example.com"),
-        ({"git_url": "https://git.example.com/"}, "https://git.example.com"),
-    ],
-)
-def test_where_git_finds_the_repositories_follows_from_the_api(
-    given: dict[str, str], git_url: str
-) -> None:
-    assert settings(github={"login": {"method": "gh"}, **given}).github.git_url == git_url
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "1;id", "1 2", "", "9999999999", "\uff11"])

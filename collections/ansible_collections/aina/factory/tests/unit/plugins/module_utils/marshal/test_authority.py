@@ -162,7 +162,7 @@ def test_a_persons_hold_is_lifted_by_a_person(
 def test_an_agent_keeps_no_duplicate_by_taking_the_label_off(
     remover: tuple[str, bool], closes: bool
 ) -> None:
-    policy = replace(POLICY, duplicates=Duplicates("close", agents=("agent", "helper")))
+    policy = replace(POLICY, duplicates=Duplicates("close"), agents=("agent", "helper"))
     told = Labelling(*remover, at=NOW - 10, removed=True)
     twin = replace(PULL, number=8, detail=replace(GREEN, labellings={"duplicate": told}))
     memory = Memory(remembered={8: Remembered("duplicate", NOW - 90_000)}, marked=(8,))

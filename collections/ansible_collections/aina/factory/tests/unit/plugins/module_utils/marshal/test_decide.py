@@ -38,7 +38,7 @@ def ci(
     return Check("ci", state, source, started_at, app, app_id)
 
 
-POLICY = Policy(required_checks=("ci",), duplicates=Duplicates(agents=("helper",)))
+POLICY = Policy(required_checks=("ci",), agents=("helper",))
 GREEN = Detail(
     Checks((ci(CheckState.SUCCESS),)),
     ("src/a",),
@@ -301,7 +301,7 @@ def test_strict_lands_one_at_a_time_and_updates_the_head_of_the_queue_only() -> 
 
 
 def test_nothing_is_closed_or_labelled_for_a_list_that_was_cut() -> None:
-    closing = replace(POLICY, duplicates=Duplicates("close", grace_seconds=0, agents=("agent",)))
+    closing = replace(POLICY, duplicates=Duplicates("close", grace_seconds=0), agents=("agent",))
     waiting = replace(PULL, **checked(ci(CheckState.PENDING)))
     pulls = (
         replace(waiting, number=1),

@@ -22,7 +22,8 @@ from .test_decide import BRANCH, EVIDENCE, NOW, PULL, ci
 
 POLICY = Policy(
     required_checks=("ci",),
-    duplicates=Duplicates("close", same_issue=True, agents=("agent",)),
+    duplicates=Duplicates("close", same_issue=True),
+    agents=("agent",),
     authors_denied=("mallory",),
 )
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from factory.core.base import guarded
 from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.github.settings import GitHub
 from factory.core.marshal import audit, remembering, settings
 from factory.core.marshal.policy import LANE_COMMAND, ConflictLane, Policy
 from factory.core.marshal.reasons import Code
@@ -87,9 +89,9 @@ def test_a_weekly_freeze_wraps_over_the_weekend(moment: str, frozen: bool) -> No
 
 
 def test_labels_are_kept_as_github_compares_them() -> None:
-    found = policy(hold_labels=["Hold"], guarded_label="OK", duplicates={"label": "Twin"})
+    found = policy(hold_labels=["Hold"], repair_labels=["OK"], duplicates={"label": "Twin"})
 
-    assert (found.hold_labels, found.guarded_label) == (("hold",), "ok")
+    assert (found.hold_labels, found.repair_labels) == (("hold",), ("ok",))
     assert found.duplicates.label == "twin"
 
 
@@ -97,18 +99,35 @@ def test_two_projects_of_one_repository_are_refused() -> None:
     projects = [{"name": name, "repository": "o/r"} for name in ("a", "b")]
 
     with pytest.raises(ConfigurationError, match="'o/r' is declared twice"):
-        settings.from_section(Section({"projects": projects}, "marshal"))
+        settings.from_section(Section({"projects": projects}, "marshal"), GitHub(), ())
 
 
-@pytest.mark.parametrize("key", ["github_api_url", "github_git_url"])
-def test_a_token_is_never_sent_in_the_clear(key: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"marshal.{key} .*must be an https URL"):
-        settings.from_section(Section({key: "http://git.example.com/api/v3"}, "marshal"))
+def test_what_the_site_and_the_project_say_of_persons_and_paths_binds_the_marshal() -> None:
+    project = {
+        "name": "a",
+        "repository": "o/r",
+        "guarded_paths": ["deploy/"],
+        "guarded_label": "Looked-At",
+    }
+    read = Section({"projects": [project]}, "marshal")
+
+    (found,) = settings.from_section(read, GitHub(), ["robot"]).projects
+
+    assert found.policy.guarded_paths == (*guarded.STANDARD, "deploy/")
+    assert (found.policy.guarded_label, found.policy.agents) == ("looked-at", ("robot",))
 
 
-def test_enterprise_servers_have_their_own_git_address() -> None:
-    assert settings.git_url_of("https://api.github.com") == "https://github.com"
-    assert settings.git_url_of("https://git.example.com/api/v3") == "https://git.example.com"
+@pytest.mark.parametrize(
+    ("values", "now"),
+    [
+        ({"guarded_paths": []}, "merge.guarded_paths is now guarded_paths of the project itself"),
+        ({"guarded_label": "x"}, "merge.guarded_label is now guarded_label of the project itself"),
+        ({"duplicates": {"agents": []}}, "merge.duplicates.agents is now agents, at the top"),
+    ],
+)
+def test_what_stands_elsewhere_now_is_said(values: dict[str, object], now: str) -> None:
+    with pytest.raises(ConfigurationError, match=now):
+        policy(**values)
 
 
 MEMORY = Memory(

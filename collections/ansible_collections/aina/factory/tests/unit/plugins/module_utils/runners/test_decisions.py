@@ -9,6 +9,7 @@ import pytest
 
 from factory.core.base import documents as files
 from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.github.settings import GitHub
 from factory.core.runners import container, exits, model, names, native_unit, network, state, watch
 from factory.core.runners.exits import Next
 from factory.core.runners.layout import Places
@@ -244,7 +245,7 @@ def test_what_lies_behind_the_walls(address: str, closed: bool) -> None:
 
 
 def test_sudo_works_in_a_workflow_only_where_that_is_declared() -> None:
-    settings = model.from_section(Section({"prefix": "box"}, "runners"))
+    settings = model.from_section(Section({"prefix": "box"}, "runners"), GitHub())
 
     strict = native_unit.render(Instance("a", Mode.NATIVE, "x/y"), settings, Places())
     relaxed = native_unit.render(
@@ -268,7 +269,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"prefix": "x", "network": {"subnet": "10.0.0.1/8"}}, "be an IPv4 network"),
     ({"prefix": "x", "network": {"denied_local_ports": ["ssh"]}}, "a list of ports"),
     ({"prefix": "x", "timing": {"ghost_misses": 1}}, "timing.ghost_misses is not known"),
-    ({"prefix": "x", "login": {"method": "registration_token"}}, "login.token_file is missing"),
 ]
 WRONG_INSTANCES: list[tuple[dict[str, Any], str]] = [
     ({"name": "A"}, "lower-case letters"),
@@ -285,7 +285,7 @@ WRONG_INSTANCES: list[tuple[dict[str, Any], str]] = [
 
 
 def read(document: dict[str, Any]) -> model.Settings:
-    return model.from_section(Section(document, "runners"))
+    return model.from_section(Section(document, "runners"), GitHub())
 
 
 @pytest.mark.parametrize(("document", "words"), WRONG)
@@ -311,11 +311,8 @@ def test_a_slots_name_is_taken_once() -> None:
         )
 
 
-def test_urls_of_github_and_of_a_server_of_ones_own() -> None:
+def test_a_target_is_registered_by_the_address_that_a_person_visits() -> None:
     assert read({"prefix": "x"}).web_url("a/b") == "https://github.com/a/b"
-    own = read({"prefix": "x", "github_api_url": "https://git.example.com/api/v3/"})
-    assert own.web_url("a/b") == "https://git.example.com/a/b"
-    assert own.release_api_url == "https://git.example.com/api/v3"
 
 
 # --- what is told -----------------------------------------------------------------------

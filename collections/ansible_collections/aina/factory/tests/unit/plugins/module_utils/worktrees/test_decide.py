@@ -10,7 +10,8 @@ import pytest
 
 from factory.core.worktrees import decide as module
 from factory.core.worktrees.decide import decide
-from factory.core.worktrees.model import Contents, Evidence, Facts, Listed, Policy
+from factory.core.worktrees.model import Contents, Evidence, Facts, Listed
+from factory.core.worktrees.settings import Reap
 
 NOW = 1_700_000_000.0
 DAY = 86400.0
@@ -24,7 +25,7 @@ EVIDENCE = re.findall(r"``([a-z_]+)``", (module.__doc__ or "").partition("The re
 
 @pytest.mark.parametrize("kind", EVIDENCE)
 def test_proven_clean_and_idle_goes_and_names_its_evidence(kind: str) -> None:
-    verdict = decide(Facts(LANE, Evidence(kind, "so"), (), OLD), Policy(), NOW)
+    verdict = decide(Facts(LANE, Evidence(kind, "so"), (), OLD), Reap(), NOW)
 
     assert (verdict.reap, verdict.reason, verdict.detail) == (True, kind, "so")
     assert (verdict.bytes, verdict.reaped) == (None, False)
@@ -38,7 +39,7 @@ def test_one_obstacle_of_any_kind_keeps_it(
 ) -> None:
     facts = Facts(LANE, evidence, ((reason, "because"),), contents)
 
-    verdict = decide(facts, Policy(grace_seconds=0), NOW)
+    verdict = decide(facts, Reap(grace_seconds=0), NOW)
 
     assert (verdict.reap, verdict.reason, verdict.detail) == (False, reason, "because")
 
@@ -56,7 +57,7 @@ PRECEDENCE = [
 
 @pytest.mark.parametrize(("facts", "reason"), PRECEDENCE)
 def test_the_weightiest_reason_is_told(facts: Facts, reason: str) -> None:
-    verdict = decide(facts, Policy(), NOW)
+    verdict = decide(facts, Reap(), NOW)
 
     assert (verdict.reap, verdict.reason) == (False, reason)
 
@@ -79,7 +80,7 @@ GRACE = [
 def test_the_grace_period_ends_exactly(idle: float, grace: float, goes: bool) -> None:
     contents = Contents(newest_mtime=NOW - idle)
 
-    verdict = decide(Facts(LANE, PROOF, (), contents), Policy(grace_seconds=grace), NOW)
+    verdict = decide(Facts(LANE, PROOF, (), contents), Reap(grace_seconds=grace), NOW)
 
     assert verdict.reap is goes
     if not goes:
@@ -89,7 +90,7 @@ def test_the_grace_period_ends_exactly(idle: float, grace: float, goes: bool) ->
 def test_the_grace_period_is_told_in_words() -> None:
     facts = Facts(LANE, PROOF, (), Contents(newest_mtime=NOW - 3 * 3600))
 
-    detail = decide(facts, Policy(), NOW).detail
+    detail = decide(facts, Reap(), NOW).detail
 
     assert detail == "last touched 3 h ago; the grace period is 24 h"
 

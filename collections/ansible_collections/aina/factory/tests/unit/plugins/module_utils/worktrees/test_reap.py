@@ -17,14 +17,15 @@ from factory.core.base import mounts
 from factory.core.base.git import Git, GitError
 from factory.core.base.ports import Completed
 from factory.core.worktrees import processes, reap, survey, trash
-from factory.core.worktrees.model import Policy, Report, Verdict
+from factory.core.worktrees.model import Report, Verdict
+from factory.core.worktrees.settings import Reap
 
 IDENTITY = {
     f"GIT_{role}_{part}": f"{part.lower()}@example.com"
     for role in ("AUTHOR", "COMMITTER")
     for part in ("NAME", "EMAIL")
 }
-POLICY = Policy(grace_seconds=0)
+POLICY = Reap(grace_seconds=0)
 
 
 class World:
@@ -285,7 +286,7 @@ def test_a_file_written_in_place_among_the_dependencies_is_activity(world: World
     tools = reap.Tools(effects.run, effects.now)
 
     def verdict(grace_seconds: float) -> Verdict:
-        policy = Policy(grace_seconds=grace_seconds)
+        policy = Reap(grace_seconds=grace_seconds)
         return by_name(reap.plan(world.task, policy, tools))["lane"]
 
     assert verdict(9_000).reap

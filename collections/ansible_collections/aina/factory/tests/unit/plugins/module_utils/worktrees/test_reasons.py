@@ -15,7 +15,8 @@ from factory import effects
 from factory.core.base import mounts
 from factory.core.base.ports import Completed
 from factory.core.worktrees import processes, reap
-from factory.core.worktrees.model import Policy, Verdict
+from factory.core.worktrees.model import Verdict
+from factory.core.worktrees.settings import Reap
 
 IDENTITY = {
     f"GIT_{role}_{part}": f"{part.lower()}@example.com"
@@ -190,7 +191,7 @@ def planned(world: World) -> dict[str, Verdict]:
         return processes.Occupants({path: ["codex (7)"] for path in inside})
 
     tools = reap.Tools(run, effects.now, occupants=occupants)
-    report = reap.plan(reap.Task(str(world.checkout)), Policy(grace_seconds=0), tools)
+    report = reap.plan(reap.Task(str(world.checkout)), Reap(grace_seconds=0), tools)
     return {Path(verdict.listed.path).name: verdict for verdict in report.verdicts}
 
 

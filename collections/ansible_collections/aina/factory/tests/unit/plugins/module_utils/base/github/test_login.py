@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from factory.core.base.configuration import ConfigurationError
-from factory.core.base.github.login import Login, token_source
+from factory.core.base.github.login import token_source
+from factory.core.base.github.settings import Login
 from factory.core.base.ports import Completed
 
 
@@ -18,7 +19,7 @@ def nothing(*_: Any, **__: Any) -> Any:
 
 
 def source(path: Path) -> Any:
-    login = Login("token_file", token_file=str(path))
+    login = Login(method="token_file", token_file=str(path))
     return token_source(
         login, "https://api.github.com", "o/r", {}, run=nothing, fetch=nothing, now=lambda: 0.0
     )
@@ -64,7 +65,9 @@ def ask_gh(api_url: str, answer: Completed) -> tuple[str, list[str | bytes]]:
         called.extend(argv)
         return answer
 
-    token = token_source(Login("gh"), api_url, "o/r", {}, run=run, fetch=nothing, now=lambda: 0.0)
+    token = token_source(
+        Login(method="gh"), api_url, "o/r", {}, run=run, fetch=nothing, now=lambda: 0.0
+    )
     return token(), called
 
 

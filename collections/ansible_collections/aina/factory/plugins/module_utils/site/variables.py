@@ -1,0 +1,99 @@
+"""Names of an inventory's variables: which a role reads, which are called otherwise now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from ..base.configuration import nearest
+
+
+def _logins(role: str, capability: str) -> dict[str, str]:
+    login = f"factory_github.login, or .logins.{capability}"
+    return {
+        f"{role}_github_api_url": "factory_github.api_url",
+        f"{role}_github_git_url": "factory_github.git_url",
+        f"{role}_login_method": f"method of {login}",
+        f"{role}_token_path": f"token_file of {login}",
+        f"{role}_app_id": f"app_id of {login}",
+        f"{role}_app_key_path": f"app_key_file of {login}",
+    }
+
+
+# Former name -> what to write instead; kept for one release.
+RENAMED: Mapping[str, str] = {
+    "factory_command_reap": "worktrees_grace_seconds and the other options of the role worktrees",
+    "factory_command_projects": "factory_projects",
+    "factory_command_github": "factory_github",
+    **{
+        f"{role}_projects": "factory_projects"
+        for role in (
+            "gh_actions_runner",
+            "images",
+            "lanes",
+            "marshal",
+            "workflow_policy",
+            "worktrees",
+        )
+    },
+    **_logins("gh_actions_runner", "runners"),
+    **_logins("lanes", "lanes"),
+    **_logins("marshal", "marshal"),
+    **_logins("workflow_policy", "workflows"),
+    "gh_actions_runner_release_api_url": "factory_github.release_api_url",
+    "marshal_ca_path": "factory_github.ca_file",
+    "lanes_github_ca_path": "factory_github.ca_file",
+    "workflow_policy_ca_path": "factory_github.ca_file",
+}
+# Former beginning -> present one; kept for one release.
+RENAMED_PREFIXES: Mapping[str, str] = {
+    "agent_lanes_": "lanes_",
+    "factory_images_": "images_",
+    "release_marshal_": "marshal_",
+}
+
+
+def problems(
+    names: Iterable[str],
+    known: Collection[str],
+    prefixes: Collection[str],
+    renamed: Mapping[str, str] = RENAMED,
+    renamed_prefixes: Mapping[str, str] = RENAMED_PREFIXES,
+) -> list[str]:
+    """Return what is wrong with names that begin with one of ``prefixes`` or a former one.
+
+    Others are the site's own.
+    """
+    known = set(known)
+    ours = {*prefixes, *renamed_prefixes}
+    return [
+        f"{name} {_problem(name, known, ours, renamed, renamed_prefixes)}"
+        for name in sorted(set(names) - known)
+        if name in renamed or name.startswith(tuple(ours))
+    ]
+
+
+def _problem(
+    name: str,
+    known: set[str],
+    prefixes: set[str],
+    renamed: Mapping[str, str],
+    renamed_prefixes: Mapping[str, str],
+) -> str:
+    present = next(
+        (
+            now + name.removeprefix(old)
+            for old, now in renamed_prefixes.items()
+            if name.startswith(old)
+        ),
+        name,
+    )
+    for candidate in (name, present):
+        if candidate in renamed:
+            return f"is now {renamed[candidate]}"
+    if present in known:
+        return f"is now {present}"
+    # What all options of a role begin with makes none of them nearer.
+    prefix = max((each for each in prefixes if present.startswith(each)), key=len)
+    rests = [each.removeprefix(prefix) for each in known if each.startswith(prefix)]
+    near = nearest(present.removeprefix(prefix), rests)
+    return "is not known" + (f"; did you mean {prefix}{near}?" if near else "")

@@ -1,0 +1,79 @@
+"""Section ``reap`` of the configuration: what may be deleted of worktrees, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..base.settings import setting
+
+# Names that a build makes again: what matches may be deleted when git ignores it; anything
+# else that git ignores keeps its worktree. A name that ends in a slash is a directory's (or
+# that of a link to one): a file called "out" may well hold somebody's notes.
+DISPOSABLE = (
+    "node_modules/",
+    ".pnpm-store/",
+    "dist/",
+    "build/",
+    "out/",
+    "target/",
+    "coverage/",
+    ".nyc_output/",
+    ".next/",
+    ".nuxt/",
+    ".svelte-kit/",
+    ".turbo/",
+    ".cache/",
+    ".parcel-cache/",
+    ".vite/",
+    ".eslintcache",
+    ".venv/",
+    "venv/",
+    "__pycache__/",
+    ".pytest_cache/",
+    ".mypy_cache/",
+    ".ruff_cache/",
+    ".hypothesis/",
+    ".tox/",
+    "test-results/",
+    "playwright-report/",
+    "storybook-static/",
+    "*.pyc",
+    "*.tsbuildinfo",
+    "*.egg-info/",
+)
+
+
+@dataclass(frozen=True)
+class Reap:
+    """Which worktrees may go, and for how long they can be had back.
+
+    The job `janitor`, `factory reap` and the playbook `reap` read the same.
+    """
+
+    grace_seconds: float = setting(
+        86400, "Worktrees that were touched within this time stay.", minimum=0
+    )
+    reap_pushed: bool = setting(
+        True, "Whether a commit that the remote holds counts as safe although it has not landed."
+    )
+    reap_dead_locks: bool = setting(
+        False, "Whether a locked worktree can go when its lock names a process that is gone."
+    )
+    disposable: tuple[str, ...] = setting(
+        DISPOSABLE,
+        "Names (globs) that ignored files and directories may have and still be deleted; one that"
+        " ends in a slash is a directory's.",
+        adds=True,
+    )
+    paperclip_roots: tuple[str, ...] = setting(
+        (), "Directories whose worktrees belong to Paperclip and stay.", kind="path"
+    )
+    trash_retention_seconds: float = setting(
+        600, "How long a deleted worktree can be had back.", minimum=0
+    )
+    trash_disk_used_percent: float = setting(
+        85,
+        "A file system that is fuller than this gets the space back at once.",
+        minimum=0,
+        maximum=100,
+    )
