@@ -35,7 +35,7 @@ class Server:
         self.capsys = capsys
         self.projects: list[dict[str, str]] = []
         self.policy: dict[str, Any] = {
-            "worktrees": False,
+            "worktrees_enabled": False,
             "disk_path": str(root),
             "disk_used_high_percent": 99,
             "docker": {"enabled": False},
@@ -449,7 +449,9 @@ def test_an_unknown_kind_is_refused(server: Server) -> None:
     assert "codex_sessions" in document["error"]
 
 
-@pytest.mark.parametrize(("policy", "kind"), [({"worktrees": False}, "worktrees"), ({}, "docker")])
+@pytest.mark.parametrize(
+    ("policy", "kind"), [({"worktrees_enabled": False}, "worktrees"), ({}, "docker")]
+)
 def test_a_kind_that_is_switched_off_is_not_known(
     policy: dict[str, Any], kind: str, server: Server
 ) -> None:
@@ -553,7 +555,7 @@ def test_a_project_that_fails_stops_no_other(
     git("-C", checkout, "commit", "-q", "--allow-empty", "-m", "Begin")
     git("-C", checkout, "push", "-q", "origin", "main")
     git("-C", checkout, "worktree", "add", "-q", "-b", "landed", server.root / "lanes/landed")
-    server.policy["worktrees"] = True
+    server.policy["worktrees_enabled"] = True
     broken = server.directory("broken")
     if is_repository:
         git("clone", "-q", origin, broken)

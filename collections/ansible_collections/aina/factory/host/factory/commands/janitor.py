@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, effects, locks, reaping
+from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.base.disk import Disk
-from factory.core.janitor import policy as policies
 from factory.core.janitor import sweep
 from factory.core.janitor.host import Host
 from factory.core.janitor.model import Kind
-from factory.core.janitor.policy import Policy
+from factory.core.janitor.settings import Janitor
 from factory.outcome import Exit, Outcome, UsageError
 from factory.text import printable, size
 from factory.unix_http import fetch_through
@@ -44,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     whole = configuration.load(Path(arguments.config))
-    policy = policies.from_section(whole.section("janitor", {}))
+    policy = settings.read(Janitor, whole.section("janitor", {}))
     lock_directory = locks.directory_of(whole)
     with locks.exclusive(lock_directory / locks.WORKTREES):
         host = _host(policy, whole, lock_directory)
@@ -66,11 +66,12 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     return _outcome(reports, before, after, dry_run=arguments.dry_run)
 
 
-def _host(policy: Policy, whole: Section, lock_directory: Path) -> Host:
+def _host(policy: Janitor, whole: Section, lock_directory: Path) -> Host:
     return Host(
         device=Path(policy.disk_path).stat().st_dev,
         now=effects.now(),
         lock_directory=lock_directory,
+        image_use_path=Path(policy.image_use_path),
         run=effects.run,
         at=fetch_through,
         reap=lambda dry_run: reaping.reap_all(whole, dry_run=dry_run),

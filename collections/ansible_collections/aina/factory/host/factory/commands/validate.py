@@ -26,7 +26,6 @@ READERS: dict[str, Callable[[Section], Any]] = {
     "images": lambda whole: _core("images.settings").from_section(
         whole.section("images"), github.of(whole)
     ),
-    "janitor": lambda whole: _core("janitor.policy").from_section(whole.section("janitor")),
     "jobs": lambda whole: _core("jobs.model").from_section(whole.section("jobs")),
     "lanes": lambda whole: _core("lanes.settings").from_section(
         whole.section("lanes"), github.of(whole)

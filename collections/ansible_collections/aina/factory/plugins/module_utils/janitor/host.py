@@ -27,6 +27,7 @@ class Host:
     device: int
     now: float
     lock_directory: Path
+    image_use_path: Path
     run: Run
     at: Callable[[str], Fetch]
     reap: Reap

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 # Section -> module of the core and class. They are imported when they are asked for.
 SECTIONS: Mapping[str, tuple[str, str]] = {
+    "janitor": ("janitor.settings", "Janitor"),
     "reap": ("worktrees.settings", "Reap"),
 }
 

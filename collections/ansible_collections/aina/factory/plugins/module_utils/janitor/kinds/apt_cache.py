@@ -7,30 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...base import paths
-from ...base.configuration import Section
 from ...base.disk import Removal
 from ...base.ports import Run
-from .. import limits, programs
+from .. import programs
 from ..host import Host
+from ..limits import Limited
 from ..model import Candidate, Kind, Limits, SkipError
 
 _ARCHIVES = "/var/cache/apt/archives"
 
 
 @dataclass(frozen=True)
-class Settings:
+class AptCacheSettings(Limited):
     """When the cache goes."""
-
-    limits: Limits
 
     def kinds(self, host: Host) -> Sequence[Kind]:
         """Return the kind."""
         return [AptCache(self.limits, host.run, host.device)]
-
-
-def read(janitor: Section) -> Settings:
-    """Read ``apt_cache``."""
-    return Settings(limits.read_alone(janitor.section("apt_cache", {}), max_age_days=1))
 
 
 @dataclass
@@ -73,3 +66,6 @@ class AptCache:
         programs.check(done, argv)
         left = sum(item.bytes for item in self._packages())
         return Removal(True, max(candidate.bytes - left, 0), "")
+
+
+DEFAULT = AptCacheSettings(max_age_days=1)

@@ -7,20 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...base import paths
-from ...base.configuration import Section
 from ...base.paths import Found
-from .. import limits
 from ..file_kinds import FileKind
 from ..host import Host
-from ..model import Kind, Limits, present
+from ..limits import Rooted
+from ..model import Kind, present
 
 
 @dataclass(frozen=True)
-class Settings:
+class CodexSessionsSettings(Rooted):
     """Where is looked, and when something goes."""
-
-    limits: Limits
-    roots: tuple[str, ...]
 
     def kinds(self, host: Host) -> Sequence[Kind]:
         """Return the kind."""
@@ -36,17 +32,6 @@ class Settings:
         ]
 
 
-def read(janitor: Section) -> Settings:
-    """Read ``codex_sessions``."""
-    section = janitor.section("codex_sessions", {})
-    found = Settings(
-        limits.read(section, max_age_days=30, max_total_mib=2048),
-        tuple(section.absolute_paths("roots", ())),
-    )
-    section.done()
-    return found
-
-
 def listed(homes: Sequence[str]) -> list[Found]:
     """List the session files of agent homes; nothing else of a home is ever looked at."""
     found: list[Found] = []
@@ -55,3 +40,6 @@ def listed(homes: Sequence[str]) -> list[Found]:
             if os.path.lexists(f"{home}/{directory}"):
                 found += paths.files(f"{home}/{directory}", ("rollout-*",), recursive=True)
     return found
+
+
+DEFAULT = CodexSessionsSettings(max_age_days=30, min_age_hours=24, max_total_mib=2048)

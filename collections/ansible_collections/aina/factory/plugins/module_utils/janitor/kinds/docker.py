@@ -14,12 +14,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...base.configuration import Section
 from ...base.disk import Removal
 from ...base.docker import CacheRecord, Container, Engine, Image, has_label
-from .. import image_use, limits
+from ...base.settings import setting
+from .. import image_use
 from ..host import Host
 from ..image_use import ImageUse
+from ..limits import Limited
 from ..model import Candidate, Kind, Limits
 
 # What containers start from: of these only the replaced ones go, which have no name any more.
@@ -37,34 +38,56 @@ class Marks:
 
 
 @dataclass(frozen=True)
-class Settings:
+class DockerSettings:
     """What goes from the engine behind ``socket_path``."""
 
-    enabled: bool
-    socket_path: str
-    image_use_path: str
-    marks: Marks
-    containers: Limits
-    dangling_images: Limits
-    build_cache: Limits
-    images: Limits
+    enabled: bool = setting(True, "Whether the engine's leftovers go.")
+    socket_path: str = setting("/run/docker.sock", "The engine's socket.", kind="path")
+    lane_labels: tuple[str, ...] = setting(
+        ("lane",), "A container with one of these labels belongs to a lane.", adds=False
+    )
+    keep_labels: tuple[str, ...] = setting(
+        ("factory.keep=true",),
+        "Images and containers with one of these labels stay.",
+        adds=True,
+    )
+    base_images: tuple[str, ...] = setting(
+        FACTORY_IMAGES, "Images with a name that matches one of these patterns stay.", adds=True
+    )
+    containers: Limited = setting(
+        Limited(max_age_days=0.25, min_age_hours=1),
+        "Stopped containers of lanes, by the time they ended.",
+    )
+    dangling_images: Limited = setting(
+        Limited(max_age_days=1, min_age_hours=1), "Images without a name."
+    )
+    build_cache: Limited = setting(
+        Limited(max_age_days=7, min_age_hours=1, max_total_mib=20 * 1024),
+        "Records of the build cache, by last use.",
+    )
+    images: Limited = setting(Limited(min_age_hours=24), "Images with a name, by last use.")
+
+    @property
+    def marks(self) -> Marks:
+        """How containers of lanes and images to keep are known."""
+        return Marks(self.lane_labels, self.keep_labels, self.base_images)
 
     def kinds(self, host: Host) -> Sequence[Kind]:
         """Return Docker's kinds in the order that keeps builds fast."""
         if not self.enabled:
             return []
         engine = Engine(host.at(self.socket_path), self.socket_path)
-        uses = Uses(engine, Path(self.image_use_path), host.now)
+        uses = Uses(engine, host.image_use_path, host.now)
         host.keep.append(uses.keep)
 
         def counted() -> bool:
             return _lies_on(engine.root_directory(), host.device)
 
         return [
-            LaneContainers(self.containers, engine, self.marks, counted),
-            Images(self.dangling_images, engine, self.marks, counted, True, uses.use),
-            BuildCache(self.build_cache, engine, counted),
-            Images(self.images, engine, self.marks, counted, False, uses.use),
+            LaneContainers(self.containers.limits, engine, self.marks, counted),
+            Images(self.dangling_images.limits, engine, self.marks, counted, True, uses.use),
+            BuildCache(self.build_cache.limits, engine, counted),
+            Images(self.images.limits, engine, self.marks, counted, False, uses.use),
         ]
 
 
@@ -73,39 +96,6 @@ def _lies_on(directory: str, device: int) -> bool:
         return Path(directory).stat().st_dev == device
     except OSError:
         return False
-
-
-def read(janitor: Section) -> Settings:
-    """Read ``docker`` and ``image_use_path``."""
-    section = janitor.section("docker", {})
-    found = Settings(
-        image_use_path=janitor.absolute_path(
-            "image_use_path", "/var/lib/aina-factory/image-use.json"
-        ),
-        enabled=section.boolean("enabled", True),
-        socket_path=section.absolute_path("socket_path", "/run/docker.sock"),
-        marks=Marks(
-            lane_labels=tuple(section.strings("lane_labels", ("lane",))),
-            # Added to, as the images are: a label that keeps something is not lost by naming another.
-            keep_labels=("factory.keep=true", *section.strings("keep_labels", ())),
-            base_images=(*FACTORY_IMAGES, *section.strings("base_images", ())),
-        ),
-        containers=limits.read_alone(
-            section.section("containers", {}), max_age_days=0.25, min_age_hours=1
-        ),
-        dangling_images=limits.read_alone(
-            section.section("dangling_images", {}), max_age_days=1, min_age_hours=1
-        ),
-        build_cache=limits.read_alone(
-            section.section("build_cache", {}),
-            max_age_days=7,
-            min_age_hours=1,
-            max_total_mib=20 * 1024,
-        ),
-        images=limits.read_alone(section.section("images", {}), min_age_hours=24),
-    )
-    section.done()
-    return found
 
 
 @dataclass

@@ -8,31 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...base import paths
-from ...base.configuration import Section
 from ...base.disk import Removal
 from ...base.ports import Run
-from .. import limits, programs
+from .. import programs
 from ..host import Host
+from ..limits import Limited
 from ..model import Candidate, Kind, Limits, SkipError
 
 _JOURNALS = ("*.journal", "*.journal~")
 
 
 @dataclass(frozen=True)
-class Settings:
+class JournalSettings(Limited):
     """When archived files go."""
-
-    limits: Limits
 
     def kinds(self, host: Host) -> Sequence[Kind]:
         """Return the kind."""
         return [Journal(self.limits, host.run, host.device)]
-
-
-def read(janitor: Section) -> Settings:
-    """Read ``journal``."""
-    section = janitor.section("journal", {})
-    return Settings(limits.read_alone(section, max_age_days=30, max_total_mib=1024))
 
 
 @dataclass
@@ -78,3 +70,6 @@ class Journal:
         if os.path.lexists(candidate.target):
             return Removal(False, 0, "kept_by_journald")
         return Removal(True, candidate.bytes, "")
+
+
+DEFAULT = JournalSettings(max_age_days=30, max_total_mib=1024)

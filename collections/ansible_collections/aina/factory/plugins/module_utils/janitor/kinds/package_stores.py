@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...base import locks, paths
-from ...base.configuration import Section
 from ...base.disk import Removal
 from ...base.ports import Run
 from ...base.processes import Process
+from ...base.settings import REQUIRED, setting
 from .. import programs
 from ..host import Host
 from ..model import Candidate, Kind, Limits, SkipError
@@ -24,13 +24,13 @@ _INSTALLING = frozenset({"install", "i", "add", "ci", "fetch", "update", "up", "
 class Store:
     """A pnpm store, whose it is, and how pnpm is called."""
 
-    path: str
-    user: str
-    command: tuple[str, ...] = ("pnpm",)
+    path: str = setting(REQUIRED, "The store's directory.", kind="path")
+    user: str = setting(REQUIRED, "The user the store belongs to, as whom pnpm runs.")
+    command: tuple[str, ...] = setting(("pnpm",), "How pnpm is called, word by word.", adds=False)
 
 
 @dataclass(frozen=True)
-class Settings:
+class PackageStoresSettings:
     """Which stores are pruned."""
 
     stores: tuple[Store, ...]
@@ -48,21 +48,6 @@ class Settings:
 
         stores = PackageStores(Limits(), self.stores, host.run, host.processes, lock, host.device)
         return [stores]
-
-
-def read(janitor: Section) -> Settings:
-    """Read ``package_stores``."""
-    return Settings(tuple(_store(item) for item in janitor.sections("package_stores", ())))
-
-
-def _store(section: Section) -> Store:
-    store = Store(
-        path=section.absolute_path("path"),
-        user=section.text("user"),
-        command=tuple(section.strings("command", ("pnpm",))),
-    )
-    section.done()
-    return store
 
 
 @dataclass

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...base.configuration import Section
 from ...base.disk import Removal
 from ...base.ports import Run
 from ...base.processes import Process
-from .. import limits, programs
+from ...base.settings import setting
+from .. import programs
 from ..host import Host
+from ..limits import Limited
 from ..model import Candidate, Kind, Limits, SkipError
 
 # pip takes any file of its cache for missing that is not there. uv's refer to each other, so
@@ -141,23 +142,16 @@ def is_installation(process: Process) -> bool:
 
 
 @dataclass(frozen=True)
-class Settings:
+class PipCachesSettings(Limited):
     """Whose caches are looked at, and when something goes."""
 
-    limits: Limits
-    users: tuple[str, ...]
+    users: tuple[str, ...] = setting(
+        (), "Whose caches go; each is looked at and emptied as that user."
+    )
 
     def kinds(self, host: Host) -> Sequence[Kind]:
         """Return the kind."""
         return [PipCaches(self.limits, self.users, host.run, host.processes, host.device)]
 
 
-def read(janitor: Section) -> Settings:
-    """Read ``pip_caches``."""
-    section = janitor.section("pip_caches", {})
-    found = Settings(
-        limits.read(section, max_age_days=30, max_total_mib=4096),
-        tuple(section.strings("users", ())),
-    )
-    section.done()
-    return found
+DEFAULT = PipCachesSettings(max_age_days=30, min_age_hours=24, max_total_mib=4096)

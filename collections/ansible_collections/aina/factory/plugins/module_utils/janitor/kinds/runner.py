@@ -8,21 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...base import paths
-from ...base.configuration import Section
 from ...base.paths import Found
 from ...base.processes import Process
-from .. import limits
 from ..file_kinds import FileKind, Holder
 from ..host import Host
-from ..model import Kind, Limits, present
+from ..limits import Rooted
+from ..model import Kind, present
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunnerSettings(Rooted):
     """Where is looked, and when something goes."""
-
-    limits: Limits
-    roots: tuple[str, ...]
 
     def kinds(self, host: Host) -> Sequence[Kind]:
         """Return the kind."""
@@ -36,17 +32,6 @@ class Settings:
                 busy=lambda: job_holder(self.roots, host.processes()),
             )
         ]
-
-
-def read(janitor: Section) -> Settings:
-    """Read ``runner``."""
-    section = janitor.section("runner", {})
-    found = Settings(
-        limits.read(section, max_age_days=2, min_age_hours=12),
-        tuple(section.absolute_paths("roots", ())),
-    )
-    section.done()
-    return found
 
 
 def listed(directories: Sequence[str]) -> list[Found]:
@@ -82,3 +67,6 @@ def _may_serve(worker: Process, root: str, roots: Sequence[str]) -> bool:
     """Whether the job may be this runner's: only proof of another home clears it."""
     homes = [home for home in roots if worker.executable.startswith(f"{home}/")]
     return root in homes or not homes
+
+
+DEFAULT = RunnerSettings(max_age_days=2, min_age_hours=12)

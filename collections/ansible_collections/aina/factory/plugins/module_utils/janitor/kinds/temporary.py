@@ -6,21 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...base import paths
-from ...base.configuration import Section
 from ...base.paths import Found
-from .. import limits
+from ...base.settings import setting
 from ..file_kinds import FileKind
 from ..host import Host
-from ..model import Kind, Limits, present
+from ..limits import Rooted
+from ..model import Kind, present
 
 
 @dataclass(frozen=True)
-class Settings:
+class TemporarySettings(Rooted):
     """Where is looked, and when something goes."""
 
-    limits: Limits
-    roots: tuple[str, ...]
-    globs: tuple[str, ...]
+    globs: tuple[str, ...] = setting(("*",), "Names to take into account.", adds=False)
 
     def kinds(self, host: Host) -> Sequence[Kind]:
         """Return the kind."""
@@ -35,18 +33,9 @@ class Settings:
         ]
 
 
-def read(janitor: Section) -> Settings:
-    """Read ``temporary``."""
-    section = janitor.section("temporary", {})
-    found = Settings(
-        limits.read(section, max_age_days=10),
-        tuple(section.absolute_paths("roots", ())),
-        tuple(section.strings("globs", ("*",))),
-    )
-    section.done()
-    return found
-
-
 def listed(roots: Sequence[str], globs: Sequence[str]) -> list[Found]:
     """List the direct entries of declared directories of leftovers."""
     return [item for root in present(roots) for item in paths.entries(root, globs)]
+
+
+DEFAULT = TemporarySettings(max_age_days=10, min_age_hours=24)

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...base.configuration import Section
 from ...base.disk import Removal
 from ..host import Host, Reap
 from ..model import Candidate, Kind, Limits
 
 
 @dataclass(frozen=True)
-class Settings:
+class WorktreesSettings:
     """Whether worktrees are reaped."""
 
     enabled: bool
@@ -21,11 +20,6 @@ class Settings:
     def kinds(self, host: Host) -> Sequence[Kind]:
         """Return the kind."""
         return [Worktrees(host.reap)] if self.enabled else []
-
-
-def read(janitor: Section) -> Settings:
-    """Read ``worktrees``."""
-    return Settings(janitor.boolean("worktrees", True))
 
 
 @dataclass

@@ -16,10 +16,15 @@ from factory.core.base.docker import Engine
 from factory.core.base.paths import Found
 from factory.core.base.ports import Request, Response
 from factory.core.base.processes import Process
+from factory.core.base.settings import read
 from factory.core.janitor import sweep
 from factory.core.janitor.image_use import ImageUse
-from factory.core.janitor.kinds import docker as docker_kinds
-from factory.core.janitor.kinds.docker import BuildCache, Images, LaneContainers
+from factory.core.janitor.kinds.docker import (
+    BuildCache,
+    DockerSettings,
+    Images,
+    LaneContainers,
+)
 from factory.core.janitor.kinds.runner import job_holder
 from factory.core.janitor.model import Candidate, Kind, Limits, SkipError, Watermarks
 
@@ -115,8 +120,8 @@ def docker() -> Docker:
 def kinds(docker: Docker, limits: Limits = OLD) -> list[Kind]:
     """Return the four kinds, for an engine in which no image was used for long."""
     engine = Engine(docker, "/run/docker.sock")
-    section = Section({"docker": {"base_images": ["team/base:*"]}}, "janitor")
-    marks = docker_kinds.read(section).marks
+    section = Section({"base_images": ["team/base:*"]}, "docker")
+    marks = read(DockerSettings, section).marks
     use = ImageUse({item["Id"]: NOW - 900 for item in docker.images}, {}, NOW)
     return [
         LaneContainers(limits, engine, marks, lambda: True),

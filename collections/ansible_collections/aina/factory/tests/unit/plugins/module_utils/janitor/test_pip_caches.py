@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.ports import Completed
 from factory.core.base.processes import Process
 from factory.core.janitor import programs
-from factory.core.janitor.kinds.pip_caches import PipCaches, read
+from factory.core.janitor.kinds.pip_caches import PipCaches
 from factory.core.janitor.model import KindError, Limits, SkipError
+from factory.core.janitor.settings import Janitor
 
 OLD = 1_700_000_000.0
 
@@ -119,6 +121,8 @@ def test_a_user_who_does_not_exist_is_named() -> None:
 
 
 def test_age_and_total_have_defaults_and_a_wrong_key_is_refused() -> None:
-    assert read(Section({}, "janitor")).limits == Limits(30 * 86400, 86400, 4096 << 20)
+    assert settings.read(Janitor, Section({}, "janitor")).pip_caches.limits == Limits(
+        30 * 86400, 86400, 4096 << 20
+    )
     with pytest.raises(ConfigurationError, match=r"pip_caches\.roots is not known"):
-        read(Section({"pip_caches": {"roots": ["/home"]}}, "janitor"))
+        settings.read(Janitor, Section({"pip_caches": {"roots": ["/home"]}}, "janitor"))

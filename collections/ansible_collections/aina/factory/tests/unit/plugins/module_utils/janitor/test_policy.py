@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.janitor.kinds import docker, logs
-from factory.core.janitor.policy import from_section
+from factory.core.janitor.settings import Janitor
 
 WRONG = [
     ({"disk_used_low_percent": 80}, "disk_used_low_percent is 80"),
@@ -26,25 +26,27 @@ WRONG = [
 @pytest.mark.parametrize(("values", "message"), WRONG)
 def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        from_section(Section(values, "janitor"))
+        settings.read(Janitor, Section(values, "janitor"))
 
 
 def test_every_key_has_a_default() -> None:
-    policy = from_section(Section({}, "janitor"))
+    policy = settings.read(Janitor, Section({}, "janitor"))
 
     assert policy.watermarks.low_percent < policy.watermarks.high_percent
-    assert docker.read(Section({}, "janitor")).images.max_age_seconds is None
-    assert logs.read(Section({}, "janitor")).limits.max_age_seconds == 14 * 86400
+    assert policy.docker.images.limits.max_age_seconds is None
+    assert policy.logs.limits.max_age_seconds == 14 * 86400
 
 
 def test_one_more_label_does_not_let_go_of_what_another_keeps() -> None:
-    found = docker.read(Section({"docker": {"keep_labels": ["team.keep=yes"]}}, "janitor"))
+    found = settings.read(
+        Janitor, Section({"docker": {"keep_labels": ["team.keep=yes"]}}, "janitor")
+    )
 
-    assert found.marks.keep_labels == ("factory.keep=true", "team.keep=yes")
+    assert found.docker.marks.keep_labels == ("factory.keep=true", "team.keep=yes")
 
 
 def test_one_more_base_image_does_not_let_go_of_the_factorys_own() -> None:
-    found = docker.read(Section({"docker": {"base_images": ["team:*"]}}, "janitor"))
+    found = settings.read(Janitor, Section({"docker": {"base_images": ["team:*"]}}, "janitor"))
 
     for name in ("aina-factory/ci:current", "aina-factory/base:trixie", "team:1"):
-        assert any(fnmatchcase(name, pattern) for pattern in found.marks.base_images), name
+        assert any(fnmatchcase(name, pattern) for pattern in found.docker.marks.base_images), name
