@@ -312,7 +312,7 @@ def test_the_weekly_rebuild_fetches_everything_again(host: Any) -> None:
 def test_the_janitor_takes_the_replaced_images_and_never_the_ones_in_force(tree: Any) -> None:
     limits = {"max_age_days": 0.00001, "min_age_hours": 0}
     policy = {
-        "worktrees": False,
+        "worktrees_enabled": False,
         # The disk is always too full, and nothing was used lately.
         "disk_used_high_percent": 2,
         "disk_used_low_percent": 1,

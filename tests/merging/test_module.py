@@ -126,7 +126,7 @@ def test_the_operators_cycle_lands_what_the_inventory_declares(tmp_path: Path) -
                 {"name": "other", "repository": "factory/other", "path": "/srv/repos/other"},
             ],
         }
-        role = {"name": "marshal", "tasks_from": "merge"}
+        role = {"name": "aina.factory.marshal", "tasks_from": "merge"}
         tasks = [{"name": "Merge", "ansible.builtin.include_role": role}]
 
         play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}
