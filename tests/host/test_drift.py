@@ -12,6 +12,7 @@ import pytest
 
 from factory import __main__
 from factory.commands import drift
+from factory.core.base import times
 from factory.outcome import Exit
 
 SETUP = '#!/bin/sh\necho setup >>"$SERVER/calls"\nmkdir -p .venv/bin\ncp play .venv/bin/ansible-playbook\n'
@@ -113,10 +114,10 @@ def test_what_differs_is_named_with_the_time_it_was_first_seen(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (server.root / "differs").write_text(CHANGE)
-    monkeypatch.setattr(drift, "iso", lambda _at: "2026-01-01T00:00:00Z")
+    monkeypatch.setattr(times, "iso", lambda _at: "2026-01-01T00:00:00Z")
     server.factory()
     (server.root / "checkout/stray").touch()
-    monkeypatch.setattr(drift, "iso", lambda _at: "2026-01-02T00:00:00Z")
+    monkeypatch.setattr(times, "iso", lambda _at: "2026-01-02T00:00:00Z")
 
     _code, found = server.factory()
 

@@ -19,7 +19,7 @@ import agents
 import pytest
 
 from factory import __main__, configuration, effects
-from factory.core.base import documents
+from factory.core.base import times
 from factory.core.base.github.errors import ForgeError, RefusedError, UncertainError
 from factory.core.base.github.settings import GitHub
 from factory.core.base.ports import Completed
@@ -362,7 +362,7 @@ def test_a_dispatch_starts_what_has_the_label_and_says_of_each_why(server: Serve
 
 def test_a_dispatch_knows_what_became_of_an_issues_lanes(server: Server) -> None:
     server.issues["demo"] = [wish(1, "lane"), wish(2, "lane"), wish(3, "lane")]
-    now = documents.moment(time.time())
+    now = times.iso(time.time())
     server.lane("demo-1-0a1b2c3d", issue=1, outcome="oom", finished_at=now)
     for token in ("0a1b2c3d", "0a1b2c3e"):
         finished = {"outcome": "idle", "finished_at": "2020-01-01T00:00:00Z"}

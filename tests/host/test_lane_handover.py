@@ -364,8 +364,10 @@ def test_what_cannot_be_written_down_is_no_success_until_it_is(tmp_path: Path) -
         line = {"kind": "model", "verdict": "complete", "status": 200}
         (lane.directory / supervisor.GATEWAY_LOG).write_text(json.dumps(line))
 
-    # There is no directory yet: as with a full disk, nothing can be written into it.
+    # A file stands in the place of the directory: as with a full disk, nothing can be written into it.
+    lane.directory.touch()
     lane._take(frames.Reader(1 << 20), frame("result", **said))
+    lane.directory.unlink()
     lane.directory.mkdir()
     ends_well()
     without = concluded()
@@ -373,7 +375,7 @@ def test_what_cannot_be_written_down_is_no_success_until_it_is(tmp_path: Path) -
     (lane.directory / supervisor.BUNDLE).unlink()
 
     assert without[0] == "incomplete"
-    assert "what it handed over cannot be written: [Errno 2]" in without[1]
+    assert "what it handed over cannot be written: [Errno 17]" in without[1]
     assert concluded() == ("no_change", "the agent ended well and changed nothing")
 
 

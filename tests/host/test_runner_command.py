@@ -12,7 +12,7 @@ import pytest
 
 from factory import __main__, effects
 from factory.commands import runner
-from factory.core.base import documents
+from factory.core.base import documents, times
 from factory.core.runners import state
 from factory.core.runners.layout import Places
 from factory.core.runners.state import Condition, State
@@ -46,7 +46,7 @@ def factory(tmp_path: Path, places: Places) -> Factory:
 
 
 def slot(places: Places, name: str, condition: Condition, detail: str = "") -> None:
-    now = documents.moment(effects.now())
+    now = times.iso(effects.now())
     told = State(name, "ephemeral", "demo", condition, now, detail, updated_at=now)
     state.write(places.state, told)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from factory.core.base import documents
+from factory.core.base import documents, times
 from factory.core.runners import layout, names, native, state
 from factory.core.runners.state import Condition, State
 from factory.runners.engine import Engine
@@ -157,7 +157,7 @@ def test_a_slot_that_gave_up_is_spoken_for_and_started_when_its_cause_may_have_p
 ) -> None:
     pool(site)
     site.host.images[COMMON] = image
-    since = documents.moment(time.time() - age_seconds)
+    since = times.iso(time.time() - age_seconds)
     before = State("pool-1", "ephemeral", "", condition, since, image_id="sha256:old")
     state.write(site.places.state, before)
 

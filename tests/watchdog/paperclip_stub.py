@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from factory.core.base.text import iso
+from factory.core.base import times
 
 COMPANY = "023b2d1b-1584-4b9c-b29c-eb10e10e4ef0"
 
@@ -72,13 +72,17 @@ class Stub:
         if path == f"{company}/issues":
             return 200, [{"id": str(number), "status": "todo"} for number in range(66)]
         if path == f"{company}/heartbeat-runs":
-            ended = iso(self.now() - self.last_success_ago)
-            failed = {"status": "failed", "finishedAt": iso(self.now()), "errorCode": "no_cwd"}
+            ended = times.iso_or_none(self.now() - self.last_success_ago)
+            failed = {
+                "status": "failed",
+                "finishedAt": times.iso_or_none(self.now()),
+                "errorCode": "no_cwd",
+            }
             succeeded = {"status": "succeeded", "finishedAt": ended}
             return 200, [*[failed] * self.failed_runs, succeeded]
         if path == f"{company}/live-runs":
             run = {"status": "running", "agentName": "Founding Engineer"}
-            running = [{**run, "lastOutputAt": iso(self.now() - self.silent_for)}]
+            running = [{**run, "lastOutputAt": times.iso_or_none(self.now() - self.silent_for)}]
             return 200, running if self.at_work else []
         return 404, {"error": "not found"}
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from factory.core.base import times
 from factory.core.base.configuration import Section
 from factory.core.base.disk import Disk
-from factory.core.base.text import iso
 from factory.core.marshal import status
 from factory.core.status import document
 from factory.core.watchdog import alerts, checks, heal, messages, policy
@@ -149,15 +149,15 @@ def _jobs(now: float) -> Mapping[str, Any]:
             "running": False,
             "running_since": None,
             "interval_seconds": 900,
-            "next_elapse_at": iso(now + 300),
+            "next_elapse_at": times.iso_or_none(now + 300),
             "last_run": {
                 "result": "success",
                 "exit_status": "0",
-                "started_at": iso(now - 620),
-                "ended_at": iso(now - 600),
+                "started_at": times.iso_or_none(now - 620),
+                "ended_at": times.iso_or_none(now - 600),
                 "duration_seconds": 20,
             },
-            "last_success_at": iso(now - 600),
+            "last_success_at": times.iso_or_none(now - 600),
             "expect_every_seconds": 3600,
             "missed": False,
             "review_due": False,
@@ -165,7 +165,7 @@ def _jobs(now: float) -> Mapping[str, Any]:
             **changes,
         }
 
-    failed = {"result": "exit-code", "exit_status": "1", "ended_at": iso(now - 40000)}
+    failed = {"result": "exit-code", "exit_status": "1", "ended_at": times.iso_or_none(now - 40000)}
     pause = {"reason": "save GitHub CI minutes", "by": "ali", "since": "2026-06-30"}
     return {
         "jobs": [
@@ -260,10 +260,11 @@ def report(given: Facts | None = None, runs: int = 3) -> document.Report:
     chosen = given or known_facts()
     found = checks.run(chosen, POLICY.limits)
     tracks: Mapping[str, alerts.Track] = {}
+    gone = {"key": "engine", "severity": "critical", "detail": "gone"}
     timeline: list[dict[str, Any]] = [
-        {"at": iso(NOW - 9 * DAY), "change": "raised", "key": "engine", "severity": "critical", "detail": "gone"},
-        {"at": iso(NOW - 8 * DAY), "change": "recovered", "key": "engine", "severity": "critical", "detail": "gone"},
-    ]  # fmt: skip
+        {"at": times.iso(NOW - 9 * DAY), "change": "raised", **gone},
+        {"at": times.iso(NOW - 8 * DAY), "change": "recovered", **gone},
+    ]
     silences = (Silence("drift", NOW + DAY, "being worked on", "ali"),)
     for number in range(runs):
         now = NOW - (runs - 1 - number) * 900
@@ -271,7 +272,7 @@ def report(given: Facts | None = None, runs: int = 3) -> document.Report:
         tracks = step.tracks
         timeline += [
             {
-                "at": iso(now),
+                "at": times.iso_or_none(now),
                 "change": edge.change.value,
                 "key": edge.track.key,
                 "severity": edge.track.severity,

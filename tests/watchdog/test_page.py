@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from factory.core.base.text import iso
+from factory.core.base import times
 from factory.core.status import document, page
 from watchdog import browser, seed
 
@@ -20,7 +20,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 def rendered(**changes: Any) -> str:
     now = time.time()
-    fresh = {"generated_at": iso(now), "next_expected_at": iso(now + 900)}
+    fresh = {
+        "generated_at": times.iso_or_none(now),
+        "next_expected_at": times.iso_or_none(now + 900),
+    }
     return page.render({**document.build(seed.report()), **fresh, **changes})
 
 
@@ -92,7 +95,7 @@ def test_the_test_would_hear_of_an_error_and_of_a_load(tmp_path: Path) -> None:
 
 
 def test_a_page_that_nobody_renews_says_so(tmp_path: Path) -> None:
-    past = iso(time.time() - 3600)
+    past = times.iso_or_none(time.time() - 3600)
 
     seen = browser.visit(rendered(next_expected_at=past), tmp_path, probe=True)
 

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from factory import effects
+from factory.core.base import times
 from factory.core.base.ports import Completed
-from factory.core.base.text import iso
 from factory.core.host import units
 from factory.core.jobs import layout, observe
 from factory.core.watchdog import paperclip
@@ -228,7 +228,13 @@ def test_another_engine_without_containerd_is_none_the_worse(server: Server) -> 
 def test_an_image_is_there_only_if_the_engine_has_it_now(server: Server) -> None:
     path, name = server.root / "engine.sock", "aina-factory/lane:current"
     server.section["engine_socket_path"] = str(path)
-    record = {"schema": 1, "image": name, "smoke": "ok", "content": "c1", "built_at": iso(START)}
+    record = {
+        "schema": 1,
+        "image": name,
+        "smoke": "ok",
+        "content": "c1",
+        "built_at": times.iso_or_none(START),
+    }
     server.put("images/lane.json", record)
 
     def labelled(content: str) -> dict[str, Any]:
@@ -255,7 +261,7 @@ def test_an_image_is_there_only_if_the_engine_has_it_now(server: Server) -> None
 
 def runner(server: Server, **changes: Any) -> dict[str, Any]:
     # Written just before the second run from now.
-    later = iso(server.now + 1700)
+    later = times.iso_or_none(server.now + 1700)
     values = {"schema": 1, "instance": "vds-1", "project": "demo", "mode": "native"}
     return {**values, "state": "idle", "since": later, "updated_at": later, **changes}
 
@@ -270,7 +276,9 @@ def test_runners_are_judged_by_what_their_supervisor_wrote(server: Server) -> No
     document = server.run()
     assert statuses(document, "runner") == {"vds-1": "unknown"}
     assert "runner:vds-1" in firing(document), "unknown is not well"
-    server.put("runners/vds-1.json", runner(server, updated_at=iso(server.now - HOUR)))
+    server.put(
+        "runners/vds-1.json", runner(server, updated_at=times.iso_or_none(server.now - HOUR))
+    )
     assert statuses(server.run(), "runner") == {"vds-1": "unknown"}
 
 
@@ -318,7 +326,12 @@ def test_lanes_that_wait_for_a_secret_are_told(
 
 def test_lanes_are_stuck_when_they_say_nothing(server: Server) -> None:
     assert statuses(server.run(), "lane_stuck") == {"": "absent"}
-    lane = {"schema": 1, "state": "running", "started_at": iso(server.now), "project": "demo"}
+    lane = {
+        "schema": 1,
+        "state": "running",
+        "started_at": times.iso_or_none(server.now),
+        "project": "demo",
+    }
     server.put("lanes/l1/state.json", lane)
     assert statuses(server.run(), "lane_stuck") == {"l1": "ok"}
     assert firing(server.run(3)) == {"lane_stuck:l1"}
@@ -329,7 +342,7 @@ def test_lanes_are_stuck_when_they_say_nothing(server: Server) -> None:
 
 
 def test_what_lanes_left_behind_is_an_alert(server: Server) -> None:
-    clean: dict[str, Any] = {"schema": 1, "checked_at": iso(START), "differences": []}
+    clean: dict[str, Any] = {"schema": 1, "checked_at": times.iso_or_none(START), "differences": []}
     server.put("lanes/residue.json", clean)
     assert statuses(server.run(), "lane_residue") == {"": "ok"}
     server.put("lanes/residue.json", {**clean, "differences": [{"what": "volume x"}]})
@@ -374,13 +387,14 @@ def test_images_and_drift_are_read_from_their_files(server: Server) -> None:
     assert statuses(server.run(), "image") == {"": "unknown"}
     assert statuses(server.run(), "drift") == {"": "unknown"}
     image = {"schema": 1, "image": "ci", "smoke": "ok", "size_bytes": 1}
-    server.put("images/ci.json", {**image, "built_at": iso(START)})
-    server.put("drift.json", {"schema": 1, "checked_at": iso(START), "changes": []})
+    server.put("images/ci.json", {**image, "built_at": times.iso_or_none(START)})
+    server.put("drift.json", {"schema": 1, "checked_at": times.iso_or_none(START), "changes": []})
     document = server.run()
     assert (statuses(document, "image"), statuses(document, "drift")) == ({"ci": "ok"}, {"": "ok"})
-    server.put("images/ci.json", {**image, "built_at": iso(START - 20 * DAY)})
+    server.put("images/ci.json", {**image, "built_at": times.iso_or_none(START - 20 * DAY)})
     server.put(
-        "drift.json", {"schema": 1, "checked_at": iso(START), "changes": [{"what": "/etc/x"}]}
+        "drift.json",
+        {"schema": 1, "checked_at": times.iso_or_none(START), "changes": [{"what": "/etc/x"}]},
     )
     assert firing(server.run(2)) == {"image:ci", "drift"}
     server.put("images/ci.json", {**image, "built_at": "new"})
@@ -397,14 +411,21 @@ def test_a_declared_backup_that_is_bad_old_or_was_never_made_is_told(server: Ser
     server.now += 3 * DAY
     assert "backup" in firing(server.run()), "none was made though there was time enough"
 
-    good = {"schema": 1, "state": "ok", "detail": "", "last_success_at": iso(server.now)}
+    good = {
+        "schema": 1,
+        "state": "ok",
+        "detail": "",
+        "last_success_at": times.iso_or_none(server.now),
+    }
     server.put("backup/report.json", good)
     assert statuses(server.run(), "backup") == {"": "ok"}
     server.put(
         "backup/report.json", {**good, "state": "incomplete", "detail": "/srv holds no file"}
     )
     assert "/srv holds no file" in str(server.run()["alerts"])
-    server.put("backup/report.json", {**good, "last_success_at": iso(server.now - 3 * DAY)})
+    server.put(
+        "backup/report.json", {**good, "last_success_at": times.iso_or_none(server.now - 3 * DAY)}
+    )
     assert statuses(server.run(), "backup") == {"": "problem"}
     server.put("backup/report.json", {**good, "last_success_at": None})
     assert statuses(server.run(), "backup") == {"": "problem"}

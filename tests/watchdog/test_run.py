@@ -15,8 +15,8 @@ import jsonschema
 import pytest
 
 from factory import __main__, effects
+from factory.core.base import times
 from factory.core.base.ports import Completed
-from factory.core.base.text import moment
 from factory.core.jobs import drain
 from factory.core.status import document, legacy, page, terminal
 from factory.core.watchdog import checks
@@ -482,7 +482,7 @@ def test_the_page_of_a_well_server_has_nothing_red() -> None:
 
 def test_a_status_that_nobody_renews_says_that_it_is_old() -> None:
     told = document.build(seed.report())
-    due = moment(told["next_expected_at"])
+    due = times.seconds(told["next_expected_at"])
 
     assert "this is old" not in terminal.render(told, due + 30, 100)
     assert "this is old" in terminal.render(told, due + 90, 100)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from factory.core.base.errors import FactoryError
 from factory.core.base.locks import LockedError
 
 __all__ = ["SCHEMA", "Exit", "LockedError", "Outcome", "UsageError"]
@@ -35,5 +36,5 @@ class Outcome:
     text: str
 
 
-class UsageError(Exception):
+class UsageError(FactoryError):
     """Wrong usage or configuration: names what is wrong, where, and what to do."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from factory import effects, jobs
+from factory.core.base import files
 from factory.core.jobs import layout, observe, render
 from factory.core.jobs.model import Job, Pause
 from factory.locks import exclusive
@@ -22,7 +22,8 @@ def pause(job: Job, pause: Pause) -> Outcome:
     with exclusive(jobs.LOCK_PATH):
         # The file comes first: the service refuses to start while it is there, whatever
         # becomes of the timer.
-        _write(Path(layout.RUNTIME_PAUSED_DIR, job.name), render.pause_document(pause, "runtime"))
+        content = render.pause_document(pause, "runtime")
+        files.write(Path(layout.RUNTIME_PAUSED_DIR, job.name), content.encode())
         error = _stop_timer(job.name) if observe.systemd_is_running() else None
     document = {
         "job": job.name,
@@ -74,13 +75,6 @@ def _stop_timer(name: str) -> str | None:
     effects.run(["systemctl", "stop", *triggers])
     done = effects.run(["systemctl", "disable", "--now", layout.timer(name)])
     return None if done.ok else done.stderr.decode(errors="replace").strip()
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    candidate = path.with_name(f".{path.name}.{os.getpid()}")
-    candidate.write_text(text, encoding="utf-8")
-    candidate.replace(path)
 
 
 def _start_timer(job: Job, pause: Path) -> str | None:

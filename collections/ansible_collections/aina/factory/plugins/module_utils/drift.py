@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .base.configuration import Section
+from .base.errors import FactoryError
 from .base.ports import Completed, Run
 
 FETCH_SECONDS = 300.0
@@ -25,7 +26,7 @@ _PATTERN = re.compile(r"[A-Za-z0-9*][A-Za-z0-9.*_/-]*\Z")
 _WORDS_COUNT = 12
 
 
-class DriftError(Exception):
+class DriftError(FactoryError):
     """The look or the converge was refused or failed; says why. Nothing is known of the drift."""
 
 

@@ -9,9 +9,7 @@ from typing import Any
 
 from factory import configuration, credentials, effects, locks
 from factory.core.backup import backups
-from factory.core.base import brought
-from factory.core.base.text import iso
-from factory.files import read_json, replace_json
+from factory.core.base import brought, documents, times
 from factory.outcome import Exit, Outcome
 from factory.text import size
 
@@ -44,7 +42,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     names = {settings.password_credential, *settings.environment_credentials.values()}
     paths = {name: credentials.path_of(name) for name in names}
     with locks.exclusive(locks.directory_of(whole) / LOCK):
-        before = read_json(places.report)
+        before = documents.read(places.report) or {}
         last = backups.from_document(before)
         try:
             repository = backups.Repository(effects.run, backups.environment(settings, paths))
@@ -56,8 +54,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
                 )
         except (backups.BackupError, OSError, ValueError) as error:
             report = backups.failed(last, str(error), verifying=arguments.verify)
-        document = backups.to_document(report, before, iso(effects.now()) or "")
-        replace_json(places.report, document)
+        document = backups.to_document(report, before, times.iso(effects.now()))
+        documents.replace(places.report, document)
     return Outcome(Exit.DONE if report.state == "ok" else Exit.FAILED, document, _text(document))
 
 

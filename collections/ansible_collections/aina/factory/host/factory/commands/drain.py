@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from factory import effects, jobs, pausing
-from factory.core.base.text import iso
+from factory.core.base import documents, times
 from factory.core.jobs import drain, layout, observe
 from factory.core.jobs.model import Job, Pause
-from factory.files import read_json, replace_json
 from factory.outcome import Exit, Outcome, UsageError
 
 MARK = Path(drain.MARK)
@@ -53,8 +52,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     fresh = [job for job in declared if job.name not in paused | dict.fromkeys(drain.KEPT_JOBS)]
     changed = not MARK.exists() or bool(fresh)
     if not MARK.exists():
-        since = iso(effects.now()) or ""
-        replace_json(MARK, drain.mark(arguments.reason, jobs.person(), since))
+        since = times.iso(effects.now())
+        documents.replace(MARK, drain.mark(arguments.reason, jobs.person(), since))
     failed = [error for job in fresh if (error := _pause(job, arguments.reason))]
     deadline = effects.now() + arguments.wait_seconds
     while (working := [*failed, *_working(declared)]) and effects.now() < deadline:
@@ -68,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 def _pause(job: Job, reason: str) -> str:
     """Pause a job; return what went wrong."""
-    since = iso(effects.now()) or ""
+    since = times.iso(effects.now())
     outcome = pausing.pause(job, Pause(" ".join(reason.split()), drain.PAUSED_BY, since, None))
     return "" if outcome.exit is Exit.DONE else str(outcome.document["error"])
 
@@ -100,10 +99,10 @@ def _working(declared: list[Job]) -> Iterator[str]:
         yield from drain.working_jobs(services, drain.KEPT_JOBS)
     except observe.ObservationError as error:
         yield f"jobs: {error}"
-    runners = {path.stem: read_json(path) or None for path in sorted(RUNNERS.glob("*.json"))}
+    runners = {path.stem: documents.read(path) for path in sorted(RUNNERS.glob("*.json"))}
     yield from drain.working_runners(runners)
     lanes = {
-        path.parent.name: read_json(path) or None
+        path.parent.name: documents.read(path)
         for path in sorted(LANES.glob("*/state.json"))
         if not (path.parent / "result.json").exists()
     }

@@ -9,8 +9,7 @@ from typing import Any
 
 from factory import configuration, effects, locks
 from factory.core import drift
-from factory.core.base.text import iso
-from factory.files import read_json, replace_json
+from factory.core.base import documents, times
 from factory.outcome import Exit, Outcome
 
 STATE = Path("/var/lib/aina-factory/drift.json")
@@ -56,8 +55,10 @@ def _look(settings: drift.Settings, checkout: drift.Checkout) -> Outcome:
         found = drift.changes(_play(settings, check=True))
     except (drift.DriftError, OSError) as problem:
         error = str(problem)
-    document = drift.document(found, error, read_json(STATE), iso(effects.now()) or "", commit)
-    replace_json(STATE, document)
+    document = drift.document(
+        found, error, documents.read(STATE) or {}, times.iso(effects.now()), commit
+    )
+    documents.replace(STATE, document)
     if error:
         return Outcome(Exit.FAILED, document, f"factory: the look failed: {error}")
     text = "\n".join(f"{item['what']} (since {item['since']})" for item in document["changes"])
@@ -80,16 +81,16 @@ def _converge(settings: drift.Settings, checkout: drift.Checkout) -> Outcome:
         "changed": bool(found),
         "tag": tag,
         "commit": commit,
-        "applied_at": iso(effects.now()),
+        "applied_at": times.iso(effects.now()),
         "changes": found,
     }
-    replace_json(APPLIED, {"schema": 1, **document})
+    documents.replace(APPLIED, document)
     return Outcome(Exit.DONE, document, "\n".join([f"applied {tag}", *found]))
 
 
 def _applied() -> str:
     """Return the commit that was applied last; empty when none was."""
-    return str(read_json(APPLIED).get("commit", ""))
+    return str((documents.read(APPLIED) or {}).get("commit", ""))
 
 
 def _play(settings: drift.Settings, *, check: bool) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def _play(settings: drift.Settings, *, check: bool) -> dict[str, Any]:
             raise drift.DriftError(
                 f"ansible-playbook ended with {done.returncode}: {drift.said(done)}"
             )
-        document = read_json(recap)
+        document = documents.read(recap) or {}
     if document.get("check_mode") is not check:
         raise drift.DriftError("the run left no recap; is the callback aina.factory.recap enabled?")
     return document

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from factory import effects, jobs, pausing
-from factory.core.base.text import iso
+from factory.core.base import times
 from factory.core.jobs.model import Pause
 from factory.outcome import Outcome, UsageError
 
@@ -31,7 +31,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if not reason:
         raise UsageError("--reason is empty; say why the job must not run")
     jobs.require_root()
-    since = iso(effects.now()) or ""
+    since = times.iso(effects.now())
     return pausing.pause(
         job, Pause(reason, arguments.by or jobs.person(), since, arguments.review_after)
     )

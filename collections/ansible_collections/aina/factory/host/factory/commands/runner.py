@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, effects
-from factory.core.base import documents
+from factory.core.base import documents, times
 from factory.core.base.github import settings as github
 from factory.core.base.github.release import platform_of
 from factory.core.base.locks import exclusive
@@ -231,7 +231,7 @@ def _drain(arguments: argparse.Namespace) -> Outcome:
     document = {
         "reason": reason,
         "by": os.environ.get("SUDO_USER") or getpass.getuser(),
-        "since": documents.moment(effects.now()),
+        "since": times.iso(effects.now()),
     }
     documents.replace(path, document)
     waiting = _wait_until_empty(settings, name, arguments.wait_seconds)

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from factory import configuration, effects, jobs, locks
+from factory.core.base import times
 from factory.core.base.configuration import Section
-from factory.core.base.text import iso
 from factory.core.watchdog import policy as policies
 from factory.core.watchdog.checks import BY_NAME
 from factory.core.watchdog.silences import from_section
@@ -54,12 +54,13 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         ]
         ended = len([item for item in made if item.active(now)]) - len(kept)
         documents = [
-            {"match": i.match, "until": iso(i.until), "reason": i.reason, "by": i.by} for i in kept
+            {"match": i.match, "until": times.iso_or_none(i.until), "reason": i.reason, "by": i.by}
+            for i in kept
         ]
         if not arguments.end:
             fresh = {
                 "match": arguments.match,
-                "until": iso(now + arguments.hours * 3600),
+                "until": times.iso_or_none(now + arguments.hours * 3600),
                 "reason": " ".join(arguments.reason.split()),
                 "by": arguments.by or jobs.person(),
             }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents
+from factory.core.base import documents, times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import dispatch, identity
@@ -69,7 +69,7 @@ def _past(settings: Settings, project: LaneProject) -> dict[int, dispatch.Past]:
     for path in Path(settings.state_dir).glob(f"{project.name}-*/{RESULT}"):
         result = documents.read(path) or {}
         if result.get("project") == project.name and not result.get("is_conflict"):
-            at = documents.seconds_of(str(result["finished_at"]))
+            at = times.seconds(str(result["finished_at"]))
             found.setdefault(int(result["issue"]), []).append((at, str(result["outcome"])))
     return {
         issue: dispatch.Past(tuple(at for at, _failed in ends), max(ends)[1])

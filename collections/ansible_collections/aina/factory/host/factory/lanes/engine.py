@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from factory import effects
+from factory.core.base.errors import FactoryError
 from factory.core.base.ports import Request
 from factory.core.lanes import container
 from factory.core.lanes.reaper import Container
@@ -29,7 +30,7 @@ SOCKET = "/run/docker.sock"
 _FRAME, _STDERR = struct.Struct(">B3xI"), 2
 
 
-class EngineError(Exception):
+class EngineError(FactoryError):
     """The engine does not answer, or refuses; the message quotes it."""
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from factory.core.base import documents
+from factory.core.base import times
 from factory.core.lanes import engines, gateway, identity
 from factory.core.lanes.gateway import Ledger, Stream
 from factory.lanes.wicket import PERMIT, SOCKET, SOCKET_DIR
@@ -70,7 +70,7 @@ class Lane:
     def note(self, **values: Any) -> None:
         """Append one line to the lane's log."""
         permit = self.ledger.permit
-        line = {"at": documents.moment(time.time()), "lane": permit.lane, **values}
+        line = {"at": times.iso(time.time()), "lane": permit.lane, **values}
         line["tokens_total"] = self.ledger.tokens
         with self.lock:
             descriptor = os.open(permit.log_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents, text
+from factory.core.base import documents, text, times
 from factory.core.lanes import collect, identity, outcome, reaper
 from factory.core.lanes.settings import Settings
 from factory.lanes import assignment, delivery, engine, processes, room, supervisor, wicket
@@ -136,7 +136,7 @@ def _finish(settings: Settings, lock_directory: Path, step: reaper.Step, unkept:
     work, trouble = lane._collect(start) if start.base else (None, "")
     model = outcome.model_of(supervisor.gateway_lines(lane.directory))
     goes_on = f"{step.why}; factory lane resume {step.lane} goes on from here"
-    began = documents.seconds_of(str(state["started_at"])) if state.get("started_at") else 0.0
+    began = times.seconds(str(state["started_at"])) if state.get("started_at") else 0.0
     result = {
         **lane._head(),
         **vars(start),
@@ -145,7 +145,7 @@ def _finish(settings: Settings, lock_directory: Path, step: reaper.Step, unkept:
         "outcome": outcome.INTERRUPTED,
         "detail": "; ".join(filter(None, (trouble or goes_on, unkept))),
         "started_at": state.get("started_at"),
-        "finished_at": documents.moment(time.time()),
+        "finished_at": times.iso(time.time()),
         "duration_seconds": round(time.time() - began, 1) if began else None,
         "tokens": model.tokens,
         "requests_count": model.requests_count,
@@ -214,7 +214,7 @@ def _review_residue(settings: Settings) -> None:
     if not known:
         return
     now = engine.snapshot(Path(settings.run_dir))
-    told = documents.moment(time.time() - _TOLD_SECONDS)
+    told = times.iso(time.time() - _TOLD_SECONDS)
     left = [
         item
         for item in known
@@ -223,5 +223,5 @@ def _review_residue(settings: Settings) -> None:
         or (item.get("kind") == _GIVEN_UP and str(item.get("since")) > told)
     ]
     if left != known:
-        at = documents.moment(time.time())
+        at = times.iso(time.time())
         documents.replace(path, {"differences": left, "checked_at": at})

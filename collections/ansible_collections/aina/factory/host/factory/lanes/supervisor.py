@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents
+from factory.core.base import documents, files, times
+from factory.core.base.errors import FactoryError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
 from factory.core.lanes.collect import Start
@@ -58,7 +59,7 @@ _SESSION = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
 _log = logging.getLogger(__name__)
 
 
-class RefusedError(Exception):
+class RefusedError(FactoryError):
     """The lane was not started: ``code`` for programs, and words on what to do."""
 
     def __init__(self, code: str, words: str) -> None:
@@ -67,7 +68,7 @@ class RefusedError(Exception):
         self.code = code
 
 
-class GatewayError(OSError):
+class GatewayError(FactoryError, OSError):
     """The lanes' gateway does not answer, or refuses."""
 
 
@@ -203,7 +204,7 @@ class Lane:
         box.send(f"{start.base} {start.onto}\n{assigned.words}".encode())
         # Should the supervisor die, its result is made of this.
         known = assigned.document()
-        self._state("running", **known, deadline=documents.moment(deadline))
+        self._state("running", **known, deadline=times.iso(deadline))
         prompt = self.directory / "prompt.md"
         prompt.write_text(assigned.words, encoding="utf-8")
         prompt.chmod(0o640)
@@ -285,11 +286,11 @@ class Lane:
         document = {
             **self._head(),
             "supervisor": processes.identity(),
-            "started_at": before.get("started_at") or documents.moment(time.time()),
+            "started_at": before.get("started_at") or times.iso(time.time()),
             **{key: value for key, value in before.items() if key in _KNOWN_AT_START},
             **more,
             "state": state,
-            "updated_at": documents.moment(time.time()),
+            "updated_at": times.iso(time.time()),
         }
         documents.replace(self.directory / STATE, document)
 
@@ -373,7 +374,7 @@ class Lane:
             heard = time.time() - (now - self._last_sign)
             # A full disk is no reason to leave the lane alone.
             with contextlib.suppress(OSError):
-                self._state("running", last_output_at=documents.moment(heard))
+                self._state("running", last_output_at=times.iso(heard))
 
     def _due(self, deadline: float) -> str:
         if self._broken:
@@ -444,12 +445,7 @@ class Lane:
         """Have what was handed over on disk before anything else happens."""
         for name, content in ((BUNDLE, handover.bundle), (SESSIONS, handover.sessions)):
             if content:
-                candidate = self.directory / f".{name}"
-                with candidate.open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                candidate.replace(self.directory / name)
+                files.write(self.directory / name, content)
         self._unkept = ""
 
     def _last_rites(self, box: engine.Box) -> None:
@@ -512,8 +508,8 @@ class Lane:
             **assigned.document(),
             "outcome": name,
             "detail": detail,
-            "finished_at": documents.moment(time.time()),
-            "started_at": documents.moment(started_at),
+            "finished_at": times.iso(time.time()),
+            "started_at": times.iso(started_at),
             "duration_seconds": round(time.time() - started_at, 1),
             "queue_seconds": round(started_at - asked_at, 1),
             "tokens": model.tokens,
@@ -627,7 +623,7 @@ def rescued(lane: Lane, frame: bytes) -> str:
 
 def record_residue(settings: Settings, lane: str, left: list[dict[str, Any]]) -> None:
     """Remember differences for whoever alerts; the reaper forgets those that are gone."""
-    path, at = Path(settings.state_dir, RESIDUE), documents.moment(time.time())
+    path, at = Path(settings.state_dir, RESIDUE), times.iso(time.time())
     known = list((documents.read(path) or {}).get("differences") or [])
     known += [
         {"what": f"{item['kind']} {item['name']} of lane {lane}", **item, "lane": lane, "since": at}

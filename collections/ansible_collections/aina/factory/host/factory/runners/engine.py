@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from factory.core.base.errors import FactoryError
 from factory.core.base.ports import Run
 from factory.core.runners import layout, state
 from factory.core.runners.container import DOCKER
@@ -26,7 +27,7 @@ _NOT_EXECUTABLE = (126, 127)
 _log = logging.getLogger(__name__)
 
 
-class EngineError(Exception):
+class EngineError(FactoryError):
     """The engine did not do what it was asked; the message quotes it."""
 
 

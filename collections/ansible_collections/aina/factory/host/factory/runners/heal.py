@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents
+from factory.core.base import documents, files, times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
 from factory.core.host import units
@@ -91,7 +90,7 @@ class Healer:
             except _TROUBLES as error:
                 _log.warning("%s: how long jobs wait is unknown: %s", item.name, error)
                 continue
-            found[item.name] = None if since is None else documents.moment(since)
+            found[item.name] = None if since is None else times.iso(since)
         path = hub.places.shared("queue")
         documents.replace(path, {"oldest_queued_at": found})
 
@@ -272,11 +271,8 @@ class Healer:
             return
         now = self.hub.effects.now()
         text = state.metrics(state.facts(state.all_documents(self.hub.places.state), now), now)
-        candidate = Path(f"{path}.{os.getpid()}")
         try:
-            candidate.write_text(text, encoding="utf-8")
-            candidate.chmod(0o644)
-            candidate.replace(path)
+            files.write(Path(path), text.encode())
         except OSError as error:
             self.problems.append(f"metrics_path {path}: {error.strerror}")
 

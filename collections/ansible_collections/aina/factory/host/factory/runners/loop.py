@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from factory.core.base import documents
+from factory.core.base import times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError, LimitedError, RefusedError, UncertainError
 from factory.core.runners import container, exits, names, state, watch
@@ -194,7 +194,7 @@ class Loop:
         self._written_at = 0.0
         before = state.read(self.places.state, self.slot)
         gave_up = before is not None and before.state in (Condition.FAILED, Condition.OUTDATED)
-        now = documents.moment(self._now())
+        now = times.iso(self._now())
         self.state = State(
             instance=self.slot,
             mode="ephemeral",
@@ -602,7 +602,7 @@ class Loop:
         more: dict[str, Any] = {}
         if had_job:
             outcome = watching.result or (f"ended: {ended.reason}" if ended else exits.words(code))
-            last = {"name": watching.job, "finished_at": documents.moment(now), "outcome": outcome}
+            last = {"name": watching.job, "finished_at": times.iso(now), "outcome": outcome}
             more = {"last_job": last, "jobs_count": self.state.jobs_count + 1}
         reaction = (
             exits.failure(

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from factory.core.base.errors import FactoryError
 from factory.core.base.ports import Run
 from factory.core.runners import layout, network
 from factory.core.runners.container import DOCKER
@@ -18,7 +19,7 @@ _SECONDS = 60.0
 _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
-class WallsError(Exception):
+class WallsError(FactoryError):
     """The walls could not be put up; the message says what to do. No job may run without them."""
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from factory import effects
+from factory.core.base import times
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.ports import Run
-from factory.core.base.text import iso
 from factory.core.status import document, legacy, page
 from factory.core.watchdog import alerts, checks, heal, messages, metrics, mounts, services
 from factory.core.watchdog.checks import (
@@ -234,7 +234,7 @@ class Watchdog:
 
     def _entry(self, edge: alerts.Edge) -> dict[str, Any]:
         return {
-            "at": iso(self.now),
+            "at": times.iso_or_none(self.now),
             "change": edge.change.value,
             "key": edge.track.key,
             "severity": edge.track.severity,

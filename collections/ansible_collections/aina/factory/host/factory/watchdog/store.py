@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from factory.core.base import files
+
 PART_BYTES = 4 << 20
 _MIB = 1 << 20
 # Where memory serves as disk: what cannot be written elsewhere is still found there.
@@ -56,16 +58,8 @@ class Reserve:
 
 
 def _allocate(part: Path) -> None:
-    candidate = part.with_name(f".{part.name}")
-    try:
-        descriptor = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.posix_fallocate(descriptor, 0, PART_BYTES)
-        finally:
-            os.close(descriptor)
-        candidate.replace(part)
-    finally:
-        candidate.unlink(missing_ok=True)
+    with files.replacing(part, part.with_name(f".{part.name}")) as stream:
+        os.posix_fallocate(stream.fileno(), 0, PART_BYTES)
 
 
 @dataclass
@@ -83,11 +77,11 @@ class Store:
         does not help, the file goes to memory under the same name.
         """
         try:
-            self._with_space(lambda: _replace(path, content, mode))
+            self._with_space(lambda: files.write(path, content, mode))
         except OSError as error:
             self.problems.append(f"{path} cannot be written: {error.strerror}")
             path = self.fallback_dir / path.name
-            _replace(path, content, mode)
+            files.write(path, content, mode)
             return path
         # What an earlier run had to leave in memory is now out of date.
         with suppress(OSError):
@@ -119,24 +113,6 @@ class Store:
         except OSError:
             return other if other.exists() and not path.exists() else path
         return other if there > here else path
-
-
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    candidate = path.with_name(f".{path.name}.{os.getpid()}")
-    candidate.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(candidate, flags, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        candidate.chmod(mode)
-        candidate.replace(path)
-    except BaseException:
-        candidate.unlink(missing_ok=True)
-        raise
 
 
 def _append(path: Path, line: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.configuration import ConfigurationError, Section
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Now, Run
 from . import sources as backup_sources
 
@@ -30,7 +31,7 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_.-]+\Z")
 
 
-class BackupError(Exception):
+class BackupError(FactoryError):
     """restic refused or something is not as it must be; says what to do."""
 
 

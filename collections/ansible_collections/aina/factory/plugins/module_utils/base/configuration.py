@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any, TypeVar
 
+from .errors import FactoryError
+
 _MISSING = object()
 Scalar = TypeVar("Scalar", str, int, float, bool)
 
 
-class ConfigurationError(ValueError):
+class ConfigurationError(FactoryError, ValueError):
     """A configuration value is wrong; the message names the key, the value and the rule."""
 
 

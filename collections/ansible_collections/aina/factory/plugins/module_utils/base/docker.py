@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from . import times
 from .disk import Removal
 from .errors import FactoryError
 from .ports import Fetch, Request, Response
@@ -253,7 +253,7 @@ def parse_time(text: str | None) -> float | None:
     # The engine writes nanoseconds, and leaves trailing zeros out.
     head, _dot, rest = text.partition(".")
     zone = rest.lstrip("0123456789") if rest else ""
-    return datetime.fromisoformat((head + zone).replace("Z", "+00:00")).timestamp()
+    return times.seconds(head + zone)
 
 
 def has_label(labels: Mapping[str, str], wanted: Sequence[str]) -> bool:

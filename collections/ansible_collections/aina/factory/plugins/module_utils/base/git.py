@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from .errors import FactoryError
 from .ports import Completed, Run
 
 LOCAL_SECONDS = 600.0
@@ -59,7 +60,7 @@ _NOTHING, _FALSE = "AINA_FACTORY_NOTHING", "AINA_FACTORY_FALSE"
 _ENVIRONMENT |= {_NOTHING: "", _FALSE: "false"}
 
 
-class GitError(Exception):
+class GitError(FactoryError):
     """Git failed; the message quotes it."""
 
 

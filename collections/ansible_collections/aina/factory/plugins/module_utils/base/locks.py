@@ -13,17 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import FactoryError
+
 # Root's locks of this host. In /run/lock anybody could make one first, or hold it for ever.
 DIRECTORY = Path("/run/aina-factory/locks")
 _PAUSE_SECONDS = 1.0
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-class LockedError(Exception):
+class LockedError(FactoryError):
     """Another process holds the lock; the message names the lock and its holder."""
 
 
-class LockFileError(OSError):
+class LockFileError(FactoryError, OSError):
     """A lock's file cannot be used; the message says why and what to do."""
 
 

@@ -1,8 +1,6 @@
-"""Quantities and moments in the words of people; pure."""
+"""Quantities in the words of people; pure."""
 
 from __future__ import annotations
-
-import datetime
 
 _LENGTHS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
@@ -30,24 +28,3 @@ def duration(seconds: float) -> str:
         if abs(seconds) >= length:
             return f"{seconds / length:.1f}".removesuffix(".0") + f" {unit}"
     return f"{seconds:.0f} s"
-
-
-def iso(seconds: object) -> str | None:
-    """Return seconds since the epoch as ISO 8601 in UTC; ``None`` for anything else."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return None
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def moment(text: str) -> float:
-    """Return seconds since the epoch of an ISO 8601 text; without a zone it is UTC.
-
-    Raises:
-        ValueError: it is none.
-
-    """
-    parsed = datetime.datetime.fromisoformat(text)
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=datetime.UTC)
-    return parsed.timestamp()

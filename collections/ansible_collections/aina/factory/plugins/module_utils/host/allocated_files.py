@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..base import files
+from ..base.errors import FactoryError
 from ..base.ports import Run
 
 FORMAT_SECONDS = 120.0
@@ -18,7 +20,7 @@ SWAPOFF_SECONDS = 600.0
 _MODE = 0o600
 
 
-class AllocatedFilesError(Exception):
+class AllocatedFilesError(FactoryError):
     """A file cannot be made; the message names it and the remedy."""
 
 
@@ -120,19 +122,10 @@ def _allocate(item: AllocatedFile, run: Run) -> None:
     target = Path(item.path)
     target.parent.mkdir(parents=True, exist_ok=True)
     candidate = target.with_name(f".{target.name}.managed-tmp")
-    candidate.unlink(missing_ok=True)
-    try:
-        descriptor = os.open(candidate, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _MODE)
-        try:
-            os.posix_fallocate(descriptor, 0, item.size_bytes)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with files.replacing(target, candidate) as stream:
+        os.posix_fallocate(stream.fileno(), 0, item.size_bytes)
         if item.swap:
             _ask(["mkswap", "--", str(candidate)], run, FORMAT_SECONDS)
-        candidate.replace(target)
-    finally:
-        candidate.unlink(missing_ok=True)
 
 
 def _ask(argv: list[str], run: Run, seconds: float) -> None:

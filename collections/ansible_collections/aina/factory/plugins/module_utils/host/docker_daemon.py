@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ..base.errors import FactoryError
+
 Settings = Mapping[str, Any]
 KeyPath = tuple[str, ...]
 
@@ -43,7 +45,7 @@ _FIRST_ENGINE_WITH_NETWORK_DEFAULTS = 24
 FIRST_ENGINE_THAT_VALIDATES = 23
 
 
-class DockerDaemonError(Exception):
+class DockerDaemonError(FactoryError):
     """The engine cannot be brought to the declared settings; the message says why."""
 
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
 from . import managed_files
 from .connection import Listener, Session
@@ -90,7 +91,7 @@ ExecStartPre=-+{SCRIPT_PATH} before
 """
 
 
-class FirewallError(Exception):
+class FirewallError(FactoryError):
     """The declaration is refused or a tool failed; the message says why."""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from ..base.errors import FactoryError
 from ..base.ports import Run
 
 CHANGE_SECONDS = 30.0
 
 
-class GroupMembersError(Exception):
+class GroupMembersError(FactoryError):
     """A member could not be added; the message quotes the tool."""
 
 

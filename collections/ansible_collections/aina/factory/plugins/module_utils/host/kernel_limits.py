@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..base.errors import FactoryError
+
 PROC_SYS = Path("/proc/sys")
 
 
-class KernelLimitsError(Exception):
+class KernelLimitsError(FactoryError):
     """A setting does not exist or cannot be written; the message names it."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..base.errors import FactoryError
 from ..base.ports import Run
 from . import group_members
 
@@ -19,7 +20,7 @@ DEFAULT_SHELL = "/bin/bash"
 _CLOSED_SHELLS = frozenset({"nologin", "false"})
 
 
-class LoginUsersError(Exception):
+class LoginUsersError(FactoryError):
     """The declaration is refused or a program failed; the message says why."""
 
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ..base import files
+from ..base.errors import FactoryError
 from ..base.ports import Run
 
 VALIDATION_SECONDS = 120.0
@@ -29,7 +31,7 @@ _NEW_FILE_LINES = 40
 _LEFTOVER_SUFFIX = ".managed-tmp"
 
 
-class ManagedFilesError(Exception):
+class ManagedFilesError(FactoryError):
     """The declared state cannot be reached; the message names the path and the remedy."""
 
 
@@ -315,22 +317,14 @@ def make_directory(path: Path) -> None:
 def _write(item: FileSpec, run: Run) -> None:
     target, candidate = Path(item.path), Path(_leftover(item.path))
     make_directory(target.parent)
-    candidate.unlink(missing_ok=True)
-    try:
-        # Nobody but root reads it before it has its own mode.
-        descriptor = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(item.content)
-            stream.flush()
-            # By descriptor: in a user's directory the name may be another file by now.
-            _set_attributes(stream.fileno(), item.attributes, item.path)
-            os.fsync(stream.fileno())
+    # Nobody but root reads it before it has its own mode.
+    with files.replacing(target, candidate) as stream:
+        stream.write(item.content)
+        stream.flush()
+        # By descriptor: in a user's directory the name may be another file by now.
+        _set_attributes(stream.fileno(), item.attributes, item.path)
         if item.validate:
             _validate(item, str(candidate), run)
-        candidate.replace(target)
-    finally:
-        candidate.unlink(missing_ok=True)
-    _flush_directory(target.parent)
 
 
 def _link(item: LinkSpec) -> None:
@@ -339,7 +333,7 @@ def _link(item: LinkSpec) -> None:
     candidate.unlink(missing_ok=True)
     candidate.symlink_to(item.target)
     candidate.replace(item.path)
-    _flush_directory(candidate.parent)
+    files.flush(candidate.parent)
 
 
 def _validate(item: FileSpec, candidate: str, run: Run) -> None:
@@ -377,14 +371,6 @@ def _remove(path: str) -> None:
         shutil.rmtree(path)
     else:
         Path(path).unlink(missing_ok=True)
-
-
-def _flush_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
 
 QUERY_SECONDS = 60.0
@@ -35,7 +36,7 @@ _INSTALL = ("install", "--no-install-recommends")
 _NO_REMOVAL = "--no-remove"
 
 
-class PackagesError(Exception):
+class PackagesError(FactoryError):
     """apt or dpkg failed; the message quotes it and says what to do."""
 
 

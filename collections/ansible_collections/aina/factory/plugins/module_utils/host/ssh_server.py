@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
 from . import connection, managed_files, units
 from .connection import Address, Listener, Session
@@ -37,7 +38,7 @@ _ATTRIBUTES = managed_files.Attributes("root", "root", 0o644)
 _KEYLESS = ("none", "")
 
 
-class SshServerError(Exception):
+class SshServerError(FactoryError):
     """The settings are refused or did not work; the message says why and what to do."""
 
 

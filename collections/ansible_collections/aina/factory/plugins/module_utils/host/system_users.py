@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from ..base.errors import FactoryError
 from ..base.ports import Run
 
 SECONDS = 60.0
 
 
-class SystemUsersError(Exception):
+class SystemUsersError(FactoryError):
     """A user could not be made or removed; the message quotes the program."""
 
 

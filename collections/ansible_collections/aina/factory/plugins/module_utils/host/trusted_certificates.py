@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..base.errors import FactoryError
 from ..base.ports import Run
 from . import managed_files
 
@@ -25,7 +26,7 @@ _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
-class TrustedCertificatesError(Exception):
+class TrustedCertificatesError(FactoryError):
     """A certificate is not usable or the bundle could not be rebuilt."""
 
 

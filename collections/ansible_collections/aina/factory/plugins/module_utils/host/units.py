@@ -16,6 +16,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ..base.errors import FactoryError
 from ..base.ports import Run
 
 SHOW_SECONDS = 30.0
@@ -40,7 +41,7 @@ _PROPERTIES = (
 _ENABLED = frozenset({"enabled", "enabled-runtime", "alias", "static", "generated", "indirect"})
 
 
-class UnitsError(Exception):
+class UnitsError(FactoryError):
     """systemd refused or does not know a unit; the message quotes it."""
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..base import documents
+from ..base import documents, times
+from ..base.errors import FactoryError
 from ..base.github.release import ReleaseError
 from ..base.ports import Fetch, Now, Run
 from . import layers
@@ -43,7 +44,7 @@ found=$(find / -xdev -type f -perm /6000)
 """
 
 
-class RefusedError(Exception):
+class RefusedError(FactoryError):
     """A candidate did not pass; the message says what it failed at."""
 
 
@@ -165,7 +166,7 @@ class Builder:
             ConfigurationError: the sources are missing.
 
         """
-        generation = documents.moment(self.tools.now()) if refresh else None
+        generation = times.iso(self.tools.now()) if refresh else None
         before = self._bases.identity()
         self._sweep()
         needed = refresh or (not before and any(step.why for step in self.survey().steps))
@@ -363,7 +364,7 @@ class Builder:
 
     def _base_built_at(self) -> str:
         base = self._engine.find([self.settings.base.image]).get(self.settings.base.image)
-        return documents.moment(base.created_at) if base else ""
+        return times.iso(base.created_at) if base else ""
 
 
 def _record(
@@ -381,7 +382,7 @@ def _record(
         "image": step.spec.current,
         "content": current.labels.get(CONTENT_LABEL, "") if current else "",
         "id": current.id if current else "",
-        "built_at": documents.moment(current.created_at if current else now),
+        "built_at": times.iso(current.created_at if current else now),
         "base": current.labels.get(BASE_LABEL, "") if current else "",
         "base_built_at": base_built_at or None,
         "size_bytes": current.size_bytes if current else 0,

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..base.documents import seconds_of
+from ..base import times
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
 
 QUERY_SECONDS = 60.0
@@ -15,7 +16,7 @@ _MISSING = "no such image"
 _LAST_LINES = 25
 
 
-class EngineError(Exception):
+class EngineError(FactoryError):
     """The engine refused or does not answer; the message quotes it."""
 
 
@@ -112,7 +113,7 @@ def _found(document: Mapping[str, Any]) -> Found:
         id=str(document["Id"]),
         labels=dict(configuration.get("Labels") or {}),
         user=str(configuration.get("User") or ""),
-        created_at=seconds_of((head + zone) or "1970-01-01T00:00:00Z"),
+        created_at=times.seconds((head + zone) or "1970-01-01T00:00:00Z"),
         size_bytes=int(document.get("Size") or 0),
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from ..base.errors import FactoryError
 from ..host.trusted_certificates import certificates_in
 
 _CHUNK_BYTES = 8 << 20
@@ -20,7 +21,7 @@ DISTRIBUTION = Path("/usr/share/ca-certificates")
 _SHORTEST_SECRET = 8
 
 
-class LayerError(Exception):
+class LayerError(FactoryError):
     """A layer cannot be read, so nothing is proven about it."""
 
 

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
+from ..base.errors import FactoryError
+
 WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 _WEEKDAY_NUMBER = {
     name: number
@@ -42,7 +44,7 @@ CALENDAR_MACROS = {
 }
 
 
-class ScheduleError(ValueError):
+class ScheduleError(FactoryError, ValueError):
     """A schedule that cannot be read or not be expressed; says why."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..base import locks
 from ..base.configuration import ConfigurationError, Section
+from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..host import managed_files
 from ..host.managed_files import Attributes, DirectorySpec, FileSpec
@@ -24,7 +25,7 @@ _ROOT_DIRECTORY = Attributes("root", "root", 0o755)
 _PROGRAM = Attributes("root", "root", 0o755)
 
 
-class ConvergeError(Exception):
+class ConvergeError(FactoryError):
     """An action failed; the message quotes the tool and says what state that leaves."""
 
 

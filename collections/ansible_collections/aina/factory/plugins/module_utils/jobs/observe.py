@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..base.errors import FactoryError
 from ..base.ports import Run
 from . import layout
 
@@ -24,7 +25,7 @@ PROPERTIES = (
 _PATTERNS = (f"{layout.PREFIX}*", "factory-trigger-*", "factory-jobs*.slice")
 
 
-class ObservationError(Exception):
+class ObservationError(FactoryError):
     """The host's state could not be read; nothing may be concluded from it."""
 
 

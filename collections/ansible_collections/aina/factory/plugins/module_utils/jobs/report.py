@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from ..base.text import iso
+from ..base import times
 from . import calendar, layout
 from .model import Job, Jobs
 from .observe import PauseFile, Unit
@@ -48,13 +48,15 @@ def _job(job: Job, actual: Actual, now: float) -> dict[str, Any]:
         "schedule": job.schedule,
         "timezone": job.timezone,
         "running": None if service is None else service.active_state == "activating",
-        "running_since": iso(service.started_at)
+        "running_since": times.iso_or_none(service.started_at)
         if service is not None and service.active_state == "activating"
         else None,
         "interval_seconds": calendar.interval_seconds(job.schedule),
-        "next_elapse_at": iso(timer.next_elapse) if timer is not None and not paused else None,
+        "next_elapse_at": times.iso_or_none(timer.next_elapse)
+        if timer is not None and not paused
+        else None,
         "last_run": _run(last),
-        "last_success_at": iso(_ended(actual.last_successes.get(job.name))),
+        "last_success_at": times.iso_or_none(_ended(actual.last_successes.get(job.name))),
         "expect_every_seconds": job.expect_every_seconds,
         "missed": _missed(job, paused is not None, timer, actual, now),
         "review_due": _review_due(paused, now),
@@ -96,8 +98,8 @@ def _run(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {
         "result": record.get("result", "unknown"),
         "exit_status": record.get("exit_status"),
-        "started_at": iso(started),
-        "ended_at": iso(ended),
+        "started_at": times.iso_or_none(started),
+        "ended_at": times.iso_or_none(ended),
         "duration_seconds": duration,
     }
 

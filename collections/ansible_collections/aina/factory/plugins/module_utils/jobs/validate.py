@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
 from . import layout, render
 from .model import Job, Jobs
@@ -38,7 +39,7 @@ _FIELDS = {
 }
 
 
-class ValidationError(Exception):
+class ValidationError(FactoryError):
     """systemd refuses a job; nothing was installed. Names the job and the field."""
 
 

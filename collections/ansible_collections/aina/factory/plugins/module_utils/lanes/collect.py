@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..base.errors import FactoryError
 from ..base.guarded import matching
 from ..base.ports import Completed, Run
 from ..base.text import printable
@@ -33,7 +34,7 @@ _SAFE = (
 )
 
 
-class CollectError(Exception):
+class CollectError(FactoryError):
     """Git refused; the message quotes it."""
 
 

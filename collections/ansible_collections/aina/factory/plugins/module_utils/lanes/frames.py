@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.errors import FactoryError
+
 _HEADER = re.compile(rb"LANE1 (checkpoint|result) ([0-9]{1,12})\Z")
 _HEADER_MAX_BYTES = 64
 RESULT, BUNDLE, SESSIONS = "result.json", "lane.bundle", "sessions.tar.gz"
 _RESULT_MAX_BYTES = 65536
 
 
-class FrameError(Exception):
+class FrameError(FactoryError):
     """The stream is not one that the lane's own program writes, or it is too large."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
 from .snapshot import Evidence
 
@@ -36,7 +37,7 @@ _FORBIDDEN = re.compile(r"(error:|HTTP) 403\b")
 _UPDATES_COUNT = 20
 
 
-class MirrorError(Exception):
+class MirrorError(FactoryError):
     """Git failed; the message says at what, and quotes it."""
 
 

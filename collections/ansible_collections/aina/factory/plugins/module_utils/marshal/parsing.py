@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
+from ..base import times
 from .checks import ACTIONS
 from .snapshot import (
     Branch,
@@ -45,7 +45,7 @@ _STATUSES = {
 
 def moment(text: Any) -> float:
     """Return seconds since the epoch, 0 for none."""
-    return datetime.fromisoformat(text).timestamp() if isinstance(text, str) and text else 0.0
+    return times.seconds(text) if isinstance(text, str) and text else 0.0
 
 
 def check(node: Mapping[str, Any]) -> Check:

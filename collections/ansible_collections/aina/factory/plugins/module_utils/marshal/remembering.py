@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ..base.errors import FactoryError
 from .decide import Plan
 from .reasons import Code, meaning
 from .snapshot import Conflict, Memory, Refusal, Remembered, Snapshot, TrainMemory, TrainRun
 
 
-class MemoryFormatError(ValueError):
+class MemoryFormatError(FactoryError, ValueError):
     """The memory file is not what this code wrote."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..base.text import iso
+from ..base import times
 from .reasons import Owner
 
 # A job that runs every ten minutes has missed several turns by then.
@@ -103,4 +103,4 @@ def _waiting(pulls: list[dict[str, Any]], owner: Owner) -> dict[str, Any]:
 
 
 def _iso(moment: Any) -> str | None:
-    return iso(float(moment)) if float(moment) else None
+    return times.iso_or_none(float(moment)) if float(moment) else None

@@ -7,11 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..base import files
+from ..base.errors import FactoryError
 from . import audit, remembering
 from .snapshot import Memory
 
 
-class StoreError(Exception):
+class StoreError(FactoryError):
     """What a project's marshal remembered is damaged; the message says what to do."""
 
 
@@ -44,11 +46,11 @@ class Store:
 
     def save(self, memory: Memory) -> None:
         """Replace the memory atomically."""
-        _replace(self.memory_path, remembering.to_document(memory))
+        _write(self.memory_path, remembering.to_document(memory))
 
     def report(self, document: dict[str, Any]) -> None:
         """Replace the last report atomically; the status page reads it."""
-        _replace(self.report_path, {"schema": 1, **document})
+        _write(self.report_path, {"schema": 1, **document})
 
     def open_log(self) -> None:
         """Go on from what is on disk: what cannot be logged is not begun.
@@ -83,11 +85,5 @@ class Store:
             raise StoreError(f"{self.audit_path}: {error}; move it away to begin anew") from error
 
 
-def _replace(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    with fresh.open("w") as file:
-        json.dump(document, file, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+def _write(path: Path, document: dict[str, Any]) -> None:
+    files.write(path, json.dumps(document, sort_keys=True).encode())

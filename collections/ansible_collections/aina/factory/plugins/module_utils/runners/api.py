@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum, auto
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from ..base import times
 from ..base.github.errors import RefusedError, UncertainError
 from ..base.github.transport import Transport
 
@@ -203,4 +203,4 @@ def _registered(document: Any) -> Registered:
 def _waiting(job: Any, has: set[str]) -> float | None:
     if job["status"] != "queued" or not {str(label).lower() for label in job["labels"]} <= has:
         return None
-    return datetime.fromisoformat(str(job["created_at"])).timestamp()
+    return times.seconds(str(job["created_at"]))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..base import documents
+from ..base import documents, times
 from ..base.configuration import ConfigurationError
 from ..base.github import login, release
 from ..base.github.errors import ForgeError, LimitedError, RefusedError
@@ -143,7 +143,7 @@ class Hub:
         found = release.recent(self.ask_release, self.platform)
         document: dict[str, Any] = {
             "api_url": self.settings.github.releases_url,
-            "checked_at": documents.moment(self.effects.now()),
+            "checked_at": times.iso(self.effects.now()),
             "releases": [asdict(item) for item in found],
         }
         self._remember("releases", document)
@@ -229,7 +229,7 @@ class Hub:
             "asked": _asked(instance),
             "ok": verdict.ok,
             "problems": list(verdict.problems),
-            "checked_at": documents.moment(self.effects.now()),
+            "checked_at": times.iso(self.effects.now()),
         }
         self._remember("guard", {"instances": entries})
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base import documents
+from ..base.errors import FactoryError
 from ..base.github import release
 from ..host.units import UnitStatus
 from . import exits
@@ -22,7 +23,7 @@ from .api import Registered
 EVENTUALLY_SECONDS = 120.0
 
 
-class NativeError(Exception):
+class NativeError(FactoryError):
     """The declared state cannot be reached now; the message says why and what to do."""
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from ..base import documents
+from ..base import times
 from . import exits, state
 from .model import Instance
 from .native import Known, Local, Remote
@@ -58,7 +58,7 @@ def last_job(log: str) -> Mapping[str, str | None] | None:
     ended = datetime.strptime(when, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     return {
         "name": state.printable(name),
-        "finished_at": documents.moment(ended.timestamp()),
+        "finished_at": times.iso(ended.timestamp()),
         "outcome": outcome,
     }
 
@@ -70,5 +70,5 @@ def first(instance: Instance, now: float) -> State:
         mode=instance.mode.value,
         project=instance.project,
         state=Condition.UNKNOWN,
-        since=documents.moment(now),
+        since=times.iso(now),
     )

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ..base import documents
+from ..base import documents, times
 
 SCHEMA = 1
 # Both supervisors and the healer write more often than this.
@@ -57,17 +57,17 @@ class State:
 
     def changed(self, now: float, state: Condition, detail: str = "", **more: Any) -> State:
         """Return the next state; ``since`` moves only when the condition does."""
-        since = self.since if state is self.state else documents.moment(now)
+        since = self.since if state is self.state else times.iso(now)
         detail = printable(detail)
         return replace(
-            self, state=state, since=since, detail=detail, updated_at=documents.moment(now), **more
+            self, state=state, since=since, detail=detail, updated_at=times.iso(now), **more
         )
 
 
 def moment(text: object) -> float | None:
     """Return seconds since the epoch; None for what is no time."""
     try:
-        return documents.seconds_of(str(text))
+        return times.seconds(str(text))
     except ValueError:
         return None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from ..base.text import iso
+from ..base import times
 from ..watchdog import attribution, trend
 from ..watchdog.alerts import UNKNOWN, Step, Track
 from ..watchdog.attribution import Attribution
@@ -70,8 +70,8 @@ def build(report: Report) -> dict[str, Any]:
     facts, now = report.facts, report.facts.now
     return {
         "schema": SCHEMA,
-        "generated_at": iso(now),
-        "next_expected_at": iso(now + report.policy.interval_seconds),
+        "generated_at": times.iso_or_none(now),
+        "next_expected_at": times.iso_or_none(now + report.policy.interval_seconds),
         "host": report.host,
         "overall": _overall(report),
         "run": {"seconds": round(report.seconds, 3), "problems": list(report.problems)},
@@ -103,7 +103,7 @@ def build(report: Report) -> dict[str, Any]:
         "notifications": _notifications(report),
         "dead_man": {
             "configured": bool(report.policy.notify.dead_man_path),
-            "last_ok_at": iso(report.dead_man_ok_at),
+            "last_ok_at": times.iso_or_none(report.dead_man_ok_at),
             "error": report.dead_man_error,
         },
         "timeline": list(report.timeline)[::-1],
@@ -161,7 +161,7 @@ def _each(
 def _times(value: Any) -> dict[str, Any]:
     """Return a fact's own fields, moments as ISO 8601."""
     return {
-        key: iso(item) if key.endswith("_at") or key == "since" else item
+        key: times.iso_or_none(item) if key.endswith("_at") or key == "since" else item
         for key, item in asdict(value).items()
     }
 
@@ -184,7 +184,7 @@ def _companies(board: Paperclip) -> tuple[Company, ...]:
 def _company(company: Company) -> dict[str, Any]:
     return {
         **asdict(company),
-        "last_success_at": iso(company.last_success_at),
+        "last_success_at": times.iso_or_none(company.last_success_at),
         "runs": [_times(run) for run in company.runs],
     }
 
@@ -203,7 +203,7 @@ def _notifications(report: Report) -> dict[str, Any]:
     return {
         "configured": bool(report.policy.notify.apprise_path),
         "waiting": delivery.waiting,
-        "oldest_at": iso(delivery.oldest_at),
+        "oldest_at": times.iso_or_none(delivery.oldest_at),
         "error": delivery.error,
         "dropped": delivery.dropped,
     }
@@ -273,7 +273,7 @@ def _owners(found: Attribution | None) -> dict[str, Any] | None:
             }
         )
     return {
-        "measured_at": iso(found.measured_at),
+        "measured_at": times.iso_or_none(found.measured_at),
         "used_bytes": found.used_bytes,
         "seconds": round(found.seconds, 1),
         "complete": found.complete,

@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ..base.text import duration, moment, size
+from ..base import times
+from ..base.text import duration, size
 from . import plot
 from .plot import escape
 
@@ -248,7 +249,7 @@ def _lanes(document: Mapping[str, Any]) -> str:
 
 
 def _queue(document: Mapping[str, Any]) -> str:
-    now = moment(document["generated_at"])
+    now = times.seconds(document["generated_at"])
     rows: list[Sequence[Cell]] = []
     for project in document["merge_queue"]["items"]:
         name = project["name"]
@@ -271,7 +272,7 @@ def _queue(document: Mapping[str, Any]) -> str:
             )
         for pull in project["pull_requests"][:_SHOWN_PULLS]:
             why = f"{pull['code']}: {pull['detail']}" if pull["detail"] else pull["code"]
-            age = duration(now - moment(pull["since"])) if pull["since"] else ""
+            age = duration(now - times.seconds(pull["since"])) if pull["since"] else ""
             what = f"#{pull['number']} {pull['title']}"
             rows.append((name, what, pull["decision"], pull["owner"], why, age))
     head = ("Project", "Pull request", "Decision", "Who acts", "Why", "For")
@@ -348,7 +349,7 @@ def _missing(item: Mapping[str, Any]) -> str:
 
 def _timeline(document: Mapping[str, Any]) -> str:
     entries = document["timeline"]
-    drawn = plot.timeline(entries, moment(document["generated_at"]))
+    drawn = plot.timeline(entries, times.seconds(document["generated_at"]))
     rows = [
         ((item["at"], ""), (item["change"], _mark(item)), item["key"], item["detail"])
         for item in entries[:60]

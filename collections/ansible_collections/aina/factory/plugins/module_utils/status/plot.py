@@ -6,7 +6,8 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..base.text import moment, size
+from ..base import times
+from ..base.text import size
 
 _WIDTH, _HEIGHT = 720, 200
 _LEFT, _BOTTOM, _TOP = 8, 22, 10
@@ -100,7 +101,7 @@ def _bars(
     found: dict[str, list[tuple[float, float, str]]] = {}
     begun: dict[str, tuple[float, str]] = {}
     for entry in reversed(entries):
-        at, key = moment(entry["at"]), entry["key"]
+        at, key = times.seconds(entry["at"]), entry["key"]
         if entry["change"] == "raised":
             begun.setdefault(key, (at, entry["severity"]))
         elif entry["change"] == "recovered" and key in begun:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..base.text import duration, moment, printable, size
+from ..base import times
+from ..base.text import duration, printable, size
 
 _COLOURS = {
     "problem": "31",
@@ -79,10 +80,10 @@ def _cut(line: str, width: int) -> str:
 
 
 def _head(document: Mapping[str, Any], now: float, paint: Any) -> list[str]:
-    age = now - moment(document["generated_at"])
+    age = now - times.seconds(document["generated_at"])
     overall = document["overall"]
     lines = [f"{document['host']}  {paint(overall, overall.upper())}  {duration(age)} ago"]
-    if now > moment(document["next_expected_at"]) + 60:
+    if now > times.seconds(document["next_expected_at"]) + 60:
         words = f"this is old: the watchdog should have run at {document['next_expected_at']}"
         lines.append(paint("problem", words))
     lines += [paint("problem", f"not done: {text}") for text in document["run"]["problems"]]
@@ -192,7 +193,7 @@ def _queue(document: Mapping[str, Any], now: float) -> list[str]:
         if project["halted_since"]:
             rows.append((project["name"], "", "HALTED", "admin", project["halted_reason"], ""))
         for pull in project["pull_requests"][:_SHOWN_PULLS]:
-            age = duration(now - moment(pull["since"])) if pull["since"] else ""
+            age = duration(now - times.seconds(pull["since"])) if pull["since"] else ""
             why = f"{pull['code']}: {pull['detail']}" if pull["detail"] else pull["code"]
             rows.append(
                 (project["name"], f"#{pull['number']}", pull["decision"], pull["owner"], why, age)

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from ..base import times
 from ..base.configuration import Section
-from ..base.text import iso
 from .check import Finding, Status
 from .checks import BY_NAME
 from .facts import DAY
@@ -96,9 +96,9 @@ class Track:
             "detail": self.detail,
             "advice": self.advice,
             "value": self.value,
-            "since": iso(self.since),
-            "raised_at": iso(self.raised_at),
-            "told_at": iso(self.told_at),
+            "since": times.iso_or_none(self.since),
+            "raised_at": times.iso_or_none(self.raised_at),
+            "told_at": times.iso_or_none(self.told_at),
         }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..base import times
 from ..base.configuration import Section
-from ..base.text import iso
 from .alerts import Track
 from .checks.healing import Healing
 from .facts import DAY, Fact, Known
@@ -43,7 +43,7 @@ class Attempt:
 
     def document(self) -> dict[str, Any]:
         """Return the JSON form for people and programs."""
-        return {**vars(self), "at": iso(self.at)}
+        return {**vars(self), "at": times.iso_or_none(self.at)}
 
 
 @dataclass(frozen=True)

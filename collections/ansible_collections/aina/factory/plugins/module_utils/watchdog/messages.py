@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..base import times
 from ..base.configuration import Section
-from ..base.text import iso
 from .alerts import Change, Edge
 from .checks.delivery import Delivery
 from .settings import Notify
@@ -59,7 +59,7 @@ def compose(edges: Sequence[Edge], notify: Notify, host: str, now: float) -> Mes
     counts = {change: sum(edge.change is change for edge in edges) for change in Change}
     words = {
         "host": host,
-        "time": iso(now) or "",
+        "time": times.iso_or_none(now) or "",
         "summary": _summary(counts),
         "edges": "\n".join(_line(edge) for edge in sorted(edges, key=_order)),
         "problems": str(counts[Change.RAISED]),
@@ -91,7 +91,7 @@ def _line(edge: Edge) -> str:
     head = f"{_HEADINGS[edge.change]} {track.key}: {track.detail}"
     if edge.change is Change.RECOVERED:
         return f"{_HEADINGS[edge.change]} {track.key} (was: {track.detail})"
-    return f"{head}\n  since {iso(track.since)}, {track.severity}; {track.advice}"
+    return f"{head}\n  since {times.iso_or_none(track.since)}, {track.severity}; {track.advice}"
 
 
 def addresses(text: str) -> list[str]:

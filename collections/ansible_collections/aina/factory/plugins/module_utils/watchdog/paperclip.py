@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..base import times
 from ..base.configuration import Section
 from ..base.ports import Fetch, Request
-from ..base.text import moment, printable
+from ..base.text import printable
 from .facts import Absent, Fact
 from .places import expand
 from .readings import ReadingError
@@ -258,12 +259,12 @@ def _today(board: Section) -> tuple[int, int]:
 
 def _ended(run: Mapping[str, Any]) -> float | None:
     text = run.get("finishedAt") or run.get("updatedAt")
-    return moment(text) if isinstance(text, str) else None
+    return times.seconds(text) if isinstance(text, str) else None
 
 
 def _board_run(run: Mapping[str, Any]) -> BoardRun:
     def at(key: str) -> float | None:
-        return moment(run[key]) if isinstance(run.get(key), str) else None
+        return times.seconds(run[key]) if isinstance(run.get(key), str) else None
 
     return BoardRun(str(run.get("agentName") or run.get("id")), at("lastOutputAt"), at("startedAt"))
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..base import times
 from ..base.configuration import Section
-from ..base.text import moment
+from ..base.errors import FactoryError
 
 SCHEMA = 1
 
 
-class ReadingError(ValueError):
+class ReadingError(FactoryError, ValueError):
     """What was read is not what it should be; the message says where and why."""
 
 
@@ -31,7 +32,7 @@ def time(section: Section, key: str) -> float:
     """Return an ISO 8601 time as seconds since the epoch."""
     text = section.text(key)
     try:
-        return moment(text)
+        return times.seconds(text)
     except ValueError:
         raise section.error(key, text, "be an ISO 8601 time") from None
 

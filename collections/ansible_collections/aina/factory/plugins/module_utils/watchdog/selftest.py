@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic
 
+from ..base.errors import FactoryError
 from . import alerts, checks, messages
 from .alerts import Change, Track
 from .check import Check
@@ -49,7 +50,7 @@ def alone(now: float, source: Source[T], fact: Fact[T]) -> Facts:
     return Facts(now, otherwise=Absent("not part of this case")).having(source, fact)
 
 
-class AlertError(Exception):
+class AlertError(FactoryError):
     """The machinery behind the checks does not do its work."""
 
 

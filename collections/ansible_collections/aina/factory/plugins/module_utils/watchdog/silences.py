@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..base import times
 from ..base.configuration import Section
-from ..base.text import iso, moment
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Silence:
         """Return the JSON form."""
         return {
             "match": self.match,
-            "until": iso(self.until),
+            "until": times.iso_or_none(self.until),
             "reason": self.reason,
             "by": self.by,
             "origin": self.origin,
@@ -60,7 +60,7 @@ def from_section(
         wish = "fit a check's name, such as engine, disk_space:/ or job_*"
         raise section.error("match", texts["match"], wish)
     try:
-        until = moment(texts["until"])
+        until = times.seconds(texts["until"])
     except ValueError:
         raise section.error("until", texts["until"], "be a date such as 2026-07-14") from None
     return Silence(texts["match"], until, texts["reason"], texts["by"], origin)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from ..base.configuration import Section
+from ..base.errors import FactoryError
 from ..base.ports import Fetch, Run
 from ..jobs import layout
 from .facts import NOT_GATHERED, Absent, Fact, Known, T, Unknown
@@ -22,7 +23,7 @@ from .settings import Policy
 SCHEMA = 1
 
 
-class AbsentError(Exception):
+class AbsentError(FactoryError):
     """A source has nothing to tell here; the message says what is not configured."""
 
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from ..base.errors import FactoryError
+
 Path: TypeAlias = "tuple[str | int, ...]"
 
 
-class DocumentError(Exception):
+class DocumentError(FactoryError):
     """A text is no YAML document that can be edited safely; says why and where."""
 
 

@@ -8,6 +8,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.errors import FactoryError
 from ..base.github.errors import ForgeError, RefusedError
 from ..base.github.transport import Transport
 from ..marshal.mirror import Mirror
@@ -24,7 +25,7 @@ _WITHDRAWN = _MARK.format("withdrawn")
 _BODY_MAX_CHARACTERS = 60_000  # GitHub takes 65536
 
 
-class WorkflowsError(Exception):
+class WorkflowsError(FactoryError):
     """The repository is refused, or cannot be read or written; says why."""
 
 

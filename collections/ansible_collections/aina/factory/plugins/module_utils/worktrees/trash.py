@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..base import mounts
+from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.trust import changeable_by_others, read_file
 from . import processes
@@ -43,7 +44,7 @@ def look_around(directories: Iterable[str]) -> processes.Occupants:
     return processes.find(directories)
 
 
-class TrashError(Exception):
+class TrashError(FactoryError):
     """A worktree could not be moved; it is where it was. The message says why."""
 
 

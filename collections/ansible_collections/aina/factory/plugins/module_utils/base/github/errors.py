@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ..errors import FactoryError
 
-class ForgeError(Exception):
+
+class ForgeError(FactoryError):
     """GitHub did not do what it was asked; the message quotes it."""
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from .. import times
 from ..configuration import ConfigurationError
 from ..ports import Fetch, Now, Request, Run
 from .settings import Login
@@ -121,7 +121,7 @@ class _App:
         path = f"/app/installations/{found.get('id')}/access_tokens"
         answer = self._ask("POST", path, jwt, body)
         try:
-            expires_at = datetime.fromisoformat(str(answer["expires_at"])).timestamp()
+            expires_at = times.seconds(str(answer["expires_at"]))
             self._token, self._expires_at = str(answer["token"]), expires_at
         except (KeyError, ValueError) as error:
             raise ConnectionError(f"GitHub App: unexpected answer: {error!r}") from None

@@ -8,16 +8,16 @@ or absent: what is under its final name was verified and renamed into place.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from .. import files, times
+from ..errors import FactoryError
 from ..ports import Fetch, Request, Run
 
 REPOSITORY = "actions/runner"
@@ -41,7 +41,7 @@ _MACHINES = {
 Ask = Callable[[str], Any]
 
 
-class ReleaseError(Exception):
+class ReleaseError(FactoryError):
     """There is no such release, or it is not what GitHub says it is; the message says what to do."""
 
 
@@ -95,7 +95,7 @@ def parse(documents: Iterable[Any], platform: str) -> list[Release]:
         for asset in document.get("assets") or []:
             if asset.get("name") == name:
                 digest = _DIGEST.match(str(asset.get("digest") or ""))
-                published = datetime.fromisoformat(str(document["published_at"])).timestamp()
+                published = times.seconds(str(document["published_at"]))
                 url = str(asset["browser_download_url"])
                 found.append(Release(version, published, name, url, digest[1] if digest else ""))
     return sorted(found, key=lambda release: order(release.version), reverse=True)
@@ -197,8 +197,6 @@ def tarball(release: Release, cache_dir: Path, fetch: Fetch) -> Path:
     path = cache_dir / release.asset
     if path.is_file() and _digest(path) == release.sha256:
         return path
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    candidate = cache_dir / f".{release.asset}.{os.getpid()}"
     try:
         content = _download(release.url, fetch)
         actual = hashlib.sha256(content).hexdigest()
@@ -207,15 +205,9 @@ def tarball(release: Release, cache_dir: Path, fetch: Fetch) -> Path:
                 f"{release.url} is refused: its SHA-256 is {actual}, GitHub states {release.sha256}; nothing was"
                 " kept. Try again; if it stays, somebody sits between this host and GitHub"
             )
-        with candidate.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        candidate.replace(path)
+        files.write(path, content)
     except OSError as error:
         raise ReleaseError(f"{release.url}: {error}") from error
-    finally:
-        candidate.unlink(missing_ok=True)
     return path
 
 

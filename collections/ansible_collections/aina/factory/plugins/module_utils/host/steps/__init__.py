@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ...base import ansible_effects
+from ...base.errors import FactoryError
 from ...base.ports import Run
 
 
-class StepError(Exception):
+class StepError(FactoryError):
     """The declared state cannot be reached; the message says what was wrong, where, and the remedy.
 
     ``done`` is what had been changed before that, as a result has it: ``actions`` or

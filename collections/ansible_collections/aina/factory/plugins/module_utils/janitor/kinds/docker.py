@@ -8,12 +8,11 @@ build cache.
 from __future__ import annotations
 
 import fnmatch
-import os
-import tempfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...base import files
 from ...base.disk import Removal
 from ...base.docker import CacheRecord, Container, Engine, Image, has_label
 from ...base.settings import setting
@@ -131,14 +130,7 @@ class Uses:
         """Write what was learned, if anything was."""
         if self._use is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=self.path.parent, prefix=f".{self.path.name}.", delete=False
-        ) as file:
-            file.write(image_use.dump(self._use))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(self.path)
+        files.write(self.path, image_use.dump(self._use).encode(), 0o600)
 
 
 @dataclass

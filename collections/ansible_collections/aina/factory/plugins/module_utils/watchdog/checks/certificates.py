@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from ...base.text import duration, iso, moment
+from ...base import times
+from ...base.text import duration
 from ..check import Answer, AtLimit, Check, Context, each
 from ..facts import DAY, Fact, Known, Unknown
 from ..limits import Limit
@@ -51,7 +52,7 @@ def _certificate(host: Host, place: str, pem: bytes) -> Certificate:
     name, _equals, date = done.stdout.decode(errors="replace").strip().partition("=")
     if not done.ok or name != "notAfter":
         raise OSError(f"{place} holds no certificate that openssl can read")
-    return Certificate(place, moment(date))
+    return Certificate(place, times.seconds(date))
 
 
 def judge(certificates: Mapping[str, Fact[Certificate]], context: Context) -> Iterator[Answer]:
@@ -62,7 +63,9 @@ def judge(certificates: Mapping[str, Fact[Certificate]], context: Context) -> It
         status, lingers = context.by(LEFT, days)
         verb = "ends in" if days >= 0 else "ended"
         ago = "" if days >= 0 else " ago"
-        detail = f"{verb} {duration(abs(days) * DAY)}{ago}, {iso(certificate.ends_at)}"
+        detail = (
+            f"{verb} {duration(abs(days) * DAY)}{ago}, {times.iso_or_none(certificate.ends_at)}"
+        )
         yield Answer(name, status, detail, round(days, 1), lingers)
 
     return each(certificates, one)

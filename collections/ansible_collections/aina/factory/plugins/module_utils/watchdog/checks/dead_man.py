@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...base.text import duration, iso
+from ...base import times
+from ...base.text import duration
 from ..check import Answer, AtLimit, Check, Context, Status
 from ..facts import MINUTE
 from ..limits import Limit
@@ -25,7 +26,12 @@ class DeadMan:
 def judge(dead_man: DeadMan, context: Context) -> Iterator[Answer]:
     """Judge how long the outside watcher has not heard of this host."""
     if not dead_man.error:
-        yield Answer("", Status.OK, f"last heard of us at {iso(dead_man.last_ok_at) or 'never'}", 0)
+        yield Answer(
+            "",
+            Status.OK,
+            f"last heard of us at {times.iso_or_none(dead_man.last_ok_at) or 'never'}",
+            0,
+        )
         return
     if dead_man.last_ok_at is None:
         yield Answer("", Status.PROBLEM, f"has never heard of us: {dead_man.error}")

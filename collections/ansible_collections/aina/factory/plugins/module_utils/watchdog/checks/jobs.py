@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from ...base.text import duration, iso, moment
+from ...base import times
+from ...base.text import duration
 from ...jobs import actual, layout, model, observe, report
 from ..check import Answer, BadOrGood, Check, Context, Status
 from ..failures import RECENT_SECONDS, FailedUnit, notes
@@ -104,7 +105,7 @@ def judge_overlapping(job: Mapping[str, Any], context: Context) -> Answer | None
         return None
     interval = job["interval_seconds"]
     if job["running_since"] is not None and interval is not None:
-        ran = context.now - moment(job["running_since"])
+        ran = context.now - times.seconds(job["running_since"])
         if ran > interval:
             detail = f"runs for {duration(ran)}, longer than the {duration(interval)} between slots"
             return Answer(job["name"], Status.PROBLEM, detail, ran)
@@ -160,7 +161,7 @@ def example(**changes: Any) -> Report:
 
 def ended(result: str, now: float) -> Mapping[str, Any]:
     """Return a run that ended so."""
-    return {"result": result, "exit_status": "1", "ended_at": iso(now)}
+    return {"result": result, "exit_status": "1", "ended_at": times.iso_or_none(now)}
 
 
 def _paused(review_due: bool) -> Report:
@@ -198,7 +199,9 @@ CHECKS = (
         source=SOURCE,
         judge=_every(judge_overlapping),
         selftest=BadOrGood(
-            lambda bad, now: example(running=True, running_since=iso(now - (901 if bad else 100)))
+            lambda bad, now: example(
+                running=True, running_since=times.iso_or_none(now - (901 if bad else 100))
+            )
         ),
         raise_after=(3, 4),
     ),

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...base.text import duration, iso, moment
+from ...base import times
+from ...base.text import duration
 from ..check import Answer, AtLimit, BadOrGood, Check, Context, Status, each
 from ..facts import HOUR, MINUTE, Fact, Known
 from ..limits import Limit
@@ -67,7 +68,7 @@ def judge_halted(queues: Queues, context: Context) -> Iterator[Answer]:
         if queue["halted_since"] is None:
             yield Answer(name, Status.OK, "not halted")
             return
-        since = context.now - moment(queue["halted_since"])
+        since = context.now - times.seconds(queue["halted_since"])
         detail = f"halted {duration(since)} ago: {queue['halted_reason']}"
         yield Answer(name, Status.PROBLEM, detail, since)
 
@@ -81,7 +82,7 @@ def judge_red(queues: Queues, context: Context) -> Iterator[Answer]:
         if queue["main_red_since"] is None:
             yield Answer(name, Status.OK, "the default branch is not red", 0)
             return
-        minutes = (context.now - moment(queue["main_red_since"])) / MINUTE
+        minutes = (context.now - times.seconds(queue["main_red_since"])) / MINUTE
         status, lingers = context.by(RED, minutes)
         detail = f"the default branch is red for {duration(minutes * MINUTE)}"
         yield Answer(name, status, detail, round(minutes, 1), lingers)
@@ -112,7 +113,7 @@ def example(now: float, **changes: Any) -> Queues:
     values: dict[str, Any] = {
         "state": "ok",
         "detail": "",
-        "updated_at": iso(now),
+        "updated_at": times.iso_or_none(now),
         "halted_since": None,
         "halted_reason": "",
         "main_red_since": None,
@@ -152,7 +153,9 @@ CHECKS = (
         advice="look at what landed, then factory marshal --project NAME --resume",
         source=SOURCE,
         judge=judge_halted,
-        selftest=BadOrGood(lambda bad, now: example(now, halted_since=iso(now) if bad else None)),
+        selftest=BadOrGood(
+            lambda bad, now: example(now, halted_since=times.iso_or_none(now) if bad else None)
+        ),
         severity="critical",
         raise_after=(1, 1),
         value_unit="seconds",
@@ -164,7 +167,10 @@ CHECKS = (
         source=SOURCE,
         judge=judge_red,
         selftest=AtLimit(
-            RED, lambda minutes, now: example(now, main_red_since=iso(now - minutes * MINUTE))
+            RED,
+            lambda minutes, now: example(
+                now, main_red_since=times.iso_or_none(now - minutes * MINUTE)
+            ),
         ),
         severity="critical",
         raise_after=(1, 1),

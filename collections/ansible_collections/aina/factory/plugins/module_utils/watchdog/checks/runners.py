@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...base import times
 from ...base.github import settings as github
-from ...base.text import duration, iso
+from ...base.text import duration
 from .. import readings
 from ..check import Answer, AtLimit, Check, Context, Status, each
 from ..facts import MINUTE, Fact, Known, Unknown
@@ -103,7 +104,7 @@ def judge_runner(runners: Runners, context: Context) -> Iterator[Answer]:
             yield Answer(name, Status.UNKNOWN, runner.detail or "its supervisor cannot tell")
             return
         down = 0.0 if runner.state in _FINE else (context.now - runner.since) / MINUTE
-        detail = f"{runner.state} since {iso(runner.since)}"
+        detail = f"{runner.state} since {times.iso_or_none(runner.since)}"
         detail += f": {runner.detail}" if runner.detail else ""
         if runner.unit_active is False:
             detail = f"its unit does not run; {detail}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from factory.core.base import documents as files
+from factory.core.base import times
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.github.settings import GitHub
 from factory.core.runners import container, exits, model, names, native_unit, network, state, watch
@@ -323,8 +323,8 @@ IDLE = State(
     "ephemeral",
     "demo",
     Condition.IDLE,
-    files.moment(NOW - 60),
-    updated_at=files.moment(NOW),
+    times.iso(NOW - 60),
+    updated_at=times.iso(NOW),
 )
 
 
@@ -333,7 +333,7 @@ def documents(**changes: Any) -> dict[str, Any]:
 
 
 def test_an_old_document_counts_as_unknown_and_not_as_what_it_says() -> None:
-    found = state.facts({**documents(updated_at=files.moment(NOW - 5000)), "x": None}, NOW)
+    found = state.facts({**documents(updated_at=times.iso(NOW - 5000)), "x": None}, NOW)
 
     assert found.counts["idle"] == 0
     assert found.counts["unknown"] == 2
@@ -344,8 +344,8 @@ def test_the_time_since_when_holds_until_the_condition_changes() -> None:
     later = IDLE.changed(NOW + 5, Condition.IDLE, "still")
     busy = later.changed(NOW + 9, Condition.BUSY)
 
-    assert (later.since, later.updated_at) == (IDLE.since, files.moment(NOW + 5))
-    assert busy.since == files.moment(NOW + 9)
+    assert (later.since, later.updated_at) == (IDLE.since, times.iso(NOW + 5))
+    assert busy.since == times.iso(NOW + 9)
 
 
 def test_foreign_words_cannot_move_the_cursor() -> None:
