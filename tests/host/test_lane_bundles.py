@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import agents
 import pytest
 
 from factory import effects
@@ -270,7 +271,7 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     place.commit(path, "two\n")
     work = place.results.take(place.bundle(), start, LANE)
     project = {"name": "demo", "repository": "factory/demo"}
-    section = {"projects": [project]}
+    section = {"engines": agents.shipped(), "projects": [project]}
     known = settings.from_section(Section(section, "lanes"), GitHub())
     monkeypatch.setattr(delivery, "repository", lambda *_, **__: place.results)
     proposals = Proposals()
@@ -302,7 +303,7 @@ def test_what_was_committed_before_a_reboot_is_kept_for_a_lane_that_goes_on(
     head = place.commit("b.txt", "two\n")
     project = {"name": "demo", "repository": "factory/demo"}
     places = {f"{name}_dir": str(place.root / name) for name in ("state", "run", "mirror")}
-    section = {"projects": [project], **places}
+    section = {"engines": agents.shipped(), "projects": [project], **places}
     known = settings.from_section(Section(section, "lanes"), GitHub())
     directory = place.root / "state" / LANE
     directory.mkdir(parents=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import agents
 import pytest
 
 from factory import __main__, configuration, effects
@@ -63,7 +64,7 @@ class Server:
             }
             for name in self.projects
         ]
-        lanes = {"projects": projects, **places, **rooms}
+        lanes = {"engines": agents.shipped(), "projects": projects, **places, **rooms}
         document = {"lanes": lanes, "locks": {"directory": str(self.root / "locks")}}
         (self.root / "factory.json").write_text(json.dumps(document))
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import agents
 import pytest
 from simulator import tls
 from waiting import until
@@ -136,7 +137,7 @@ def lane(tmp_path: Path, certificate: tuple[Path, ssl.SSLContext]) -> Iterator[L
     log.touch()
     (tmp_path / "codex").write_text("a-key\n")
     upstream = {"route": {"upstream": f"https://127.0.0.1:{served.server_address[1]}"}}
-    route = engines.from_value({"codex": upstream}, "engines")["codex"].route
+    route = engines.from_value(agents.shipped(codex=upstream), "engines")["codex"].route
     registry = f"127.0.0.1:{served.server_address[1]}"
     permit = Permit(NAME, route, ("gpt-5.5",), 200_000, 1000, 1000, (registry,), str(log))
     (place / PERMIT).write_text(json.dumps(permit.document()))

@@ -12,6 +12,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import agents
 import pytest
 
 from factory import effects
@@ -333,7 +334,7 @@ def test_commits_on_a_branch_of_its_own_are_rescued_while_an_agent_works(lane: L
 
 def supervised(directory: Path) -> supervisor.Lane:
     project = {"name": "demo", "repository": "factory/demo"}
-    section = {"projects": [project]}
+    section = {"engines": agents.shipped(), "projects": [project]}
     places = {"state_dir": str(directory), "mirror_dir": str(directory), "git_user": ""}
     known = settings.from_section(Section({**section, **places}, "lanes"), GitHub())
     task = assignment.Task(known.projects[0], 7)

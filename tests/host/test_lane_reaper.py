@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import agents
 import pytest
 
 from factory.core.base.configuration import Section
@@ -19,7 +20,7 @@ LOST, DELIVERED, REFUSED = (f"demo-{number}-0a1b2c3d" for number in (1, 2, 3))
 def known(directory: Path, **values: Any) -> settings.Settings:
     project = {"name": "demo", "repository": "factory/demo"}
     places = {f"{name}_dir": str(directory / name) for name in ("state", "run", "mirror")}
-    section = {"projects": [project], "git_user": ""}
+    section = {"engines": agents.shipped(), "projects": [project], "git_user": ""}
     return settings.from_section(Section({**section, **places, **values}, "lanes"), GitHub())
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import agents
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +87,14 @@ def test_a_project_with_an_agent_tools_or_words_of_its_own_has_an_image_of_its_o
     name: str, image: str, section: dict[str, Any]
 ) -> None:
     assert project(section, name)["image"] == f"aina-factory/{image}:current"
+
+
+def test_every_agent_that_is_shipped_is_handed_to_the_command_alike(
+    section: dict[str, Any],
+) -> None:
+    shipped = agents.shipped(**ENGINES)
+    assert shipped.keys() >= {"claude", "codex"}
+    assert section["engines"] == shipped
 
 
 def test_of_a_shipped_agent_single_keys_can_be_changed(section: dict[str, Any]) -> None:

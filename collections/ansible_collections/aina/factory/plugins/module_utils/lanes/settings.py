@@ -15,6 +15,8 @@ from .engines import Engine
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,100}\Z")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]*:[A-Za-z0-9._-]+\Z")
 _TARGET = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}\Z")
+# The agent of a project that names none.
+ENGINE = "codex"
 MIB = 1 << 20
 MINUTE = 60.0
 
@@ -150,7 +152,10 @@ def _targets(section: Section) -> tuple[str, ...]:
 
 def _project(section: Section, known: Mapping[str, Engine]) -> LaneProject:
     shared = settings.read_some(projects.Repository, section)
-    engine = known[section.text("engine", engines.DEFAULT, choices=sorted(known))]
+    agent = section.text("engine", ENGINE)
+    if agent not in known:
+        raise section.error("engine", agent, f"be one of {', '.join(known) or 'lanes.engines'}")
+    engine = known[agent]
     model = section.matching("model", _MODEL, "be a model's name", engine.model)
     # Whichever agent a change would steer, a person looks at it.
     steering = sorted({path for each in known.values() for path in each.guarded_paths})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import agents
 import pytest
 
 from factory.core.base.configuration import Section
@@ -19,7 +20,7 @@ ROOM = admission.Load((), 1 << 40, 1 << 40)
 
 def settings(*names: str, **values: Any) -> Settings:
     projects = [{"name": name, "repository": f"factory/{name}", **values} for name in names]
-    section = {"projects": projects, "concurrency": 3}
+    section = {"engines": agents.shipped(), "projects": projects, "concurrency": 3}
     return from_section(Section(section, "lanes"), GitHub())
 
 

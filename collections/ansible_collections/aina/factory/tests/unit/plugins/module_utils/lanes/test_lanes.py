@@ -8,6 +8,7 @@ import tarfile
 from dataclasses import replace
 from typing import Any
 
+import agents
 import pytest
 
 from factory.core.base import guarded
@@ -32,7 +33,8 @@ PROJECT = {"name": "demo", "repository": "factory/demo"}
 
 def settings(**values: Any) -> Settings:
     project = {**PROJECT, **values.pop("project", {})}
-    section = {"projects": [project], **values}
+    known = {"engines": agents.shipped(**values.pop("engines", {}))}
+    section = {**known, "projects": [project], **values}
     return from_section(Section(section, "lanes"), GitHub())
 
 
@@ -46,7 +48,7 @@ def settings(**values: Any) -> Settings:
         ({"project": {"image": "x"}}, "must be an image with its tag"),
         ({"project": {"work_mib": 5000}}, "must exceed work_mib + home_mib + temporary_mib"),
         ({"project": {"pids_count": 1}}, "pids_count is 1; it must lie between 32 and 65536"),
-        ({"project": {"engine": "x"}}, "it must be one of codex"),
+        ({"project": {"engine": "x"}}, "engine is 'x'; it must be one of claude, codex"),
         ({"engines": {"x": {}}}, "lanes.engines.x.command is missing"),
         ({"engines": {"codex": {"route": {"upstream": "http://x"}}}}, "be an https address"),
         ({"engines": {"codex": {"route": {"value": "Bearer"}}}}, "hold {key}"),
