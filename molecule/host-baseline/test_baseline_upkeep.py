@@ -83,13 +83,13 @@ def wanted(authority: str, instances: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def session(host: Any) -> Iterator[str]:
-    """Return a program that the administrator runs over SSH, started before anything is declared."""
-    program = "sleep 86399"
+    """Return the unit of a client that is logged in over SSH, since before anything is declared."""
     ssh = "ssh -i /home/agent/.ssh/id_ed25519 -o StrictHostKeyChecking=no -o BatchMode=yes"
-    host.check_output(f"systemd-run --quiet --unit=session {ssh} agent@localhost {program}")
-    until(lambda: host.run(f"pgrep -u agent -xf '{program}'").succeeded, "a session over SSH")
-    yield program
-    host.run(f"systemctl stop session; pkill -u agent -xf '{program}'")
+    run = "systemd-run --quiet --collect --unit=session"
+    host.check_output(f"{run} {ssh} agent@localhost sleep 86399")
+    until(lambda: host.run("pgrep -u agent -xf 'sleep 86399'").succeeded, "a session over SSH")
+    yield "session"
+    host.run("systemctl stop session; pkill -u agent -xf 'sleep 86399'")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -133,8 +133,7 @@ def test_an_open_session_outlives_a_restart_of_the_ssh_server(
 ) -> None:
     assert restarts(declared, "ssh.service") == 1
 
-    assert host.run(f"pgrep -u agent -xf '{session}'").succeeded
-    assert host.service("session").is_running
+    assert host.service(session).is_running
 
 
 # Two archives that offer version 2 of everything: the distribution's security archive, and another.

@@ -14,6 +14,7 @@ import pytest
 from factory import configuration, effects
 from factory.core.base.ports import Completed
 from factory.core.watchdog import policy as policies
+from factory.core.watchdog.checks import memory, pressure
 from factory.core.watchdog.facts import Absent
 from factory.watchdog.run import Watchdog
 
@@ -52,7 +53,7 @@ class Server:
     def watchdog(self) -> Watchdog:
         self.write_config()
         whole = configuration.load(self.config)
-        policy, errors = policies.tolerant(whole.section("watchdog"))
+        policy, errors = policies.of(whole)
         return Watchdog(
             policy,
             whole,
@@ -62,7 +63,7 @@ class Server:
             fallback_dir=self.root / "run",
             errors=errors,
             # What else this machine has to do must not decide a test.
-            sources={"memory": Absent("not watched"), "pressure": Absent("not watched")},
+            given=dict.fromkeys((memory.SOURCE, pressure.SOURCE), Absent("not watched")),
         )
 
     def run(self, times: int = 1) -> dict[str, Any]:

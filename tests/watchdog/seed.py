@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from factory.core.base import times
@@ -12,9 +11,29 @@ from factory.core.base.configuration import Section
 from factory.core.base.disk import Disk
 from factory.core.marshal import status
 from factory.core.status import document
-from factory.core.watchdog import alerts, checks, facts, heal, messages, policy, selftest
-from factory.core.watchdog.facts import Absent, Known, Unknown
+from factory.core.watchdog import alerts, checks, heal, messages, policy
+from factory.core.watchdog.attribution import Attribution, Owner
+from factory.core.watchdog.checks.certificates import Certificate
+from factory.core.watchdog.checks.clock import Clock
+from factory.core.watchdog.checks.dead_man import DeadMan
+from factory.core.watchdog.checks.delivery import Delivery
+from factory.core.watchdog.checks.drift import Drift
+from factory.core.watchdog.checks.engine import Engine
+from factory.core.watchdog.checks.healing import Healing
+from factory.core.watchdog.checks.images import Image
+from factory.core.watchdog.checks.lanes import Lane
+from factory.core.watchdog.checks.memory import Memory
+from factory.core.watchdog.checks.reboot import Reboot
+from factory.core.watchdog.checks.run_gap import Previous
+from factory.core.watchdog.checks.runners import Runner
+from factory.core.watchdog.facts import Absent, Fact, Known, Unknown
+from factory.core.watchdog.failures import FailedUnit
+from factory.core.watchdog.filesystems import Filesystem
+from factory.core.watchdog.paperclip import BoardRun, Company, Paperclip
 from factory.core.watchdog.silences import Silence
+from factory.core.watchdog.sources import Facts
+from factory.core.watchdog.trend import Sample
+from factory.core.watchdog.workspaces import Workspace, Workspaces, Worktrees
 
 NOW = 1_782_832_800.0  # 2026-06-30T15:20:00Z
 GIB = 1 << 30
@@ -46,16 +65,24 @@ OWNERS = {
 }
 
 
-def known_facts(now: float = NOW) -> facts.Facts:
+def having(given: Facts, **facts: Fact[Any]) -> Facts:
+    """Return the facts with others, by the names of their sources."""
+    sources = {source.name: source for source in checks.SOURCES}
+    for name, fact in facts.items():
+        given = given.having(sources[name], fact)
+    return given
+
+
+def known_facts(now: float = NOW) -> Facts:
     """Return everything that is known about the server."""
     used = 229 * GIB
     disk = Disk("/", 232 * GIB, used, 3 * GIB)
     owners = tuple(
-        facts.Owner(path, round(size * GIB), round(growth * GIB))
+        Owner(path, round(size * GIB), round(growth * GIB))
         for path, (size, growth) in OWNERS.items()
     )
     rest = used - sum(owner.bytes or 0 for owner in owners) - 2 * GIB
-    attribution = facts.Attribution(
+    attribution = Attribution(
         "/",
         now - 1800,
         used,
@@ -68,7 +95,7 @@ def known_facts(now: float = NOW) -> facts.Facts:
         312,
     )
     history = tuple(
-        facts.Sample(
+        Sample(
             now - ago * HOUR / 4,
             round((229 - 0.1 * ago + 3 * math.sin(ago / 15)) * GIB),
             3 * GIB,
@@ -76,42 +103,36 @@ def known_facts(now: float = NOW) -> facts.Facts:
         )
         for ago in range(14 * 96, -1, -1)
     )
-    return replace(
-        selftest._facts(now, "engine", Known(facts.Engine(True, "answers at /run/docker.sock"))),
-        disks=Known({"/": Known(facts.Filesystem(disk, 1_000_000, 400_000, 1))}),
+    return having(
+        Facts(now, {"disks": 0.001, "pressure": 20.0}, otherwise=Absent("not declared")),
+        engine=Known(Engine(True, "answers at /run/docker.sock")),
+        disks=Known({"/": Known(Filesystem(disk, 1_000_000, 400_000, 1))}),
         samples=Known({"/": history}),
         owners=Known({"/": attribution}),
         jobs=Known(_jobs(now)),
-        units=Known((facts.FailedUnit("earlyoom.service", True, now - 7200, "exit-code"),)),
+        units=Known((FailedUnit("earlyoom.service", True, now - 7200, "exit-code"),)),
         runners=Known(_runners(now)),
         lanes=Known(_lanes(now)),
         merge_queues=Known(_queue(now)),
         paperclip=Known(_board(now)),
         images=Known(
-            {
-                "factory-base": Known(
-                    facts.Image("factory-base", now - 3 * DAY, None, 900 << 20, "ok", "")
-                )
-            }
+            {"factory-base": Known(Image("factory-base", now - 3 * DAY, None, 900 << 20, "ok", ""))}
         ),
         certificates=Known(
-            {"/etc/ssl/site.pem": Known(facts.Certificate("/etc/ssl/site.pem", now + 40 * DAY))}
+            {"/etc/ssl/site.pem": Known(Certificate("/etc/ssl/site.pem", now + 40 * DAY))}
         ),
-        memory=Known(facts.Memory(31 * GIB, 9 * GIB, 8 * GIB, 8 * GIB)),
+        memory=Known(Memory(31 * GIB, 9 * GIB, 8 * GIB, 8 * GIB)),
         pressure=Unknown("no answer within 20 s"),
-        reboot=Known(facts.Reboot(now - 2 * DAY, ("linux-image-amd64",))),
-        clock=Known(facts.Clock(True, 0.02)),
-        drift=Known(facts.Drift(now - 8 * HOUR, "", ("/etc/docker/daemon.json",))),
-        workspaces=Known(
-            facts.Workspaces(321, (facts.Workspace("/w/" + HOSTILE, "dangling_gitfile"),))
-        ),
-        worktrees=Known(facts.Worktrees(108, ())),
-        healing=Known(facts.Healing((), ())),
-        delivery=Known(facts.Delivery(0, None, "")),
-        dead_man=Known(facts.DeadMan(now - 900, "")),
-        previous=Known(facts.Previous(now - 900)),
+        reboot=Known(Reboot(now - 2 * DAY, ("linux-image-amd64",))),
+        clock=Known(Clock(True, 0.02)),
+        drift=Known(Drift(now - 8 * HOUR, "", ("/etc/docker/daemon.json",))),
+        workspaces=Known(Workspaces(321, (Workspace("/w/" + HOSTILE, "dangling_gitfile"),))),
+        worktrees=Known(Worktrees(108, ())),
+        healing=Known(Healing((), ())),
+        delivery=Known(Delivery(0, None, "")),
+        dead_man=Known(DeadMan(now - 900, "")),
+        previous=Known(Previous(now - 900)),
         configuration=Known(()),
-        seconds={"disks": 0.001, "pressure": 20.0},
     )
 
 
@@ -157,9 +178,9 @@ def _jobs(now: float) -> Mapping[str, Any]:
     }
 
 
-def _runners(now: float) -> Mapping[str, facts.Fact[facts.Runner]]:
+def _runners(now: float) -> Mapping[str, Fact[Runner]]:
     values: dict[str, Any] = {"project": "aina-academy", "mode": "native"}
-    dead = facts.Runner(
+    dead = Runner(
         **values,
         name="vds-1",
         consecutive_failures=0,
@@ -174,18 +195,18 @@ def _runners(now: float) -> Mapping[str, facts.Fact[facts.Runner]]:
     return {"vds-1": Known(dead), "vds-2": Unknown("vds-2.json is no JSON")}
 
 
-def _lanes(now: float) -> Mapping[str, facts.Fact[facts.Lane]]:
+def _lanes(now: float) -> Mapping[str, Fact[Lane]]:
     return {
         "lane-17": Known(
-            facts.Lane("lane-17", "aina-academy", "252", "running", now - 900, now - 30, now)
+            Lane("lane-17", "aina-academy", "252", "running", now - 900, now - 30, now)
         ),
         "lane-18": Known(
-            facts.Lane("lane-18", "aina-academy", "253", "running", now - 9000, now - 8000, now)
+            Lane("lane-18", "aina-academy", "253", "running", now - 9000, now - 8000, now)
         ),
     }
 
 
-def _queue(now: float) -> Mapping[str, facts.Fact[Mapping[str, Any]]]:
+def _queue(now: float) -> Mapping[str, Fact[Mapping[str, Any]]]:
     pulls = [
         {
             "number": 400 + number,
@@ -224,17 +245,17 @@ def _queue(now: float) -> Mapping[str, facts.Fact[Mapping[str, Any]]]:
     return {"aina-academy": Known(status.facts(report, now))}
 
 
-def _board(now: float) -> facts.Paperclip:
-    run = facts.BoardRun("Founding Engineer", now - 120, now - 600)
-    company = facts.Company(
+def _board(now: float) -> Paperclip:
+    run = BoardRun("Founding Engineer", now - 120, now - 600)
+    company = Company(
         "AINA", 66, 3, 1, 134, 66, False, 4, 1, 0, 2, now - 1200, (run,)
     )  # fmt: skip
-    return facts.Paperclip(
-        True, "version 2026.824.1 is healthy", "2026.824.1", Known((company,)), Known(())
+    return Paperclip(
+        True, "version 2026.824.1 is healthy", "2026.824.1", Known((company,)), Known(()), Known(())
     )
 
 
-def report(given: facts.Facts | None = None, runs: int = 3) -> document.Report:
+def report(given: Facts | None = None, runs: int = 3) -> document.Report:
     """Return what the watchdog makes of the facts after some runs."""
     chosen = given or known_facts()
     found = checks.run(chosen, POLICY.limits)
@@ -277,16 +298,11 @@ def report(given: facts.Facts | None = None, runs: int = 3) -> document.Report:
     )
 
 
-def well_facts(now: float = NOW) -> facts.Facts:
+def well_facts(now: float = NOW) -> Facts:
     """Return a server on which all is well."""
-    nothing: dict[str, Any] = {
-        name: Absent("not declared")
-        for name in facts.Facts.__dataclass_fields__
-        if name not in ("now", "seconds")
-    }
     disk = Disk("/", 232 * GIB, 100 * GIB, 132 * GIB)
-    return replace(
-        facts.Facts(now, **nothing),
-        disks=Known({"/": Known(facts.Filesystem(disk, 1_000_000, 900_000, 1))}),
-        engine=Known(facts.Engine(True, "answers")),
+    return having(
+        Facts(now, otherwise=Absent("not declared")),
+        disks=Known({"/": Known(Filesystem(disk, 1_000_000, 900_000, 1))}),
+        engine=Known(Engine(True, "answers")),
     )

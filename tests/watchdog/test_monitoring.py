@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "docs/monitoring/alerts.yml"
 UNPACKED = ROOT / ".cache/prometheus/usr/bin"
 DASHBOARD = ROOT / "docs/monitoring/dashboard.json"
+CHECKS = ROOT / "docs/monitoring/checks.md"
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def test_the_files_in_the_documents_are_those_of_the_checks() -> None:
     again = "factory watchdog --print {} > {}"
     assert RULES.read_text() == monitoring.rules(), again.format("rules", RULES)
     assert DASHBOARD.read_text() == monitoring.dashboard(), again.format("dashboard", DASHBOARD)
+    assert CHECKS.read_text() == monitoring.tables(), again.format("checks", CHECKS)
 
 
 def test_every_check_has_its_rule_and_every_quantity_its_panel() -> None:

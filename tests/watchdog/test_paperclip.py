@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 
 from factory.core.paperclip.settings import PaperclipSettings
+from factory.core.watchdog import paperclip
 from factory.core.watchdog.facts import Known
-from factory.watchdog import paperclip
+from factory.watchdog.web import fetch
 from watchdog.paperclip_stub import COMPANY, Stub
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,7 +181,7 @@ def test_the_watchdog_understands_the_real_one_and_the_stub_is_like_it(server: s
     port = int(server.rpartition(":")[2])
     settings = PaperclipSettings(url=server, port=port)
 
-    found = paperclip.ask(settings, Path("/proc"), 20)
+    found = paperclip.ask(settings, fetch, Path("/proc"), 20)
 
     assert found.healthy, found.detail
     assert found.version == VERSION

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,10 +23,13 @@ from factory import effects
 from factory.core.base import times
 from factory.core.base.ports import Completed
 from factory.core.host import units
-from factory.core.jobs import layout
+from factory.core.jobs import layout, observe
 from factory.core.paperclip.settings import PaperclipSettings
-from factory.core.watchdog.facts import Absent, Known
-from factory.watchdog import gather, paperclip
+from factory.core.watchdog import paperclip
+from factory.core.watchdog.checks import clock, memory, pressure, reboot
+from factory.core.watchdog.facts import Absent, Known, Unknown
+from factory.core.watchdog.sources import Host, Source
+from factory.watchdog import gather
 from watchdog.conftest import START, Mount, Server, firing, needs_root, refuse, statuses
 from watchdog.paperclip_stub import Stub
 
@@ -436,7 +440,7 @@ def test_a_declared_backup_that_is_bad_old_or_was_never_made_is_told(server: Ser
 def test_a_systemd_that_does_not_answer_makes_jobs_unknown(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("factory.jobs.observe.systemd_is_running", lambda: True)
+    monkeypatch.setattr(observe, "systemd_is_running", lambda: True)
     job = {"name": "tick", "schedule": "*:0/5", "command": ["/bin/true"]}
     server.others["jobs"] = {"jobs": [job]}
     server.run_program = refuse
@@ -467,7 +471,7 @@ class Loop:
 def test_a_unit_that_restarts_for_ever_is_told_until_it_stays_up(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("factory.jobs.observe.systemd_is_running", lambda: True)
+    monkeypatch.setattr(observe, "systemd_is_running", lambda: True)
     server.run_program = loop = Loop()
     assert statuses(server.run(), "unit_running") == {"": "ok"}, "whenever these seven were"
     for _turn in range(2):
@@ -621,17 +625,18 @@ def test_real_certificates_are_read_and_end(server: Server) -> None:
     assert firing(document) == {f"certificate:{directory}/soon.pem"}
 
 
-def host(server: Server, **changes: Any) -> gather.Host:
+def host(server: Server, **changes: Any) -> Host:
     watchdog = server.watchdog()
-    return gather.Host(watchdog.policy, watchdog.whole, effects.run, server.now, **changes)
+    real = gather.host(watchdog.policy, watchdog.whole, server.now, effects.run)
+    return replace(real, **changes)
 
 
 def test_memory_pressure_and_reboot_are_read_from_the_kernel_and_the_distribution(
     server: Server,
 ) -> None:
     real = host(server)
-    assert gather.memory(real).total_bytes > 0
-    assert gather.reboot(host(server, system_run_dir=server.root)).required_since is None
+    assert memory.read(real).total_bytes > 0
+    assert reboot.read(host(server, system_run_dir=server.root)).required_since is None
     proc = server.root / "proc"
     (proc / "pressure").mkdir(parents=True)
     (proc / "meminfo").write_text(
@@ -643,17 +648,17 @@ def test_memory_pressure_and_reboot_are_read_from_the_kernel_and_the_distributio
     (server.root / "reboot-required").touch()
     (server.root / "reboot-required.pkgs").write_text("linux-image\nlinux-image\nlibc6\n")
     fake = host(server, proc=proc, system_run_dir=server.root)
-    assert gather.memory(fake).available_bytes == 1024
-    assert gather.pressure(fake).memory_full == 50.0
-    assert gather.reboot(fake).packages == ("linux-image", "libc6")
+    assert memory.read(fake).available_bytes == 1024
+    assert pressure.read(fake).memory_full == 50.0
+    assert reboot.read(fake).packages == ("linux-image", "libc6")
     (proc / "pressure/io").write_text("nonsense")
     with pytest.raises(ValueError, match="no line"):
-        gather.pressure(fake)
+        pressure.read(fake)
 
 
 def test_the_clock_is_the_kernels(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.section["clock_enabled"] = True
-    assert gather.clock(host(server)).max_error_seconds >= 0
+    assert clock.read(host(server)).max_error_seconds >= 0
     monkeypatch.setattr(gather, "_adjtimex", lambda: (0, 0, 20_000))
     assert statuses(server.run(), "clock") == {"": "ok"}
     monkeypatch.setattr(gather, "_adjtimex", lambda: (5, 0x40, 16_000_000))
@@ -732,19 +737,19 @@ def test_a_certificate_that_was_removed_does_not_stay_in_its_old_words(server: S
 
 def test_sources_that_hang_or_crash_hold_up_nobody(server: Server) -> None:
     released = threading.Event()
-    sources = {
-        "hangs": lambda: released.wait(30),
-        "crashes": lambda: json.loads("{"),
-        "answers": lambda: 42,
+    hangs, crashes, answers = (Source[Any](name) for name in ("hangs", "crashes", "answers"))
+    questions = {
+        hangs: lambda: released.wait(30),
+        crashes: lambda: json.loads("{"),
+        answers: lambda: 42,
     }
 
     started = time.monotonic()
-    answers, seconds = gather.side_by_side(sources, 0.3)
+    found = gather.side_by_side(questions, 0.3)
     took = time.monotonic() - started
     released.set()
 
     assert took < 5
-    assert answers["answers"].value == 42  # type: ignore[union-attr]
-    assert "no answer within 0.3 s" in answers["hangs"].reason  # type: ignore[union-attr]
-    assert "Expecting" in answers["crashes"].reason  # type: ignore[union-attr]
-    assert seconds["hangs"] == 0.3
+    assert found[answers][0] == Known(42)
+    assert found[hangs] == (Unknown("no answer within 0.3 s"), 0.3)
+    assert "Expecting" in found[crashes][0].reason  # type: ignore[union-attr]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from factory.core.base import brought
 from factory.core.base.configuration import Section
 from factory.outcome import UsageError
 
@@ -14,7 +15,8 @@ def load(path: Path) -> Section:
     """Return the configuration: ``path`` and the ``conf.d/*.json`` beside it.
 
     Every file is one mapping of sections (``projects``, ``janitor``, ``jobs``, ...). A
-    section belongs to exactly one file, so that each role owns its file alone.
+    section belongs to exactly one file, so that each role owns its file alone; of ``brings``,
+    each role has a part of its own.
 
     Raises:
         UsageError: a file is missing, unreadable, no JSON mapping, or repeats a section.
@@ -24,10 +26,13 @@ def load(path: Path) -> Section:
     origins: dict[str, Path] = {}
     for file in [path, *sorted((path.parent / "conf.d").glob("*.json"))]:
         for name, value in _read(file).items():
-            if name in origins:
-                raise UsageError(f"section {name!r} stands in {origins[name]} and in {file}")
-            origins[name] = file
-            sections[name] = value
+            is_shared = name == brought.SECTION and isinstance(value, dict)
+            parts = [f"{name}.{part}" for part in value] if is_shared else [name]
+            for part in parts:
+                if part in origins:
+                    raise UsageError(f"section {part!r} stands in {origins[part]} and in {file}")
+                origins[part] = file
+            sections[name] = {**sections.get(name, {}), **value} if is_shared else value
     return Section(sections, "configuration")
 
 

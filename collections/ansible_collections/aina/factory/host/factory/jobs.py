@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 from pathlib import Path
 
 from factory import configuration
 from factory.core.base import settings
-from factory.core.base.ports import Run
-from factory.core.jobs import layout, observe
-from factory.core.jobs.report import Actual
+from factory.core.jobs import layout
 from factory.core.jobs.settings import Job, Jobs
 from factory.outcome import UsageError
 
@@ -47,42 +44,6 @@ def one(jobs: Jobs, name: str) -> Job:
         known = ", ".join(job.name for job in jobs.declared) or "none"
         raise UsageError(f"there is no job {name!r}; declared are: {known}")
     return job
-
-
-def actual(jobs: Jobs, run: Run) -> Actual:
-    """Read the host's side.
-
-    Raises:
-        ObservationError: systemd did not answer.
-
-    """
-    units, scheduled = None, None
-    if observe.systemd_is_running():
-        names = [unit(job.name) for job in jobs.declared for unit in (layout.timer, layout.service)]
-        units = observe.units(names, run)
-    else:
-        scheduled = _scheduled()
-    directory = Path(layout.RUNS_DIR)
-    records = {job.name: observe.read_json(directory / f"{job.name}.json") for job in jobs.declared}
-    successes = {
-        job.name: observe.read_json(directory / f"{job.name}.success.json") for job in jobs.declared
-    }
-    return Actual(
-        units,
-        observe.pauses(layout.RUNTIME_PAUSED_DIR, "runtime"),
-        {name: record for name, record in records.items() if record is not None},
-        {name: record for name, record in successes.items() if record is not None},
-        scheduled,
-    )
-
-
-def _scheduled() -> set[str] | None:
-    """Return the jobs that the owned cron file runs; ``None`` when it cannot be read."""
-    try:
-        text = Path(layout.CRON_PATH).read_text(encoding="utf-8")
-    except OSError:
-        return None
-    return set(re.findall(rf"^[^#\n]*{re.escape(layout.LIBRARY_DIR)}/cron-run (\S+)", text, re.M))
 
 
 def person() -> str:

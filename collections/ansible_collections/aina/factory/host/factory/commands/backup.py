@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from factory import configuration, credentials, effects, locks
 from factory.core.backup import backups
 from factory.core.backup.settings import BackupSettings
-from factory.core.base import documents, times
+from factory.core.base import brought, documents, times
 from factory.core.base.settings import read
 from factory.outcome import Exit, Outcome
 from factory.text import size
@@ -37,6 +38,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     """
     whole = configuration.load(Path(arguments.config))
     settings = read(BackupSettings, whole.section("backup"))
+    saved = dict.fromkeys((*settings.paths, *brought.read(whole).backup_paths))
+    settings = replace(settings, paths=tuple(saved))
     places = backups.Places()
     names = {settings.password_credential, *settings.environment_credentials.values()}
     paths = {name: credentials.path_of(name) for name in names}

@@ -7,17 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from factory import configuration, effects, janitor_kinds, locks, reaping
+from factory import configuration, effects, locks, reaping
 from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.base.disk import Disk
-from factory.core.base.docker import Engine
 from factory.core.janitor import sweep
+from factory.core.janitor.host import Host
 from factory.core.janitor.model import Kind
 from factory.core.janitor.settings import Janitor
-from factory.janitor_worktrees import Worktrees
 from factory.outcome import Exit, Outcome, UsageError
 from factory.text import printable, size
+from factory.unix_http import fetch_through
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,41 +47,35 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     policy = settings.read(Janitor, whole.section("janitor", {}))
     lock_directory = locks.directory_of(whole)
     with locks.exclusive(lock_directory / locks.WORKTREES):
-        now = effects.now()
-        engine = janitor_kinds.docker_engine(policy.docker)
-        memory = janitor_kinds.DockerMemory(engine, Path(policy.image_use_path), now)
-        kinds = _chosen(_kinds(policy, whole, lock_directory, engine, memory), arguments.only)
+        host = _host(policy, whole, lock_directory)
+        kinds = _chosen(policy.kinds(host), arguments.only)
         before = sweep.measure_disk(policy.disk_path)
         reports = sweep.sweep(
             kinds,
             lambda: sweep.measure_disk(policy.disk_path),
             policy.watermarks,
-            now,
+            host.now,
             dry_run=arguments.dry_run,
             progress=_progress,
         )
         if not arguments.dry_run:
-            memory.keep()
+            for keep in host.keep:
+                keep()
         after = sweep.measure_disk(policy.disk_path)
     _progress("")
     return _outcome(reports, before, after, dry_run=arguments.dry_run)
 
 
-def _kinds(
-    policy: Janitor,
-    whole: Section,
-    lock_directory: Path,
-    engine: Engine,
-    memory: janitor_kinds.DockerMemory,
-) -> list[Kind]:
-    device = Path(policy.disk_path).stat().st_dev
-    found: list[Kind] = []
-    if policy.worktrees_enabled:
-        found.append(Worktrees(lambda dry_run: reaping.reap_all(whole, dry_run=dry_run)))
-    found += janitor_kinds.program_and_file_kinds(policy, lock_directory, device)
-    if policy.docker.enabled:
-        found += janitor_kinds.docker_kinds(policy.docker, engine, memory, device)
-    return found
+def _host(policy: Janitor, whole: Section, lock_directory: Path) -> Host:
+    return Host(
+        device=Path(policy.disk_path).stat().st_dev,
+        now=effects.now(),
+        lock_directory=lock_directory,
+        image_use_path=Path(policy.image_use_path),
+        run=effects.run,
+        at=fetch_through,
+        reap=lambda dry_run: reaping.reap_all(whole, dry_run=dry_run),
+    )
 
 
 def _chosen(kinds: list[Kind], only: list[str]) -> list[Kind]:

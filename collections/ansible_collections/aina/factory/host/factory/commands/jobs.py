@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from factory import effects, jobs
-from factory.core.jobs import report
+from factory.core.jobs import actual, report
 from factory.core.jobs.observe import ObservationError
 from factory.outcome import Exit, Outcome
 
@@ -23,11 +23,11 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     declared = jobs.declared(arguments.config)
     error = None
     try:
-        actual = jobs.actual(declared, effects.run)
+        found = actual.read(declared, effects.run)
     except ObservationError as problem:
         error = str(problem)
-        actual = report.Actual(None, {}, {}, {})
-    document = report.report(declared, actual, effects.now())
+        found = report.Actual(None, {}, {}, {})
+    document = report.report(declared, found, effects.now())
     text = report.table(document)
     if error is not None:
         return Outcome(Exit.FAILED, {**document, "error": error}, f"{text}\nfactory: {error}")

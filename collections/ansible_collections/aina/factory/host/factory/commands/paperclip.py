@@ -9,9 +9,10 @@ from pathlib import Path
 from factory import configuration
 from factory.core.base.settings import read
 from factory.core.paperclip.settings import PaperclipSettings
+from factory.core.watchdog import paperclip
 from factory.core.watchdog.facts import Absent, Known
 from factory.outcome import Exit, Outcome, UsageError
-from factory.watchdog import paperclip
+from factory.watchdog.web import fetch
 
 _SECONDS = 20.0
 
@@ -44,7 +45,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         raise UsageError("no Paperclip is declared; converge the host with the role paperclip")
     settings = read(PaperclipSettings, whole.section("paperclip"))
     deadline = time.monotonic() + arguments.wait_seconds
-    while not (found := paperclip.ask(settings, Path("/proc"), _SECONDS)).healthy:
+    while not (found := paperclip.ask(settings, fetch, Path("/proc"), _SECONDS)).healthy:
         if time.monotonic() >= deadline:
             break
         time.sleep(1)

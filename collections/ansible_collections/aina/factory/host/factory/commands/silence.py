@@ -10,6 +10,7 @@ from factory import configuration, effects, jobs, locks
 from factory.core.base import times
 from factory.core.base.configuration import Section
 from factory.core.watchdog import policy as policies
+from factory.core.watchdog.checks import BY_NAME
 from factory.core.watchdog.silences import from_section
 from factory.outcome import Exit, Outcome, UsageError
 from factory.watchdog import memory
@@ -63,7 +64,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
                 "reason": " ".join(arguments.reason.split()),
                 "by": arguments.by or jobs.person(),
             }
-            from_section(Section(fresh, "silence"))
+            from_section(Section(fresh, "silence"), BY_NAME)
             documents.append(fresh)
         path = memory.silences_path(policy)
         store = Store(Reserve(Path(policy.state_dir, "reserve"), policy.reserve_mib))

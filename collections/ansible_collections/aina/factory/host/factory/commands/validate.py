@@ -19,6 +19,7 @@ _CORE = "factory.core"
 
 # Section name -> how the capability that owns it reads it, where no class declares it.
 READERS: dict[str, Callable[[Section], Any]] = {
+    "brings": lambda whole: _core("base.brought").read(whole),
     "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
 }
 

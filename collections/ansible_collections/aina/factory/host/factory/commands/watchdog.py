@@ -9,6 +9,7 @@ from typing import Any
 from factory import configuration, locks
 from factory.core.base.configuration import ConfigurationError
 from factory.core.watchdog import policy as policies
+from factory.core.watchdog.settings import Policy
 from factory.outcome import Exit, Outcome
 
 # Both may take their time, but never twice at once.
@@ -27,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--print",
-        choices=("rules", "dashboard"),
-        help="print alert rules for Prometheus or a dashboard for Grafana",
+        choices=("rules", "dashboard", "checks"),
+        help="print alert rules for Prometheus, a dashboard for Grafana, or the table of all checks",
     )
 
 
@@ -43,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if arguments.print:
         return _printed(arguments.print)
     whole = configuration.load(Path(arguments.config))
-    policy, errors = policies.tolerant(whole.section("watchdog", {}))
+    policy, errors = policies.of(whole)
     if arguments.selftest:
         return _selftest(policy, errors)
     directory = locks.directory_of(whole)
@@ -69,7 +70,7 @@ def _outcome(document: dict[str, Any], errors: tuple[str, ...]) -> Outcome:
     return Outcome(Exit.FAILED if problems else Exit.DONE, document, text)
 
 
-def _measure(policy: policies.Policy) -> Outcome:
+def _measure(policy: Policy) -> Outcome:
     from factory.core.status import terminal
     from factory.watchdog.measure import measure
 
@@ -78,7 +79,7 @@ def _measure(policy: policies.Policy) -> Outcome:
     return Outcome(Exit.FAILED if document["problems"] else Exit.DONE, document, text)
 
 
-def _selftest(policy: policies.Policy, errors: tuple[str, ...]) -> Outcome:
+def _selftest(policy: Policy, errors: tuple[str, ...]) -> Outcome:
     from factory.core.watchdog import selftest
 
     if errors:
@@ -102,5 +103,10 @@ def _selftest(policy: policies.Policy, errors: tuple[str, ...]) -> Outcome:
 def _printed(what: str) -> Outcome:
     from factory.core.watchdog import monitoring
 
-    text = monitoring.rules() if what == "rules" else monitoring.dashboard()
+    printed = {
+        "rules": monitoring.rules,
+        "dashboard": monitoring.dashboard,
+        "checks": monitoring.tables,
+    }
+    text = printed[what]()
     return Outcome(Exit.DONE, {what: text}, text.rstrip("\n"))

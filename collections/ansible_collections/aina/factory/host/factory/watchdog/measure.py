@@ -12,10 +12,11 @@ from typing import Any
 from factory import effects
 from factory.core.base.ports import Request
 from factory.core.watchdog import attribution
-from factory.core.watchdog.facts import DAY, Attribution
-from factory.core.watchdog.policy import Policy
+from factory.core.watchdog.attribution import Attribution
+from factory.core.watchdog.facts import DAY
+from factory.core.watchdog.filesystems import filesystem
+from factory.core.watchdog.settings import Policy
 from factory.unix_http import fetch_through
-from factory.watchdog.gather import filesystem
 from factory.watchdog.store import Reserve, Store, lines, to_lines
 
 SCHEMA = 1

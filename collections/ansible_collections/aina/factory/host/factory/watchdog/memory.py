@@ -10,9 +10,10 @@ from typing import Any
 
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.watchdog import alerts, heal, messages, mounts, services
-from factory.core.watchdog.facts import DAY, Sample
-from factory.core.watchdog.policy import Policy
+from factory.core.watchdog.facts import DAY
+from factory.core.watchdog.settings import Policy
 from factory.core.watchdog.silences import Silence, from_section
+from factory.core.watchdog.trend import Sample
 from factory.watchdog.store import Store, lines, to_lines
 
 SCHEMA = 1
@@ -129,7 +130,7 @@ def silences(policy: Policy) -> tuple[Silence, ...]:
         return policy.silences
     except ValueError as error:
         raise ConfigurationError(f"{path} is no JSON: {error}") from error
-    made = (from_section(item, "made here") for item in section.sections("silences", ()))
+    made = (from_section(item, None, "made here") for item in section.sections("silences", ()))
     return (*policy.silences, *made)
 
 

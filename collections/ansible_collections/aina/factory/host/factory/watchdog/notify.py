@@ -16,7 +16,7 @@ from factory.core.watchdog.messages import (
     is_complete,
     redact,
 )
-from factory.core.watchdog.policy import Notify
+from factory.core.watchdog.settings import Notify
 
 _PROGRAM = "apprise"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from factory import effects
 from factory.core.base import times
@@ -16,12 +16,29 @@ from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.ports import Run
 from factory.core.status import document, legacy, page
 from factory.core.watchdog import alerts, checks, heal, messages, metrics, mounts, services
-from factory.core.watchdog.facts import Absent, DeadMan, Fact, Facts, Known, Previous, Sample
-from factory.core.watchdog.policy import Policy
+from factory.core.watchdog.checks import (
+    configuration,
+    dead_man,
+    delivery,
+    disk_trend,
+    healing,
+    jobs,
+    run_gap,
+    units,
+    workspaces,
+)
+from factory.core.watchdog.checks import services as kept_running
+from factory.core.watchdog.facts import Absent, Fact, Known
+from factory.core.watchdog.filesystems import DISKS, MOUNTS
+from factory.core.watchdog.settings import Policy
 from factory.core.watchdog.silences import Silence, covering
+from factory.core.watchdog.sources import Facts, Host, Source
+from factory.core.watchdog.trend import Sample
 from factory.lanes import capacity
 from factory.watchdog import gather, memory, notify, repair, web
 from factory.watchdog.store import FALLBACK_DIR, Reserve, Store
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -34,7 +51,8 @@ class Watchdog:
     now: float = field(default_factory=effects.now)
     hostname: str = field(default_factory=socket.gethostname)
     fallback_dir: Path = FALLBACK_DIR
-    sources: Mapping[str, Fact[Any]] = field(default_factory=dict)
+    # What is known already: these sources are not asked.
+    given: Mapping[Source[Any], Fact[Any]] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
 
     def once(self) -> dict[str, Any]:
@@ -52,7 +70,9 @@ class Watchdog:
         known = memory.load_or_begin_anew(store, state_path)
         silences = self._silences(store)
         facts = self._facts(known)
-        repairs = heal.plan(policy.heal, facts.workspaces, facts.units, known.attempts, self.now)
+        repairs = heal.plan(
+            policy.heal, facts[workspaces.SOURCE], facts[units.SOURCE], known.attempts, self.now
+        )
         attempts = repair.carry_out(repairs, self.run, self.now)
         if attempts:
             facts = self._after_repairs(facts, known)
@@ -60,7 +80,7 @@ class Watchdog:
         orders = self._lanes(facts, known, silences)
         attempts += repair.carry_out(orders, self.run, self.now)
         repairs += orders
-        facts = _with(facts, healing=self._healing(repairs))
+        facts = self._having(facts, healing.SOURCE, self._healing(repairs))
         findings = checks.run(facts, policy.limits)
         step = alerts.step(known.tracks, findings, policy, silences, self.now)
         known.tracks = step.tracks
@@ -107,50 +127,71 @@ class Watchdog:
             store.problems.append(f"{error}; silences made here are not honoured")
             return self.policy.silences
 
-    def _host(self, known: memory.Memory) -> gather.Host:
-        return gather.Host(
-            self.policy, self.whole, self.run, self.now, known.finished_at, known.told_failures
+    def _host(self, known: memory.Memory) -> Host:
+        return gather.host(
+            self.policy, self.whole, self.now, self.run, known.finished_at, known.told_failures
         )
+
+    def _having(self, facts: Facts, source: Source[T], fact: Fact[T]) -> Facts:
+        return facts if source in self.given else facts.having(source, fact)
 
     def _facts(self, known: memory.Memory) -> Facts:
         policy = self.policy
-        samples = memory.load_samples(policy, self.now)
-        host = self._host(known)
-        given: dict[str, Fact[Any]] = {
-            "delivery": Known(known.outbox.delivery())
+        facts = Facts(self.now, found=self.given)
+        facts = self._having(facts, configuration.SOURCE, Known(self.errors))
+        facts = self._having(
+            facts,
+            delivery.SOURCE,
+            Known(known.outbox.delivery())
             if policy.notify.apprise_path
             else Absent("messages are sent nowhere (notify.apprise_path)"),
-            "dead_man": Known(DeadMan(known.dead_man_ok_at, known.dead_man_error))
+        )
+        facts = self._having(
+            facts,
+            dead_man.SOURCE,
+            Known(dead_man.DeadMan(known.dead_man_ok_at, known.dead_man_error))
             if policy.notify.dead_man_path
             else Absent("no outside watcher is declared (notify.dead_man_path)"),
-            "previous": Known(Previous(known.finished_at))
+        )
+        facts = self._having(
+            facts,
+            run_gap.SOURCE,
+            Known(run_gap.Previous(known.finished_at))
             if known.finished_at is not None
             else Absent("this is the first run"),
-            "configuration": Known(self.errors),
-            **self.sources,
-        }
-        facts = gather.facts(host, samples, given)
-        if isinstance(facts.mounts, Known):
-            known.mounts = mounts.remember(facts.mounts.value, known.mounts, self.now)
-            facts = _with(facts, mounts=Known(mounts.with_memory(facts.mounts.value, known.mounts)))
-        if isinstance(facts.services, Known):
-            told, known.restarts = services.count(
-                facts.services.value, known.restarts, known.finished_at, self.now
+        )
+        facts = self._asked(facts, checks.SOURCES, known)
+        return self._remembered(facts, known)
+
+    def _asked(self, facts: Facts, sources: Iterable[Source[Any]], known: memory.Memory) -> Facts:
+        wanted = [source for source in sources if source not in self.given]
+        return gather.ask(facts, wanted, self._host(known))
+
+    def _remembered(self, facts: Facts, known: memory.Memory) -> Facts:
+        """Add what earlier runs saw, and remember what this one does."""
+        mounted, restarted, ran = facts[MOUNTS], facts[kept_running.SOURCE], facts[jobs.SOURCE]
+        if isinstance(mounted, Known):
+            known.mounts = mounts.remember(mounted.value, known.mounts, self.now)
+            told = mounts.with_memory(mounted.value, known.mounts)
+            facts = facts.having(MOUNTS, Known(told))
+        if isinstance(restarted, Known):
+            counted, known.restarts = services.count(
+                restarted.value, known.restarts, known.finished_at, self.now
             )
-            facts = _with(facts, services=Known(told))
-        if isinstance(facts.jobs, Known):
-            known.told_failures = facts.jobs.value.get("told", known.told_failures)
+            facts = facts.having(kept_running.SOURCE, Known(counted))
+        if isinstance(ran, Known):
+            known.told_failures = ran.value.get("told", known.told_failures)
         # What another filesystem held at the same place says nothing of this one.
         begun = {path: item.since or 0.0 for path, item in known.mounts.items()}
-        own = {
+        samples = {
             path: tuple(sample for sample in history if sample.at >= begun.get(path, 0.0))
-            for path, history in samples.items()
+            for path, history in memory.load_samples(self.policy, self.now).items()
         }
-        return self._with_samples(facts, own)
+        return self._with_samples(facts, samples)
 
     def _with_samples(self, facts: Facts, samples: Mapping[str, tuple[Sample, ...]]) -> Facts:
         """Add this run's own samples to the history."""
-        disks = facts.disks.value if isinstance(facts.disks, Known) else {}
+        disks = facts[DISKS]
         fresh = {
             path: Sample(
                 self.now,
@@ -158,7 +199,7 @@ class Watchdog:
                 fact.value.disk.available_bytes,
                 fact.value.inodes_total - fact.value.inodes_free,
             )
-            for path, fact in disks.items()
+            for path, fact in (disks.value.items() if isinstance(disks, Known) else ())
             if isinstance(fact, Known)
         }
         self._fresh = fresh
@@ -166,19 +207,11 @@ class Watchdog:
             path: (*history, fresh[path]) if path in fresh else history
             for path, history in samples.items()
         }
-        return _with(facts, samples=Known(longer)) if "samples" not in self.sources else facts
+        return self._having(facts, disk_trend.SOURCE, Known(longer))
 
     def _after_repairs(self, facts: Facts, known: memory.Memory) -> Facts:
         """Look again at what was repaired."""
-        host = self._host(known)
-        again = {
-            "workspaces": lambda: gather.all_workspaces(host),
-            "units": lambda: gather.units(host),
-        }
-        answers, _late = gather.side_by_side(again, self.policy.gather_seconds)
-        return _with(
-            facts, **{name: fact for name, fact in answers.items() if name not in self.sources}
-        )
+        return self._asked(facts, (workspaces.SOURCE, units.SOURCE), known)
 
     def _lanes(
         self, facts: Facts, known: memory.Memory, silences: Sequence[Silence]
@@ -194,7 +227,7 @@ class Watchdog:
         closed = capacity.draining() is not None
         return heal.plan_lanes(self.policy.heal, raised, known.attempts, self.now, closed=closed)
 
-    def _healing(self, repairs: Sequence[heal.Repair]) -> Fact[Any]:
+    def _healing(self, repairs: Sequence[heal.Repair]) -> Fact[healing.Healing]:
         if self.policy.heal.mode != "repair":
             return Absent(f"nothing is repaired (heal.mode is {self.policy.heal.mode})")
         return Known(heal.healing(repairs))
@@ -241,11 +274,6 @@ class Watchdog:
         return known.outbox != before or bool(policy.dead_man_path)
 
     _fresh: Mapping[str, Sample] = field(default_factory=dict, init=False)
-
-
-def _with(facts: Facts, **changes: Fact[Any]) -> Facts:
-    values: dict[str, Any] = {**vars(facts), **changes}
-    return Facts(**values)
 
 
 def _recent(attempts: Sequence[heal.Attempt], now: float) -> list[heal.Attempt]:

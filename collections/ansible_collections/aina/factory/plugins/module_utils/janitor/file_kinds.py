@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from ..base import paths
 from ..base.disk import Removal
 from ..base.paths import Found
-from ..base.processes import OpenFiles, Process, is_open_elsewhere
-from .model import Candidate, Limits, present
+from ..base.processes import OpenFiles, is_open_elsewhere
+from .model import Candidate, Limits
 
 # Never an agent's login, configuration or instructions, wherever a pattern may reach.
 PROTECTED_NAMES = frozenset(
@@ -107,53 +105,3 @@ class FileKind:
         if self._prune_parents:
             paths.remove_empty_parents(found)
         return Removal(True, candidate.bytes, "")
-
-
-def codex_sessions(homes: Sequence[str]) -> list[Found]:
-    """List the session files of agent homes; nothing else of a home is ever looked at."""
-    found: list[Found] = []
-    for home in present(homes):
-        for directory in ("sessions", "archived_sessions"):
-            if os.path.lexists(f"{home}/{directory}"):
-                found += paths.files(f"{home}/{directory}", ("rollout-*",), recursive=True)
-    return found
-
-
-def runner_leftovers(directories: Sequence[str]) -> list[Found]:
-    """List what is in ``_work/_temp`` and ``_diag`` of the runners."""
-    found: list[Found] = []
-    for root in present(directories):
-        if os.path.lexists(f"{root}/_work/_temp"):
-            found += paths.entries(f"{root}/_work/_temp")
-        if os.path.lexists(f"{root}/_diag"):
-            found += paths.files(f"{root}/_diag", ("*.log",), recursive=True)
-    return found
-
-
-def job_holder(directories: Sequence[str], processes: Iterable[Process]) -> Holder:
-    """Return a function that holds what belongs to a runner that may have a job."""
-    roots = present(directories)
-    # A job in a container has nothing of a runner of the host.
-    workers = [process for process in processes if _is_worker(process) and not process.contained]
-    busy = {root for root in roots if any(_may_serve(w, root, roots) for w in workers)}
-
-    def held_by(found: Found) -> str:
-        return "job_running" if any(found.path.startswith(f"{root}/") for root in busy) else ""
-
-    return held_by
-
-
-def _is_worker(process: Process) -> bool:
-    programs = (process.executable, process.arguments[0])
-    return "Runner.Worker" in {process.name, *(Path(program).name for program in programs)}
-
-
-def _may_serve(worker: Process, root: str, roots: Sequence[str]) -> bool:
-    """Whether the job may be this runner's: only proof of another home clears it."""
-    homes = [home for home in roots if worker.executable.startswith(f"{home}/")]
-    return root in homes or not homes
-
-
-def temporary(roots: Sequence[str], globs: Sequence[str]) -> list[Found]:
-    """List the direct entries of declared directories of leftovers."""
-    return [item for root in present(roots) for item in paths.entries(root, globs)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import authority, checks
-from .reasons import Owner, Verdict, wait
+from .reasons import Code, Owner, Verdict, wait
 from .settings import MergePolicy
 from .snapshot import CheckState, PullRequest, Snapshot
 
@@ -43,17 +43,17 @@ def main_red_since(policy: MergePolicy, snapshot: Snapshot, now: float) -> float
 def closed(policy: MergePolicy, snapshot: Snapshot, now: float) -> Verdict | None:
     """Return what stops every pull request of the repository, or None."""
     if snapshot.archived:
-        return wait("archived", "the repository is archived", Owner.ADMIN)
+        return wait(Code.ARCHIVED, "the repository is archived", Owner.ADMIN)
     if snapshot.saved.halted_since:
-        return wait("halted", snapshot.saved.halted_reason, Owner.ADMIN)
+        return wait(Code.HALTED, snapshot.saved.halted_reason, Owner.ADMIN)
     if snapshot.hold_issues:
-        return wait("repository_hold", ", ".join(snapshot.hold_issues), Owner.ADMIN)
+        return wait(Code.REPOSITORY_HOLD, ", ".join(snapshot.hold_issues), Owner.ADMIN)
     for freeze in policy.freezes:
         if freeze.covers(now):
-            return wait("freeze", freeze.reason, Owner.ADMIN)
+            return wait(Code.FREEZE, freeze.reason, Owner.ADMIN)
     if snapshot.points_remaining < policy.points_floor:
         left = f"{snapshot.points_remaining} points left, the floor is {policy.points_floor}"
-        return wait("budget", left, Owner.MARSHAL)
+        return wait(Code.BUDGET, left, Owner.MARSHAL)
     return None
 
 
@@ -67,11 +67,11 @@ def main_blocks(
     if policy.red_main_blocks and since:
         given = sorted(pull.labels & set(policy.repair_labels))
         doubts = "".join(f"; {authority.doubt(policy, pull, label)}" for label in given)
-        return wait("main_red", f"{snapshot.branch.name} is red{doubts}", Owner.ADMIN)
+        return wait(Code.MAIN_RED, f"{snapshot.branch.name} is red{doubts}", Owner.ADMIN)
     state = main_state(policy, snapshot)
     if (policy.red_main_blocks or policy.pending_main_blocks) and state == "unknown":
         detail = f"not all checks of {snapshot.branch.name} could be read"
-        return wait("data_incomplete", detail, Owner.MARSHAL)
+        return wait(Code.DATA_INCOMPLETE, detail, Owner.MARSHAL)
     if policy.pending_main_blocks and state == "pending":
-        return wait("main_pending", f"{snapshot.branch.name} is not green yet", Owner.CI)
+        return wait(Code.MAIN_PENDING, f"{snapshot.branch.name} is not green yet", Owner.CI)
     return None

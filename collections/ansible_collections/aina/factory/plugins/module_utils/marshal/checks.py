@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .reasons import Owner, Verdict, wait
+from .reasons import Code, Owner, Verdict, wait
 from .settings import MergePolicy
 from .snapshot import Branch, Check, Checks, CheckState
 
@@ -98,7 +98,7 @@ def judge(
     ``since`` is when the commit could first have been checked (seconds since the epoch).
     """
     if not checks.complete:
-        return wait("data_incomplete", "not all checks could be read", Owner.MARSHAL)
+        return wait(Code.DATA_INCOMPLETE, "not all checks could be read", Owner.MARSHAL)
     if not required:
         return _without_requirements(policy, latest(checks.items))
     newest = latest(checks.items)
@@ -123,15 +123,15 @@ def _absent(required: Required, checks: Iterable[Check]) -> str:
 def _without_requirements(policy: MergePolicy, checks: tuple[Check, ...]) -> Verdict | None:
     if not policy.allow_no_checks:
         return wait(
-            "no_required_checks",
+            Code.NO_REQUIRED_CHECKS,
             "neither the branch rules nor required_checks name a check",
             Owner.ADMIN,
         )
     failing = [check.name for check in checks if _failed(policy, check)]
     if failing:
-        return wait("check_failed", ", ".join(failing), Owner.AUTHOR)
+        return wait(Code.CHECK_FAILED, ", ".join(failing), Owner.AUTHOR)
     pending = [check.name for check in checks if check.state is CheckState.PENDING]
-    return wait("check_pending", ", ".join(pending), Owner.CI) if pending else None
+    return wait(Code.CHECK_PENDING, ", ".join(pending), Owner.CI) if pending else None
 
 
 def _failed(policy: MergePolicy, check: Check) -> bool:
@@ -146,11 +146,11 @@ def _first_problem(
     unknown = [check.name for check in failing if check.state is CheckState.UNKNOWN]
     if len(acting) + len(unknown) < len(failing):
         named = sorted({check.name for check in failing})
-        return wait("check_failed", ", ".join(named), Owner.AUTHOR)
+        return wait(Code.CHECK_FAILED, ", ".join(named), Owner.AUTHOR)
     if unknown:
-        return wait("check_unreadable", ", ".join(unknown), Owner.ADMIN)
+        return wait(Code.CHECK_UNREADABLE, ", ".join(unknown), Owner.ADMIN)
     if acting:
-        return wait("check_needs_action", ", ".join(acting), Owner.ADMIN)
+        return wait(Code.CHECK_NEEDS_ACTION, ", ".join(acting), Owner.ADMIN)
     if missing:
         return _missing(policy, missing, since, now)
     pending = [check for check in everything if check.state is CheckState.PENDING]
@@ -159,11 +159,11 @@ def _first_problem(
     started = min(check.started_at or since for check in pending)
     named = sorted({check.name for check in pending})
     if now - started > policy.check_finish_deadline_seconds:
-        return wait("check_overdue", ", ".join(named), Owner.ADMIN)
-    return wait("check_pending", ", ".join(named), Owner.CI)
+        return wait(Code.CHECK_OVERDUE, ", ".join(named), Owner.ADMIN)
+    return wait(Code.CHECK_PENDING, ", ".join(named), Owner.CI)
 
 
 def _missing(policy: MergePolicy, missing: list[str], since: float, now: float) -> Verdict:
     if now - since > policy.check_report_deadline_seconds:
-        return wait("check_never_reported", ", ".join(missing), Owner.ADMIN)
-    return wait("check_missing", ", ".join(missing), Owner.CI)
+        return wait(Code.CHECK_NEVER_REPORTED, ", ".join(missing), Owner.ADMIN)
+    return wait(Code.CHECK_MISSING, ", ".join(missing), Owner.CI)

@@ -18,7 +18,7 @@ from . import blockers, queueing, rules
 from .decide import Decision, Plan, decide
 from .forge import Forge, MovedError, NotMergeableError, PullRequestOutcome
 from .mirror import Merged, MirrorError, PushRefusedError
-from .reasons import Verb
+from .reasons import Code, Verb, meaning
 from .settings import MergePolicy
 from .snapshot import Evidence, Mergeable, PullRequest, Refusal, SavedState, Snapshot
 
@@ -30,13 +30,6 @@ _CAPPED_WAIT_SECONDS = 120.0
 _GENERAL_COUNT = 3
 # How long GitHub's refusal of a head is believed before it is asked again.
 _REFUSED_SECONDS = 1800.0
-# Reasons of those that are ready themselves: they do not go to the end of the line.
-_READY = frozenset(
-    {
-        *("green", "cap_reached", "behind_queue"),
-        *("train_starting", "train_testing", "train_green", "train_next"),
-    }
-)
 _FORBIDDEN = (
     "; does the login lack a permission for it, as for changes of .github/workflows? "
     "Grant it, or let a person merge this one"
@@ -309,7 +302,7 @@ class Cycle:
             for number, item in sorted(
                 self.saved.remembered.items(), key=lambda pair: pair[1].examined_at
             )
-            if item.fingerprint and item.code not in _READY
+            if item.fingerprint and not meaning(item.code).is_ready
         }
 
     def _with_evidence(self, snapshot: Snapshot) -> Snapshot:
@@ -417,13 +410,13 @@ class Cycle:
             or blockers.main_blocks(self.policy, snapshot, pull, now)
         )
         if verdict is not None:
-            if verdict.reason.code == "main_red":
+            if verdict.reason.code is Code.MAIN_RED:
                 since = blockers.main_red_since(self.policy, snapshot, now)
                 self.save(main_red_since=since)
             return verdict.reason.code
         strict = self.policy.mode == "strict" or snapshot.branch.strict
         behind = pull.evidence.behind_count if pull.evidence is not None else 1
-        return "behind" if strict and self.policy.mode != "train" and behind else ""
+        return Code.BEHIND if strict and self.policy.mode != "train" and behind else ""
 
     def land(self, decision: Decision, expected_tree: str = "") -> str:
         """Merge exactly the judged head, or return the code of what kept it from landing."""
@@ -438,7 +431,7 @@ class Cycle:
                 return "base_moved"
             problem = self.blocker(snapshot, pull)
             if problem:
-                return "enqueued" if attempts and problem == "in_merge_queue" else problem
+                return "enqueued" if attempts and problem == Code.IN_MERGE_QUEUE else problem
             if pull.mergeable is Mergeable.UNKNOWN:
                 delay = _POLL_SECONDS[min(polls, len(_POLL_SECONDS) - 1)]
                 # What others have waited for in vain is not waited for again.
@@ -446,7 +439,7 @@ class Cycle:
                 if waited + delay > max(patience, _POLL_SECONDS[0]) or not self.pause(delay):
                     self.waited_in_vain_seconds += waited
                     text = "GitHub does not say whether it can be merged"
-                    return self.refuse(pull.number, pull.head_oid, text, "mergeability_unknown")
+                    return self.refuse(pull.number, pull.head_oid, text, Code.MERGEABILITY_UNKNOWN)
                 waited, polls = waited + delay, polls + 1
                 continue
             attempts += 1
@@ -484,7 +477,9 @@ class Cycle:
         if wait_seconds > _CAPPED_WAIT_SECONDS or not self.pause(wait_seconds):
             raise StopCycle("limited", str(error)) from error
 
-    def refuse(self, number: int, head_oid: str, text: str, code: str = "refused_by_github") -> str:
+    def refuse(
+        self, number: int, head_oid: str, text: str, code: Code = Code.REFUSED_BY_GITHUB
+    ) -> str:
         """Believe for a while that GitHub will not land this head; return the code."""
         entry = Refusal(head_oid, text, self.dependencies.now() + _REFUSED_SECONDS, code)
         self.save(refused={**self.saved.refused, number: entry})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from . import authority, blockers, conflict_lanes, duplicates, rules, trains
-from .reasons import Owner, Reason, Verb, Verdict, wait
+from .reasons import Code, Owner, Reason, Verb, Verdict, wait
 from .settings import MergePolicy
 from .snapshot import PullRequest, Snapshot
 
@@ -128,10 +128,10 @@ def _duplicate(
         and now - since >= policy.duplicates.grace_seconds
     )
     if policy.duplicates.action != "close" or not due:
-        return wait("duplicate", detail, Owner.AUTHOR)
+        return wait(Code.DUPLICATE, detail, Owner.AUTHOR)
     if closes >= policy.duplicates.max_closes_per_cycle:
-        return wait("duplicate", f"{detail}; closes in a later cycle", Owner.MARSHAL)
-    return Verdict(Verb.CLOSE_DUPLICATE, Reason("duplicate", detail, Owner.MARSHAL))
+        return wait(Code.DUPLICATE, f"{detail}; closes in a later cycle", Owner.MARSHAL)
+    return Verdict(Verb.CLOSE_DUPLICATE, Reason(Code.DUPLICATE, detail, Owner.MARSHAL))
 
 
 def _land(
@@ -149,26 +149,28 @@ def _land(
         earlier = snapshot.conflicting.get(pull.number)
         if earlier is not None:
             detail = f"conflicts with or repeats #{earlier}, which lands first"
-            chosen[pull.number] = wait("conflict_with_queue", detail, Owner.AUTHOR)
+            chosen[pull.number] = wait(Code.CONFLICT_WITH_QUEUE, detail, Owner.AUTHOR)
         elif strict and merges:
-            chosen[pull.number] = wait("behind_queue", "one lands at a time", Owner.MARSHAL)
+            chosen[pull.number] = wait(Code.BEHIND_QUEUE, "one lands at a time", Owner.MARSHAL)
         elif strict and pull.evidence is not None and pull.evidence.behind_count:
             updates += 1
             chosen[pull.number] = _behind(policy, pull.evidence.behind_count, updates)
         elif merges >= policy.max_merges_per_cycle:
             detail = f"{policy.max_merges_per_cycle} land per cycle"
-            chosen[pull.number] = wait("cap_reached", detail, Owner.MARSHAL)
+            chosen[pull.number] = wait(Code.CAP_REACHED, detail, Owner.MARSHAL)
         else:
             merges += 1
-            chosen[pull.number] = Verdict(Verb.MERGE, Reason("green", "ready", Owner.MARSHAL))
+            chosen[pull.number] = Verdict(Verb.MERGE, Reason(Code.GREEN, "ready", Owner.MARSHAL))
     return None
 
 
 def _behind(policy: MergePolicy, behind_count: int, updates: int) -> Verdict:
     detail = f"{behind_count} commits behind"
     if updates <= policy.max_updates_per_cycle:
-        return Verdict(Verb.UPDATE, Reason("behind", detail, Owner.MARSHAL))
-    return wait("behind_queue", f"{detail}; only the head of the queue is updated", Owner.MARSHAL)
+        return Verdict(Verb.UPDATE, Reason(Code.BEHIND, detail, Owner.MARSHAL))
+    return wait(
+        Code.BEHIND_QUEUE, f"{detail}; only the head of the queue is updated", Owner.MARSHAL
+    )
 
 
 def _board(
@@ -187,10 +189,10 @@ def _board(
     step = trains.next_step(policy, snapshot.branch, ready, saved, snapshot.train_checks, now)
     aboard = dict(step.members)
     verdict = {
-        "land": Verdict(Verb.MERGE, Reason("train_green", "its batch is green", Owner.MARSHAL)),
-        "start": wait("train_starting", "joins the batch under test", Owner.MARSHAL),
-        "wait": wait("train_testing", f"its batch is under test: {step.detail}", Owner.CI),
-        "stuck": wait("train_stuck", step.detail, Owner.ADMIN),
+        "land": Verdict(Verb.MERGE, Reason(Code.TRAIN_GREEN, "its batch is green", Owner.MARSHAL)),
+        "start": wait(Code.TRAIN_STARTING, "joins the batch under test", Owner.MARSHAL),
+        "wait": wait(Code.TRAIN_TESTING, f"its batch is under test: {step.detail}", Owner.CI),
+        "stuck": wait(Code.TRAIN_STUCK, step.detail, Owner.ADMIN),
     }
     for pull in candidates:
         member = (pull.number, pull.head_oid)
@@ -199,12 +201,12 @@ def _board(
         elif pull.number in snapshot.conflicting:
             earlier = snapshot.conflicting[pull.number]
             detail = f"conflicts with or repeats #{earlier}, which lands first"
-            chosen[pull.number] = wait("conflict_with_queue", detail, Owner.AUTHOR)
+            chosen[pull.number] = wait(Code.CONFLICT_WITH_QUEUE, detail, Owner.AUTHOR)
         elif trains.is_bad(policy, step.saved, member, now):
             detail = "the batch turned red with this one in it"
-            chosen[pull.number] = wait("train_failed", detail, Owner.AUTHOR)
+            chosen[pull.number] = wait(Code.TRAIN_FAILED, detail, Owner.AUTHOR)
         else:
-            chosen[pull.number] = wait("train_next", "waits for the next batch", Owner.MARSHAL)
+            chosen[pull.number] = wait(Code.TRAIN_NEXT, "waits for the next batch", Owner.MARSHAL)
     return step
 
 
@@ -218,7 +220,7 @@ def _decision(
 ) -> Decision:
     before = snapshot.saved.remembered.get(pull.number)
     held_since = before.held_since(verdict.reason.code) if before is not None else None
-    conflicting = verdict.reason.code == "conflict"
+    conflicting = verdict.reason.code is Code.CONFLICT
     labelled = policy.conflict_label in pull.labels
     # A conflict that nobody can see (data missing) must not take the label off.
     known = pull.evidence is not None and pull.evidence.clean
@@ -236,7 +238,7 @@ def _decision(
         change if policy.conflict_label and snapshot.complete else "",
         # A label that a person took off again is a veto.
         verdict.verb is Verb.WAIT
-        and verdict.reason.code == "duplicate"
+        and verdict.reason.code is Code.DUPLICATE
         and policy.duplicates.label not in pull.labels
         and not (pull.number in snapshot.saved.marked and authority.vetoed(policy, pull)),
         conflicting

@@ -5,16 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import authority, rules
+from .reasons import Prospect
 from .settings import MergePolicy
 from .snapshot import PullRequest, Snapshot
-
-# What may be held against one that is kept, the best first. Any other reason (red, in
-# conflict, denied, unreadable, ...) may never end, and with it the change would be lost.
-_PROSPECTS = {
-    "in_merge_queue": 0,
-    **dict.fromkeys(("check_pending", "check_missing", "settling"), 1),
-    **dict.fromkeys(("review_required", "guarded_path"), 2),
-}
 
 
 @dataclass(frozen=True)
@@ -89,10 +82,10 @@ def _prospects(
     """
     if pull.is_fork:
         return None
-    codes = [verdict.reason.code for verdict in rules.blockers(policy, snapshot, pull, now)]
-    if not set(codes) <= set(_PROSPECTS):
-        return None
-    return max((_PROSPECTS[code] for code in codes), default=0)
+    found = rules.blockers(policy, snapshot, pull, now)
+    prospects = [verdict.reason.code.meaning.prospect for verdict in found]
+    known = [prospect for prospect in prospects if prospect is not None]
+    return max(known, default=Prospect.LANDING) if len(known) == len(prospects) else None
 
 
 def _carries_proof(snapshot: Snapshot, pull: PullRequest) -> bool:

@@ -18,7 +18,7 @@ from . import conflict_lanes, duplicates, queueing, saved_state, trains
 from .cycle import Cycle, Dependencies, Report, StopCycle
 from .decide import Decision, Plan
 from .mirror import MirrorError, PushRefusedError
-from .reasons import Verb
+from .reasons import Code, Verb
 from .settings import MergePolicy
 from .snapshot import SavedState, TrainRun, TrainState
 
@@ -107,7 +107,7 @@ def _land_ready(cycle: Cycle, plan: Plan) -> None:
     """Land in order; whoever does not land leaves its place under the cap to the next one."""
     places = cycle.policy.max_merges_per_cycle
     for decision in plan.decisions:
-        ready = decision.verb is Verb.MERGE or decision.reason.code == "cap_reached"
+        ready = decision.verb is Verb.MERGE or decision.reason.code is Code.CAP_REACHED
         if not ready or places <= 0:
             continue
         if cycle.left_seconds() <= 0:
@@ -189,7 +189,7 @@ def _mark(cycle: Cycle, decision: Decision) -> None:
 def _ask_lanes(cycle: Cycle, plan: Plan) -> None:
     """Have lanes resolve what keeps conflicting; asked is kept first, so a crash never repeats."""
     now, before = cycle.dependencies.now(), cycle.saved.conflicts
-    conflicting = [d for d in plan.decisions if d.reason.code == "conflict"]
+    conflicting = [d for d in plan.decisions if d.reason.code is Code.CONFLICT]
     still = {
         decision.number: conflict_lanes.seen(decision.head_oid, before.get(decision.number), now)
         for decision in conflicting

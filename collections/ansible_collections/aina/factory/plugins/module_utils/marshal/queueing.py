@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from .reasons import Code
 from .settings import MergePolicy
 from .snapshot import PullRequest, Refusal, SavedState
 
@@ -26,7 +27,7 @@ def noticed(
         if pull.head_oid == head:
             until = now + policy.train.retry_seconds
             text = "GitHub's merge queue put it out again; its checks on the queue's branch say why"
-            refused[number] = Refusal(head, text, until, "left_merge_queue")
+            refused[number] = Refusal(head, text, until, Code.LEFT_MERGE_QUEUE)
     # A run that died while it put one in does not know whether it is in.
     cleanups = {number: head for number, head in saved.cleanups.items() if number not in pulls}
     entered = {n: p.head_oid for n, p in pulls.items() if p.in_merge_queue and n not in queued}

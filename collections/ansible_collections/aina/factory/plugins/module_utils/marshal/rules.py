@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from ..base.guarded import matches
 from . import authority, checks
-from .reasons import Owner, Verdict, skip, wait
+from .reasons import Code, Owner, Verdict, skip, wait
 from .settings import MergePolicy
 from .snapshot import Mergeable, PullRequest, Snapshot
 
@@ -17,15 +17,6 @@ _MERGE_STATES = frozenset(
 )
 _REVIEW_DECISIONS = frozenset({"", "APPROVED", "CHANGES_REQUESTED", "REVIEW_REQUIRED"})
 
-# What an earlier full read found out stays true as long as the pull request stays the same.
-LASTING = frozenset(
-    {
-        *("check_failed", "check_never_reported", "check_overdue", "check_needs_action"),
-        *("check_unreadable", "no_required_checks", "guarded_path", "review_required"),
-        *("unresolved_conversations", "reverts_landed_work", "empty", "changes_requested"),
-    }
-)
-
 Rule = Callable[[MergePolicy, Snapshot, PullRequest, float], "Verdict | None"]
 
 
@@ -34,15 +25,15 @@ def readable(
 ) -> Verdict | None:
     """Refuse what was read in part, or says something this code does not know."""
     if pull.unreadable:
-        return wait("data_incomplete", pull.unreadable, Owner.MARSHAL)
+        return wait(Code.DATA_INCOMPLETE, pull.unreadable, Owner.MARSHAL)
     if pull.mergeable is Mergeable.UNREADABLE:
-        return wait("data_unknown", "mergeable has a value that is not known", Owner.ADMIN)
+        return wait(Code.DATA_UNKNOWN, "mergeable has a value that is not known", Owner.ADMIN)
     if pull.merge_state not in _MERGE_STATES:
-        return wait("data_unknown", f"mergeStateStatus is {pull.merge_state!r}", Owner.ADMIN)
+        return wait(Code.DATA_UNKNOWN, f"mergeStateStatus is {pull.merge_state!r}", Owner.ADMIN)
     if pull.review_decision not in _REVIEW_DECISIONS:
-        return wait("data_unknown", f"reviewDecision is {pull.review_decision!r}", Owner.ADMIN)
+        return wait(Code.DATA_UNKNOWN, f"reviewDecision is {pull.review_decision!r}", Owner.ADMIN)
     if not pull.labels_complete:
-        return wait("data_incomplete", "not all labels could be read", Owner.MARSHAL)
+        return wait(Code.DATA_INCOMPLETE, "not all labels could be read", Owner.MARSHAL)
     return None
 
 
@@ -58,8 +49,8 @@ def base(
         if other.head_ref == pull.base_ref and not other.is_fork and other.number != pull.number
     ]
     if parents:
-        return wait("waits_for_parent", f"lands after #{min(parents)}", Owner.MARSHAL)
-    return skip("other_base", f"targets {pull.base_ref}", Owner.AUTHOR)
+        return wait(Code.WAITS_FOR_PARENT, f"lands after #{min(parents)}", Owner.MARSHAL)
+    return skip(Code.OTHER_BASE, f"targets {pull.base_ref}", Owner.AUTHOR)
 
 
 def declared(
@@ -67,20 +58,20 @@ def declared(
 ) -> Verdict | None:
     """Drafts, work in progress, hold labels, fork and author rules."""
     if pull.is_draft or pull.merge_state == "DRAFT":
-        return skip("draft", "marked as a draft", Owner.AUTHOR)
+        return skip(Code.DRAFT, "marked as a draft", Owner.AUTHOR)
     if _WIP.match(pull.title):
-        return skip("work_in_progress", "the title says so", Owner.AUTHOR)
+        return skip(Code.WORK_IN_PROGRESS, "the title says so", Owner.AUTHOR)
     held = authority.hold(policy, pull)
     if held:
         lifted = "" if held in pull.labels else ", which a person put on and no person took off"
-        return skip("hold_label", f"label {held}{lifted}", Owner.ADMIN)
+        return skip(Code.HOLD_LABEL, f"label {held}{lifted}", Owner.ADMIN)
     if pull.is_fork and not policy.forks_allowed:
-        return skip("fork", "comes from a fork; forks_allowed is false", Owner.ADMIN)
+        return skip(Code.FORK, "comes from a fork; forks_allowed is false", Owner.ADMIN)
     if authority.lists(policy.authors_denied, pull.author, is_bot=pull.author_is_bot):
-        return skip("author", f"{pull.author} is in authors_denied", Owner.ADMIN)
+        return skip(Code.AUTHOR, f"{pull.author} is in authors_denied", Owner.ADMIN)
     allowed = policy.authors_allowed
     if allowed and not authority.lists(allowed, pull.author, is_bot=pull.author_is_bot):
-        return skip("author", f"{pull.author} is not in authors_allowed", Owner.ADMIN)
+        return skip(Code.AUTHOR, f"{pull.author} is not in authors_allowed", Owner.ADMIN)
     return None
 
 
@@ -89,7 +80,7 @@ def queued(
 ) -> Verdict | None:
     """GitHub's own queue already has it."""
     if pull.in_merge_queue:
-        return wait("in_merge_queue", "GitHub's merge queue has it", Owner.CI)
+        return wait(Code.IN_MERGE_QUEUE, "GitHub's merge queue has it", Owner.CI)
     return None
 
 
@@ -99,9 +90,9 @@ def conflict(
     """A conflict with the base branch, as GitHub or git see it."""
     evidence = pull.evidence
     if evidence is not None and not evidence.clean:
-        return wait("conflict", ", ".join(evidence.conflict_paths[:10]), Owner.AUTHOR)
+        return wait(Code.CONFLICT, ", ".join(evidence.conflict_paths[:10]), Owner.AUTHOR)
     if pull.mergeable is Mergeable.CONFLICTING or pull.merge_state == "DIRTY":
-        return wait("conflict", "with the base branch", Owner.AUTHOR)
+        return wait(Code.CONFLICT, "with the base branch", Owner.AUTHOR)
     return None
 
 
@@ -112,24 +103,24 @@ def review(
     # GitHub gives no decision where no rule asks for reviews; an objection stands all the same.
     if pull.review_decision == "CHANGES_REQUESTED" or authority.objector(pull):
         asking = authority.objector(pull) or "a reviewer"
-        return wait("changes_requested", f"{asking} asked for changes", Owner.AUTHOR)
+        return wait(Code.CHANGES_REQUESTED, f"{asking} asked for changes", Owner.AUTHOR)
     if pull.review_decision == "REVIEW_REQUIRED":
-        return wait("review_required", "the branch rules ask for a review", Owner.REVIEWER)
+        return wait(Code.REVIEW_REQUIRED, "the branch rules ask for a review", Owner.REVIEWER)
     needed = max(policy.required_approvals, snapshot.branch.required_approvals)
     detail = pull.detail
     if detail is None:
         return None
     if not detail.reviews_complete:
-        return wait("data_incomplete", "not all reviews could be read", Owner.MARSHAL)
+        return wait(Code.DATA_INCOMPLETE, "not all reviews could be read", Owner.MARSHAL)
     approvals = authority.approvals(policy, pull)
     if approvals < needed:
         words = f"{approvals} of {needed} other persons approved this very head"
-        return wait("review_required", words, Owner.REVIEWER)
+        return wait(Code.REVIEW_REQUIRED, words, Owner.REVIEWER)
     if snapshot.branch.conversation_resolution and not detail.threads_complete:
-        return wait("data_incomplete", "not all conversations could be read", Owner.MARSHAL)
+        return wait(Code.DATA_INCOMPLETE, "not all conversations could be read", Owner.MARSHAL)
     if snapshot.branch.conversation_resolution and detail.unresolved_threads:
         count = detail.unresolved_threads
-        return wait("unresolved_conversations", f"{count} open", Owner.AUTHOR)
+        return wait(Code.UNRESOLVED_CONVERSATIONS, f"{count} open", Owner.AUTHOR)
     return None
 
 
@@ -140,15 +131,18 @@ def examined(
     if pull.detail is not None:
         return None
     before = snapshot.saved.remembered.get(pull.number)
-    if before is not None and before.code in LASTING and before.fingerprint == pull.fingerprint:
-        return wait(before.code, before.detail, Owner(before.owner))
+    # What an earlier full look found out stays true as long as the pull request stays the same.
+    same = before is not None and before.fingerprint == pull.fingerprint
+    code = Code.known(before.code) if before is not None and same else None
+    if before is not None and code is not None and code.meaning.lasts:
+        return wait(code, before.detail, Owner(before.owner))
     if pull.rollup in ("FAILURE", "ERROR"):
-        return wait("check_failed", "a check fails (not looked at in detail)", Owner.AUTHOR)
+        return wait(Code.CHECK_FAILED, "a check fails (not looked at in detail)", Owner.AUTHOR)
     if pull.rollup in ("PENDING", "EXPECTED"):
-        return wait("check_pending", "a check has not finished", Owner.CI)
+        return wait(Code.CHECK_PENDING, "a check has not finished", Owner.CI)
     if pull.rollup == "":
-        return wait("no_checks", "no check has reported on the head", Owner.CI)
-    return wait("not_examined", "older pull requests are looked at first", Owner.MARSHAL)
+        return wait(Code.NO_CHECKS, "no check has reported on the head", Owner.CI)
+    return wait(Code.NOT_EXAMINED, "older pull requests are looked at first", Owner.MARSHAL)
 
 
 def guarded(
@@ -162,10 +156,10 @@ def guarded(
         return None
     touched = [path for path in pull.detail.paths if matches(policy.guarded_paths, path)]
     if not touched:
-        return wait("data_incomplete", "not all changed paths could be read", Owner.MARSHAL)
+        return wait(Code.DATA_INCOMPLETE, "not all changed paths could be read", Owner.MARSHAL)
     named = ", ".join(touched[:5])
     detail = f"{named}: {authority.doubt(policy, pull, label)}"
-    return wait("guarded_path", detail, Owner.REVIEWER)
+    return wait(Code.GUARDED_PATH, detail, Owner.REVIEWER)
 
 
 def touches_guarded(policy: MergePolicy, pull: PullRequest) -> bool:
@@ -183,21 +177,21 @@ def git_evidence(
 ) -> Verdict | None:
     """Git must have confirmed this very head on this very base; stale trees are blocked."""
     if snapshot.evidence_error:
-        return wait("evidence_missing", snapshot.evidence_error, Owner.ADMIN)
+        return wait(Code.EVIDENCE_MISSING, snapshot.evidence_error, Owner.ADMIN)
     evidence = pull.evidence
     if evidence is None:
-        return wait("evidence_missing", "git has not confirmed the head yet", Owner.MARSHAL)
+        return wait(Code.EVIDENCE_MISSING, "git has not confirmed the head yet", Owner.MARSHAL)
     if evidence.head_oid != pull.head_oid or evidence.base_oid != snapshot.branch.oid:
-        return wait("evidence_missing", "head or base moved while reading", Owner.MARSHAL)
+        return wait(Code.EVIDENCE_MISSING, "head or base moved while reading", Owner.MARSHAL)
     reverted = evidence.reverted_paths
     label = policy.revert_label
     if policy.stale_revert_guard and reverted and not authority.exempted(policy, pull, label):
         more = f" and {len(reverted) - 10} more" if len(reverted) > 10 else ""
         given = f": {authority.doubt(policy, pull, label)}" if label in pull.labels else ""
         named = ", ".join(reverted[:10]) + more + given
-        return wait("reverts_landed_work", named, Owner.AUTHOR)
+        return wait(Code.REVERTS_LANDED_WORK, named, Owner.AUTHOR)
     if evidence.empty:
-        return wait("empty", "landing it would change nothing", Owner.AUTHOR)
+        return wait(Code.EMPTY, "landing it would change nothing", Owner.AUTHOR)
     return None
 
 
@@ -205,9 +199,9 @@ def green(policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
     """Every required check is green on the head, and the head is old enough."""
     detail = pull.detail
     if detail is None:
-        return wait("not_examined", "older pull requests are looked at first", Owner.MARSHAL)
+        return wait(Code.NOT_EXAMINED, "older pull requests are looked at first", Owner.MARSHAL)
     if not snapshot.branch.rules_known:
-        return wait("data_incomplete", "the branch rules could not be read", Owner.ADMIN)
+        return wait(Code.DATA_INCOMPLETE, "the branch rules could not be read", Owner.ADMIN)
     since = max(pull.created_at, detail.head_committed_at)
     required = checks.required(policy, snapshot.branch)
     problem = checks.judge(policy, required, detail.checks, since, now)
@@ -215,7 +209,7 @@ def green(policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
         return problem
     if now - since < policy.settle_seconds:
         return wait(
-            "settling", f"the head is younger than {policy.settle_seconds:g} s", Owner.MARSHAL
+            Code.SETTLING, f"the head is younger than {policy.settle_seconds:g} s", Owner.MARSHAL
         )
     return None
 
@@ -227,11 +221,11 @@ def refused(
     found = snapshot.saved.refused.get(pull.number)
     if found is None or found.head_oid != pull.head_oid or now >= found.until:
         return None
-    if found.code == "mergeability_unknown":
+    if found.code is Code.MERGEABILITY_UNKNOWN:
         still = pull.mergeable is Mergeable.UNKNOWN
         return wait(found.code, found.text, Owner.MARSHAL) if still else None
     # Its own queue has tested the change; anything else is a rule that an admin made.
-    owner = Owner.AUTHOR if found.code == "left_merge_queue" else Owner.ADMIN
+    owner = Owner.AUTHOR if found.code is Code.LEFT_MERGE_QUEUE else Owner.ADMIN
     return wait(found.code, found.text, owner)
 
 

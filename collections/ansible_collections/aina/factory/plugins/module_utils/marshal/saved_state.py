@@ -8,10 +8,8 @@ from typing import Any
 
 from ..base.errors import FactoryError
 from .decide import Plan
+from .reasons import Code, meaning
 from .snapshot import Conflict, EarlierReason, Refusal, SavedState, Snapshot, TrainRun, TrainState
-
-# Said of one that could not be seen just now: what was said before it may still hold.
-INTERRUPTIONS = frozenset({"data_incomplete", "evidence_missing", "not_examined"})
 
 
 class StateFormatError(FactoryError, ValueError):
@@ -47,7 +45,7 @@ def from_document(document: Mapping[str, Any]) -> SavedState:
                     str(item["head_oid"]),
                     str(item["text"]),
                     float(item["until"]),
-                    str(item.get("code", Refusal.code)),
+                    Code.known(item.get("code", "")) or Refusal.code,
                 )
                 for key, item in document.get("refused", {}).items()
             },
@@ -131,8 +129,8 @@ def earlier_reasons(plan: Plan, snapshot: Snapshot, now: float) -> dict[int, Ear
             print_ = before.fingerprint if before else ""
         reason = decision.reason
         former = ("", 0.0)
-        if before is not None and reason.code in INTERRUPTIONS:
-            interrupted = before.code in INTERRUPTIONS
+        if before is not None and reason.code.meaning.interrupts:
+            interrupted = meaning(before.code).interrupts
             former = before.former if interrupted else (before.code, before.since)
         kept[decision.number] = EarlierReason(
             reason.code,

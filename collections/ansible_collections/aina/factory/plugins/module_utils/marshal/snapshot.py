@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from .reasons import Code
+
 
 class CheckState(StrEnum):
     """A check's outcome, run or status alike. UNKNOWN is a value this code does not know."""
@@ -243,7 +245,7 @@ class Refusal:
     head_oid: str
     text: str
     until: float
-    code: str = "refused_by_github"
+    code: Code = Code.REFUSED_BY_GITHUB
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from . import checks
+from .reasons import Code
 from .settings import MergePolicy
 from .snapshot import Branch, Checks, TrainState
 
@@ -46,7 +47,7 @@ def next_step(
     if problem is None:
         return Step("land", run.members, replace(saved, run=replace(run, landing=True)))
     code = problem.reason.code
-    if code == "check_failed":
+    if code is Code.CHECK_FAILED:
         return _start(policy, ready, after_red(saved, now), now)
     if now - run.started_at > policy.train.ci_timeout_seconds:
         detail = f"{problem.reason.detail}: {code} after {policy.train.ci_timeout_seconds:g} s"

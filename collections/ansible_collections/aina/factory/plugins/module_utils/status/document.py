@@ -4,31 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ..base import times
 from ..watchdog import attribution, trend
 from ..watchdog.alerts import UNKNOWN, Step, Track
-from ..watchdog.checks import BY_NAME
-from ..watchdog.facts import (
-    Attribution,
-    Company,
-    Fact,
-    Facts,
-    Filesystem,
-    Known,
-    Lane,
-    Paperclip,
-    Runner,
-    Sample,
-    Unknown,
+from ..watchdog.attribution import Attribution
+from ..watchdog.check import Finding, Status
+from ..watchdog.checks import (
+    BY_NAME,
+    certificates,
+    disk_owners,
+    disk_trend,
+    drift,
+    engine,
+    images,
+    jobs,
+    lanes,
+    merge_queues,
+    paperclip,
+    runners,
+    workspaces,
+    worktrees,
 )
-from ..watchdog.findings import Finding, Status
+from ..watchdog.checks.disks import SPACE
+from ..watchdog.facts import Fact, Known, Unknown
+from ..watchdog.filesystems import DISKS, Filesystem
 from ..watchdog.heal import Attempt, Repair
 from ..watchdog.messages import Outbox
-from ..watchdog.policy import Policy
+from ..watchdog.paperclip import Company, Paperclip
+from ..watchdog.settings import Policy
 from ..watchdog.silences import Silence, covering
+from ..watchdog.sources import Facts
+from ..watchdog.trend import Sample
+from ..watchdog.workspaces import Workspaces
 
+T = TypeVar("T")
 SCHEMA = 1
 _SHOWN_BROKEN = 50
 _SHOWN_ATTEMPTS = 30
@@ -69,17 +80,17 @@ def build(report: Report) -> dict[str, Any]:
         "silences": [silence.document(now) for silence in report.silences],
         "checks": [_check(finding, facts) for finding in report.findings],
         "disk": _disks(facts, report.policy),
-        "jobs": _part(facts.jobs, lambda jobs: list(jobs["jobs"])),
-        "lanes": _part(facts.lanes, lambda lanes: _each(lanes, _lane)),
-        "runners": _part(facts.runners, lambda runners: _each(runners, _runner)),
-        "merge_queue": _part(facts.merge_queues, lambda queues: _each(queues, dict)),
-        "board": _board(facts.paperclip),
-        "images": _part(facts.images, lambda images: _each(images, _times)),
-        "certificates": _part(facts.certificates, lambda found: _each(found, _times)),
-        "drift": _part(facts.drift, lambda drift: [_times(drift)]),
-        "engine": _part(facts.engine, lambda engine: [asdict(engine)]),
-        "workspaces": _part(facts.workspaces, _workspaces),
-        "worktrees": _part(facts.worktrees, lambda found: [asdict(found)]),
+        "jobs": _part(facts[jobs.SOURCE], lambda found: list(found["jobs"])),
+        "lanes": _part(facts[lanes.SOURCE], lambda found: _each(found, _times)),
+        "runners": _part(facts[runners.SOURCE], lambda found: _each(found, _times)),
+        "merge_queue": _part(facts[merge_queues.SOURCE], lambda found: _each(found, dict)),
+        "board": _board(facts[paperclip.SOURCE]),
+        "images": _part(facts[images.SOURCE], lambda found: _each(found, _times)),
+        "certificates": _part(facts[certificates.SOURCE], lambda found: _each(found, _times)),
+        "drift": _part(facts[drift.SOURCE], lambda found: [_times(found)]),
+        "engine": _part(facts[engine.SOURCE], lambda found: [asdict(found)]),
+        "workspaces": _part(facts[workspaces.SOURCE], _workspaces),
+        "worktrees": _part(facts[worktrees.SOURCE], lambda found: [asdict(found)]),
         "heals": {
             "mode": report.policy.heal.mode,
             "waiting": [
@@ -124,11 +135,11 @@ def _check(finding: Finding, facts: Facts) -> dict[str, Any]:
         "detail": finding.detail,
         "value": finding.value,
         "unit": check.unit,
-        "fact_seconds": facts.seconds.get(check.fact),
+        "fact_seconds": facts.seconds.get(check.source.name),
     }
 
 
-def _part(fact: Fact[Any], items: Callable[[Any], Iterable[Any]]) -> dict[str, Any]:
+def _part(fact: Fact[T], items: Callable[[T], Iterable[Any]]) -> dict[str, Any]:
     """Return a part of the document; what is not known says so instead of being empty."""
     if isinstance(fact, Known):
         return {"state": "known", "reason": "", "items": list(items(fact.value))}
@@ -137,7 +148,7 @@ def _part(fact: Fact[Any], items: Callable[[Any], Iterable[Any]]) -> dict[str, A
 
 
 def _each(
-    facts: Mapping[str, Fact[Any]], read: Callable[[Any], Mapping[str, Any]]
+    facts: Mapping[str, Fact[T]], read: Callable[[T], Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     return [
         {"name": name, "known": True, "reason": "", **read(fact.value)}
@@ -153,14 +164,6 @@ def _times(value: Any) -> dict[str, Any]:
         key: times.iso_or_none(item) if key.endswith("_at") or key == "since" else item
         for key, item in asdict(value).items()
     }
-
-
-def _lane(lane: Lane) -> dict[str, Any]:
-    return _times(lane)
-
-
-def _runner(runner: Runner) -> dict[str, Any]:
-    return _times(runner)
 
 
 def _board(fact: Fact[Paperclip]) -> dict[str, Any]:
@@ -186,7 +189,7 @@ def _company(company: Company) -> dict[str, Any]:
     }
 
 
-def _workspaces(found: Any) -> list[dict[str, Any]]:
+def _workspaces(found: Workspaces) -> list[dict[str, Any]]:
     reasons: dict[str, int] = {}
     for workspace in found.broken:
         reasons[workspace.reason] = reasons.get(workspace.reason, 0) + 1
@@ -207,18 +210,19 @@ def _notifications(report: Report) -> dict[str, Any]:
 
 
 def _disks(facts: Facts, policy: Policy) -> list[dict[str, Any]]:
-    if not isinstance(facts.disks, Known):
+    disks, histories, measured = facts[DISKS], facts[disk_trend.SOURCE], facts[disk_owners.SOURCE]
+    if not isinstance(disks, Known):
         return []
-    samples = facts.samples.value if isinstance(facts.samples, Known) else {}
-    owners = facts.owners.value if isinstance(facts.owners, Known) else {}
-    limit = policy.limits["disk_used_percent"]
+    samples = histories.value if isinstance(histories, Known) else {}
+    owners = measured.value if isinstance(measured, Known) else {}
+    limit = policy.limits.get(SPACE.name, SPACE)
     return [
         {
             **_disk(path, fact, samples.get(path, ()), owners.get(path), facts.now),
             "raise_percent": limit.raise_at,
             "clear_percent": limit.clear_at,
         }
-        for path, fact in facts.disks.value.items()
+        for path, fact in disks.value.items()
     ]
 
 

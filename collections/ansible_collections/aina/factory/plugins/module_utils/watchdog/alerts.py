@@ -14,10 +14,10 @@ from typing import Any
 
 from ..base import times
 from ..base.configuration import Section
+from .check import Finding, Status
 from .checks import BY_NAME
 from .facts import DAY
-from .findings import Finding, Status
-from .policy import Policy
+from .settings import Policy
 from .silences import Silence, covering
 
 UNKNOWN = "unknown"

@@ -8,12 +8,45 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base.configuration import Section
-from .facts import DAY, HOUR, Attribution, Owner
+from .facts import DAY, HOUR
 from .places import expand
 
 UNATTRIBUTED = "unattributed"
 DELETED_OPEN = "deleted but still open"
 _DEVIATION = 6 * HOUR
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What one root holds; ``bytes`` is ``None`` while it was never measured."""
+
+    path: str
+    bytes: int | None
+    growth_bytes: int | None
+    stale: bool = False
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Who holds the used bytes of one filesystem; the buckets add up to ``used_bytes``."""
+
+    path: str
+    measured_at: float
+    used_bytes: int
+    owners: tuple[Owner, ...]
+    deleted_open_bytes: int
+    deleted_open: tuple[tuple[str, int], ...]
+    unattributed_bytes: int
+    unattributed_growth_bytes: int | None
+    complete: bool
+    seconds: float = 0.0
+
+    @property
+    def explained_percent(self) -> float:
+        """The share of the used bytes that has a name."""
+        if not self.used_bytes:
+            return 100.0
+        return round(100.0 * (1 - max(0, self.unattributed_bytes) / self.used_bytes), 1)
 
 
 @dataclass(frozen=True)

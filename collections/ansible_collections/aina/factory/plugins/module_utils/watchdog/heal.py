@@ -9,9 +9,11 @@ from typing import Any
 from ..base import times
 from ..base.configuration import Section
 from .alerts import Track
-from .facts import DAY, Fact, FailedUnit, Healing, Known, Workspace, Workspaces
-from .policy import Heal, LaneOrder
-from .workspaces import HEALABLE
+from .checks.healing import Healing
+from .facts import DAY, Fact, Known
+from .failures import FailedUnit
+from .settings import Heal, LaneOrder
+from .workspaces import HEALABLE, Workspace, Workspaces
 
 INIT_WORKSPACE = "init_workspace"
 RESTART_UNIT = "restart_unit"

@@ -12,8 +12,8 @@ from typing import Any
 from ..base import times
 from ..base.configuration import Section
 from .alerts import Change, Edge
-from .facts import Delivery
-from .policy import Notify
+from .checks.delivery import Delivery
+from .settings import Notify
 
 MOST_WAITING = 100
 _SHORTEST_SECRET = 6

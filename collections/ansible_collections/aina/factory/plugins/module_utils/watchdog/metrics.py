@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .alerts import Step
+from .check import Finding, Status
 from .checks import BY_NAME
-from .facts import Facts, Known
-from .findings import Finding, Status
+from .checks.disk_owners import SOURCE as OWNERS
+from .facts import Known
+from .filesystems import DISKS
+from .sources import Facts
 
 PREFIX = "aina_factory"
 _CODES = {Status.OK: 0, Status.PROBLEM: 1, Status.UNKNOWN: 2}
@@ -81,8 +84,9 @@ def _all(
 
 
 def _disks(facts: Facts) -> Iterable[Metric]:
-    disks = facts.disks.value if isinstance(facts.disks, Known) else {}
-    read = [(path, fact.value) for path, fact in disks.items() if isinstance(fact, Known)]
+    disks = facts[DISKS]
+    found = disks.value if isinstance(disks, Known) else {}
+    read = [(path, fact.value) for path, fact in found.items() if isinstance(fact, Known)]
     yield Metric(
         "disk_used_bytes",
         "Used bytes of a watched filesystem.",
@@ -96,9 +100,9 @@ def _disks(facts: Facts) -> Iterable[Metric]:
 
 
 def _owners(facts: Facts) -> Iterable[Metric]:
-    owners = facts.owners.value if isinstance(facts.owners, Known) else {}
+    owners = facts[OWNERS]
     samples: list[tuple[Mapping[str, str], float]] = []
-    for path, found in owners.items():
+    for path, found in owners.value.items() if isinstance(owners, Known) else ():
         samples += [
             ({"path": path, "owner": owner.path}, owner.bytes)
             for owner in found.owners

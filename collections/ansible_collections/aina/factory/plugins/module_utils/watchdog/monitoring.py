@@ -1,4 +1,4 @@
-"""Alert rules for Prometheus and a dashboard for Grafana, made from the list of checks; pure."""
+"""Made from the list of checks: alert rules, a dashboard, the table in the documents; pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import textwrap
 from typing import Any
 
-from .checks import CHECKS
-from .findings import Check
+from .check import Check
+from .checks import CHECKS, LIMITS
 from .metrics import PREFIX
 
 _INTERVAL_MINUTES = 15
@@ -45,11 +45,11 @@ def _entry(indent: int, key: str, text: str) -> list[str]:
     return [f"{' ' * indent}{key}: >-", *(f"{' ' * (indent + 2)}{line}" for line in lines)]
 
 
-def _name(check: Check) -> str:
+def _name(check: Check[Any]) -> str:
     return "Factory" + "".join(word.capitalize() for word in check.name.split("_"))
 
 
-def _rule(check: Check) -> dict[str, Any]:
+def _rule(check: Check[Any]) -> dict[str, Any]:
     # The first bad run is seen at once; N bad runs take N - 1 intervals more.
     minutes = (check.raise_after[0] - 1) * _INTERVAL_MINUTES
     return {
@@ -127,6 +127,31 @@ def dashboard() -> str:
         "panels": panels,
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def tables() -> str:
+    """Return the document of all checks and limits."""
+    lines = [
+        "# Checks and limits",
+        "",
+        "<!-- Made from the checks of the watchdog by: factory watchdog --print checks -->",
+        "",
+        "| check | what | severity | raised after | limit |",
+        "|---|---|---|---|---|",
+    ]
+    for check in CHECKS:
+        needed, window = check.raise_after
+        limit = check.selftest.limit
+        own = f"`{limit.name}`" if limit is not None else ""
+        lines.append(
+            f"| `{check.name}` | {check.title} | {check.severity} | {needed} of {window} | {own} |"
+        )
+    lines += ["", "| limit | of | raised at | cleared at |", "|---|---|---:|---:|"]
+    for item in LIMITS:
+        sign = "≥" if item.high_is_bad else "≤"
+        users = ", ".join(f"`{check.name}`" for check in CHECKS if item in check.limits)
+        lines.append(f"| `{item.name}` | {users} | {sign} {item.raise_at:g} | {item.clear_at:g} |")
+    return "\n".join(lines) + "\n"
 
 
 def _panel(

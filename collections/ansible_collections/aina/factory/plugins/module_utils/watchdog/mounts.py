@@ -9,7 +9,23 @@ from typing import Any
 
 from ..base.configuration import Section
 from ..base.mounts import unescaped
-from .facts import Fact, Known, Mount
+from .facts import Fact, Known
+
+
+@dataclass(frozen=True)
+class Mount:
+    """What is mounted at one declared path.
+
+    ``holder`` is the mount point on which the path really lies; ``identity`` names the
+    filesystem, ``before`` the one that was there until ``replaced_at``.
+    """
+
+    holder: str
+    mounted: bool
+    identity: str = ""
+    read_only: bool = False
+    before: str = ""
+    replaced_at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,118 +1,21 @@
-"""What the watchdog watches, and how it speaks: section ``watchdog`` of the configuration."""
+"""Read section ``watchdog`` of the configuration: limits and alerts by the names of the checks."""
 
 from __future__ import annotations
 
-import fnmatch
 import string
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 
-from ..base import projects
+from ..base import brought, projects
 from ..base.configuration import ConfigurationError, Section
-from . import limits
-from .checks import BY_NAME
-from .limits import Limit
+from . import checks, limits, silences
+from .settings import HEAL_MODES, Heal, LaneOrder, Measure, Notify, Policy, Reminders
 from .silences import Silence
-from .silences import from_section as silence_from_section
 
 DATA_DIR = "/var/lib/aina-factory"
 TITLE = "$host: $summary"
 BODY = "$edges"
 WORDS = frozenset({"host", "summary", "edges", "problems", "recovered", "reminders", "time"})
-HEAL_MODES = ("off", "report", "repair")
-
-
-@dataclass(frozen=True)
-class Notify:
-    """Where messages go: both files hold addresses that are secrets, one a line.
-
-    An empty path means that nothing is sent there.
-    """
-
-    apprise_path: str
-    dead_man_path: str
-    title: str
-    body: str
-    timeout_seconds: float
-
-
-@dataclass(frozen=True)
-class Reminders:
-    """When an alert that stays is told again: ever later, up to a longest pause."""
-
-    first_seconds: float
-    factor: float
-    longest_seconds: float
-
-
-@dataclass(frozen=True)
-class LaneOrder:
-    """The issue that an agent is to work on when an alert is raised.
-
-    ``alert`` is a check, whatever its subject, or a pattern over alert keys.
-    """
-
-    alert: str
-    project: str
-    issue: int
-
-    @property
-    def target(self) -> str:
-        """How people write the issue."""
-        return f"{self.project}#{self.issue}"
-
-    def covers(self, check: str, key: str) -> bool:
-        """Whether the alert with this key is meant."""
-        return self.alert == check or fnmatch.fnmatchcase(key, self.alert)
-
-
-@dataclass(frozen=True)
-class Heal:
-    """What the watchdog may repair by itself, and how often."""
-
-    mode: str
-    workspace_roots: tuple[str, ...]
-    units: tuple[str, ...]
-    max_per_day: int
-    cooldown_seconds: float
-    max_attempts: int
-    lanes: tuple[LaneOrder, ...]
-    lanes_max_per_day: int
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Which places are measured for the attribution of the disk, and for how long at most."""
-
-    roots: tuple[str, ...]
-    timeout_seconds: float
-
-
-@dataclass(frozen=True)
-class Policy:
-    """The whole section."""
-
-    interval_seconds: float
-    data_dir: str
-    state_dir: str
-    status_path: str
-    page_path: str
-    legacy_status_path: str
-    metrics_path: str
-    reserve_mib: int
-    disks: tuple[str, ...]
-    measure: Measure
-    limits: Mapping[str, Limit]
-    clear_runs: int
-    unknown_runs: int
-    reminders: Reminders
-    notify: Notify
-    silences: tuple[Silence, ...]
-    heal: Heal
-    engine_socket_path: str
-    certificates: tuple[str, ...]
-    clock_enabled: bool
-    gather_seconds: float
 
 
 def from_section(section: Section) -> Policy:
@@ -134,12 +37,12 @@ def from_section(section: Section) -> Policy:
         reserve_mib=section.integer("reserve_mib", 64, minimum=0),
         disks=tuple(section.absolute_paths("disks", ("/",))),
         measure=_measure(section.section("measure", {})),
-        limits=limits.from_section(section.section("limits", {})),
+        limits=limits.from_section(section.section("limits", {}), checks.LIMITS),
         clear_runs=section.integer("clear_runs", 2, minimum=1),
         unknown_runs=section.integer("unknown_runs", 3, minimum=1),
         reminders=_reminders(section.section("reminders", {})),
         notify=_notify(section.section("notify", {})),
-        silences=tuple(map(silence_from_section, section.sections("silences", ()))),
+        silences=_silences(section.sections("silences", ())),
         heal=_heal(section.section("heal", {})),
         engine_socket_path=_path_or_none(section, "engine_socket_path", "/run/docker.sock"),
         certificates=tuple(section.strings("certificates", ())),
@@ -148,6 +51,19 @@ def from_section(section: Section) -> Policy:
     )
     section.done()
     return policy
+
+
+def of(whole: Section) -> tuple[Policy, tuple[str, ...]]:
+    """Return the policy with what the roles have brought, as :func:`tolerant` does."""
+    policy, errors = tolerant(whole.section("watchdog", {}))
+    try:
+        found = brought.read(whole)
+    except ConfigurationError as error:
+        return policy, (*errors, str(error))
+    units = tuple(dict.fromkeys((*policy.heal.units, *found.units)))
+    certificates = tuple(dict.fromkeys((*policy.certificates, *found.certificates)))
+    heal = replace(policy.heal, units=units)
+    return replace(policy, heal=heal, certificates=certificates), errors
 
 
 def tolerant(section: Section) -> tuple[Policy, tuple[str, ...]]:
@@ -205,6 +121,10 @@ def _notify(section: Section) -> Notify:
     return notify
 
 
+def _silences(sections: Iterable[Section]) -> tuple[Silence, ...]:
+    return tuple(silences.from_section(section, checks.BY_NAME) for section in sections)
+
+
 def _template(section: Section, key: str, default: str) -> str:
     text = section.text(key, default)
     template = string.Template(text)
@@ -233,7 +153,7 @@ def _lane_order(section: Section) -> LaneOrder:
     order = LaneOrder(
         section.text("alert"), section.text("project"), section.integer("issue", minimum=1)
     )
-    if order.alert.partition(":")[0] not in BY_NAME:
+    if order.alert.partition(":")[0] not in checks.BY_NAME:
         wish = "begin with a check's name, such as main_red or main_red:demo"
         raise section.error("alert", order.alert, wish)
     if not projects.NAME.match(order.project):

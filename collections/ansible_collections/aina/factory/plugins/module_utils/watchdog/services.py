@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..jobs import layout
-from .facts import HOUR, Service
+from .facts import HOUR
 
 PROPERTIES = (
     "Id,Names,LoadState,ActiveState,UnitFileState,Type,Restart,NRestarts,Result,ConditionResult,"
@@ -19,6 +19,27 @@ _PASSING = ("oneshot", "dbus")
 
 # By unit: moments, and how often it had been restarted by then.
 History = Mapping[str, Sequence[tuple[float, int]]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A unit that has not failed, and does not keep running either.
+
+    ``is_broken``: it is the factory's own or declared, and cannot be started as it is.
+    ``stopped_at``: somebody stopped it, though it is enabled. ``recent_restarts`` are those
+    since ``counted_since``.
+    """
+
+    name: str
+    load_state: str = "loaded"
+    is_broken: bool = False
+    is_declared: bool = False
+    stopped_at: float | None = None
+    started_at: float | None = None
+    restarts: int = 0
+    result: str = ""
+    recent_restarts: int = 0
+    counted_since: float | None = None
 
 
 def candidates(listing: str, enabled: Container[str], declared: Iterable[str]) -> list[str]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..base import times
 from ..base.configuration import Section
-from .checks import BY_NAME
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,10 @@ class Silence:
         }
 
 
-def from_section(section: Section, origin: str = "declared") -> Silence:
-    """Read one silence.
+def from_section(
+    section: Section, checks: Iterable[str] | None, origin: str = "declared"
+) -> Silence:
+    """Read one silence; it must fit one of the checks, where these are given.
 
     Raises:
         ConfigurationError: a part is missing (the end, too) or wrong.
@@ -55,8 +56,7 @@ def from_section(section: Section, origin: str = "declared") -> Silence:
         if not texts[key].strip():
             raise section.error(key, texts[key], "not be empty")
     section.done()
-    # What was made here before is kept as it is: whoever makes or declares one is told.
-    if origin == "declared" and not _fits(texts["match"]):
+    if checks is not None and not _fits(texts["match"], checks):
         wish = "fit a check's name, such as engine, disk_space:/ or job_*"
         raise section.error("match", texts["match"], wish)
     try:
@@ -66,9 +66,9 @@ def from_section(section: Section, origin: str = "declared") -> Silence:
     return Silence(texts["match"], until, texts["reason"], texts["by"], origin)
 
 
-def _fits(match: str) -> bool:
+def _fits(match: str, checks: Iterable[str]) -> bool:
     head = match.partition(":")[0]
-    return any(fnmatch.fnmatchcase(name, head) for name in (*BY_NAME, "unknown"))
+    return any(fnmatch.fnmatchcase(name, head) for name in (*checks, "unknown"))
 
 
 def covering(key: str, silences: Iterable[Silence], now: float) -> Silence | None:

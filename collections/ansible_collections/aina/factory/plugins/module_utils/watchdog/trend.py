@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from .facts import DAY, HOUR, Sample
+from ..base.disk import Disk
+from .facts import DAY, HOUR
 
 # Below this use a full disk is too far away to be foreseen.
 MIN_USED_PERCENT = 50.0
@@ -14,6 +15,21 @@ _WINDOW = 2 * DAY
 _NEAR = 1.5 * HOUR
 # How many hours of today must have their counterpart of yesterday.
 _PAIRS = 4
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A filesystem at one moment."""
+
+    at: float
+    used_bytes: int
+    available_bytes: int
+    inodes_used: int
+
+    @property
+    def used_percent(self) -> float:
+        """The used share of what programs could ever use."""
+        return Disk("", 0, self.used_bytes, self.available_bytes).used_percent
 
 
 @dataclass(frozen=True)

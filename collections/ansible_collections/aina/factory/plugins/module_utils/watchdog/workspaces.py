@@ -9,16 +9,50 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.trust import read_file
-from .facts import Workspace, Workspaces, Worktrees
 from .places import resolve
 
 HEALABLE = "missing_git_metadata"
 _FINE = ""
 _LINE_BYTES = 8192
 _PACKED_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One agent workspace and the exact reason why git cannot work in it."""
+
+    path: str
+    reason: str
+    uid: int = -1
+    gid: int = -1
+
+
+@dataclass(frozen=True)
+class Workspaces:
+    """All workspaces of the declared roots; ``broken`` are those with a reason.
+
+    ``missing`` are the declared roots that are not there, and wildcards that fit none.
+    """
+
+    count: int
+    broken: tuple[Workspace, ...]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Worktrees:
+    """Registered worktrees of all projects; ``dangling`` have lost their directory.
+
+    ``missing`` are the declared projects in whose place there is no repository.
+    """
+
+    count: int
+    dangling: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 def survey(patterns: Iterable[str]) -> Workspaces:

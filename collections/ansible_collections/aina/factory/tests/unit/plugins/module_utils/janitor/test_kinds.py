@@ -10,19 +10,23 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.base.disk import Disk, Removal
 from factory.core.base.docker import Engine
 from factory.core.base.paths import Found
 from factory.core.base.ports import Request, Response
 from factory.core.base.processes import Process
+from factory.core.base.settings import read
 from factory.core.janitor import sweep
-from factory.core.janitor.docker_kinds import BuildCache, Images, LaneContainers
-from factory.core.janitor.file_kinds import job_holder
 from factory.core.janitor.image_use import ImageUse
+from factory.core.janitor.kinds.docker import (
+    BuildCache,
+    DockerSettings,
+    Images,
+    LaneContainers,
+)
+from factory.core.janitor.kinds.runner import job_holder
 from factory.core.janitor.model import Candidate, Kind, Limits, SkipError, Watermarks
-from factory.core.janitor.settings import Janitor
 
 NOW = 1_700_000_000.0
 QUIET = Disk("/", 1000, 500, 500)
@@ -116,10 +120,8 @@ def docker() -> Docker:
 def kinds(docker: Docker, limits: Limits = OLD) -> list[Kind]:
     """Return the four kinds, for an engine in which no image was used for long."""
     engine = Engine(docker, "/run/docker.sock")
-    policy = settings.read(
-        Janitor, Section({"docker": {"base_images": ["team/base:*"]}}, "janitor")
-    )
-    marks = policy.docker.marks
+    section = Section({"base_images": ["team/base:*"]}, "docker")
+    marks = read(DockerSettings, section).marks
     use = ImageUse({item["Id"]: NOW - 900 for item in docker.images}, {}, NOW)
     return [
         LaneContainers(limits, engine, marks, lambda: True),

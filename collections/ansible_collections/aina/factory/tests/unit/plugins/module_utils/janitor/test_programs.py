@@ -11,8 +11,10 @@ import pytest
 
 from factory.core.base.ports import Completed
 from factory.core.base.processes import Process
+from factory.core.janitor.kinds.apt_cache import AptCache
+from factory.core.janitor.kinds.journal import Journal
+from factory.core.janitor.kinds.package_stores import is_installation
 from factory.core.janitor.model import Candidate, KindError, Limits, SkipError
-from factory.core.janitor.program_kinds import AptCache, Journal, is_installation
 
 NOTHING = Limits()
 OK = Completed(0, b"", b"")

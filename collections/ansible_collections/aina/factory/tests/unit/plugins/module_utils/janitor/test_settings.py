@@ -20,7 +20,6 @@ WRONG = [
     ({"docker": {"images": {"max_per_run": 0}}}, "docker.images.max_per_run"),
     ({"package_stores": [{"path": "/s"}]}, r"package_stores\[0\].user is missing"),
     ({"runner": {"roots": ["relative"]}}, "roots"),
-    ({"worktrees": False}, "janitor.worktrees is now worktrees_enabled"),
 ]
 
 
@@ -39,15 +38,15 @@ def test_every_key_has_a_default() -> None:
 
 
 def test_one_more_label_does_not_let_go_of_what_another_keeps() -> None:
-    policy = settings.read(
+    found = settings.read(
         Janitor, Section({"docker": {"keep_labels": ["team.keep=yes"]}}, "janitor")
     )
 
-    assert policy.docker.marks.keep_labels == ("factory.keep=true", "team.keep=yes")
+    assert found.docker.marks.keep_labels == ("factory.keep=true", "team.keep=yes")
 
 
 def test_one_more_base_image_does_not_let_go_of_the_factorys_own() -> None:
-    policy = settings.read(Janitor, Section({"docker": {"base_images": ["team:*"]}}, "janitor"))
+    found = settings.read(Janitor, Section({"docker": {"base_images": ["team:*"]}}, "janitor"))
 
     for name in ("aina-factory/ci:current", "aina-factory/base:trixie", "team:1"):
-        assert any(fnmatchcase(name, pattern) for pattern in policy.docker.marks.base_images), name
+        assert any(fnmatchcase(name, pattern) for pattern in found.docker.marks.base_images), name

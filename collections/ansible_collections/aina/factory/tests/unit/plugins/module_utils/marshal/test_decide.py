@@ -8,6 +8,7 @@ import pytest
 
 from factory.core.marshal import saved_state
 from factory.core.marshal.decide import decide
+from factory.core.marshal.reasons import Code
 from factory.core.marshal.settings import Duplicates, Freeze, MergePolicy, RequiredCheck
 from factory.core.marshal.snapshot import (
     Branch,
@@ -250,7 +251,7 @@ REPOSITORY = [
     ({"saved": SavedState(refused={7: Refusal("head", "no", NOW)})}, {}, "green"),
     ({"saved": SavedState(refused={7: Refusal("older", "no", NOW + 1)})}, {}, "green"),
     (
-        {"saved": SavedState(refused={7: Refusal("head", "no", NOW + 1, "left_merge_queue")})},
+        {"saved": SavedState(refused={7: Refusal("head", "no", NOW + 1, Code.LEFT_MERGE_QUEUE)})},
         {},
         "left_merge_queue",
     ),
@@ -348,7 +349,8 @@ FAILED = replace(GREEN, checks=Checks((ci(CheckState.FAILURE),)))
 
 def history(*looks: PullRequest) -> list[tuple[str, float]]:
     """Look again and again, a hundred seconds apart; return what was said and since when."""
-    saved, said = SavedState(), []
+    saved = SavedState()
+    said: list[tuple[str, float]] = []
     for turn, pull in enumerate(looks):
         now = NOW + 100 * turn
         snapshot = replace(SNAPSHOT, pulls=(pull,), saved=saved)

@@ -11,6 +11,7 @@ from factory.core.base import guarded
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.settings import read
 from factory.core.marshal import audit, saved_state
+from factory.core.marshal.reasons import Code
 from factory.core.marshal.settings import (
     LANE_COMMAND,
     ConflictLane,
@@ -155,7 +156,7 @@ STATE = SavedState(
     halted_since=8.0,
     halted_reason="#9",
     landed_count=10,
-    refused={2: Refusal("h", "t", 3.0, "left_merge_queue")},
+    refused={2: Refusal("h", "t", 3.0, Code.LEFT_MERGE_QUEUE)},
     cleanups={3: "h"},
     doubtful=(3,),
     marked=(8,),

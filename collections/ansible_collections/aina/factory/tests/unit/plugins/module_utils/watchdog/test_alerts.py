@@ -6,7 +6,6 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,11 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.core.base.configuration import Section
-from factory.core.watchdog import alerts, checks, messages, policy, selftest
+from factory.core.watchdog import alerts, checks, messages, policy
 from factory.core.watchdog.alerts import Change
-from factory.core.watchdog.facts import Absent, Engine, FailedUnit, Known, Runner, Unknown
-from factory.core.watchdog.findings import Finding, Status
+from factory.core.watchdog.check import Finding, Status
+from factory.core.watchdog.checks import disks, runners
+from factory.core.watchdog.checks.engine import Engine
+from factory.core.watchdog.checks.runners import Runner
+from factory.core.watchdog.facts import Absent, Known, Unknown
+from factory.core.watchdog.failures import FailedUnit
 from factory.core.watchdog.silences import Silence
+from factory.core.watchdog.sources import Facts
 
 POLICY = policy.from_section(Section({}, "watchdog"))
 START = 1_800_000_000.0
@@ -50,15 +54,18 @@ class Server:
             self.messages += 1
 
     def run(self, **facts: Any) -> None:
-        given = selftest._facts(self.now, "engine", selftest._NOTHING)
-        self.judge(checks.run(replace(given, **facts), POLICY.limits))
+        sources = {source.name: source for source in checks.SOURCES}
+        given = Facts(self.now, otherwise=Absent("not declared"))
+        for name, fact in facts.items():
+            given = given.having(sources[name], fact)
+        self.judge(checks.run(given, POLICY.limits))
 
     def changes(self, change: Change) -> int:
         return sum(told == change.value for told, _text in self.told)
 
 
 def used(percent: float) -> Any:
-    return Known(selftest._disk(percent, 0))
+    return Known(disks.example(percent))
 
 
 def day_of(server: Server, values: Iterable[float]) -> None:
@@ -209,7 +216,7 @@ def test_a_fact_that_several_checks_want_for_is_one_unknown() -> None:
 
 def test_one_unknown_subject_keeps_its_alert_while_the_others_are_known() -> None:
     def runner(state: str) -> Known[Runner]:
-        fact = selftest._runner(server.now, state=state)["r"]
+        fact = runners.example(server.now, state=state)["r"]
         assert isinstance(fact, Known)
         return fact
 

@@ -9,14 +9,29 @@ from typing import Any
 import pytest
 
 from factory.core.base.configuration import Section
-from factory.core.watchdog import checks, facts, policy, readings, selftest
+from factory.core.watchdog import attribution, checks, paperclip, policy, selftest, workspaces
+from factory.core.watchdog.check import Finding, Status
+from factory.core.watchdog.checks import (
+    clock,
+    disk_owners,
+    disks,
+    drift,
+    images,
+    jobs,
+    lanes,
+    merge_queues,
+    pressure,
+    runners,
+)
+from factory.core.watchdog.checks import paperclip as board
 from factory.core.watchdog.facts import Absent, Known, Unknown
-from factory.core.watchdog.findings import Finding, Status
-from factory.core.watchdog.limits import LIMITS, Limit
+from factory.core.watchdog.filesystems import DISKS
+from factory.core.watchdog.limits import Limit
 
 NOW = 1_800_000_000.0
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 POLICY = policy.from_section(Section({}, "watchdog"))
+LIMITS = {limit.name: limit for limit in checks.LIMITS}
 
 # What the documents promise: (raise, clear, on which side the trouble lies).
 PROMISED: Mapping[str, tuple[float, float, bool]] = {
@@ -58,12 +73,12 @@ PROMISED: Mapping[str, tuple[float, float, bool]] = {
 
 
 def _lane(age_hours: float, now: float) -> Any:
-    lane = facts.Lane("l", "p", "1", "running", now - age_hours * HOUR, now, now)
+    lane = lanes.Lane("l", "p", "1", "running", now - age_hours * HOUR, now, now)
     return {"l": Known(lane)}
 
 
 def _owners(age_hours: float, now: float) -> Any:
-    found = selftest._owners(0, now)["/"]
+    found = disk_owners.example(now, 0)["/"]
     return {"/": replace(found, measured_at=now - age_hours * HOUR)}
 
 
@@ -72,41 +87,41 @@ OTHERS: Mapping[str, tuple[str, Any, Status]] = {
     "measure_age_hours": ("disk_owners", _owners, Status.UNKNOWN),
     "state_age_minutes": (
         "runner",
-        lambda value, now: selftest._runner(now, updated_at=now - value * MINUTE),
+        lambda value, now: runners.example(now, updated_at=now - value * MINUTE),
         Status.UNKNOWN,
     ),
     "runner_failures_count": (
         "runner",
-        lambda value, now: selftest._runner(now, consecutive_failures=value),
+        lambda value, now: runners.example(now, consecutive_failures=value),
         Status.PROBLEM,
     ),
     "lane_age_hours": ("lane_stuck", _lane, Status.PROBLEM),
     "io_pressure_percent": (
         "pressure",
-        lambda value, _: facts.Pressure(0, value, 0),
+        lambda value, _: pressure.Pressure(0, value, 0),
         Status.PROBLEM,
     ),
     "cpu_pressure_percent": (
         "pressure",
-        lambda value, _: facts.Pressure(0, 0, value),
+        lambda value, _: pressure.Pressure(0, 0, value),
         Status.PROBLEM,
     ),
     "drift_age_hours": (
         "drift",
-        lambda value, now: facts.Drift(now - value * HOUR, "", ()),
+        lambda value, now: drift.Drift(now - value * HOUR, "", ()),
         Status.UNKNOWN,
     ),
 }
 MAIN = {
-    case.limit: (name, case.make, Status.PROBLEM)
-    for name, case in selftest.CASES.items()
-    if case.limit
+    check.selftest.limit.name: (check.name, check.selftest.make, Status.PROBLEM)
+    for check in checks.CHECKS
+    if check.selftest.limit is not None
 }
 EDGES = {**MAIN, **OTHERS}
 
 
 def findings(check: str, value: Any, **changes: Any) -> list[Finding]:
-    given = selftest._facts(NOW, checks.BY_NAME[check].fact, value)
+    given = selftest.alone(NOW, checks.BY_NAME[check].source, value)
     return [
         item for item in checks.run(given, replace(POLICY, **changes).limits) if item.check == check
     ]
@@ -187,10 +202,11 @@ def test_a_mutation_of_a_limit_does_not_go_unseen(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("name", checks.BY_NAME)
 def test_a_check_answers_bad_good_unknown_and_absent(name: str) -> None:
-    case = selftest.CASES[name]
+    case = checks.BY_NAME[name].selftest
+    bad, good = (case.fact(POLICY.limits, NOW, bad=bad) for bad in (True, False))
 
-    assert worst(name, Known(case.bad(POLICY, NOW))).status is Status.PROBLEM
-    assert worst(name, Known(case.good(POLICY, NOW))).status in (Status.OK, Status.ABSENT)
+    assert worst(name, Known(bad)).status is Status.PROBLEM
+    assert worst(name, Known(good)).status in (Status.OK, Status.ABSENT)
     assert worst(name, Unknown("gone")).status is Status.UNKNOWN
     assert worst(name, Unknown("gone")).detail == "gone"
     assert worst(name, Absent("not declared")).status is Status.ABSENT
@@ -209,7 +225,7 @@ def test_a_check_that_crashes_is_unknown_and_stops_no_other(name: str) -> None:
 
     assert [item.status for item in found] == [Status.UNKNOWN]
     everything = checks.run(
-        selftest._facts(NOW, checks.BY_NAME[name].fact, Known(Broken())), POLICY.limits
+        selftest.alone(NOW, checks.BY_NAME[name].source, Known(Broken())), POLICY.limits
     )
     assert {item.check for item in everything} == set(checks.BY_NAME)
 
@@ -228,7 +244,7 @@ def few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("few_checks")
 def test_the_self_test_finds_a_limit_that_can_never_be_reached() -> None:
     # The alert of the seed: syntactically fine, and nothing could make it fire.
-    never = {**LIMITS, "disk_used_percent": Limit(101, 80, maximum=200)}
+    never = {**LIMITS, "disk_used_percent": replace(disks.SPACE, raise_at=101, maximum=200)}
     limits = replace(POLICY, limits=never)
 
     failed = {result.check: result.problem for result in selftest.run(limits) if result.problem}
@@ -236,18 +252,8 @@ def test_the_self_test_finds_a_limit_that_can_never_be_reached() -> None:
     assert list(failed) == ["disk_space"]
 
 
-@pytest.mark.usefixtures("few_checks")
-def test_a_check_without_a_case_fails_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = {name: case for name, case in selftest.CASES.items() if name != "engine"}
-    monkeypatch.setattr(selftest, "CASES", cases)
-
-    failed = [result for result in selftest.run(POLICY) if result.problem]
-
-    assert [result.check for result in failed] == ["engine"]
-
-
 def test_one_unreadable_runner_does_not_hide_the_others() -> None:
-    known = selftest._runner(NOW, state="failed")
+    known = runners.example(NOW, state="failed")
     found = findings("runner", Known({**known, "other": Unknown("no JSON")}))
 
     assert {item.subject: item.status for item in found} == {
@@ -257,26 +263,28 @@ def test_one_unreadable_runner_does_not_hide_the_others() -> None:
 
 
 def test_a_runner_that_is_online_but_whose_unit_is_dead_is_a_problem() -> None:
-    assert worst("runner", Known(selftest._runner(NOW, unit_active=False))).status is Status.PROBLEM
-    assert worst("runner", Known(selftest._runner(NOW, unit_active=True))).status is Status.OK
-    assert worst("runner", Known(selftest._runner(NOW, state="unknown"))).status is Status.UNKNOWN
+    assert worst("runner", Known(runners.example(NOW, unit_active=False))).status is Status.PROBLEM
+    assert worst("runner", Known(runners.example(NOW, unit_active=True))).status is Status.OK
+    assert worst("runner", Known(runners.example(NOW, state="unknown"))).status is Status.UNKNOWN
 
 
 def test_a_disk_alert_names_who_grew_most() -> None:
-    owners = facts.Attribution(
+    owners = attribution.Attribution(
         "/",
         NOW,
         100 << 30,
-        (facts.Owner("/srv/a", 60 << 30, 20 << 30), facts.Owner("/srv/b", 1 << 30, -(1 << 30))),
+        (
+            attribution.Owner("/srv/a", 60 << 30, 20 << 30),
+            attribution.Owner("/srv/b", 1 << 30, -(1 << 30)),
+        ),
         0,
         (),
         10 << 30,
         5 << 30,
         True,
     )
-    given = replace(
-        selftest._facts(NOW, "disks", Known(selftest._disk(90, NOW))), owners=Known({"/": owners})
-    )
+    full = selftest.alone(NOW, DISKS, Known(disks.example(90)))
+    given = full.having(disk_owners.SOURCE, Known({"/": owners}))
 
     (found,) = [item for item in checks.run(given, POLICY.limits) if item.check == "disk_space"]
 
@@ -286,25 +294,25 @@ def test_a_disk_alert_names_who_grew_most() -> None:
 
 def test_a_paused_job_is_neither_missed_nor_overlapping() -> None:
     pause = {"since": "x", "by": "y", "reason": "z", "review_after": None}
-    job = selftest._job(paused=pause, missed=True, running=True, running_since="2020-01-01")
+    job = jobs.example(paused=pause, missed=True, running=True, running_since="2020-01-01")
 
     assert findings("job_missed", Known(job)) == []
     assert findings("job_overlapping", Known(job)) == []
 
 
 def test_a_job_that_did_nothing_because_of_a_lock_overlaps() -> None:
-    found = worst("job_overlapping", Known(selftest._job(last_run=selftest._ran("skipped"))))
+    found = worst("job_overlapping", Known(jobs.example(last_run=jobs.ended("skipped", NOW))))
 
     assert found.status is Status.PROBLEM
 
 
 def test_a_clock_that_went_back_is_a_problem() -> None:
-    assert worst("clock", Known(facts.Clock(True, 0, NOW + 3600))).status is Status.PROBLEM
-    assert worst("clock", Known(facts.Clock(False, 0))).status is Status.PROBLEM
+    assert worst("clock", Known(clock.Clock(True, 0, NOW + 3600))).status is Status.PROBLEM
+    assert worst("clock", Known(clock.Clock(False, 0))).status is Status.PROBLEM
 
 
 def test_a_green_board_whose_agents_bring_nothing_about_is_a_problem() -> None:
-    day = selftest._paperclip(NOW, last_success_at=NOW - DAY)
+    day = board.example(NOW, last_success_at=NOW - DAY)
 
     assert worst("paperclip", Known(day)).status is Status.OK
     assert worst("paperclip_progress", Known(day)).status is Status.PROBLEM
@@ -321,8 +329,8 @@ def ended(status: str, count: int, **more: Any) -> list[dict[str, Any]]:
 
 
 def runs_of(runs: Any, dashboard: Any = None) -> tuple[Finding, Finding]:
-    company = readings.company("c", dashboard or DASHBOARD, [], runs, [])
-    told = replace(selftest._paperclip(NOW), companies=Known((company,)))
+    company = paperclip.company("c", dashboard or DASHBOARD, [], runs, [])
+    told = replace(board.example(NOW), companies=Known((company,)))
     return worst("paperclip_runs", Known(told)), worst("paperclip_progress", Known(told))
 
 
@@ -345,7 +353,7 @@ def test_runs_that_were_called_off_or_still_run_do_not_count_as_failed() -> None
 
 
 def test_without_companies_the_board_is_absent_but_never_ok() -> None:
-    down = replace(selftest._paperclip(NOW, healthy=False), companies=Absent("not asked"))
+    down = replace(board.example(NOW), healthy=False, companies=Absent("not asked"))
 
     assert worst("paperclip_progress", Known(down)).status is Status.ABSENT
     assert worst("paperclip_agents", Known(down)).status is Status.ABSENT
@@ -353,29 +361,29 @@ def test_without_companies_the_board_is_absent_but_never_ok() -> None:
 
 def test_pull_requests_that_wait_for_their_author_are_no_alert() -> None:
     def waits(owner: str) -> Status:
-        return worst("merge_waiting", Known(selftest._waiting(9 * 24, NOW, owner))).status
+        return worst("merge_waiting", Known(merge_queues.waiting_for(owner, 9 * 24, NOW))).status
 
     assert waits("author") is waits("reviewer") is Status.OK
     assert waits("ci") is waits("marshal") is waits("admin") is Status.PROBLEM
 
 
 def test_a_failed_look_for_drift_is_unknown() -> None:
-    assert worst("drift", Known(facts.Drift(NOW, "unreachable", ()))).status is Status.UNKNOWN
+    assert worst("drift", Known(drift.Drift(NOW, "unreachable", ()))).status is Status.UNKNOWN
 
 
 def test_a_failed_smoke_test_is_a_problem_however_new_the_image() -> None:
-    image = facts.Image("ci", NOW, None, 1, "failed", "no node")
+    image = images.Image("ci", NOW, None, 1, "failed", "no node")
 
     assert worst("image", Known({"ci": Known(image)})).status is Status.PROBLEM
 
 
 def test_workspaces_are_told_by_their_exact_reason() -> None:
     broken = (
-        facts.Workspace("/w/1", "dangling_gitfile"),
-        facts.Workspace("/w/2", "dangling_gitfile"),
-        facts.Workspace("/w/3", "unborn_head"),
+        workspaces.Workspace("/w/1", "dangling_gitfile"),
+        workspaces.Workspace("/w/2", "dangling_gitfile"),
+        workspaces.Workspace("/w/3", "unborn_head"),
     )
 
-    found = findings("workspace", Known(facts.Workspaces(9, broken)))
+    found = findings("workspace", Known(workspaces.Workspaces(9, broken)))
 
     assert {item.subject: item.value for item in found} == {"dangling_gitfile": 2, "unborn_head": 1}

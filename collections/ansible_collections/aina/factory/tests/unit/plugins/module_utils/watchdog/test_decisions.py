@@ -10,17 +10,20 @@ from typing import Any
 import pytest
 
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.watchdog import attribution, heal, messages, policy, readings
+from factory.core.watchdog import attribution, heal, messages, paperclip, policy, readings
 from factory.core.watchdog.alerts import Change, Edge, Track
-from factory.core.watchdog.facts import FailedUnit, Known, Unknown, Workspace, Workspaces
-from factory.core.watchdog.workspaces import HEALABLE
+from factory.core.watchdog.checks import memory, pressure, runners
+from factory.core.watchdog.facts import Known, Unknown
+from factory.core.watchdog.failures import FailedUnit
+from factory.core.watchdog.settings import Heal, Policy
+from factory.core.watchdog.workspaces import HEALABLE, Workspace, Workspaces
 
 NOW = 1_800_000_000.0
 HOUR, DAY = 3600.0, 86400.0
 GIB = 1 << 30
 
 
-def read(**values: Any) -> policy.Policy:
+def read(**values: Any) -> Policy:
     return policy.from_section(Section(values, "watchdog"))
 
 
@@ -170,11 +173,11 @@ def test_with_containerds_store_the_images_are_looked_for_there() -> None:
 # -- repairs ------------------------------------------------------------------------------
 
 
-def wanted(mode: str = "repair", **values: Any) -> policy.Heal:
+def wanted(mode: str = "repair", **values: Any) -> Heal:
     return read(heal={"mode": mode, "units": ["a.service"], **values}).heal
 
 
-def plan(chosen: policy.Heal, attempts: list[heal.Attempt], *paths: str) -> list[tuple[str, str]]:
+def plan(chosen: Heal, attempts: list[heal.Attempt], *paths: str) -> list[tuple[str, str]]:
     broken = tuple(Workspace(path, HEALABLE, 1000, 1000) for path in paths)
     found = Workspaces(len(paths), (*broken, Workspace("/w/dangling", "dangling_gitfile")))
     units = (FailedUnit("a.service", True, NOW, "x"), FailedUnit("b.service", True, NOW, "x"))
@@ -388,7 +391,7 @@ def test_a_state_that_says_something_else_is_an_error_that_names_the_key(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigurationError) as error:
-        readings.runner({**RUNNER, **changes}, "vds-1")
+        runners.runner({**RUNNER, **changes}, "vds-1")
     assert message in str(error.value)
 
 
@@ -404,7 +407,7 @@ def test_a_board_counts_what_the_lists_cannot_tell() -> None:
     ]
     live = [{"status": "running", "agentName": "a", "lastOutputAt": "2027-01-15T07:30:00Z"}]
 
-    company = readings.company("c", dashboard, [{}] * 1000, runs, [*live, {"status": "queued"}])
+    company = paperclip.company("c", dashboard, [{}] * 1000, runs, [*live, {"status": "queued"}])
 
     assert company.last_success_at == NOW - HOUR
     assert company.todo_truncated
@@ -432,24 +435,24 @@ def test_a_port_is_exposed_when_others_than_this_host_reach_it(
 ) -> None:
     tables = {"tcp": LISTENING.format(address=address, state=state)}
 
-    found = readings.exposed_ports(tables, {3100: "Paperclip"})
+    found = paperclip.exposed_ports(tables, {3100: "Paperclip"})
 
     assert found == (("Paperclip (port 3100)",) if exposed else ())
 
 
 def test_memory_and_pressure_are_read_or_refused() -> None:
     text = "MemTotal: 1000 kB\nMemAvailable: 100 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n"
-    assert readings.memory(text).available_bytes == 102400
+    assert memory.parse(text).available_bytes == 102400
     with pytest.raises(readings.ReadingError):
-        readings.memory("MemTotal: 1000 kB\n")
+        memory.parse("MemTotal: 1000 kB\n")
     line = (
         "some avg10=1.00 avg60=2.00 avg300=3.50 total=1\nfull avg10=0 avg60=0 avg300=4.5 total=1\n"
     )
-    found = readings.pressure(line, line, line)
+    found = pressure.parse(line, line, line)
     assert (found.memory_full, found.cpu_some) == (4.5, 3.5)
     with pytest.raises(readings.ReadingError):
-        readings.pressure("", line, line)
+        pressure.parse("", line, line)
 
 
 def test_the_real_kernel_can_be_read() -> None:
-    assert readings.memory(Path("/proc/meminfo").read_text()).total_bytes > 0
+    assert memory.parse(Path("/proc/meminfo").read_text()).total_bytes > 0

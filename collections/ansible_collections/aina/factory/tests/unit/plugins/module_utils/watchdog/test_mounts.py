@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from factory.core.watchdog import mounts
-from factory.core.watchdog.facts import Known, Mount, Unknown
+from factory.core.watchdog.facts import Known, Unknown
+from factory.core.watchdog.mounts import Mount
 
 TABLE = rb"""22 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw
 31 22 8:17 / /mnt/two\040words rw - xfs /dev/sdb1 rw,noquota

@@ -8,7 +8,7 @@ import pytest
 
 from factory.core.jobs import observe
 from factory.core.watchdog import services
-from factory.core.watchdog.facts import Service
+from factory.core.watchdog.services import Service
 
 NOW = 1_800_000_000.0
 RUN = 900.0

@@ -9,7 +9,9 @@ import pytest
 
 from factory.core.base.configuration import Section
 from factory.core.watchdog import alerts, checks, policy, selftest, trend
-from factory.core.watchdog.facts import Known, Sample
+from factory.core.watchdog.checks import disk_trend
+from factory.core.watchdog.facts import Known
+from factory.core.watchdog.trend import Sample
 
 POLICY = policy.from_section(Section({}, "watchdog"))
 START = 1_800_000_000.0
@@ -26,7 +28,7 @@ def simulate(used_percent: Callable[[float], float], hours: float) -> list[float
         now = START + run * RUN
         used = round(TOTAL * min(100.0, used_percent(run * RUN / HOUR)) / 100)
         samples = [*samples[-2000:], Sample(now, used, TOTAL - used, 0)]
-        given = selftest._facts(now, "samples", Known({"/": tuple(samples)}))
+        given = selftest.alone(now, disk_trend.SOURCE, Known({"/": tuple(samples)}))
         found = [item for item in checks.run(given, POLICY.limits) if item.check == "disk_trend"]
         step = alerts.step(tracks, found, POLICY, (), now)
         tracks = dict(step.tracks)

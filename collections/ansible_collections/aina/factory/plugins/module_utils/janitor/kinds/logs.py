@@ -7,15 +7,18 @@ import gzip
 import os
 import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..base import paths
-from ..base.disk import Removal
-from ..base.paths import Found
-from ..base.processes import OpenFiles
-from .file_kinds import Holder, open_holder
-from .model import Candidate, KindError, Limits, present
+from ...base import paths
+from ...base.disk import Removal
+from ...base.paths import Found
+from ...base.processes import OpenFiles
+from ...base.settings import setting
+from ..file_kinds import Holder, open_holder
+from ..host import Host
+from ..limits import MIB, Rooted
+from ..model import Candidate, Kind, KindError, Limits, present
 
 ROTATE = "rotate"
 _COPY_BYTES = 1 << 20
@@ -31,6 +34,40 @@ class Rotation:
     max_file_bytes: int
     keep_bytes: int
     count: int
+
+
+@dataclass(frozen=True)
+class LogsSettings(Rooted):
+    """Which logs, when they go, and when they are cut."""
+
+    globs: tuple[str, ...] = setting(("*.log",), "Names to take into account.", adds=False)
+    max_file_mib: float = setting(
+        50, "A log larger than this is cut down to its newest part, open or not.", minimum=0
+    )
+    keep_mib: float = setting(10, "How much of a log that is cut down stays.", minimum=0)
+    rotated_count: int = setting(
+        3,
+        "How many earlier parts of a log stay, compressed but the newest.",
+        minimum=1,
+        maximum=100,
+    )
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield limits that do not fit together."""
+        yield from super().contradictions()
+        if self.keep_mib > self.max_file_mib:
+            yield "keep_mib", f"not exceed max_file_mib, which is {self.max_file_mib:g}"
+
+    def kinds(self, host: Host) -> Sequence[Kind]:
+        """Return the kind."""
+        rotation = Rotation(
+            int(self.max_file_mib * MIB), int(self.keep_mib * MIB), self.rotated_count
+        )
+        logs = LogKind(self.limits, rotation, self.roots, self.globs, host.open_files, host.device)
+        return [logs]
+
+
+DEFAULT = LogsSettings(max_age_days=14, min_age_hours=24, max_total_mib=2048)
 
 
 class LogKind:

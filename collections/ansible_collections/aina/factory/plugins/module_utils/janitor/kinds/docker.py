@@ -10,12 +10,20 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from ..base.disk import Removal
-from ..base.docker import CacheRecord, Container, Engine, Image, has_label
-from .image_use import ImageUse
-from .model import Candidate, Limits
+from ...base import files
+from ...base.disk import Removal
+from ...base.docker import CacheRecord, Container, Engine, Image, has_label
+from ...base.settings import setting
+from .. import image_use
+from ..host import Host
+from ..image_use import ImageUse
+from ..limits import Limited
+from ..model import Candidate, Kind, Limits
 
+# What containers start from: of these only the replaced ones go, which have no name any more.
+FACTORY_IMAGES = ("aina-factory/*:current", "aina-factory/base:*")
 _ENDED = frozenset({"exited", "dead", "created"})
 
 
@@ -26,6 +34,103 @@ class Marks:
     lane_labels: tuple[str, ...]
     keep_labels: tuple[str, ...]
     base_images: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DockerSettings:
+    """What goes from the engine behind ``socket_path``."""
+
+    enabled: bool = setting(True, "Whether the engine's leftovers go.")
+    socket_path: str = setting("/run/docker.sock", "The engine's socket.", kind="path")
+    lane_labels: tuple[str, ...] = setting(
+        ("lane",), "A container with one of these labels belongs to a lane.", adds=False
+    )
+    keep_labels: tuple[str, ...] = setting(
+        ("factory.keep=true",),
+        "Images and containers with one of these labels stay.",
+        adds=True,
+    )
+    base_images: tuple[str, ...] = setting(
+        FACTORY_IMAGES, "Images with a name that matches one of these patterns stay.", adds=True
+    )
+    containers: Limited = setting(
+        Limited(max_age_days=0.25, min_age_hours=1),
+        "Stopped containers of lanes, by the time they ended.",
+    )
+    dangling_images: Limited = setting(
+        Limited(max_age_days=1, min_age_hours=1), "Images without a name."
+    )
+    build_cache: Limited = setting(
+        Limited(max_age_days=7, min_age_hours=1, max_total_mib=20 * 1024),
+        "Records of the build cache, by last use.",
+    )
+    images: Limited = setting(Limited(min_age_hours=24), "Images with a name, by last use.")
+
+    @property
+    def marks(self) -> Marks:
+        """How containers of lanes and images to keep are known."""
+        return Marks(self.lane_labels, self.keep_labels, self.base_images)
+
+    def kinds(self, host: Host) -> Sequence[Kind]:
+        """Return Docker's kinds in the order that keeps builds fast."""
+        if not self.enabled:
+            return []
+        engine = Engine(host.at(self.socket_path), self.socket_path)
+        uses = Uses(engine, host.image_use_path, host.now)
+        host.keep.append(uses.keep)
+
+        def counted() -> bool:
+            return _lies_on(engine.root_directory(), host.device)
+
+        return [
+            LaneContainers(self.containers.limits, engine, self.marks, counted),
+            Images(self.dangling_images.limits, engine, self.marks, counted, True, uses.use),
+            BuildCache(self.build_cache.limits, engine, counted),
+            Images(self.images.limits, engine, self.marks, counted, False, uses.use),
+        ]
+
+
+def _lies_on(directory: str, device: int) -> bool:
+    try:
+        return Path(directory).stat().st_dev == device
+    except OSError:
+        return False
+
+
+@dataclass
+class Uses:
+    """What is known about the use of images: read once, learned once, kept if told to."""
+
+    engine: Engine
+    path: Path
+    now: float
+    _use: ImageUse | None = field(default=None, init=False)
+
+    def use(self) -> ImageUse:
+        """Return what is known now, this run's observations included."""
+        if self._use is None:
+            known = image_use.load(self._read())
+            self._use = image_use.learn(
+                known,
+                self.engine.images(),
+                self.engine.containers(),
+                self.engine.image_uses(known.learned_at or 0.0, self.now),
+                self.now,
+                store=self.engine.store(),
+            )
+        return self._use
+
+    def _read(self) -> str:
+        try:
+            return self.path.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def keep(self) -> None:
+        """Write what was learned, if anything was."""
+        if self._use is None:
+            return
+        files.write(self.path, image_use.dump(self._use).encode(), 0o600)
 
 
 @dataclass

@@ -1,17 +1,25 @@
-"""The janitor's kind for worktrees: the reaper decides and acts, the janitor reports."""
+"""Worktrees: the reaper decides and acts, the janitor reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from factory.core.base.disk import Removal
-from factory.core.janitor.model import Candidate, Limits
+from ...base.disk import Removal
+from ..host import Host, Reap
+from ..model import Candidate, Kind, Limits
 
-# One reap of all projects, told whether it is a dry run; returns the worktrees' verdicts as
-# ``factory reap --json`` prints them (path, verdict, reason, bytes, reaped), and what failed.
-Reap = Callable[[bool], tuple[Sequence[Mapping[str, Any]], Sequence[str]]]
+
+@dataclass(frozen=True)
+class WorktreesSettings:
+    """Whether worktrees are reaped."""
+
+    enabled: bool
+
+    def kinds(self, host: Host) -> Sequence[Kind]:
+        """Return the kind."""
+        return [Worktrees(host.reap)] if self.enabled else []
 
 
 @dataclass

@@ -1,0 +1,109 @@
+"""Who holds the disks: bytes of no measured place, and of files that are deleted but open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from ...base.configuration import Section
+from ...base.text import duration, size
+from .. import attribution
+from ..attribution import Attribution
+from ..check import Answer, AtLimit, Check, Context, Status, not_known, some
+from ..facts import HOUR
+from ..filesystems import hidden
+from ..limits import Limit
+from ..sources import AbsentError, Host, Source, parsed
+
+UNATTRIBUTED = Limit("unattributed_percent", 30, 20, maximum=100)
+DELETED_OPEN = Limit("deleted_open_mib", 5120, 2048)
+MEASURE_AGE = Limit("measure_age_hours", 6, 6)
+_MIB = 1 << 20
+
+# By disk.
+Owners = Mapping[str, Attribution]
+
+
+def read(host: Host) -> Owners:
+    """Return the newest measurement of who holds the disks."""
+    if not host.policy.measure.roots:
+        raise AbsentError("no places to measure are declared (measure.roots)")
+    path = Path(host.policy.state_dir, "owners.json")
+    if not path.exists():
+        if host.is_new(MEASURE_AGE):
+            raise AbsentError("not measured yet")
+        raise OSError(f"{path} does not exist; did the job that measures the disk ever run?")
+    section = Section(parsed(path), "owners")
+    return {item.text("path"): attribution.from_section(item) for item in section.sections("disks")}
+
+
+def judge_unattributed(owners: Owners, context: Context) -> Iterator[Answer]:
+    """Judge how much of the used bytes belongs to no measured place."""
+
+    def one(path: str, found: Attribution) -> Iterator[Answer]:
+        rest = max(0, found.unattributed_bytes)
+        share = 100.0 * rest / found.used_bytes if found.used_bytes else 0.0
+        status, lingers = context.by(UNATTRIBUTED, share)
+        detail = f"{size(rest)} of {path} ({share:.1f} %) belong to no measured place"
+        yield Answer(path, status, detail, round(share, 1), lingers)
+
+    return _measured(owners, context, one)
+
+
+def judge_deleted(owners: Owners, context: Context) -> Iterator[Answer]:
+    """Judge the bytes of files that are deleted but still held open."""
+
+    def one(path: str, found: Attribution) -> Iterator[Answer]:
+        mib = found.deleted_open_bytes / _MIB
+        status, lingers = context.by(DELETED_OPEN, mib)
+        holders = some(f"{name} {size(count)}" for name, count in found.deleted_open)
+        detail = f"{size(found.deleted_open_bytes)} on {path} are deleted but still open"
+        yield Answer(path, status, f"{detail}: {holders}" if holders else detail, mib, lingers)
+
+    return _measured(owners, context, one)
+
+
+def _measured(
+    owners: Owners, context: Context, judge: Callable[[str, Attribution], Iterator[Answer]]
+) -> Iterator[Answer]:
+    """Judge the measurements that are new enough, of filesystems that are there."""
+    for path, found in owners.items():
+        age = context.now - found.measured_at
+        unknown = hidden(path, context.facts)
+        if unknown is not None:
+            yield not_known(path, unknown)
+        elif context.exceeded(MEASURE_AGE, age / HOUR):
+            detail = f"last measured {duration(age)} ago; look at the job that measures the disk"
+            yield Answer(path, Status.UNKNOWN, detail, source=path)
+        else:
+            yield from judge(path, found)
+
+
+def example(now: float, share: float, deleted_mib: float = 0) -> Owners:
+    """Return the measurement of one disk."""
+    used = 100 << 30
+    deleted, rest = round(deleted_mib * _MIB), round(used * share / 100)
+    return {"/": Attribution("/", now, used, (), deleted, (), rest, None, True)}
+
+
+SOURCE = Source("owners", read)
+CHECKS = (
+    Check(
+        name="disk_owners",
+        title="Unattributed disk use",
+        advice="add the missing place to watchdog_measure_roots",
+        source=SOURCE,
+        judge=judge_unattributed,
+        selftest=AtLimit(UNATTRIBUTED, lambda share, now: example(now, share)),
+        other_limits=(MEASURE_AGE,),
+    ),
+    Check(
+        name="disk_deleted_open",
+        title="Deleted but open files",
+        advice="restart the named programs",
+        source=SOURCE,
+        judge=judge_deleted,
+        selftest=AtLimit(DELETED_OPEN, lambda mib, now: example(now, 0, mib)),
+        other_limits=(MEASURE_AGE,),
+    ),
+)

@@ -1,0 +1,68 @@
+"""What differs from the declared state, by the last nightly look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...base.text import duration
+from .. import readings
+from ..check import Answer, BadOrGood, Check, Context, Status, some
+from ..facts import HOUR
+from ..limits import Limit
+from ..sources import AbsentError, Host, Source, parsed
+
+AGE = Limit("drift_age_hours", 50, 50)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What differs from the declared state, by the last nightly look."""
+
+    checked_at: float
+    error: str
+    changes: tuple[str, ...]
+
+
+def read(host: Host) -> Drift:
+    """Read ``drift.json``."""
+    path = Path(host.policy.data_dir, "drift.json")
+    if not path.exists() and not host.whole.has("drift"):
+        raise AbsentError("nobody looks for drift here")
+    section = readings.section(parsed(path), "drift")
+    return Drift(
+        readings.time(section, "checked_at"),
+        section.text("error", ""),
+        readings.sentences(section, "changes"),
+    )
+
+
+def judge(drift: Drift, context: Context) -> Iterator[Answer]:
+    """Report what differs from the declared state."""
+    age = (context.now - drift.checked_at) / HOUR
+    if context.exceeded(AGE, age):
+        yield Answer("", Status.UNKNOWN, f"last looked at {duration(age * HOUR)} ago")
+    elif drift.error:
+        yield Answer("", Status.UNKNOWN, f"the look failed: {drift.error}")
+    elif drift.changes:
+        detail = f"differs from the declared state: {some(drift.changes)}"
+        yield Answer("", Status.PROBLEM, detail, len(drift.changes))
+    else:
+        yield Answer("", Status.OK, "as declared", 0)
+
+
+SOURCE = Source("drift", read)
+CHECKS = (
+    Check(
+        name="drift",
+        title="Drift from the declared state",
+        advice="script/plan, then script/converge",
+        source=SOURCE,
+        judge=judge,
+        selftest=BadOrGood(lambda bad, now: Drift(now, "", ("a file",) if bad else ())),
+        raise_after=(1, 1),
+        other_limits=(AGE,),
+        value_unit="count",
+    ),
+)

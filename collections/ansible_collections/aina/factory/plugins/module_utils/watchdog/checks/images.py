@@ -1,0 +1,128 @@
+"""The container images that the factory builds: age, smoke test, presence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from ...base.ports import Request
+from ...base.text import duration
+from .. import readings
+from ..check import Answer, AtLimit, Check, Context, Status, each
+from ..facts import DAY, Fact, Known
+from ..limits import Limit
+from ..sources import AbsentError, Host, Source, documents, listed
+
+AGE = Limit("image_age_days", 14, 14)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One container image that the factory builds, as the build wrote it down.
+
+    ``presence`` is what the engine says now: there, gone, or another one of its name; it is
+    empty where no engine is declared that could be asked.
+    """
+
+    name: str
+    built_at: float
+    base_built_at: float | None
+    size_bytes: int
+    smoke: str
+    detail: str
+    presence: str = ""
+
+
+def read(host: Host) -> Mapping[str, Fact[Image]]:
+    """Return the images that the factory builds."""
+    directory = Path(host.policy.data_dir, "images")
+    written = documents(directory)
+    if not written and host.whole.has("images"):
+        raise OSError(f"images are declared, but {directory} tells of none")
+    if not written:
+        raise AbsentError("no image of the factory is declared")
+    found = listed(written, image)
+    if not host.policy.engine_socket_path:
+        return found
+    there = _in_engine(host)
+    return {
+        name: Known(replace(fact.value, presence=_presence(written[name], there)))
+        if isinstance(fact, Known)
+        else fact
+        for name, fact in found.items()
+    }
+
+
+def image(values: Any, name: str) -> Image:
+    """Read ``images/<image>.json``."""
+    section = readings.section(values, name)
+    return Image(
+        name=section.text("image", name),
+        built_at=readings.time(section, "built_at"),
+        base_built_at=readings.time_or_none(section, "base_built_at"),
+        size_bytes=section.integer("size_bytes", 0, minimum=0),
+        smoke=section.text("smoke", choices=("ok", "failed")),
+        detail=section.text("detail", ""),
+    )
+
+
+def _in_engine(host: Host) -> Mapping[str, str]:
+    """Return the factory's images that the engine has, by name, with the mark of their content."""
+    from ...images.plan import CONTENT_LABEL
+    from ...images.settings import PREFIX
+
+    query = urlencode({"filters": json.dumps({"reference": [f"{PREFIX}/*:current"]})})
+    request = Request("GET", f"http://engine/images/json?{query}")
+    answer = host.engine(request, timeout_seconds=host.policy.gather_seconds / 2)
+    if answer.status != 200:
+        raise OSError(f"the engine does not tell its images: status {answer.status}")
+    return {
+        str(name): str((item.get("Labels") or {}).get(CONTENT_LABEL, ""))
+        for item in json.loads(answer.body)
+        for name in item.get("RepoTags") or ()
+    }
+
+
+def _presence(document: Fact[Any], there: Mapping[str, str]) -> str:
+    record = document.value if isinstance(document, Known) else {}
+    content = there.get(str(record.get("image")))
+    if content is None:
+        return "gone"
+    return "there" if content == record.get("content", content) else "another"
+
+
+def judge(images: Mapping[str, Fact[Image]], context: Context) -> Iterator[Answer]:
+    """Judge whether an image is there, its age and the outcome of its smoke test."""
+
+    def one(name: str, image: Image) -> Iterator[Answer]:
+        days = (context.now - image.built_at) / DAY
+        status, lingers = context.by(AGE, days)
+        detail = f"built {duration(days * DAY)} ago"
+        if image.smoke != "ok":
+            status, detail = Status.PROBLEM, f"its smoke test failed: {image.detail}"
+        if image.presence == "gone":
+            status, detail = Status.PROBLEM, f"it is not in the engine any more; {detail}"
+        elif image.presence == "another":
+            status, detail = Status.PROBLEM, f"another image has its name; this one was {detail}"
+        yield Answer(name, status, detail, round(days, 1), lingers)
+
+    return each(images, one)
+
+
+SOURCE = Source("images", read)
+CHECKS = (
+    Check(
+        name="image",
+        title="Images",
+        advice="images builds them: converge the host",
+        source=SOURCE,
+        judge=judge,
+        selftest=AtLimit(
+            AGE, lambda days, now: {"i": Known(Image("i", now - days * DAY, None, 1, "ok", ""))}
+        ),
+    ),
+)

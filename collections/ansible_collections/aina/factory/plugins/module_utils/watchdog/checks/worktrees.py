@@ -1,0 +1,44 @@
+"""Registered worktrees that have lost their directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...base import projects
+from ..check import Answer, BadOrGood, Check, Context, Status, some
+from ..sources import AbsentError, Host, Source
+from ..workspaces import Worktrees, survey_worktrees
+
+
+def read(host: Host) -> Worktrees:
+    """Look at every registered worktree of every project."""
+    found = projects.from_sections(host.whole.sections("projects", ()))
+    if not found:
+        raise AbsentError("no project is declared")
+    return survey_worktrees(project.path for project in found)
+
+
+def judge(worktrees: Worktrees, _context: Context) -> Iterator[Answer]:
+    """Report registered worktrees that have lost their directory."""
+    for path in worktrees.missing:
+        yield Answer(path, Status.UNKNOWN, f"{path} is a project's path, and holds no repository")
+    found = len(worktrees.dangling)
+    if found:
+        detail = f"registered, but their directory is gone: {some(worktrees.dangling)}"
+        yield Answer("", Status.PROBLEM, detail, found)
+    elif not worktrees.missing:
+        yield Answer("", Status.OK, f"all {worktrees.count} are where git expects them", 0)
+
+
+SOURCE = Source("worktrees", read)
+CHECKS = (
+    Check(
+        name="worktree",
+        title="Worktrees",
+        advice="git worktree repair, or git worktree prune once nobody wants them",
+        source=SOURCE,
+        judge=judge,
+        selftest=BadOrGood(lambda bad, _now: Worktrees(1, ("/w",) if bad else ())),
+        value_unit="count",
+    ),
+)

@@ -1,1 +1,0 @@
-"""From a fact to findings, one function per check."""

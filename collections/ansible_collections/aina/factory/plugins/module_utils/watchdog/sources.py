@@ -1,0 +1,153 @@
+"""Where facts come from: a source per fact, and what it may ask of this host.
+
+A source reads files itself. Whatever else it needs (programs, sockets, the kernel's clock)
+is handed to it with the :class:`Host`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic
+
+from ..base.configuration import Section
+from ..base.errors import FactoryError
+from ..base.ports import Fetch, Run
+from ..jobs import layout
+from .facts import NOT_GATHERED, Absent, Fact, Known, T, Unknown
+from .limits import Limit
+from .settings import Policy
+
+SCHEMA = 1
+
+
+class AbsentError(FactoryError):
+    """A source has nothing to tell here; the message says what is not configured."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the sources are told: policy, configuration, time; and what they ask with.
+
+    ``engine`` reaches the container engine's socket, ``fetch`` any other server;
+    ``adjtimex`` returns state, status and largest error (in microseconds) of the kernel's
+    clock; ``server_certificate`` the certificate (PEM) of a HOST:PORT.
+    """
+
+    policy: Policy
+    whole: Section
+    now: float
+    run: Run
+    engine: Fetch
+    fetch: Fetch
+    adjtimex: Callable[[], tuple[int, int, int]]
+    server_certificate: Callable[[str], bytes]
+    # When the run before this one looked, if there was one, and the failures it told of.
+    last_look_at: float | None = None
+    told_failures: Mapping[str, Sequence[str]] | None = None
+    proc: Path = Path("/proc")
+    system_run_dir: Path = Path("/run")
+    unit_dir: Path = Path(layout.UNIT_DIR)
+    device_dir: Path = Path("/dev/disk/by-uuid")
+
+    def limit(self, limit: Limit) -> Limit:
+        """Return a limit as it is on this host."""
+        return self.policy.limits.get(limit.name, limit)
+
+    def is_new(self, limit: Limit) -> bool:
+        """Whether the host is watched for less than the hours of a limit."""
+        return (self.now - self._watched_since()) / 3600 < self.limit(limit).raise_at
+
+    def _watched_since(self) -> float:
+        """Return when the first sample that is kept was taken; now where there is none."""
+        samples = Path(self.policy.state_dir, "samples.jsonl")
+        if not samples.exists():
+            return self.now
+        with samples.open(encoding="utf-8") as lines:
+            return float(json.loads(next(lines, json.dumps([self.now])))[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Source(Generic[T]):
+    """One fact: its name, and how it is read.
+
+    ``read`` is ``None`` where the run of the watchdog itself knows the fact. It may raise:
+    :class:`AbsentError` where there is nothing to know, anything else for "unknown".
+    """
+
+    name: str
+    read: Callable[[Host], T] | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that one run knows, by source; and how long each source took."""
+
+    now: float
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    found: Mapping[Source[Any], Fact[Any]] = field(default_factory=dict)
+    otherwise: Unknown | Absent = NOT_GATHERED
+
+    def __getitem__(self, source: Source[T]) -> Fact[T]:
+        """Return what is known of a source."""
+        fact: Fact[T] = self.found.get(source, self.otherwise)
+        return fact
+
+    def having(self, source: Source[T], fact: Fact[T], seconds: float | None = None) -> Facts:
+        """Return the same facts with one more, or another one in its place."""
+        took = self.seconds if seconds is None else {**self.seconds, source.name: seconds}
+        return replace(self, found={**self.found, source: fact}, seconds=took)
+
+
+def answered(read: Callable[[], T]) -> Fact[T]:
+    """Return what ``read`` returns, or why it is unknown or absent; no error gets through."""
+    try:
+        return Known(read())
+    except AbsentError as reason:
+        return Absent(str(reason))
+    except (OSError, TimeoutError) as error:
+        return Unknown(str(error) or type(error).__name__)
+    except ValueError as error:
+        return Unknown(str(error))
+    except Exception as error:
+        # Whatever goes wrong in one source, the others have still to be told.
+        return Unknown(f"{type(error).__name__}: {error}")
+
+
+def listed(
+    documents: Mapping[str, Fact[Any]], read: Callable[[Any, str], T]
+) -> Mapping[str, Fact[T]]:
+    """Read each of several documents by itself: a broken one is unknown, alone."""
+
+    def one(name: str, fact: Fact[Any]) -> Fact[T]:
+        return answered(lambda: read(fact.value, name)) if isinstance(fact, Known) else fact
+
+    return {name: one(name, fact) for name, fact in documents.items()}
+
+
+def documents(directory: Path) -> dict[str, Fact[Any]]:
+    """Return every JSON document of a directory by its stem, each read by itself."""
+    if not directory.is_dir():
+        return {}
+    return {path.stem: document(path) for path in sorted(directory.glob("[!.]*.json"))}
+
+
+def document(path: Path) -> Fact[Any]:
+    """Return a JSON document."""
+    return answered(lambda: parsed(path))
+
+
+def parsed(path: Path) -> Any:
+    """Return a JSON document.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON.
+
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
