@@ -9,8 +9,8 @@ from typing import Any
 from factory import configuration, credentials, effects, locks
 from factory.core.backup import backups
 from factory.core.base import documents, times
+from factory.core.base.text import size
 from factory.outcome import Exit, Outcome
-from factory.text import size
 
 LOCK = "factory-backup.lock"
 

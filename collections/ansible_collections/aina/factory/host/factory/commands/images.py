@@ -8,10 +8,10 @@ import platform
 from pathlib import Path
 
 from factory import configuration, effects, locks
+from factory.core.base.text import size
 from factory.core.images import build, settings
 from factory.core.images.engine import EngineError
 from factory.outcome import Exit, Outcome
-from factory.text import size
 
 _log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from factory import configuration, effects, janitor_kinds, locks, reaping
 from factory.core.base.configuration import Section
 from factory.core.base.disk import Disk
 from factory.core.base.docker import Engine
+from factory.core.base.text import printable, size
 from factory.core.janitor import policy as policies
 from factory.core.janitor import sweep
 from factory.core.janitor.model import Kind
 from factory.janitor_worktrees import Worktrees
 from factory.outcome import Exit, Outcome, UsageError
-from factory.text import printable, size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
