@@ -18,6 +18,7 @@ from simulator.client import Client
 from factory import effects, github
 from factory.__main__ import main
 from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.github.transport import graphql_url
 from factory.core.base.ports import Completed, Request, Response
 
 HEAD, OTHER, THIRD = "a" * 40, "b" * 40, "c" * 40
@@ -139,9 +140,12 @@ def read(**values: Any) -> github.Settings:
 
 def test_settings_default_to_the_public_server() -> None:
     assert read() == PUBLIC
-    assert (PUBLIC.host, PUBLIC.graphql_url) == ("github.com", "https://api.github.com/graphql")
+    assert (PUBLIC.host, graphql_url(PUBLIC.api_url)) == (
+        "github.com",
+        "https://api.github.com/graphql",
+    )
     own = read(api_url="https://GitHub.example.com:8443/api/v3/", token_file="/etc/token")  # noqa: S106 - a path
-    assert (own.host, own.graphql_url) == (
+    assert (own.host, graphql_url(own.api_url)) == (
         "github.example.com",
         "https://GitHub.example.com:8443/api/graphql",
     )
