@@ -281,7 +281,7 @@ def _result(settings: Settings, lane: str) -> dict[str, Any]:
 
 
 def _list(settings: Settings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
-    from factory.lanes import processes
+    from factory.core.base import processes
 
     found = []
     for directory in Path(settings.state_dir).glob("*/"):

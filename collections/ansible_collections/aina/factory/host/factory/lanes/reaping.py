@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents, text, times
+from factory.core.base import documents, processes, text, times
 from factory.core.lanes import collect, identity, outcome, reaper
 from factory.core.lanes.settings import Settings
-from factory.lanes import assignment, delivery, engine, processes, room, supervisor, wicket
+from factory.lanes import assignment, delivery, engine, room, supervisor, wicket
 
 LOCK = "factory-lanes-reaper.lock"
 # Among the differences that are alerts: undelivered work that is gone, told for a day.

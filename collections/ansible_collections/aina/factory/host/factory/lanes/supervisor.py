@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents, files, times
+from factory.core.base import documents, files, processes, times
 from factory.core.base.errors import FactoryError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
@@ -26,7 +26,7 @@ from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import Forge
 from factory.core.lanes.gateway import Permit
 from factory.core.lanes.settings import MIB, LaneProject, Settings
-from factory.lanes import assignment, delivery, engine, processes, room, transcript, wicket
+from factory.lanes import assignment, delivery, engine, room, transcript, wicket
 from factory.lanes.assignment import Assignment, Task
 from factory.lanes.room import OWNER
 from factory.locks import exclusive
