@@ -19,7 +19,7 @@ import agents
 import pytest
 
 from factory import __main__, configuration, effects
-from factory.core.base import times
+from factory.core.base import processes, times
 from factory.core.base.github.errors import ForgeError, RefusedError, UncertainError
 from factory.core.base.ports import Completed
 from factory.core.base.settings import read
@@ -27,7 +27,7 @@ from factory.core.jobs import drain
 from factory.core.lanes import collect, forge
 from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.settings import LaneProject, LanesSettings
-from factory.lanes import assignment, delivery, engine, processes, reaping, supervisor
+from factory.lanes import assignment, delivery, engine, reaping, supervisor
 from factory.outcome import Exit
 
 NAME = "demo-7-0a1b2c3d"

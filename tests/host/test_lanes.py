@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from factory import codex_lane, run_lane
+from factory.core.base import processes
 from factory.core.marshal.settings import LANE_COMMAND
-from factory.lanes import engine, processes, transcript
+from factory.lanes import engine, transcript
 
 
 @pytest.mark.parametrize(

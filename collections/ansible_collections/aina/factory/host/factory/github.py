@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from factory import effects
 from factory.core.base.configuration import ConfigurationError
+from factory.core.base.github.errors import ForgeError
 from factory.core.base.github.login import token_source
 from factory.core.base.github.settings import GitHub
-from factory.core.base.ports import Fetch, Request, Run
+from factory.core.base.github.transport import PartialError, Transport
+from factory.core.base.ports import Fetch, Run
 from factory.core.worktrees.landed import MergedPullRequests
 
 _BATCH = 50
@@ -59,17 +60,21 @@ def asker(fetch: Fetch, hub: GitHub, token: str, repository: str) -> MergedPullR
     Whatever goes wrong is logged and proves nothing.
     """
     owner, _slash, name = repository.partition("/")
+    transport = Transport(fetch, hub.api_url, lambda: token, effects.now)
 
     def ask(heads: Sequence[str]) -> Mapping[str, str]:
         proven: dict[str, str] = {}
         for start in range(0, len(heads), _BATCH):
             batch = heads[start : start + _BATCH]
             try:
-                document = _post(fetch, hub, token, _query(owner, name, batch))
-            except (OSError, ValueError) as error:
+                data = transport.graphql(_query(batch), {"owner": owner, "name": name})
+            except PartialError as error:
+                _log.warning("GitHub answers in part: %s", error)
+                data = error.data or {}
+            except ForgeError as error:
                 _log.warning("GitHub does not say which pull requests were merged: %s", error)
                 break
-            proven.update(_proven(document, batch))
+            proven.update(_proven(data, batch))
         return proven
 
     return ask
@@ -113,47 +118,22 @@ def _ambient_token(host: str, run: Run) -> tuple[str, str]:
     return (done.stdout.decode(errors="replace").strip() if done.ok else ""), origin
 
 
-def _query(owner: str, name: str, heads: Sequence[str]) -> bytes:
+def _query(heads: Sequence[str]) -> str:
     commits = " ".join(
         f'c{index}: object(oid: "{head}") {{ ... on Commit {{ associatedPullRequests(first: 10)'
         " { nodes { number merged baseRefName headRefOid"
         " commits(last: 100) { nodes { commit { oid } } } } } } }"
         for index, head in enumerate(heads)
     )
-    query = (
+    return (
         "query($owner: String!, $name: String!) { repository(owner: $owner, name: $name)"
         f" {{ defaultBranchRef {{ name }} {commits} }} }}"
     )
-    return json.dumps({"query": query, "variables": {"owner": owner, "name": name}}).encode()
 
 
-def _post(fetch: Fetch, hub: GitHub, token: str, body: bytes) -> Any:
-    headers = {
-        "Authorization": f"Bearer {token}",
-        "Content-Type": "application/json",
-        "Accept": "application/json",
-        "User-Agent": "aina-factory",
-    }
-    request = Request("POST", hub.graphql_url, headers, body)
-    answer = fetch(request, timeout_seconds=_SECONDS)
-    if answer.status != 200:
-        raise OSError(f"{hub.graphql_url} answers with status {answer.status}")
-    document = json.loads(answer.body)
-    for message in _messages(document):
-        _log.warning("GitHub answers in part: %s", message)
-    return document
-
-
-def _messages(document: object) -> Iterator[str]:
-    errors = document.get("errors") if isinstance(document, dict) else None
-    for error in errors if isinstance(errors, list) else []:
-        message = error.get("message") if isinstance(error, dict) else None
-        yield str(message)[:200]
-
-
-def _proven(document: object, heads: Sequence[str]) -> dict[str, str]:
+def _proven(data: object, heads: Sequence[str]) -> dict[str, str]:
     """Return the commits of which the answer proves that a merged pull request held them."""
-    repository = _at(document, "data", "repository")
+    repository = _at(data, "repository")
     default = _at(repository, "defaultBranchRef", "name")
     proven: dict[str, str] = {}
     for index, head in enumerate(heads):

@@ -5,10 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from factory.core.base.text import printable, size
-
-__all__ = ["printable", "progress_bar", "size"]
-
 _BAR_WIDTH = 30
 
 

@@ -12,8 +12,8 @@ from factory.core.backup import backups
 from factory.core.backup.settings import BackupSettings
 from factory.core.base import brought, documents, times
 from factory.core.base.settings import read
+from factory.core.base.text import size
 from factory.outcome import Exit, Outcome
-from factory.text import size
 
 LOCK = "factory-backup.lock"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from factory import configuration, effects, locks
 from factory.core.base.github import settings as github
 from factory.core.base.settings import read
+from factory.core.base.text import size
 from factory.core.images import build
 from factory.core.images.engine import EngineError
 from factory.core.images.settings import ImagesSettings
 from factory.outcome import Exit, Outcome
-from factory.text import size
 
 _log = logging.getLogger(__name__)
 

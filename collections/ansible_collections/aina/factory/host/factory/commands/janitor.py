@@ -11,12 +11,12 @@ from factory import configuration, effects, locks, reaping
 from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.base.disk import Disk
+from factory.core.base.text import printable, size
 from factory.core.janitor import sweep
 from factory.core.janitor.host import Host
 from factory.core.janitor.model import Kind
 from factory.core.janitor.settings import Janitor
 from factory.outcome import Exit, Outcome, UsageError
-from factory.text import printable, size
 from factory.unix_http import fetch_through
 
 

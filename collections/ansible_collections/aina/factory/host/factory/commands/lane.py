@@ -288,7 +288,7 @@ def _result(settings: LanesSettings, lane: str) -> dict[str, Any]:
 
 
 def _list(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
-    from factory.lanes import processes
+    from factory.core.base import processes
 
     found = []
     for directory in Path(settings.state_dir).glob("*/"):

@@ -12,10 +12,10 @@ from pathlib import Path
 from factory import configuration, locks, reaping
 from factory.core.base.configuration import Section
 from factory.core.base.git import GitError
+from factory.core.base.text import printable, size
 from factory.core.worktrees import model, owner, reap, trash
 from factory.core.worktrees.settings import Reap
 from factory.outcome import Exit, Outcome, UsageError
-from factory.text import printable, size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents, text, times
+from factory.core.base import documents, processes, text, times
 from factory.core.lanes import collect, identity, outcome, reaper
 from factory.core.lanes.settings import LanesSettings
 from factory.lanes import (
@@ -18,7 +18,6 @@ from factory.lanes import (
     control_socket,
     delivery,
     engine,
-    processes,
     supervisor,
 )
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents, files, times
+from factory.core.base import documents, files, processes, times
 from factory.core.base.errors import FactoryError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
@@ -32,7 +32,6 @@ from factory.lanes import (
     control_socket,
     delivery,
     engine,
-    processes,
     transcript,
 )
 from factory.lanes.assignment import Assignment, Task

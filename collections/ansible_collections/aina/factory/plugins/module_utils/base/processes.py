@@ -1,4 +1,4 @@
-"""What running processes hold: open files, and programs at work. Read from /proc."""
+"""Running processes: which there are, what they hold, who started them. Read from /proc."""
 
 from __future__ import annotations
 
@@ -40,6 +40,48 @@ def running(proc: Path = Path("/proc")) -> Iterator[Process]:
             contained = None not in (root, own_root) and root != own_root
             pid, executable = int(directory.name), _link(directory / "exe")
             yield Process(pid, name, executable, arguments, contained)
+
+
+def ancestry(pid: int, proc: Path = Path("/proc")) -> Iterator[int]:
+    """Yield a process, the one that started it, and so on."""
+    seen: set[int] = set()
+    while pid > 0 and pid not in seen:
+        seen.add(pid)
+        yield pid
+        pid = parent(pid, proc)
+
+
+def parent(pid: int, proc: Path = Path("/proc")) -> int:
+    """Return the process that started another one; 0 where there is none."""
+    fields = stat(pid, proc)
+    return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else 0
+
+
+def stat(pid: int, proc: Path = Path("/proc")) -> list[str]:
+    """Return the fields of a process from its state on; none where it has ended."""
+    try:
+        text = (proc / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return []
+    # The name before them, in parentheses, may hold anything.
+    return text.rpartition(")")[2].split()
+
+
+def identity(pid: int | None = None) -> str:
+    """Return what names this process, or another, for as long as the host is up.
+
+    The number alone may be another's by now: the time of its start comes with it. Empty when
+    there is no such process.
+    """
+    number = os.getpid() if pid is None else pid
+    fields = stat(number)
+    return f"{number}:{fields[19]}" if len(fields) > 19 else ""
+
+
+def alive(identity_: str) -> bool:
+    """Whether the process that :func:`identity` has named still runs."""
+    number = identity_.partition(":")[0]
+    return number.isdigit() and identity(int(number)) == identity_
 
 
 def _identity(path: Path) -> FileKey | None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from ..base import processes
 from ..base.ports import Run
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
@@ -100,7 +101,8 @@ def read_session(process: int, proc: Path = PROC) -> Session | None:
     """
     found = None
     value = b""
-    for directory in _ancestry(process, proc):
+    for pid in processes.ancestry(process, proc):
+        directory = proc / str(pid)
         try:
             entries = (directory / "environ").read_bytes().split(b"\0")
             owner = directory.stat().st_uid
@@ -126,7 +128,7 @@ def read_sessions(
     session = read_session(process, proc)
     if session is not None:
         return [session]
-    ancestry = list(_ancestry(process, proc))
+    ancestry = [proc / str(pid) for pid in processes.ancestry(process, proc)]
     served = [
         started
         for started, parent in itertools.pairwise(ancestry)
@@ -144,23 +146,6 @@ def read_sessions(
     return list(dict.fromkeys(found)) or [Session(account)]
 
 
-def _ancestry(process: int, proc: Path) -> Iterator[Path]:
-    seen: set[int] = set()
-    while process > 0 and process not in seen:
-        seen.add(process)
-        yield proc / str(process)
-        process = _parent(proc / str(process))
-
-
-def _parent(directory: Path) -> int:
-    try:
-        text = (directory / "stat").read_text(errors="replace")
-        # The name of a program, in parentheses, may contain anything.
-        return int(text.rpartition(")")[2].split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
 def _account(user: int) -> str:
     try:
         return pwd.getpwuid(user).pw_name
@@ -175,7 +160,8 @@ def read_listeners(run: Run, proc: Path = PROC) -> tuple[Listener, ...]:
     found = []
     for directory in sorted(proc.glob("[0-9]*"), key=lambda item: int(item.name)):
         # What a server started for one session listens for whoever forwards a port.
-        if _name(directory) in _SERVERS and _name(proc / str(_parent(directory))) not in _SERVERS:
+        parent = processes.parent(int(directory.name), proc)
+        if _name(directory) in _SERVERS and _name(proc / str(parent)) not in _SERVERS:
             unit = _unit(directory)
             found += [
                 Listener(*sockets[inode], unit)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..base.processes import Process, running
+from ..base.processes import Process, ancestry, running
 
 WORKER = "Runner.Worker"
 # What the application consists of while it waits for jobs: itself, and the scripts that start it.
@@ -37,7 +37,7 @@ def hosts_us(tree: str, proc: Path = Path("/proc")) -> bool:
 
 def is_part_of(pids: set[int], proc: Path = Path("/proc")) -> bool:
     """Whether one of these processes started this one."""
-    return any(pid in pids for pid in _ancestors(os.getpid(), proc))
+    return any(pid in pids for pid in ancestry(os.getpid(), proc) if pid != os.getpid())
 
 
 def of_hand_made(tree: Path, proc: Path = Path("/proc")) -> dict[int, bool]:
@@ -69,13 +69,3 @@ def _words_below(process: Process, tree: Path, proc: Path) -> Iterator[str]:
 
 def _is_below(path: Path, tree: Path) -> bool:
     return path.is_relative_to(tree) or path.is_relative_to(tree.resolve())
-
-
-def _ancestors(pid: int, proc: Path) -> Iterator[int]:
-    while pid > 1:
-        try:
-            fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2]
-        except OSError:
-            return
-        pid = int(fields.split()[1])
-        yield pid

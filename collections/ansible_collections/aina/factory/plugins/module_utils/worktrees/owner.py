@@ -31,6 +31,7 @@ from ..base import locks, paths
 from ..base.git import GitError
 from ..base.paths import PathError
 from ..base.ports import Completed, Run
+from ..base.processes import stat as process_stat
 from ..base.trust import REPOSITORY_PARTS, changeable_by_others
 from . import processes, reap, survey, trash
 
@@ -327,9 +328,7 @@ def _answer(writes: int, document: Any) -> None:
 
 
 def _is_stopped(child: int) -> bool:
-    with suppress(OSError), open(f"/proc/{child}/stat", "rb") as file:  # noqa: PTH123
-        return file.read().rpartition(b") ")[2][:1] in {b"T", b"t"}
-    return False
+    return process_stat(child)[:1] in (["T"], ["t"])
 
 
 def _be_the_child(

@@ -50,3 +50,11 @@ def test_one_more_base_image_does_not_let_go_of_the_factorys_own() -> None:
 
     for name in ("aina-factory/ci:current", "aina-factory/base:trixie", "team:1"):
         assert any(fnmatchcase(name, pattern) for pattern in found.docker.marks.base_images), name
+
+
+def test_one_more_runner_directory_does_not_hide_the_declared_runners() -> None:
+    found = settings.read(Janitor, Section({"runner": {"roots": ["/srv/runner"]}}, "janitor"))
+
+    for path in ("/opt/gha-runner/instances/demo", "/var/lib/gha-runner/demo", "/srv/runner"):
+        assert any(fnmatchcase(path, root) for root in found.runner.roots), path
+    assert found.runner.limits.max_age_seconds == 2 * 86400
