@@ -21,7 +21,6 @@ class Site:
 
     @property
     def installed(self) -> Path:
-        """Where the collection is."""
         return self.path / "ansible_collections/aina/factory"
 
     def environment(self) -> dict[str, str]:

@@ -61,7 +61,6 @@ class Engine:
 
     @classmethod
     def now(cls) -> Engine:
-        """Ask the engine."""
         unused = ("--filter", "dangling=true")
         networks = _docker("network", "ls", "--format", "{{.Name}}", *unused)
         return cls(frozenset(_docker("volume", "ls", "--quiet", *unused)), frozenset(networks))

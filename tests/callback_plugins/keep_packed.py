@@ -59,7 +59,6 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def v2_playbook_on_start(self, _playbook: object) -> None:
-        """Set the link."""
         kept = os.environ.get("AINA_PACKED_DIR")
         if not kept:
             return

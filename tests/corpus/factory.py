@@ -155,7 +155,6 @@ class Factory:
         self.git(self.root, "clone", "-q", str(self.origin), str(self.checkout))
 
     def tick(self) -> None:
-        """Let an hour pass."""
         self.git.seconds += 3_600
 
     def lane(

@@ -58,12 +58,10 @@ class Corpus:
 
     @property
     def checkout(self) -> Path:
-        """The main worktree."""
         return Path(self.root) / "repository"
 
     @property
     def origin(self) -> Path:
-        """The bare remote."""
         return Path(self.root) / "origin.git"
 
     @property
@@ -89,7 +87,6 @@ class Corpus:
 
     @classmethod
     def load(cls, file: Path) -> Corpus:
-        """Read what :meth:`save` wrote."""
         document = json.loads(file.read_text())
         return cls(**{**document, "labels": [Label(**one) for one in document["labels"]]})
 

@@ -58,7 +58,6 @@ class Losses:
     """Worktrees that are gone, with commits that only this machine has."""
 
     def __bool__(self) -> bool:
-        """Whether anything was lost."""
         return bool(self.commits or self.blobs or self.files or self.unproven)
 
     def __str__(self) -> str:

@@ -80,7 +80,6 @@ def shellcheck(root: Path) -> str:
 
 
 def hadolint(root: Path) -> str:
-    """Judge every Dockerfile."""
     dockerfiles = require(files(root, "*Dockerfile*"), "Dockerfile")
     return run(root, ["hadolint", *dockerfiles])
 

@@ -85,7 +85,6 @@ class Lane:
         return link
 
     def ask(self, **body: Any) -> str:
-        """Return the whole answer."""
         with self.begin(**body) as link:
             answer = b""
             while not answer.endswith((b"\r\n0\r\n\r\n", b"}}")):

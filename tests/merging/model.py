@@ -99,7 +99,6 @@ class Pull:
 
     @property
     def head(self) -> str:
-        """The head's oid."""
         return f"h{self.number}.{self.version}"
 
 

@@ -38,7 +38,6 @@ class _Links:
 
 
 def page(promises: list[Promise]) -> str:
-    """Return the document."""
     links, parts = _Links(), [_HEAD]
     for area, rows in groupby(promises, lambda promise: promise.area):
         parts.append(

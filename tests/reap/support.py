@@ -96,14 +96,12 @@ class Pristine:
     """A corpus that can be put back as it was; worktrees know their absolute paths."""
 
     def __init__(self, corpus: Corpus) -> None:
-        """Set a copy aside."""
         self.corpus = corpus
         self._root = Path(corpus.root)
         self._aside = self._root.with_name(self._root.name + ".pristine")
         subprocess.run(["cp", "-a", self._root, self._aside], check=True)
 
     def restore(self) -> Corpus:
-        """Put the corpus back."""
         self._end_unlinkers()
         clear(self._root)
         subprocess.run(["cp", "-a", self._aside, self._root], check=True)

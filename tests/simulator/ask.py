@@ -37,7 +37,6 @@ def ask(url: str, method: str, path: str, body: Any = None) -> Any:
 
 
 def main() -> int:
-    """Ask and print."""
     url, method, path = sys.argv[1:]
     text = "" if method == "GET" else sys.stdin.read()
     try:

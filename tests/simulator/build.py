@@ -76,7 +76,6 @@ def moment(text: str | None, now: float, default: float) -> float:
 
 
 def clock_of(document: Document) -> Clock:
-    """Return the scenario's clock."""
     given = document.get("clock", {})
     start = parse_iso(given["start"]) if "start" in given else None
     return Clock(start, running=given.get("running", True))
@@ -187,7 +186,6 @@ class _Stream:
         return self.marks
 
     def run(self, path: Path) -> None:
-        """Feed git."""
         done = subprocess.run(
             ["git", "fast-import", "--quiet", "--force"],
             cwd=path,
@@ -401,7 +399,6 @@ def _status(world: World, creator: Account, given: Document, when: float) -> Sta
 
 
 def add_release(world: World, repository: Repository, given: Document) -> None:
-    """Publish a release."""
     when = moment(given.get("created_at"), world.now(), world.now())
     release = Release(
         id=world.new_id(),

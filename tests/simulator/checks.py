@@ -147,7 +147,6 @@ def add_check(
 
 
 def conclude(check: CheckRun, conclusion: str, moment: float) -> None:
-    """End a check."""
     check.status, check.conclusion = "completed", conclusion
     check.started_at = check.started_at or moment
     check.completed_at = moment

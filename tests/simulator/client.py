@@ -73,7 +73,6 @@ class Client:
         return self.graphql_reply(query, **variables).body
 
     def graphql_reply(self, query: str, **variables: Any) -> Reply:
-        """Send a GraphQL request."""
         return self._send("POST", "/api/graphql", {"query": query, "variables": variables})
 
     def post(self, path: str, body: Any) -> Reply:

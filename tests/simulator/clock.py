@@ -16,7 +16,6 @@ class Clock:
         self._shown = self._origin if start is None else start
 
     def now(self) -> float:
-        """Return the simulated time."""
         return self._shown + (time.time() - self._origin if self._running else 0.0)
 
     def advance(self, seconds: float) -> None:

@@ -31,7 +31,6 @@ def command(method: str, path: str) -> Callable[..., Any]:
 
 
 def answer(simulator: Simulator, request: Incoming) -> Answer:
-    """Carry out a command."""
     found = COMMANDS.get((request.method, request.path.rstrip("/") or "/"))
     if found is None:
         known = ", ".join(f"{method} {path}" for method, path in COMMANDS)

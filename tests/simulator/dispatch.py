@@ -287,7 +287,6 @@ class Dispatcher:
         return answer
 
     def counts(self) -> Json:
-        """Sum up the log."""
         log = list(self.log)
         return {
             "requests": len(log),

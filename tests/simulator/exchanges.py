@@ -62,5 +62,4 @@ class Recorder:
 
     @property
     def everything(self) -> list[Exchange]:
-        """All that was kept."""
         return [exchange for examples in self.kept.values() for exchange in examples]

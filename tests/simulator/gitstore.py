@@ -113,7 +113,6 @@ class GitStore:
         self.refs[ref] = new
 
     def delete_ref(self, ref: str) -> None:
-        """Delete a ref."""
         self.git("update-ref", "-d", ref)
         self.refs.pop(ref, None)
 
@@ -183,7 +182,6 @@ class GitStore:
         return self.git("rev-list", "--reverse", "--topo-order", f"{base}..{head}").split()
 
     def log(self, head: str, limit: int) -> list[str]:
-        """Return the newest commits."""
         return self.git("rev-list", f"--max-count={limit}", head).split()
 
     def changes(self, base: str, head: str) -> list[FileChange]:

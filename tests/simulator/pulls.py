@@ -22,7 +22,6 @@ class RefusedError(Exception):
     """GitHub would not do this now. ``status`` is the REST answer's."""
 
     def __init__(self, status: int, message: str) -> None:
-        """Keep both parts."""
         super().__init__(message)
         self.status = status
         self.message = message

@@ -63,7 +63,6 @@ def _locked(world: World, action: Action, given: Json) -> Json:
 
 
 def _from_text(body: bytes) -> Json:
-    """Read lines ``key=value``."""
     given: Json = {}
     for line in body.decode(errors="replace").splitlines():
         key, _, value = line.partition("=")

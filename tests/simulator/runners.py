@@ -28,7 +28,6 @@ class RunnerError(Exception):
     """A runner request that is refused; ``status`` is the answer's."""
 
     def __init__(self, status: int, message: str) -> None:
-        """Keep both parts."""
         super().__init__(message)
         self.status = status
         self.message = message

@@ -28,7 +28,6 @@ class _Seen:
     open: bool
 
     def is_(self, word: str) -> bool:
-        """Say whether ``is:word`` holds."""
         issue = self.issue
         pull = issue if isinstance(issue, Pull) else None
         answers: dict[str, Callable[[], bool]] = {

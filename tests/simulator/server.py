@@ -96,7 +96,6 @@ class Simulator:
         self.dispatcher.faults.append(Fault(**{"name": f"fault-{number}", **given}))
 
     def start(self) -> Simulator:
-        """Serve in the background."""
         for server in (self._https, self._control):
             thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
             thread.start()
@@ -112,7 +111,6 @@ class Simulator:
         shutil.rmtree(self.world.directory if self._kept else self.directory, ignore_errors=True)
 
     def __enter__(self) -> Simulator:
-        """Start."""
         return self.start()
 
     def __exit__(
@@ -121,7 +119,6 @@ class Simulator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop."""
         self.stop()
 
     def addresses(self) -> Json:

@@ -61,7 +61,6 @@ class World:
         self._next_id = 1000 + seed
 
     def now(self) -> float:
-        """Return the simulated time."""
         return self.clock.now()
 
     def new_id(self) -> int:
@@ -107,7 +106,6 @@ class World:
     # --- repositories -------------------------------------------------------
 
     def add_repository(self, full_name: str, **settings: Any) -> Repository:
-        """Make an empty repository."""
         owner, name = full_name.split("/")
         git = GitStore(self.directory / owner / f"{name}.git")
         scope = self.scope(f"repos/{full_name}", f"{self.web_url}/{full_name}")
@@ -138,7 +136,6 @@ class World:
         return self.scopes[key]
 
     def all_pulls(self) -> Iterator[Any]:
-        """Return every pull request."""
         for repository in self.repositories.values():
             yield from repository.pulls
 

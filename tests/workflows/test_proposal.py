@@ -78,7 +78,6 @@ class Place:
         )
 
     def rest(self, method: str, path: str, body: Any = None) -> Any:
-        """Answer as GitHub does."""
         if "/branches/" in path:
             return {"commit": {"sha": self.tip("main")}}
         if method == "GET":

@@ -163,7 +163,6 @@ def main() -> int:
 
 
 def measure(scratch: Path, runs: int) -> dict[str, dict[str, Any]]:
-    """Return medians per way."""
     recap = scratch / "recap.json"
     (scratch / "access").mkdir()
     access = open_access(scratch / "access")

@@ -89,7 +89,6 @@ class Model(BaseHTTPRequestHandler):
         """Stay silent."""
 
     def do_POST(self) -> None:
-        """Answer."""
         self.asked_at.append(time.time())
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(400)
@@ -257,7 +256,6 @@ def left() -> dict[str, int]:
 
 
 def main() -> None:
-    """Measure everything."""
     change = "run: echo more >> more.txt && git add --all && git commit --quiet --message More"
     issues = [issue(change) for _ in range(8)]
     lane(issues[0])

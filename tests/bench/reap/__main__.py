@@ -57,7 +57,6 @@ def timed(command: Sequence[str | Path], **variables: str) -> float:
 
 
 def ours(corpus: Corpus, *options: str) -> list[str | Path]:
-    """Return our command line."""
     repository = ["--repository", str(corpus.checkout)]
     return [sys.executable, "-m", "factory", "reap", *repository, "--json", *options]
 
@@ -182,7 +181,6 @@ def number(value: float | None) -> str:
 
 
 def table(figures: list[Figures]) -> str:
-    """Return the Markdown table."""
     rows = [
         "| worktrees | contender | reaped | verdicts s | deciding alone s | names free s "
         "| bytes free s | CPU s | git processes to decide |",
@@ -217,7 +215,6 @@ def missed(figures: list[Figures]) -> list[str]:
 
 
 def main() -> int:
-    """Parse, run, print."""
     parser = argparse.ArgumentParser(prog="python3 -m bench.reap", description=__doc__)
     parser.add_argument("--target", type=Path, required=True)
     parser.add_argument("--worktrees", type=int, nargs="+", default=[10, 108, 500])

@@ -110,7 +110,6 @@ def median(command: Sequence[str | Path], library: Path, repeat: int) -> tuple[f
 
 
 def main() -> int:
-    """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", type=Path, required=True)
     parser.add_argument("--repeat", type=int, default=5)

@@ -46,8 +46,6 @@ def situation(
     why: str,
     with_github: Expected | None = None,
 ) -> Callable[[Callable[[Factory], Lane | Made]], Callable[[Factory], Lane | Made]]:
-    """Register a maker."""
-
     def register(make: Callable[[Factory], Lane | Made]) -> Callable[[Factory], Lane | Made]:
         _SITUATIONS.append(Situation(name, variant, expected, why, make, with_github))
         return make

@@ -37,7 +37,6 @@ class Cost:
 
     @property
     def points(self) -> int:
-        """Points to debit."""
         return max(1, (self.requests + 50) // 100)
 
 

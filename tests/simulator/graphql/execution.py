@@ -52,7 +52,6 @@ class Query:
 
     @property
     def mutation(self) -> bool:
-        """Whether it writes."""
         return bool(self.operation and self.operation.operation == OperationType.MUTATION)
 
     @property

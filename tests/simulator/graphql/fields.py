@@ -91,7 +91,6 @@ def resolver(*names: str) -> Callable[[Resolver], Resolver]:
 
 
 def snake(name: str) -> str:
-    """Turn ``camelCase`` into ``snake_case``."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
 
 
@@ -131,7 +130,6 @@ class Connection:
 
     @property
     def edges(self) -> list[dict[str, Any]]:
-        """Nodes with their cursors."""
         return [
             {"cursor": cursor, "node": node, **self.extra}
             for cursor, node in zip(self.cursors, self.nodes, strict=True)
@@ -139,7 +137,6 @@ class Connection:
 
     @property
     def page_info(self) -> dict[str, Any]:
-        """Where this page lies."""
         return {
             "hasNextPage": self.more_after,
             "hasPreviousPage": self.more_before,

@@ -36,7 +36,6 @@ def entry(source: Pull, _info: Info) -> QueueEntry | None:
 
 @resolver("PullRequest.mergeQueue")
 def of_pull(source: Pull, _info: Info) -> dict[str, Any] | None:
-    """Return its base's queue."""
     return _queue(source.repository, source.base)
 
 
@@ -75,13 +74,11 @@ def entries(source: dict[str, Any], _info: Info, **page: Any) -> Connection:
 
 @resolver("MergeQueueEntry.id")
 def entry_id(source: QueueEntry, info: Info) -> str:
-    """Return the global id."""
     return context(info).world.node_id(source)
 
 
 @resolver("MergeQueueEntry.pullRequest")
 def entry_pull(source: QueueEntry, _info: Info) -> Pull:
-    """Return what is queued."""
     return source.pull
 
 
@@ -107,7 +104,6 @@ def entry_state(source: QueueEntry, _info: Info) -> str:
 
 @resolver("MergeQueueEntry.enqueuedAt")
 def entry_enqueued_at(source: QueueEntry, _info: Info) -> str:
-    """Return when it entered."""
     return iso(source.enqueued_at)
 
 

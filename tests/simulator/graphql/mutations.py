@@ -62,7 +62,6 @@ def _issue(info: Info, node_id: str) -> Issue:
 
 @mutation("mergePullRequest")
 def merge_pull_request(info: Info, given: Input) -> dict[str, Any]:
-    """Merge, guarded by ``expectedHeadOid``."""
     pull = _pull(info, given["pullRequestId"], "contents")
     domain.merge(
         context(info).world,
@@ -88,7 +87,6 @@ def update_pull_request_branch(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("closePullRequest")
 def close_pull_request(info: Info, given: Input) -> dict[str, Any]:
-    """Close without merging."""
     pull = _pull(info, given["pullRequestId"])
     domain.close(context(info).world, pull)
     return {"pullRequest": pull}
@@ -96,7 +94,6 @@ def close_pull_request(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("reopenPullRequest")
 def reopen_pull_request(info: Info, given: Input) -> dict[str, Any]:
-    """Open again."""
     pull = _pull(info, given["pullRequestId"])
     domain.reopen(context(info).world, pull)
     return {"pullRequest": pull}
@@ -104,7 +101,6 @@ def reopen_pull_request(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("createPullRequest")
 def create_pull_request(info: Info, given: Input) -> dict[str, Any]:
-    """Open a pull request."""
     repository: Repository = _find(info, given["repositoryId"], Repository)
     require(info, repository, "pull_requests", "write")
     source = repository
@@ -146,7 +142,6 @@ def update_pull_request(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("convertPullRequestToDraft")
 def convert_to_draft(info: Info, given: Input) -> dict[str, Any]:
-    """Make it a draft."""
     pull = _pull(info, given["pullRequestId"])
     pull.draft = True
     return {"pullRequest": pull}
@@ -180,7 +175,6 @@ def enable_auto_merge(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("disablePullRequestAutoMerge")
 def disable_auto_merge(info: Info, given: Input) -> dict[str, Any]:
-    """Take that back."""
     pull = _pull(info, given["pullRequestId"])
     pull.auto_merge = None
     return {"pullRequest": pull, "actor": context(info).token.account}
@@ -211,7 +205,6 @@ def dequeue(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("addComment")
 def comment(info: Info, given: Input) -> dict[str, Any]:
-    """Comment."""
     issue = _issue(info, given["subjectId"])
     actor = context(info).token.account
     made: Comment = add_comment(context(info).world, issue, actor, given["body"])
@@ -221,7 +214,6 @@ def comment(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("addLabelsToLabelable")
 def add_labels(info: Info, given: Input) -> dict[str, Any]:
-    """Add labels."""
     issue = _issue(info, given["labelableId"])
     labels = [_find(info, entry, Label) for entry in given["labelIds"]]
     new = [label for label in labels if label not in issue.labels]
@@ -232,7 +224,6 @@ def add_labels(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("removeLabelsFromLabelable")
 def remove_labels(info: Info, given: Input) -> dict[str, Any]:
-    """Take labels off."""
     issue = _issue(info, given["labelableId"])
     labels = [_find(info, entry, Label) for entry in given["labelIds"]]
     kept = [label for label in issue.labels if label not in labels]
@@ -243,7 +234,6 @@ def remove_labels(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("createLabel")
 def create_label(info: Info, given: Input) -> dict[str, Any]:
-    """Make a label."""
     repository: Repository = _find(info, given["repositoryId"], Repository)
     require(info, repository, "issues", "write")
     if given["name"].lower() in repository.labels:
@@ -255,7 +245,6 @@ def create_label(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("createIssue")
 def create_issue(info: Info, given: Input) -> dict[str, Any]:
-    """Open an issue."""
     repository: Repository = _find(info, given["repositoryId"], Repository)
     require(info, repository, "issues", "write")
     actor = context(info).token.account
@@ -268,7 +257,6 @@ def create_issue(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("closeIssue")
 def close_issue(info: Info, given: Input) -> dict[str, Any]:
-    """Close an issue."""
     issue = _issue(info, given["issueId"])
     reason = (given.get("stateReason") or "COMPLETED").lower()
     domain.close(context(info).world, issue, reason=reason)
@@ -277,7 +265,6 @@ def close_issue(info: Info, given: Input) -> dict[str, Any]:
 
 @mutation("addPullRequestReview")
 def add_review(info: Info, given: Input) -> dict[str, Any]:
-    """Review."""
     pull, world = _pull(info, given["pullRequestId"]), context(info).world
     actor = context(info).token.account
     event = given.get("event") or "COMMENT"

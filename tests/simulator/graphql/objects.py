@@ -58,7 +58,6 @@ def none_of_them(_source: Account, _info: Info, **page: Any) -> Connection:
 
 @resolver("User.repositories", "Organization.repositories")
 def repositories(source: Account, info: Info, **page: Any) -> Connection:
-    """List an account's repositories."""
     found = [r for r in context(info).world.repositories.values() if r.owner is source]
     names = ("first", "after", "last", "before")
     return connection(found, **{k: v for k, v in page.items() if k in names})
@@ -124,7 +123,6 @@ def branch_protection_rule(source: dict[str, Any], info: Info) -> Rule | None:
 
 @resolver("Ref.rules")
 def ref_rules(source: dict[str, Any], _info: Info, **page: Any) -> Connection:
-    """List the rulesets' rules."""
     page.pop("orderBy", None)
     found = checks.rules_for(source["repository"], source["name"])
     rows = [
@@ -138,19 +136,16 @@ def ref_rules(source: dict[str, Any], _info: Info, **page: Any) -> Connection:
 
 @resolver("RepositoryRule.type")
 def rule_type(source: dict[str, Any], _info: Info) -> str:
-    """Return a rule's kind."""
     return str(source["type"]).upper()
 
 
 @resolver("RepositoryRule.id")
 def rule_id(source: dict[str, Any], _info: Info) -> str:
-    """Return a rule's id."""
     return f"RR_{source['rule'].id}:{source['type']}"
 
 
 @resolver("RepositoryRule.parameters")
 def rule_parameters(source: dict[str, Any], _info: Info) -> Any:
-    """Return a rule's parameters."""
     rule: Rule = source["rule"]
     if source["type"] == "required_status_checks":
         names = [
@@ -214,7 +209,6 @@ def commit_message(source: dict[str, Any], info: Info) -> str:
 
 @resolver("Commit.abbreviatedOid")
 def abbreviated_oid(source: dict[str, Any], _info: Info) -> str:
-    """Return the short oid."""
     return str(source["oid"])[:7]
 
 
@@ -248,13 +242,11 @@ def commit_authors(source: dict[str, Any], info: Info, **page: Any) -> Connectio
 
 @resolver("Commit.tree")
 def commit_tree(source: dict[str, Any], _info: Info) -> dict[str, Any]:
-    """Return the tree."""
     return {"oid": _parts(source)["tree"], "repository": source["repository"]}
 
 
 @resolver("Commit.parents")
 def commit_parents(source: dict[str, Any], _info: Info, **page: Any) -> Connection:
-    """List the parents."""
     oids = _parts(source)["parents"].split()
     return connection([commit_of(source["repository"], oid) for oid in oids], **page)
 
@@ -310,13 +302,11 @@ def commit_pulls(source: dict[str, Any], _info: Info, **page: Any) -> Connection
 
 @resolver("StatusCheckRollup.id")
 def rollup_id(source: checks.Rollup, _info: Info) -> str:
-    """Return the rollup's id."""
     return f"SCR_{source.repository.id}:{source.oid}"
 
 
 @resolver("StatusCheckRollup.commit")
 def rollup_commit(source: checks.Rollup, _info: Info) -> dict[str, Any]:
-    """Return the commit."""
     return commit_of(source.repository, source.oid)
 
 
@@ -474,7 +464,6 @@ for _kind in ("Issue", "PullRequest"):
 
 @resolver("Issue.url", "Issue.resourcePath", "PullRequest.url", "PullRequest.resourcePath")
 def issue_url(source: Issue, info: Info) -> str:
-    """Return the page's address."""
     kind = "pull" if isinstance(source, Pull) else "issues"
     path = f"/{source.repository.full_name}/{kind}/{source.number}"
     return path if info.field_name == "resourcePath" else f"{context(info).world.web_url}{path}"
@@ -482,26 +471,22 @@ def issue_url(source: Issue, info: Info) -> str:
 
 @resolver("Issue.labels", "PullRequest.labels")
 def issue_labels(source: Issue, _info: Info, **page: Any) -> Connection:
-    """List labels."""
     page.pop("orderBy", None)
     return connection(source.labels, **page)
 
 
 @resolver("Issue.assignees", "PullRequest.assignees", "Issue.assignedActors")
 def issue_assignees(source: Issue, _info: Info, **page: Any) -> Connection:
-    """List who is assigned."""
     return connection(source.assignees, **page)
 
 
 @resolver("PullRequest.assignedActors")
 def pull_assignees(source: Issue, _info: Info, **page: Any) -> Connection:
-    """List who is assigned."""
     return connection(source.assignees, **page)
 
 
 @resolver("Issue.comments", "PullRequest.comments")
 def issue_comments(source: Issue, _info: Info, **page: Any) -> Connection:
-    """List comments."""
     page.pop("orderBy", None)
     return connection(source.comments, **page)
 
@@ -561,7 +546,6 @@ for _name, _read in COMMENT_FIELDS.items():
 
 @resolver("Label.url")
 def label_url(source: Label, info: Info) -> str:
-    """Return the label's page."""
     return f"{context(info).world.web_url}/labels/{source.name}"
 
 

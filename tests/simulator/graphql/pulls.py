@@ -98,7 +98,6 @@ def head_ref(source: Pull, info: Info) -> Any:
 
 @resolver("PullRequest.baseRef")
 def base_ref(source: Pull, _info: Info) -> Any:
-    """Return the base branch."""
     return ref_of(source.repository, f"refs/heads/{source.base}")
 
 
@@ -121,7 +120,6 @@ def changed_files(source: Pull, _info: Info) -> int:
 
 @resolver("PullRequest.files")
 def files(source: Pull, _info: Info, **page: Any) -> Connection:
-    """List the files."""
     rows = [
         {
             "path": change.path,
@@ -137,7 +135,6 @@ def files(source: Pull, _info: Info, **page: Any) -> Connection:
 
 @resolver("PullRequest.commits")
 def commits(source: Pull, _info: Info, **page: Any) -> Connection:
-    """List the commits."""
     git = source.repository.git
     oids = git.commits_between(domain.live_base(source), source.head_oid)
     rows = [{"commit": commit_of(source.repository, oid), "id": f"PURC_{oid}"} for oid in oids]
@@ -157,7 +154,6 @@ def closing_issues(source: Pull, _info: Info, **page: Any) -> Connection:
 def reviews(
     source: Pull, _info: Info, states: list[str] | None = None, author: Any = None, **page: Any
 ) -> Connection:
-    """List reviews."""
     found = [r for r in source.reviews if not states or r.state in states]
     return connection([r for r in found if not author or r.author.login == author], **page)
 

@@ -19,7 +19,6 @@ ORDER_FIELDS = {"CREATED_AT": "created_at", "UPDATED_AT": "updated_at", "COMMENT
 
 @resolver("Query.viewer")
 def viewer(_source: Any, info: Info) -> Account:
-    """Return the caller."""
     return context(info).token.account
 
 
@@ -40,7 +39,6 @@ def visible_repository(info: Info, full_name: str) -> Repository:
 
 @resolver("Query.repository")
 def repository(_source: Any, info: Info, owner: str, name: str, **_rest: Any) -> Repository:
-    """Find a repository."""
     return visible_repository(info, f"{owner}/{name}")
 
 
@@ -61,7 +59,6 @@ def nodes(_source: Any, info: Info, ids: list[str]) -> list[Any]:
 
 @resolver("Query.organization", "Query.user", "Query.repositoryOwner")
 def account(_source: Any, info: Info, login: str, **_rest: Any) -> Account:
-    """Find an account."""
     found = context(info).world.accounts.get(login.lower())
     wanted = {"organization": "Organization", "user": "User"}.get(info.field_name)
     if found is None or (wanted and found.kind != wanted):
@@ -113,7 +110,6 @@ for _name, _read in PLAIN.items():
 
 @resolver("Repository.url", "Repository.resourcePath")
 def repository_url(source: Repository, info: Info) -> str:
-    """Return the page's address."""
     path = f"/{source.full_name}"
     return path if info.field_name == "resourcePath" else f"{context(info).world.web_url}{path}"
 
@@ -133,7 +129,6 @@ def parent(source: Repository, info: Info) -> Repository | None:
 
 @resolver("Repository.viewerPermission")
 def viewer_permission(source: Repository, info: Info) -> str | None:
-    """Return the caller's role."""
     role = role_of(source, context(info).token)
     return role.upper() if role else None
 
@@ -154,7 +149,6 @@ def default_method(source: Repository, _info: Info) -> str:
 
 @resolver("Repository.defaultBranchRef")
 def default_branch_ref(source: Repository, _info: Info) -> dict[str, Any] | None:
-    """Return the default branch."""
     return ref_of(source, f"refs/heads/{source.default_branch}")
 
 
@@ -176,7 +170,6 @@ def ref_of(found: Repository, name: str) -> dict[str, Any] | None:
 
 @resolver("Repository.ref")
 def repository_ref(source: Repository, _info: Info, qualifiedName: str) -> Any:  # noqa: N803
-    """Find a ref."""
     return ref_of(source, qualifiedName)
 
 
@@ -188,7 +181,6 @@ def refs(
     query: str | None = None,
     **page: Any,
 ) -> Connection:
-    """List refs by prefix."""
     prefix = refPrefix if refPrefix.endswith("/") else f"{refPrefix}/"
     names = sorted(ref for ref in source.git.refs if ref.startswith(prefix))
     found = [name for name in names if not query or query in name]
@@ -288,20 +280,17 @@ def issues(
 
 @resolver("Repository.labels")
 def labels(source: Repository, _info: Info, query: str | None = None, **page: Any) -> Connection:
-    """List the labels."""
     found = [label for label in source.labels.values() if not query or query in label.name]
     return connection(found, **page)
 
 
 @resolver("Repository.label")
 def label(source: Repository, _info: Info, name: str) -> Any:
-    """Find a label."""
     return source.labels.get(name.lower())
 
 
 @resolver("Repository.branchProtectionRules")
 def protection_rules(source: Repository, _info: Info, **page: Any) -> Connection:
-    """List the classic rules."""
     return connection([rule for rule in source.rules if rule.kind == "protection"], **page)
 
 
@@ -321,7 +310,6 @@ def nothing(_source: Repository, _info: Info, **page: Any) -> Connection:
 
 @resolver("Repository.releases")
 def releases(source: Repository, _info: Info, **page: Any) -> Connection:
-    """List releases."""
     page.pop("orderBy", None)
     return connection(source.releases, **page)
 

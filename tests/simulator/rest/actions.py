@@ -42,7 +42,6 @@ def _workflow(call: Call, found: Workflow) -> Json:
 
 @route("GET", f"{BASE}/workflows", "actions:read")
 def workflows(call: Call) -> Json:
-    """List workflows."""
     found = list(call.repository.workflows.values())
     shown = [_workflow(call, workflow) for workflow in call.page(found)]
     return {"total_count": len(found), "workflows": shown}
@@ -59,7 +58,6 @@ def one_workflow(call: Call) -> Workflow:
 
 @route("GET", f"{BASE}/workflows/{{workflow}}", "actions:read")
 def workflow(call: Call) -> Json:
-    """Show a workflow."""
     return _workflow(call, one_workflow(call))
 
 
@@ -128,13 +126,11 @@ def _runs(call: Call, found: list[Run]) -> Json:
 
 @route("GET", f"{BASE}/runs", "actions:read")
 def runs(call: Call) -> Json:
-    """List runs, newest first."""
     return _runs(call, call.repository.runs)
 
 
 @route("GET", f"{BASE}/workflows/{{workflow}}/runs", "actions:read")
 def workflow_runs(call: Call) -> Json:
-    """List one workflow's runs."""
     wanted = one_workflow(call)
     return _runs(call, [run for run in call.repository.runs if run.workflow is wanted])
 
@@ -148,13 +144,11 @@ def _one_run(call: Call) -> Run:
 
 @route("GET", f"{BASE}/runs/{{run}}", "actions:read")
 def run(call: Call) -> Json:
-    """Show a run."""
     return _run(call, _one_run(call))
 
 
 @route("GET", f"{BASE}/runs/{{run}}/jobs", "actions:read")
 def jobs(call: Call) -> Json:
-    """List a run's jobs."""
     found = _one_run(call).jobs
     return {"total_count": len(found), "jobs": [_job(call, job) for job in call.page(found)]}
 
@@ -179,13 +173,11 @@ def _one_job(call: Call) -> Job:
 
 @route("GET", f"{BASE}/jobs/{{job}}", "actions:read")
 def job(call: Call) -> Json:
-    """Show a job."""
     return _job(call, _one_job(call))
 
 
 @route("GET", f"{BASE}/jobs/{{job}}/logs", "actions:read")
 def logs(call: Call) -> Answer:
-    """Return a job's log."""
     return Answer(200, _one_job(call).log.encode(), {"Content-Type": "text/plain; charset=utf-8"})
 
 

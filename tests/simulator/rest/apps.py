@@ -61,7 +61,6 @@ def _mine(call: Call, app: App) -> list[Installation]:
 
 @route("GET", "/app/installations", authentication="app")
 def installations(call: Call) -> list[Json]:
-    """List the App's installations."""
     found = _mine(call, _app(call))
     return [_installation(call, entry) for entry in call.page(found)]
 

@@ -49,7 +49,6 @@ def _short(call: Call, repository: Repository, name: str, oid: str) -> Json:
 
 @route("GET", "/repos/{owner}/{repo}/branches", "contents:read")
 def branches(call: Call) -> list[Json]:
-    """List branches."""
     repository = call.repository
     prefix = "refs/heads/"
     names = sorted(r.removeprefix(prefix) for r in repository.git.refs if r.startswith(prefix))
@@ -101,7 +100,6 @@ def protection(call: Call) -> Json:
 
 @route("GET", "/repos/{owner}/{repo}/branches/{branch...}", "contents:read")
 def branch(call: Call) -> Json:
-    """Show a branch."""
     name, oid = _branch(call)
     shown = _short(call, call.repository, name, oid)
     web = f"{call.world.web_url}/{call.repository.full_name}/tree/{name}"
@@ -189,7 +187,6 @@ def rule_entries(rule: Rule) -> list[Json]:
 
 
 def ref_shape(call: Call, ref: str, oid: str) -> Json:
-    """Return ``git-ref``."""
     base = shapes.repository_url(call.world, call.repository)
     target = {"sha": oid, "type": "commit", "url": f"{base}/git/commits/{oid}"}
     return {"ref": ref, "node_id": f"REF_{ref}", "url": f"{base}/git/{ref}", "object": target}
@@ -197,7 +194,6 @@ def ref_shape(call: Call, ref: str, oid: str) -> Json:
 
 @route("GET", "/repos/{owner}/{repo}/git/ref/{ref...}", "contents:read")
 def get_ref(call: Call) -> Json:
-    """Show a ref."""
     ref = f"refs/{call.params['ref']}"
     if ref not in call.repository.git.refs:
         raise HttpError(404, "Not Found")

@@ -31,7 +31,6 @@ def of_commit(call: Call) -> Json:
 
 @route("GET", "/repos/{owner}/{repo}/check-runs/{id}", "checks:read")
 def get(call: Call) -> Json:
-    """Show a check run."""
     return shapes.check_run(call.world, call.repository, _find(call))
 
 
@@ -65,7 +64,6 @@ def create(call: Call) -> Json:
 
 @route("PATCH", "/repos/{owner}/{repo}/check-runs/{id}", "checks:write")
 def change(call: Call) -> Json:
-    """Move a check on."""
     run = _find(call)
     run.status = call.body.get("status", run.status)
     if call.body.get("conclusion"):
@@ -92,7 +90,6 @@ def statuses(call: Call) -> list[Json]:
 
 @route("POST", "/repos/{owner}/{repo}/statuses/{sha}", "statuses:write", status=201)
 def add_status(call: Call) -> Json:
-    """Set a status."""
     oid = resolve(call, call.params["sha"])
     state = call.field("state", str, "Status")
     if state not in STATES:

@@ -15,7 +15,6 @@ from simulator.world import World
 def add_issue(
     world: World, repository: Repository, author: Account, title: str, body: str
 ) -> Issue:
-    """Open an issue."""
     number, now = repository.next_number, world.now()
     repository.next_number += 1
     issue = Issue(world.new_id(), repository, number, title, body, author, now, now)
@@ -68,13 +67,11 @@ def listed(call: Call) -> list[Json]:
 
 @route("GET", "/repos/{owner}/{repo}/issues/{number}", "issues:read")
 def get(call: Call) -> Json:
-    """Show an issue."""
     return shapes.issue(call.world, call.issue())
 
 
 @route("POST", "/repos/{owner}/{repo}/issues", "issues:write", status=201, content=True)
 def create(call: Call) -> Json:
-    """Open an issue."""
     title, body = call.field("title", str, "Issue"), call.body.get("body") or ""
     issue = add_issue(call.world, call.repository, call.viewer.account, title, body)
     relabel(call.world, issue, _labels(call, call.body.get("labels") or []), call.viewer.account)
@@ -83,7 +80,6 @@ def create(call: Call) -> Json:
 
 @route("PATCH", "/repos/{owner}/{repo}/issues/{number}", "issues:write")
 def change(call: Call) -> Json:
-    """Change an issue."""
     issue, body = call.issue(), call.body
     issue.title = body.get("title") or issue.title
     issue.body = body["body"] or "" if "body" in body else issue.body
@@ -104,14 +100,12 @@ def _labels(call: Call, wanted: list[Any]) -> list[Label]:
 
 @route("GET", "/repos/{owner}/{repo}/labels", "issues:read")
 def labels(call: Call) -> list[Json]:
-    """List the repository's labels."""
     found = list(call.repository.labels.values())
     return [shapes.label(call.world, call.repository, label) for label in call.page(found)]
 
 
 @route("POST", "/repos/{owner}/{repo}/labels", "issues:write", status=201)
 def create_label(call: Call) -> Json:
-    """Make a label."""
     name = call.field("name", str, "Label")
     if name.lower() in call.repository.labels:
         errors = [{"resource": "Label", "code": "already_exists", "field": "name"}]
@@ -123,7 +117,6 @@ def create_label(call: Call) -> Json:
 
 @route("GET", "/repos/{owner}/{repo}/labels/{name}", "issues:read")
 def get_label(call: Call) -> Json:
-    """Show a label."""
     label = call.repository.labels.get(call.params["name"].lower())
     if label is None:
         raise HttpError(404, "Not Found")
@@ -136,7 +129,6 @@ def _shown(call: Call, issue: Issue) -> list[Json]:
 
 @route("GET", "/repos/{owner}/{repo}/issues/{number}/labels", "issues:read")
 def issue_labels(call: Call) -> list[Json]:
-    """List an issue's labels."""
     return _shown(call, call.issue())
 
 
@@ -154,7 +146,6 @@ def add_labels(call: Call) -> list[Json]:
 
 @route("PUT", "/repos/{owner}/{repo}/issues/{number}/labels", "issues:write")
 def set_labels(call: Call) -> list[Json]:
-    """Replace an issue's labels."""
     issue = call.issue()
     relabel(call.world, issue, _labels(call, call.body.get("labels", [])), call.viewer.account)
     issue.updated_at = call.world.now()
@@ -163,7 +154,6 @@ def set_labels(call: Call) -> list[Json]:
 
 @route("DELETE", "/repos/{owner}/{repo}/issues/{number}/labels/{name}", "issues:write")
 def remove_label(call: Call) -> list[Json]:
-    """Take a label off."""
     issue, name = call.issue(), call.params["name"].lower()
     if all(label.name.lower() != name for label in issue.labels):
         raise HttpError(404, "Label does not exist")
@@ -175,7 +165,6 @@ def remove_label(call: Call) -> list[Json]:
 
 @route("GET", "/repos/{owner}/{repo}/issues/{number}/comments", "issues:read")
 def comments(call: Call) -> list[Json]:
-    """List comments, oldest first."""
     return [shapes.comment(call.world, entry) for entry in call.page(call.issue().comments)]
 
 
@@ -187,7 +176,6 @@ def comments(call: Call) -> list[Json]:
     content=True,
 )
 def comment(call: Call) -> Json:
-    """Comment."""
     body = call.field("body", str, "IssueComment")
     return shapes.comment(
         call.world, add_comment(call.world, call.issue(), call.viewer.account, body)
@@ -204,7 +192,6 @@ def _comment(call: Call) -> Comment:
 
 @route("PATCH", "/repos/{owner}/{repo}/issues/comments/{id}", "issues:write", content=True)
 def change_comment(call: Call) -> Json:
-    """Rewrite a comment."""
     found = _comment(call)
     found.body, found.updated_at = call.field("body", str, "IssueComment"), call.world.now()
     return shapes.comment(call.world, found)
@@ -212,7 +199,6 @@ def change_comment(call: Call) -> Json:
 
 @route("DELETE", "/repos/{owner}/{repo}/issues/comments/{id}", "issues:write")
 def delete_comment(call: Call) -> Answer:
-    """Delete a comment."""
     found = _comment(call)
     found.issue.comments.remove(found)
     return Answer(204)

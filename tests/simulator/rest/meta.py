@@ -90,12 +90,10 @@ def current_user(call: Call) -> Json:
 
 @route("GET", "/users/{login}")
 def any_user(call: Call) -> Json:
-    """Show an account."""
     return account(call, call.params["login"])
 
 
 def account(call: Call, login: str) -> Json:
-    """Return ``public-user``."""
     found = call.world.accounts.get(login.lower())
     if found is None:
         raise HttpError(404, "Not Found")

@@ -34,13 +34,11 @@ def listed(call: Call) -> list[Json]:
 
 @route("GET", "/repos/{owner}/{repo}/pulls/{number}", "pull_requests:read")
 def get(call: Call) -> Json:
-    """Show a pull request."""
     return shapes.pull(call.world, call.pull(), call.viewer)
 
 
 @route("POST", "/repos/{owner}/{repo}/pulls", "pull_requests:write", status=201, content=True)
 def create(call: Call) -> Json:
-    """Open a pull request."""
     head, base = call.field("head", str, "PullRequest"), call.field("base", str, "PullRequest")
     owner, _, branch = head.rpartition(":")
     source = call.repository
@@ -151,14 +149,12 @@ def update_branch(call: Call) -> Json:
 
 @route("GET", "/repos/{owner}/{repo}/pulls/{number}/reviews", "pull_requests:read")
 def reviews(call: Call) -> list[Json]:
-    """List reviews."""
     pull = call.pull()
     return [shapes.review(call.world, pull, found) for found in call.page(pull.reviews)]
 
 
 @route("POST", "/repos/{owner}/{repo}/pulls/{number}/reviews", "pull_requests:write", content=True)
 def add_review(call: Call) -> Json:
-    """Review a pull request."""
     pull, event = call.pull(), call.body.get("event", "COMMENT")
     if event not in EVENTS:
         raise HttpError(422, f"Unprocessable Entity: {event} is not a possible event.")

@@ -70,7 +70,6 @@ def _published(call: Call) -> list[Release]:
 
 @route("GET", BASE, "contents:read")
 def listed(call: Call) -> list[Json]:
-    """List releases, newest first."""
     return [_release(call, release) for release in call.page(_published(call))]
 
 
@@ -101,13 +100,11 @@ def _one(call: Call) -> Release:
 
 @route("GET", f"{BASE}/{{id}}", "contents:read")
 def by_id(call: Call) -> Json:
-    """Show a release."""
     return _release(call, _one(call))
 
 
 @route("POST", BASE, "contents:write", status=201)
 def create(call: Call) -> Json:
-    """Publish a release."""
     tag = call.field("tag_name", str, "Release")
     if any(release.tag == tag for release in call.repository.releases):
         errors = [{"resource": "Release", "code": "already_exists", "field": "tag_name"}]
@@ -140,7 +137,6 @@ def change(call: Call) -> Json:
 
 @route("DELETE", f"{BASE}/{{id}}", "contents:write")
 def remove(call: Call) -> Answer:
-    """Take a release back."""
     call.repository.releases.remove(_one(call))
     return Answer(204)
 

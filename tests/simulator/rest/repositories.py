@@ -16,13 +16,11 @@ CHANGEABLE = {*shapes.SETTINGS, "description", "archived", "default_branch"}
 
 @route("GET", "/repos/{owner}/{repo}", "metadata:read")
 def get(call: Call) -> Json:
-    """Show a repository."""
     return shapes.repository(call.world, call.repository, call.token)
 
 
 @route("PATCH", "/repos/{owner}/{repo}", "administration:write")
 def change(call: Call) -> Json:
-    """Change settings, visibility included."""
     repository = call.repository
     for name, value in call.body.items():
         if name in CHANGEABLE:
@@ -45,7 +43,6 @@ def mine(call: Call) -> list[Json]:
 @route("GET", "/orgs/{owner}/repos")
 @route("GET", "/users/{owner}/repos")
 def of_owner(call: Call) -> list[Json]:
-    """List one owner's repositories."""
     world, token, owner = call.world, call.viewer, call.params["owner"].lower()
     seen = [
         r
@@ -89,13 +86,11 @@ def commit(call: Call) -> Json:
 
 @route("GET", "/repos/{owner}/{repo}/git/commits/{sha}", "contents:read")
 def git_commit(call: Call) -> Json:
-    """Show a commit object."""
     return shapes.git_commit(call.world, call.repository, resolve(call, call.params["sha"]))
 
 
 @route("GET", "/repos/{owner}/{repo}/compare/{basehead...}", "contents:read")
 def compare(call: Call) -> Json:
-    """Compare two revisions."""
     world, repository, git = call.world, call.repository, call.repository.git
     base, _, head = call.params["basehead"].partition("...")
     oids = [git.resolve(name.rpartition(":")[2]) for name in (base, head)]
@@ -151,7 +146,6 @@ def merge(call: Call) -> Answer:
 
 @route("GET", "/repos/{owner}/{repo}/contents/{path...}", "contents:read")
 def contents(call: Call) -> Json:
-    """Show a file."""
     world, repository, path = call.world, call.repository, call.params["path"]
     ref = call.query("ref", repository.default_branch)
     blob = repository.git.files(resolve(call, ref)).get(path)

@@ -74,7 +74,6 @@ class Call:
         return found
 
     def query(self, name: str, default: str = "") -> str:
-        """Return a query parameter."""
         return self.request.query.get(name, default)
 
     def field(self, name: str, kind: type[T], resource: str) -> T:

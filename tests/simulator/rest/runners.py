@@ -63,7 +63,6 @@ def _runner(call: Call) -> Runner:
 
 
 def shape(call: Call, runner: Runner) -> Json:
-    """Return ``runner``."""
     shown: Json = {
         "id": runner.id,
         "name": runner.name,
@@ -95,7 +94,6 @@ def remove_token(call: Call) -> Json:
 
 @both("POST", "runners/generate-jitconfig", "write", status=201, resource=REGISTRATION)
 def generate_jitconfig(call: Call) -> Json:
-    """Register a just-in-time runner."""
     scope = _scope(call)
     name = call.field("name", str, "Runner")
     group = call.field("runner_group_id", int, "Runner")
@@ -112,7 +110,6 @@ def generate_jitconfig(call: Call) -> Json:
 
 @both("GET", "runners", "read")
 def listed(call: Call) -> Json:
-    """List runners."""
     found = runners.visible(call.world, _scope(call))
     if call.query("name"):
         found = [runner for runner in found if runner.name == call.query("name")]
@@ -148,7 +145,6 @@ def downloads(call: Call) -> list[Json]:
 
 @both("GET", "runners/{id}", "read")
 def get(call: Call) -> Json:
-    """Show a runner."""
     return shape(call, _runner(call))
 
 
@@ -175,32 +171,27 @@ def _custom(runner: Runner) -> list[str]:
 
 @both("GET", "runners/{id}/labels", "read")
 def labels(call: Call) -> Json:
-    """List a runner's labels."""
     return _labels(_runner(call))
 
 
 @both("PUT", "runners/{id}/labels", "write")
 def set_labels(call: Call) -> Json:
-    """Replace the custom labels."""
     return _replace(_runner(call), call.field("labels", list, "Runner"))
 
 
 @both("POST", "runners/{id}/labels", "write")
 def add_labels(call: Call) -> Json:
-    """Add custom labels."""
     runner = _runner(call)
     return _replace(runner, [*_custom(runner), *call.field("labels", list, "Runner")])
 
 
 @both("DELETE", "runners/{id}/labels", "write")
 def clear_labels(call: Call) -> Json:
-    """Remove the custom labels."""
     return _replace(_runner(call), [])
 
 
 @both("DELETE", "runners/{id}/labels/{name}", "write")
 def remove_label(call: Call) -> Json:
-    """Remove one custom label."""
     runner, name = _runner(call), call.params["name"].lower()
     kept = [label for label in _custom(runner) if label.lower() != name]
     if len(kept) == len(_custom(runner)):
@@ -239,7 +230,6 @@ def groups(call: Call) -> Json:
 
 @route("POST", "/orgs/{org}/actions/runner-groups", status=201)
 def create_group(call: Call) -> Json:
-    """Make a runner group."""
     scope = _scope(call)
     group = RunnerGroup(
         id=max(scope.groups) + 1,
@@ -253,7 +243,6 @@ def create_group(call: Call) -> Json:
 
 @route("GET", "/orgs/{org}/actions/runner-groups/{id}")
 def get_group(call: Call) -> Json:
-    """Show a runner group."""
     scope = _scope(call)
     group = scope.groups.get(int(call.params["id"]))
     if group is None:

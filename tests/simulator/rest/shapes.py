@@ -83,7 +83,6 @@ def repository_url(world: World, repository: Repository) -> str:
 
 
 def user(world: World, account: Account) -> Json:
-    """Return ``simple-user``."""
     base = api(world, f"/users/{account.login}")
     return {
         "login": account.login,
@@ -118,7 +117,6 @@ def minimal_repository(world: World, repository: Repository) -> Json:
 
 
 def repository(world: World, found: Repository, token: Token | None) -> Json:
-    """Return ``full-repository``."""
     web = f"{world.web_url}/{found.full_name}"
     open_issues = sum(issue.state == "OPEN" for issue in found.issues.values())
     role = pulls.role_of(found, token) if token else "read"
@@ -177,7 +175,6 @@ SETTINGS = (
 
 
 def label(world: World, repository: Repository, found: Label) -> Json:
-    """Return ``label``."""
     return {
         "id": found.id,
         "node_id": world.node_id(found),
@@ -190,7 +187,6 @@ def label(world: World, repository: Repository, found: Label) -> Json:
 
 
 def comment(world: World, found: Comment) -> Json:
-    """Return ``issue-comment``."""
     base = repository_url(world, found.issue.repository)
     web = f"{world.web_url}/{found.issue.repository.full_name}/issues/{found.issue.number}"
     return {
@@ -338,7 +334,6 @@ def pull(world: World, found: Pull, token: Token) -> Json:
 
 
 def review(world: World, found_pull: Pull, found: Review) -> Json:
-    """Return ``pull-request-review``."""
     url = f"{repository_url(world, found_pull.repository)}/pulls/{found_pull.number}"
     web = f"{world.web_url}/{found_pull.repository.full_name}/pull/{found_pull.number}"
     page = f"{web}#pullrequestreview-{found.id}"
@@ -361,7 +356,6 @@ STATUS_WORDS = {"A": "added", "D": "removed", "M": "modified", "T": "changed"}
 
 
 def diff_entry(world: World, repository: Repository, oid: str, change: FileChange) -> Json:
-    """Return ``diff-entry``."""
     web = f"{world.web_url}/{repository.full_name}"
     contents = f"{repository_url(world, repository)}/contents/{change.path}?ref={oid}"
     return {
@@ -378,7 +372,6 @@ def diff_entry(world: World, repository: Repository, oid: str, change: FileChang
 
 
 def commit(world: World, repository: Repository, oid: str) -> Json:
-    """Return ``commit``."""
     parts = repository.git.commit(oid)
     base = repository_url(world, repository)
     web = f"{world.web_url}/{repository.full_name}/commit"
@@ -416,7 +409,6 @@ def account_of(world: World, email: str) -> Json | None:
 
 
 def git_commit(world: World, repository: Repository, oid: str) -> Json:
-    """Return ``git-commit``."""
     parts = repository.git.commit(oid)
     base = repository_url(world, repository)
     web = f"{world.web_url}/{repository.full_name}/commit"
@@ -449,7 +441,6 @@ def git_commit(world: World, repository: Repository, oid: str) -> Json:
 
 
 def check_run(world: World, repository: Repository, found: CheckRun) -> Json:
-    """Return ``check-run``."""
     url = f"{repository_url(world, repository)}/check-runs/{found.id}"
     web = f"{world.web_url}/{repository.full_name}/runs/{found.id}"
     return {
@@ -479,7 +470,6 @@ def check_run(world: World, repository: Repository, found: CheckRun) -> Json:
 
 
 def activity(world: World, found: Activity) -> Json:
-    """Return ``activity``."""
     return {
         "id": found.id,
         "node_id": f"PSH_{found.id}",
@@ -514,7 +504,6 @@ def check_app(world: World, slug: str) -> Json:
 
 
 def status(world: World, repository: Repository, oid: str, found: Status) -> Json:
-    """Return ``status``."""
     return {
         "url": f"{repository_url(world, repository)}/statuses/{oid}",
         "avatar_url": f"{world.web_url}/avatars/u/{found.creator.id}",

@@ -102,7 +102,6 @@ def _read(pipe: IO[bytes] | None, max_bytes: int) -> bytes:
 
 
 def now() -> float:
-    """Seconds since the epoch."""
     return time.time()
 
 

@@ -118,7 +118,6 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     def __init__(self) -> None:
-        """Start with nothing seen."""
         super().__init__()
         self._changes: list[dict[str, Any]] = []
         self._kept: list[dict[str, Any]] = []

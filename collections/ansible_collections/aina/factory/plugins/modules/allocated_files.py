@@ -70,7 +70,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import all
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(AnsibleModule(allocated_files.ARGUMENTS, supports_check_mode=True), allocated_files)
 
 

@@ -129,7 +129,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import doc
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(AnsibleModule(docker_daemon.ARGUMENTS, supports_check_mode=True), docker_daemon)
 
 

@@ -100,7 +100,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import fir
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(AnsibleModule(firewall.ARGUMENTS, supports_check_mode=True), firewall)
 
 

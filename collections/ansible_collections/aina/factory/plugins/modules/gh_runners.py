@@ -202,7 +202,6 @@ def _carry_out(module: AnsibleModule, run: Converge, *, waits: bool) -> list[str
 
 
 def main() -> None:
-    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "settings": {"type": "dict", "required": True},

@@ -76,7 +76,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import gro
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(AnsibleModule(group_members.ARGUMENTS, supports_check_mode=True), group_members)
 
 

@@ -132,7 +132,6 @@ def _absent(module: AnsibleModule, settings: ImagesSettings) -> list[str]:
 
 
 def main() -> None:
-    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "settings": {"type": "dict", "required": True},

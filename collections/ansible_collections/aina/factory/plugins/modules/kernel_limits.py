@@ -50,7 +50,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import ker
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(AnsibleModule(kernel_limits.ARGUMENTS, supports_check_mode=True), kernel_limits)
 
 

@@ -71,7 +71,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import log
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(AnsibleModule(login_users.ARGUMENTS, supports_check_mode=True), login_users)
 
 

@@ -141,7 +141,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import man
 
 
 def main() -> None:
-    """Run the module."""
     module = AnsibleModule(managed_files.ARGUMENTS, supports_check_mode=True)
     shown = managed_files.shown(module.params)
     invocation = steps.hide(module, managed_files.secrets(module.params), shown)

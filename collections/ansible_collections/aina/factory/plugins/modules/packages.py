@@ -104,7 +104,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import pac
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(AnsibleModule(packages.ARGUMENTS, supports_check_mode=True), packages)
 
 

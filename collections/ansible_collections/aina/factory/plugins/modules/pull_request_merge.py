@@ -181,7 +181,6 @@ def _difference(document: dict[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def main() -> None:
-    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "project": {"type": "str", "required": True},

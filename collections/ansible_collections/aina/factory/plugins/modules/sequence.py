@@ -148,7 +148,6 @@ def _add(done: dict[str, Any], result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Run the module."""
     arguments = {"steps": {"type": "list", "elements": "dict", "required": True, "no_log": True}}
     module = AnsibleModule(arguments, supports_check_mode=True)
     run = ansible_effects.runner(module)

@@ -64,7 +64,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import ssh
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(AnsibleModule(ssh_server.ARGUMENTS, supports_check_mode=True), ssh_server)
 
 

@@ -55,7 +55,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import sys
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(AnsibleModule(system_users.ARGUMENTS, supports_check_mode=True), system_users)
 
 

@@ -121,7 +121,6 @@ from ansible_collections.aina.factory.plugins.module_utils.jobs import step as s
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(AnsibleModule(systemd_jobs.ARGUMENTS, supports_check_mode=True), systemd_jobs)
 
 

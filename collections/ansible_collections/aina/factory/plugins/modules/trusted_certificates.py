@@ -61,7 +61,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import tru
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(
         AnsibleModule(trusted_certificates.ARGUMENTS, supports_check_mode=True),
         trusted_certificates,

@@ -118,7 +118,6 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import uni
 
 
 def main() -> None:
-    """Run the module."""
     steps.alone(AnsibleModule(units.ARGUMENTS, supports_check_mode=True), units)
 
 

@@ -191,7 +191,6 @@ def _difference(plan: PolicyProposal) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "repository": {"type": "str", "required": True},

@@ -154,7 +154,6 @@ def _reap(module: AnsibleModule) -> model.Report:
 
 
 def main() -> None:
-    """Run the module."""
     module = AnsibleModule(
         argument_spec={
             "repository": {"type": "path", "required": True},

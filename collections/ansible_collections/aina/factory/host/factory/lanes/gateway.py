@@ -168,7 +168,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         lane.note(kind="connect", target=target, verdict=name, up_bytes=up, down_bytes=down)
 
     def _any(self) -> None:
-        """Judge, forward, count."""
         length = self._length()
         if length is None:
             return
@@ -393,7 +392,6 @@ class Gateway:
         return key
 
     def close(self, name: str) -> str:
-        """Close a lane's socket."""
         with self._lock:
             self._close(name)
         return "ok"

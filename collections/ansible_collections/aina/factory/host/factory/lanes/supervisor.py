@@ -70,7 +70,6 @@ class RefusedError(FactoryError):
     """The lane was not started: ``code`` for programs, and words on what to do."""
 
     def __init__(self, code: str, words: str) -> None:
-        """Keep both."""
         super().__init__(words)
         self.code = code
 

@@ -25,7 +25,6 @@ class Lines:
     """Cuts a stream into lines; an endless one comes in pieces."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._rest = b""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
@@ -37,7 +36,6 @@ class Lines:
             self._rest = self._rest[_LINE_MAX_BYTES:]
 
     def end(self) -> Iterator[bytes]:
-        """Yield what is left."""
         if self._rest:
             yield self._rest
 
@@ -46,14 +44,12 @@ class Writer:
     """Writes events until the limit, and then one last line that says so."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
-        """Begin a new file."""
         self._file = path.open("wb", buffering=0)
         os.fchmod(self._file.fileno(), 0o640)
         self._left = max_bytes
         self._full = False
 
     def __enter__(self) -> Writer:
-        """Return itself."""
         return self
 
     def __exit__(

@@ -100,7 +100,6 @@ class Attached:
                 return found
 
     def close(self) -> None:
-        """End the client alone."""
         self._process.kill()
         self._process.wait()
 
@@ -109,7 +108,6 @@ class Engine:
     """The engine behind its own socket."""
 
     def __init__(self, run: Run) -> None:
-        """Nothing is asked yet."""
         self._run = run
 
     def _ask(self, *words: str, seconds: float = _QUERY_SECONDS) -> str:

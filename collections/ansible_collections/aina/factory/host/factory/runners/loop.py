@@ -386,7 +386,6 @@ class Loop:
                 self._left.append((name, runner_id))
 
     def _clear(self) -> None:
-        """Leave nothing behind."""
         self._drop_ready()
         self._bury()
 

@@ -135,7 +135,6 @@ class Section:
         return [value.rstrip("/") or "/" for value in values]
 
     def boolean(self, key: str, default: Any = _MISSING) -> bool:
-        """Return a boolean."""
         value = self._take(key, default)
         if not isinstance(value, bool):
             raise self._fail(key, value, "be true or false")
@@ -192,7 +191,6 @@ class Section:
         return dict(value)
 
     def section(self, key: str, default: Any = _MISSING) -> Section:
-        """Return a nested section."""
         return Section(self._take(key, default), f"{self._path}.{key}")
 
     def sections(self, key: str, default: Any = _MISSING) -> list[Section]:

@@ -93,7 +93,6 @@ class Engine:
         return self._info
 
     def containers(self) -> list[Container]:
-        """Return all containers."""
         listed = self._get("/containers/json", all="1", size="1")
         return [found for item in listed if (found := self._container(item)) is not None]
 

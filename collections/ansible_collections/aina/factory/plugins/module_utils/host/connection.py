@@ -83,7 +83,6 @@ def address_of(text: str) -> Address | None:
 
 
 def parse_session(value: str, account: str) -> Session:
-    """Return what ``SSH_CONNECTION`` says."""
     words = value.split()
     if len(words) != 4 or not words[3].isdigit():
         return Session(account)

@@ -131,7 +131,6 @@ class Rule:
 
     @property
     def family(self) -> int:
-        """Return 4 or 6."""
         return 6 if ":" in self.source else 4
 
     @property

@@ -107,7 +107,6 @@ class Builder:
     _releases: Releases | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        """Bind the engine."""
         self._engine = Engine(self.tools.run)
         self._bases = Bases(self.settings, self._engine, self.tools.run)
         if self.settings.runner is not None:

@@ -55,7 +55,6 @@ class BaseImage:
 
     @property
     def reference(self) -> str:
-        """Its name and tag."""
         made_here = f"{PREFIX}/base:{self.bootstrap_suite}" if self.bootstrap_suite else ""
         return self.image or made_here or "ubuntu:24.04"
 

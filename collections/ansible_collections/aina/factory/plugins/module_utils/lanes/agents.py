@@ -122,7 +122,6 @@ class Agent:
         return [_filled(word, values) for word in words]
 
     def variables(self, model: str, effort: str) -> dict[str, str]:
-        """Return the agent's environment."""
         values = {"model": model, "effort": effort}
         return {name: _filled(value, values) for name, value in self.environment.items()}
 

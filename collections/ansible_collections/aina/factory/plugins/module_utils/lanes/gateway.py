@@ -56,7 +56,6 @@ class Verdict:
 
     @property
     def allowed(self) -> bool:
-        """Whether it goes on."""
         return self.status == 0
 
 

@@ -45,7 +45,6 @@ anything else.
 
 
 def compose(repository: str, number: int, title: str, body: str, extra: str = "") -> str:
-    """Return the whole prompt."""
     return _TEMPLATE.format(
         number=number,
         repository=repository,

@@ -33,7 +33,6 @@ class Required:
 
     @property
     def whose(self) -> str:
-        """The app, in words."""
         return f"app {self.app_id}" if self.app_id else self.app
 
 

@@ -40,16 +40,16 @@ Answer = TypeVar("Answer")
 class Git(Protocol):
     """What a cycle asks of git; see ``mirror.Mirror``."""
 
-    def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None: ...  # noqa: D102
+    def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None: ...
 
-    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence: ...  # noqa: D102
-    def missing(self, oids: Any) -> set[str]: ...  # noqa: D102
-    def merge(self, ours: str, theirs: str) -> Merged: ...  # noqa: D102
-    def tree(self, commit: str) -> str: ...  # noqa: D102
-    def landed_tree(self, method: str, merge_oid: str, base_oid: str, head_oid: str) -> str: ...  # noqa: D102
-    def last_change(self, base_oid: str, head_oid: str, paths: Any) -> str: ...  # noqa: D102
+    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence: ...
+    def missing(self, oids: Any) -> set[str]: ...
+    def merge(self, ours: str, theirs: str) -> Merged: ...
+    def tree(self, commit: str) -> str: ...
+    def landed_tree(self, method: str, merge_oid: str, base_oid: str, head_oid: str) -> str: ...
+    def last_change(self, base_oid: str, head_oid: str, paths: Any) -> str: ...
 
-    def stack(  # noqa: D102
+    def stack(
         self,
         base_oid: str,
         heads: Any,
@@ -59,9 +59,9 @@ class Git(Protocol):
         merges: bool = True,
     ) -> tuple[str, list[int]]: ...
 
-    def push(self, oid: str, branch: str) -> None: ...  # noqa: D102
-    def land(self, oid: str, branch: str) -> None: ...  # noqa: D102
-    def holds(self, branch: str, oid: str) -> bool: ...  # noqa: D102
+    def push(self, oid: str, branch: str) -> None: ...
+    def land(self, oid: str, branch: str) -> None: ...
+    def holds(self, branch: str, oid: str) -> bool: ...
 
 
 class StopCycle(Exception):  # noqa: N818  (not an error: the cycle ends early and says why)
@@ -124,7 +124,6 @@ class Report:
         return self.intends
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON form."""
         return {
             "repository": self.repository,
             "mode": self.mode,

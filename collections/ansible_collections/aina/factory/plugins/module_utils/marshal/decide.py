@@ -34,7 +34,6 @@ class Decision:
         return acting or marking or self.asks_lane
 
     def document(self) -> dict[str, object]:
-        """Return the JSON form."""
         return {
             "number": self.number,
             "title": self.title,

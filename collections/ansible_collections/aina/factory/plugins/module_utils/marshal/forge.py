@@ -20,7 +20,6 @@ class NotMergeableError(ForgeError):
     """GitHub refuses this merge (405); ``transient`` when the base moved meanwhile."""
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
-        """Keep GitHub's words."""
         super().__init__(message)
         self.transient = transient
 

@@ -335,11 +335,9 @@ class GithubForge:
         self._gone_is_fine("DELETE", f"/issues/{number}/labels/{quote(label, safe='')}")
 
     def comment(self, number: int, body: str) -> None:
-        """Add a comment."""
         self._write("POST", f"/issues/{number}/comments", {"body": body})
 
     def close(self, number: int) -> None:
-        """Close a pull request."""
         self._write("PATCH", f"/pulls/{number}", {"state": "closed"})
 
     def retarget(self, number: int, base: str) -> None:

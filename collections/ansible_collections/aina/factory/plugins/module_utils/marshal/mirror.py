@@ -45,7 +45,6 @@ class PushRefusedError(MirrorError):
     """The remote does not take a push; ``moved`` when the branch is not where it was."""
 
     def __init__(self, message: str, *, moved: bool = False) -> None:
-        """Keep the remote's words."""
         super().__init__(message)
         self.moved = moved
 

@@ -141,7 +141,6 @@ class Reason:
     since: float = 0.0
 
     def document(self) -> dict[str, object]:
-        """Return the JSON form."""
         return {
             "code": self.code,
             "detail": self.detail,

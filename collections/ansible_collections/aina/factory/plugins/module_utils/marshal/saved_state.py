@@ -17,7 +17,6 @@ class StateFormatError(FactoryError, ValueError):
 
 
 def to_document(saved: SavedState) -> dict[str, Any]:
-    """Return the JSON form."""
     return {"schema": 1, **asdict(saved)}
 
 

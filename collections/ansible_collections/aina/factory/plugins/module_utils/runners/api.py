@@ -41,7 +41,6 @@ class Jit:
     config: str
 
     def __repr__(self) -> str:
-        """Leave the secret out."""
         return f"Jit(id={self.id}, name={self.name!r})"
 
 
@@ -57,7 +56,6 @@ class Runners:
     """The runners of one repository (owner/name) or organization."""
 
     def __init__(self, transport: Transport, target: str) -> None:
-        """Keep the connection."""
         self.target = target
         self.is_organization = "/" not in target
         self._transport = transport
@@ -87,7 +85,6 @@ class Runners:
         return next((runner for runner in found if runner.name.lower() == name.lower()), None)
 
     def listed(self) -> list[Registered]:
-        """Return all runners."""
         found: list[Registered] = []
         for page in range(1, _PAGES + 1):
             path = f"{self._runners}?per_page={_PAGE}&page={page}"
@@ -153,7 +150,6 @@ class Runners:
         return Deletion.CLOSED
 
     def set_labels(self, identifier: int, labels: Iterable[str]) -> None:
-        """Replace the custom labels."""
         path = f"{self._runners}/{identifier}/labels"
         self._transport.rest("PUT", path, {"labels": sorted(labels)})
 

@@ -50,12 +50,10 @@ class Places:
 
     @property
     def cache(self) -> Path:
-        """Verified tarballs."""
         return self.root / "cache"
 
     @property
     def versions(self) -> Path:
-        """Unpacked versions, each complete."""
         return self.root / "versions"
 
     @property

@@ -115,7 +115,6 @@ class Step:
     detail: str = ""
 
     def __str__(self) -> str:
-        """Return a phrase."""
         return f"{self.do} {self.detail}".strip()
 
 

@@ -102,7 +102,6 @@ class NativeHost:
     # --- looking --------------------------------------------------------------
 
     def wish(self, version: str, *, rests: str) -> DesiredRunner:
-        """Return what is declared."""
         instance = self.instance
         return DesiredRunner(
             present=instance.present,
@@ -118,7 +117,6 @@ class NativeHost:
         )
 
     def local(self, unit: UnitStatus) -> LocalRunner:
-        """Return the host's side."""
         registration = native.read_registration(self.places.registration(self.instance.name))
         changed = units.changed_at(str(self.places.unit(self.instance.name)))
         return LocalRunner(

@@ -44,7 +44,6 @@ _STRICT = (
 
 
 def render(instance: Instance, settings: RunnersSettings, places: Places) -> str:
-    """Return the unit's text."""
     tree, home = places.tree(instance.name), places.home(instance.name)
     user = layout.user(instance.name)
     hardening = [*_ALWAYS, *(_STRICT if instance.strict else ())]

@@ -58,7 +58,6 @@ class PredecessorHost:
         self._drain_seconds, self._play_runner_name = drain_seconds, play_runner_name
 
     def __str__(self) -> str:
-        """Return where it is."""
         return str(self.tree)
 
     # --- looking --------------------------------------------------------------

@@ -65,7 +65,6 @@ Cell: TypeAlias = "tuple[str, str] | str"
 
 
 def render(document: Mapping[str, Any]) -> str:
-    """Return the page."""
     digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
     body = "".join(

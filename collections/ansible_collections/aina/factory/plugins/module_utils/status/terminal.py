@@ -48,7 +48,6 @@ def measured(document: Mapping[str, Any]) -> str:
 
 
 def render(document: Mapping[str, Any], now: float, width: int, *, coloured: bool = False) -> str:
-    """Return the whole status."""
     paint = _paint if coloured else _plain
     blocks = [
         _head(document, now, paint),

@@ -57,7 +57,6 @@ class Context:
 
     @property
     def now(self) -> float:
-        """Seconds since the epoch."""
         return self.facts.now
 
     def exceeded(self, limit: Limit, value: float) -> bool:

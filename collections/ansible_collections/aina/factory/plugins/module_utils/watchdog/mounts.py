@@ -92,7 +92,6 @@ def with_memory(
 
 
 def from_section(section: Section) -> Memory:
-    """Read what was kept."""
     return Memory(
         section.text("path"),
         section.text("identity"),

@@ -30,7 +30,6 @@ class Silence:
         return fnmatch.fnmatchcase(key, self.match)
 
     def document(self, now: float) -> dict[str, Any]:
-        """Return the JSON form."""
         return {
             "match": self.match,
             "until": times.iso_or_none(self.until),

@@ -135,7 +135,6 @@ def documents(directory: Path) -> dict[str, Fact[Any]]:
 
 
 def document(path: Path) -> Fact[Any]:
-    """Return a JSON document."""
     return answered(lambda: parsed(path))
 
 

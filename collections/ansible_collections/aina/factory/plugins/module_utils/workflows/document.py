@@ -57,7 +57,6 @@ class Node:
 
     @property
     def is_null(self) -> bool:
-        """Whether nothing was written."""
         return self.kind is Kind.SCALAR and self.plain and self.value in ("", "~", "null")
 
     def last(self) -> int:

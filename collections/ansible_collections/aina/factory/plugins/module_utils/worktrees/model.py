@@ -125,7 +125,6 @@ class Report:
         return any(verdict.reaped for verdict in self.verdicts)
 
     def document(self) -> dict[str, Any]:
-        """Return the JSON form."""
         return {
             "repository": self.repository,
             "default_branch": self.default_branch,

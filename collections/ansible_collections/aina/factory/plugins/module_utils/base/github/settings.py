@@ -96,7 +96,6 @@ class GitHub:
 
     @property
     def is_public(self) -> bool:
-        """Whether it is github.com."""
         return self.api_url == _PUBLIC_API_URL
 
     @property

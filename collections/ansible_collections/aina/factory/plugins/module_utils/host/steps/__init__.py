@@ -25,7 +25,6 @@ class StepError(FactoryError):
     """
 
     def __init__(self, message: str, **done: Sequence[str]) -> None:
-        """``done`` may be empty."""
         super().__init__(message)
         self.done: dict[str, Any] = {key: list(value) for key, value in done.items() if value}
 

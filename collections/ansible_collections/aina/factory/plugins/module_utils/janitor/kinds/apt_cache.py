@@ -22,7 +22,6 @@ class AptCacheSettings(Limited):
     """When the cache goes."""
 
     def kinds(self, host: Host) -> Sequence[Kind]:
-        """Return the kind."""
         return [AptCache(self.limits, host.run, host.device)]
 
 

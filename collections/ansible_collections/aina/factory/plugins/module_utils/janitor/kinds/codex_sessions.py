@@ -19,7 +19,6 @@ class CodexSessionsSettings(Rooted):
     """Where is looked, and when something goes."""
 
     def kinds(self, host: Host) -> Sequence[Kind]:
-        """Return the kind."""
         return [
             FileKind(
                 "codex_sessions",

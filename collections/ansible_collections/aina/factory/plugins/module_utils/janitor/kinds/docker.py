@@ -187,7 +187,6 @@ class Images:
 
     @property
     def name(self) -> str:
-        """See ``Kind``."""
         return "docker_dangling_images" if self.dangling else "docker_images"
 
     def inventory(self) -> Sequence[Candidate]:

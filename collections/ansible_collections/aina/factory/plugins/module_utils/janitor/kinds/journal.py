@@ -23,7 +23,6 @@ class JournalSettings(Limited):
     """When archived files go."""
 
     def kinds(self, host: Host) -> Sequence[Kind]:
-        """Return the kind."""
         return [Journal(self.limits, host.run, host.device)]
 
 

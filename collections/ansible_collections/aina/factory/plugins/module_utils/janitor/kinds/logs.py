@@ -59,7 +59,6 @@ class LogsSettings(Rooted):
             yield "keep_mib", f"not exceed max_file_mib, which is {self.max_file_mib:g}"
 
     def kinds(self, host: Host) -> Sequence[Kind]:
-        """Return the kind."""
         rotation = Rotation(
             int(self.max_file_mib * MIB), int(self.keep_mib * MIB), self.rotated_count
         )

@@ -36,8 +36,6 @@ class PackageStoresSettings:
     stores: tuple[Store, ...]
 
     def kinds(self, host: Host) -> Sequence[Kind]:
-        """Return the kind."""
-
         @contextmanager
         def lock() -> Iterator[None]:
             try:

@@ -150,7 +150,6 @@ class PipCachesSettings(Limited):
     )
 
     def kinds(self, host: Host) -> Sequence[Kind]:
-        """Return the kind."""
         return [PipCaches(self.limits, self.users, host.run, host.processes, host.device)]
 
 

@@ -30,7 +30,6 @@ class RunnerSettings(Rooted):
     )
 
     def kinds(self, host: Host) -> Sequence[Kind]:
-        """Return the kind."""
         return [
             FileKind(
                 "runner",

@@ -21,7 +21,6 @@ class TemporarySettings(Rooted):
     globs: tuple[str, ...] = setting(("*",), "Names to take into account.", adds=False)
 
     def kinds(self, host: Host) -> Sequence[Kind]:
-        """Return the kind."""
         return [
             FileKind(
                 "temporary",

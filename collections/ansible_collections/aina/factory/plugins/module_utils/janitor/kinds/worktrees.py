@@ -18,7 +18,6 @@ class WorktreesSettings:
     enabled: bool
 
     def kinds(self, host: Host) -> Sequence[Kind]:
-        """Return the kind."""
         return [Worktrees(host.reap)] if self.enabled else []
 
 

@@ -26,7 +26,6 @@ class Drift:
 
 
 def read(host: Host) -> Drift:
-    """Read ``drift.json``."""
     path = Path(host.policy.data_dir, "drift.json")
     if not path.exists() and not host.whole.has("drift"):
         raise AbsentError("nobody looks for drift here")

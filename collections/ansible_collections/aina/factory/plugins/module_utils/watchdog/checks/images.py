@@ -58,7 +58,6 @@ def read(host: Host) -> Mapping[str, Fact[Image]]:
 
 
 def image(values: Any, name: str) -> Image:
-    """Read ``images/<image>.json``."""
     section = readings.section(values, name)
     return Image(
         name=section.text("image", name),

@@ -20,7 +20,6 @@ class Residue:
 
 
 def read(host: Host) -> Residue:
-    """Read ``lanes/residue.json``."""
     path = Path(host.policy.data_dir, "lanes/residue.json")
     if not path.exists():
         raise AbsentError("no lane has ended yet")

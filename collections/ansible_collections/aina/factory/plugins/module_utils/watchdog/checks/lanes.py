@@ -54,7 +54,6 @@ def read(host: Host) -> Mapping[str, Fact[Lane]]:
 
 
 def lane(values: Any, name: str) -> Lane:
-    """Read ``lanes/<id>/state.json``."""
     section = readings.section(values, name)
     started = readings.time(section, "started_at")
     return Lane(

@@ -25,12 +25,10 @@ class Memory:
 
 
 def read(host: Host) -> Memory:
-    """Return the host's memory."""
     return parse((host.proc / "meminfo").read_text())
 
 
 def parse(text: str) -> Memory:
-    """Read ``/proc/meminfo``."""
     values = {}
     for line in text.splitlines():
         name, _colon, rest = line.partition(":")

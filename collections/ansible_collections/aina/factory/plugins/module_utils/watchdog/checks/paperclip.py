@@ -23,7 +23,6 @@ AGENTS_ERROR = Limit("paperclip_agents_error_count", 1, 0)
 
 
 def read(host: Host) -> Paperclip:
-    """Ask Paperclip."""
     if not host.whole.has("paperclip"):
         raise AbsentError("no Paperclip is declared")
     settings = read_settings(PaperclipSettings, host.whole.section("paperclip"))

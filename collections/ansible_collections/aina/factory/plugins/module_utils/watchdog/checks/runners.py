@@ -70,7 +70,6 @@ def read(host: Host) -> Runners:
 
 
 def runner(values: Any, name: str) -> Runner:
-    """Read ``runners/<instance>.json``."""
     section = readings.section(values, name)
     job = section.section("last_job", {})
     words = [job.text(key, "") for key in ("name", "outcome", "finished_at")]
