@@ -16,7 +16,7 @@ def test_the_command_judges_its_own_configuration(host: Any) -> None:
     answer = json.loads(host.check_output("factory validate --json"))
 
     assert answer["schema"] == 1
-    assert {"projects", "reap"} <= set(answer["sections"])
+    assert {"projects", "github", "agents"} <= set(answer["sections"])
 
     wrong = json.dumps({"reap": {"grace_seconds": "soon"}})
     host.check_output("mkdir -p /tmp/wrong && printf %%s %s >/tmp/wrong/factory.json", wrong)
