@@ -26,7 +26,7 @@ print(json.dumps({{"changed": False, "failed": {fails!r}, "msg": "{name}: no ans
 
 @pytest.fixture
 def collections(tmp_path: Path) -> Path:
-    for part in ("images", "plugins", "roles"):
+    for part in ("host", "images", "plugins", "roles"):
         shutil.copytree(ROOT / "collections" / COLLECTION / part, tmp_path / COLLECTION / part)
     return tmp_path
 
