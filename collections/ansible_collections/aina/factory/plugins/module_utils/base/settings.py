@@ -329,7 +329,7 @@ def _setting(cls: type, field: dataclasses.Field[Any], hint: Any) -> Setting:
         default = field.default_factory()
     optional = False
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        parts = [part for part in typing.get_args(hint) if part is not type(None)]
+        parts = [part for part in typing.get_args(hint) if part is not types.NoneType]
         optional, hint = len(parts) < len(typing.get_args(hint)), parts[0]
         if not optional or len(parts) != 1:
             raise TypeError(f"{cls.__name__}.{field.name}: only None may stand beside one type")
