@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.core.base import documents, processes, text, times
-from factory.core.lanes import collect, identity, outcome, reaper
+from factory.core.lanes import identity, outcome, reaper
 from factory.core.lanes.settings import LanesSettings
 from factory.lanes import (
     assignment,
@@ -158,16 +158,7 @@ def _finish(
         "duration_seconds": round(time.time() - began, 1) if began else None,
         "tokens": model.tokens,
         "requests_count": model.requests_count,
-        "head": work.head if work else "",
-        "commits_count": work.commits_count if work else 0,
-        "paths_count": len(work.paths) if work else 0,
-        "summary": work.summary if work else "",
-        "subject": work.subject if work else "",
-        "guarded_paths": collect.guarded(work.paths, lane.project.guarded_paths)[
-            : collect.PATHS_MAX_COUNT
-        ]
-        if work
-        else [],
+        **lane._outcome_of(work),
         "session": lane._session(),
         "branch": "",
         "pull_request": None,

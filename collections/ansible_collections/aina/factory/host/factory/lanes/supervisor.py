@@ -524,16 +524,7 @@ class Lane:
             "requests_count": model.requests_count,
             "refused_count": model.refused_count,
             "exit_status": status,
-            "head": work.head if work else "",
-            "commits_count": work.commits_count if work else 0,
-            "paths_count": len(work.paths) if work else 0,
-            "summary": work.summary if work else "",
-            "subject": work.subject if work else "",
-            "guarded_paths": collect.guarded(work.paths, self.project.guarded_paths)[
-                : collect.PATHS_MAX_COUNT
-            ]
-            if work
-            else [],
+            **self._outcome_of(work),
             "session": self._session(),
             "resumes": self.task.resume,
             "branch": "",
@@ -561,6 +552,17 @@ class Lane:
             return self._mirror("", results=True).take(bundle, start, self.name), ""
         except (collect.CollectError, OSError) as error:
             return None, f"the bundle is refused: {error}"
+
+    def _outcome_of(self, work: collect.Work | None) -> dict[str, Any]:
+        guarded = collect.guarded(work.paths, self.project.guarded_paths) if work else []
+        return {
+            "head": work.head if work else "",
+            "commits_count": work.commits_count if work else 0,
+            "paths_count": len(work.paths) if work else 0,
+            "summary": work.summary if work else "",
+            "subject": work.subject if work else "",
+            "guarded_paths": guarded[: collect.PATHS_MAX_COUNT],
+        }
 
     def _session(self) -> str:
         named = self.project.agent.session_event
