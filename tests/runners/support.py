@@ -26,12 +26,12 @@ from simulator.client import Client
 from factory import effects
 from factory.core.base.configuration import Section
 from factory.core.base.github import settings as github
-from factory.core.base.ports import Completed, Request, Response
+from factory.core.base.ports import Completed, Effects, Request, Response
 from factory.core.base.settings import read
 from factory.core.host import managed_files
 from factory.core.runners import layout
 from factory.core.runners.converge import Converge, ConvergeOptions, RunnersPlan
-from factory.core.runners.hub import Effects, Hub
+from factory.core.runners.hub import Hub
 from factory.core.runners.layout import Places
 from factory.core.runners.settings import RunnersSettings
 

@@ -115,6 +115,7 @@ from ansible_collections.aina.factory.plugins.module_utils.base.github.release i
     platform_of,
 )
 from ansible_collections.aina.factory.plugins.module_utils.base.locks import LockedError, exclusive
+from ansible_collections.aina.factory.plugins.module_utils.base.ports import Effects
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.host import steps, units
 from ansible_collections.aina.factory.plugins.module_utils.runners import hub, layout
@@ -157,7 +158,7 @@ def _patience() -> Callable[[], bool]:
 
 
 def _run(module: AnsibleModule, settings: RunnersSettings) -> Converge:
-    effects = hub.Effects(
+    effects = Effects(
         ansible_effects.runner(module),
         ansible_effects.fetcher(open_url, settings.github.ca_file),
         time.time,

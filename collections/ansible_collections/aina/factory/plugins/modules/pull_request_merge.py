@@ -130,6 +130,7 @@ from ansible_collections.aina.factory.plugins.module_utils.base.locks import (
     LockFileError,
     exclusive,
 )
+from ansible_collections.aina.factory.plugins.module_utils.base.ports import Effects
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.marshal import assembly
 from ansible_collections.aina.factory.plugins.module_utils.marshal.settings import (
@@ -161,7 +162,7 @@ def _settings(parameters: dict[str, Any]) -> MarshalSettings:
 
 def _cycle(module: AnsibleModule) -> dict[str, Any]:
     chosen = _settings(module.params)
-    ports = assembly.Effects(
+    ports = Effects(
         ansible_effects.runner(module),
         ansible_effects.fetcher(open_url, chosen.github.ca_file),
         time.time,

@@ -10,6 +10,7 @@ from typing import Any
 from factory import configuration, effects, locks
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github import settings as github
+from factory.core.base.ports import Effects
 from factory.core.base.settings import read
 from factory.core.marshal import assembly, table
 from factory.core.marshal.settings import MarshalSettings, MergeProject
@@ -79,18 +80,18 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     )
 
 
-def _ports(chosen: MarshalSettings) -> assembly.Effects:
+def _ports(chosen: MarshalSettings) -> Effects:
     try:
         fetch = effects.https_fetch(chosen.github.ca_file or None)
     except OSError as error:
         raise UsageError(f"github.ca_file {chosen.github.ca_file}: {error}") from error
-    return assembly.Effects(effects.run, fetch, effects.now, time.sleep)
+    return Effects(effects.run, fetch, effects.now, time.sleep)
 
 
 def _cycle(
     chosen: MarshalSettings,
     project: MergeProject,
-    ports: assembly.Effects,
+    ports: Effects,
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     seconds = _DRY_RUN_WAIT_SECONDS if arguments.dry_run else 0.0

@@ -20,10 +20,11 @@ from factory.core.base import documents, times
 from factory.core.base.github import settings as github
 from factory.core.base.github.release import platform_of
 from factory.core.base.locks import exclusive
+from factory.core.base.ports import Effects
 from factory.core.base.settings import read
 from factory.core.runners import layout, state
 from factory.core.runners.converge import Converge, ConvergeOptions
-from factory.core.runners.hub import Effects, Hub
+from factory.core.runners.hub import Hub
 from factory.core.runners.layout import Places
 from factory.core.runners.settings import Mode, RunnersSettings
 from factory.outcome import Exit, Outcome, UsageError

@@ -86,3 +86,13 @@ class Fetch(Protocol):
 
 # Seconds since the epoch.
 Now = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a caller supplies to work with GitHub over some time."""
+
+    run: Run
+    fetch: Fetch
+    now: Now
+    sleep: Callable[[float], None]

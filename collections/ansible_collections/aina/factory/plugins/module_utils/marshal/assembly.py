@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..base.github import login
 from ..base.github.errors import ForgeError
 from ..base.github.git import git_environment
 from ..base.github.transport import Transport
-from ..base.ports import Fetch, Now, Run
+from ..base.ports import Effects, Run
 from . import execution
 from .cycle import Dependencies, Report
 from .github_forge import GithubForge
@@ -30,16 +30,6 @@ _PERMISSIONS = {
     "statuses": "read",
     "metadata": "read",
 }
-
-
-@dataclass(frozen=True)
-class Effects:
-    """What the caller supplies."""
-
-    run: Run
-    fetch: Fetch
-    now: Now
-    sleep: Callable[[float], None]
 
 
 def cycle(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ..base.github import login, release
 from ..base.github.errors import ForgeError, LimitedError, RefusedError
 from ..base.github.release import Release, ReleaseError
 from ..base.github.transport import Meter, Transport
-from ..base.ports import Fetch, Now, Run
+from ..base.ports import Effects
 from . import guard, state
 from .api import Runners
 from .guard import Verdict
@@ -32,16 +31,6 @@ GUARD_BELIEVED_SECONDS = 600.0
 # How old a version is only grows: a list of yesterday still tells nearly all of it.
 _RELEASES_KNOWN_SECONDS = 14 * 86400.0
 _ARCHITECTURES = {"linux-x64": "X64", "linux-arm64": "ARM64", "linux-arm": "ARM"}
-
-
-@dataclass(frozen=True)
-class Effects:
-    """What the caller supplies."""
-
-    run: Run
-    fetch: Fetch
-    now: Now
-    sleep: Callable[[float], None]
 
 
 class Hub:
