@@ -12,7 +12,6 @@ from factory import configuration
 from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.site.sections import SECTIONS, declared
-from factory.core.site.settings import Site
 from factory.outcome import Exit, Outcome
 
 _CORE = "factory.core"
@@ -50,13 +49,14 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         if arguments.fragment
         else configuration.load(Path(arguments.config))
     )
-    shared = {item.key for item in settings.settings_of(Site)}
-    settings.read_some(Site, whole)
-    sections = sorted(name for name in {*READERS, *SECTIONS, *shared} if name in whole)
+    sections = sorted(name for name, _value in whole.items())
     for name in sections:
         if name in SECTIONS:
             settings.read(declared(name), whole.section(name))
         elif name in READERS:
             READERS[name](whole)
+    if not {*sections} <= {*READERS, *SECTIONS}:
+        # It takes the declarations of every capability; the file of one role needs but its own.
+        settings.read_some(importlib.import_module(f"{_CORE}.site.settings").Site, whole)
     whole.done()
     return Outcome(Exit.DONE, {"sections": sections}, f"valid: {', '.join(sections)}")
