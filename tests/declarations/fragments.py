@@ -10,9 +10,9 @@ from pathlib import Path
 from gates.tree import COLLECTION, files
 
 from declarations.roles import option
-from factory.core.base.github.settings import GitHub
-from factory.core.base.settings import site_settings
-from factory.core.site.sections import PROJECT_KEYS, SECTIONS, declared
+from factory.core.base.settings import settings_of, site_settings
+from factory.core.site.sections import SECTIONS, declared
+from factory.core.site.settings import Project, Site
 
 # What modules call the option that holds a section, where they do not call it as the section.
 OPTIONS = {"merge": "policy", "reap": "policy", "workflows": "policy"}
@@ -47,8 +47,11 @@ def generated(root: Path) -> Iterator[tuple[Path, str]]:
     wanted = {
         name for text in texts for name in re.findall(r"^  - aina\.factory\.(\w+)$", text, re.M)
     }
-    declaring = (*SECTIONS, *PROJECT_KEYS)
-    classes = {"github": GitHub, **{section: declared(section) for section in declaring}}
+    classes: dict[str, type] = {section: declared(section) for section in SECTIONS}
+    # What a project says of a capability, and GitHub, are parts of what a site says.
+    for item in (*settings_of(Site), *settings_of(Project)):
+        if item.nested and not item.container:
+            classes.setdefault(item.key, item.nested)
     for section, cls in classes.items():
         if section in wanted:
             lines = [

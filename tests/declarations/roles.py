@@ -96,9 +96,6 @@ def option(name: str, item: Setting, default: Any, indent: int) -> list[str]:
     """Return the lines of one option."""
     inner = indent + 2
     what = settings.option(item, default)
-    if item.rule.expression and what["type"] == "dict":
-        # Documentation takes nothing but a mapping for the default of one; docs/settings has the keys.
-        what = {"type": "raw", "default": what["default"]}
     lines = [" " * indent + f"{name}:", *prose("description", described(item), inner)]
     for key, value in what.items():
         if key not in ("options", "no_log"):

@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from .configuration import Section
+from .settings import read as read_settings
+from .settings import setting
 
 SECTION = "brings"
 
@@ -17,9 +21,9 @@ SECTION = "brings"
 class Brought:
     """Units that must run, certificates that must not end, and paths worth a backup."""
 
-    units: tuple[str, ...] = ()
-    certificates: tuple[str, ...] = ()
-    backup_paths: tuple[str, ...] = ()
+    units: tuple[str, ...] = setting((), "Units that run, and are started again when they fail.")
+    certificates: tuple[str, ...] = setting((), "Certificates that are told of before they end.")
+    backup_paths: tuple[str, ...] = setting((), "What a backup saves.", kind="path")
 
 
 def read(whole: Section) -> Brought:
@@ -29,14 +33,14 @@ def read(whole: Section) -> Brought:
         ConfigurationError: a value is wrong or a key is unknown; the message names it.
 
     """
-    units: list[str] = []
-    certificates: list[str] = []
-    paths: list[str] = []
     brings = whole.section(SECTION, {})
-    for role, _value in brings.items():
-        own = brings.section(role)
-        units += own.strings("units", ())
-        certificates += own.strings("certificates", ())
-        paths += own.absolute_paths("backup_paths", ())
-        own.done()
-    return Brought(*(tuple(dict.fromkeys(found)) for found in (units, certificates, paths)))
+    found = [read_settings(Brought, brings.section(role)) for role, _value in brings.items()]
+
+    def together(of: Callable[[Brought], Iterable[str]]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(chain.from_iterable(map(of, found))))
+
+    return Brought(
+        units=together(lambda each: each.units),
+        certificates=together(lambda each: each.certificates),
+        backup_paths=together(lambda each: each.backup_paths),
+    )

@@ -8,15 +8,13 @@ Each capability reads its own section (``janitor``, ``jobs``, ...) through a
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any
 
 from .errors import FactoryError
 
 _MISSING = object()
-Scalar = TypeVar("Scalar", str, int, float, bool)
 
 
 class ConfigurationError(FactoryError, ValueError):
@@ -73,10 +71,6 @@ class Section:
         """The dotted name that messages use."""
         return self._path
 
-    def named(self, path: str) -> Section:
-        """Return the same mapping, unread, under a name that says more in messages."""
-        return Section(self._values, path)
-
     def has(self, key: str) -> bool:
         """Whether the key has a value; ``null`` is none."""
         self._read.add(key)
@@ -109,15 +103,6 @@ class Section:
         allowed = list(choices)
         if allowed and value not in allowed:
             raise self._fail(key, value, f"be one of {', '.join(allowed)}")
-        return value
-
-    def matching(
-        self, key: str, pattern: re.Pattern[str], rule: str, default: Any = _MISSING
-    ) -> str:
-        """Return a string that ``pattern`` matches; ``rule`` says in words what it asks for."""
-        value = self.text(key, default)
-        if not pattern.match(value):
-            raise self._fail(key, value, rule)
         return value
 
     def absolute_path(self, key: str, default: Any = _MISSING) -> str:
@@ -180,15 +165,6 @@ class Section:
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise self._fail(key, value, "be a list of strings")
         return list(value)
-
-    def mapping_of_strings(self, key: str, default: Any = _MISSING) -> dict[str, str]:
-        """Return a mapping from strings to strings."""
-        value = self._take(key, default)
-        if not isinstance(value, Mapping) or not all(
-            isinstance(name, str) and isinstance(item, str) for name, item in value.items()
-        ):
-            raise self._fail(key, value, "map strings to strings")
-        return dict(value)
 
     def section(self, key: str, default: Any = _MISSING) -> Section:
         return Section(self._take(key, default), f"{self._path}.{key}")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from . import guarded, settings
-from .configuration import ConfigurationError, Section
+from .configuration import Section
 from .settings import REQUIRED, setting
 
 # What every capability takes for a project's name, and for a repository at GitHub.
@@ -69,23 +68,8 @@ def from_sections(sections: Iterable[Section]) -> tuple[Project, ...]:
 
     """
     projects = tuple(_project(section) for section in sections)
-    refuse_twins("configuration.projects", projects, "name", "path")
+    settings.refuse_doubles("configuration.projects", projects, ("name", "path"))
     return projects
-
-
-def refuse_twins(place: str, projects: Iterable[object], *attributes: str) -> None:
-    """Refuse projects that share what is theirs alone; ``place`` names the list in the message.
-
-    Raises:
-        ConfigurationError: two have the same value of one of ``attributes``.
-
-    """
-    projects = tuple(projects)
-    for attribute in attributes:
-        values = Counter(getattr(project, attribute) for project in projects)
-        value, count = max(values.items(), key=lambda item: item[1], default=("", 0))
-        if count > 1:
-            raise ConfigurationError(f"{place}: {attribute} {value!r} is declared twice")
 
 
 def _project(section: Section) -> Project:

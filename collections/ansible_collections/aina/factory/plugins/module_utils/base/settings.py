@@ -184,13 +184,7 @@ class Setting:
             self._one(*self._place(section.path, index, item), item, REQUIRED)
             for index, item in enumerate(given)
         )
-        for key in self.rule.unique:
-            values = [getattr(item, key) for item in items]
-            twice = next((value for value in values if values.count(value) > 1), None)
-            if twice is not None:
-                raise ConfigurationError(
-                    f"{section.path}.{self.key}: {key} {twice!r} is declared twice"
-                )
+        refuse_doubles(f"{section.path}.{self.key}", items, self.rule.unique)
         if not self._adds(default):
             return items
         return (*default, *(item for item in items if item not in default))
@@ -256,6 +250,20 @@ class Setting:
         if rule.form and not re.fullmatch(rule.form[0], value):
             raise section.error(name, value, rule.form[1])
         return (value.rstrip("/") or "/") if rule.kind else value
+
+
+def refuse_doubles(place: str, items: Sequence[object], keys: Iterable[str]) -> None:
+    """Refuse items that share what is one's alone; ``place`` names their list in the message.
+
+    Raises:
+        ConfigurationError: two have the same value of one of ``keys``.
+
+    """
+    for key in keys:
+        values = [getattr(item, key) for item in items]
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise ConfigurationError(f"{place}: {key} {twice!r} is declared twice")
 
 
 def read(cls: type[T], section: Section, default: T | None = None, **given: object) -> T:
@@ -364,7 +372,9 @@ def option(item: Setting, default: Any) -> dict[str, Any]:
     kind = (
         "path" if item.rule.kind == "path" and item.default != "" else _TYPES.get(item.item, "raw")
     )
-    kind = "dict" if item.nested and not item.rule.short else kind
+    # Where something else than a mapping can stand, Ansible must not insist on one.
+    if item.nested and not (item.rule.short or item.rule.expression):
+        kind = "dict"
     found: dict[str, Any] = {"type": kind}
     if item.container == "list":
         found = {"type": "list", "elements": kind}

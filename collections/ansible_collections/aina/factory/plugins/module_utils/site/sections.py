@@ -19,16 +19,11 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "reap": ("worktrees.settings", "Reap"),
     "runners": ("runners.settings", "RunnersSettings"),
 }
-# Key of a project -> module of the core and class.
-PROJECT_KEYS: Mapping[str, tuple[str, str]] = {
-    "merge": ("marshal.settings", "MergePolicy"),
-    "workflows": ("workflows.settings", "WorkflowPolicy"),
-}
 
 
 def declared(name: str) -> type:
-    """Return the class that declares a section, or a key of a project."""
-    module, name = {**SECTIONS, **PROJECT_KEYS}[name]
+    """Return the class that declares a section."""
+    module, name = SECTIONS[name]
     core = __name__.rpartition(".site.")[0]
     found: type = getattr(importlib.import_module(f"{core}.{module}"), name)
     return found

@@ -35,9 +35,9 @@ def test_what_each_role_says_in_its_own_file_is_added(tmp_path: Path) -> None:
     files = {"docker_host": {"brings": {"a": DOCKER}}, "database": {"brings": {"b": DATABASE}}}
 
     assert brought.read(loaded(tmp_path, **files)) == Brought(
-        ("postgresql.service", "docker.service"),
-        ("/etc/postgresql/server.pem",),
-        ("/var/lib/postgresql",),
+        units=("postgresql.service", "docker.service"),
+        certificates=("/etc/postgresql/server.pem",),
+        backup_paths=("/var/lib/postgresql",),
     )
 
 
