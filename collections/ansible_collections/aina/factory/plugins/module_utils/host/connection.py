@@ -145,6 +145,17 @@ def read_sessions(
     return list(dict.fromkeys(found)) or [Session(account)]
 
 
+def session_process(process: int, proc: Path = PROC) -> str:
+    """Return what names the SSH server's process of this session, ``""`` outside of any.
+
+    Connections that share one session have one such process; a new session has another.
+    """
+    for pid in processes.ancestry(process, proc):
+        if _name(proc / str(pid)) in _SESSION_SERVERS:
+            return processes.identity(pid, proc)
+    return ""
+
+
 def _account(user: int) -> str:
     try:
         return pwd.getpwuid(user).pw_name

@@ -11,14 +11,14 @@ import hashlib
 import ipaddress
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.run import output
-from . import managed_files
+from . import managed_files, way_back
 from .connection import Listener, Session
 
 CHAIN = "AINA-FACTORY"
@@ -690,6 +690,46 @@ def plan_absence(
         commands.insert(0, (f"disable {UNIT}", ("systemctl", "disable", "--now", UNIT)))
         commands.append(("daemon-reload", ("systemctl", "daemon-reload")))
     return Plan(tuple(changes), tuple(commands))
+
+
+def protect(
+    plan_: Plan,
+    situation: Situation,
+    run: Run,
+    prepare: Callable[[way_back.Undo], None],
+    notes: tuple[str, ...] = (),
+) -> None:
+    """Prepare the way back of ufw's rules, its state and the kernel's policies, if they change."""
+    phrases = [phrase for phrase, argv in plan_.commands if argv[0] == "ufw"]
+    if not phrases:
+        return
+    paths = [str(path) for path in sorted(UFW_DIR.rglob("*")) if path.is_file()]
+    again: tuple[tuple[str, ...], ...] = (("ufw", "--force", "enable"),)
+    if not situation.active:
+        again = tuple(argv for _phrase, argv in policies(run))
+    prepare(
+        way_back.Undo(
+            f"firewall: {', '.join(phrases)}",
+            (*paths, str(UFW_DEFAULTS), *notes),
+            () if situation.active else (("ufw", "--force", "disable"),),
+            again,
+        )
+    )
+
+
+def policies(run: Run) -> list[Command]:
+    """Return what gives the kernel's chains the policies that they have now; ufw sets them all."""
+    found = []
+    for tool in ("iptables", "ip6tables"):
+        try:
+            done = run([tool, "-w", "20", "-S"], timeout_seconds=ASK_SECONDS)
+        except FileNotFoundError:
+            continue
+        for line in done.stdout.decode(errors="replace").splitlines():
+            words = line.split()
+            if words[:1] == ["-P"]:
+                found.append((f"{tool} {line}", (tool, "-w", "20", *words)))
+    return found
 
 
 def apply(plan_: Plan, run: Run, *, files_first: bool = True) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.run import checked
-from . import group_members
+from . import group_members, way_back
 
 SECONDS = 120.0
 DEFAULT_SHELL = "/bin/bash"
@@ -136,6 +136,21 @@ def _lines(name: str, account: Found, declared: Sequence[str]) -> str:
     listed = " ".join(group for group in declared if group in account.groups)
     home = account.home if account.home_exists else f"{account.home} (missing)"
     return f"{name}: home {home}, shell {account.shell}, among its groups: {listed or '-'}\n"
+
+
+def undos(specs: Sequence[UserSpec], accounts: Mapping[str, Found]) -> list[way_back.Undo]:
+    """Return what gives accounts that exist their shells and groups back."""
+    found = []
+    for spec in specs:
+        account = accounts.get(spec.name)
+        if account is not None and spec.shell and spec.shell != account.shell:
+            what = f"{spec.name}: shell {account.shell} -> {spec.shell}"
+            then = (("usermod", "--shell", account.shell, "--", spec.name),)
+            found.append(way_back.Undo(what, then=then))
+        if account is not None:
+            joins = [(spec.name, group) for group in spec.groups if group not in account.groups]
+            found += [group_members.undo(group, [name], []) for name, group in joins]
+    return found
 
 
 def apply(plan_: Plan, run: Run) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
-from . import connection, managed_files, units
+from . import connection, managed_files, units, way_back
 from .connection import Address, Listener, Session
 
 CONFIGURATION_DIR = Path("/etc/ssh")
@@ -497,6 +497,13 @@ def restart(run: Run, boot_time: float, changed: bool) -> list[units.Action]:
         SERVICE, None, units.Running.STARTED, (DROP_IN, str(Path(DROP_IN).parent))
     )
     return units.plan([spec], {SERVICE: status}, [DROP_IN] if changed else [], units.changed_at)
+
+
+def undo(changes: Sequence[managed_files.Change], actions: Sequence[units.Action]) -> way_back.Undo:
+    """Return what brings the former settings back."""
+    what = [*(f"{item.kind} {item.path}" for item in changes), *(item.verb for item in actions)]
+    then = (("systemctl", "try-restart", SERVICE),)
+    return way_back.Undo(f"SSH server: {', '.join(what)}", (DROP_IN,), then=then)
 
 
 def apply(

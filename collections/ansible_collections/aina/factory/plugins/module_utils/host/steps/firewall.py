@@ -130,7 +130,8 @@ def _rules(
     return policy, ufw, rules
 
 
-def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...]]:
+def _leave(context: Context) -> tuple[firewall.Plan, tuple[str, ...]]:
+    run, check_mode = context.run, context.check_mode
     changes = firewall.files(None)
     if not shutil.which("ufw"):
         plan = firewall.plan_absence(None, None, changes, enabled_by_us=False)
@@ -150,6 +151,7 @@ def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...
     plan = firewall.plan_absence(
         situation, rules, changes, enabled_by_us=enabled_by_us, incoming=incoming
     )
+    firewall.protect(plan, situation, run, context.protect, (str(_NOTE),))
     if not check_mode:
         firewall.apply(plan, run, files_first=False)
         if rules.recorded:
@@ -160,16 +162,18 @@ def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...
 
 
 def _converge(
-    parameters: dict[str, Any], run: Run, *, check_mode: bool
+    parameters: dict[str, Any], context: Context
 ) -> tuple[firewall.Plan, tuple[str, ...]]:
     if parameters["state"] == "absent":
-        return _leave(run, check_mode=check_mode)
+        return _leave(context)
+    run, check_mode = context.run, context.check_mode
     installed = bool(shutil.which("ufw"))
     if not installed and not check_mode:
         raise firewall.FirewallError("ufw is not installed; install it first")
     policy, ufw, rules = _rules(parameters, run)
     situation = firewall.read(run) if installed else _NOTHING
     plan = firewall.plan(policy, situation, rules, firewall.files(policy))
+    firewall.protect(plan, situation, run, context.protect, (str(_NOTE),))
     if not check_mode and plan.actions:
         # Before anything is done: a killed run must not forget what was there and what it makes.
         before = {"enabled": not situation.active, "incoming": situation.incoming, **_read_note()}
@@ -197,7 +201,7 @@ def guard(parameters: dict[str, Any], context: Context) -> None:
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what ufw and the kernel have, and act."""
     try:
-        plan, kept = _converge(parameters, context.run, check_mode=context.check_mode)
+        plan, kept = _converge(parameters, context)
     except _REFUSALS as error:
         raise StepError(str(error)) from error
     if kept:

@@ -70,6 +70,8 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     accounts = {spec.name: found for spec in specs if (found := _account(spec.name)) is not None}
     plan = login_users.plan(specs, accounts, {group.gr_name for group in grp.getgrall()})
     try:
+        for undo in login_users.undos(specs, accounts):
+            context.protect(undo)
         if not context.check_mode:
             login_users.apply(plan, context.run)
     except _REFUSALS as error:

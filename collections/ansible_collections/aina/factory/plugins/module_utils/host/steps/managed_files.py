@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import managed_files
+from .. import managed_files, way_back
 from . import Context, StepError
 
 _ATTRIBUTES: dict[str, Any] = {
@@ -104,6 +104,8 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     done: list[str] = []
     try:
         changes = _plan(parameters)
+        if undo := way_back.of_files([change.path for change in changes]):
+            context.protect(undo)
         if not context.check_mode:
             managed_files.apply(changes, context.run, done)
     except managed_files.ManagedFilesError as error:

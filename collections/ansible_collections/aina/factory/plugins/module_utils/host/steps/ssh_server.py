@@ -78,6 +78,8 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         if parameters["settings"] and not installed and not context.check_mode:
             raise StepError(f"{ssh_server.PROGRAM} is not installed; install openssh-server")
         changes, actions = _plan(parameters, context)
+        if changes or actions:
+            context.protect(ssh_server.undo(changes, actions))
         if not context.check_mode:
             ssh_server.apply(changes, actions, run, lambda: _answer_problem(run))
     except _REFUSALS as error:
