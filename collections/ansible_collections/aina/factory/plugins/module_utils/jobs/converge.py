@@ -56,6 +56,7 @@ class Result:
     runtime_paused: list[dict[str, str | None]] = field(default_factory=list)
     foreign: list[dict[str, str]] = field(default_factory=list)
     replaced_lines: list[str] = field(default_factory=list)
+    consequences: list[dict[str, str]] = field(default_factory=list)
 
 
 def converge(document: Mapping[str, Any], *, present: bool, check: bool, run: Run) -> Result:
@@ -267,6 +268,14 @@ def _report_foreign(
         if removed:
             result.changed = True
             result.replaced_lines += removed
+            result.consequences += [
+                {
+                    "kind": "moved",
+                    "what": f"{path}: {line!r}",
+                    "why": "the line goes; a declared job runs it from now on",
+                }
+                for line in removed
+            ]
             result.diff.append(
                 {"before_header": path, "after_header": path, "before": text, "after": left}
             )
@@ -308,6 +317,13 @@ def _park(
     for source, target in foreign.parked(replacements, settled, jobs, users):
         result.changed = True
         result.actions.append(f"park {source}")
+        result.consequences.append(
+            {
+                "kind": "moved",
+                "what": source,
+                "why": f"nothing runs it any more: it lies in {Path(target).parent} from now on",
+            }
+        )
         result.diff.append(
             {
                 "before_header": source,

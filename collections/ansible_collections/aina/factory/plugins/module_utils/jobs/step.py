@@ -63,4 +63,5 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         "runtime_paused": result.runtime_paused,
         "foreign": result.foreign,
         "replaced_lines": result.replaced_lines,
+        "consequences": result.consequences,
     }
