@@ -16,6 +16,7 @@ from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..host import managed_files
 from ..host.managed_files import Attributes, DirectorySpec, FileSpec
+from ..host.steps import PROGRAMS
 from . import cron, foreign, layout, observe, plan, render, scripts, validate
 from .settings import Job, Jobs, Replacement
 
@@ -57,6 +58,7 @@ class Result:
     foreign: list[dict[str, str]] = field(default_factory=list)
     replaced_lines: list[str] = field(default_factory=list)
     consequences: list[dict[str, str]] = field(default_factory=list)
+    lacking: set[str] = field(default_factory=set)
 
 
 def converge(document: Mapping[str, Any], *, present: bool, check: bool, run: Run) -> Result:
@@ -76,6 +78,8 @@ def converge(document: Mapping[str, Any], *, present: bool, check: bool, run: Ru
     result = Result("systemd" if systemd else "cron")
     wanted = _wanted(jobs, document, systemd) if present else Wanted((), (), {})
     _check_users(jobs, result, check=check)
+    called = {job.command[0] for job in jobs.declared}
+    result.lacking = {path for path in called & {*PROGRAMS} if not Path(path).exists()}
     with _exclusive(check=check):
         settled = _bring(jobs, wanted, result, systemd=systemd, check=check, run=run)
         _report_foreign(jobs, settled, replacements, result, check=check, run=run)

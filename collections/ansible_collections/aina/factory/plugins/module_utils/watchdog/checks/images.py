@@ -42,7 +42,9 @@ def read(host: Host) -> Mapping[str, Fact[Image]]:
     directory = Path(host.policy.data_dir, "images")
     written = documents(directory)
     if not written and host.whole.has("images"):
-        raise OSError(f"images are declared, but {directory} tells of none")
+        raise OSError(
+            f"no image is in {directory} yet; factory images build tells what it waits for"
+        )
     if not written:
         raise AbsentError("no image of the factory is declared")
     found = listed(written, image)
