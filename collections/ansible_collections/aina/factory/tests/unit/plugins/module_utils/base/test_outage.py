@@ -19,8 +19,8 @@ AWAY = {
     "#5 321.3 W: Failed to fetch http://ports.ubuntu.com/ubuntu-ports/dists/questing/InRelease  Temporary failure "
     "resolving 'ports.ubuntu.com'": "ports.ubuntu.com",
     # wagtail/docker-wagtail-develop#21
-    "npm ERR! code EAI_AGAIN npm ERR! errno EAI_AGAIN npm ERR! request to https://registry.npmjs.org/npm failed, "
-    "reason: getaddrinfo EAI_AGAIN registry.npmjs.org:443": "registry.npmjs.org",
+    "npm ERR! code EAI_AGAIN npm ERR! errno EAI_AGAIN npm ERR! request to https://npm.example.org/npm failed, "
+    "reason: getaddrinfo EAI_AGAIN npm.example.org:443": "npm.example.org",
     # actions/checkout#1917
     "Error: Name or service not known (internal-api.service.iad.github.net:443)": outage.ELSEWHERE,
     # actions/runner#2210
