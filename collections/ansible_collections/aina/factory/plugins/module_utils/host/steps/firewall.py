@@ -131,12 +131,12 @@ def _rules(
 
 
 def _telling(
-    plan: firewall.Plan,
+    plan: firewall.FirewallPlan,
     ufw: firewall.Ufw,
     situation: firewall.Situation,
     after: reach.Guards,
     run: Run,
-) -> firewall.Plan:
+) -> firewall.FirewallPlan:
     """Return the plan with what others do not reach any more once it is carried out."""
     if not plan.actions:
         return plan
@@ -145,7 +145,7 @@ def _telling(
     return replace(plan, consequences=tuple(reach.cut_off(reach.read(run), before, after)))
 
 
-def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...]]:
+def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.FirewallPlan, tuple[str, ...]]:
     changes = firewall.files(None)
     if not shutil.which("ufw"):
         plan = firewall.plan_absence(None, None, changes, enabled_by_us=False)
@@ -179,7 +179,7 @@ def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...
 
 def _converge(
     parameters: dict[str, Any], run: Run, *, check_mode: bool
-) -> tuple[firewall.Plan, tuple[str, ...]]:
+) -> tuple[firewall.FirewallPlan, tuple[str, ...]]:
     if parameters["state"] == "absent":
         return _leave(run, check_mode=check_mode)
     installed = bool(shutil.which("ufw"))
