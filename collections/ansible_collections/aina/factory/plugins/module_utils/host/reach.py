@@ -24,7 +24,7 @@ _PUBLISHED = re.compile(
 
 
 @dataclass(frozen=True)
-class Service:
+class ReachableService:
     """What awaits connections from elsewhere: on the host, or in a container that publishes it."""
 
     protocol: str
@@ -45,7 +45,7 @@ class Guards:
     rules: Rules | None
     containers: Sequence[Opening] | None
 
-    def open_to(self, service: Service) -> tuple[str, ...]:
+    def open_to(self, service: ReachableService) -> tuple[str, ...]:
         """Return who reaches a service: :data:`EVERYBODY`, or sources, or nobody."""
         if service.in_container:
             found = _sources(self.containers, service)
@@ -60,7 +60,7 @@ class Guards:
         return (EVERYBODY,) if EVERYBODY in found else tuple(dict.fromkeys(found))
 
 
-def _sources(openings: Sequence[Opening] | None, service: Service) -> list[str]:
+def _sources(openings: Sequence[Opening] | None, service: ReachableService) -> list[str]:
     if openings is None:
         return [EVERYBODY]
     return [
@@ -71,7 +71,7 @@ def _sources(openings: Sequence[Opening] | None, service: Service) -> list[str]:
     ]
 
 
-def _let_in(rules: Sequence[Rule], service: Service) -> Iterator[str]:
+def _let_in(rules: Sequence[Rule], service: ReachableService) -> Iterator[str]:
     for rule in rules:
         if rule.protocol not in {"any", service.protocol}:
             continue
@@ -118,7 +118,7 @@ def _opening(line: str) -> Opening:
     return Opening(values["--ctorigdstport"] if opens else "0", values.get("-p", "tcp"), sources)
 
 
-def read(run: Run) -> list[Service] | None:
+def read(run: Run) -> list[ReachableService] | None:
     """Return what awaits connections from elsewhere; ``None`` where the host does not tell."""
     argv = ["ss", "--no-header", "--listening", "--tcp", "--udp", "--numeric", "--processes"]
     try:
@@ -137,9 +137,9 @@ def read(run: Run) -> list[Service] | None:
     return [*services, *(parse_published(listed.stdout.decode(errors="replace")))]
 
 
-def parse_listeners(text: str) -> list[Service]:
+def parse_listeners(text: str) -> list[ReachableService]:
     """Return the host's own services among what ``ss`` lists, those for the host alone left out."""
-    services: dict[tuple[str, int, str], Service] = {}
+    services: dict[tuple[str, int, str], ReachableService] = {}
     for line in text.splitlines():
         words = line.split()
         if len(words) < 5 or words[0] not in {"tcp", "udp"}:
@@ -154,20 +154,20 @@ def parse_listeners(text: str) -> list[Service]:
             continue
         key = (words[0], int(port), name)
         earlier = services[key].families if key in services else ()
-        services[key] = Service(*key, tuple(sorted({*families, *earlier})))
+        services[key] = ReachableService(*key, tuple(sorted({*families, *earlier})))
     return list(services.values())
 
 
-def parse_published(text: str) -> list[Service]:
+def parse_published(text: str) -> list[ReachableService]:
     """Return the ports that containers publish to others, as ``docker ps`` lists them."""
-    services: dict[Service, None] = {}
+    services: dict[ReachableService, None] = {}
     for line in text.splitlines():
         name, _tab, ports = line.partition("\t")
         for match in _PUBLISHED.finditer(ports.replace(",", " ")):
             if not _families(match["address"]):
                 continue
             for port in dict.fromkeys((match["first"], match["last"] or match["first"])):
-                service = Service(
+                service = ReachableService(
                     match["protocol"], int(port), f"container {name}", in_container=True
                 )
                 services[service] = None
@@ -187,7 +187,7 @@ def _families(host: str) -> tuple[int, ...]:
 
 
 def cut_off(
-    services: Collection[Service] | None, before: Guards, after: Guards
+    services: Collection[ReachableService] | None, before: Guards, after: Guards
 ) -> list[dict[str, str]]:
     """Return what others reach now and will not, as results list ``consequences``."""
     if services is None:

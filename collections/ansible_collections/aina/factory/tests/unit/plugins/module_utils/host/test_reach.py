@@ -92,7 +92,7 @@ def test_who_reaches_a_container_is_read_off_the_kernel(
     opening: Opening, port: int, sources: tuple[str, ...]
 ) -> None:
     table = firewall.container_rules(Policy((), (opening,), ()), 4)
-    service = reach.Service("tcp", port, "container x", in_container=True)
+    service = reach.ReachableService("tcp", port, "container x", in_container=True)
 
     assert reach.found(None, {4: table}).open_to(service) == sources
 
@@ -101,8 +101,8 @@ def test_a_rule_of_somebody_elses_that_denies_first_counts() -> None:
     deny = firewall.Rule("deny", "tcp", "9000", "0.0.0.0/0", "any", "0.0.0.0/0")
     guards = reach.Guards({4: [deny, *rules(POLICY)[4]], 6: []}, None)
 
-    assert guards.open_to(reach.Service("tcp", 9000, "x")) == ()
-    assert guards.open_to(reach.Service("tcp", 22, "sshd")) == (reach.EVERYBODY,)
+    assert guards.open_to(reach.ReachableService("tcp", 9000, "x")) == ()
+    assert guards.open_to(reach.ReachableService("tcp", 22, "sshd")) == (reach.EVERYBODY,)
 
 
 @pytest.mark.parametrize("failing", [FileNotFoundError, TimeoutError])
