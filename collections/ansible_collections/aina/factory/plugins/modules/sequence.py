@@ -19,8 +19,8 @@ options:
   steps:
     description: The steps. Each has one key, the short name of a module (V(allocated_files), V(bystanders),
       V(docker_daemon), V(firewall), V(group_members), V(kernel_limits), V(kernel_settings), V(login_users),
-      V(managed_files), V(packages), V(ssh_server), V(system_users), V(systemd_jobs), V(trusted_certificates), V(units)),
-      and that module's options as the value.
+      V(managed_files), V(packages), V(ssh_server), V(system_users), V(systemd_jobs), V(trusted_certificates),
+      V(units)), and that module's options as the value.
     type: list
     elements: dict
     required: true
