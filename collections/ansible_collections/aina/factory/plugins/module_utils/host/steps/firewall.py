@@ -78,7 +78,13 @@ def _ways_in(run: Run) -> list[firewall.WayIn]:
         )
         for session in connection.read_sessions(os.getpid(), listeners)
     ]
-    return found or [firewall.WayIn(listeners=listeners)]
+    own = {way_in.session for way_in in found}
+    found = found or [firewall.WayIn(listeners=listeners)]
+    for session in connection.read_others(listeners):
+        if session not in own and session.address is not None:
+            interface = connection.interface_of(session.address, run)
+            found.append(firewall.WayIn(session, interface, listeners, is_of_the_run=False))
+    return found
 
 
 def _read_note() -> dict[str, Any]:
@@ -160,11 +166,16 @@ def _leave(context: Context) -> tuple[firewall.FirewallPlan, tuple[str, ...]]:
     ufw = firewall.read_ufw(note.get("rules", ()), firewall.UFW_DIR, firewall.UFW_DEFAULTS)
     rules = firewall.plan_rules_absence(
         ufw,
-        _ways_in(run)[0],
+        _ways_in(run),
         stays_active=situation.active and not enabled_by_us and incoming != "allow",
     )
     plan = firewall.plan_absence(
-        situation, rules, changes, enabled_by_us=enabled_by_us, incoming=incoming
+        situation,
+        rules,
+        changes,
+        enabled_by_us=enabled_by_us,
+        incoming=incoming,
+        policies=[tuple(argv) for argv in note.get("policies", ())],
     )
     stays_closed = situation.active and not enabled_by_us and incoming != "allow"
     after = reach.Guards(rules.after if stays_closed else None, None)
@@ -195,7 +206,12 @@ def _converge(
     firewall.protect(plan, situation, run, context.protect, (str(_NOTE),))
     if not check_mode and plan.actions:
         # Before anything is done: a killed run must not forget what was there and what it makes.
-        before = {"enabled": not situation.active, "incoming": situation.incoming, **_read_note()}
+        before = {
+            "enabled": not situation.active,
+            "incoming": situation.incoming,
+            "policies": [] if situation.active else [argv for _, argv in firewall.policies(run)],
+            **_read_note(),
+        }
         _write_note(before, ufw.recorded | rules.recorded, run)
         firewall.apply(plan, run)
         _write_note(before, rules.recorded, run)

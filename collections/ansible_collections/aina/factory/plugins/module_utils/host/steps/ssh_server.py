@@ -57,6 +57,7 @@ def _plan(
                 ssh_server.read_account,
                 sessions[0] if sessions else None,
                 listeners,
+                others=[item for item in connection.read_others(listeners) if item not in sessions],
                 restarts=bool(actions),
             )
     return changes, actions

@@ -29,7 +29,7 @@ from factory.core.host.steps import ssh_server as ssh_step
 
 ALI = SimpleNamespace(pw_dir="/", pw_shell="/bin/sh", pw_gid=0)
 USER: dict[str, Any] = {"name": "ali", "home": "", "shell": "/bin/bash", "groups": ["sudo"]}
-ASKING = {"show", "status", "-S", "is-active", "is-enabled", "-T"}
+ASKING = {"show", "status", "-S", "is-active", "is-enabled", "-T", "ss", "ps"}
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(grp, "getgrall", lambda: [sudo])
     monkeypatch.setattr(grp, "getgrnam", lambda _name: sudo)
     monkeypatch.setattr(grp, "getgrgid", lambda _number: SimpleNamespace(gr_name="ali"))
-    change = managed_files.Change(managed_files.Kind.REMOVE, ssh_server.DROP_IN, "", "")
+    change = managed_files.Change(managed_files.ChangeKind.REMOVE, ssh_server.DROP_IN, "", "")
     restart = units.Action("restart", "ssh.service", "because")
     monkeypatch.setattr(ssh_step, "_plan", lambda _parameters, _context: ([change], [restart]))
     monkeypatch.setattr(ssh_server, "PROGRAM", "/bin/sh")
@@ -124,7 +124,7 @@ def test_an_account_gets_its_shell_and_its_groups_back() -> None:
 def test_the_firewall_gets_its_state_back(active: bool) -> None:
     policy = b"-P INPUT DROP\n-A INPUT -p tcp -j ACCEPT\n"
     seen: list[way_back.Undo] = []
-    plan = firewall.Plan((), (("ufw allow 22/tcp", ("ufw", "allow", "22/tcp")),))
+    plan = firewall.FirewallPlan((), (("ufw allow 22/tcp", ("ufw", "allow", "22/tcp")),))
     situation = firewall.Situation(active, "deny", False, False, {})
 
     firewall.protect(plan, situation, lambda *_a, **_o: Completed(0, policy, b""), seen.append)
@@ -137,7 +137,7 @@ def test_the_firewall_gets_its_state_back(active: bool) -> None:
 
 
 def test_rules_of_containers_alone_are_no_matter_of_the_way_in() -> None:
-    plan = firewall.Plan((), (("restart guard", ("systemctl", "restart", "guard")),))
+    plan = firewall.FirewallPlan((), (("restart guard", ("systemctl", "restart", "guard")),))
 
     firewall.protect(
         plan,
