@@ -20,6 +20,7 @@ from ..base import files
 from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.run import checked
+from . import managed_files
 
 DIRECTORY = Path("/var/lib/aina-factory/way-back")
 UNIT = "aina-factory-way-back.service"
@@ -297,18 +298,8 @@ def _wanted() -> Path:
 def _save(path: Path, here: Path) -> None:
     """Keep a file as it is now, unless an earlier change of the same run has kept it."""
     copy = here / "files" / str(path).lstrip("/")
-    if os.path.lexists(copy) or not os.path.lexists(path):
-        return
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink():
-        copy.symlink_to(path.readlink())
-        return
-    status = path.stat()
-    with files.replacing(copy) as stream:
-        stream.write(path.read_bytes())
-        stream.flush()
-        os.fchown(stream.fileno(), status.st_uid, status.st_gid)
-        os.fchmod(stream.fileno(), status.st_mode & 0o7777)
+    if not os.path.lexists(copy) and os.path.lexists(path):
+        managed_files.save(path, copy)
 
 
 def _script(undos: Sequence[Undo], here: Path) -> str:
