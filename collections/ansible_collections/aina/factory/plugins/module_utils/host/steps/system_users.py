@@ -24,10 +24,10 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         handed = system_users.foreign(owns)
         if not context.check_mode:
             # Whoever goes owns nothing any more by then.
-            system_users.apply(system_users.Plan(plan.add, ()), context.run)
+            system_users.apply(system_users.SystemUsersPlan(plan.add, ()), context.run)
             for path in handed:
                 system_users.hand_over(path, owns[path])
-            system_users.apply(system_users.Plan((), plan.remove), context.run)
+            system_users.apply(system_users.SystemUsersPlan((), plan.remove), context.run)
     except (system_users.SystemUsersError, OSError, TimeoutError) as error:
         raise StepError(str(error)) from error
     actions = [*plan.actions, *(f"give {path} to {owns[path]}" for path in handed)]
