@@ -167,7 +167,7 @@ def test_whatever_holds_a_secret_is_for_its_user_alone_and_in_no_difference(
         if SECRET in file.get("content", "")
     }
 
-    assert len(secret) == 4, secret.keys()
+    assert len(secret) == 5, secret.keys()
     assert {(file.get("mode"), file.get("sensitive")) for file in secret.values()} == {
         ("0600", True)
     }

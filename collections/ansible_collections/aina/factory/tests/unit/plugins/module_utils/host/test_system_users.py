@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,11 +51,10 @@ def owners(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         assert "/" not in name
         handed.append((name, number))
 
-    monkeypatch.setattr(system_users.os, "chown", chown)
+    monkeypatch.setattr(os, "chown", chown)
     monkeypatch.setattr(system_users, "_number", lambda name: {"factory-x": 4321}.get(name))
-    monkeypatch.setattr(
-        system_users.pwd, "getpwuid", lambda _number: system_users.pwd.getpwnam("root")
-    )
+    root = pwd.getpwnam("root")
+    monkeypatch.setattr(pwd, "getpwuid", lambda _number: root)
     return handed
 
 
