@@ -8,9 +8,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from factory.core.base.brought import Brought
 from gates.tree import COLLECTION, files, report, require
 from gates.yaml_files import load, walk
+
+from factory.core.base.brought import Brought
 
 REQUIRED_FILES = (
     "README.md",
