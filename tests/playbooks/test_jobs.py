@@ -77,7 +77,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_host_has_the_jobs_of_the_capabilities_that_it_uses(told: dict[str, Any]) -> None:
     assert names(told["bare"]) == EVERYWHERE
     assert {*names(told["works"])} == {
-        *(*EVERYWHERE, "release-marshal", "lane-supplies", "lane-mirrors", "lane-dispatch")
+        *(*EVERYWHERE, "release-marshal", "lane-store", "lane-mirrors", "lane-dispatch")
     }
     assert names(told["without"]) == [name for name in EVERYWHERE if name != "janitor"]
 
@@ -87,6 +87,14 @@ def test_an_inventory_changes_drops_and_adds_jobs_by_name(told: dict[str, Any]) 
     (janitor,) = (job for job in told["changed"] if job["name"] == "janitor")
     assert janitor["schedule"] == "*-*-* 01:00"
     assert janitor["command"] == ["/usr/local/bin/factory", "janitor"]
+
+
+def test_nothing_that_is_scheduled_runs_as_a_person(told: dict[str, Any], tmp_path: Path) -> None:
+    (production,) = jobs_of(tmp_path, ROOT / "inventory/production").values()
+
+    users = {job["name"]: job.get("user", "root") for job in [*production, *told["works"]]}
+    assert {"coo-ops-loop", "lane-dispatch", "release-marshal"} <= {*users}
+    assert {user for user in users.values() if not user.startswith("factory-")} == {"root"}
 
 
 def test_a_misspelt_job_is_refused_with_the_nearest(told: dict[str, Any]) -> None:

@@ -17,7 +17,8 @@ description:
     is waited for, and then left to the healer on the host.
   - Nothing is registered for a repository that is public, or whose forks start workflows unasked, or of which GitHub
     does not say that it is neither.
-  - Where the login is not on the host yet, nothing is done and nothing fails; RV(waiting) names the file.
+  - Where the login is not on the host yet, nothing is done and nothing fails; RV(waiting) names the file. So it is with
+    what GitHub does not say because it does not answer.
   - Needs the command C(factory) on the host, and C(openssl) for a GitHub App.
 options:
   settings:
@@ -84,8 +85,8 @@ deferred:
   type: list
   elements: str
 waiting:
-  description: The login that is not on the host yet, as M(aina.factory.units) returns it. Until it is there, nothing is
-    done.
+  description: The login that is not on the host yet, as M(aina.factory.units) returns it; until it is there, nothing is
+    done. Or GitHub, which does not answer.
   returned: always
   type: list
   elements: dict
@@ -97,14 +98,14 @@ requests:
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects, outage
 from ansible_collections.aina.factory.plugins.module_utils.base.configuration import (
     ConfigurationError,
     Section,
@@ -118,7 +119,7 @@ from ansible_collections.aina.factory.plugins.module_utils.base.locks import Loc
 from ansible_collections.aina.factory.plugins.module_utils.base.ports import Effects
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.host import steps, units
-from ansible_collections.aina.factory.plugins.module_utils.runners import hub, layout
+from ansible_collections.aina.factory.plugins.module_utils.runners import github_client, layout
 from ansible_collections.aina.factory.plugins.module_utils.runners.converge import (
     Converge,
     ConvergeOptions,
@@ -164,20 +165,20 @@ def _run(module: AnsibleModule, settings: RunnersSettings) -> Converge:
         time.time,
         time.sleep,
     )
-    github = hub.Hub(
+    github = github_client.GitHubClient(
         settings,
         effects,
         layout.Places(),
         platform_of(platform.machine()),
         remembers=not module.check_mode,
     )
-    wishes = ConvergeOptions(
+    options = ConvergeOptions(
         drain_seconds=settings.timing.drain_max_seconds,
         play_runner_name=module.params["play_runner_name"],
-        believed_seconds=hub.GUARD_BELIEVED_SECONDS,
+        believed_seconds=github_client.GUARD_BELIEVED_SECONDS,
         leaves=module.params["state"] == "absent",
     )
-    return Converge(github, time.time() - time.monotonic(), wishes)
+    return Converge(github, time.time() - time.monotonic(), options)
 
 
 def _waiting(module: AnsibleModule, settings: RunnersSettings) -> list[dict[str, str]]:
@@ -192,7 +193,7 @@ def _carry_out(module: AnsibleModule, run: Converge, *, waits: bool) -> list[str
     """Return what was done or would be."""
     if module.check_mode and (missing := _missing_login(run.settings)):
         module.warn(f"runners were not compared: {missing} is not on this host yet")
-        return run.foretell()
+        return run.preview()
     if module.check_mode:
         return run.plan().phrases
     if waits:
@@ -200,6 +201,20 @@ def _carry_out(module: AnsibleModule, run: Converge, *, waits: bool) -> list[str
     with exclusive(layout.LOCK_PATH, _patience()):
         run.carry_out(run.plan())
     return run.report.actions
+
+
+def _away(module: AnsibleModule, failures: Sequence[str]) -> list[dict[str, str]]:
+    """Return who did not answer, where nothing else failed.
+
+    What goes must be ended at GitHub: that nobody answers there is a failure then.
+    """
+    found = [outage.waiting("the runners", words) for words in failures]
+    if module.params["state"] == "absent" or not all(found):
+        return []
+    items = list({item["for"]: item for item in found}.values())
+    for item in items:
+        module.warn(f"{item['what']} waits for {item['for']}: {item['remedy']}")
+    return items
 
 
 def main() -> None:
@@ -220,15 +235,20 @@ def main() -> None:
         actions = _carry_out(module, run, waits=bool(waiting))
     except (ConfigurationError, LockedError, ReleaseError, units.UnitsError, OSError) as error:
         actions = run.report.actions if run else []
-        module.fail_json(msg=str(error), waiting=waiting, **_result(run, actions))
+        away = _away(module, [str(error)])
+        if not away:
+            module.fail_json(msg=str(error), waiting=waiting, **_result(run, actions))
+        module.exit_json(waiting=[*waiting, *away], **_result(run, actions))
     for warning in run.report.warnings + run.report.deferred:
         module.warn(warning)
     for item in waiting if not module.check_mode else ():
         module.warn(f"{item['what']} waits for {item['for']}: {item['remedy']}")
     result = _result(run, actions)
-    if run.report.failures:
-        module.fail_json(msg="\n".join(run.report.failures), waiting=waiting, **result)
-    module.exit_json(waiting=waiting, **result)
+    failures = run.report.failures
+    away = _away(module, failures)
+    if failures and not away:
+        module.fail_json(msg="\n".join(failures), waiting=waiting, **result)
+    module.exit_json(waiting=[*waiting, *away], **result)
 
 
 def _result(run: Converge | None, actions: list[str]) -> dict[str, Any]:
@@ -237,7 +257,7 @@ def _result(run: Converge | None, actions: list[str]) -> dict[str, Any]:
         "changed": bool(actions),
         "actions": actions,
         "deferred": run.report.deferred if run else [],
-        "requests": run.hub.meter.requests_count if run else 0,
+        "requests": run.github.meter.requests_count if run else 0,
         "diff": [{"before": "", "after": after}] if actions else [],
     }
 

@@ -7,7 +7,8 @@ from typing import Any
 from ..base.configuration import ConfigurationError
 from ..base.locks import LockFileError
 from ..host.managed_files import ManagedFilesError
-from ..host.steps import Context, StepError
+from ..host.steps import Context, StepError, lacks_program
+from ..host.system_users import SystemUsersError
 from . import converge
 from .observe import ObservationError
 from .validate import ValidationError
@@ -19,6 +20,7 @@ _REFUSALS = (
     ManagedFilesError,
     converge.ConvergeError,
     LockFileError,
+    SystemUsersError,
 )
 ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -63,4 +65,6 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         "runtime_paused": result.runtime_paused,
         "foreign": result.foreign,
         "replaced_lines": result.replaced_lines,
+        "consequences": result.consequences,
+        "waiting": [lacks_program("what the jobs call", path) for path in sorted(result.lacking)],
     }
