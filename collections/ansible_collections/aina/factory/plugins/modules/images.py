@@ -72,6 +72,7 @@ from ansible_collections.aina.factory.plugins.module_utils.base.configuration im
     ConfigurationError,
     Section,
 )
+from ansible_collections.aina.factory.plugins.module_utils.base.docker import DockerError
 from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.locks import (
     DIRECTORY,
@@ -81,7 +82,6 @@ from ansible_collections.aina.factory.plugins.module_utils.base.locks import (
 )
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.images import build
-from ansible_collections.aina.factory.plugins.module_utils.images.engine import EngineError
 from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
     ImagesSettings,
 )
@@ -153,7 +153,7 @@ def main() -> None:
             actions = _absent(module, settings)
         else:
             actions, failures = _present(module, settings)
-    except (ConfigurationError, EngineError, LockedError, OSError) as error:
+    except (ConfigurationError, DockerError, LockedError, OSError) as error:
         module.fail_json(msg=str(error))
     result: dict[str, Any] = {
         "changed": bool(actions),
