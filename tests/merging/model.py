@@ -19,11 +19,12 @@ from factory.core.base.github.errors import (
     UnusableError,
 )
 from factory.core.base.github.transport import Meter
+from factory.core.base.mirror import Merged
 from factory.core.marshal import execution
 from factory.core.marshal.checks import ACTIONS
 from factory.core.marshal.cycle import Dependencies, Report
 from factory.core.marshal.forge import MovedError, NotMergeableError, PullRequestOutcome
-from factory.core.marshal.mirror import Merged, MirrorError, PushRefusedError
+from factory.core.marshal.mirror import MirrorError, PushRefusedError
 from factory.core.marshal.settings import MergePolicy
 from factory.core.marshal.snapshot import (
     Branch,

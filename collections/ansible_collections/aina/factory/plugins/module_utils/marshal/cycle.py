@@ -13,11 +13,12 @@ from ..base.github.errors import (
     UncertainError,
     UnusableError,
 )
+from ..base.mirror import Merged
 from ..base.ports import Now
 from . import blockers, queueing, rules
 from .decide import Decision, Plan, decide
 from .forge import Forge, MovedError, NotMergeableError, PullRequestOutcome
-from .mirror import Merged, MirrorError, PushRefusedError
+from .mirror import MirrorError, PushRefusedError
 from .reasons import Code, Verb, meaning
 from .settings import MergePolicy
 from .snapshot import Evidence, Mergeable, PullRequest, Refusal, SavedState, Snapshot

@@ -1,0 +1,107 @@
+"""A bare repository of the server's own, in which nobody's settings count and nothing is checked out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from .errors import FactoryError
+from .git import GitError
+from .ports import Completed, Run
+from .run import ended
+
+_ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merge tried in memory."""
+
+    clean: bool
+    tree: str
+    conflict_paths: tuple[str, ...] = ()
+
+
+@dataclass
+class BareRepository:
+    """The bare copy at ``directory`` of the repository at ``url``."""
+
+    run: Run
+    directory: Path
+    url: str
+
+    error: ClassVar[type[FactoryError]] = GitError
+    timeout_seconds: ClassVar[float] = 600.0
+
+    def git(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        settings: Sequence[str] = (),
+        before: Sequence[str] = (),
+    ) -> Completed:
+        """Run git to its end, whatever its exit status; ``before`` is the program that starts it.
+
+        Raises:
+            FactoryError: (``error``) git did not run, or not to its end.
+
+        """
+        return ended(
+            self.run,
+            [*before, "git", f"--git-dir={self.directory}", *settings, *arguments],
+            name=f"git {arguments[0]}",
+            error=self.error,
+            stdin=stdin,
+            environment={**_ENVIRONMENT, **(environment or {})},
+            timeout_seconds=self.timeout_seconds,
+        )
+
+    def out(
+        self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Run git, which must succeed, and return what it printed.
+
+        Raises:
+            FactoryError: (``error``) it failed.
+
+        """
+        done = self.git(*arguments, stdin=stdin, environment=environment)
+        if not done.ok:
+            raise self.error(f"git {arguments[0]} ended with {done.returncode}: {done.said}")
+        return done.stdout
+
+    def text(self, *arguments: str, stdin: bytes = b"") -> str:
+        """Return what git printed, as :meth:`out` runs it."""
+        return self.out(*arguments, stdin=stdin).decode(errors="replace").strip()
+
+    def ensure(self) -> None:
+        """Make the repository when it is not there."""
+        if not (self.directory / "HEAD").exists():
+            self.out("init", "--bare", "--quiet", "--initial-branch=none")
+
+    def is_ancestor(self, commit: str, of: str) -> bool:
+        """Whether ``of`` is the commit, or builds on it."""
+        return self.git("merge-base", "--is-ancestor", commit, of).ok
+
+    def merge(self, ours: str, theirs: str) -> Merged:
+        """Try to merge two commits in memory.
+
+        Raises:
+            FactoryError: (``error``) git does not say.
+
+        """
+        words = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
+        done = self.git(*words)
+        # The tree comes first, if git could merge at all: 1 is also how it ends when it could not.
+        tree, *paths = done.stdout.decode(errors="replace").split("\0")
+        if done.returncode not in (0, 1) or not tree:
+            raise self.error(f"git merge-tree of {ours} and {theirs}: {done.said}")
+        return Merged(done.ok, tree, tuple(path for path in paths if path))
