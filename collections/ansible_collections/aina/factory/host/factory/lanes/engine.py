@@ -8,7 +8,6 @@ import http.client
 import json
 import socket
 import struct
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
@@ -181,18 +180,13 @@ def rescue(name: str, max_bytes: int) -> bytes:
         "/usr/local/bin/lane-export",
         "result",
     ]
-    process = subprocess.Popen(
-        ["timeout", "--kill-after=5", "60", *argv],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    with process:
-        if process.stdout is None:
-            raise DockerError("docker exec has no output")
-        content = process.stdout.read(max_bytes + 1)
-        if len(content) > max_bytes:
-            process.kill()
-            return b""
-    return content if process.returncode == 0 else b""
+    try:
+        done = effects.run_bounded(max_bytes)(argv, timeout_seconds=docker.QUERY_SECONDS)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return b""
+    return done.stdout if done.ok else b""
 
 
 def cgroup_parent(slice_name: str, pool: Executor) -> str:
