@@ -51,7 +51,7 @@ def lanes() -> list[Container]:
 
 
 @dataclass
-class Box:
+class ContainerHandle:
     """A started container: its input, its output, its end."""
 
     id: str
@@ -130,7 +130,7 @@ class Box:
         threading.Thread(target=until_ended, daemon=True).start()
 
 
-def start(name: str, creation: Mapping[str, Any], watch_seconds: float) -> Box:
+def start(name: str, creation: Mapping[str, Any], watch_seconds: float) -> ContainerHandle:
     """Create and start a container.
 
     Raises:
@@ -138,16 +138,16 @@ def start(name: str, creation: Mapping[str, Any], watch_seconds: float) -> Box:
 
     """
     created = _engine(SOCKET).create("/containers/create", creation, name=name)
-    box = Box(str(created["Id"]))
+    handle = ContainerHandle(str(created["Id"]))
     try:
-        box.attach()
-        box.watch(watch_seconds)
-        _engine(SOCKET).create(f"/containers/{box.id}/start")
+        handle.attach()
+        handle.watch(watch_seconds)
+        _engine(SOCKET).create(f"/containers/{handle.id}/start")
     except DockerError:
         with contextlib.suppress(DockerError):
-            remove(box.id)
+            remove(handle.id)
         raise
-    return box
+    return handle
 
 
 def end(name: str, seconds: int) -> None:

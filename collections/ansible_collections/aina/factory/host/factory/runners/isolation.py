@@ -1,4 +1,4 @@
-"""The job containers' network: made at the engine, walled in the kernel, checked before each job."""
+"""The job containers' network: made at the engine, bounded by rules in the kernel, checked before each job."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from factory.core.base.ports import Run
 from factory.core.base.run import checked, ended
 from factory.core.runners import layout, network
 from factory.core.runners.container import DOCKER
-from factory.core.runners.network import Walls
+from factory.core.runners.network import Openings
 from factory.core.runners.settings import Destination, Mode, RunnersSettings
 
 _SECONDS = 60.0
 _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
-class WallsError(FactoryError):
-    """The walls could not be put up; the message says what to do. No job may run without them."""
+class IsolationError(FactoryError):
+    """The jobs could not be isolated; the message says what to do. No job may run without them."""
 
 
 def rules(settings: RunnersSettings) -> str:
@@ -30,7 +30,7 @@ def rules(settings: RunnersSettings) -> str:
     users = [i.name for i in settings.instances if i.mode == Mode.NATIVE and i.present]
     return network.ruleset(
         settings.network,
-        Walls(
+        Openings(
             allowed=tuple(_resolved(wanted)),
             nameservers=tuple(_nameservers()),
             native_users=tuple(_user_ids(users)),
@@ -78,14 +78,14 @@ def _user_ids(instances: Iterable[str]) -> Iterable[str]:
         try:
             yield str(pwd.getpwnam(layout.user(name)).pw_uid)
         except KeyError:
-            continue  # its first start puts the walls up again
+            continue  # its first start puts the rules in force again
 
 
-def put_up(settings: RunnersSettings, run: Run) -> list[str]:
+def enforce(settings: RunnersSettings, run: Run) -> list[str]:
     """Make the network where it is needed and put the rules in force; return what was done.
 
     Raises:
-        WallsError: one of the two is not possible.
+        IsolationError: one of the two is not possible.
 
     """
     done = []
@@ -93,12 +93,12 @@ def put_up(settings: RunnersSettings, run: Run) -> list[str]:
         done += _make_network(settings, run)
     wanted = rules(settings)
     if not _are_in_force(wanted, run):
-        done.append("put the walls up")
+        done.append("put the firewall rules in force")
     # In any case, and in one step: somebody may have changed single rules.
     checked(
         run,
         ["nft", "--file", "-"],
-        error=WallsError,
+        error=IsolationError,
         stdin=wanted.encode(),
         timeout_seconds=_SECONDS,
     )
@@ -106,13 +106,13 @@ def put_up(settings: RunnersSettings, run: Run) -> list[str]:
 
 
 def problem(settings: RunnersSettings, run: Run) -> str:
-    """Return why no job may run; "" when network and walls are as they must be."""
+    """Return why no job may run; "" when network and rules are as they must be."""
     try:
         if not _are_in_force(rules(settings), run):
-            put_up(settings, run)
+            enforce(settings, run)
         if not _exists(settings, run):
             _make_network(settings, run)
-    except WallsError as error:
+    except IsolationError as error:
         return str(error)
     return ""
 
@@ -123,19 +123,19 @@ def _are_in_force(wanted: str, run: Run) -> bool:
     try:
         return run(argv, timeout_seconds=_SECONDS).ok
     except OSError as error:
-        raise WallsError(f"nft: {error}; install nftables") from error
+        raise IsolationError(f"nft: {error}; install nftables") from error
 
 
 def _exists(settings: RunnersSettings, run: Run) -> bool:
     form = '{{index .Options "com.docker.network.bridge.name"}}'
     argv = [*DOCKER, "network", "inspect", "--format", form, settings.network.name]
     name = "docker network inspect"
-    done = ended(run, argv, name=name, error=WallsError, timeout_seconds=_SECONDS)
+    done = ended(run, argv, name=name, error=IsolationError, timeout_seconds=_SECONDS)
     if done.ok:
         return done.stdout.decode().strip() == settings.network.bridge
     words = done.said
     if "no such network" not in words.lower() and "not found" not in words.lower():
-        raise WallsError(f"{name}: {words}")
+        raise IsolationError(f"{name}: {words}")
     return False
 
 
@@ -143,5 +143,5 @@ def _make_network(settings: RunnersSettings, run: Run) -> list[str]:
     if _exists(settings, run):
         return []
     argv = network.create_argv(settings.network)
-    checked(run, argv, error=WallsError, timeout_seconds=_SECONDS)
+    checked(run, argv, error=IsolationError, timeout_seconds=_SECONDS)
     return [f"make the network {settings.network.name}"]
