@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ..base.errors import FactoryError
-from ..base.mirror import BareRepository
+from ..base.mirror import BareRepository, Merged
 from ..base.ports import Completed
 from .snapshot import Evidence
 
@@ -341,31 +342,42 @@ class Mirror(BareRepository):
         merged = self.merge(before, head_oid)
         return merged.tree if merged.clean else ""
 
-    def stack(
-        self,
-        base_oid: str,
-        heads: Sequence[str],
-        messages: Sequence[str] = (),
-        moment: float | None = None,
-        *,
-        merges: bool = True,
-    ) -> tuple[str, list[int]]:
-        """Land ``heads`` one after the other in memory, by merge commits or squashed.
 
-        Returns the last commit, and the indexes of those that conflict with what went before
-        or would add nothing to it. By merges all others are among its ancestors.
-        """
-        tip, tree, conflicting = base_oid, self.tree(base_oid), []
-        for index, head in enumerate(heads):
-            merged = self.merge(tip, head)
-            if not merged.clean or merged.tree == tree:
-                conflicting.append(index)
-                continue
-            tree = merged.tree
-            message = messages[index] if messages else f"Merge {head}"
-            parents = [tip, head] if merges else [tip]
-            tip = self.commit(merged.tree, parents, f"{message}\n", moment)
-        return tip, conflicting
+class Stacking(Protocol):
+    """What a stack is made with."""
+
+    def merge(self, ours: str, theirs: str) -> Merged: ...
+    def tree(self, commit: str) -> str: ...
+    def commit(
+        self, tree: str, parents: Sequence[str], message: str, moment: float | None = None
+    ) -> str: ...
+
+
+def stack(
+    git: Stacking,
+    base_oid: str,
+    heads: Sequence[str],
+    messages: Sequence[str] = (),
+    moment: float | None = None,
+    *,
+    merges: bool = True,
+) -> tuple[str, list[int]]:
+    """Land ``heads`` one after the other in memory, by merge commits or squashed.
+
+    Returns the last commit, and the indexes of those that conflict with what went before
+    or would add nothing to it. By merges all others are among its ancestors.
+    """
+    tip, tree, conflicting = base_oid, git.tree(base_oid), []
+    for index, head in enumerate(heads):
+        merged = git.merge(tip, head)
+        if not merged.clean or merged.tree == tree:
+            conflicting.append(index)
+            continue
+        tree = merged.tree
+        message = messages[index] if messages else f"Merge {head}"
+        parents = [tip, head] if merges else [tip]
+        tip = git.commit(merged.tree, parents, f"{message}\n", moment)
+    return tip, conflicting
 
 
 def _pairs(raw: bytes, *, before: bool = False) -> Iterable[tuple[bytes, str]]:
