@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,16 +17,8 @@ _ROW = 22
 
 def escape(text: object) -> str:
     """Return text that means nothing to a browser."""
-    clean = str(text).encode("utf-8", "replace").decode()
-    for letter, code in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        (">", "&gt;"),
-        ('"', "&quot;"),
-        ("'", "&#39;"),
-    ):
-        clean = clean.replace(letter, code)
-    return clean
+    # What is no character at all would keep the page from being written.
+    return html.escape(str(text).encode("utf-8", "replace").decode())
 
 
 def history(points: Sequence[Sequence[float]], total: float, limits: Sequence[float]) -> str:
