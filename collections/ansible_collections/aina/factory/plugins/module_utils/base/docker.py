@@ -155,9 +155,7 @@ class Engine:
         """
         filters = json.dumps({"type": ["container"], "event": ["create", "start", "die"]})
         span = {"since": f"{since:.0f}", "until": f"{until:.0f}", "filters": filters}
-        response = self.ask("GET", "/events", span)
-        if response.status != 200:
-            raise self._error("/events", response)
+        response = self._expect("/events", self.ask("GET", "/events", span), 200)
         events = [json.loads(line) for line in response.body.splitlines() if line.strip()]
         return [
             (event["Actor"]["Attributes"]["image"], float(event["time"]))
@@ -170,15 +168,14 @@ class Engine:
         limit = grace_seconds + QUERY_SECONDS
         path = f"/containers/{name}/stop"
         response = self.ask("POST", path, {"t": str(grace_seconds)}, timeout_seconds=limit)
-        if response.status not in (204, 304, 404):
-            raise self._error(path, response)
+        self._expect(path, response, 204, 304, 404)
 
     def discard(self, name: str, *, force: bool = False) -> None:
         """Remove a container and its anonymous volumes; by force, whatever it does; gone is well."""
         path = f"/containers/{name}"
         response = self.ask("DELETE", path, {"v": "1", "force": str(int(force))})
-        if response.status not in (204, 404) and b"already in progress" not in response.body:
-            raise self._error(path, response)
+        if b"already in progress" not in response.body:
+            self._expect(path, response, 204, 404)
 
     def remove_container(self, identity: str) -> Removal:
         """Remove a stopped container and its anonymous volumes, never by force."""
@@ -198,9 +195,7 @@ class Engine:
         response = self.ask("POST", "/build/prune", {"all": "1", "filters": filters})
         if response.status == 409:
             return Removal(False, 0, "prune_running")
-        if response.status != 200:
-            raise self._error("/build/prune", response)
-        answer = json.loads(response.body)
+        answer = json.loads(self._expect("/build/prune", response, 200).body)
         if identity not in (answer.get("CachesDeleted") or []):
             return Removal(False, 0, "in_use")
         return Removal(True, int(answer.get("SpaceReclaimed") or 0), "")
@@ -214,6 +209,11 @@ class Engine:
         if response.status == 409:
             return Removal(False, 0, "in_use")
         raise self._error(path, response)
+
+    def _expect(self, path: str, response: Response, *statuses: int) -> Response:
+        if response.status not in statuses:
+            raise self._error(path, response)
+        return response
 
     def _disk_usage(self, kind: str) -> Any:
         if self._interface() >= _TYPED_DISK_USAGE:
@@ -229,25 +229,16 @@ class Engine:
 
     def get(self, path: str, **query: str) -> Any:
         """Return what is at ``path``."""
-        response = self.ask("GET", path, query)
-        if response.status != 200:
-            raise self._error(path, response)
-        return _json(response, path)
+        return _json(self._expect(path, self.ask("GET", path, query), 200), path)
 
     def find(self, path: str, **query: str) -> Any:
         """Return what is at ``path``; None when the engine has nothing of that name."""
         response = self.ask("GET", path, query)
-        if response.status == 404:
-            return None
-        if response.status != 200:
-            raise self._error(path, response)
-        return _json(response, path)
+        return None if response.status == 404 else _json(self._expect(path, response, 200), path)
 
     def create(self, path: str, body: Any = None, **query: str) -> Any:
         """Have the engine do what ``path`` names; return its answer, None where it has none."""
-        response = self.ask("POST", path, query, body)
-        if response.status not in (201, 204):
-            raise self._error(path, response)
+        response = self._expect(path, self.ask("POST", path, query, body), 201, 204)
         return _json(response, path) if response.body else None
 
     def ask(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypedDict, Unpack
 
 from .errors import FactoryError
 from .git import GitError
@@ -29,58 +29,60 @@ class Merged:
     conflict_paths: tuple[str, ...] = ()
 
 
+class GitOptions(TypedDict, total=False):
+    """How git is run; ``before`` is the program that starts it."""
+
+    stdin: bytes
+    environment: Mapping[str, str] | None
+    settings: Sequence[str]
+    before: Sequence[str]
+
+
 @dataclass
 class BareRepository:
-    """The bare copy at ``directory`` of the repository at ``url``."""
+    """The bare copy at ``directory`` of the repository at ``url``; ``environment`` goes to each git."""
 
     run: Run
     directory: Path
     url: str
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     error: ClassVar[type[FactoryError]] = GitError
     timeout_seconds: ClassVar[float] = 600.0
 
-    def git(
-        self,
-        *arguments: str,
-        stdin: bytes = b"",
-        environment: Mapping[str, str] | None = None,
-        settings: Sequence[str] = (),
-        before: Sequence[str] = (),
-    ) -> Completed:
-        """Run git to its end, whatever its exit status; ``before`` is the program that starts it.
+    def git(self, *arguments: str, **options: Unpack[GitOptions]) -> Completed:
+        """Run git to its end, whatever its exit status.
 
         Raises:
             FactoryError: (``error``) git did not run, or not to its end.
 
         """
+        words = ["git", f"--git-dir={self.directory}", *options.get("settings", ()), *arguments]
         return ended(
             self.run,
-            [*before, "git", f"--git-dir={self.directory}", *settings, *arguments],
+            [*options.get("before", ()), *words],
             name=f"git {arguments[0]}",
             error=self.error,
-            stdin=stdin,
-            environment={**_ENVIRONMENT, **(environment or {})},
+            stdin=options.get("stdin", b""),
+            environment={**_ENVIRONMENT, **self.environment, **(options.get("environment") or {})},
             timeout_seconds=self.timeout_seconds,
         )
 
-    def out(
-        self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
-    ) -> bytes:
+    def out(self, *arguments: str, **options: Unpack[GitOptions]) -> bytes:
         """Run git, which must succeed, and return what it printed.
 
         Raises:
             FactoryError: (``error``) it failed.
 
         """
-        done = self.git(*arguments, stdin=stdin, environment=environment)
+        done = self.git(*arguments, **options)
         if not done.ok:
             raise self.error(f"git {arguments[0]} ended with {done.returncode}: {done.said}")
         return done.stdout
 
-    def text(self, *arguments: str, stdin: bytes = b"") -> str:
+    def text(self, *arguments: str, **options: Unpack[GitOptions]) -> str:
         """Return what git printed, as :meth:`out` runs it."""
-        return self.out(*arguments, stdin=stdin).decode(errors="replace").strip()
+        return self.out(*arguments, **options).decode(errors="replace").strip()
 
     def ensure(self) -> None:
         """Make the repository when it is not there."""

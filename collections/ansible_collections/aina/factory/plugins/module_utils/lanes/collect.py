@@ -11,10 +11,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Unpack
 
 from ..base.errors import FactoryError
 from ..base.guarded import matching
-from ..base.mirror import BareRepository
+from ..base.mirror import BareRepository, GitOptions
 from ..base.ports import Completed
 from ..base.text import printable
 
@@ -68,24 +69,14 @@ class Repository(BareRepository):
 
     error = CollectError
 
-    def git(
-        self,
-        *arguments: str,
-        stdin: bytes = b"",
-        environment: Mapping[str, str] | None = None,
-        settings: Sequence[str] = (),
-        before: Sequence[str] = (),
-    ) -> Completed:
+    def git(self, *arguments: str, **options: Unpack[GitOptions]) -> Completed:
         """Run git as the lanes' user; see ``BareRepository``."""
         is_remote = arguments[0] in _REMOTE
         bounds = () if is_remote else self.bounds
-        return super().git(
-            *arguments,
-            stdin=stdin,
-            environment={**(environment or {}), **(self.login if is_remote else {})},
-            settings=(*_SAFE, *settings),
-            before=(*bounds, *self.prefix, *before),
-        )
+        options["settings"] = _SAFE
+        options["before"] = (*bounds, *self.prefix)
+        options["environment"] = self.login if is_remote else None
+        return super().git(*arguments, **options)
 
     def update(self, branch: str) -> Start:
         """Fetch the newest ``branch``; the caller holds the mirror's lock."""

@@ -13,7 +13,6 @@ from typing import Protocol
 
 from ..base.errors import FactoryError
 from ..base.mirror import BareRepository, Merged
-from ..base.ports import Completed
 from .snapshot import Evidence
 
 _IDENTITY = {
@@ -56,25 +55,13 @@ class History:
 class Mirror(BareRepository):
     """The marshal's copy; ``environment`` carries what git needs to log in."""
 
-    environment: Mapping[str, str] = field(default_factory=dict)
     _history: dict[tuple[str, int], History] = field(default_factory=dict)
 
     error = MirrorError
     timeout_seconds = 300.0
 
-    def git(
-        self,
-        *arguments: str,
-        stdin: bytes = b"",
-        environment: Mapping[str, str] | None = None,
-        settings: Sequence[str] = (),
-        before: Sequence[str] = (),
-    ) -> Completed:
-        """Run git as the marshal, logged in; see ``BareRepository``."""
-        whole = {**_IDENTITY, **(environment or {}), **self.environment}
-        return super().git(
-            *arguments, stdin=stdin, environment=whole, settings=settings, before=before
-        )
+    def __post_init__(self) -> None:
+        self.environment = {**_IDENTITY, **self.environment}
 
     def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None:
         """Fetch the base branch and those heads that are not here yet.
