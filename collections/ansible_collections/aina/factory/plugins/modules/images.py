@@ -94,7 +94,7 @@ def _present(module: AnsibleModule, settings: ImagesSettings) -> tuple[list[str]
     missing = not module.get_bin_path("docker") or not Path(settings.source_dir).is_dir()
     if module.check_mode and missing:
         return ["build all images, once the engine and the sources are there"], []
-    tools = build.Tools(
+    tools = build.BuildTools(
         ansible_effects.runner(module),
         time.time,
         ansible_effects.fetcher(open_url, ""),

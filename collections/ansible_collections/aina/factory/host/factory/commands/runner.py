@@ -126,7 +126,7 @@ def _list(_arguments: argparse.Namespace) -> Outcome:
 
 def _loop(arguments: argparse.Namespace) -> Outcome:
     from factory.runners import preflight
-    from factory.runners.engine import Engine
+    from factory.runners.engine import SlotEngine
     from factory.runners.loop import Loop, Ports
     from factory.runners.preflight import Preflight
 
@@ -135,7 +135,7 @@ def _loop(arguments: argparse.Namespace) -> Outcome:
     instance = settings.of_slot(slot)
     if instance is None or not instance.present:
         raise UsageError(f"no slot {slot!r} is declared; declared are: {_slots(settings)}")
-    github, engine = _github(settings), Engine(effects.run, fetch_through(SOCKET))
+    github, engine = _github(settings), SlotEngine(effects.run, fetch_through(SOCKET))
     host = Preflight(slot, instance, github, engine, effects.run, Path(arguments.config))
     ports = Ports(
         github=github,
@@ -180,14 +180,14 @@ def _slots(settings: RunnersSettings) -> str:
 
 def _heal(arguments: argparse.Namespace) -> Outcome:
     from factory.runners import preflight
-    from factory.runners.engine import Engine
+    from factory.runners.engine import SlotEngine
     from factory.runners.heal import Healer
 
     _require_root()
     github = _github(_settings(arguments))
     with exclusive(layout.LOCK_PATH):
         document = Healer(
-            github, Engine(effects.run, fetch_through(SOCKET)), preflight.boot_time()
+            github, SlotEngine(effects.run, fetch_through(SOCKET)), preflight.boot_time()
         ).heal()
     for key in ("warnings", "deferred"):
         for text in document[key]:

@@ -19,7 +19,7 @@ from factory import effects
 from factory.core.base import docker
 from factory.core.base.docker import DockerError
 from factory.core.lanes import container
-from factory.core.lanes.reaper import Container
+from factory.core.lanes.reaper import LaneContainer
 from factory.unix_http import Connection, fetch_through
 
 SOCKET = docker.SOCKET
@@ -32,7 +32,7 @@ def _engine(socket_path: str) -> docker.Engine:
     return docker.Engine(fetch_through(socket_path), socket_path, docker.QUERY_SECONDS)
 
 
-def lanes() -> list[Container]:
+def lanes() -> list[LaneContainer]:
     """Return all containers of lanes, ended ones too.
 
     Raises:
@@ -40,7 +40,7 @@ def lanes() -> list[Container]:
 
     """
     return [
-        Container(
+        LaneContainer(
             id=str(item["Id"]),
             lane=str(item["Labels"].get("lane", "")),
             labels=item["Labels"],

@@ -34,7 +34,7 @@ class Info:
 
 
 @dataclass(frozen=True)
-class Found:
+class SlotContainer:
     """A container of a slot, from its labels."""
 
     name: str
@@ -44,7 +44,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Status:
+class ContainerStatus:
     """Whether a container runs, and with what it ended if it does not."""
 
     running: bool
@@ -97,7 +97,7 @@ class Attached:
         self._process.wait()
 
 
-class Engine:
+class SlotEngine:
     """The engine behind its own socket; its client holds a container's input and output."""
 
     def __init__(self, run: Run, fetch: Fetch) -> None:
@@ -124,14 +124,14 @@ class Engine:
         found = self._engine.find(f"/images/{name}/json")
         return None if found is None else str(found["Id"])
 
-    def containers(self, slot: str) -> list[Found]:
+    def containers(self, slot: str) -> list[SlotContainer]:
         """Return the containers of a slot, stopped ones too."""
         found = []
         for item in self._engine.labelled(f"{layout.INSTANCE_LABEL}={slot}"):
             labels = item["Labels"]
             runner = str(labels.get(layout.RUNNER_LABEL, ""))
             found.append(
-                Found(
+                SlotContainer(
                     name=str(item["Names"][0]).lstrip("/"),
                     runner_id=int(runner) if runner.isdigit() else 0,
                     target=str(labels.get(layout.TARGET_LABEL, "")),
@@ -173,7 +173,7 @@ class Engine:
         quiet = subprocess.DEVNULL
         return Attached(subprocess.Popen(argv, stdout=quiet, stderr=quiet))
 
-    def status(self, name: str) -> Status | None:
+    def status(self, name: str) -> ContainerStatus | None:
         """Return how a container is; None when there is none of this name.
 
         Raises:
@@ -186,7 +186,7 @@ class Engine:
         status, exit_code = document["State"]["Status"], int(document["State"]["ExitCode"])
         if status == "created" and exit_code not in _NOT_EXECUTABLE:
             exit_code = NOT_STARTED
-        return Status(status in ALIVE, exit_code)
+        return ContainerStatus(status in ALIVE, exit_code)
 
     def has_worker(self, name: str) -> bool | None:
         """Whether a job is running in a container; None when nobody can say."""

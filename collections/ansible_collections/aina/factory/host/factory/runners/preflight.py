@@ -17,7 +17,7 @@ from factory.core.runners.container import ContainerRun
 from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.settings import Instance, Mode
 from factory.runners import isolation
-from factory.runners.engine import Engine, Info
+from factory.runners.engine import Info, SlotEngine
 
 # Where the engine keeps images and containers, whichever of its stores it uses.
 _STORES = ("/", "/var/lib/docker", "/var/lib/containerd")
@@ -31,7 +31,7 @@ class Preflight:
     slot: str
     instance: Instance
     github: GitHubClient
-    engine: Engine
+    engine: SlotEngine
     run: Run
     configuration: Path
     image_records: Path = layout.IMAGE_RECORDS

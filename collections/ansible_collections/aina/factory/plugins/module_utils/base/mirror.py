@@ -21,7 +21,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True)
-class Merged:
+class TriedMerge:
     """A merge tried in memory."""
 
     clean: bool
@@ -93,7 +93,7 @@ class BareRepository:
         """Whether ``of`` is the commit, or builds on it."""
         return self.git("merge-base", "--is-ancestor", commit, of).ok
 
-    def merge(self, ours: str, theirs: str) -> Merged:
+    def merge(self, ours: str, theirs: str) -> TriedMerge:
         """Try to merge two commits in memory.
 
         Raises:
@@ -106,4 +106,4 @@ class BareRepository:
         tree, *paths = done.stdout.decode(errors="replace").split("\0")
         if done.returncode not in (0, 1) or not tree:
             raise self.error(f"git merge-tree of {ours} and {theirs}: {done.said}")
-        return Merged(done.ok, tree, tuple(path for path in paths if path))
+        return TriedMerge(done.ok, tree, tuple(path for path in paths if path))

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..base.docker import DockerError
 from ..base.ports import Run
 from ..base.run import checked
-from .engine import Engine
+from .engine import ImageEngine
 from .settings import ImagesSettings
 
 PROVIDE_SECONDS = 1800.0
@@ -43,7 +43,7 @@ class Bases:
     """The base of the configuration at one engine."""
 
     settings: ImagesSettings
-    engine: Engine
+    engine: ImageEngine
     run: Run
 
     def identity(self) -> str:

@@ -15,7 +15,7 @@ _LAST_LINES = 25
 
 
 @dataclass(frozen=True)
-class Found:
+class EngineImage:
     """An image that the engine has."""
 
     id: str
@@ -26,7 +26,7 @@ class Found:
 
 
 @dataclass
-class Engine(Client):
+class ImageEngine(Client):
     """One engine, asked and told through ``docker``."""
 
     environment: Mapping[str, str] = field(
@@ -37,14 +37,14 @@ class Engine(Client):
         }
     )
 
-    def find(self, references: Sequence[str]) -> dict[str, Found]:
+    def find(self, references: Sequence[str]) -> dict[str, EngineImage]:
         """Return those of ``references`` that are there.
 
         Raises:
             DockerError: the engine does not answer, which is not the same as having none.
 
         """
-        found: dict[str, Found] = {}
+        found: dict[str, EngineImage] = {}
         # One call each: an image's answer does not name the reference that it was asked by.
         for reference in references:
             done = self.call("image", "inspect", reference)
@@ -77,9 +77,9 @@ class Engine(Client):
         return done.stdout.decode(errors="replace")
 
 
-def _found(document: Mapping[str, Any]) -> Found:
+def _found(document: Mapping[str, Any]) -> EngineImage:
     configuration = document.get("Config") or {}
-    return Found(
+    return EngineImage(
         id=str(document["Id"]),
         labels=dict(configuration.get("Labels") or {}),
         user=str(configuration.get("User") or ""),

@@ -46,7 +46,7 @@ class Wanted:
 
 
 @dataclass
-class Result:
+class ConvergeResult:
     """What was done, or in check mode would be."""
 
     backend: str
@@ -59,7 +59,9 @@ class Result:
     replaced_lines: list[str] = field(default_factory=list)
 
 
-def converge(document: Mapping[str, Any], *, present: bool, check: bool, run: Run) -> Result:
+def converge(
+    document: Mapping[str, Any], *, present: bool, check: bool, run: Run
+) -> ConvergeResult:
     """Bring the jobs of ``document`` (the ``jobs`` section) into force.
 
     Raises:
@@ -73,7 +75,7 @@ def converge(document: Mapping[str, Any], *, present: bool, check: bool, run: Ru
     if not present:
         jobs = replace(jobs, jobs=())
     systemd = observe.systemd_is_running()
-    result = Result("systemd" if systemd else "cron")
+    result = ConvergeResult("systemd" if systemd else "cron")
     wanted = _wanted(jobs, document, systemd) if present else Wanted((), (), {})
     _check_users(jobs, result, check=check)
     with _exclusive(check=check):
@@ -113,7 +115,7 @@ def _wanted(jobs: Jobs, document: Mapping[str, Any], systemd: bool) -> Wanted:
     return Wanted(tuple(directories), tuple(files), units)
 
 
-def _check_users(jobs: Jobs, result: Result, *, check: bool) -> None:
+def _check_users(jobs: Jobs, result: ConvergeResult, *, check: bool) -> None:
     for job in jobs.declared:
         try:
             pwd.getpwnam(job.user)
@@ -126,7 +128,7 @@ def _check_users(jobs: Jobs, result: Result, *, check: bool) -> None:
 
 
 def _bring(
-    jobs: Jobs, wanted: Wanted, result: Result, *, systemd: bool, check: bool, run: Run
+    jobs: Jobs, wanted: Wanted, result: ConvergeResult, *, systemd: bool, check: bool, run: Run
 ) -> list[Job]:
     """Plan and act; return the jobs that are (or in check mode will be) in their state."""
     paused = observe.pauses(layout.RUNTIME_PAUSED_DIR, "runtime")
@@ -181,7 +183,9 @@ def _absent(wanted: Wanted, removed: Sequence[str]) -> list[str]:
     return sorted(path for path in ours if not any(path.startswith(f"{up}/") for up in ours))
 
 
-def _report_pauses(jobs: Jobs, paused: Mapping[str, observe.PauseFile], result: Result) -> None:
+def _report_pauses(
+    jobs: Jobs, paused: Mapping[str, observe.PauseFile], result: ConvergeResult
+) -> None:
     for name, pause in paused.items():
         result.runtime_paused.append(
             {"name": name, "reason": pause.reason, "by": pause.by, "since": pause.since}
@@ -194,7 +198,7 @@ def _report_pauses(jobs: Jobs, paused: Mapping[str, observe.PauseFile], result: 
 
 
 def _describe(
-    result: Result, changes: Sequence[managed_files.Change], steps: plan.UnitPlan
+    result: ConvergeResult, changes: Sequence[managed_files.Change], steps: plan.UnitPlan
 ) -> None:
     result.diff += [
         {
@@ -253,7 +257,7 @@ def _report_foreign(
     jobs: Jobs,
     settled: Sequence[Job],
     replacements: Sequence[Replacement],
-    result: Result,
+    result: ConvergeResult,
     *,
     check: bool,
     run: Run,
@@ -291,7 +295,7 @@ def _park(
     settled: Sequence[Job],
     jobs: Jobs,
     tables: Mapping[str, str],
-    result: Result,
+    result: ConvergeResult,
     *,
     check: bool,
     run: Run,

@@ -56,7 +56,7 @@ class Work:
 
 
 @dataclass
-class Repository(BareRepository):
+class LaneMirror(BareRepository):
     """The mirror of one project; ``login`` is the environment that lets git log in.
 
     ``prefix`` is the argument list that turns the program into one of an unprivileged user,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..base.errors import FactoryError
-from ..base.mirror import BareRepository, Merged
-from .snapshot import Evidence
+from ..base.mirror import BareRepository, TriedMerge
+from .snapshot import GitEvidence
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "Release Marshal",
@@ -225,14 +225,14 @@ class Mirror(BareRepository):
         lease = f"--force-with-lease={reference}:{expected}"
         self.out("push", "--quiet", lease, self.url, f"{oid}:{reference}")
 
-    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence:
+    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> GitEvidence:
         """Return what git says of ``head_oid`` against ``base_oid``."""
         behind = int(self.out("rev-list", "--count", f"{head_oid}..{base_oid}"))
         merged = self.merge(base_oid, head_oid)
         if not merged.clean:
-            return Evidence(base_oid, head_oid, behind, merged.conflict_paths, clean=False)
+            return GitEvidence(base_oid, head_oid, behind, merged.conflict_paths, clean=False)
         changes = self._changes(self.tree(base_oid), merged.tree)
-        return Evidence(
+        return GitEvidence(
             base_oid,
             head_oid,
             behind,
@@ -333,7 +333,7 @@ class Mirror(BareRepository):
 class Stacking(Protocol):
     """What a stack is made with."""
 
-    def merge(self, ours: str, theirs: str) -> Merged: ...
+    def merge(self, ours: str, theirs: str) -> TriedMerge: ...
     def tree(self, commit: str) -> str: ...
     def commit(
         self, tree: str, parents: Sequence[str], message: str, moment: float | None = None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ..base import brought, projects
 from ..base.configuration import ConfigurationError, Section
 from . import checks, limits, silences
-from .settings import HEAL_MODES, Heal, LaneOrder, Measure, Notify, Policy, Reminders
+from .settings import HEAL_MODES, Heal, LaneOrder, Measure, Notify, Reminders, WatchdogSettings
 from .silences import Silence
 
 DATA_DIR = "/var/lib/aina-factory"
@@ -18,7 +18,7 @@ BODY = "$edges"
 WORDS = frozenset({"host", "summary", "edges", "problems", "recovered", "reminders", "time"})
 
 
-def from_section(section: Section) -> Policy:
+def from_section(section: Section) -> WatchdogSettings:
     """Read the section; every key has a default.
 
     Raises:
@@ -26,7 +26,7 @@ def from_section(section: Section) -> Policy:
 
     """
     data_dir = section.absolute_path("data_dir", DATA_DIR)
-    policy = Policy(
+    policy = WatchdogSettings(
         interval_seconds=section.number("interval_seconds", 900, minimum=10),
         data_dir=data_dir,
         state_dir=section.absolute_path("state_dir", f"{data_dir}/watchdog"),
@@ -53,7 +53,7 @@ def from_section(section: Section) -> Policy:
     return policy
 
 
-def of(whole: Section) -> tuple[Policy, tuple[str, ...]]:
+def of(whole: Section) -> tuple[WatchdogSettings, tuple[str, ...]]:
     """Return the policy with what the roles have brought, as :func:`tolerant` does."""
     policy, errors = tolerant(whole.section("watchdog", {}))
     try:
@@ -66,7 +66,7 @@ def of(whole: Section) -> tuple[Policy, tuple[str, ...]]:
     return replace(policy, heal=heal, certificates=certificates), errors
 
 
-def tolerant(section: Section) -> tuple[Policy, tuple[str, ...]]:
+def tolerant(section: Section) -> tuple[WatchdogSettings, tuple[str, ...]]:
     """Return the policy without the parts that are wrong, and what is wrong with them.
 
     A watchdog that refused its whole configuration would say nothing at all.

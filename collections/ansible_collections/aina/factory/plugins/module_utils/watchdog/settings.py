@@ -79,7 +79,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Policy:
+class WatchdogSettings:
     """The whole section."""
 
     interval_seconds: float

@@ -130,7 +130,7 @@ def _rules(
     return policy, ufw, rules
 
 
-def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...]]:
+def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.FirewallPlan, tuple[str, ...]]:
     changes = firewall.files(None)
     if not shutil.which("ufw"):
         plan = firewall.plan_absence(None, None, changes, enabled_by_us=False)
@@ -161,7 +161,7 @@ def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...
 
 def _converge(
     parameters: dict[str, Any], run: Run, *, check_mode: bool
-) -> tuple[firewall.Plan, tuple[str, ...]]:
+) -> tuple[firewall.FirewallPlan, tuple[str, ...]]:
     if parameters["state"] == "absent":
         return _leave(run, check_mode=check_mode)
     installed = bool(shutil.which("ufw"))

@@ -44,7 +44,7 @@ def _frontend_lock(wait_seconds: int) -> Iterator[None]:
         yield
 
 
-def _foresee(plan: packages.Plan, context: Context) -> packages.Plan:
+def _foresee(plan: packages.PackagesPlan, context: Context) -> packages.PackagesPlan:
     """Predict also what apt would take away, as far as it can say: it may lack its lists still."""
     try:
         return packages.foresee(plan, context.run)

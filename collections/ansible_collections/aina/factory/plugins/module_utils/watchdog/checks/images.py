@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from ...base.ports import Request
 from ...base.text import duration
 from .. import readings
-from ..check import Answer, AtLimit, Check, Context, Status, each
+from ..check import Answer, AtLimit, Check, JudgeContext, Status, each
 from ..facts import DAY, Fact, Known
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, documents, listed
@@ -21,7 +21,7 @@ AGE = Limit("image_age_days", 14, 14)
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageState:
     """One container image that the factory builds, as the build wrote it down.
 
     ``presence`` is what the engine says now: there, gone, or another one of its name; it is
@@ -37,7 +37,7 @@ class Image:
     presence: str = ""
 
 
-def read(host: Host) -> Mapping[str, Fact[Image]]:
+def read(host: Host) -> Mapping[str, Fact[ImageState]]:
     """Return the images that the factory builds."""
     directory = Path(host.policy.data_dir, "images")
     written = documents(directory)
@@ -57,9 +57,9 @@ def read(host: Host) -> Mapping[str, Fact[Image]]:
     }
 
 
-def image(values: Any, name: str) -> Image:
+def image(values: Any, name: str) -> ImageState:
     section = readings.section(values, name)
-    return Image(
+    return ImageState(
         name=section.text("image", name),
         built_at=readings.time(section, "built_at"),
         base_built_at=readings.time_or_none(section, "base_built_at"),
@@ -94,10 +94,10 @@ def _presence(document: Fact[Any], there: Mapping[str, str]) -> str:
     return "there" if content == record.get("content", content) else "another"
 
 
-def judge(images: Mapping[str, Fact[Image]], context: Context) -> Iterator[Answer]:
+def judge(images: Mapping[str, Fact[ImageState]], context: JudgeContext) -> Iterator[Answer]:
     """Judge whether an image is there, its age and the outcome of its smoke test."""
 
-    def one(name: str, image: Image) -> Iterator[Answer]:
+    def one(name: str, image: ImageState) -> Iterator[Answer]:
         days = (context.now - image.built_at) / DAY
         status, lingers = context.by(AGE, days)
         detail = f"built {duration(days * DAY)} ago"
@@ -121,7 +121,8 @@ CHECKS = (
         source=SOURCE,
         judge=judge,
         selftest=AtLimit(
-            AGE, lambda days, now: {"i": Known(Image("i", now - days * DAY, None, 1, "ok", ""))}
+            AGE,
+            lambda days, now: {"i": Known(ImageState("i", now - days * DAY, None, 1, "ok", ""))},
         ),
     ),
 )

@@ -157,7 +157,7 @@ class Host:
             **self.values,
         }
         settings = read(ImagesSettings, Section(section, "images"))
-        tools = build.Tools(
+        tools = build.BuildTools(
             self.docker, lambda: self.now, lambda *_, **__: Response(404, {}, b""), "x86_64"
         )
         return build.Builder(settings, tools)
