@@ -217,10 +217,14 @@ class RulesPlan:
 
 @dataclass(frozen=True)
 class FirewallPlan:
-    """Commands in their order, each with the phrase that tells it, and the files."""
+    """Commands in their order, each with the phrase that tells it, and the files.
+
+    ``consequences``: what others do not reach any more, as results list it.
+    """
 
     files: tuple[managed_files.Change, ...]
     commands: tuple[Command, ...]
+    consequences: tuple[Mapping[str, str], ...] = ()
 
     @property
     def actions(self) -> list[str]:

@@ -367,7 +367,8 @@ def _set_attributes(target: str | int, wanted: Attributes, path: str = "") -> No
         group = grp.getgrnam(wanted.group).gr_gid if wanted.group is not None else -1
     except KeyError as error:
         raise ManagedFilesError(
-            f"{path or target}: {error.args[0]}; create the account first"
+            f"{path or target}: {error.args[0]}; create the account first; the role host_baseline "
+            "makes that of the site"
         ) from None
     os.chown(target, user, group)
     os.chmod(target, wanted.mode)  # noqa: PTH101 - a Path cannot hold a descriptor

@@ -25,7 +25,7 @@ from .catalogue import CI, FOUNDATION, Artifact, Spec, catalogue
 from .engine import EngineImage, ImageEngine
 from .plan import BASE_LABEL, CONTENT_LABEL, BuildStep, plan
 from .runner import Releases, RunnerArchive
-from .settings import PREFIX, ImagesSettings
+from .settings import PREFIX, PROBLEM, ImagesSettings
 
 LOCK = "factory-images.lock"
 SMOKE_SECONDS = 300.0
@@ -172,7 +172,7 @@ class Builder:
         needed = refresh or (not before and any(step.why for step in self.survey().steps))
         if needed:
             self.tools.progress(f"fetching the base {self.settings.base.reference}")
-            self._bases.provide()
+            self._provide_base()
         report = self.survey(generation)
         report.base_changed = needed and self._bases.identity() != before
         self._retire(report.retired)
@@ -190,6 +190,16 @@ class Builder:
         for step in report.steps:
             self._write_record(step, report)
         return report
+
+    def _provide_base(self) -> None:
+        """Fetch or make the base; why that fails is kept for whoever asks why there are no images."""
+        note = Path(self.settings.state_dir, PROBLEM)
+        try:
+            self._bases.provide()
+        except DockerError as error:
+            documents.replace(note, {"detail": str(error)})
+            raise
+        note.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Take away the names and the files that a killed build has left."""

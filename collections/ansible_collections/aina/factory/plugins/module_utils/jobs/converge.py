@@ -17,6 +17,7 @@ from ..base.ports import Run
 from ..base.run import checked
 from ..host import managed_files
 from ..host.managed_files import Attributes, DirectorySpec, FileSpec
+from ..host.steps import PROGRAMS
 from . import cron, foreign, layout, observe, plan, render, scripts, validate
 from .settings import Job, Jobs, Replacement
 
@@ -57,6 +58,8 @@ class ConvergeResult:
     runtime_paused: list[dict[str, str | None]] = field(default_factory=list)
     foreign: list[dict[str, str]] = field(default_factory=list)
     replaced_lines: list[str] = field(default_factory=list)
+    consequences: list[dict[str, str]] = field(default_factory=list)
+    lacking: set[str] = field(default_factory=set)
 
 
 def converge(
@@ -78,6 +81,8 @@ def converge(
     result = ConvergeResult("systemd" if systemd else "cron")
     wanted = _wanted(jobs, document, systemd) if present else Wanted((), (), {})
     _check_users(jobs, result, check=check)
+    called = {job.command[0] for job in jobs.declared}
+    result.lacking = {path for path in called & {*PROGRAMS} if not Path(path).exists()}
     with _exclusive(check=check):
         settled = _bring(jobs, wanted, result, systemd=systemd, check=check, run=run)
         _report_foreign(jobs, settled, replacements, result, check=check, run=run)
@@ -272,6 +277,14 @@ def _report_foreign(
         if removed:
             result.changed = True
             result.replaced_lines += removed
+            result.consequences += [
+                {
+                    "kind": "moved",
+                    "what": f"{path}: {line!r}",
+                    "why": "the line goes; a declared job runs it from now on",
+                }
+                for line in removed
+            ]
             result.diff.append(
                 {"before_header": path, "after_header": path, "before": text, "after": left}
             )
@@ -313,6 +326,13 @@ def _park(
     for source, target in foreign.parked(replacements, settled, jobs, users):
         result.changed = True
         result.actions.append(f"park {source}")
+        result.consequences.append(
+            {
+                "kind": "moved",
+                "what": source,
+                "why": f"nothing runs it any more: it lies in {Path(target).parent} from now on",
+            }
+        )
         result.diff.append(
             {
                 "before_header": source,

@@ -128,6 +128,20 @@ def crontabs() -> dict[str, str]:
     return found
 
 
+def clocked(tables: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the live lines, by table, that run by the host's clock; scripts of a directory are not."""
+    found = {
+        path: [
+            line.strip()
+            for line, entry in _entries(path, text)
+            if entry is not None and entry.is_live and not entry.at_boot
+        ]
+        for path, text in tables.items()
+        if path != _ANACRON_TABLE and str(PurePosixPath(path).parent) not in _SCRIPT_DIRS
+    }
+    return {path: lines for path, lines in found.items() if lines}
+
+
 def _files(directory: str) -> list[Path]:
     if not Path(directory).is_dir():
         return []

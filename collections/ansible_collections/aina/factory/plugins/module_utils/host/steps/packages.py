@@ -104,5 +104,13 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         "adopted": plan.adopted,
         "interrupted": plan.interrupted,
         "kept": [f"package {name}" for name in kept],
+        "consequences": [
+            {
+                "kind": "removed",
+                "what": f"package {name}",
+                "why": "an earlier run has installed it, and nothing declared needs it any more",
+            }
+            for name in plan.remove
+        ],
         "diff": [{"before": "", "after": after}] if plan.actions else [],
     }

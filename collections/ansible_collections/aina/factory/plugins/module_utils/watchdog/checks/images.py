@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from ...base import documents as kept_documents
 from ...base.ports import Request
 from ...base.text import duration
 from .. import readings
@@ -17,6 +18,7 @@ from ..facts import DAY, Fact, Known
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, documents, listed
 
+_PROBLEM_WIDTH = 300
 AGE = Limit("image_age_days", 14, 14)
 
 
@@ -42,7 +44,7 @@ def read(host: Host) -> Mapping[str, Fact[ImageState]]:
     directory = Path(host.policy.data_dir, "images")
     written = documents(directory)
     if not written and host.whole.has("images"):
-        raise OSError(f"images are declared, but {directory} tells of none")
+        raise OSError(f"no image is built yet: {_problem(directory)}")
     if not written:
         raise AbsentError("no image of the factory is declared")
     found = listed(written, image)
@@ -55,6 +57,15 @@ def read(host: Host) -> Mapping[str, Fact[ImageState]]:
         else fact
         for name, fact in found.items()
     }
+
+
+def _problem(directory: Path) -> str:
+    """Return why there is no base to build on, as far as a build has told."""
+    from ...images.settings import PROBLEM
+
+    kept = kept_documents.read(directory / PROBLEM) or {}
+    words = str(kept.get("detail") or "no build has ended; factory images build tells how it goes")
+    return " ".join(words.split())[:_PROBLEM_WIDTH]
 
 
 def image(values: Any, name: str) -> ImageState:
