@@ -9,6 +9,7 @@ from ..base.configuration import ConfigurationError
 from ..base.locks import LockFileError
 from ..host.managed_files import ManagedFilesError
 from ..host.steps import Context, StepError, lacks_program
+from ..host.system_users import SystemUsersError
 from . import converge
 from .observe import ObservationError
 from .validate import ValidationError
@@ -20,6 +21,7 @@ _REFUSALS = (
     ManagedFilesError,
     converge.ConvergeError,
     LockFileError,
+    SystemUsersError,
 )
 _OWN_PROGRAM = re.compile(
     r"Command /usr/local/bin/(?:factory|run-lane|codex-lane) is not executable: No such file"
