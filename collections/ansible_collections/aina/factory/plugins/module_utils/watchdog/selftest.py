@@ -116,7 +116,7 @@ def _stays_quiet(check: Check[T], policy: Policy) -> str:
 def _unknown_is_raised(check: Check[T], policy: Policy) -> str:
     server = _Server(check, policy)
     server.run(bad=False)
-    for _number in range(policy.unknown_runs):
+    for _number in range(policy.unknown_runs_count):
         if server.firing(alerts.UNKNOWN):
             return "is unknown too early"
         server.run_unknown()
