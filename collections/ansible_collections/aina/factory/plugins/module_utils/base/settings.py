@@ -25,6 +25,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -34,8 +35,26 @@ T = TypeVar("T")
 
 # The default of a setting that has none: whoever declares the section must give it.
 REQUIRED: Any = dataclasses.MISSING
+
+
+class _LaterError(Exception):
+    """Somebody asked for a value that is not known yet."""
+
+
+class _Later:
+    """A value that answers no question."""
+
+    def _refuse(self, *_: object) -> Any:
+        raise _LaterError
+
+    __bool__ = __len__ = __iter__ = __contains__ = __getitem__ = __getattr__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __hash__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
+    __truediv__ = __rtruediv__ = __float__ = __int__ = __str__ = __format__ = _refuse
+
+
 # Stands for a value that is not known yet: nothing is said about it, nor about what it goes with.
-LATER: Any = object()
+LATER: Any = _Later()
 
 Kind = Literal["", "path", "url", "https_url"]
 # Kind -> expression for the whole value, and the rule in words.
@@ -203,7 +222,7 @@ class Setting:
         refuse_doubles(f"{section.path}.{self.key}", items, self.rule.unique)
         if not self._adds(default):
             return items
-        return (*default, *(item for item in items if item not in default))
+        return (*default, *(item for item in items if item is LATER or item not in default))
 
     def _place(self, path: str, index: int, item: object) -> tuple[str, str]:
         """Return how messages call an item of a list: its path, and its name below that."""
@@ -331,21 +350,13 @@ def read_some(cls: type[T], section: Section, default: T | None = None, **given:
     # What is no setting stays as the default has it.
     made: Any = cls if default is None else functools.partial(dataclasses.replace, default)
     found = typing.cast(T, made(**values, **given))
-    if not _is_later(values):
+    # A rule that hangs on what is not known yet cannot be judged, nor can those after it.
+    with suppress(_LaterError):
         for key, rule, *value in _contradictions(found):
             with problems.noted():
                 raise section.error(key, value[0] if value else _at(found, key), rule)
     problems.refuse()
     return found
-
-
-def _is_later(value: Any) -> bool:
-    """Whether a value or a part of it is not known yet."""
-    if dataclasses.is_dataclass(value):
-        return any(_is_later(getattr(value, item.field)) for item in settings_of(type(value)))
-    if isinstance(value, Mapping):
-        return any(map(_is_later, value.values()))
-    return any(map(_is_later, value)) if isinstance(value, tuple) else value is LATER
 
 
 def _contradictions(found: object) -> Iterator[tuple[Any, ...]]:
@@ -414,6 +425,22 @@ def site_settings(cls: type) -> Sequence[Setting]:
     return [item for item in settings_of(cls) if item.rule.by == "site"]
 
 
+def unfinished(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section of which only a part is known: what is left out comes :data:`LATER`."""
+    found = {item.key: LATER for item in settings_of(cls)} | dict(given)
+    for item in settings_of(cls):
+        value = found[item.key]
+        if item.nested and isinstance(value, Mapping):
+            if not item.container:
+                found[item.key] = unfinished(item.nested, value)
+            elif item.rule.partial:
+                found[item.key] = {
+                    name: unfinished(item.nested, each) if isinstance(each, Mapping) else each
+                    for name, each in value.items()
+                }
+    return found
+
+
 _TYPES: Mapping[type, str] = {str: "str", int: "int", float: "float", bool: "bool"}
 
 
@@ -447,6 +474,8 @@ def option(item: Setting, default: Any) -> dict[str, Any]:
 
 def plain_default(item: Setting, default: Any) -> Any:
     """Return the default as a document has it: of what is added to, that nothing is added."""
+    if item.rule.expression and default == item.rule.expression:
+        return default
     if item.container == "list":
         return [] if item.rule.adds else [plain(each) for each in default]
     if item.container == "mapping":

@@ -242,8 +242,8 @@ def test_a_part_of_a_default_keeps_the_rest_and_may_move_it() -> None:
         {"count": settings.LATER},
         {"count": 7, "limit": settings.LATER},
         {"high": settings.LATER},
-        {"high": {"from": settings.LATER}, "count": 7},
-        {"places": [{"name": settings.LATER, "path": "/"}] * 2, "count": 7},
+        {"high": {"from": settings.LATER}, "count": settings.LATER},
+        {"places": [{"name": settings.LATER, "path": "/"}] * 2},
         {"places": [settings.LATER, settings.LATER]},
     ],
 )
@@ -252,6 +252,9 @@ def test_of_what_is_not_known_yet_nothing_is_said(values: Mapping[str, Any]) -> 
 
 
 def test_beside_what_is_not_known_yet_the_rest_is_judged() -> None:
+    assert problems({"places": settings.LATER, "count": 7}) == [
+        "marks.count is 7; it must not exceed limit, which is 5"
+    ]
     values = {"high": {"from": settings.LATER, "lwo": 2}, "count": 0}
 
     assert problems(values) == [
