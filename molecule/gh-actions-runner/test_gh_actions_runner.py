@@ -148,11 +148,11 @@ def services(host: Any) -> Iterator[None]:
 def test_a_job_reaches_github_and_nothing_of_the_host_or_its_networks(
     host: Any, services: None
 ) -> None:
-    # They are there: a container without walls reaches them.
+    # They are there: a container without isolation reaches them.
     github = host.check_output(f"getent hosts {GITHUB.container}").split()[0]
     for address, port in (("169.254.169.254", 80), (github, 8081)):
         probe = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/{port}'"
-        until(partial(reaches_unwalled, host, probe), f"{address} {port}")
+        until(partial(reaches_unisolated, host, probe), f"{address} {port}")
 
     found = reach(host, "demo")
 
@@ -195,7 +195,7 @@ with concurrent.futures.ThreadPoolExecutor(32) as pool:
 """
 
 
-def unwalled(host: Any, script: str, *options: str) -> Any:
+def unisolated(host: Any, script: str, *options: str) -> Any:
     """Run a script in a job's image without what keeps a job in."""
     words = shlex.join(
         [*options, "--entrypoint=/bin/bash", "aina-factory/ci:current", "-c", script]
@@ -203,8 +203,8 @@ def unwalled(host: Any, script: str, *options: str) -> Any:
     return host.run(f"docker run --rm {words}")
 
 
-def reaches_unwalled(host: Any, probe: str) -> bool:
-    return bool(unwalled(host, probe).rc == 0)
+def reaches_unisolated(host: Any, probe: str) -> bool:
+    return bool(unisolated(host, probe).rc == 0)
 
 
 @pytest.mark.deep
@@ -218,7 +218,7 @@ def test_a_job_reaches_the_control_port_of_the_simulator_at_no_address(
 
     found = done(queue(f"python3 -c {shlex.quote(script)}", label=label))["log"]
 
-    assert "reached http://127.0.0.1:8080/log" in beside  # where only the wall is missing
+    assert "reached http://127.0.0.1:8080/log" in beside  # where only the rules are missing
     assert int(found.split()[1]) >= 5
     assert "reached" not in found
 
@@ -249,9 +249,14 @@ def app_key(host: Any) -> Iterator[str]:
 @pytest.mark.deep
 @pytest.mark.parametrize("label", ["demo", "onhost"])
 def test_a_job_finds_the_key_of_the_app_nowhere(host: Any, app_key: str, label: str) -> None:
-    # Where a wall is missing it is found: in a file, and in a process of somebody else.
-    walls = ("--user=0", "--pid=host", "--cap-add=SYS_PTRACE", "--security-opt=apparmor=unconfined")
-    seen = unwalled(host, SEARCH, *walls, f"--volume={app_key}:/home/runner/key").stdout
+    # Where isolation is missing it is found: in a file, and in a process of somebody else.
+    options = (
+        "--user=0",
+        "--pid=host",
+        "--cap-add=SYS_PTRACE",
+        "--security-opt=apparmor=unconfined",
+    )
+    seen = unisolated(host, SEARCH, *options, f"--volume={app_key}:/home/runner/key").stdout
     assert "/home/runner/key\n" in seen
     assert "/environ\n" in seen
 
@@ -273,7 +278,7 @@ def test_walls_that_were_taken_down_are_up_again_before_the_next_job(
     host: Any, services: None
 ) -> None:
     host.check_output("nft delete table inet aina_runners")
-    for slot in SLOTS:  # the runners that wait now began behind walls; the next ones must too
+    for slot in SLOTS:  # the runners that wait now began isolated; the next ones must too
         host.check_output(f"systemctl restart factory-runner@{slot}")
     until(lambda: is_up(host), "every runner is back")
 
@@ -612,13 +617,13 @@ def test_a_runner_that_github_removed_is_back_within_a_period_of_the_healer(host
 
 
 @pytest.mark.deep
-def test_a_ghost_is_replaced(host: Any) -> None:
+def test_an_orphan_is_replaced(host: Any) -> None:
     name = state(host, "demo-2")["runner_name"]
 
     GITHUB.ask("POST", "/remove_runner", {"repository": REPOSITORY, "name": name, "ghost": True})
 
     until(lambda: state(host, "demo-2")["runner_name"] not in (None, name), "another runner")
-    assert state(host, "demo-2")["ghosts_count"] >= 1
+    assert state(host, "demo-2")["orphans_count"] >= 1
 
 
 @pytest.mark.deep

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the pinned codex itself does when something is missing, full or refused. Runs in a container of the lane's
-# image with every wall of a lane; all cases at once, one directory of /tmp/out each, printed as one tar archive.
+# image with the whole isolation of a lane; all cases at once, one directory of /tmp/out each, printed as one tar archive.
 set -u
 export PATH=/opt/toolchain/bin:$PATH
 node - <<'MODEL' &

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.deep
 
 HOST = "lanes-host"
 SCRIPT = Path(__file__).parent / "codex.sh"
-WALLS = [
+ISOLATION = [
     *("docker", "run", "--rm", "--interactive", "--init", "--network=none", "--read-only"),
     *("--cap-drop=ALL", "--security-opt=no-new-privileges", "--user=10001:10001", "--memory=2g"),
     *("--tmpfs=/tmp:rw,exec,mode=1777", "--tmpfs=/home/lane:rw,exec,uid=10001,gid=10001"),
@@ -59,7 +59,7 @@ class Case:
 
 @pytest.fixture(scope="module")
 def cases() -> dict[str, Case]:
-    argv = ["docker", "exec", "--interactive", HOST, *WALLS]
+    argv = ["docker", "exec", "--interactive", HOST, *ISOLATION]
     done = subprocess.run(
         argv, input=SCRIPT.read_bytes(), capture_output=True, timeout=300, check=False
     )

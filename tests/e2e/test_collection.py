@@ -137,7 +137,7 @@ def test_the_jobs_of_all_capabilities_run_though_the_inventory_names_none(
 
     assert {job["name"] for job in jobs} == {
         *("watchdog", "disk-usage", "janitor", "factory-images", "release-marshal"),
-        *("lane-supplies", "lane-mirrors"),
+        *("lane-store", "lane-mirrors"),
     }
     timers = [f"factory-job-{job['name']}.timer" for job in jobs]
     assert {*on_host("systemctl", "is-active", *timers).splitlines()} == {"active"}

@@ -27,7 +27,7 @@ from factory.core.jobs import drain
 from factory.core.lanes import collect, forge
 from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.settings import LaneProject, LanesSettings
-from factory.lanes import assignment, delivery, engine, reaping, supervisor
+from factory.lanes import delivery, engine, reaping, supervisor, tasks
 from factory.outcome import Exit
 
 NAME = "demo-7-0a1b2c3d"
@@ -127,9 +127,9 @@ def server(
 
 
 @pytest.fixture
-def tasks(monkeypatch: pytest.MonkeyPatch) -> list[assignment.Task]:
+def lane_tasks(monkeypatch: pytest.MonkeyPatch) -> list[tasks.Task]:
     """Return what lanes were given; each of them ends well and changes nothing."""
-    given: list[assignment.Task] = []
+    given: list[tasks.Task] = []
 
     def run(lane: supervisor.Lane) -> dict[str, Any]:
         given.append(lane.task)
@@ -143,20 +143,20 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> list[assignment.Task]:
 
 
 def test_a_lane_is_waited_for_and_its_result_is_the_answer(
-    server: Server, tasks: list[assignment.Task]
+    server: Server, lane_tasks: list[tasks.Task]
 ) -> None:
     code, document = server.ask("run", "factory/demo", "17", "--model", "m-2")
     assert (code, document["outcome"]) == (Exit.DONE, "no_change")
-    (task,) = tasks
+    (task,) = lane_tasks
     assert (task.project.name, task.issue, task.project.model) == ("demo", 17, "m-2")
     assert not task.is_conflict
 
 
 def test_a_lane_for_a_conflict_is_one_for_a_pull_request(
-    server: Server, tasks: list[assignment.Task]
+    server: Server, lane_tasks: list[tasks.Task]
 ) -> None:
     server.ask("resolve", "demo", "23")
-    assert [(task.issue, task.is_conflict) for task in tasks] == [(23, True)]
+    assert [(task.issue, task.is_conflict) for task in lane_tasks] == [(23, True)]
 
 
 @pytest.mark.parametrize(
@@ -240,18 +240,18 @@ def test_a_server_that_is_emptied_of_work_starts_no_detached_lane(server: Server
     ],
 )
 def test_a_lane_goes_on_with_what_it_was_about(
-    session: str, issue: int, text: str, server: Server, tasks: list[assignment.Task]
+    session: str, issue: int, text: str, server: Server, lane_tasks: list[tasks.Task]
 ) -> None:
     directory = server.lane(session=session, issue=issue, is_conflict=True)
     (directory / "prompt.md").write_text("do it")
     server.ask("resume", NAME)
-    (task,) = tasks
+    (task,) = lane_tasks
     assert (task.resume, task.issue, task.text) == (NAME, issue, text)
     assert task.is_conflict
 
 
 def test_leftovers_of_a_dead_supervisor_are_reaped_before_a_lane_starts(
-    server: Server, tasks: list[assignment.Task], monkeypatch: pytest.MonkeyPatch
+    server: Server, lane_tasks: list[tasks.Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reaped: list[bool] = []
     monkeypatch.setattr(reaping, "reap", lambda *_, **__: reaped.append(True))
@@ -259,10 +259,10 @@ def test_leftovers_of_a_dead_supervisor_are_reaped_before_a_lane_starts(
     place.mkdir()
     (place / "owner.json").write_text(json.dumps({"supervisor": processes.identity()}))
     server.ask("run", "demo", "17")
-    assert (reaped, len(tasks)) == ([], 1)
+    assert (reaped, len(lane_tasks)) == ([], 1)
     (place / "owner.json").write_text(json.dumps({"supervisor": "1:1"}))
     server.ask("run", "demo", "17")
-    assert (reaped, len(tasks)) == ([True], 2)
+    assert (reaped, len(lane_tasks)) == ([True], 2)
 
 
 # --- What an agent is to do --------------------------------------------------------------
@@ -302,25 +302,25 @@ class Words(forge.Forge):
 
 def find(
     server: Server, task: dict[str, Any], mirror: Repository, earlier: dict[str, Any] | None = None
-) -> assignment.Assignment:
+) -> tasks.ResolvedTask:
     known = read(LanesSettings, configuration.load(server.root / "factory.json").section("lanes"))
     with ThreadPoolExecutor() as pool:
-        given = assignment.Task(known.lane_projects[0], **task)
-        return assignment.find(given, pool, Words(), lambda: mirror, server.root, earlier or {})
+        given = tasks.Task(known.lane_projects[0], **task)
+        return tasks.find(given, pool, Words(), lambda: mirror, server.root, earlier or {})
 
 
 def test_an_issue_is_worked_on_from_the_newest_commit(server: Server) -> None:
     found = find(server, {"issue": 7}, Repository(set()))
     assert (found.start, found.title) == (Start("c" * 40), "Say more")
-    assert '<issue number="7">\n<title>Say more</title>\nPlease.' in found.words
+    assert '<issue number="7">\n<title>Say more</title>\nPlease.' in found.prompt
 
 
 def test_a_conflict_is_worked_on_from_the_pull_request_with_main_to_merge(server: Server) -> None:
     task = {"issue": 23, "is_conflict": True}
     found = find(server, task, Repository(set(), ["a.txt"]))
     assert found.start == Start("a" * 40, "b" * 40)
-    assert f"git merge {'b' * 40}" in found.words
-    assert "- a.txt" in found.words
+    assert f"git merge {'b' * 40}" in found.prompt
+    assert "- a.txt" in found.prompt
     with pytest.raises(RefusedError, match="#23 has no conflict with main"):
         find(server, task, Repository(set()))
 

@@ -21,7 +21,7 @@ from factory.core.base.settings import read
 from factory.core.lanes import collect, frames, outcome
 from factory.core.lanes.collect import Start
 from factory.core.lanes.settings import LanesSettings
-from factory.lanes import assignment, supervisor
+from factory.lanes import supervisor, tasks
 
 IMAGE = Path(__file__).parents[2] / "collections/ansible_collections/aina/factory/images/lane"
 ENVIRONMENT = {
@@ -338,7 +338,7 @@ def supervised(directory: Path) -> supervisor.Lane:
     section = {"agents": agents.shipped(), "projects": [project]}
     places = {"state_dir": str(directory), "mirror_dir": str(directory), "git_user": ""}
     known = read(LanesSettings, Section({**section, **places}, "lanes"))
-    task = assignment.Task(known.lane_projects[0], 7)
+    task = tasks.Task(known.lane_projects[0], 7)
     return supervisor.Lane(known, task, directory, name="demo-7-0a1b2c3d")
 
 
@@ -357,7 +357,7 @@ def test_what_cannot_be_written_down_is_no_success_until_it_is(tmp_path: Path) -
     said = {"head": "0" * 40, "dirty_count": 0}
 
     def concluded() -> tuple[str, str]:
-        start = assignment.Assignment(collect.Start("0" * 40), "")
+        start = tasks.ResolvedTask(collect.Start("0" * 40), "")
         result = lane._conclude(0, start, 0.0, 0.0)
         return result["outcome"], result["detail"]
 

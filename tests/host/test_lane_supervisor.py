@@ -23,13 +23,13 @@ from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.reaper import Container
 from factory.core.lanes.settings import LanesSettings
 from factory.lanes import (
-    assignment,
     capacity,
     control_socket,
     delivery,
     engine,
     reaping,
     supervisor,
+    tasks,
 )
 
 NAME = "demo-7-0a1b2c3d"
@@ -53,7 +53,7 @@ def lane(tmp_path: Path) -> supervisor.Lane:
 
 def make(directory: Path, resume: str = "", **values: Any) -> supervisor.Lane:
     found = known(directory, **values)
-    task = assignment.Task(found.lane_projects[0], 7, resume=resume, queue_seconds=0)
+    task = tasks.Task(found.lane_projects[0], 7, resume=resume, queue_seconds=0)
     lane = supervisor.Lane(found, task, directory, name=NAME)
     lane.directory.mkdir(parents=True)
     (lane.place / control_socket.SOCKET_DIR).mkdir(parents=True)
@@ -72,7 +72,7 @@ def empty(directory: Path, **values: Any) -> LanesSettings:
 
 def test_a_lane_takes_its_place_before_anything_else(tmp_path: Path) -> None:
     found = empty(tmp_path)
-    lane = supervisor.Lane(found, assignment.Task(found.lane_projects[0], 7), tmp_path)
+    lane = supervisor.Lane(found, tasks.Task(found.lane_projects[0], 7), tmp_path)
 
     lane._admit()
 
@@ -81,7 +81,7 @@ def test_a_lane_takes_its_place_before_anything_else(tmp_path: Path) -> None:
     assert (owner["project"], owner["issue"]) == ("demo", 7)
     assert json.loads((lane.directory / supervisor.STATE).read_text())["state"] == "starting"
     # Another one for the same issue, of which this is in the way.
-    task = assignment.Task(found.lane_projects[0], 7, queue_seconds=0)
+    task = tasks.Task(found.lane_projects[0], 7, queue_seconds=0)
     with pytest.raises(supervisor.RefusedError, match="works on issue 7 of demo already") as caught:
         supervisor.Lane(found, task, tmp_path)._admit()
     assert caught.value.code == "issue_taken"
@@ -95,7 +95,7 @@ def test_a_server_that_is_emptied_of_work_holds_no_lane_up(
     mark.write_text("{}")
     monkeypatch.setattr(drain, "MARK", str(mark))
     found = empty(tmp_path)
-    task = assignment.Task(found.lane_projects[0], 7, queue_seconds=3600)
+    task = tasks.Task(found.lane_projects[0], 7, queue_seconds=3600)
 
     began = time.monotonic()
     with pytest.raises(supervisor.RefusedError, match="emptied of work") as caught:
@@ -110,9 +110,9 @@ def test_a_lane_waits_for_its_place_as_long_as_it_was_told(
 ) -> None:
     monkeypatch.setattr(supervisor, "_QUEUE_POLL_SECONDS", 0.01)
     found = empty(tmp_path, concurrency_count=1)
-    first = supervisor.Lane(found, assignment.Task(found.lane_projects[0], 7), tmp_path)
+    first = supervisor.Lane(found, tasks.Task(found.lane_projects[0], 7), tmp_path)
     first._admit()
-    second = assignment.Task(found.lane_projects[0], 8, queue_seconds=0.05)
+    second = tasks.Task(found.lane_projects[0], 8, queue_seconds=0.05)
     with pytest.raises(supervisor.RefusedError, match=r"all 1 lanes of this server.*; waited"):
         supervisor.Lane(found, second, tmp_path)._admit()
 
@@ -237,7 +237,7 @@ def test_a_lane_whose_engine_was_lost_is_rescued_and_ends_as_interrupted(
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     played.failures = [engine.EngineError("the engine does not answer")] * 3
 
-    lane._last_rites(engine.Box("c1"))
+    lane._last_rites(engine.ContainerHandle("c1"))
 
     assert (played.rescued, played.containers) == (1, [])
     assert lane._ended_by == "the loss of the engine"
@@ -252,7 +252,7 @@ def test_a_container_that_the_engine_cannot_remove_holds_no_lane_up(
     played = Engine(monkeypatch, OWN)
     played.stuck = True
 
-    lane._last_rites(engine.Box("c1", status=0))
+    lane._last_rites(engine.ContainerHandle("c1", status=0))
 
     assert (played.rescued, lane._ended_by) == (0, "")
     assert "the engine does not remove its container; the reaper goes on" in caplog.text
@@ -316,8 +316,8 @@ def test_work_that_github_does_not_take_stays_and_is_said(
 
 def test_a_conflict_that_is_left_is_no_success() -> None:
     conflict = forge.Conflict(5, "t", "b", "u", "lane/7-0a1b2c3d", "main")
-    assigned = assignment.Assignment(Start("0" * 40, "1" * 40), "", conflict=conflict)
+    assigned = tasks.ResolvedTask(Start("0" * 40, "1" * 40), "", conflict=conflict)
     assert supervisor._unresolved(assigned, None) == (
         "the agent ended without having merged main (111111111111) into lane/7-0a1b2c3d"
     )
-    assert supervisor._unresolved(assignment.Assignment(Start("0" * 40), ""), None) == ""
+    assert supervisor._unresolved(tasks.ResolvedTask(Start("0" * 40), ""), None) == ""

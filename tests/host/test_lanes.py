@@ -246,7 +246,7 @@ def test_a_lane_ends_when_its_container_does_whatever_becomes_of_that(
     monkeypatch.setattr(engine, "SOCKET", str(path))
     with socketserver.ThreadingUnixStreamServer(str(path), Engine) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        box = engine.Box("0a1b2c3d")
+        box = engine.ContainerHandle("0a1b2c3d")
         box.watch(60)
         before = box.wait(0.05)
         has_ended.set()

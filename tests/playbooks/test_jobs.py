@@ -77,7 +77,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_host_has_the_jobs_of_the_capabilities_that_it_uses(told: dict[str, Any]) -> None:
     assert names(told["bare"]) == EVERYWHERE
     assert {*names(told["works"])} == {
-        *(*EVERYWHERE, "release-marshal", "lane-supplies", "lane-mirrors", "lane-dispatch")
+        *(*EVERYWHERE, "release-marshal", "lane-store", "lane-mirrors", "lane-dispatch")
     }
     assert names(told["without"]) == [name for name in EVERYWHERE if name != "janitor"]
 

@@ -25,13 +25,13 @@ from simulator.client import Client
 
 from factory import effects
 from factory.core.base.configuration import Section
-from factory.core.base.github import settings as github
+from factory.core.base.github import settings as github_settings
 from factory.core.base.ports import Completed, Effects, Request, Response
 from factory.core.base.settings import read
 from factory.core.host import managed_files
 from factory.core.runners import layout
 from factory.core.runners.converge import Converge, ConvergeOptions, RunnersPlan
-from factory.core.runners.hub import Hub
+from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.layout import Places
 from factory.core.runners.settings import RunnersSettings
 
@@ -44,7 +44,7 @@ until = partial(waiting.until, pause_seconds=0.05)
 FAST = {
     "watch_seconds": 0.2,
     "disk_watch_seconds": 0.5,
-    "ghost_grace_seconds": 0.5,
+    "orphan_grace_seconds": 0.5,
     "online_max_seconds": 10,
     "backoff_first_seconds": 0.05,
     "backoff_max_seconds": 0.4,
@@ -93,7 +93,7 @@ class FakeHost:
     calls: list[list[str]] = field(default_factory=list)
     environments: list[Mapping[str, str]] = field(default_factory=list)
     images: dict[str, str] = field(default_factory=dict)
-    walls: int = 0
+    rules_count: int = 0
     journal: str = "its last words\n"
 
     def run(
@@ -128,8 +128,8 @@ class FakeHost:
 
     def _nft(self, words: list[str]) -> Completed:
         if words[0] == "--file":
-            self.walls += 1
-        return Completed(0 if self.walls else 1, b"", b"")
+            self.rules_count += 1
+        return Completed(0 if self.rules_count else 1, b"", b"")
 
     def _docker(self, words: list[str]) -> Completed:
         if "inspect" in words and "image" in words:
@@ -239,9 +239,11 @@ class Site:
 
     def settings(self) -> RunnersSettings:
         whole = Section({"github": self.github}, "configuration")
-        return read(RunnersSettings, Section(self.section, "runners"), github=github.of(whole))
+        return read(
+            RunnersSettings, Section(self.section, "runners"), github=github_settings.of(whole)
+        )
 
-    def hub(self, *, remembers: bool = True) -> Hub:
+    def github_client(self, *, remembers: bool = True) -> GitHubClient:
         send = effects.https_fetch(str(self.simulator.ca_file))
 
         def fetch(request: Request, *, timeout_seconds: float = 30.0) -> Response:
@@ -255,21 +257,21 @@ class Site:
             return done
 
         ports = Effects(run, fetch, effects.now, lambda seconds: time.sleep(min(seconds, 0.05)))
-        return Hub(self.settings(), ports, self.places, PLATFORM, remembers=remembers)
+        return GitHubClient(self.settings(), ports, self.places, PLATFORM, remembers=remembers)
 
-    def plan(self, **wishes: Any) -> tuple[Converge, RunnersPlan]:
-        run = Converge(self.hub(remembers=False), 0.0, ConvergeOptions(**wishes))
+    def plan(self, **options: Any) -> tuple[Converge, RunnersPlan]:
+        run = Converge(self.github_client(remembers=False), 0.0, ConvergeOptions(**options))
         return run, run.plan()
 
-    def converge(self, **wishes: Any) -> Converge:
+    def converge(self, **options: Any) -> Converge:
         """Converge; what went wrong stands in the report."""
-        run = Converge(self.hub(), 0.0, ConvergeOptions(**wishes))
+        run = Converge(self.github_client(), 0.0, ConvergeOptions(**options))
         run.carry_out(run.plan())
         return run
 
-    def fine(self, **wishes: Any) -> list[str]:
+    def fine(self, **options: Any) -> list[str]:
         """Converge without any problem; return what was done."""
-        run = self.converge(**wishes)
+        run = self.converge(**options)
         assert run.report.failures == [], run.report
         assert run.report.deferred == [], run.report
         return [a for a in run.report.actions if "factory-runner" not in a]
@@ -353,5 +355,5 @@ def make_site(tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPa
         ],
     }
     login = {"method": "token_file", "token_file": addresses["token_file"]}
-    hub = {"api_url": addresses["api_url"], "ca_file": addresses["ca_file"], "login": login}
-    return Site(host, simulator, Client(simulator), places, section, hub)
+    github = {"api_url": addresses["api_url"], "ca_file": addresses["ca_file"], "login": login}
+    return Site(host, simulator, Client(simulator), places, section, github)

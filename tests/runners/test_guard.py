@@ -20,7 +20,7 @@ VOUCHED = {"public_repository_reason": "open source", "open_fork_policy_reason":
 def judge(site: Site, **instance: Any) -> str:
     site.section["instances"][0].update(instance)
     chosen = site.settings().instances[0]
-    verdict = guard.both(site.hub().api(chosen.target), chosen)
+    verdict = guard.both(site.github_client().api(chosen.target), chosen)
     return " / ".join(verdict.problems)
 
 
@@ -172,16 +172,16 @@ def test_an_unanswered_question_leaves_the_last_verdict_standing_until_it_is_too
     site: Site,
 ) -> None:
     site.fine()
-    hub, chosen = site.hub(), site.settings().instances[0]
+    github, chosen = site.github_client(), site.settings().instances[0]
     site.client.control("POST", "/faults", {"path": "*", "answer": {"status": 502}})
 
-    assert not hub.judge(chosen).ok
-    assert hub.recorded(chosen, 600)
-    assert not hub.recorded(chosen, -1)
+    assert not github.judge(chosen).ok
+    assert github.recorded(chosen, 600)
+    assert not github.recorded(chosen, -1)
 
 
 def test_a_verdict_is_not_believed_of_another_target_or_group(site: Site) -> None:
     site.fine()
     site.section["instances"][0]["target"] = "factory/other"
 
-    assert not site.hub().recorded(site.settings().instances[0], 600)
+    assert not site.github_client().recorded(site.settings().instances[0], 600)

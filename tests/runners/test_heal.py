@@ -20,7 +20,7 @@ COMMON = layout.COMMON_IMAGE
 
 
 def heal(site: Site) -> dict[str, Any]:
-    return Healer(site.hub(), Engine(site.host.run), 0.0).heal()
+    return Healer(site.github_client(), Engine(site.host.run), 0.0).heal()
 
 
 def told(site: Site, name: str) -> State:
@@ -113,9 +113,9 @@ def test_a_runner_that_is_down_or_turned_away_or_drained_is_told_as_such(site: S
 def test_entries_that_never_came_to_life_are_swept_by_age_and_name_alone(site: Site) -> None:
     pool(site)
     old, now = time.time() - 3600, time.time()
-    entry(site, names.turn_name("box", "pool-1", old, 0.1))
-    young = names.turn_name("box", "pool-1", now, 0.2)
-    current = names.turn_name("box", "pool-1", old, 0.3)
+    entry(site, names.runner_name_of("box", "pool-1", old, 0.1))
+    young = names.runner_name_of("box", "pool-1", now, 0.2)
+    current = names.runner_name_of("box", "pool-1", old, 0.3)
     for name in (young, "other-pool-1-abcdefgh", "box-mine"):
         entry(site, name)
     known = State("pool-1", "ephemeral", "", Condition.IDLE, "", runner_id=entry(site, current))
@@ -124,7 +124,7 @@ def test_entries_that_never_came_to_life_are_swept_by_age_and_name_alone(site: S
     document = heal(site)
 
     assert set(site.registered()) == {young, current, "other-pool-1-abcdefgh", "box-mine"}
-    assert len(document["actions"]) == 2  # the walls, and one entry
+    assert len(document["actions"]) == 2  # the rules, and one entry
 
 
 def test_the_oldest_waiting_job_is_noted_for_each_instance(site: Site) -> None:
@@ -136,9 +136,9 @@ def test_the_oldest_waiting_job_is_noted_for_each_instance(site: Site) -> None:
 
     heal(site)
 
-    hub = site.hub()
-    assert hub.queued_seconds("one") is None
-    waited = hub.queued_seconds("gpu")
+    github = site.github_client()
+    assert github.queued_seconds("one") is None
+    waited = github.queued_seconds("gpu")
     assert waited is not None and waited < 60
 
 

@@ -168,7 +168,7 @@ class Slot:
         self.thread: threading.Thread | None = None
         self.loop: Loop | None = None
 
-    def _turn(self, name: str, runner_id: int) -> ContainerRun:
+    def _container_run(self, name: str, runner_id: int) -> ContainerRun:
         self.on_turn()
         return ContainerRun(SLOT, name, runner_id, "ci", "parent", "0", "net")
 
@@ -181,17 +181,17 @@ class Slot:
         self.rebuilds += 1
 
     def start(self) -> Slot:
-        hub = self.site.hub()
-        instance = hub.settings.of_slot(SLOT)
+        github = self.site.github_client()
+        instance = github.settings.of_slot(SLOT)
         assert instance is not None
-        assert hub.judge(instance).ok
+        assert github.judge(instance).ok
         draws = iter(number / 1009 % 1 for number in range(1, 100000, 7))
         ports = Ports(
-            hub=hub,
+            github=github,
             engine=self.engine,
             preflight=lambda: self.preflight,
             recheck=lambda: self.recheck,
-            turn=self._turn,
+            container_run=self._container_run,
             image=lambda: "ci",
             built=lambda: self.built,
             fingerprint=self._fingerprint,
@@ -363,28 +363,28 @@ def test_a_crash_in_the_middle_of_a_job_loses_that_job_alone(site: Site, slot: S
     assert site.job(lost)["conclusion"] == "failure"
 
 
-def test_a_ghost_is_ended_and_replaced(site: Site, slot: Slot) -> None:
-    ghost = slot.start().idle()
+def test_an_orphan_is_ended_and_replaced(site: Site, slot: Slot) -> None:
+    orphan = slot.start().idle()
     body = {"repository": REPOSITORY, "name": "box-pool-1-*", "ghost": True}
     site.client.control("POST", "/remove_runner", body)
 
-    until(lambda: slot.is_in("idle") and slot.state.runner_name != ghost, "another runner")
+    until(lambda: slot.is_in("idle") and slot.state.runner_name != orphan, "another runner")
 
-    assert slot.state.ghosts_count == 1
+    assert slot.state.orphans_count == 1
     assert slot.state.consecutive_failures == 0
     assert site.done(site.queue("true"))["conclusion"] == "success"
 
 
-def test_silence_of_github_is_no_proof_of_a_ghost(site: Site, slot: Slot) -> None:
+def test_silence_of_github_is_no_proof_of_an_orphan(site: Site, slot: Slot) -> None:
     name = slot.start().idle()
     site.client.control("POST", "/faults", {"path": f"{RUNNERS}/*", "answer": {"status": 502}})
 
     site.forget_requests()
 
-    # More often than a ghost must be missed.
+    # More often than an orphan must be missed.
     until(lambda: len([r for r in site.requests() if r.startswith(f"GET {RUNNERS}/")]) > 5)
 
-    assert (slot.state.runner_name, slot.state.ghosts_count) == (name, 0)
+    assert (slot.state.runner_name, slot.state.orphans_count) == (name, 0)
 
 
 def test_an_idle_runner_is_renewed_after_its_time_but_not_a_busy_one(
@@ -529,10 +529,10 @@ def test_the_engine_is_asked_for_the_image_when_one_was_built_and_else_once_a_mi
 def test_a_target_that_may_not_be_served_any_more_loses_its_runner(site: Site, slot: Slot) -> None:
     slot.start().idle()
     site.client.control("POST", "/settings", {"repository": REPOSITORY, "private": False})
-    hub = site.hub()
+    github = site.github_client()
     slot.preflight = "its target may not be served"
 
-    assert not hub.judge(hub.settings.instances[0]).ok
+    assert not github.judge(github.settings.instances[0]).ok
 
     until(lambda: slot.is_in("backoff"), "the end of the runner")
     assert site.registered() == {}

@@ -203,7 +203,7 @@ def test_the_command_that_drains_closes_a_native_runner_at_once(
         json.dumps({"runners": site.section, "github": site.github})
     )
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(runner, "_hub", lambda _settings: site.hub())
+    monkeypatch.setattr(runner, "_github", lambda _settings: site.github_client())
     monkeypatch.setattr(runner, "Places", lambda: site.places)
     monkeypatch.setattr(layout, "LOCK_PATH", tmp_path / "lock")
     config = ["--config", str(tmp_path / "factory.json")]
@@ -316,7 +316,7 @@ def test_releases_are_looked_up_where_they_are_declared(site: Site) -> None:
     answering = site.github["api_url"]
     site.github |= {"api_url": "https://127.0.0.1:1", "release_api_url": answering}
 
-    assert site.hub().releases()[0].version == "2.330.0"
+    assert site.github_client().releases()[0].version == "2.330.0"
 
 
 def test_a_damaged_tarball_is_refused_and_the_old_version_goes_on(site: Site) -> None:

@@ -68,9 +68,9 @@ def by_hand(site: Site, tree: Path, *argv: str) -> Iterator[None]:
         process.wait()
 
 
-def old(site: Site, tree: Path, **wishes: Any) -> list[str]:
+def old(site: Site, tree: Path, **options: Any) -> list[str]:
     """Converge; return what was done to the old runner."""
-    return [a.removeprefix(f"{tree}: ") for a in site.fine(**wishes) if a.startswith(str(tree))]
+    return [a.removeprefix(f"{tree}: ") for a in site.fine(**options) if a.startswith(str(tree))]
 
 
 def test_it_is_closed_and_ended_and_does_not_come_back(site: Site, tree: Path) -> None:
@@ -99,9 +99,9 @@ def test_it_is_closed_and_ended_and_does_not_come_back(site: Site, tree: Path) -
 def test_it_is_foretold_where_github_cannot_be_asked_yet(site: Site, tree: Path) -> None:
     with by_hand(site, tree):
         site.forget_requests()
-        run = Converge(site.hub(), 0.0, ConvergeOptions())
+        run = Converge(site.github_client(), 0.0, ConvergeOptions())
 
-        told = run.foretell()
+        told = run.preview()
 
         assert told == [
             "one: bring it up",

@@ -54,12 +54,12 @@ class Run:
 
     def __init__(self, settings: Any, *, raises: bool) -> None:
         self.settings, self.raises, self.report = settings, raises, ConvergeReport()
-        self.hub = SimpleNamespace(meter=SimpleNamespace(requests_count=3))
+        self.github = SimpleNamespace(meter=SimpleNamespace(requests_count=3))
 
     def plan(self) -> Any:
         return SimpleNamespace(phrases=["demo: register"])
 
-    def foretell(self) -> list[str]:
+    def preview(self) -> list[str]:
         return ["demo: bring it up"]
 
     def carry_out(self, _planned: Any) -> None:

@@ -29,10 +29,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     made.host.close()
 
 
-def converge(site: Site, problems: tuple[str, ...] = (), **wishes: Any) -> Converge:
-    hub = site.hub()
-    hub.judge = lambda _instance, **_: Verdict(problems)  # type: ignore[method-assign]
-    run = Converge(hub, 0.0, ConvergeOptions(**wishes))
+def converge(site: Site, problems: tuple[str, ...] = (), **options: Any) -> Converge:
+    github = site.github_client()
+    github.judge = lambda _instance, **_: Verdict(problems)  # type: ignore[method-assign]
+    run = Converge(github, 0.0, ConvergeOptions(**options))
     run.carry_out(run.plan())
     return run
 

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 def merged_pull_requests(
-    address: str, repository: str | None, hub: GitHub
+    address: str, repository: str | None, server: GitHub
 ) -> MergedPullRequests | None:
     """Return a function that asks which commits belong to merged pull requests.
 
@@ -42,25 +42,25 @@ def merged_pull_requests(
     """
     try:
         found = _REMOTE.match(address)
-        if found is None or found["host"].lower() != hub.host:
+        if found is None or found["host"].lower() != server.host:
             return None
-        fetch = effects.https_fetch(hub.ca_file or None)
-        token = _token(hub, repository or found["name"], fetch, effects.run)
+        fetch = effects.https_fetch(server.ca_file or None)
+        token = _token(server, repository or found["name"], fetch, effects.run)
         if token is None:
             return None
     except (OSError, ConfigurationError) as error:
         _log.warning("GitHub is not asked for merged pull requests: %s", error)
         return None
-    return asker(fetch, hub, token, repository or found["name"])
+    return asker(fetch, server, token, repository or found["name"])
 
 
-def asker(fetch: Fetch, hub: GitHub, token: str, repository: str) -> MergedPullRequests:
+def asker(fetch: Fetch, server: GitHub, token: str, repository: str) -> MergedPullRequests:
     """Return the function that asks; ``repository`` is owner/name.
 
     Whatever goes wrong is logged and proves nothing.
     """
     owner, _slash, name = repository.partition("/")
-    transport = Transport(fetch, hub.api_url, lambda: token, effects.now)
+    transport = Transport(fetch, server.api_url, lambda: token, effects.now)
 
     def ask(heads: Sequence[str]) -> Mapping[str, str]:
         proven: dict[str, str] = {}
@@ -80,7 +80,7 @@ def asker(fetch: Fetch, hub: GitHub, token: str, repository: str) -> MergedPullR
     return ask
 
 
-def _token(hub: GitHub, repository: str, fetch: Fetch, run: Run) -> str | None:
+def _token(server: GitHub, repository: str, fetch: Fetch, run: Run) -> str | None:
     """Return the token of the reaper's login; None where nobody has logged in.
 
     Raises:
@@ -88,12 +88,12 @@ def _token(hub: GitHub, repository: str, fetch: Fetch, run: Run) -> str | None:
         ConfigurationError: the login's file cannot be used.
 
     """
-    login = hub.login_of("reap")
+    login = server.login_of("reap")
     if login.method == "gh":
-        token, origin = _ambient_token(hub.host, run)
+        token, origin = _ambient_token(server.host, run)
     else:
         source = token_source(
-            login, hub.api_url, repository, _PERMISSIONS, run=run, fetch=fetch, now=effects.now
+            login, server.api_url, repository, _PERMISSIONS, run=run, fetch=fetch, now=effects.now
         )
         token, origin = source(), login.path
     if not token and login.method == "gh":

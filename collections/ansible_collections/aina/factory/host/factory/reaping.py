@@ -30,12 +30,12 @@ def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]]
     Returns the verdicts and what failed; a project that fails stops no other. The caller
     holds the host's lock.
     """
-    rules, hub = policy(whole), github_settings(whole)
+    rules, server = policy(whole), github_settings(whole)
     verdicts: list[dict[str, Any]] = []
     failures: list[str] = []
     for task, repository in declared(whole, None):
         try:
-            report = reap_one(task, repository, rules, hub, dry_run=dry_run, measured=dry_run)
+            report = reap_one(task, repository, rules, server, dry_run=dry_run, measured=dry_run)
         except LockedError as error:
             report = model.Report(task.repository, failures=[str(error)])
         verdicts += [verdict.document() for verdict in report.verdicts]
@@ -84,7 +84,7 @@ def reap_one(
     task: reap.Task,
     repository: str | None,
     policy: Reap,
-    hub: GitHub | None,
+    server: GitHub | None,
     *,
     dry_run: bool,
     measured: bool,
@@ -105,9 +105,9 @@ def reap_one(
         return _record(reap.run(task, policy, here), here, measured=measured)
 
     try:
-        if hub is not None:
+        if server is not None:
             address = owner.act(task.repository, tools, lambda here: reap.address(task, here))
-            lookup = github.merged_pull_requests(address, repository, hub)
+            lookup = github.merged_pull_requests(address, repository, server)
             tools = replace(tools, merged_pull_requests=lookup)
         if dry_run:
             record = owner.act(task.repository, tools, planned)

@@ -118,7 +118,7 @@ from ansible_collections.aina.factory.plugins.module_utils.base.locks import Loc
 from ansible_collections.aina.factory.plugins.module_utils.base.ports import Effects
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.host import steps, units
-from ansible_collections.aina.factory.plugins.module_utils.runners import hub, layout
+from ansible_collections.aina.factory.plugins.module_utils.runners import github_client, layout
 from ansible_collections.aina.factory.plugins.module_utils.runners.converge import (
     Converge,
     ConvergeOptions,
@@ -164,20 +164,20 @@ def _run(module: AnsibleModule, settings: RunnersSettings) -> Converge:
         time.time,
         time.sleep,
     )
-    github = hub.Hub(
+    github = github_client.GitHubClient(
         settings,
         effects,
         layout.Places(),
         platform_of(platform.machine()),
         remembers=not module.check_mode,
     )
-    wishes = ConvergeOptions(
+    options = ConvergeOptions(
         drain_seconds=settings.timing.drain_max_seconds,
         play_runner_name=module.params["play_runner_name"],
-        believed_seconds=hub.GUARD_BELIEVED_SECONDS,
+        believed_seconds=github_client.GUARD_BELIEVED_SECONDS,
         leaves=module.params["state"] == "absent",
     )
-    return Converge(github, time.time() - time.monotonic(), wishes)
+    return Converge(github, time.time() - time.monotonic(), options)
 
 
 def _waiting(module: AnsibleModule, settings: RunnersSettings) -> list[dict[str, str]]:
@@ -192,7 +192,7 @@ def _carry_out(module: AnsibleModule, run: Converge, *, waits: bool) -> list[str
     """Return what was done or would be."""
     if module.check_mode and (missing := _missing_login(run.settings)):
         module.warn(f"runners were not compared: {missing} is not on this host yet")
-        return run.foretell()
+        return run.preview()
     if module.check_mode:
         return run.plan().phrases
     if waits:
@@ -237,7 +237,7 @@ def _result(run: Converge | None, actions: list[str]) -> dict[str, Any]:
         "changed": bool(actions),
         "actions": actions,
         "deferred": run.report.deferred if run else [],
-        "requests": run.hub.meter.requests_count if run else 0,
+        "requests": run.github.meter.requests_count if run else 0,
         "diff": [{"before": "", "after": after}] if actions else [],
     }
 

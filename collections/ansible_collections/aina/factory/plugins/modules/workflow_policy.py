@@ -144,12 +144,12 @@ _PERMISSIONS = {
 def _repository(module: AnsibleModule, directory: str) -> Repository:
     parameters = module.params
     name = parameters["repository"]
-    hub = github.of(Section(parameters, "workflow_policy"))
+    server = github.of(Section(parameters, "workflow_policy"))
     run = ansible_effects.runner(module)
-    fetch = ansible_effects.fetcher(open_url, hub.ca_file)
+    fetch = ansible_effects.fetcher(open_url, server.ca_file)
     token = login.token_source(
-        hub.login_of("workflows"),
-        hub.api_url,
+        server.login_of("workflows"),
+        server.api_url,
         name,
         _PERMISSIONS,
         run=run,
@@ -157,9 +157,9 @@ def _repository(module: AnsibleModule, directory: str) -> Repository:
         now=time.time,
     )
     module.no_log_values.add(token())
-    environment = git_environment(hub.web_url, hub.ca_file, token())
-    git = Mirror(run, Path(directory, "mirror.git"), f"{hub.web_url}/{name}.git", environment)
-    transport = Transport(fetch, hub.api_url, token, time.time)
+    environment = git_environment(server.web_url, server.ca_file, token())
+    git = Mirror(run, Path(directory, "mirror.git"), f"{server.web_url}/{name}.git", environment)
+    transport = Transport(fetch, server.api_url, token, time.time)
     return Repository(name, parameters["default_branch"], transport, git)
 
 

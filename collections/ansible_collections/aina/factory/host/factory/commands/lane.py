@@ -23,7 +23,7 @@ from factory.core.lanes.settings import LanesSettings
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 if TYPE_CHECKING:
-    from factory.lanes.assignment import Task
+    from factory.lanes.tasks import Task
 
 _log = logging.getLogger(__name__)
 _PROMPT_MAX_BYTES = 1 << 20
@@ -109,7 +109,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 
 def _run(settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
-    from factory.lanes.assignment import Task
+    from factory.lanes.tasks import Task
 
     project = settings.project(arguments.project)
     issue = (
@@ -133,7 +133,7 @@ def _run(settings: LanesSettings, lock_directory: Path, arguments: argparse.Name
 def _resolve(
     settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace
 ) -> Outcome:
-    from factory.lanes.assignment import Task
+    from factory.lanes.tasks import Task
 
     project = settings.project(arguments.project)
     task = Task(project, identity.issue_number(arguments.issue), is_conflict=True)
@@ -260,7 +260,7 @@ def _require_root() -> None:
 def _resume(
     settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace
 ) -> Outcome:
-    from factory.lanes.assignment import Task
+    from factory.lanes.tasks import Task
 
     result = _result(settings, arguments.lane)
     project = settings.project(str(result["project"]))
@@ -436,13 +436,13 @@ def _issues_of_lanes(settings: LanesSettings, project: str) -> set[int]:
 
 
 def _store(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
-    from factory.lanes import engine, store
+    from factory.lanes import engine, package_store
 
     done: dict[str, str] = {}
     failures: list[str] = []
     for project in settings.lane_projects:
         try:
-            done[project.name] = store.fill(settings, project)
+            done[project.name] = package_store.fill(settings, project)
         except (engine.EngineError, OSError) as error:
             failures.append(f"{project.name}: {error}")
     rows = [*(f"{name}: {what}" for name, what in done.items()), *failures]

@@ -80,7 +80,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
     """
     tasks, policy, whole = _tasks(arguments)
-    hub = reaping.github_settings(whole) if arguments.github == "auto" else None
+    server = reaping.github_settings(whole) if arguments.github == "auto" else None
     if arguments.undo:
         return _undo(arguments.undo, tasks)
     if arguments.empty_trash:
@@ -89,7 +89,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     with _host_lock(whole, needed=not arguments.dry_run):
         reports = [
             reaping.reap_one(
-                task, repository, policy, hub, dry_run=arguments.dry_run, measured=measured
+                task, repository, policy, server, dry_run=arguments.dry_run, measured=measured
             )
             for task, repository in tasks
         ]

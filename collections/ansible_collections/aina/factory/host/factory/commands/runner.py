@@ -17,14 +17,14 @@ from typing import Any
 
 from factory import configuration, effects
 from factory.core.base import documents, times
-from factory.core.base.github import settings as github
+from factory.core.base.github import settings as github_settings
 from factory.core.base.github.release import platform_of
 from factory.core.base.locks import exclusive
 from factory.core.base.ports import Effects
 from factory.core.base.settings import read
 from factory.core.runners import layout, state
 from factory.core.runners.converge import Converge, ConvergeOptions
-from factory.core.runners.hub import Hub
+from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.layout import Places
 from factory.core.runners.settings import Mode, RunnersSettings
 from factory.outcome import Exit, Outcome, UsageError
@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loop = verb("loop", "supervise a slot: one fresh container per job", _loop)
     loop.add_argument("slot", metavar="SLOT", help="such as demo-1")
     verb("heal", "register what was removed, sweep what died, ask who may be served", _heal)
-    verb("network", "make the job containers' network and put its walls up", _network)
+    verb(
+        "network", "make the job containers' network and put its firewall rules in force", _network
+    )
     drain = verb("drain", "let a runner or slot finish its job and take no other", _drain)
     drain.add_argument("name", metavar="NAME", help="an instance or a slot")
     drain.add_argument("--reason", required=True, help="why; shown wherever the runner is shown")
@@ -84,14 +86,14 @@ def _settings(arguments: argparse.Namespace) -> RunnersSettings:
             f"{arguments.config} and its conf.d hold no section 'runners'; converge the host with the role"
             " gh_actions_runner"
         )
-    return read(RunnersSettings, whole.section("runners"), github=github.of(whole))
+    return read(RunnersSettings, whole.section("runners"), github=github_settings.of(whole))
 
 
-def _hub(settings: RunnersSettings) -> Hub:
+def _github(settings: RunnersSettings) -> GitHubClient:
     ports = Effects(
         effects.run, effects.https_fetch(settings.github.ca_file or None), effects.now, time.sleep
     )
-    return Hub(settings, ports, Places(), platform_of(platform.machine()))
+    return GitHubClient(settings, ports, Places(), platform_of(platform.machine()))
 
 
 def _require_root() -> None:
@@ -121,29 +123,29 @@ def _list(_arguments: argparse.Namespace) -> Outcome:
 
 
 def _loop(arguments: argparse.Namespace) -> Outcome:
-    from factory.runners import surroundings
+    from factory.runners import preflight
     from factory.runners.engine import Engine
     from factory.runners.loop import Loop, Ports
-    from factory.runners.surroundings import Surroundings
+    from factory.runners.preflight import Preflight
 
     settings = _settings(arguments)
     slot = arguments.slot
     instance = settings.of_slot(slot)
     if instance is None or not instance.present:
         raise UsageError(f"no slot {slot!r} is declared; declared are: {_slots(settings)}")
-    hub, engine = _hub(settings), Engine(effects.run)
-    around = Surroundings(slot, instance, hub, engine, effects.run, Path(arguments.config))
+    github, engine = _github(settings), Engine(effects.run)
+    host = Preflight(slot, instance, github, engine, effects.run, Path(arguments.config))
     ports = Ports(
-        hub=hub,
+        github=github,
         engine=engine,
-        preflight=around.preflight,
-        recheck=around.recheck,
-        turn=around.turn,
-        image=around.image,
-        built=around.built,
-        fingerprint=around.fingerprint,
-        draw=surroundings.draw,
-        rebuild=around.rebuild,
+        preflight=host.preflight,
+        recheck=host.recheck,
+        container_run=host.container_run,
+        image=host.image,
+        built=host.built,
+        fingerprint=host.fingerprint,
+        draw=preflight.random_fraction,
+        rebuild=host.rebuild,
     )
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -175,14 +177,14 @@ def _slots(settings: RunnersSettings) -> str:
 
 
 def _heal(arguments: argparse.Namespace) -> Outcome:
-    from factory.runners import surroundings
+    from factory.runners import preflight
     from factory.runners.engine import Engine
     from factory.runners.heal import Healer
 
     _require_root()
-    hub = _hub(_settings(arguments))
+    github = _github(_settings(arguments))
     with exclusive(layout.LOCK_PATH):
-        document = Healer(hub, Engine(effects.run), surroundings.boot_time()).heal()
+        document = Healer(github, Engine(effects.run), preflight.boot_time()).heal()
     for key in ("warnings", "deferred"):
         for text in document[key]:
             _log.warning("%s", text)
@@ -194,14 +196,16 @@ def _heal(arguments: argparse.Namespace) -> Outcome:
 
 
 def _network(arguments: argparse.Namespace) -> Outcome:
-    from factory.runners import walls
+    from factory.runners import isolation
 
     _require_root()
     try:
-        done = walls.put_up(_settings(arguments), effects.run)
-    except walls.WallsError as error:
+        done = isolation.enforce(_settings(arguments), effects.run)
+    except isolation.IsolationError as error:
         return Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
-    return Outcome(Exit.DONE, {"actions": done}, "\n".join(done) or "the walls stand")
+    return Outcome(
+        Exit.DONE, {"actions": done}, "\n".join(done) or "network and firewall rules are in force"
+    )
 
 
 # --- drain and resume ------------------------------------------------------------------
@@ -270,10 +274,10 @@ def _not_empty(settings: RunnersSettings, name: str) -> list[str]:
 
 
 def _close_native(settings: RunnersSettings, name: str) -> list[str]:
-    from factory.runners import surroundings
+    from factory.runners import preflight
 
-    wishes = ConvergeOptions(tends_loops=False, only=name)
-    converge = Converge(_hub(settings), surroundings.boot_time(), wishes)
+    options = ConvergeOptions(tends_loops=False, only=name)
+    converge = Converge(_github(settings), preflight.boot_time(), options)
     with exclusive(layout.LOCK_PATH, _patience()):
         converge.carry_out(converge.plan())
     for text in converge.report.failures:

@@ -14,7 +14,7 @@ from factory.core.base.github.transport import Transport
 from factory.core.lanes import collect, identity, outcome
 from factory.core.lanes.forge import PERMISSIONS, Forge
 from factory.core.lanes.settings import LaneProject, LanesSettings
-from factory.lanes import assignment
+from factory.lanes import tasks
 
 _OUTPUT_MAX_BYTES, _MEMORY_MAX_BYTES = 64 << 20, 1 << 30
 # What yields a token for a repository, and the repository at GitHub.
@@ -94,7 +94,7 @@ def deliver(
     lane, issue = str(result["lane"]), int(result["issue"])
     conflict, is_whole = result.get("conflict"), result["outcome"] in outcome.DELIVERED
     results = repository(settings, project, token, results=True)
-    head, guarded = results.guarded(lane, assignment.start_of(result), project.guarded_paths)
+    head, guarded = results.guarded(lane, tasks.start_of(result), project.guarded_paths)
     result["guarded_paths"] = guarded[: collect.PATHS_MAX_COUNT]
     if (
         conflict

@@ -97,7 +97,7 @@ def lanes() -> list[Container]:
 
 
 @dataclass
-class Box:
+class ContainerHandle:
     """A started container: its input, its output, its end."""
 
     id: str
@@ -176,7 +176,7 @@ class Box:
         threading.Thread(target=until_ended, daemon=True).start()
 
 
-def start(name: str, creation: Mapping[str, Any], watch_seconds: float) -> Box:
+def start(name: str, creation: Mapping[str, Any], watch_seconds: float) -> ContainerHandle:
     """Create and start a container.
 
     Raises:
@@ -184,16 +184,16 @@ def start(name: str, creation: Mapping[str, Any], watch_seconds: float) -> Box:
 
     """
     created = _expect(201, "POST", f"/containers/create?{urlencode({'name': name})}", creation)
-    box = Box(str(created["Id"]))
+    handle = ContainerHandle(str(created["Id"]))
     try:
-        box.attach()
-        box.watch(watch_seconds)
-        _expect(204, "POST", f"/containers/{box.id}/start")
+        handle.attach()
+        handle.watch(watch_seconds)
+        _expect(204, "POST", f"/containers/{handle.id}/start")
     except EngineError:
         with contextlib.suppress(EngineError):
-            remove(box.id)
+            remove(handle.id)
         raise
-    return box
+    return handle
 
 
 def end(name: str, seconds: int) -> None:

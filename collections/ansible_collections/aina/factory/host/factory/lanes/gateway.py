@@ -437,17 +437,19 @@ def _lines(path: Path) -> list[Mapping[str, Any]]:
 
 def serve(run_dir: Path, ca_file: str, control: Path) -> None:
     """Serve until the process is ended."""
-    hub = Gateway(run_dir, Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")), ca_file)
+    served = Gateway(
+        run_dir, Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")), ca_file
+    )
 
     class Control(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             line = self.rfile.readline(200).decode("ascii", "replace")
-            self.wfile.write(f"{hub.answer(line)}\n".encode())
+            self.wfile.write(f"{served.answer(line)}\n".encode())
 
     control.unlink(missing_ok=True)
     server = socketserver.ThreadingUnixStreamServer(str(control), Control)
     control.chmod(0o600)
-    hub.recover()
+    served.recover()
     notify("READY=1")
     server.serve_forever()
 

@@ -13,12 +13,12 @@ from factory.core.base import documents, processes, text, times
 from factory.core.lanes import identity, outcome, reaper
 from factory.core.lanes.settings import LanesSettings
 from factory.lanes import (
-    assignment,
     capacity,
     control_socket,
     delivery,
     engine,
     supervisor,
+    tasks,
 )
 
 LOCK = "factory-lanes-reaper.lock"
@@ -113,7 +113,7 @@ def _lane(settings: LanesSettings, lock_directory: Path, name: str) -> superviso
     state = documents.read(Path(settings.state_dir, name, supervisor.STATE)) or {}
     for project in settings.lane_projects:
         if project.name == state.get("project"):
-            task = assignment.Task(
+            task = tasks.Task(
                 project,
                 int(state.get("issue") or 0),
                 is_conflict=bool(state.get("is_conflict")),
@@ -141,7 +141,7 @@ def _finish(
     if lane is None or not lane.directory.is_dir():
         return
     state = documents.read(lane.directory / supervisor.STATE) or {}
-    start = assignment.start_of(state)
+    start = tasks.start_of(state)
     work, trouble = lane._collect(start) if start.base else (None, "")
     model = outcome.model_of(supervisor.gateway_lines(lane.directory))
     goes_on = f"{step.why}; factory lane resume {step.lane} goes on from here"

@@ -27,15 +27,15 @@ from factory.core.lanes.forge import Forge
 from factory.core.lanes.gateway import LanePolicy
 from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
 from factory.lanes import (
-    assignment,
     capacity,
     control_socket,
     delivery,
     engine,
+    tasks,
     transcript,
 )
-from factory.lanes.assignment import Assignment, Task
 from factory.lanes.capacity import OWNER
+from factory.lanes.tasks import ResolvedTask, Task
 from factory.locks import exclusive
 from factory.outcome import LockedError
 
@@ -100,7 +100,7 @@ class Lane:
     _ended_by: str = field(default="", init=False)
     _broken: str = field(default="", init=False)
     _unkept: str = field(default="", init=False)
-    _final: frames.Handover | None = field(default=None, init=False)
+    _final: frames.Frame | None = field(default=None, init=False)
     _last_sign: float = field(default_factory=time.monotonic, init=False)
     _shown: float = field(default_factory=time.monotonic, init=False)
 
@@ -137,7 +137,7 @@ class Lane:
 
         """
         asked_at = time.time()
-        box: engine.Box | None = None
+        handle: engine.ContainerHandle | None = None
         with ThreadPoolExecutor() as pool:
             parent = pool.submit(engine.cgroup_parent, self.settings.slice, pool)
             github = pool.submit(delivery.github, self.settings, self.project)
@@ -150,7 +150,7 @@ class Lane:
                 if not (self._mirror("").directory / "HEAD").exists():
                     found.result()
                 place = self._place_of(earlier, parent.result())
-                box = engine.start(
+                handle = engine.start(
                     container.name(self.name),
                     container.creation(self.project, place),
                     place.deadline - time.time() + _ENGINE_WAIT_SECONDS,
@@ -158,26 +158,26 @@ class Lane:
                 opened.result()
                 assigned = found.result()
             except BaseException as error:
-                self._give_up(box)
+                self._give_up(handle)
                 codes = [code for kind, code in _REFUSALS.items() if isinstance(error, kind)]
                 if not codes:
                     raise
                 raise RefusedError(codes[0], str(error)) from error
             token, forge = github.result()
-        return self._work(asked_at, forge, token, assigned, box, place.deadline)
+        return self._work(asked_at, forge, token, assigned, handle, place.deadline)
 
     def _find(
         self, pool: ThreadPoolExecutor, github: Future[delivery.GitHub], earlier: dict[str, Any]
-    ) -> Assignment:
+    ) -> ResolvedTask:
         token, forge = github.result()
-        return assignment.find(
+        return tasks.find(
             self.task, pool, forge, lambda: self._mirror(token()), self.lock_directory, earlier
         )
 
-    def _give_up(self, box: engine.Box | None) -> None:
-        if box is not None:
+    def _give_up(self, handle: engine.ContainerHandle | None) -> None:
+        if handle is not None:
             with contextlib.suppress(engine.EngineError):
-                engine.remove(box.id)
+                engine.remove(handle.id)
         self._clear()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -202,24 +202,24 @@ class Lane:
         asked_at: float,
         forge: Forge,
         token: Callable[[], str],
-        assigned: Assignment,
-        box: engine.Box,
+        assigned: ResolvedTask,
+        handle: engine.ContainerHandle,
         deadline: float,
     ) -> dict[str, Any]:
         started_at, start = time.time(), assigned.start
-        box.send(f"{start.base} {start.onto}\n{assigned.words}".encode())
+        handle.send(f"{start.base} {start.onto}\n{assigned.prompt}".encode())
         # Should the supervisor die, its result is made of this.
         known = assigned.document()
         self._state("running", **known, deadline=times.iso(deadline))
         prompt = self.directory / "prompt.md"
-        prompt.write_text(assigned.words, encoding="utf-8")
+        prompt.write_text(assigned.prompt, encoding="utf-8")
         prompt.chmod(0o640)
         with ThreadPoolExecutor(1) as pool:
             # Beside the start: a running container stands on what it uses, so that is none of its leftovers.
             seen = pool.submit(engine.snapshot, Path(self.settings.run_dir))
-            self._supervise(box)
-        self._last_rites(box)
-        result = self._conclude(box.status, assigned, asked_at, started_at)
+            self._supervise(handle)
+        self._last_rites(handle)
+        result = self._conclude(handle.status, assigned, asked_at, started_at)
         with contextlib.suppress(OSError):
             control_socket.ask("close", self.name)
         if result["outcome"] in outcome.DELIVERED:
@@ -358,13 +358,13 @@ class Lane:
 
     # --- Watching it -------------------------------------------------------------------
 
-    def _supervise(self, box: engine.Box) -> None:
+    def _supervise(self, handle: engine.ContainerHandle) -> None:
         """Drain the container to its end and hold it to its limits."""
-        reader = threading.Thread(target=self._read, args=(box,), daemon=True)
+        reader = threading.Thread(target=self._read, args=(handle,), daemon=True)
         reader.start()
         self._last_sign = time.monotonic()
         deadline = self._last_sign + self.project.limits.timeout_seconds
-        while not box.wait(_POLL_SECONDS):
+        while not handle.wait(_POLL_SECONDS):
             self._show_life()
             why = self._due(deadline)
             if why and not self._ended_by:
@@ -405,12 +405,12 @@ class Lane:
         with contextlib.suppress(engine.EngineError):
             engine.end(container.name(self.name), _HANDOVER_SECONDS if not self._broken else 1)
 
-    def _read(self, box: engine.Box) -> None:
+    def _read(self, handle: engine.ContainerHandle) -> None:
         limits = self.project.limits
         reader = frames.Reader(limits.bundle_max_mib * MIB)
         path, lines = self.directory / TRANSCRIPT, transcript.Lines()
         with transcript.Writer(path, limits.transcript_max_mib * MIB) as writer:
-            for is_transcript, piece in box.output():
+            for is_transcript, piece in handle.output():
                 if is_transcript:
                     self._last_sign = time.monotonic()
                     self._tell(writer, lines.feed(piece))
@@ -434,9 +434,9 @@ class Lane:
     def _take(self, reader: frames.Reader, chunk: bytes) -> None:
         """Take a piece of the frames; whatever is wrong with it, the pipe is drained to its end."""
         try:
-            for handover in reader.feed(chunk):
-                self._final = handover if handover.is_final else self._final
-                self._keep(handover)
+            for frame in reader.feed(chunk):
+                self._final = frame if frame.is_final else self._final
+                self._keep(frame)
         except frames.FrameError as error:
             self._broken = str(error)
         except OSError as error:
@@ -447,14 +447,14 @@ class Lane:
             # Whatever a lane sends, it does not end the thread that reads it.
             self._broken = f"the result cannot be read: {type(error).__name__}"
 
-    def _keep(self, handover: frames.Handover) -> None:
+    def _keep(self, frame: frames.Frame) -> None:
         """Have what was handed over on disk before anything else happens."""
-        for name, content in ((BUNDLE, handover.bundle), (SESSIONS, handover.sessions)):
+        for name, content in ((BUNDLE, frame.bundle), (SESSIONS, frame.sessions)):
             if content:
                 files.write(self.directory / name, content)
         self._unkept = ""
 
-    def _last_rites(self, box: engine.Box) -> None:
+    def _last_rites(self, handle: engine.ContainerHandle) -> None:
         """Make sure that no container is left, rescuing what it holds if its end was not seen."""
         limit = self.project.limits.bundle_max_mib * MIB
         deadline, is_asked = time.monotonic() + _ENGINE_WAIT_SECONDS, False
@@ -465,7 +465,7 @@ class Lane:
                 if not own:
                     return
                 for item in own:
-                    is_lost = box.status is None and item.running
+                    is_lost = handle.status is None and item.running
                     if is_lost and self._final is None and not self._broken:
                         self._ended_by = self._ended_by or "the loss of the engine"
                         self._unkept = rescued(self, engine.rescue(item.id, limit))
@@ -483,7 +483,7 @@ class Lane:
     # --- What came of it ---------------------------------------------------------------
 
     def _conclude(
-        self, status: int | None, assigned: Assignment, asked_at: float, started_at: float
+        self, status: int | None, assigned: ResolvedTask, asked_at: float, started_at: float
     ) -> dict[str, Any]:
         start, final = assigned.start, self._final
         if final and not final.bundle and outcome.is_untouched(final.result, start.base):
@@ -618,14 +618,14 @@ class Lane:
         return [item for item in reaper.residue(before, after) if item["name"] not in others]
 
 
-def rescued(lane: Lane, frame: bytes) -> str:
+def rescued(lane: Lane, content: bytes) -> str:
     """Keep what a frame of a dying lane holds; return what of its work did not come out."""
     reader = frames.Reader(lane.project.limits.bundle_max_mib * MIB)
     said = "its container gave nothing more than it had handed over before"
     with contextlib.suppress(frames.FrameError):
-        for handover in reader.feed(frame):
-            lane._keep(handover)
-            said = outcome.unkept(handover.result, str(handover.result.get("head")))
+        for frame in reader.feed(content):
+            lane._keep(frame)
+            said = outcome.unkept(frame.result, str(frame.result.get("head")))
     return said
 
 
@@ -645,7 +645,7 @@ def gateway_lines(directory: Path) -> Iterator[dict[str, Any]]:
     return transcript.events(directory / GATEWAY_LOG)
 
 
-def _unresolved(assigned: Assignment, work: collect.Work | None) -> str:
+def _unresolved(assigned: ResolvedTask, work: collect.Work | None) -> str:
     """Say what of a conflict is left; empty when nothing is, or when there was none."""
     conflict = assigned.conflict
     if conflict is None or (work is not None and work.is_merged):

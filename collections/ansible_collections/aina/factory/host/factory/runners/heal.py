@@ -14,13 +14,13 @@ from factory.core.base.github.errors import ForgeError
 from factory.core.host import units
 from factory.core.runners import layout, names, native_state, state
 from factory.core.runners.converge import Converge, ConvergeOptions, NativePlan, RunnersPlan
-from factory.core.runners.hub import Hub
+from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.settings import Instance, Mode
 from factory.core.runners.state import Condition, State
-from factory.runners import walls
+from factory.runners import isolation
 from factory.runners.engine import Engine, EngineError
-from factory.runners.surroundings import image_names
-from factory.runners.walls import WallsError
+from factory.runners.isolation import IsolationError
+from factory.runners.preflight import image_names
 
 # An entry this young may belong to a runner that is just being started.
 _SWEPT_FROM_SECONDS = 900.0
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 class Healer:
     """One round."""
 
-    hub: Hub
+    github: GitHubClient
     engine: Engine
     boot_time: float
     problems: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Healer:
     def heal(self) -> dict[str, Any]:
         """Do the round; each part on its own, so that no failure keeps another from being done."""
         self._raise_walls()
-        converge = Converge(self.hub, self.boot_time, ConvergeOptions(tends_loops=False))
+        converge = Converge(self.github, self.boot_time, ConvergeOptions(tends_loops=False))
         planned = self._converge(converge)
         self._ask_for_queue()
         self._sweep()
@@ -56,13 +56,13 @@ class Healer:
             "deferred": converge.report.deferred,
             "warnings": converge.report.warnings,
             "problems": self.problems,
-            "requests": self.hub.meter.requests_count,
+            "requests": self.github.meter.requests_count,
         }
 
     def _raise_walls(self) -> None:
         try:
-            self.actions += walls.put_up(self.hub.settings, self.hub.effects.run)
-        except WallsError as error:
+            self.actions += isolation.enforce(self.github.settings, self.github.effects.run)
+        except IsolationError as error:
             self.problems.append(str(error))
 
     def _converge(self, converge: Converge) -> RunnersPlan | None:
@@ -80,22 +80,22 @@ class Healer:
 
     def _ask_for_queue(self) -> None:
         """Note since when jobs have been waiting for each instance; the loops tell it on."""
-        hub, found = self.hub, {}
+        github, found = self.github, {}
         for item in self._present():
-            if item.is_organization or not hub.can_ask:
+            if item.is_organization or not github.can_ask:
                 continue
-            labels = [*item.labels, "self-hosted", "linux", hub.architecture_label]
+            labels = [*item.labels, "self-hosted", "linux", github.architecture_label]
             try:
-                since = hub.api(item.target).oldest_queued(labels)
+                since = github.api(item.target).oldest_queued(labels)
             except _TROUBLES as error:
                 _log.warning("%s: how long jobs wait is unknown: %s", item.name, error)
                 continue
             found[item.name] = None if since is None else times.iso(since)
-        path = hub.places.shared("queue")
+        path = github.places.shared("queue")
         documents.replace(path, {"oldest_queued_at": found})
 
     def _present(self, mode: Mode | None = None) -> Iterator[Instance]:
-        for item in self.hub.settings.instances:
+        for item in self.github.settings.instances:
             if item.present and mode in (None, item.mode):
                 yield item
 
@@ -103,7 +103,7 @@ class Healer:
         """Remove entries of ours that never came to life and belong to no running slot."""
         current = {
             found.runner_id
-            for document in state.all_documents(self.hub.places.state).values()
+            for document in state.all_documents(self.github.places.state).values()
             if (found := state.from_document(document)) is not None
         }
         for target in sorted({item.target for item in self._present(Mode.EPHEMERAL)}):
@@ -113,9 +113,9 @@ class Healer:
                 self.problems.append(f"{target}: what is left of old runners is unknown: {error}")
 
     def _sweep_target(self, target: str, current: set[int | None]) -> None:
-        api, now = self.hub.api(target), self.hub.effects.now()
+        api, now = self.github.api(target), self.github.effects.now()
         for runner in api.listed():
-            ours = names.slot_of(runner.name, self.hub.settings.prefix)
+            ours = names.slot_of(runner.name, self.github.settings.prefix)
             if ours is None or runner.online or runner.id in current:
                 continue
             if now - ours[1] > _SWEPT_FROM_SECONDS:
@@ -129,7 +129,7 @@ class Healer:
         slots = {slot: item for item in self._present(Mode.EPHEMERAL) for slot in item.slot_names}
         try:
             loops = [layout.loop_unit(slot) for slot in slots]
-            statuses = units.read(loops, self.hub.effects.run, self.boot_time)
+            statuses = units.read(loops, self.github.effects.run, self.boot_time)
         except (units.UnitsError, OSError) as error:
             self.problems.append(str(error))
             return
@@ -145,7 +145,7 @@ class Healer:
 
     def _speak_for(self, slot: str, item: Instance, status: units.UnitStatus) -> State:
         """Renew the state of a slot that nobody else renews."""
-        places, now = self.hub.places, self.hub.effects.now()
+        places, now = self.github.places, self.github.effects.now()
         named = replace(item, name=slot)
         found = state.read(places.state, slot) or native_state.first(named, now)
         settled = (Condition.FAILED, Condition.OUTDATED, Condition.STOPPED)
@@ -158,26 +158,26 @@ class Healer:
             now,
             condition,
             detail,
-            version_age_days=self.hub.outdated_days(found.version),
-            oldest_queued_seconds=self.hub.queued_seconds(item.name),
+            version_age_days=self.github.outdated_days(found.version),
+            oldest_queued_seconds=self.github.queued_seconds(item.name),
         )
         state.write(places.state, found)
         return found
 
     def _wake_up(self, item: Instance, slot: str, found: State) -> None:
         """Start a slot again when what ended it may have passed."""
-        now, unit = self.hub.effects.now(), layout.loop_unit(slot)
+        now, unit = self.github.effects.now(), layout.loop_unit(slot)
         if found.state is Condition.OUTDATED:
             image_id = self._image_id(item)
             why = "its image is another one" if image_id not in (None, found.image_id) else ""
         elif found.state is Condition.FAILED:
             since = state.moment(found.since)
-            late = since is None or now - since > self.hub.settings.timing.failed_retry_seconds
+            late = since is None or now - since > self.github.settings.timing.failed_retry_seconds
             why = "it gave up long ago" if late else ""
         else:
             return  # stopped by somebody
         if why:
-            run = self.hub.effects.run
+            run = self.github.effects.run
             run(["systemctl", "reset-failed", unit], timeout_seconds=30)
             units.apply([units.Action("start", unit, why)], run)
             self.actions.append(f"start {unit} ({why})")
@@ -211,7 +211,7 @@ class Healer:
         )
 
     def _tell_of_native(self, item: NativePlan, problem: str) -> None:
-        instance, run, now = item.host.instance, self.hub.effects.run, self.hub.effects.now()
+        instance, run, now = item.host.instance, self.github.effects.run, self.github.effects.now()
         unit = layout.native_unit(instance.name)
         try:
             status = units.read([unit], run, self.boot_time)[unit]
@@ -236,12 +236,12 @@ class Healer:
     def _log_of(self, unit: str) -> str:
         argv = ["journalctl", "--no-pager", "--lines=2000", "--output=cat", f"--unit={unit}"]
         try:
-            return self.hub.effects.run(argv, timeout_seconds=60).stdout.decode(errors="replace")
+            return self.github.effects.run(argv, timeout_seconds=60).stdout.decode(errors="replace")
         except (OSError, TimeoutError):
             return ""
 
     def _write(self, instance: Instance, condition: Condition, detail: str, **more: Any) -> None:
-        places, now = self.hub.places, self.hub.effects.now()
+        places, now = self.github.places, self.github.effects.now()
         before = state.read(places.state, instance.name) or native_state.first(instance, now)
         if more.get("last_job", before.last_job) is None:
             more["last_job"] = before.last_job
@@ -251,8 +251,8 @@ class Healer:
             condition,
             detail,
             consecutive_failures=before.consecutive_failures + 1 if failing else 0,
-            version_age_days=self.hub.outdated_days(more.get("version", before.version)),
-            oldest_queued_seconds=self.hub.queued_seconds(instance.name),
+            version_age_days=self.github.outdated_days(more.get("version", before.version)),
+            oldest_queued_seconds=self.github.queued_seconds(instance.name),
             **more,
         )
         state.write(places.state, after)
@@ -262,15 +262,15 @@ class Healer:
         known: set[str] = set()
         for item in self._present():
             known.update(item.slot_names if item.mode == Mode.EPHEMERAL else [item.name])
-        for path in _strays(self.hub.places.state, known):
+        for path in _strays(self.github.places.state, known):
             path.unlink(missing_ok=True)
 
     def _write_metrics(self) -> None:
-        path = self.hub.settings.metrics_path
+        path = self.github.settings.metrics_path
         if not path:
             return
-        now = self.hub.effects.now()
-        text = state.metrics(state.facts(state.all_documents(self.hub.places.state), now), now)
+        now = self.github.effects.now()
+        text = state.metrics(state.facts(state.all_documents(self.github.places.state), now), now)
         try:
             files.write(Path(path), text.encode())
         except OSError as error:

@@ -22,7 +22,7 @@ from factory.core.runners.api import Deletion, Jit, Runners
 from factory.core.runners.container import ContainerRun
 from factory.core.runners.converge import is_drained
 from factory.core.runners.exits import Next, Reaction
-from factory.core.runners.hub import Hub
+from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.settings import Instance
 from factory.core.runners.state import Condition, State
 from factory.core.runners.watch import Act, Advice, ContainerObservation
@@ -102,15 +102,15 @@ class Ports:
     """What surrounds a loop.
 
     ``preflight`` says what forbids to start a runner now, ``recheck`` what has come to forbid
-    it since, ``turn`` describes the next container, ``built`` changes when an image was put in
+    it since, ``container_run`` describes the next container, ``built`` changes when an image was put in
     force, ``fingerprint`` when this process is outdated.
     """
 
-    hub: Hub
+    github: GitHubClient
     engine: Containers
     preflight: Callable[[], str]
     recheck: Callable[[], str]
-    turn: Callable[[str, int], ContainerRun]
+    container_run: Callable[[str, int], ContainerRun]
     image: Callable[[], str]
     built: Callable[[], str]
     fingerprint: Callable[[], str]
@@ -132,7 +132,7 @@ class Ready:
 
 
 @dataclass
-class Watching:
+class Session:
     """What is known of the container at hand."""
 
     name: str
@@ -182,8 +182,8 @@ class Loop:
 
     def __post_init__(self) -> None:
         """Take up where the last process of this slot ended."""
-        self.timing = self.ports.hub.settings.timing
-        self.places = self.ports.hub.places
+        self.timing = self.ports.github.settings.timing
+        self.places = self.ports.github.places
         self._fingerprint = self.ports.fingerprint()
         self._stop_since: float | None = None
         self._sweep_owed = True
@@ -206,15 +206,15 @@ class Loop:
             consecutive_failures=0 if before is None or gave_up else before.consecutive_failures,
             last_exit_code=before.last_exit_code if before else None,
             last_job=before.last_job if before else None,
-            ghosts_count=before.ghosts_count if before else 0,
+            orphans_count=before.orphans_count if before else 0,
             jobs_count=before.jobs_count if before else 0,
         )
 
     def _now(self) -> float:
-        return self.ports.hub.effects.now()
+        return self.ports.github.effects.now()
 
     def _api(self) -> Runners:
-        return self.ports.hub.api(self.instance.target)
+        return self.ports.github.api(self.instance.target)
 
     def _nap(self, seconds: float) -> None:
         """Wait, but not longer than until somebody wants the loop to stop."""
@@ -224,13 +224,13 @@ class Loop:
             self.stopping.wait(seconds)
 
     def _tell(self, condition: Condition, detail: str = "", **more: Any) -> None:
-        hub, now = self.ports.hub, self._now()
+        github, now = self.ports.github, self._now()
         self.state = self.state.changed(
             now,
             condition,
             detail,
-            version_age_days=hub.outdated_days(more.get("version", self.state.version)),
-            oldest_queued_seconds=hub.queued_seconds(self.instance.name),
+            version_age_days=github.outdated_days(more.get("version", self.state.version)),
+            oldest_queued_seconds=github.queued_seconds(self.instance.name),
             **more,
         )
         self._written_at = now
@@ -263,7 +263,7 @@ class Loop:
         return code
 
     def _step(self) -> int | None:
-        """Do one turn, or find out why there can be none; return a status to end with."""
+        """Run one container, or find out why there can be none; return a status to end with."""
         if self._is_drained():
             self._clear()
             if self.state.state is not Condition.STOPPED or self._is_due():
@@ -285,7 +285,7 @@ class Loop:
         except EngineError as error:
             _log.error("%s", error)
             self._tell(Condition.BACKOFF, str(error))
-            return self._react(self._judge(NOT_STARTED, Watching("", 0, self._now(), None)))
+            return self._react(self._judge(NOT_STARTED, Session("", 0, self._now(), None)))
         except LimitedError as error:
             self._back_off_from_api(str(error), error.retry_after_seconds)
             return None
@@ -313,7 +313,7 @@ class Loop:
         self._tell(Condition.BACKOFF, words, runner_id=None, runner_name=None)
         self._nap(max(wait, at_least_seconds))
 
-    # --- what can be done before a turn ----------------------------------------------
+    # --- what can be done before a run -----------------------------------------------
 
     def _prepare(self, beside: int | None = None) -> Ready:
         """Make the next runner ready, ``beside`` one that runs.
@@ -326,31 +326,31 @@ class Loop:
         self._sweep(beside)
         jit, now, engine = self._register(), self._now(), self.ports.engine
         try:
-            turn = self.ports.turn(jit.name, jit.id)
-            image_id = engine.image_id(turn.image)
-            engine.create(container.create_argv(turn, self.instance))
+            run = self.ports.container_run(jit.name, jit.id)
+            image_id = engine.image_id(run.image)
+            engine.create(container.create_argv(run, self.instance))
         except (EngineError, OSError) as error:
             self._left.append((jit.name, jit.id))
             self._bury()
             raise EngineError(str(error)) from error
         return Ready(jit, image_id, now)
 
-    def _prepare_ahead(self, watching: Watching, now: float) -> None:
+    def _prepare_ahead(self, session: Session, now: float) -> None:
         """Make the next runner ready while a job runs; whatever forbids it shows again after the job."""
-        ends = self.stopping.is_set() or bool(watching.leaving)
+        ends = self.stopping.is_set() or bool(session.leaving)
         if self._ready is not None and (ends or self._is_stale(self._ready)):
             self._drop_ready()
             self._bury()
-        busy = watching.job_since is not None and watching.ended is None
-        if self._ready is not None or ends or not busy or now < watching.prepare_after:
+        busy = session.job_since is not None and session.ended is None
+        if self._ready is not None or ends or not busy or now < session.prepare_after:
             return
-        watching.prepare_after = now + READY_MAX_SECONDS
+        session.prepare_after = now + READY_MAX_SECONDS
         problem = self.ports.preflight()
         if problem:
             _log.warning("no runner is made ready: %s", problem)
             return
         try:
-            self._ready = self._prepare(watching.runner_id)
+            self._ready = self._prepare(session.runner_id)
         except (EngineError, ForgeError, ConfigurationError, OSError) as error:
             _log.warning("no runner is made ready: %s", error)
             self._sweep_owed = True
@@ -391,14 +391,14 @@ class Loop:
 
     def _register(self) -> Jit:
         """Register a runner under a name that nobody has."""
-        instance, settings, api = self.instance, self.ports.hub.settings, self._api()
+        instance, settings, api = self.instance, self.ports.github.settings, self._api()
         labels = list(instance.labels)
         if instance.default_labels:
-            labels = ["self-hosted", "linux", self.ports.hub.architecture_label, *labels]
+            labels = ["self-hosted", "linux", self.ports.github.architecture_label, *labels]
         unique = list({label.lower(): label for label in labels}.values())
         group = api.group_id(instance.group)
         for attempt in range(_NAMES_TRIED):
-            name = names.turn_name(settings.prefix, self.slot, self._now(), self.ports.draw())
+            name = names.runner_name_of(settings.prefix, self.slot, self._now(), self.ports.draw())
             try:
                 return api.jit_config(name, unique, group)
             except RefusedError as error:
@@ -413,46 +413,46 @@ class Loop:
             return
         api = self._api()
         for runner in api.listed():
-            found = names.slot_of(runner.name, self.ports.hub.settings.prefix)
+            found = names.slot_of(runner.name, self.ports.github.settings.prefix)
             ours = found is not None and found[0] == self.slot
             if ours and not runner.online and runner.id != spared:
                 _log.info("removing what was left of %s", runner.name)
                 api.delete(runner.id)
         self._sweep_owed = False
 
-    # --- one turn -------------------------------------------------------------------
+    # --- one run --------------------------------------------------------------------
 
     def _turn(self, ready: Ready) -> Reaction:
         """Run one container to its end."""
         jit = ready.jit
         self._tell(Condition.STARTING, "", runner_id=jit.id, runner_name=jit.name)
-        watching = Watching(jit.name, jit.id, self._now(), ready.image_id)
+        session = Session(jit.name, jit.id, self._now(), ready.image_id)
         code: int | None = NOT_STARTED
         try:
             client = self.ports.engine.start(jit.name, jit.config)
             self._bury()  # the last one, while this one starts
-            code = self._supervise(client, watching)
+            code = self._supervise(client, session)
         except (EngineError, OSError) as error:
             _log.error("%s", error)
             self._tell(Condition.BACKOFF, str(error))
         self._left.append((jit.name, jit.id))
-        return self._judge(code, watching)
+        return self._judge(code, session)
 
-    def _supervise(self, client: Client, watching: Watching) -> int | None:
+    def _supervise(self, client: Client, session: Session) -> int | None:
         while True:
             ended, now = client.ended(TICK_SECONDS), self._now()
             for line in client.lines():
-                watching.hear(line, now)
+                session.hear(line, now)
             if ended:
-                status = self._status(watching.name)
+                status = self._status(session.name)
                 if status is None or not status.running:
                     return None if status is None else status.exit_code
                 # The client was cut off (the engine was restarted); the container lives on.
-                client = self.ports.engine.adopt(watching.name)
-            self._look(watching, now)
-            self._follow(watching, now)
-            self._show(watching, now)
-            self._prepare_ahead(watching, now)
+                client = self.ports.engine.adopt(session.name)
+            self._look(session, now)
+            self._follow(session, now)
+            self._show(session, now)
+            self._prepare_ahead(session, now)
 
     def _status(self, name: str) -> Status | None:
         while True:
@@ -465,123 +465,123 @@ class Loop:
                     raise
                 self._nap(TICK_SECONDS * 4)
 
-    def _look(self, watching: Watching, now: float) -> None:
+    def _look(self, session: Session, now: float) -> None:
         """Ask GitHub and the engine, each at its interval."""
         engine, timing = self.ports.engine, self.timing
-        if now - watching.measured_at >= timing.disk_watch_seconds:
-            watching.measured_at = now
-            watching.written_mib = engine.written_mib(watching.name)
-        if now - watching.looked_at < timing.watch_seconds:
+        if now - session.measured_at >= timing.disk_watch_seconds:
+            session.measured_at = now
+            session.written_mib = engine.written_mib(session.name)
+        if now - session.looked_at < timing.watch_seconds:
             return
-        first, watching.looked_at = watching.looked_at == 0.0, now
-        if first or watching.job_since is not None:
+        first, session.looked_at = session.looked_at == 0.0, now
+        if first or session.job_since is not None:
             return
-        watching.worker = engine.has_worker(watching.name)
+        session.worker = engine.has_worker(session.name)
         try:
-            found = self._api().get(watching.runner_id)
+            found = self._api().get(session.runner_id)
         except (ForgeError, OSError) as error:
-            _log.warning("GitHub does not say how %s is: %s", watching.name, error)
+            _log.warning("GitHub does not say how %s is: %s", session.name, error)
             return
-        watching.misses_count = watching.misses_count + 1 if found is None else 0
+        session.misses_count = session.misses_count + 1 if found is None else 0
         if found is not None and found.online:
-            watching.listening = True
-        if watching.worker or (found is not None and found.busy):
-            watching.job_since = now
+            session.listening = True
+        if session.worker or (found is not None and found.busy):
+            session.job_since = now
 
-    def _leaving(self, watching: Watching, now: float) -> tuple[str, float]:
+    def _leaving(self, session: Session, now: float) -> tuple[str, float]:
         """Return why the slot wants to be empty, and for how long a job has been waited for."""
         if self.stopping.is_set():
             self._stop_since = self._stop_since or now
             return "the service stops", now - self._stop_since
-        if now - watching.leaving_asked_at >= min(_ASK_AGAIN_SECONDS, self.timing.watch_seconds):
-            watching.leaving_asked_at = now
-            watching.leaving = self._why_leave(watching, now)
+        if now - session.leaving_asked_at >= min(_ASK_AGAIN_SECONDS, self.timing.watch_seconds):
+            session.leaving_asked_at = now
+            session.leaving = self._why_leave(session, now)
         # A job that is running for any other reason than a stop is never cut short.
-        return watching.leaving, 0.0
+        return session.leaving, 0.0
 
-    def _why_leave(self, watching: Watching, now: float) -> str:
+    def _why_leave(self, session: Session, now: float) -> str:
         if self._is_drained():
             return "it is drained"
         if self.ports.fingerprint() != self._fingerprint:
             return "its configuration changed"
-        if not self.ports.hub.recorded(self.instance, self.timing.guard_max_age_seconds):
+        if not self.ports.github.recorded(self.instance, self.timing.guard_max_age_seconds):
             return "its target may not be served"
-        return "its image was renewed" if self._is_renewed(watching, now) else ""
+        return "its image was renewed" if self._is_renewed(session, now) else ""
 
-    def _is_renewed(self, watching: Watching, now: float) -> bool:
+    def _is_renewed(self, session: Session, now: float) -> bool:
         """Whether the next container would have another image; a question to the engine is dear."""
         built = self.ports.built()
-        known = 0 <= now - watching.image_asked_at < IMAGE_ASKED_SECONDS
-        if known and built == watching.built:
-            return watching.renewed
+        known = 0 <= now - session.image_asked_at < IMAGE_ASKED_SECONDS
+        if known and built == session.built:
+            return session.renewed
         try:
             image_id = self.ports.engine.image_id(self.ports.image())
         except EngineError:
             return False
-        watching.built, watching.image_asked_at = built, now
-        watching.renewed = image_id not in (None, watching.image_id)
-        return watching.renewed
+        session.built, session.image_asked_at = built, now
+        session.renewed = image_id not in (None, session.image_id)
+        return session.renewed
 
-    def _follow(self, watching: Watching, now: float) -> None:
+    def _follow(self, session: Session, now: float) -> None:
         """Do what the facts advise."""
-        leaving, leaving_seconds = self._leaving(watching, now)
+        leaving, leaving_seconds = self._leaving(session, now)
         advice = watch.advise(
             ContainerObservation(
-                age_seconds=now - watching.started_at,
-                listening=watching.listening,
-                job_seconds=None if watching.job_since is None else now - watching.job_since,
-                worker=watching.worker,
-                misses_count=watching.misses_count,
-                written_mib=watching.written_mib,
+                age_seconds=now - session.started_at,
+                listening=session.listening,
+                job_seconds=None if session.job_since is None else now - session.job_since,
+                worker=session.worker,
+                misses_count=session.misses_count,
+                written_mib=session.written_mib,
                 leaving=leaving,
                 leaving_seconds=leaving_seconds,
             ),
             self.instance,
             self.timing,
         )
-        if watching.ended is not None or advice.act is Act.KEEP:
+        if session.ended is not None or advice.act is Act.KEEP:
             return
         if advice.act is Act.CLOSE and not (
-            now >= watching.close_after and self._close(watching, now)
+            now >= session.close_after and self._close(session, now)
         ):
             return
-        _log.info("%s is ended: %s", watching.name, advice.reason)
-        watching.ended = advice
-        if "ghost" in advice.reason:
+        _log.info("%s is ended: %s", session.name, advice.reason)
+        session.ended = advice
+        if "orphan" in advice.reason:
             self.state = self.state.changed(
-                now, self.state.state, advice.reason, ghosts_count=self.state.ghosts_count + 1
+                now, self.state.state, advice.reason, orphans_count=self.state.orphans_count + 1
             )
-        self.ports.engine.end(watching.name)
+        self.ports.engine.end(session.name)
 
-    def _close(self, watching: Watching, now: float) -> bool:
+    def _close(self, session: Session, now: float) -> bool:
         """Have GitHub send no more jobs; whether it agreed, which it does only while there is none."""
-        watching.close_after = now + min(_ASK_AGAIN_SECONDS, self.timing.watch_seconds)
+        session.close_after = now + min(_ASK_AGAIN_SECONDS, self.timing.watch_seconds)
         try:
-            result = self._api().delete(watching.runner_id)
+            result = self._api().delete(session.runner_id)
         except (ForgeError, OSError) as error:
-            _log.warning("GitHub does not say whether %s is idle: %s", watching.name, error)
+            _log.warning("GitHub does not say whether %s is idle: %s", session.name, error)
             return False
         if result is Deletion.BUSY:
-            watching.job_since = watching.job_since or now
+            session.job_since = session.job_since or now
             return False
         # A runner that GitHub has forgotten may be in the middle of its job all the same.
-        return result is Deletion.CLOSED or self.ports.engine.has_worker(watching.name) is False
+        return result is Deletion.CLOSED or self.ports.engine.has_worker(session.name) is False
 
-    def _show(self, watching: Watching, now: float) -> None:
-        if watching.job_since is not None:
+    def _show(self, session: Session, now: float) -> None:
+        if session.job_since is not None:
             condition = Condition.BUSY
         else:
-            condition = Condition.IDLE if watching.listening else Condition.STARTING
-        changed = condition is not self.state.state or watching.version not in (
+            condition = Condition.IDLE if session.listening else Condition.STARTING
+        changed = condition is not self.state.state or session.version not in (
             None,
             self.state.version,
         )
         if changed or self._is_due():
             self._tell(
                 condition,
-                watching.job or "",
-                version=watching.version or self.state.version,
-                image_id=watching.image_id,
+                session.job or "",
+                version=session.version or self.state.version,
+                image_id=session.image_id,
             )
 
     def _forget(self, runner_id: int) -> None:
@@ -595,13 +595,13 @@ class Loop:
 
     # --- what follows from an end -----------------------------------------------------
 
-    def _judge(self, code: int | None, watching: Watching) -> Reaction:
-        now, had_job = self._now(), watching.job is not None or watching.job_since is not None
-        ended = watching.ended
+    def _judge(self, code: int | None, session: Session) -> Reaction:
+        now, had_job = self._now(), session.job is not None or session.job_since is not None
+        ended = session.ended
         more: dict[str, Any] = {}
         if had_job:
-            outcome = watching.result or (f"ended: {ended.reason}" if ended else exits.words(code))
-            last = {"name": watching.job, "finished_at": times.iso(now), "outcome": outcome}
+            outcome = session.result or (f"ended: {ended.reason}" if ended else exits.words(code))
+            last = {"name": session.job, "finished_at": times.iso(now), "outcome": outcome}
             more = {"last_job": last, "jobs_count": self.state.jobs_count + 1}
         reaction = (
             exits.failure(
@@ -612,7 +612,7 @@ class Loop:
                 code,
                 had_job=had_job,
                 was_ended=ended is not None,
-                lasted_seconds=now - watching.started_at,
+                lasted_seconds=now - session.started_at,
                 failures=self.state.consecutive_failures,
                 timing=self.timing,
                 draw=self.ports.draw(),
@@ -624,7 +624,7 @@ class Loop:
             reaction.detail,
             last_exit_code=code,
             consecutive_failures=reaction.failures_count,
-            version=watching.version or self.state.version,
+            version=session.version or self.state.version,
             **more,
         )
         return reaction
@@ -664,17 +664,17 @@ class Loop:
 
     def _adopt(self, found: Found) -> int | None:
         _log.info("taking over %s", found.name)
-        watching = Watching(found.name, found.runner_id, self._now(), None, listening=True)
+        session = Session(found.name, found.runner_id, self._now(), None, listening=True)
         self._tell(Condition.IDLE, "taken over", runner_id=found.runner_id, runner_name=found.name)
         try:
-            watching.image_id = self.ports.engine.image_id(self.ports.image())
-            watching.worker = self.ports.engine.has_worker(found.name)
-            watching.job_since = self._now() if watching.worker else None
-            code = self._supervise(self.ports.engine.adopt(found.name), watching)
+            session.image_id = self.ports.engine.image_id(self.ports.image())
+            session.worker = self.ports.engine.has_worker(found.name)
+            session.job_since = self._now() if session.worker else None
+            code = self._supervise(self.ports.engine.adopt(found.name), session)
         except (EngineError, OSError) as error:
             _log.error("%s", error)
             return None
         self._left.append((found.name, found.runner_id))
         # Its words were lost with the process that heard them: an orderly end is a done job.
-        watching.result = "unknown" if code == 0 and watching.job_since else None
-        return self._react(self._judge(code, watching))
+        session.result = "unknown" if code == 0 and session.job_since else None
+        return self._react(self._judge(code, session))

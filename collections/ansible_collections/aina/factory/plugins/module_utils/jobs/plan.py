@@ -100,13 +100,13 @@ def plan(
     resting = {layout.timer(job.name) for job in jobs.declared} - running
     declared = running | resting | {layout.service(job.name) for job in jobs.declared}
     units = installed.units
-    strangers = _strangers(installed, declared)
+    undeclared = _undeclared(installed, declared)
     changed = {timer for timer in running | resting if _path(timer) in changed_paths}
     removed = undeclared_paths(installed.disk, wanted_paths)
 
-    stop = {name for name in strangers | resting | changed if _runs(units, name)}
+    stop = {name for name in undeclared | resting | changed if _runs(units, name)}
     stop |= {
-        trigger for timer in resting | changed | strangers for trigger in _triggers(units, timer)
+        trigger for timer in resting | changed | undeclared for trigger in _triggers(units, timer)
     }
     # An active slice outlives its file.
     stop |= {
@@ -115,8 +115,8 @@ def plan(
         if name.endswith(".slice") and unit.is_running and _path(name) not in wanted_paths
     }
     start = {name for name in running if name in stop or not _runs(units, name)}
-    stale = _stale(jobs, installed, start, changed, strangers)
-    disable = {name for name in strangers | resting if _enabled(units, name)}
+    stale = _stale(jobs, installed, start, changed, undeclared)
+    disable = {name for name in undeclared | resting if _enabled(units, name)}
     enable = {name for name in running if not _enabled(units, name)}
     reload = (
         bool(changed_paths)
@@ -124,8 +124,8 @@ def plan(
         or any(unit.needs_reload for name, unit in units.items() if name in declared)
     )
     failed = {
-        name for name in strangers if name in units and units[name].active_state == "failed"
-    } | {name for name in stop if name in strangers and name.endswith(".service")}
+        name for name in undeclared if name in units and units[name].active_state == "failed"
+    } | {name for name in stop if name in undeclared and name.endswith(".service")}
     # The stamp is on disk and, for a timer that stays loaded, in memory too; "clean" drops both,
     # but only once the new definition is loaded and says that there is a stamp.
     remembered = {
@@ -150,11 +150,11 @@ def plan(
         absent_paths=tuple(
             sorted(set(removed) | {f"{layout.STAMP_DIR}/stamp-{name}" for name in stale})
         ),
-        **_states(units, running, resting, strangers),
+        **_states(units, running, resting, undeclared),
     )
 
 
-def _strangers(installed: Installed, declared: AbstractSet[str]) -> set[str]:
+def _undeclared(installed: Installed, declared: AbstractSet[str]) -> set[str]:
     """Return prefix units, in memory or on disk, that nobody declares."""
     names = {path.rpartition("/")[2] for path in installed.disk.unit_paths}
     names |= {name for name, unit in installed.units.items() if unit.is_loaded or unit.is_running}
@@ -170,7 +170,7 @@ def _stale(
     installed: Installed,
     start: AbstractSet[str],
     changed: AbstractSet[str],
-    strangers: AbstractSet[str],
+    undeclared: AbstractSet[str],
 ) -> set[str]:
     """Return timers whose stamp would make them fire by surprise when they start.
 
@@ -181,7 +181,7 @@ def _stale(
     starting = {name for name in start if name in changed or name not in catching_up}
     known = {layout.timer(job.name) for job in jobs.declared}
     orphans = {name for name in installed.disk.stamps if name not in known}
-    return ((starting | strangers) & installed.disk.stamps) | orphans
+    return ((starting | undeclared) & installed.disk.stamps) | orphans
 
 
 def _triggers(units: Mapping[str, Unit], timer: str) -> set[str]:
@@ -220,16 +220,16 @@ def _states(
     units: Mapping[str, Unit],
     running: AbstractSet[str],
     resting: AbstractSet[str],
-    strangers: AbstractSet[str],
+    undeclared: AbstractSet[str],
 ) -> dict[str, dict[str, str]]:
     before, after = {}, {}
-    for name in sorted(running | resting | strangers):
-        if _loaded(units, name) or name in strangers:
+    for name in sorted(running | resting | undeclared):
+        if _loaded(units, name) or name in undeclared:
             active = "active" if _runs(units, name) else "inactive"
             before[name] = f"{active}, {'enabled' if _enabled(units, name) else 'disabled'}"
         else:
             before[name] = "absent"
-        if name in strangers:
+        if name in undeclared:
             after[name] = "absent"
         else:
             after[name] = "active, enabled" if name in running else "inactive, disabled"

@@ -27,7 +27,7 @@ class FrameError(FactoryError):
 
 
 @dataclass(frozen=True)
-class Handover:
+class Frame:
     """The contents of one frame; what is missing is empty."""
 
     is_final: bool
@@ -45,7 +45,7 @@ class Reader:
     _kind: bytes = b""
     _size: int = -1
 
-    def feed(self, chunk: bytes) -> Iterator[Handover]:
+    def feed(self, chunk: bytes) -> Iterator[Frame]:
         """Take more bytes and return the frames that are complete now.
 
         Raises:
@@ -88,7 +88,7 @@ class Reader:
             raise FrameError("the result was cut off")
 
 
-def _unpack(content: bytes, *, is_final: bool) -> Handover:
+def _unpack(content: bytes, *, is_final: bool) -> Frame:
     try:
         parts = _members(memoryview(content))
         text = parts.get(RESULT, b"{}")
@@ -97,7 +97,7 @@ def _unpack(content: bytes, *, is_final: bool) -> Handover:
         raise FrameError(f"the result cannot be read: {error}") from None
     if not isinstance(result, dict):
         raise FrameError("result.json is no JSON object of a reasonable size")
-    return Handover(is_final, result, parts.get(BUNDLE, b""), parts.get(SESSIONS, b""))
+    return Frame(is_final, result, parts.get(BUNDLE, b""), parts.get(SESSIONS, b""))
 
 
 def _members(archive: memoryview) -> dict[str, bytes]:

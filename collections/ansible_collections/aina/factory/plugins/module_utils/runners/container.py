@@ -50,7 +50,7 @@ def cpuset(instances: tuple[Instance, ...], slot: str, cpus_count: int) -> str:
     raise KeyError(slot)
 
 
-def create_argv(turn: ContainerRun, instance: Instance) -> list[str]:
+def create_argv(run: ContainerRun, instance: Instance) -> list[str]:
     """Return the command that makes the container; it waits for its configuration once it is started."""
     tree = layout.CONTAINER_TREE
     user = layout.CONTAINER_USER_ID
@@ -58,13 +58,13 @@ def create_argv(turn: ContainerRun, instance: Instance) -> list[str]:
     argv = [*DOCKER, "create", "--init", "--interactive", "--pull=never"]
     # Whatever the image says: it is how the application cancels its job in good order.
     argv += ["--stop-signal=SIGTERM"]
-    argv += ["--name", turn.name, "--hostname", turn.slot, "--log-driver=none"]
+    argv += ["--name", run.name, "--hostname", run.slot, "--log-driver=none"]
     argv += ["--label", f"{layout.ROLE_LABEL}=runner"]
-    argv += ["--label", f"{layout.INSTANCE_LABEL}={turn.slot}"]
-    argv += ["--label", f"{layout.RUNNER_LABEL}={turn.runner_id}"]
+    argv += ["--label", f"{layout.INSTANCE_LABEL}={run.slot}"]
+    argv += ["--label", f"{layout.RUNNER_LABEL}={run.runner_id}"]
     argv += ["--label", f"{layout.TARGET_LABEL}={instance.target}"]
-    argv += ["--network", turn.network, "--cgroup-parent", turn.cgroup_parent]
-    argv += ["--cpuset-cpus", turn.cpuset, "--pids-limit", str(instance.tasks_count)]
+    argv += ["--network", run.network, "--cgroup-parent", run.cgroup_parent]
+    argv += ["--cpuset-cpus", run.cpuset, "--pids-limit", str(instance.tasks_count)]
     argv += ["--memory", f"{instance.memory_mib}m", "--memory-swap", f"{instance.memory_mib}m"]
     argv += ["--ulimit=core=0", f"--ulimit=fsize={instance.disk_mib << 20}"]
     argv += ["--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={user}:{user}"]
@@ -76,12 +76,12 @@ def create_argv(turn: ContainerRun, instance: Instance) -> list[str]:
         argv += ["--runtime", instance.runtime]
     if instance.docker_socket_reason:
         argv += ["--volume", "/run/docker.sock:/run/docker.sock"]
-        argv += ["--group-add", str(turn.docker_group_id)]
-    if turn.ca_file:
-        argv += ["--volume", f"{turn.ca_file}:{CERTIFICATES}:ro"]
-    for name, value in environment(instance, turn.ca_file):
+        argv += ["--group-add", str(run.docker_group_id)]
+    if run.ca_file:
+        argv += ["--volume", f"{run.ca_file}:{CERTIFICATES}:ro"]
+    for name, value in environment(instance, run.ca_file):
         argv += ["--env", f"{name}={value}"]
-    return [*argv, "--entrypoint=/bin/sh", turn.image, "-c", ENTRY]
+    return [*argv, "--entrypoint=/bin/sh", run.image, "-c", ENTRY]
 
 
 def _tmpfs(path: str, size_mib: int, options: str) -> str:

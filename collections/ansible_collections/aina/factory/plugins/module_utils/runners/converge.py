@@ -21,8 +21,8 @@ from ..host import units
 from ..host.managed_files import ManagedFilesError
 from ..host.units import Running, UnitsError, UnitSpec, UnitStatus
 from . import layout, names, native, network, predecessor
+from .github_client import GitHubClient
 from .guard import Verdict
-from .hub import Hub
 from .layout import Places
 from .native import DesiredRunner, LocalRunner, NativeError, RegisteredState, RunnerSteps
 from .native_host import BusyError, NativeHost, Waits
@@ -99,7 +99,7 @@ class RunnersPlan:
     natives: tuple[NativePlan, ...]
     loops: LoopPlan
     predecessors: tuple[PredecessorPlan, ...] = ()
-    farewell: tuple[str, ...] = ()
+    teardown: tuple[str, ...] = ()
 
     @property
     def phrases(self) -> list[str]:
@@ -116,16 +116,16 @@ class RunnersPlan:
         steps += [
             f"{item.host}: {step}" for item in self.predecessors for step in item.remains.steps
         ]
-        return [*steps, *self.farewell]
+        return [*steps, *self.teardown]
 
 
 class Converge:
     """One run over all runners."""
 
-    def __init__(self, hub: Hub, boot_time: float, wishes: ConvergeOptions) -> None:
+    def __init__(self, github: GitHubClient, boot_time: float, options: ConvergeOptions) -> None:
         """Nothing is looked at yet; ``boot_time`` is when the monotonic clock was zero."""
-        self.hub, self.boot_time, self.wishes = hub, boot_time, wishes
-        self.settings, self.places = hub.settings, hub.places
+        self.github, self.boot_time, self.options = github, boot_time, options
+        self.settings, self.places = github.settings, github.places
         self.report = ConvergeReport()
         self.verdicts: dict[str, Verdict] = {}
 
@@ -136,14 +136,14 @@ class Converge:
         self.verdicts = {
             item.name: self._judge(item)
             for item in self.settings.instances
-            if self.wishes.only in ("", item.name)
+            if self.options.only in ("", item.name)
         }
         natives = self._plan_natives()
-        loops = self._plan_loops() if self.wishes.tends_loops else LoopPlan((), ())
+        loops = self._plan_loops() if self.options.tends_loops else LoopPlan((), ())
         old = tuple(self._plan_predecessors())
-        return RunnersPlan(tuple(natives), loops, old, tuple(self._farewell()))
+        return RunnersPlan(tuple(natives), loops, old, tuple(self._teardown()))
 
-    def foretell(self) -> list[str]:
+    def preview(self) -> list[str]:
         """Return what is coming where GitHub cannot be asked yet, a phrase per step."""
         coming = [f"{item.name}: bring it up" for item in self.settings.instances if item.present]
         old = tuple(self._plan_predecessors())
@@ -151,20 +151,20 @@ class Converge:
 
     def _plan_predecessors(self) -> Iterator[PredecessorPlan]:
         """Look at what gives way; not while the declared ones go themselves."""
-        if self.wishes.leaves or self.wishes.only:
+        if self.options.leaves or self.options.only:
             return
         for declared in self.settings.predecessors:
             host = predecessor.PredecessorHost(
-                declared, self.hub, self.wishes.drain_seconds, self.wishes.play_runner_name
+                declared, self.github, self.options.drain_seconds, self.options.play_runner_name
             )
             try:
                 yield PredecessorPlan(host, host.remains())
             except _FAILURES as error:
                 self.report.failures.append(f"{host}: {error}")
 
-    def _farewell(self) -> list[str]:
+    def _teardown(self) -> list[str]:
         """Return what all instances share and nobody needs any more."""
-        if not self.wishes.leaves:
+        if not self.options.leaves:
             return []
         found = [f"remove {path}" for path in self._directories() if path.exists()]
         statuses = self._units(_COMMON_UNITS)
@@ -176,7 +176,7 @@ class Converge:
     def _judge(self, instance: Instance) -> Verdict:
         if not instance.present:
             return Verdict(())
-        verdict = self.hub.judge(instance, believed_seconds=self.wishes.believed_seconds)
+        verdict = self.github.judge(instance, believed_seconds=self.options.believed_seconds)
         self.report.failures += verdict.problems
         return verdict
 
@@ -188,7 +188,7 @@ class Converge:
         ]
         # Of what GitHub did not say nothing follows, neither a start nor a stop.
         wanted = [item for item in declared if not self.verdicts[item.name].unknown]
-        wanted += undeclared_natives(self.settings, self.places) if not self.wishes.only else []
+        wanted += undeclared_natives(self.settings, self.places) if not self.options.only else []
         if not wanted:
             return []
         statuses = self._units([layout.native_unit(item.name) for item in wanted])
@@ -203,7 +203,7 @@ class Converge:
         return found
 
     def _units(self, names: Sequence[str]) -> dict[str, UnitStatus]:
-        return units.read(names, self.hub.effects.run, self.boot_time)
+        return units.read(names, self.github.effects.run, self.boot_time)
 
     def _release_or_none(self, wanted: Iterable[Instance]) -> str | None:
         """Return the version that natives are to have; None when GitHub does not say."""
@@ -214,7 +214,7 @@ class Converge:
             return settings.version
         try:
             return release.choose(
-                self.hub.releases(), "latest", self.hub.ask_release, self.hub.platform
+                self.github.releases(), "latest", self.github.ask_release, self.github.platform
             ).version
         except (ConfigurationError, ForgeError, OSError, ReleaseError) as error:
             self.report.warnings.append(f"the newest version of the runner is unknown: {error}")
@@ -223,9 +223,9 @@ class Converge:
     def _plan_native(self, item: Instance, status: UnitStatus, version: str | None) -> NativePlan:
         host = NativeHost(
             item,
-            self.hub,
-            Waits(self.wishes.drain_seconds),
-            self.wishes.play_runner_name,
+            self.github,
+            Waits(self.options.drain_seconds),
+            self.options.play_runner_name,
         )
         local = host.local(status)
         remote = host.remote(local.registration)
@@ -235,7 +235,7 @@ class Converge:
         wish = host.wish(version, rests="its target may not be served" if forbidden else rests)
         if forbidden and local.registration is None and not status.active:
             return NativePlan(host, wish, local, remote, RunnerSteps(()))
-        plan = native.plan(wish, local, remote, self.hub.effects.now())
+        plan = native.plan(wish, local, remote, self.github.effects.now())
         if plan.problem:
             self.report.failures.append(f"{item.name}: {plan.problem}")
         if plan.deferred:
@@ -270,10 +270,10 @@ class Converge:
 
     def _outdated_days(self, version: str) -> float | None:
         try:
-            self.hub.releases()
+            self.github.releases()
         except (ConfigurationError, ForgeError, OSError, ReleaseError) as error:
             self.report.warnings.append(f"how old version {version} is, is unknown: {error}")
-        return self.hub.outdated_days(version)
+        return self.github.outdated_days(version)
 
     def _plan_loops(self) -> LoopPlan:
         wanted = [
@@ -302,7 +302,7 @@ class Converge:
         ]
         statuses = self._units(unit_names)
         actions = units.plan(specs, statuses, [], units.changed_at)
-        stray = sorted(loops_on_host(self.places, self.hub.effects.run) - set(wanted))
+        stray = sorted(loops_on_host(self.places, self.github.effects.run) - set(wanted))
         for slot in list(stray):
             if self._is_our_slot(slot):
                 self.report.failures.append(
@@ -312,7 +312,7 @@ class Converge:
         return LoopPlan(tuple(actions), tuple(layout.loop_unit(slot) for slot in stray))
 
     def _is_our_slot(self, slot: str) -> bool:
-        return self.wishes.play_runner_name.startswith(f"{self.settings.prefix}-{slot}-")
+        return self.options.play_runner_name.startswith(f"{self.settings.prefix}-{slot}-")
 
     # --- acting -----------------------------------------------------------------
 
@@ -327,7 +327,7 @@ class Converge:
             self._attempt(str(old.host), partial(old.host.carry_out, old.remains))
 
     def _carry_out_loops(self, planned: RunnersPlan) -> None:
-        run = self.hub.effects.run
+        run = self.github.effects.run
         try:
             for action in planned.loops.actions:
                 if action.verb == "start":
@@ -338,7 +338,7 @@ class Converge:
             for unit in planned.loops.stopping:
                 units.apply([units.Action("disable", unit, "")], run)
                 self._stop_loop(unit)
-            if planned.farewell:
+            if planned.teardown:
                 self._leave()
         except (UnitsError, ForgeError, ConfigurationError, OSError) as error:
             self.report.failures.append(str(error))
@@ -347,7 +347,7 @@ class Converge:
         """Remove what all instances share, once the last of them is gone."""
         if self.report.failures or self.report.deferred:
             return  # what is left needs it still
-        run = self.hub.effects.run
+        run = self.github.effects.run
         statuses = self._units(_COMMON_UNITS)
         specs = [UnitSpec(name, False, Running.STOPPED) for name in _COMMON_UNITS]
         specs = [spec for spec in specs if statuses[spec.name].exists]
@@ -365,18 +365,18 @@ class Converge:
         """Remove the entries at GitHub that a killed supervisor left behind."""
         declared = {slot for item in self.settings.instances for slot in item.slot_names}
         pools = {i.target for i in self.settings.instances if i.mode == Mode.EPHEMERAL}
-        for target in sorted(pools) if self.hub.can_ask else ():
-            for runner in self.hub.api(target).listed():
+        for target in sorted(pools) if self.github.can_ask else ():
+            for runner in self.github.api(target).listed():
                 ours = names.slot_of(runner.name, self.settings.prefix)
                 if ours and ours[0] in declared and not runner.online:
-                    self.hub.api(target).delete(runner.id)
+                    self.github.api(target).delete(runner.id)
                     self.report.actions.append(f"remove what was left of {runner.name}")
 
     def _stop_loop(self, unit: str) -> None:
         """Stop a loop, which lets its job end first; that is only waited for when all goes."""
-        wait = [] if self.wishes.leaves else ["--no-block"]
+        wait = [] if self.options.leaves else ["--no-block"]
         limit = self.settings.timing.stop_grace_seconds + _STOP_MARGIN_SECONDS
-        done = self.hub.effects.run(["systemctl", "stop", *wait, unit], timeout_seconds=limit)
+        done = self.github.effects.run(["systemctl", "stop", *wait, unit], timeout_seconds=limit)
         if not done.ok:
             raise UnitsError(f"systemctl stop {unit}: {done.said}")
         self.report.actions.append(f"stop {unit}")

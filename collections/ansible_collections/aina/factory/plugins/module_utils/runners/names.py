@@ -1,4 +1,4 @@
-"""The names of just-in-time runners: unique per turn, recognisable as ours, and dated; pure."""
+"""The names of just-in-time runners: unique per run, recognisable as ours, and dated; pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-def turn_name(prefix: str, slot: str, now: float, draw: float) -> str:
+def runner_name_of(prefix: str, slot: str, now: float, draw: float) -> str:
     """Return the name of a slot's next runner; ``draw`` lies in [0, 1)."""
     return f"{prefix}-{slot}-{_base36(int(now))}{_base36(int(draw * 1296)).rjust(2, '0')}"
 

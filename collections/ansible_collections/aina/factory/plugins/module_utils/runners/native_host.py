@@ -18,7 +18,7 @@ from ..host import managed_files, units
 from ..host.units import UnitStatus
 from . import layout, native, native_unit, processes
 from .api import Deletion
-from .hub import Hub
+from .github_client import GitHubClient
 from .native import (
     DesiredRunner,
     Do,
@@ -88,16 +88,16 @@ class NativeHost:
     """One native instance on this host."""
 
     def __init__(
-        self, instance: Instance, hub: Hub, waits: Waits, play_runner_name: str = ""
+        self, instance: Instance, github: GitHubClient, waits: Waits, play_runner_name: str = ""
     ) -> None:
         """Nothing is looked at yet; ``play_runner_name`` is the runner whose job this play is."""
-        self.instance, self.hub, self.waits = instance, hub, waits
-        self._hosts_play = play_runner_name == hub.settings.runner_name(instance.name)
-        self.places = hub.places
+        self.instance, self.github, self.waits = instance, github, waits
+        self._hosts_play = play_runner_name == github.settings.runner_name(instance.name)
+        self.places = github.places
         self.tree = self.places.tree(instance.name)
         self.user = layout.user(instance.name)
         self.unit = layout.native_unit(instance.name)
-        self.unit_text = native_unit.render(instance, hub.settings, self.places)
+        self.unit_text = native_unit.render(instance, github.settings, self.places)
 
     # --- looking --------------------------------------------------------------
 
@@ -106,8 +106,8 @@ class NativeHost:
         return DesiredRunner(
             present=instance.present,
             rests=rests,
-            url=self.hub.settings.web_url(instance.target),
-            name=self.hub.settings.runner_name(instance.name),
+            url=self.github.settings.web_url(instance.target),
+            name=self.github.settings.runner_name(instance.name),
             group=instance.group,
             default_labels=instance.default_labels,
             work_dir=str(self.places.home(instance.name) / "_work"),
@@ -138,11 +138,11 @@ class NativeHost:
             ForgeError: GitHub does not say, so nothing may be concluded.
 
         """
-        if not self.hub.can_ask:
+        if not self.github.can_ask:
             return RegisteredState(Known.UNASKED)
         if registration is None:
             return RegisteredState(Known.NEVER)
-        found = self.hub.api(self._target_of(registration)).get(registration.id)
+        found = self.github.api(self._target_of(registration)).get(registration.id)
         return (
             RegisteredState(Known.GONE)
             if found is None
@@ -151,7 +151,7 @@ class NativeHost:
 
     def _target_of(self, registration: Registration) -> str:
         """Return the target of an earlier registration: the declared one may have changed since."""
-        base = self.hub.settings.web_url("")
+        base = self.github.settings.web_url("")
         return registration.url.removeprefix(base).strip("/") or self.instance.target
 
     def _local_id(self) -> int | None:
@@ -204,7 +204,7 @@ class NativeHost:
         self, argv: Sequence[str], what: str, *, seconds: float = _ACTION_SECONDS, **more: Any
     ) -> Completed:
         try:
-            completed = self.hub.effects.run(argv, timeout_seconds=seconds, **more)
+            completed = self.github.effects.run(argv, timeout_seconds=seconds, **more)
         except (OSError, TimeoutError) as error:
             raise NativeError(f"{what}: {error}") from error
         if not completed.ok:
@@ -213,7 +213,7 @@ class NativeHost:
         return completed
 
     def _systemctl(self, verb: str, unit: str = "") -> None:
-        units.apply([units.Action(verb, unit, "")], self.hub.effects.run)
+        units.apply([units.Action(verb, unit, "")], self.github.effects.run)
 
     def _make_user(self) -> None:
         home = str(self.places.home(self.instance.name))
@@ -221,14 +221,14 @@ class NativeHost:
         self._run([*argv, "--shell", "/usr/sbin/nologin", self.user], "useradd")
 
     def _fetch(self, version: str) -> None:
-        hub = self.hub
-        chosen = release.choose(hub.releases(), version, hub.ask_release, hub.platform)
+        github = self.github
+        chosen = release.choose(github.releases(), version, github.ask_release, github.platform)
         chosen = release.pinned(
-            chosen, hub.settings.version_sha256, "gh_actions_runner_version_sha256"
+            chosen, github.settings.version_sha256, "gh_actions_runner_version_sha256"
         )
         if not (self.places.versions / version).is_dir():
-            archive = release.tarball(chosen, self.places.cache, hub.effects.fetch)
-            release.unpack(chosen, archive, self.places.versions, hub.effects.run)
+            archive = release.tarball(chosen, self.places.cache, github.effects.fetch)
+            release.unpack(chosen, archive, self.places.versions, github.effects.run)
         program = str(self.places.versions / version / "bin/Runner.Listener")
         said = self._run([program, "--version"], f"{program} --version").stdout.decode().strip()
         if said != version:
@@ -238,8 +238,8 @@ class NativeHost:
         """Have GitHub send no more jobs, which it agrees to only while there is none."""
         path = self.places.registration(self.instance.name)
         registration = native.read_registration(path)
-        if registration is not None and self.hub.can_ask:
-            api = self.hub.api(self._target_of(registration))
+        if registration is not None and self.github.can_ask:
+            api = self.github.api(self._target_of(registration))
             self._wait_for(
                 lambda: api.delete(registration.id) is not Deletion.BUSY,
                 "GitHub says that it has a job",
@@ -248,7 +248,7 @@ class NativeHost:
         path.unlink(missing_ok=True)
 
     def _wait_for(self, condition: Callable[[], bool], what: str) -> None:
-        effects = self.hub.effects
+        effects = self.github.effects
         limit = effects.now() + self.waits.drain_seconds
         while not condition():
             if effects.now() >= limit:
@@ -309,7 +309,7 @@ class NativeHost:
             default_labels=wish.default_labels,
             work_dir=wish.work_dir,
             id=identifier,
-            registered_at=self.hub.effects.now(),
+            registered_at=self.github.effects.now(),
         )
         native.write_registration(self.places.registration(self.instance.name), registration)
 
@@ -322,9 +322,9 @@ class NativeHost:
 
     def _make_room(self, wish: DesiredRunner) -> None:
         """Remove what a killed run left of this name at GitHub; never somebody else's runner."""
-        if not self.hub.can_ask:
+        if not self.github.can_ask:
             return
-        api = self.hub.api(self.instance.target)
+        api = self.github.api(self.instance.target)
         existing = api.named(wish.name)
         if existing is None:
             return
@@ -351,10 +351,10 @@ class NativeHost:
         environment = {
             "HOME": home,
             # The one way that neither ps nor a file shows; minted right before it is used.
-            "ACTIONS_RUNNER_INPUT_TOKEN": self.hub.registration_token(self.instance.target),
+            "ACTIONS_RUNNER_INPUT_TOKEN": self.github.registration_token(self.instance.target),
         }
-        if self.hub.settings.ca_file:
-            environment["SSL_CERT_FILE"] = self.hub.settings.ca_file
+        if self.github.settings.ca_file:
+            environment["SSL_CERT_FILE"] = self.github.settings.ca_file
         self._run(
             ["sh", "-c", 'umask 077 && exec "$@"', "sh", *command],
             f"registering {wish.name}",
@@ -366,7 +366,7 @@ class NativeHost:
     def _label(self) -> None:
         registration = native.read_registration(self.places.registration(self.instance.name))
         if registration is not None:
-            self.hub.api(self.instance.target).set_labels(registration.id, self._labels())
+            self.github.api(self.instance.target).set_labels(registration.id, self._labels())
 
     def _labels(self) -> list[str]:
         """Return the custom labels as the operator writes them."""
@@ -377,18 +377,18 @@ class NativeHost:
         attributes = managed_files.Attributes("root", "root", 0o644)
         path = str(self.places.unit(self.instance.name))
         spec = managed_files.FileSpec(path, self.unit_text.encode(), attributes)
-        managed_files.apply(managed_files.plan([], [spec], []), self.hub.effects.run)
+        managed_files.apply(managed_files.plan([], [spec], []), self.github.effects.run)
 
     def _start(self) -> None:
         # A unit that has given up does not start before that is forgotten.
-        self.hub.effects.run(["systemctl", "reset-failed", self.unit], timeout_seconds=30)
+        self.github.effects.run(["systemctl", "reset-failed", self.unit], timeout_seconds=30)
         self._systemctl("start", self.unit)
 
     def _await_online(self) -> None:
         registration = native.read_registration(self.places.registration(self.instance.name))
-        if registration is None or not self.hub.can_ask:
+        if registration is None or not self.github.can_ask:
             return
-        effects, api = self.hub.effects, self.hub.api(self.instance.target)
+        effects, api = self.github.effects, self.github.api(self.instance.target)
         limit = effects.now() + _ONLINE_SECONDS
         while effects.now() < limit:
             found = api.get(registration.id)
@@ -402,7 +402,7 @@ class NativeHost:
         )
 
     def _remove(self) -> None:
-        if self.hub.can_ask and not self.places.registration(self.instance.name).exists():
+        if self.github.can_ask and not self.places.registration(self.instance.name).exists():
             self._remove_unrecorded()
         for path in self._remains():
             if path.is_dir() and not path.is_symlink():
@@ -414,8 +414,8 @@ class NativeHost:
         prune_versions(self.places.instances, self.places.versions)
 
     def _remove_unrecorded(self) -> None:
-        api = self.hub.api(self.instance.target)
-        existing = api.named(self.hub.settings.runner_name(self.instance.name))
+        api = self.github.api(self.instance.target)
+        existing = api.named(self.github.settings.runner_name(self.instance.name))
         if existing is not None and not existing.online:
             api.delete(existing.id)
 

@@ -71,7 +71,7 @@ def render(instance: Instance, settings: RunnersSettings, places: Places) -> str
             f"Environment={quote(f'{n}={v}', expands_variables=False)}"
             for n, v in _environment(instance, settings, places)
         ),
-        # Without its walls it does not start.
+        # Without the firewall rules it does not start.
         "ExecStartPre=+/usr/local/bin/factory runner network",
         f"ExecStart={tree}/bin/Runner.Listener run --startuptype service",
         "Restart=always",

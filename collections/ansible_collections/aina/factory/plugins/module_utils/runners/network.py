@@ -1,4 +1,4 @@
-"""The bridge of the job containers and the walls around it.
+"""The bridge of the job containers and the rules that isolate them.
 
 The rules stand in a table of their own with a hook before everybody else's: a packet that
 is dropped here stays dropped, whatever the engine or a firewall tool accepts later, and
@@ -29,10 +29,10 @@ _METADATA = "169.254.0.0/16"
 
 
 @dataclass(frozen=True)
-class Walls:
+class Openings:
     """What the rules depend on.
 
-    ``allowed`` are addresses with ports behind the walls that jobs need, ``nameservers``
+    ``allowed`` are closed addresses with ports that jobs need all the same, ``nameservers``
     answer questions for names, ``native_users`` run jobs on the host itself.
     """
 
@@ -42,22 +42,22 @@ class Walls:
 
 
 def is_closed(address: str) -> bool:
-    """Whether an address lies behind the walls."""
+    """Whether an address is closed to jobs: everything but the public internet."""
     found = ipaddress.ip_address(address)
     return found.version != 4 or any(found in ipaddress.ip_network(net) for net in _CLOSED)
 
 
-def ruleset(network: Network, walls: Walls) -> str:
+def ruleset(network: Network, openings: Openings) -> str:
     """Return the rules as ``nft --file`` reads them: they replace the former ones in one step."""
     jobs, lines = f'iifname "{network.bridge}"', []
     doors = [
         f"{jobs} ip daddr {address} tcp dport {port} accept"
-        for address, port in sorted(set(walls.allowed))
+        for address, port in sorted(set(openings.allowed))
         if is_closed(address)
     ]
     doors += [
         f"{jobs} ip daddr {address} {protocol} dport {_DNS_PORT} accept"
-        for address in sorted(set(walls.nameservers))
+        for address in sorted(set(openings.nameservers))
         if ipaddress.ip_address(address).version == 4
         for protocol in ("tcp", "udp")
     ]
@@ -75,7 +75,7 @@ def ruleset(network: Network, walls: Walls) -> str:
             f"{jobs} meta nfproto ipv6 drop",
         ],
     )
-    lines += _chain("output", list(_native(network, walls.native_users)))
+    lines += _chain("output", list(_native(network, openings.native_users)))
     text = "\n".join(lines)
     mark = hashlib.sha256(text.encode()).hexdigest()[:24]
     body = f"{text}\n  chain {marker(mark)} {{ }}\n"
@@ -123,7 +123,7 @@ def take_down(network: Network, run: Run) -> list[str]:
     family, table = TABLE.split()
     if _answers(["nft", "list", "table", family, table], run):
         _call(["nft", "delete", "table", family, table], run)
-        done.append("take the walls down")
+        done.append("remove the firewall rules")
     if _answers([*DOCKER, "network", "inspect", network.name], run):
         _call([*DOCKER, "network", "rm", network.name], run)
         done.append(f"remove the network {network.name}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..host import units
 from . import names, processes
 from .api import Deletion, Registered
-from .hub import Hub
+from .github_client import GitHubClient
 from .native import NativeError
 from .native_host import BusyError, Identity, identity
 from .settings import Mode, Predecessor
@@ -51,10 +51,14 @@ class PredecessorHost:
     """One such runner on this host."""
 
     def __init__(
-        self, declared: Predecessor, hub: Hub, drain_seconds: float, play_runner_name: str = ""
+        self,
+        declared: Predecessor,
+        github: GitHubClient,
+        drain_seconds: float,
+        play_runner_name: str = "",
     ) -> None:
         """Nothing is looked at yet; ``play_runner_name`` is the runner whose job this play is."""
-        self.tree, self.target, self.hub = Path(declared.path), declared.target, hub
+        self.tree, self.target, self.github = Path(declared.path), declared.target, github
         self._drain_seconds, self._play_runner_name = drain_seconds, play_runner_name
 
     def __str__(self) -> str:
@@ -72,7 +76,7 @@ class PredecessorHost:
         return Remains(identity(self.tree), self._unit(), bool(self._processes()))
 
     def _processes(self) -> dict[int, bool]:
-        return processes.of_hand_made(self.tree, self.hub.places.proc)
+        return processes.of_hand_made(self.tree, self.github.places.proc)
 
     def _has_job(self) -> bool:
         return any(self._processes().values())
@@ -85,7 +89,7 @@ class PredecessorHost:
             return ""
         if not _UNIT.match(name):
             return ""
-        status = units.read([name], self.hub.effects.run, 0.0)[name]
+        status = units.read([name], self.github.effects.run, 0.0)[name]
         return name if status.active or status.enabled else ""
 
     # --- acting ---------------------------------------------------------------
@@ -101,7 +105,7 @@ class PredecessorHost:
         own = remains.registered
         workers = {pid for pid, has_job in self._processes().items() if has_job}
         hosts_play = own is not None and own.name == self._play_runner_name
-        if hosts_play or processes.is_part_of(workers, self.hub.places.proc):
+        if hosts_play or processes.is_part_of(workers, self.github.places.proc):
             raise BusyError(f"{self.tree}: it runs this very play; the healer goes on afterwards")
         steps = iter(remains.steps)
         if own is not None:
@@ -110,7 +114,7 @@ class PredecessorHost:
         self._wait(lambda: not self._has_job(), self._drain_seconds, "its job is still running")
         if remains.unit:
             for verb in ("disable", "stop"):
-                units.apply([units.Action(verb, remains.unit, "")], self.hub.effects.run)
+                units.apply([units.Action(verb, remains.unit, "")], self.github.effects.run)
             done(next(steps))
         if remains.works:
             self._end()
@@ -120,7 +124,7 @@ class PredecessorHost:
             done(next(steps))
 
     def _wait(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
-        effects = self.hub.effects
+        effects = self.github.effects
         limit = effects.now() + seconds
         while not condition():
             if effects.now() >= limit:
@@ -129,11 +133,11 @@ class PredecessorHost:
 
     def _close(self, own: Identity) -> None:
         """Have GitHub send no more jobs, which it agrees to only while there is none."""
-        if not self.hub.can_ask:
+        if not self.github.can_ask:
             raise NativeError(
                 "with a bare registration token it cannot be closed at GitHub; log in otherwise"
             )
-        api = self.hub.api(self.target)
+        api = self.github.api(self.target)
         found = api.get(own.id)
         if found is None:
             return
@@ -158,7 +162,7 @@ class PredecessorHost:
         return runner.online and runner.id != own.id and self._is_ours(runner.name)
 
     def _is_ours(self, name: str) -> bool:
-        settings = self.hub.settings
+        settings = self.github.settings
         slot = names.slot_of(name, settings.prefix)
         if slot is not None and settings.of_slot(slot[0]) is not None:
             return True
@@ -169,7 +173,7 @@ class PredecessorHost:
         """End what waits for jobs; those who start it anew come first, being older."""
         pids = sorted(self._processes())
         if pids:
-            self.hub.effects.run(["kill", "-TERM", *map(str, pids)], timeout_seconds=30)
+            self.github.effects.run(["kill", "-TERM", *map(str, pids)], timeout_seconds=30)
         self._wait(lambda: not self._processes(), _END_SECONDS, "its processes do not end")
 
     def _set_aside(self) -> None:

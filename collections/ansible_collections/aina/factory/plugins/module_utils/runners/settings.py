@@ -194,16 +194,21 @@ class Destination:
 class Timing:
     """How often is looked, how long is waited, and when is given up."""
 
+    renamed: ClassVar[Mapping[str, str]] = {
+        "ghost_grace_seconds": "orphan_grace_seconds",
+        "ghost_misses_count": "orphan_misses_count",
+    }
+
     watch_seconds: float = setting(
         60, "How often GitHub is asked about an idle runner.", minimum=0.01
     )
     disk_watch_seconds: float = setting(
         10, "How often it is measured what a job wrote.", minimum=0.01
     )
-    ghost_grace_seconds: float = setting(
+    orphan_grace_seconds: float = setting(
         120, "How young a runner is that GitHub may not know yet.", minimum=0.01
     )
-    ghost_misses_count: int = setting(
+    orphan_misses_count: int = setting(
         3, "How often in a row GitHub must not know a runner.", minimum=1
     )
     online_max_seconds: float = setting(

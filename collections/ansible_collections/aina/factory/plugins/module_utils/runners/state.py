@@ -49,7 +49,7 @@ class State:
     last_exit_code: int | None = None
     last_job: Mapping[str, str | None] | None = None
     oldest_queued_seconds: float | None = None
-    ghosts_count: int = 0
+    orphans_count: int = 0
     jobs_count: int = 0
     image_id: str | None = None
     updated_at: str = ""
@@ -147,7 +147,7 @@ def metrics(found: Facts, now: float) -> str:
             "up": float(runner["state"] in ("idle", "busy")),
             "busy": float(runner["state"] == "busy"),
             "consecutive_failures": runner["consecutive_failures"],
-            "ghosts_total": runner["ghosts_count"],
+            "orphans_total": runner["orphans_count"],
             "jobs_total": runner["jobs_count"],
             "version_age_days": runner["version_age_days"],
             "oldest_queued_seconds": runner["oldest_queued_seconds"],

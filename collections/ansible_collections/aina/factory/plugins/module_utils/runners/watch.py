@@ -61,11 +61,11 @@ def advise(seen: ContainerObservation, instance: Instance, timing: Timing) -> Ad
     if not seen.listening and seen.age_seconds > timing.online_max_seconds:
         return Advice(Act.END, "it never came online", is_failure=True)
     if (
-        seen.misses_count >= timing.ghost_misses_count
-        and seen.age_seconds > timing.ghost_grace_seconds
+        seen.misses_count >= timing.orphan_misses_count
+        and seen.age_seconds > timing.orphan_grace_seconds
         and seen.worker is False
     ):
-        return Advice(Act.END, "GitHub does not know it any more: a ghost")
+        return Advice(Act.END, "GitHub does not know it any more: an orphan")
     if seen.age_seconds > instance.idle_max_hours * 3600:
         return Advice(Act.CLOSE, f"idle for more than {instance.idle_max_hours:g} hours")
     return Advice(Act.KEEP)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grp
 from typing import Any
 
-from .. import group_members, managed_files, own_record
+from .. import group_members, install_manifest, managed_files
 from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
@@ -29,15 +29,15 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     group, before = parameters["group"], _members(parameters["group"])
     path = parameters["record_path"]
     try:
-        own = own_record.read(path, _RECORDED)
+        own = install_manifest.read(path, _RECORDED)
         plan = group_members.plan(group, parameters["members"], before, own)
         if not context.check_mode:
             # Before they join: a killed run must not forget whom it has added.
-            own_record.write(path, _RECORDED, own | set(plan.add), context.run)
+            install_manifest.write(path, _RECORDED, own | set(plan.add), context.run)
             group_members.apply(plan, context.run)
             # Who is no longer there is not ours to take out, should somebody else bring him back.
             left = (own | set(plan.add)) & set(parameters["members"])
-            own_record.write(path, _RECORDED, left, context.run)
+            install_manifest.write(path, _RECORDED, left, context.run)
     except (
         group_members.GroupMembersError,
         managed_files.ManagedFilesError,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .. import managed_files, own_record, packages
+from .. import install_manifest, managed_files, packages
 from . import Context, StepError
 
 _RECORDED = "installed"
@@ -62,7 +62,7 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     spec = packages.PackagesSpec(**names, own_only=record_path is not None)
     wait_seconds = parameters["lock_wait_seconds"]
     try:
-        own = own_record.read(record_path, _RECORDED)
+        own = install_manifest.read(record_path, _RECORDED)
         age = packages.lists_age_seconds(time.time())
         plan = packages.plan(spec, packages.read(spec, context.run, age is not None, own))
         if plan.actions and context.check_mode:
@@ -71,16 +71,16 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
             stale = age is None or age > parameters["lists_max_age_seconds"]
             lock = _frontend_lock(wait_seconds)
             # Before they are there: a killed run must not forget what it has begun to install.
-            own_record.write(record_path, _RECORDED, own | set(plan.install), context.run)
+            install_manifest.write(record_path, _RECORDED, own | set(plan.install), context.run)
             try:
                 plan = packages.apply(plan, context.run, lock, wait_seconds, stale)
             except packages.RemovalError:
-                own_record.write(record_path, _RECORDED, own, context.run)
+                install_manifest.write(record_path, _RECORDED, own, context.run)
                 raise
             left = (own | set(plan.install)) - set(plan.remove)
-            own_record.write(record_path, _RECORDED, left, context.run)
+            install_manifest.write(record_path, _RECORDED, left, context.run)
         # What another part has installed is judged when that part goes.
-        ours = own_record.read_siblings(record_path, _RECORDED) if plan.needed else set()
+        ours = install_manifest.read_siblings(record_path, _RECORDED) if plan.needed else set()
     except (packages.PackagesError, managed_files.ManagedFilesError, ValueError, OSError) as error:
         raise StepError(str(error)) from error
     kept = list(plan.kept) if parameters["kept_reported"] else []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from factory.core.base.ports import Completed
-from factory.core.host import own_record, packages
+from factory.core.host import install_manifest, packages
 from factory.core.host.packages import PackagesError, PackagesSpec, RemovalError, Situation
 from factory.core.host.steps import Context, StepError
 from factory.core.host.steps import packages as step
@@ -342,7 +342,7 @@ def test_a_refused_installation_is_foretold_and_leaves_no_record(
     def record(_path: str | None, _kind: str, names: Collection[str], _run: Any) -> None:
         recorded.append(set(names))
 
-    monkeypatch.setattr(own_record, "write", record)
+    monkeypatch.setattr(install_manifest, "write", record)
     monkeypatch.setattr(packages, "lists_age_seconds", lambda _now: 1.0)
     parameters: dict[str, Any] = {
         key: value["default"] for key, value in step.ARGUMENTS.items() if "default" in value

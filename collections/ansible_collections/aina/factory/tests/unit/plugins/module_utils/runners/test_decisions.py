@@ -12,7 +12,7 @@ from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.runners import container, exits, names, native_unit, network, state, watch
 from factory.core.runners.exits import Next
 from factory.core.runners.layout import Places
-from factory.core.runners.network import Walls
+from factory.core.runners.network import Openings
 from factory.core.runners.settings import Instance, Mode, Network, RunnersSettings, Timing
 from factory.core.runners.state import Condition, State
 from factory.core.runners.watch import Act, ContainerObservation
@@ -211,27 +211,29 @@ def test_neighbours_get_other_processors_while_there_are_enough() -> None:
 
 
 def test_a_name_tells_its_slot_and_its_age_and_no_foreign_name_does() -> None:
-    name = names.turn_name("box", "demo-1", 1_800_000_000.0, 0.5)
+    name = names.runner_name_of("box", "demo-1", 1_800_000_000.0, 0.5)
 
     assert names.slot_of(name, "box") == ("demo-1", 1_800_000_000.0)
-    assert names.turn_name("box", "demo-1", 1_800_000_000.0, 0.6) != name
+    assert names.runner_name_of("box", "demo-1", 1_800_000_000.0, 0.6) != name
     for foreign in ("box-one", "other-demo-1-tokenxy", "box-demo-1", f"{name}x9", f"my{name}"):
         assert names.slot_of(foreign, "box") is None
 
 
-# --- the walls -----------------------------------------------------------------------
+# --- the isolation -------------------------------------------------------------------
 
 
 def test_doors_open_to_private_addresses_alone_and_the_rules_tell_what_they_are() -> None:
-    walls = Walls(allowed=(("10.0.0.7", 443), ("93.184.216.34", 443)), nameservers=("10.0.0.2",))
+    openings = Openings(
+        allowed=(("10.0.0.7", 443), ("93.184.216.34", 443)), nameservers=("10.0.0.2",)
+    )
 
-    rules = network.ruleset(Network(), walls)
+    rules = network.ruleset(Network(), openings)
 
     assert 'iifname "br-runners" ip daddr 10.0.0.7 tcp dport 443 accept' in rules
     assert "93.184.216.34" not in rules
     assert rules.count("ip daddr 10.0.0.2 udp dport 53 accept") == 2
-    assert network.marker_of(rules) == network.marker_of(network.ruleset(Network(), walls))
-    assert network.marker_of(rules) != network.marker_of(network.ruleset(Network(), Walls()))
+    assert network.marker_of(rules) == network.marker_of(network.ruleset(Network(), openings))
+    assert network.marker_of(rules) != network.marker_of(network.ruleset(Network(), Openings()))
 
 
 @pytest.mark.parametrize(
@@ -278,7 +280,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"prefix": "x", "denied_local_ports": ["ssh"]},
         "denied_local_ports[0] is 'ssh'; it must be a number",
     ),
-    ({"prefix": "x", "timing": {"ghost_misses": 1}}, "timing.ghost_misses is not known"),
+    ({"prefix": "x", "timing": {"orphan_misses": 1}}, "timing.orphan_misses is not known"),
 ]
 WRONG_INSTANCES: list[tuple[dict[str, Any], str]] = [
     ({"name": "A"}, "lower-case letters"),

@@ -1,4 +1,4 @@
-"""What a lane is to do, and where in the repository it begins."""
+"""What a lane is to do: its prompt, and the commits on which it begins."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Assignment:
+class ResolvedTask:
     """A task once GitHub and git were asked."""
 
     start: Start
-    words: str
+    prompt: str
     title: str = ""
     conflict: Conflict | None = None
 
@@ -71,7 +71,7 @@ def find(
     mirror: Callable[[], collect.Repository],
     lock_directory: Path,
     earlier: dict[str, Any],
-) -> Assignment:
+) -> ResolvedTask:
     """Return what is to be done; GitHub and git are asked at the same time.
 
     ``earlier`` is the result of the lane that this one goes on from, or empty.
@@ -104,14 +104,14 @@ def find(
         if not paths:
             raise RefusedError(f"#{task.issue} has no conflict with {conflict.base_branch}")
         words = prompt.compose_conflict(project.repository, conflict, start.onto, paths)
-        return Assignment(start, task.text or words, conflict.title, conflict)
+        return ResolvedTask(start, task.text or words, conflict.title, conflict)
     newest = pool.submit(updated, lambda git: git.update(project.default_branch))
     issue = forge.issue(task.issue) if task.issue else None
     start = _begun(earlier, newest.result(), mirror())
     if issue is None:
-        return Assignment(start, task.text)
+        return ResolvedTask(start, task.text)
     words = prompt.compose(project.repository, issue.number, issue.title, issue.body)
-    return Assignment(start, task.text or words, issue.title)
+    return ResolvedTask(start, task.text or words, issue.title)
 
 
 def _begun(earlier: dict[str, Any], newest: Start, mirror: collect.Repository) -> Start:

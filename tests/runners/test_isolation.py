@@ -1,4 +1,4 @@
-"""Network and walls of the job containers: put up before each job, whoever took them down."""
+"""Network and rules of the job containers: in force before each job, whoever removed them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from factory.core.base.github.settings import GitHub
 from factory.core.base.ports import Completed
 from factory.core.runners import network
 from factory.core.runners.settings import Destination, Instance, Mode, Network, RunnersSettings
-from factory.runners import walls
+from factory.runners import isolation
 
 ESTABLISHED = "ct state established,related accept"
 POOL = Instance(name="demo", mode=Mode.EPHEMERAL, target="x/y")
@@ -51,49 +51,49 @@ def host() -> Host:
 
 
 def settings(**changes: Any) -> RunnersSettings:
-    hub = GitHub(api_url="https://127.0.0.1:8443/api/v3")
-    given = {"github": hub, "instances": (POOL,), **changes}
+    github = GitHub(api_url="https://127.0.0.1:8443/api/v3")
+    given = {"github": github, "instances": (POOL,), **changes}
     return RunnersSettings(prefix="box", **given)
 
 
 def test_network_and_walls_are_made_once(host: Host) -> None:
-    assert walls.put_up(settings(), host.run) == [
+    assert isolation.enforce(settings(), host.run) == [
         "make the network aina-runners",
-        "put the walls up",
+        "put the firewall rules in force",
     ]
-    assert walls.put_up(settings(), host.run) == []
+    assert isolation.enforce(settings(), host.run) == []
 
 
-def test_walls_that_somebody_took_down_are_up_again_before_a_job(host: Host) -> None:
-    walls.put_up(settings(), host.run)
+def test_rules_that_somebody_removed_are_in_force_again_before_a_job(host: Host) -> None:
+    isolation.enforce(settings(), host.run)
     host.rules = ""
 
-    assert walls.problem(settings(), host.run) == ""
+    assert isolation.problem(settings(), host.run) == ""
 
     assert "172.16.0.0/12" in host.rules
 
 
 def test_rules_that_are_no_longer_those_declared_are_replaced_before_a_job(host: Host) -> None:
-    walls.put_up(settings(), host.run)
+    isolation.enforce(settings(), host.run)
     wanted = (Destination(host="10.1.2.3", port=5432),)
 
-    assert walls.problem(settings(allowed_destinations=wanted), host.run) == ""
+    assert isolation.problem(settings(allowed_destinations=wanted), host.run) == ""
 
     assert "ip daddr 10.1.2.3 tcp dport 5432 accept" in host.rules
 
 
-def test_no_job_begins_where_the_walls_cannot_be_put_up(host: Host) -> None:
+def test_no_job_begins_where_it_cannot_be_isolated(host: Host) -> None:
     host.refuses = "nft"
 
-    assert "nft --file -: permission denied" in walls.problem(settings(), host.run)
+    assert "nft --file -: permission denied" in isolation.problem(settings(), host.run)
 
 
 def test_github_itself_is_reached_where_it_stands_in_a_private_network(host: Host) -> None:
-    assert "ip daddr 127.0.0.1 tcp dport 8443 accept" in walls.rules(settings())
+    assert "ip daddr 127.0.0.1 tcp dport 8443 accept" in isolation.rules(settings())
 
 
 def test_nobody_talks_to_a_job_its_neighbour_least_of_all() -> None:
-    rules = network.ruleset(Network(), network.Walls(allowed=(("10.0.0.7", 443),))).splitlines()
+    rules = network.ruleset(Network(), network.Openings(allowed=(("10.0.0.7", 443),))).splitlines()
     forward = [rule.strip() for rule in rules[rules.index("  chain forward {") :]]
 
     answers, drop = (f'oifname "br-runners" {what}' for what in (ESTABLISHED, "drop"))
@@ -105,7 +105,7 @@ def test_nobody_talks_to_a_job_its_neighbour_least_of_all() -> None:
 
 def test_a_job_on_the_host_reaches_neither_metadata_nor_denied_ports() -> None:
     rules = network.ruleset(
-        Network(denied_local_ports=(3100,)), network.Walls(native_users=("1007",))
+        Network(denied_local_ports=(3100,)), network.Openings(native_users=("1007",))
     )
 
     assert 'meta skuid "1007" ip daddr 169.254.0.0/16 drop' in rules

@@ -1,4 +1,4 @@
-"""What a slot depends on besides GitHub: disk, engine, image, walls, and its own program."""
+"""What a slot depends on besides GitHub: disk, engine, image, isolation, and its own program."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from factory.core.base.ports import Run
 from factory.core.runners import container, layout
 from factory.core.runners.container import ContainerRun
-from factory.core.runners.hub import Hub
+from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.settings import Instance, Mode
-from factory.runners import walls
+from factory.runners import isolation
 from factory.runners.engine import Engine, EngineError, Info
 
 # Where the engine keeps images and containers, whichever of its stores it uses.
@@ -24,17 +24,17 @@ _SOCKET = Path("/run/docker.sock")
 
 
 @dataclass
-class Surroundings:
+class Preflight:
     """Of one slot."""
 
     slot: str
     instance: Instance
-    hub: Hub
+    github: GitHubClient
     engine: Engine
     run: Run
     configuration: Path
     image_records: Path = layout.IMAGE_RECORDS
-    # What the last look before a turn found, for that turn: every question to the engine delays the next job.
+    # What the last check before a run found, for that run: every question to the engine delays the next job.
     _info: Info | None = field(default=None, init=False)
     _image: str | None = field(default=None, init=False)
 
@@ -44,7 +44,7 @@ class Surroundings:
 
     def recheck(self) -> str:
         """Return what has come to forbid to start a container that is made already."""
-        found = (self._guard(), self._disk(), walls.problem(self.hub.settings, self.run))
+        found = (self._guard(), self._disk(), isolation.problem(self.github.settings, self.run))
         return next(filter(None, found), "")
 
     def _engine_problem(self) -> str:
@@ -58,12 +58,12 @@ class Surroundings:
         return ""
 
     def _guard(self) -> str:
-        if self.hub.recorded(self.instance, self.hub.settings.timing.guard_max_age_seconds):
+        if self.github.recorded(self.instance, self.github.settings.timing.guard_max_age_seconds):
             return ""
-        return "; ".join(self.hub.judge(self.instance).problems)
+        return "; ".join(self.github.judge(self.instance).problems)
 
     def _disk(self) -> str:
-        floor = self.hub.settings.disk_min_free_mib
+        floor = self.github.settings.disk_min_free_mib
         for store in filter(os.path.isdir, _STORES):
             free = shutil.disk_usage(store).free >> 20
             if free < floor:
@@ -82,14 +82,14 @@ class Surroundings:
         """Return what changes when an image was put in force: its record is replaced then."""
         return "\n".join(_stamps([self.image_records]))
 
-    def turn(self, name: str, runner_id: int) -> ContainerRun:
+    def container_run(self, name: str, runner_id: int) -> ContainerRun:
         """Describe the next container.
 
         Raises:
             EngineError: its place among the control groups is unknown.
 
         """
-        settings = self.hub.settings
+        settings = self.github.settings
         info = self._info or self.engine.info()
         pools = tuple(i for i in settings.instances if i.mode == Mode.EPHEMERAL and i.present)
         return ContainerRun(
@@ -130,7 +130,7 @@ class Surroundings:
 
     def rebuild(self) -> None:
         """Have the image built anew; the healer starts the slot again once it is."""
-        unit = self.hub.settings.rebuild_unit
+        unit = self.github.settings.rebuild_unit
         if unit:
             self.run(["systemctl", "start", "--no-block", unit], timeout_seconds=30)
 
@@ -152,7 +152,7 @@ def _stamps(files: Iterable[Path]) -> Iterator[str]:
         yield f"{path} {status.st_ctime_ns} {status.st_size}"
 
 
-def draw() -> float:
+def random_fraction() -> float:
     """Return a random number in [0, 1)."""
     return random.random()  # noqa: S311 - it spreads retries, nothing secret
 

@@ -33,7 +33,7 @@ _RELEASES_KNOWN_SECONDS = 14 * 86400.0
 _ARCHITECTURES = {"linux-x64": "X64", "linux-arm64": "ARM64", "linux-arm": "ARM"}
 
 
-class Hub:
+class GitHubClient:
     """The connections of one run."""
 
     def __init__(

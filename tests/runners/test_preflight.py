@@ -17,9 +17,9 @@ from factory.core.images.settings import ImagesSettings
 from factory.core.runners import layout
 from factory.core.runners.guard import Verdict
 from factory.core.runners.settings import Instance, Mode, RunnersSettings, Timing
-from factory.runners import walls
+from factory.runners import isolation
 from factory.runners.engine import EngineError, Info
-from factory.runners.surroundings import Surroundings
+from factory.runners.preflight import Preflight
 from runners.support import until
 
 OWN, COMMON = "aina-factory/demo-ci:current", "aina-factory/ci:current"
@@ -48,74 +48,72 @@ def engine() -> Engine:
 
 
 @pytest.fixture
-def around(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
+def slot(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Preflight:
     """A slot that may start a runner."""
     settings = RunnersSettings(prefix="box", github=GitHub(), timing=Timing())
-    hub: Any = SimpleNamespace(settings=settings, allowed=True)
-    hub.recorded = lambda _instance, _seconds: hub.allowed
-    hub.judge = lambda _instance: Verdict(("x/y: it is public",))
-    monkeypatch.setattr(walls, "problem", lambda _settings, _run: "")
+    github: Any = SimpleNamespace(settings=settings, allowed=True)
+    github.recorded = lambda _instance, _seconds: github.allowed
+    github.judge = lambda _instance: Verdict(("x/y: it is public",))
+    monkeypatch.setattr(isolation, "problem", lambda _settings, _run: "")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(0, 0, 20 << 30))
     instance = Instance(name="demo", mode=Mode.EPHEMERAL, target="x/y", project="demo")
     run: Any = None
-    return Surroundings("demo-1", instance, hub, engine, run, tmp_path, tmp_path)  # type: ignore[arg-type]
+    return Preflight("demo-1", instance, github, engine, run, tmp_path, tmp_path)  # type: ignore[arg-type]
 
 
-def test_nothing_forbids_a_runner_where_all_is_well(around: Surroundings) -> None:
-    assert around.preflight() == ""
+def test_nothing_forbids_a_runner_where_all_is_well(slot: Preflight) -> None:
+    assert slot.preflight() == ""
 
 
 def test_no_runner_is_started_where_the_disk_is_nearly_full(
-    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+    slot: Preflight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(0, 0, 10239 << 20))
 
-    assert "/ has 10239 MiB left; jobs are taken from 10240 MiB on" in around.preflight()
+    assert "/ has 10239 MiB left; jobs are taken from 10240 MiB on" in slot.preflight()
 
 
 def test_no_runner_is_started_without_its_image_or_the_engine(
-    around: Surroundings, engine: Engine
+    slot: Preflight, engine: Engine
 ) -> None:
     engine.images = {}
-    assert f"there is no image {COMMON}; converge the images" in around.preflight()
+    assert f"there is no image {COMMON}; converge the images" in slot.preflight()
 
     engine.broken = True
-    assert "the container engine does not answer" in around.preflight()
+    assert "the container engine does not answer" in slot.preflight()
 
 
-def test_no_runner_is_started_without_walls(
-    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+def test_no_runner_is_started_without_isolation(
+    slot: Preflight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walls, "problem", lambda _settings, _run: "nft: no")
+    monkeypatch.setattr(isolation, "problem", lambda _settings, _run: "nft: no")
 
-    assert around.preflight() == around.recheck() == "nft: no"
-
-
-def test_no_runner_is_started_for_a_target_that_may_not_be_served(around: Surroundings) -> None:
-    around.hub.allowed = False  # type: ignore[attr-defined]
-
-    assert around.preflight() == around.recheck() == "x/y: it is public"
+    assert slot.preflight() == slot.recheck() == "nft: no"
 
 
-def test_a_project_with_an_image_of_its_own_takes_that(
-    around: Surroundings, engine: Engine
-) -> None:
-    assert around.image() == COMMON
+def test_no_runner_is_started_for_a_target_that_may_not_be_served(slot: Preflight) -> None:
+    slot.github.allowed = False  # type: ignore[attr-defined]
+
+    assert slot.preflight() == slot.recheck() == "x/y: it is public"
+
+
+def test_a_project_with_an_image_of_its_own_takes_that(slot: Preflight, engine: Engine) -> None:
+    assert slot.image() == COMMON
 
     engine.images[OWN] = "sha256:two"
-    assert around.image() == OWN
+    assert slot.image() == OWN
 
 
-def test_an_image_that_was_put_in_force_shows_in_the_records(around: Surroundings) -> None:
-    path = around.image_records / "ci.json"
+def test_an_image_that_was_put_in_force_shows_in_the_records(slot: Preflight) -> None:
+    path = slot.image_records / "ci.json"
     documents.replace(path, {"id": "sha256:one"})
-    before = around.built()
-    assert around.built() == before
+    before = slot.built()
+    assert slot.built() == before
 
     # Again and again: the clock of a file system goes in steps.
     def shows() -> bool:
         documents.replace(path, {"id": "sha256:two"})
-        return around.built() != before
+        return slot.built() != before
 
     until(shows, "a sign of it", 10)
 
@@ -124,15 +122,15 @@ def test_the_records_are_looked_for_where_the_builder_writes_them() -> None:
     assert str(layout.IMAGE_RECORDS) == ImagesSettings().state_dir
 
 
-def test_the_unit_that_builds_images_anew_is_started(around: Surroundings) -> None:
+def test_the_unit_that_builds_images_anew_is_started(slot: Preflight) -> None:
     started: list[list[str]] = []
-    around.run = lambda argv, **_: started.append(argv)  # type: ignore[assignment]
+    slot.run = lambda argv, **_: started.append(argv)  # type: ignore[assignment]
 
     settings = RunnersSettings(prefix="box", github=GitHub())
-    around.hub.settings = dataclasses.replace(settings, rebuild_unit="")
-    around.rebuild()
+    slot.github.settings = dataclasses.replace(settings, rebuild_unit="")
+    slot.rebuild()
     assert started == []
 
-    around.hub.settings = settings
-    around.rebuild()
+    slot.github.settings = settings
+    slot.rebuild()
     assert started == [["systemctl", "start", "--no-block", "factory-job-factory-images.service"]]

@@ -1,4 +1,4 @@
-"""The job containers' network: made at the engine, walled in the kernel, checked before each job."""
+"""The job containers' network: made at the engine, bounded by rules in the kernel, checked before each job."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from factory.core.base.errors import FactoryError
 from factory.core.base.ports import Run
 from factory.core.runners import layout, network
 from factory.core.runners.container import DOCKER
-from factory.core.runners.network import Walls
+from factory.core.runners.network import Openings
 from factory.core.runners.settings import Destination, Mode, RunnersSettings
 
 _SECONDS = 60.0
 _RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
-class WallsError(FactoryError):
-    """The walls could not be put up; the message says what to do. No job may run without them."""
+class IsolationError(FactoryError):
+    """The jobs could not be isolated; the message says what to do. No job may run without them."""
 
 
 def rules(settings: RunnersSettings) -> str:
@@ -29,7 +29,7 @@ def rules(settings: RunnersSettings) -> str:
     users = [i.name for i in settings.instances if i.mode == Mode.NATIVE and i.present]
     return network.ruleset(
         settings.network,
-        Walls(
+        Openings(
             allowed=tuple(_resolved(wanted)),
             nameservers=tuple(_nameservers()),
             native_users=tuple(_user_ids(users)),
@@ -77,10 +77,10 @@ def _user_ids(instances: Iterable[str]) -> Iterable[str]:
         try:
             yield str(pwd.getpwnam(layout.user(name)).pw_uid)
         except KeyError:
-            continue  # its first start puts the walls up again
+            continue  # its first start puts the rules in force again
 
 
-def put_up(settings: RunnersSettings, run: Run) -> list[str]:
+def enforce(settings: RunnersSettings, run: Run) -> list[str]:
     """Make the network where it is needed and put the rules in force; return what was done.
 
     Raises:
@@ -92,20 +92,20 @@ def put_up(settings: RunnersSettings, run: Run) -> list[str]:
         done += _make_network(settings, run)
     wanted = rules(settings)
     if not _are_in_force(wanted, run):
-        done.append("put the walls up")
+        done.append("put the firewall rules in force")
     # In any case, and in one step: somebody may have changed single rules.
     _call(["nft", "--file", "-"], run, stdin=wanted.encode())
     return done
 
 
 def problem(settings: RunnersSettings, run: Run) -> str:
-    """Return why no job may run; "" when network and walls are as they must be."""
+    """Return why no job may run; "" when network and rules are as they must be."""
     try:
         if not _are_in_force(rules(settings), run):
-            put_up(settings, run)
+            enforce(settings, run)
         if not _exists(settings, run):
             _make_network(settings, run)
-    except WallsError as error:
+    except IsolationError as error:
         return str(error)
     return ""
 
@@ -116,7 +116,7 @@ def _are_in_force(wanted: str, run: Run) -> bool:
     try:
         return run(argv, timeout_seconds=_SECONDS).ok
     except OSError as error:
-        raise WallsError(f"nft: {error}; install nftables") from error
+        raise IsolationError(f"nft: {error}; install nftables") from error
 
 
 def _exists(settings: RunnersSettings, run: Run) -> bool:
@@ -125,12 +125,12 @@ def _exists(settings: RunnersSettings, run: Run) -> bool:
     try:
         done = run(argv, timeout_seconds=_SECONDS)
     except (OSError, TimeoutError) as error:
-        raise WallsError(f"docker network inspect: {error}") from error
+        raise IsolationError(f"docker network inspect: {error}") from error
     if done.ok:
         return done.stdout.decode().strip() == settings.network.bridge
     words = done.said
     if "no such network" not in words.lower() and "not found" not in words.lower():
-        raise WallsError(f"docker network inspect: {words}")
+        raise IsolationError(f"docker network inspect: {words}")
     return False
 
 
@@ -145,6 +145,6 @@ def _call(argv: list[str], run: Run, *, stdin: bytes = b"") -> None:
     try:
         done = run(argv, stdin=stdin, timeout_seconds=_SECONDS)
     except (OSError, TimeoutError) as error:
-        raise WallsError(f"{argv[0]}: {error}; it is needed to wall the jobs in") from error
+        raise IsolationError(f"{argv[0]}: {error}; it is needed to isolate the jobs") from error
     if not done.ok:
-        raise WallsError(f"{' '.join(argv[:4])}: {done.said}")
+        raise IsolationError(f"{' '.join(argv[:4])}: {done.said}")
