@@ -13,7 +13,7 @@ ROLE = ROOT / "collections/ansible_collections/aina/factory/roles/host_baseline"
 GIVEN = {
     "host_baseline_packages": ["mosh"],
     "host_baseline_restarts_by_hand_never": ["^postgres"],
-    "host_baseline_ssh_settings": {"AllowUsers": "ali", "MaxAuthTries": "3"},
+    "host_baseline_ssh_settings": {"AllowUsers": "ali", "MaxAuthTries": "5"},
 }
 
 
@@ -31,4 +31,6 @@ def test_what_is_named_is_added_and_keeps_what_is_safe() -> None:
     assert {"git", "mosh"} <= set(packages)
     assert {"^docker", "^postgres"} <= set(units)
     assert (ssh["PasswordAuthentication"], ssh["AllowUsers"]) == ("no", "ali")
-    assert ssh["MaxAuthTries"] == "3"
+    assert ssh["MaxAuthTries"] == "5"
+    # An agent that is forwarded is at the hands of whoever is root; a tunnel to the status page is not.
+    assert (ssh["AllowAgentForwarding"], ssh["AllowTcpForwarding"]) == ("no", "local")

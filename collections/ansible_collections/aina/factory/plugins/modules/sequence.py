@@ -18,8 +18,9 @@ description:
 options:
   steps:
     description: The steps. Each has one key, the short name of a module (V(allocated_files), V(docker_daemon),
-      V(firewall), V(group_members), V(kernel_limits), V(login_users), V(managed_files), V(packages), V(ssh_server),
-      V(system_users), V(systemd_jobs), V(trusted_certificates), V(units)), and that module's options as the value.
+      V(firewall), V(group_members), V(kernel_limits), V(kernel_settings), V(login_users), V(managed_files),
+      V(packages), V(ssh_server), V(system_users), V(systemd_jobs), V(trusted_certificates), V(units)), and that
+      module's options as the value.
     type: list
     elements: dict
     required: true
@@ -95,6 +96,7 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import (
     firewall,
     group_members,
     kernel_limits,
+    kernel_settings,
     login_users,
     managed_files,
     packages,
@@ -111,6 +113,7 @@ STEPS: dict[str, steps.Step] = {
     "firewall": firewall,
     "group_members": group_members,
     "kernel_limits": kernel_limits,
+    "kernel_settings": kernel_settings,
     "login_users": login_users,
     "managed_files": managed_files,
     "packages": packages,
