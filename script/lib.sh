@@ -465,7 +465,7 @@ PYTHON
 }
 
 # show_on_hosts INVENTORY COMMAND...: what the command prints on every host. The run was good or bad before: what
-# cannot be shown is said, and fails nothing.
+# cannot be shown is said, and fails nothing. With SHOWN_LINES only the last lines are shown.
 show_on_hosts() {
   local inventory=$1
   shift
@@ -475,6 +475,6 @@ show_on_hosts() {
     return
   fi
   ansible factory --inventory "$inventory" "${REACH[@]}" --module-name ansible.builtin.command --args "$*" |
-    sed 's/ | CHANGED | rc=0 >>$/:/' ||
+    sed 's/ | CHANGED | rc=0 >>$/:/' | tail -n "${SHOWN_LINES:-+1}" ||
     printf 'not shown everywhere, see above; what was converged is so all the same. On the server: %s\n' "$*"
 }

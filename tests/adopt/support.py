@@ -240,6 +240,8 @@ def environment(recap: Path | None) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/collections:{ROOT}/.venv/collections",
+        # Tasks are counted as they begin, and a failure is looked into.
+        "ANSIBLE_STDOUT_CALLBACK": "default",
         "LC_ALL": "C.UTF-8",
         **({"AINA_RECAP_FILE": str(recap)} if recap else {}),
     }

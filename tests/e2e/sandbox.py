@@ -109,6 +109,7 @@ class Clone:
             residue.RUN_VARIABLE: os.environ[residue.RUN_VARIABLE],
             "AINA_SANDBOX_NAME": NAME,
             "AINA_RECAP_FILE": str(self.path.parent / "recap.json"),
+            "AINA_DETAILS_DIR": str(self.path.parent / "runs"),
         }
 
     def run(self, *words: str, check: bool = True) -> Ran:
@@ -145,7 +146,8 @@ class Clone:
         """
         process = subprocess.Popen(
             [str(self.path / "script/converge")],
-            env=self.environment(),
+            # Which says of each task that it begins.
+            env={**self.environment(), "ANSIBLE_STDOUT_CALLBACK": "default"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

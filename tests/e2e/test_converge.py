@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import jsonschema
 import pytest
 from e2e import sandbox
 from e2e.sandbox import ROOT, Clone, Ran
@@ -18,6 +19,7 @@ from waiting import until
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
 KILL_POINTS_COUNT = 10
+SCHEMA = json.loads((ROOT / "docs/recap.schema.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,17 @@ def test_check_mode_on_a_blank_host_announces_what_converge_does(converged: Conv
     assert token not in planned.output + done.output
     assert planned.changes == done.changes
     assert planned.changed_paths == done.changed_paths
+    jsonschema.validate(planned.recap, SCHEMA)
+    jsonschema.validate(done.recap, SCHEMA)
+
+
+def test_plan_and_converge_of_a_blank_host_fit_on_a_screen(converged: Converged) -> None:
+    for ran in (converged.planned, converged.done):
+        lines = ran.output.splitlines()
+        assert len(lines) <= 80, f"{len(lines)} lines"
+        assert ran.recap["details"] in ran.output
+    said = converged.planned.output.partition("KNOW THIS FIRST")[2].partition("WOULD CHANGE")[0]
+    assert "can become root" in said
 
 
 def test_a_second_converge_changes_nothing_and_is_fast(blank: Clone, converged: Converged) -> None:
@@ -74,6 +87,8 @@ def test_a_second_converge_changes_nothing_and_is_fast(blank: Clone, converged: 
     again = blank.run("script/converge")
 
     assert again.changes == []
+    shown = again.output.partition("Converging inventory/sandbox")[2].partition("Status")[0]
+    assert len(shown.splitlines()) <= 25, shown
     assert sandbox.fingerprint() == before
     assert again.seconds < 90
 

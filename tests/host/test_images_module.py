@@ -34,7 +34,7 @@ def test_check_mode_works_before_there_is_an_engine(tmp_path: Path) -> None:
     asked = module(check_mode=True)
     asked.get_bin_path = lambda _name: None
     expected = ["build all images, once the engine and the sources are there"]
-    assert images._present(asked, settings(tmp_path)) == (expected, [])
+    assert images._present(asked, settings(tmp_path)) == (expected, {})
 
 
 def test_a_converge_waits_for_the_build_of_one_that_was_cut_off(
@@ -48,7 +48,7 @@ def test_a_converge_waits_for_the_build_of_one_that_was_cut_off(
         with pytest.raises(LockedError):
             images._present(module(lock_wait_seconds=0), settings(tmp_path))
         threading.Timer(0.2, fcntl.flock, (held, fcntl.LOCK_UN)).start()
-        assert images._present(module(), settings(tmp_path)) == ([], [])
+        assert images._present(module(), settings(tmp_path)) == ([], {})
 
 
 def test_a_converge_says_what_was_built_and_what_failed(
@@ -61,5 +61,32 @@ def test_a_converge_says_what_was_built_and_what_failed(
     monkeypatch.setattr(build.Builder, "build", lambda _self: report)
     assert images._present(module(), settings(tmp_path)) == (
         ["retire aina-factory/x:current"],
-        ["ci: its smoke test failed"],
+        {"ci": "its smoke test failed"},
     )
+
+
+# As an engine says it where no registry can be reached: docker/for-mac#2152.
+AWAY = (
+    "the base ubuntu:24.04 cannot be pulled: Error response from daemon: Get https://registry-1.docker.io/v2/: dial "
+    "tcp: lookup registry-1.docker.io on 192.168.65.1:53: read udp 192.168.65.2:45941->192.168.65.1:53: i/o timeout"
+)
+
+
+def test_what_a_registry_keeps_from_being_built_waits_and_so_does_what_is_built_on_it() -> None:
+    chain = {"base": AWAY, "ci": "not built, for base failed", "demo": "not built, for ci failed"}
+
+    waiting = images.waits(chain)
+
+    (item,) = waiting
+    assert item["what"] == "images: base, ci, demo"
+    assert item["for"] == "an answer of registry-1.docker.io"
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [{}, {"ci": "its smoke test failed"}, {"base": AWAY, "ci": "its smoke test failed"}],
+)
+def test_an_image_that_fails_by_itself_is_a_failure_whatever_else_waits(
+    failures: dict[str, str],
+) -> None:
+    assert images.waits(failures) == []

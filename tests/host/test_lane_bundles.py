@@ -52,8 +52,8 @@ class Place:
         return self.git("rev-parse", "HEAD", at=at)
 
     @property
-    def results(self) -> collect.Repository:
-        return collect.Repository(effects.run, self.root / "results.git", str(self.root / "hub"))
+    def results(self) -> collect.LaneMirror:
+        return collect.LaneMirror(effects.run, self.root / "results.git", str(self.root / "hub"))
 
     def bundle(self) -> Path:
         path = self.root / "lane.bundle"
@@ -230,7 +230,7 @@ def test_git_says_what_a_person_looks_at(
         place.results.guarded(LANE, Start(""), guarded.STANDARD)
 
 
-class Proposals(forge.Forge):
+class Proposals(forge.LaneForge):
     """GitHub as far as a lane's pull request needs it."""
 
     def __init__(self) -> None:
@@ -238,7 +238,7 @@ class Proposals(forge.Forge):
 
     def open_pull_request(self, head: str, base: str, title: str, body: str, **more: Any) -> Any:
         self.opened.append({"head": head, "base": base, "title": title, "body": body, **more})
-        return forge.PullRequest(len(self.opened), "https://github.example/1")
+        return forge.OpenedPull(len(self.opened), "https://github.example/1")
 
 
 OWN_BRANCH = {"branch": "lane/7-00000000", "base_branch": "main", "url": "u"}

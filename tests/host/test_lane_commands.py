@@ -97,7 +97,7 @@ class Server:
         return lambda: "a-token", Hub(self, project.name)
 
 
-class Hub(forge.Forge):
+class Hub(forge.LaneForge):
     """GitHub as far as a dispatch needs it."""
 
     def __init__(self, server: Server, project: str) -> None:
@@ -192,7 +192,7 @@ def test_a_lane_that_did_not_start_says_why_to_programs(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_lane: supervisor.Lane) -> None:
-        raise supervisor.RefusedError("memory", "20 MiB of memory are available")
+        raise supervisor.NotStartedError("memory", "20 MiB of memory are available")
 
     monkeypatch.setattr(supervisor.Lane, "run", refuse)
     code, document = server.ask("run", "demo", "17")
@@ -268,7 +268,7 @@ def test_leftovers_of_a_dead_supervisor_are_reaped_before_a_lane_starts(
 # --- What an agent is to do --------------------------------------------------------------
 
 
-class Repository(collect.Repository):
+class Repository(collect.LaneMirror):
     """A mirror that holds ``commits``, where a pull request conflicts in ``paths``."""
 
     def __init__(self, commits: set[str], paths: Sequence[str] = ()) -> None:
@@ -287,7 +287,7 @@ class Repository(collect.Repository):
         return self.paths
 
 
-class Words(forge.Forge):
+class Words(forge.LaneForge):
     """GitHub as far as a lane's task needs it."""
 
     def __init__(self) -> None:
@@ -517,7 +517,7 @@ def test_the_store_is_filled_by_root_with_what_is_locked_and_none_of_it_is_run(
     calls: list[list[str]] = []
     files = {"pnpm-lock.yaml": "lock"}
     monkeypatch.setattr(engine, "call", lambda argv, **_: calls.append([*argv]))
-    monkeypatch.setattr(collect.Repository, "show", lambda _self, _branch, name: files.get(name))
+    monkeypatch.setattr(collect.LaneMirror, "show", lambda _self, _branch, name: files.get(name))
 
     assert server.ask("store")[1]["projects"] == {"demo": "fetched"}
 

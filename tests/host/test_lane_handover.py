@@ -94,12 +94,12 @@ class Lane:
             work = self.results.take(bundle, Start(self.base), "demo-7-0a1b2c3d")
         unkept = outcome.unkept(handover.result, work.head if work else self.base)
         count = work.commits_count if work else 0
-        evidence = outcome.Evidence(0, "", "", 0, count, GOOD, True, unkept=unkept)
+        evidence = outcome.LaneEvidence(0, "", "", 0, count, GOOD, True, unkept=unkept)
         return *outcome.decide(evidence), work
 
     @property
-    def results(self) -> collect.Repository:
-        return collect.Repository(effects.run, self.root / "mirror.git", "")
+    def results(self) -> collect.LaneMirror:
+        return collect.LaneMirror(effects.run, self.root / "mirror.git", "")
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ def test_what_a_lane_was_about_survives_its_supervisor(tmp_path: Path) -> None:
     state = {"project": "demo", "issue": 1, "is_conflict": True, "title": "Say more"}
     (directory / "state.json").write_text(json.dumps({**state, "conflict": conflict}))
 
-    step = reaper.Step("finish", LOST, "its supervisor is gone")
+    step = reaper.ReapStep("finish", LOST, "its supervisor is gone")
     reaping._finish(known(tmp_path), tmp_path, step)
 
     result = json.loads((directory / "result.json").read_text())
@@ -97,7 +97,7 @@ def test_what_a_dying_lane_does_not_give_is_said(
     monkeypatch.setattr(engine, "rescue", lambda _container, _limit: frame)
     monkeypatch.setattr(engine, "remove", lambda _container: None)
 
-    step = reaper.Step("end", LOST, "its supervisor is gone", "c1")
+    step = reaper.ReapStep("end", LOST, "its supervisor is gone", "c1")
     reaping._carry_out(known(tmp_path), tmp_path, step)
 
     result = json.loads((directory / "result.json").read_text())

@@ -20,7 +20,7 @@ from factory.core.base.settings import read
 from factory.core.jobs import drain
 from factory.core.lanes import forge
 from factory.core.lanes.collect import CollectError, Start
-from factory.core.lanes.reaper import Container
+from factory.core.lanes.reaper import LaneContainer
 from factory.core.lanes.settings import LanesSettings
 from factory.lanes import (
     capacity,
@@ -82,7 +82,9 @@ def test_a_lane_takes_its_place_before_anything_else(tmp_path: Path) -> None:
     assert json.loads((lane.directory / supervisor.STATE).read_text())["state"] == "starting"
     # Another one for the same issue, of which this is in the way.
     task = tasks.Task(found.lane_projects[0], 7, queue_seconds=0)
-    with pytest.raises(supervisor.RefusedError, match="works on issue 7 of demo already") as caught:
+    with pytest.raises(
+        supervisor.NotStartedError, match="works on issue 7 of demo already"
+    ) as caught:
         supervisor.Lane(found, task, tmp_path)._admit()
     assert caught.value.code == "issue_taken"
 
@@ -98,7 +100,7 @@ def test_a_server_that_is_emptied_of_work_holds_no_lane_up(
     task = tasks.Task(found.lane_projects[0], 7, queue_seconds=3600)
 
     began = time.monotonic()
-    with pytest.raises(supervisor.RefusedError, match="emptied of work") as caught:
+    with pytest.raises(supervisor.NotStartedError, match="emptied of work") as caught:
         supervisor.Lane(found, task, tmp_path)._admit()
 
     assert (caught.value.code, time.monotonic() - began < 30) == ("draining", True)
@@ -113,7 +115,7 @@ def test_a_lane_waits_for_its_place_as_long_as_it_was_told(
     first = supervisor.Lane(found, tasks.Task(found.lane_projects[0], 7), tmp_path)
     first._admit()
     second = tasks.Task(found.lane_projects[0], 8, queue_seconds=0.05)
-    with pytest.raises(supervisor.RefusedError, match=r"all 1 lanes of this server.*; waited"):
+    with pytest.raises(supervisor.NotStartedError, match=r"all 1 lanes of this server.*; waited"):
         supervisor.Lane(found, second, tmp_path)._admit()
 
     first._clear()
@@ -203,14 +205,14 @@ def test_an_operator_and_a_broken_result_end_a_lane(lane: supervisor.Lane) -> No
 class Engine:
     """Containers of lanes that are played; those in ``stuck`` cannot be removed."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *containers: Container) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *containers: LaneContainer) -> None:
         self.containers, self.stuck, self.rescued = list(containers), False, 0
         self.failures: list[engine.EngineError] = []
         self.seen: dict[str, set[str]] = {"volume": set(), "container": set()}
         for name in ("lanes", "remove", "rescue", "snapshot"):
             monkeypatch.setattr(engine, name, getattr(self, name))
 
-    def lanes(self) -> list[Container]:
+    def lanes(self) -> list[LaneContainer]:
         if self.failures:
             raise self.failures.pop()
         return list(self.containers)
@@ -227,7 +229,7 @@ class Engine:
         return {kind: set(names) for kind, names in self.seen.items()}
 
 
-OWN = Container("c1", NAME, {}, running=True)
+OWN = LaneContainer("c1", NAME, {}, running=True)
 
 
 def test_a_lane_whose_engine_was_lost_is_rescued_and_ends_as_interrupted(
@@ -310,7 +312,7 @@ def test_work_that_github_does_not_take_stays_and_is_said(
 
     monkeypatch.setattr(delivery, "deliver", refuse)
     result: dict[str, Any] = {"outcome": "changed", "head": "0" * 40}
-    lane._deliver(forge.Forge(None, "factory/demo"), str, result)  # type: ignore[arg-type]
+    lane._deliver(forge.LaneForge(None, "factory/demo"), str, result)  # type: ignore[arg-type]
     assert result == {"outcome": "changed", "head": "0" * 40, "delivery": f"failed: {error}"}
 
 

@@ -468,9 +468,9 @@ def test_a_nearly_full_disk_gets_its_space_back_at_once(
 ) -> None:
     full = os.statvfs_result([4096, 4096, 100, free, free, 0, 0, 0, 0, 255])
     monkeypatch.setattr(os, "statvfs", lambda _path: full)
-    tools = reap.Tools(effects.run, lambda: 1000.0)
+    tools = reap.ReapTools(effects.run, lambda: 1000.0)
 
-    assert reap.due_before(reap.Task("/srv"), Reap(), tools) == 1000 - waits_seconds
+    assert reap.due_before(reap.ReapTask("/srv"), Reap(), tools) == 1000 - waits_seconds
 
 
 def test_it_is_put_back_after_a_kill_and_judged_anew(server: Server) -> None:

@@ -19,13 +19,13 @@ from factory import effects
 from factory.core.base import locks
 from factory.core.base.git import GitError
 from factory.core.worktrees import owner, processes, reap, trash
-from factory.core.worktrees.model import Report, report_from_record
+from factory.core.worktrees.model import ReapReport, report_from_record
 from factory.core.worktrees.settings import Reap
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")
 
 OWNER = 54321
-TOOLS = reap.Tools(effects.run, effects.now)
+TOOLS = reap.ReapTools(effects.run, effects.now)
 IDENTITY = {
     f"GIT_{role}_{part}": f"{part.lower()}@example.com"
     for role in ("AUTHOR", "COMMITTER")
@@ -65,8 +65,8 @@ class Place:
             for name in (*names, *files, "."):
                 os.chown(f"{directory}/{name}", OWNER, OWNER, follow_symlinks=False)
 
-    def reap(self) -> Report:
-        task = reap.Task(str(self.checkout), worktree_roots=(str(self.lane.parent),))
+    def reap(self) -> ReapReport:
+        task = reap.ReapTask(str(self.checkout), worktree_roots=(str(self.lane.parent),))
         work = owner.act_alone(
             task.repository,
             TOOLS,
@@ -111,7 +111,7 @@ def test_the_work_is_done_as_the_owner_with_nothing_of_root(
     monkeypatch.setenv("GH_TOKEN", "secret")
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
 
-    def work(_tools: reap.Tools) -> dict[str, Any]:
+    def work(_tools: reap.ReapTools) -> dict[str, Any]:
         status = dict(
             line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines()
         )
@@ -281,7 +281,7 @@ def test_root_refuses_its_own_repository_where_others_can_change_it(
 ) -> None:
     for path in [place.root / "home", *(place.root / "home").rglob("*")]:
         os.chown(path, 0, 0, follow_symlinks=False)
-    assert reap.plan(reap.Task(str(place.checkout)), Reap(), TOOLS).verdicts
+    assert reap.plan(reap.ReapTask(str(place.checkout)), Reap(), TOOLS).verdicts
     (place.root / others).chmod(0o777)
 
     with pytest.raises(GitError, match=f"{place.root / others} can be changed by others"):
@@ -368,7 +368,7 @@ def test_root_answers_what_the_owner_cannot_know(place: Place) -> None:
         merged_pull_requests=lambda heads: {one: str(os.geteuid()) for one in heads},
     )
 
-    def work(here: reap.Tools) -> list[Any]:
+    def work(here: reap.ReapTools) -> list[Any]:
         assert here.merged_pull_requests is not None
         here.progress("at work", 1, 2)
         found = here.occupants(["/x"])
@@ -381,19 +381,19 @@ def test_root_answers_what_the_owner_cannot_know(place: Place) -> None:
     assert told == [("at work", 1, 2)]
 
 
-def stopped(_tools: reap.Tools) -> None:
+def stopped(_tools: reap.ReapTools) -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def killed(_tools: reap.Tools) -> None:
+def killed(_tools: reap.ReapTools) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def silent(_tools: reap.Tools) -> None:
+def silent(_tools: reap.ReapTools) -> None:
     time.sleep(60)
 
 
-def wrong(_tools: reap.Tools) -> None:
+def wrong(_tools: reap.ReapTools) -> None:
     raise KeyError("x")
 
 
@@ -407,7 +407,7 @@ def wrong(_tools: reap.Tools) -> None:
     ],
 )
 def test_a_child_that_fails_is_a_failure_of_this_repository(
-    work: Callable[[reap.Tools], Any], says: str, place: Place, monkeypatch: pytest.MonkeyPatch
+    work: Callable[[reap.ReapTools], Any], says: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, "_LOOK_SECONDS", 0.1)
     monkeypatch.setattr(owner, "_SILENCE_SECONDS", 0.5)
@@ -422,7 +422,7 @@ def test_the_child_ends_with_root(place: Place) -> None:
     def progress(*_words: object) -> None:
         os.write(writing, b"x")
 
-    def work(here: reap.Tools) -> None:
+    def work(here: reap.ReapTools) -> None:
         here.progress("at work", 0, 1)
         time.sleep(60)
 
@@ -445,7 +445,7 @@ def test_the_child_ends_with_root(place: Place) -> None:
 
 
 def test_the_owner_can_neither_take_nor_hold_roots_lock(place: Place) -> None:
-    def hold(here: reap.Tools, common_dir: str) -> str:
+    def hold(here: reap.ReapTools, common_dir: str) -> str:
         return str(reap.lock_path(common_dir, reap.PURPOSE))
 
     theirs = Path(owner.act_alone(str(place.checkout), TOOLS, reap.PURPOSE, hold))

@@ -17,6 +17,7 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
 from ansible_collections.aina.factory.plugins.module_utils.base.ports import Completed
+from ansible_collections.aina.factory.plugins.module_utils.host import steps
 from ansible_collections.aina.factory.plugins.modules import sequence
 
 pytestmark = pytest.mark.slow
@@ -172,3 +173,54 @@ def test_a_plan_foretells_the_restart_of_a_unit_whose_file_an_earlier_step_write
     )
 
     assert answer["actions"] == [path, f"restart x.service ({path} changed)"]
+
+
+@pytest.fixture
+def without_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Say that a role brings a program that this machine does not have."""
+    program = str(tmp_path / "factory")
+    monkeypatch.setitem(steps.PROGRAMS, program, "factory_command")
+    return program
+
+
+def test_what_an_earlier_role_must_bring_is_named_before_anything_is_changed(
+    tmp_path: Path, owner: dict[str, str], without_command: str
+) -> None:
+    judged = {
+        **owner,
+        "path": f"{tmp_path}/b.json",
+        "content": "{}",
+        "validate": [without_command, "%s"],
+    }
+    sequence_steps = [
+        {"managed_files": {"files": [{**owner, "path": f"{tmp_path}/a", "content": "a"}]}},
+        {"managed_files": {"files": [judged]}},
+    ]
+
+    real, planned = run(sequence_steps), run(sequence_steps, check_mode=True)
+
+    assert real["failed"] and "--tags factory_command first" in real["msg"]
+    assert list(tmp_path.iterdir()) == []
+    assert [item["for"] for item in planned["waiting"]] == [without_command]
+
+
+def test_what_an_earlier_step_brings_is_not_waited_for(
+    tmp_path: Path, owner: dict[str, str], without_command: str
+) -> None:
+    program = {**owner, "path": without_command, "content": "#!/bin/sh\n", "mode": "0755"}
+    judged = {
+        **owner,
+        "path": f"{tmp_path}/b.json",
+        "content": "{}",
+        "validate": [without_command, "%s"],
+    }
+    sequence_steps = [
+        {"managed_files": {"files": [program]}},
+        {"managed_files": {"files": [judged]}},
+    ]
+
+    planned = run(sequence_steps, check_mode=True)
+    real = run(sequence_steps)
+
+    assert planned["waiting"] == real["waiting"] == []
+    assert (tmp_path / "b.json").read_text() == "{}"

@@ -21,17 +21,17 @@ from factory.core.base.github.errors import (
 from factory.core.base.github.transport import Meter
 from factory.core.marshal import execution
 from factory.core.marshal.checks import ACTIONS
-from factory.core.marshal.cycle import Dependencies, Report
+from factory.core.marshal.cycle import CycleReport, Dependencies
 from factory.core.marshal.forge import MovedError, NotMergeableError, PullRequestOutcome
-from factory.core.marshal.mirror import Merged, MirrorError, PushRefusedError
+from factory.core.marshal.mirror import MirrorError, PushRefusedError, TriedMerge
 from factory.core.marshal.settings import MergePolicy
 from factory.core.marshal.snapshot import (
     Branch,
-    Check,
+    CheckRun,
     Checks,
     CheckState,
     Detail,
-    Evidence,
+    GitEvidence,
     Labelling,
     Mergeable,
     PullRequest,
@@ -327,7 +327,7 @@ class Git:
     def _pull(self, head: str) -> Pull | None:
         return next((p for p in self.repository.pulls.values() if p.head == head), None)
 
-    def merge(self, ours: str, theirs: str) -> Merged:
+    def merge(self, ours: str, theirs: str) -> TriedMerge:
         pull = self._pull(theirs)
         if pull is None:
             raise MirrorError(f"no commit {theirs}")
@@ -341,8 +341,8 @@ class Git:
             if tree.get(path) != pull.fork_tree.get(path) and tree.get(path) != value
         ]
         if clashes:
-            return Merged(False, "", tuple(clashes))
-        return Merged(True, repr(sorted({**tree, **pull.changes}.items())))
+            return TriedMerge(False, "", tuple(clashes))
+        return TriedMerge(True, repr(sorted({**tree, **pull.changes}.items())))
 
     def tree(self, commit: str) -> str:
         return repr(sorted(self.repository.trees[commit].items()))
@@ -353,13 +353,13 @@ class Git:
     def last_change(self, base_oid: str, head_oid: str, paths: Sequence[str]) -> str:
         return "something (#1)"
 
-    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence:
+    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> GitEvidence:
         merged = self.merge(base_oid, head_oid)
         pull = self._pull(head_oid)
         if pull is not None and pull.broken:
             raise MirrorError("refusing to merge unrelated histories")
         behind = 0 if pull and pull.fork_tree == self.repository.trees[base_oid] else 1
-        return Evidence(
+        return GitEvidence(
             base_oid,
             head_oid,
             behind,
@@ -437,7 +437,7 @@ class Forge:
         self.meter.points_remaining = told.pop(0) if told else 5000
         oid = repository.main[-1]
         checks = Checks(
-            (Check("ci", repository.main_check, "app", repository.now_seconds, ACTIONS),)
+            (CheckRun("ci", repository.main_check, "app", repository.now_seconds, ACTIONS),)
         )
         return Branch("main", oid, checks, required_checks=repository.required)
 
@@ -455,7 +455,7 @@ class Forge:
             state = Mergeable.UNKNOWN
         reported = {"ci": pull.check, "lint": pull.lint}
         checks = tuple(
-            Check(name, state, "app", START - 60, ACTIONS)
+            CheckRun(name, state, "app", START - 60, ACTIONS)
             for name, state in reported.items()
             if state is not None
         )
@@ -578,7 +578,7 @@ class Forge:
             return Checks()
         red = self.repository.red(self.repository.trees[oid])
         state = CheckState.FAILURE if red else CheckState.SUCCESS
-        return Checks((Check("ci", state, "app", self.repository.now_seconds, ACTIONS),))
+        return Checks((CheckRun("ci", state, "app", self.repository.now_seconds, ACTIONS),))
 
     def _write(self, name: str, action: Callable[[], Any]) -> Any:
         return self.repository.write(name, action)
@@ -591,7 +591,7 @@ class Forge:
         merged = self._landable(judged, pull)
         return repository.land(pull, dict(eval(merged.tree)))  # noqa: S307
 
-    def _landable(self, judged: PullRequest, pull: Pull) -> Merged:
+    def _landable(self, judged: PullRequest, pull: Pull) -> TriedMerge:
         """Refuse what GitHub would refuse, and fail on what must never be asked for."""
         repository = self.repository
         if judged.head_oid != pull.head:
@@ -695,7 +695,7 @@ class Runner:
     records: list[dict[str, Any]] = field(default_factory=list)
     started: list[list[str]] = field(default_factory=list)
 
-    def cycle(self, *, dry_run: bool = False) -> Report:
+    def cycle(self, *, dry_run: bool = False) -> CycleReport:
         dependencies = Dependencies(
             Forge(self.repository),
             Git(self.repository),

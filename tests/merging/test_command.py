@@ -14,7 +14,7 @@ from factory import locks, run_lane
 from factory.__main__ import build_parser, main
 from factory.core.marshal import execution as marshal_cycle
 from factory.core.marshal import saved_state
-from factory.core.marshal.cycle import Report
+from factory.core.marshal.cycle import CycleReport
 from factory.core.marshal.settings import LANE_COMMAND
 from factory.core.marshal.snapshot import SavedState
 
@@ -59,7 +59,7 @@ def cycles(monkeypatch: pytest.MonkeyPatch) -> dict[str, SavedState]:
         found[repository] = saved
         if repository == "o/broken":
             raise OSError("no space left on device")
-        return Report(repository, policy.mode)
+        return CycleReport(repository, policy.mode)
 
     monkeypatch.setattr(marshal_cycle, "run", run)
     return found

@@ -15,7 +15,7 @@ from factory import effects
 from factory.__main__ import main
 from factory.core.base.github.transport import Transport
 from factory.core.marshal import execution, status
-from factory.core.marshal.cycle import Dependencies, Report
+from factory.core.marshal.cycle import CycleReport, Dependencies
 from factory.core.marshal.github_forge import GithubForge
 from factory.core.marshal.mirror import Mirror
 from factory.core.marshal.settings import MergePolicy, RequiredCheck
@@ -60,7 +60,7 @@ class Rig:
             {"GIT_SSL_CAINFO": addresses["ca_file"]},
         )
 
-    def cycle(self, *, dry_run: bool = False) -> Report:
+    def cycle(self, *, dry_run: bool = False) -> CycleReport:
         self.simulator.dispatcher.log.clear()
         dependencies = Dependencies(
             GithubForge(self.transport, NAME, self.policy),

@@ -10,7 +10,7 @@ import pytest
 from sampling import draw
 from simulator import Simulator
 
-from factory.core.marshal.cycle import Report
+from factory.core.marshal.cycle import CycleReport
 from factory.core.marshal.settings import Duplicates, MergePolicy
 from merging.test_processes import change
 from merging.test_simulator import NAME, Rig, policy, repository
@@ -143,7 +143,7 @@ def test_each_trouble_with_a_write_has_its_decision_and_its_end(name: str, tmp_p
             rig = Rig(simulator, tmp_path / str(number), write.policy)
             given = {"method": write.method, "path": write.path, "times": 1}
             simulator.add_fault({**given, **fault})
-            reports: list[Report] = []
+            reports: list[CycleReport] = []
             while not simulator.dispatcher.faults[0].fired:
                 assert len(reports) < 4, f"{trouble}: the write never came"
                 reports.append(rig.cycle())

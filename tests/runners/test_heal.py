@@ -11,7 +11,7 @@ import pytest
 from factory.core.base import documents, times
 from factory.core.runners import layout, names, native, state
 from factory.core.runners.state import Condition, State
-from factory.runners.engine import Engine
+from factory.runners.engine import SlotEngine
 from factory.runners.heal import Healer
 from runners.support import REPOSITORY, RUNNERS, Site, Unit, until
 
@@ -20,7 +20,7 @@ COMMON = layout.COMMON_IMAGE
 
 
 def heal(site: Site) -> dict[str, Any]:
-    return Healer(site.github_client(), Engine(site.host.run), 0.0).heal()
+    return Healer(site.github_client(), SlotEngine(site.host.run), 0.0).heal()
 
 
 def told(site: Site, name: str) -> State:

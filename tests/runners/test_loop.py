@@ -20,7 +20,13 @@ from factory.core.base import documents
 from factory.core.runners import processes, state
 from factory.core.runners.container import ContainerRun
 from factory.runners import loop
-from factory.runners.engine import NOT_STARTED, Attached, EngineError, Found, Status
+from factory.runners.engine import (
+    NOT_STARTED,
+    Attached,
+    ContainerStatus,
+    EngineError,
+    SlotContainer,
+)
 from factory.runners.loop import Loop, Ports
 from runners.support import REPOSITORY, RUNNERS, KilledError, Site, until
 
@@ -53,9 +59,9 @@ class PlayedEngine:
         self.broken = self.startless = False
         self.on_start: Callable[[], None] = lambda: None
 
-    def containers(self, slot: str) -> list[Found]:
+    def containers(self, slot: str) -> list[SlotContainer]:
         return [
-            Found(name, box.runner_id, REPOSITORY, box.runs)
+            SlotContainer(name, box.runner_id, REPOSITORY, box.runs)
             for name, box in list(self.boxes.items())
             if f"-{slot}-" in name
         ]
@@ -104,14 +110,14 @@ class PlayedEngine:
         threading.Thread(target=process.wait, daemon=True).start()
         return Attached(subprocess.Popen(["sh", "-c", script]))
 
-    def status(self, name: str) -> Status | None:
+    def status(self, name: str) -> ContainerStatus | None:
         if name not in self.boxes:
             return None
         process = self.boxes[name].process
         if process is None:
-            return Status(False, NOT_STARTED)
+            return ContainerStatus(False, NOT_STARTED)
         code = process.poll()
-        return Status(code is None, 0 if code is None else code)
+        return ContainerStatus(code is None, 0 if code is None else code)
 
     def has_worker(self, name: str) -> bool | None:
         return processes.has_worker(str(self.boxes[name].tree))

@@ -15,7 +15,7 @@ from factory.core.base import documents
 from factory.core.base.github.settings import GitHub
 from factory.core.images.settings import ImagesSettings
 from factory.core.runners import layout
-from factory.core.runners.guard import Verdict
+from factory.core.runners.guard import GuardVerdict
 from factory.core.runners.settings import Instance, Mode, RunnersSettings, Timing
 from factory.runners import isolation
 from factory.runners.engine import EngineError, Info
@@ -53,7 +53,7 @@ def slot(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pre
     settings = RunnersSettings(prefix="box", github=GitHub(), timing=Timing())
     github: Any = SimpleNamespace(settings=settings, allowed=True)
     github.recorded = lambda _instance, _seconds: github.allowed
-    github.judge = lambda _instance: Verdict(("x/y: it is public",))
+    github.judge = lambda _instance: GuardVerdict(("x/y: it is public",))
     monkeypatch.setattr(isolation, "problem", lambda _settings, _run: "")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(0, 0, 20 << 30))
     instance = Instance(name="demo", mode=Mode.EPHEMERAL, target="x/y", project="demo")

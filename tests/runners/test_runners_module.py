@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,8 +52,9 @@ class Module:
 class Run:
     """A run that does two things, and then fails as told."""
 
-    def __init__(self, settings: Any, *, raises: bool) -> None:
+    def __init__(self, settings: Any, *, raises: bool, failures: Sequence[str]) -> None:
         self.settings, self.raises, self.report = settings, raises, ConvergeReport()
+        self.failures = failures
         self.github = SimpleNamespace(meter=SimpleNamespace(requests_count=3))
 
     def plan(self) -> Any:
@@ -66,17 +67,34 @@ class Run:
         self.report.actions += ["demo: make the user", "demo: unpack"]
         if self.raises:
             raise UnitsError("systemd does not answer")
-        self.report.failures.append("demo: GitHub does not answer")
+        self.report.failures += self.failures
 
 
-def answer(module: Module, monkeypatch: pytest.MonkeyPatch, *, raises: bool = False) -> Ended:
+REFUSED = "demo: GET https://api.github.com/repos/example/demo/actions/runners: 403 Forbidden"
+AWAY = (
+    "example/demo: GitHub does not say whether it is private: GET https://api.github.com/repos/example/demo: no "
+    "answer: <urlopen error [Errno -3] Temporary failure in name resolution>; what it does not say counts as the worst"
+)
+
+
+def answer(
+    module: Module,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    raises: bool = False,
+    failures: Sequence[str] = (REFUSED,),
+) -> Ended:
     @contextmanager
     def unlocked(*_: Any) -> Iterator[None]:
         yield
 
     monkeypatch.setattr(gh_runners, "AnsibleModule", lambda **_: module)
     monkeypatch.setattr(gh_runners, "exclusive", unlocked)
-    monkeypatch.setattr(gh_runners, "_run", lambda _module, settings: Run(settings, raises=raises))
+    monkeypatch.setattr(
+        gh_runners,
+        "_run",
+        lambda _module, settings: Run(settings, raises=raises, failures=failures),
+    )
     with pytest.raises(Ended) as ended:
         gh_runners.main()
     return ended.value
@@ -132,3 +150,25 @@ def test_runners_that_go_do_not_wait_for_a_login(
     ended = answer(Module(token, state="absent"), monkeypatch)
 
     assert (ended.failed, ended.answer["waiting"]) == (True, [])
+
+
+def test_a_github_that_does_not_answer_is_waited_for(
+    token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = Module(token)
+
+    ended = answer(module, monkeypatch, failures=[AWAY, AWAY])
+
+    assert (ended.failed, ended.answer["changed"]) == (False, True)
+    assert [item["for"] for item in ended.answer["waiting"]] == ["an answer of api.github.com"]
+    assert len(module.warnings) == 1
+
+
+@pytest.mark.parametrize(("state", "failures"), [("present", [AWAY, REFUSED]), ("absent", [AWAY])])
+def test_what_github_refuses_is_a_failure_and_so_is_its_silence_when_runners_go(
+    token: Path, monkeypatch: pytest.MonkeyPatch, state: str, failures: list[str]
+) -> None:
+    ended = answer(Module(token, state=state), monkeypatch, failures=failures)
+
+    assert ended.failed
+    assert AWAY in ended.answer["msg"]

@@ -11,7 +11,7 @@ import pytest
 from factory import effects
 from factory.core.runners import layout
 from factory.core.runners.converge import Converge, ConvergeOptions
-from factory.core.runners.guard import Verdict
+from factory.core.runners.guard import GuardVerdict
 from runners import support
 from runners.support import REPOSITORY, Site, Unit, make_site
 
@@ -31,7 +31,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def converge(site: Site, problems: tuple[str, ...] = (), **options: Any) -> Converge:
     github = site.github_client()
-    github.judge = lambda _instance, **_: Verdict(problems)  # type: ignore[method-assign]
+    github.judge = lambda _instance, **_: GuardVerdict(problems)  # type: ignore[method-assign]
     run = Converge(github, 0.0, ConvergeOptions(**options))
     run.carry_out(run.plan())
     return run

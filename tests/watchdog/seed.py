@@ -12,17 +12,17 @@ from factory.core.base.disk import Disk
 from factory.core.marshal import status
 from factory.core.status import document
 from factory.core.watchdog import alerts, checks, heal, messages, policy
-from factory.core.watchdog.attribution import Attribution, Owner
+from factory.core.watchdog.attribution import Attribution, RootUsage
 from factory.core.watchdog.checks.certificates import Certificate
 from factory.core.watchdog.checks.clock import Clock
 from factory.core.watchdog.checks.dead_man import DeadMan
 from factory.core.watchdog.checks.delivery import Delivery
 from factory.core.watchdog.checks.drift import Drift
-from factory.core.watchdog.checks.engine import Engine
+from factory.core.watchdog.checks.engine import EngineState
 from factory.core.watchdog.checks.healing import Healing
-from factory.core.watchdog.checks.images import Image
-from factory.core.watchdog.checks.lanes import Lane
-from factory.core.watchdog.checks.memory import Memory
+from factory.core.watchdog.checks.images import ImageState
+from factory.core.watchdog.checks.lanes import LaneState
+from factory.core.watchdog.checks.memory import MemoryUse
 from factory.core.watchdog.checks.reboot import Reboot
 from factory.core.watchdog.checks.run_gap import Previous
 from factory.core.watchdog.checks.runners import Runner
@@ -32,8 +32,8 @@ from factory.core.watchdog.filesystems import Filesystem
 from factory.core.watchdog.paperclip import BoardRun, Company, Paperclip
 from factory.core.watchdog.silences import Silence
 from factory.core.watchdog.sources import Facts
-from factory.core.watchdog.trend import Sample
-from factory.core.watchdog.workspaces import Workspace, Workspaces, Worktrees
+from factory.core.watchdog.trend import DiskSample
+from factory.core.watchdog.workspaces import RegisteredWorktrees, Workspace, Workspaces
 
 NOW = 1_782_832_800.0  # 2026-06-30T15:20:00Z
 GIB = 1 << 30
@@ -78,7 +78,7 @@ def known_facts(now: float = NOW) -> Facts:
     used = 229 * GIB
     disk = Disk("/", 232 * GIB, used, 3 * GIB)
     owners = tuple(
-        Owner(path, round(size * GIB), round(growth * GIB))
+        RootUsage(path, round(size * GIB), round(growth * GIB))
         for path, (size, growth) in OWNERS.items()
     )
     rest = used - sum(owner.bytes or 0 for owner in owners) - 2 * GIB
@@ -95,7 +95,7 @@ def known_facts(now: float = NOW) -> Facts:
         312,
     )
     history = tuple(
-        Sample(
+        DiskSample(
             now - ago * HOUR / 4,
             round((229 - 0.1 * ago + 3 * math.sin(ago / 15)) * GIB),
             3 * GIB,
@@ -105,7 +105,7 @@ def known_facts(now: float = NOW) -> Facts:
     )
     return having(
         Facts(now, {"disks": 0.001, "pressure": 20.0}, otherwise=Absent("not declared")),
-        engine=Known(Engine(True, "answers at /run/docker.sock")),
+        engine=Known(EngineState(True, "answers at /run/docker.sock")),
         disks=Known({"/": Known(Filesystem(disk, 1_000_000, 400_000, 1))}),
         samples=Known({"/": history}),
         owners=Known({"/": attribution}),
@@ -116,18 +116,22 @@ def known_facts(now: float = NOW) -> Facts:
         merge_queues=Known(_queue(now)),
         paperclip=Known(_board(now)),
         images=Known(
-            {"factory-base": Known(Image("factory-base", now - 3 * DAY, None, 900 << 20, "ok", ""))}
+            {
+                "factory-base": Known(
+                    ImageState("factory-base", now - 3 * DAY, None, 900 << 20, "ok", "")
+                )
+            }
         ),
         certificates=Known(
             {"/etc/ssl/site.pem": Known(Certificate("/etc/ssl/site.pem", now + 40 * DAY))}
         ),
-        memory=Known(Memory(31 * GIB, 9 * GIB, 8 * GIB, 8 * GIB)),
+        memory=Known(MemoryUse(31 * GIB, 9 * GIB, 8 * GIB, 8 * GIB)),
         pressure=Unknown("no answer within 20 s"),
         reboot=Known(Reboot(now - 2 * DAY, ("linux-image-amd64",))),
         clock=Known(Clock(True, 0.02)),
         drift=Known(Drift(now - 8 * HOUR, "", ("/etc/docker/daemon.json",))),
         workspaces=Known(Workspaces(321, (Workspace("/w/" + HOSTILE, "dangling_gitfile"),))),
-        worktrees=Known(Worktrees(108, ())),
+        worktrees=Known(RegisteredWorktrees(108, ())),
         healing=Known(Healing((), ())),
         delivery=Known(Delivery(0, None, "")),
         dead_man=Known(DeadMan(now - 900, "")),
@@ -195,13 +199,13 @@ def _runners(now: float) -> Mapping[str, Fact[Runner]]:
     return {"vds-1": Known(dead), "vds-2": Unknown("vds-2.json is no JSON")}
 
 
-def _lanes(now: float) -> Mapping[str, Fact[Lane]]:
+def _lanes(now: float) -> Mapping[str, Fact[LaneState]]:
     return {
         "lane-17": Known(
-            Lane("lane-17", "aina-academy", "252", "running", now - 900, now - 30, now)
+            LaneState("lane-17", "aina-academy", "252", "running", now - 900, now - 30, now)
         ),
         "lane-18": Known(
-            Lane("lane-18", "aina-academy", "253", "running", now - 9000, now - 8000, now)
+            LaneState("lane-18", "aina-academy", "253", "running", now - 9000, now - 8000, now)
         ),
     }
 
@@ -255,7 +259,7 @@ def _board(now: float) -> Paperclip:
     )
 
 
-def report(given: Facts | None = None, runs: int = 3) -> document.Report:
+def report(given: Facts | None = None, runs: int = 3) -> document.WatchdogReport:
     """Return what the watchdog makes of the facts after some runs."""
     chosen = given or known_facts()
     found = checks.run(chosen, POLICY.limits)
@@ -280,7 +284,7 @@ def report(given: Facts | None = None, runs: int = 3) -> document.Report:
             }
             for edge in step.edges
         ]
-    return document.Report(
+    return document.WatchdogReport(
         host="vds",
         facts=chosen,
         findings=found,
@@ -304,5 +308,5 @@ def well_facts(now: float = NOW) -> Facts:
     return having(
         Facts(now, otherwise=Absent("not declared")),
         disks=Known({"/": Known(Filesystem(disk, 1_000_000, 900_000, 1))}),
-        engine=Known(Engine(True, "answers")),
+        engine=Known(EngineState(True, "answers")),
     )

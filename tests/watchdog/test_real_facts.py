@@ -385,8 +385,14 @@ def test_images_and_drift_are_read_from_their_files(server: Server) -> None:
     assert statuses(server.run(), "image") == {"": "absent"}
     assert statuses(server.run(), "drift") == {"": "absent"}
     server.others |= {"images": {}, "drift": {}}
-    assert statuses(server.run(), "image") == {"": "unknown"}
-    assert statuses(server.run(), "drift") == {"": "unknown"}
+    server.put("images/problem", {"detail": "the base cannot be pulled:\nno such host"})
+    document = server.run()
+    assert (statuses(document, "image"), statuses(document, "drift")) == (
+        {"": "unknown"},
+        {"": "unknown"},
+    )
+    said = [item["detail"] for item in document["checks"] if item["check"] == "image"]
+    assert "the base cannot be pulled: no such host" in said[0]
     image = {"schema": 1, "image": "ci", "smoke": "ok", "size_bytes": 1}
     server.put("images/ci.json", {**image, "built_at": times.iso_or_none(START)})
     server.put("drift.json", {"schema": 1, "checked_at": times.iso_or_none(START), "changes": []})

@@ -17,7 +17,7 @@ from factory.core.base.configuration import Section
 from factory.core.base.ports import Completed
 from factory.core.marshal.mirror import Mirror, MirrorError
 from factory.core.workflows import repository
-from factory.core.workflows.repository import BRANCH, PolicyProposal, Repository
+from factory.core.workflows.repository import BRANCH, PolicyProposal, WorkflowRepository
 from factory.core.workflows.settings import WorkflowPolicy
 from factory.core.workflows.yaml_nodes import composer
 
@@ -95,9 +95,10 @@ class Place:
             self.pulls[number - 1].update(body)
         return self.pulls[number - 1]
 
-    def plan(self, **values: Any) -> tuple[Repository, PolicyProposal, Any]:
+    def plan(self, **values: Any) -> tuple[WorkflowRepository, PolicyProposal, Any]:
         directory = self.upstream.with_name(f"mirror-{os.urandom(4).hex()}")
-        repository = Repository("o/r", "main", self, Mirror(run, directory, str(self.upstream)))  # type: ignore[arg-type]
+        mirror = Mirror(run, directory, str(self.upstream))
+        repository = WorkflowRepository("o/r", "main", self, mirror)  # type: ignore[arg-type]
         policy = settings.read(WorkflowPolicy, Section({**POLICY, **values}, "policy"))
         return repository, repository.plan(policy, composer(yaml)), policy
 
@@ -209,7 +210,7 @@ def test_only_a_repository_that_is_private_gets_a_proposal(told: Any, words: str
             assert (method, path) == ("GET", "/repos/o/r")
             return told
 
-    found = Repository("o/r", "main", Github(), None)  # type: ignore[arg-type]
+    found = WorkflowRepository("o/r", "main", Github(), None)  # type: ignore[arg-type]
     plain, meant = (
         settings.read(WorkflowPolicy, Section(values, "policy"))
         for values in ({}, {"public_allowed_because": "it is a throwaway machine"})

@@ -37,7 +37,7 @@ def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]]
         try:
             report = reap_one(task, repository, rules, server, dry_run=dry_run, measured=dry_run)
         except LockedError as error:
-            report = model.Report(task.repository, failures=[str(error)])
+            report = model.ReapReport(task.repository, failures=[str(error)])
         verdicts += [verdict.document() for verdict in report.verdicts]
         failures += report.failures
         if not dry_run and not report.failures:
@@ -55,7 +55,7 @@ def github_settings(whole: Section | None) -> GitHub:
     return github_of(whole or Section({}, "configuration"))
 
 
-def declared(whole: Section, name: str | None) -> list[tuple[reap.Task, str | None]]:
+def declared(whole: Section, name: str | None) -> list[tuple[reap.ReapTask, str | None]]:
     """Return the tasks of the declared projects, or of one, each with its repository's name.
 
     Raises:
@@ -68,7 +68,7 @@ def declared(whole: Section, name: str | None) -> list[tuple[reap.Task, str | No
         raise UsageError(f"--project {name}: there is no such project; known are: {known}")
     return [
         (
-            reap.Task(
+            reap.ReapTask(
                 repository=project.path,
                 default_branch=project.default_branch,
                 worktree_roots=project.worktree_roots,
@@ -81,14 +81,14 @@ def declared(whole: Section, name: str | None) -> list[tuple[reap.Task, str | No
 
 
 def reap_one(
-    task: reap.Task,
+    task: reap.ReapTask,
     repository: str | None,
     policy: Reap,
     server: GitHub | None,
     *,
     dry_run: bool,
     measured: bool,
-) -> model.Report:
+) -> model.ReapReport:
     """Reap one repository, or with ``dry_run`` look; what is odd about it is in the report.
 
     Raises:
@@ -96,12 +96,12 @@ def reap_one(
 
     """
     shown = progress_bar(Path(task.repository).name)
-    tools = reap.Tools(effects.run, effects.now, progress=shown)
+    tools = reap.ReapTools(effects.run, effects.now, progress=shown)
 
-    def planned(here: reap.Tools) -> dict[str, Any]:
+    def planned(here: reap.ReapTools) -> dict[str, Any]:
         return _record(reap.plan(task, policy, here), here, measured=measured)
 
-    def carried_out(here: reap.Tools, _common_dir: str) -> dict[str, Any]:
+    def carried_out(here: reap.ReapTools, _common_dir: str) -> dict[str, Any]:
         return _record(reap.run(task, policy, here), here, measured=measured)
 
     try:
@@ -118,29 +118,29 @@ def reap_one(
         raise
     except Exception as error:
         # Whatever is odd about one repository ends its own reap and no other.
-        return model.Report(task.repository, failures=[f"{task.repository}: {error}"])
+        return model.ReapReport(task.repository, failures=[f"{task.repository}: {error}"])
     finally:
         shown("", 0, 0)
 
 
-def _record(report: model.Report, tools: reap.Tools, *, measured: bool) -> dict[str, Any]:
+def _record(report: model.ReapReport, tools: reap.ReapTools, *, measured: bool) -> dict[str, Any]:
     if measured:
         reap.measure(report, tools.progress)
     return report.record()
 
 
-def tools() -> reap.Tools:
+def tools() -> reap.ReapTools:
     """Return what a reap needs of this process."""
-    return reap.Tools(effects.run, effects.now)
+    return reap.ReapTools(effects.run, effects.now)
 
 
-def empty_later(task: reap.Task, policy: Reap) -> list[str]:
+def empty_later(task: reap.ReapTask, policy: Reap) -> list[str]:
     """Leave the unlinking to a process of its own, at idle priority; return problems.
 
     Where systemd would end that process together with this one, the unlinking is done here.
     """
 
-    def look(here: reap.Tools) -> float | None:
+    def look(here: reap.ReapTools) -> float | None:
         oldest = trash.oldest(survey.common_directory(here.run, task.repository))
         return None if oldest is None else effects.now() - reap.due_before(task, policy, here)
 
@@ -164,7 +164,7 @@ def empty_later(task: reap.Task, policy: Reap) -> list[str]:
     return []
 
 
-def emptied(task: reap.Task, retention_seconds: float) -> list[str]:
+def emptied(task: reap.ReapTask, retention_seconds: float) -> list[str]:
     """Delete what was reaped longer ago than ``retention_seconds``; return problems."""
     try:
         return owner.empty(task.repository, tools(), effects.now() - retention_seconds)
@@ -172,10 +172,10 @@ def emptied(task: reap.Task, retention_seconds: float) -> list[str]:
         return [f"{task.repository}: {error}"]
 
 
-def empty_when_due(task: reap.Task, retention_seconds: float) -> list[str]:
+def empty_when_due(task: reap.ReapTask, retention_seconds: float) -> list[str]:
     """Wait for each entry's time; one such process per repository serves all reaps."""
 
-    def oldest(here: reap.Tools) -> float | None:
+    def oldest(here: reap.ReapTools) -> float | None:
         return trash.oldest(survey.common_directory(here.run, task.repository))
 
     problems: list[str] = []

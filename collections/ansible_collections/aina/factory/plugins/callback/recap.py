@@ -10,10 +10,12 @@ type: aggregate
 short_description: Say what changed and where the time went
 version_added: 0.1.0
 description:
-  - Ends a run with one screen. Every change by host (in check mode every change to come), that of tasks which then
-    failed included, what failed, which hosts were not reached, what waits for something, what stays though it was to
-    go, the number of module calls, and the slowest tasks.
+  - Ends a run with one screen. First what a person must know - what stops being reachable, what is removed, what runs
+    at another time, what is restarted, who can become root -, then one line for each role with its changes (in check
+    mode those to come), what failed and what it had changed before, which hosts were not reached, what waits for
+    something, what stays though it was to go, the number of module calls, and the slowest tasks.
   - What a task did before it failed and does not tell is called unknown, never nothing.
+  - The JSON document holds all of it, not shortened; C(docs/recap.schema.json) describes it.
 author: aina-factory contributors (@ainative-academy)
 requirements:
   - enable in configuration
@@ -21,7 +23,7 @@ options:
   slowest_count:
     description: How many of the slowest tasks to name.
     type: int
-    default: 10
+    default: 3
     env:
       - name: AINA_RECAP_SLOWEST_COUNT
     ini:
@@ -49,11 +51,13 @@ options:
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
+
+from ..plugin_utils import details, summary
 
 # These run on the control node alone: no module travels to the host.
 _LOCAL_ACTIONS = frozenset(
@@ -72,18 +76,8 @@ _LOCAL_ACTIONS = frozenset(
         "validate_argument_spec",
     }
 )
-_SUMMARY_WIDTH = 96
-_FAILURE_WIDTH = 300
 _UNKNOWN = "whatever else it did is not known"
-
-
-def _first_line(values: Mapping[str, Any]) -> str:
-    """Return what a failed task said, as one line."""
-    failed = [item for item in values.get("results") or () if isinstance(item, dict)]
-    texts = [values, *(item for item in failed if item.get("failed"))]
-    words = next((str(item["msg"]) for item in reversed(texts) if item.get("msg")), "")
-    line = " ".join(words.split())
-    return line if len(line) <= _FAILURE_WIDTH else f"{line[:_FAILURE_WIDTH]}…"
+SCHEMA = 1
 
 
 def describe(result: dict[str, Any]) -> list[str]:
@@ -120,6 +114,8 @@ class CallbackModule(CallbackBase):
     def __init__(self) -> None:
         super().__init__()
         self._changes: list[dict[str, Any]] = []
+        self._consequences: list[dict[str, str]] = []
+        self._notes: list[dict[str, str]] = []
         self._kept: list[dict[str, Any]] = []
         self._failed: list[dict[str, str]] = []
         self._unreachable: list[dict[str, str]] = []
@@ -159,7 +155,7 @@ class CallbackModule(CallbackBase):
         self._note(result, failed=True)
         values, task = result.result, result.task.get_name()
         if not ignore_errors:
-            said = _first_line(values)
+            said = summary.said(values)
             self._failed.append({"host": result.host.get_name(), "task": task, "what": said})
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
@@ -168,7 +164,7 @@ class CallbackModule(CallbackBase):
             {
                 "host": result.host.get_name(),
                 "task": result.task.get_name(),
-                "what": _first_line(result.result),
+                "what": summary.said(result.result),
             }
         )
 
@@ -178,12 +174,21 @@ class CallbackModule(CallbackBase):
         if not is_local:
             self._module_calls[host] += len(values.get("results", [])) or 1
         what = describe(values) if values.get("changed") or failed else []
+        change = {"host": host, "role": summary.role_of(task), "task": task, "what": what}
         if is_local:
-            pass
+            self._note_words(result)
         elif failed and not self._check_mode:
-            self._changes.append({"host": host, "task": task, "what": what, "then": _UNKNOWN})
+            self._changes.append({**change, "then": _UNKNOWN})
         elif values.get("changed") or (failed and what):
-            self._changes.append({"host": host, "task": task, "what": what})
+            self._changes.append(change)
+        self._consequences += [
+            {"host": host, **{key: str(item[key]) for key in ("kind", "what", "why")}}
+            for item in (*(values.get("consequences") or ()), *summary.restarts(what))
+        ]
+        self._consequences += [
+            {"host": host, "kind": "way_in", "what": what, "why": "taken back unless confirmed"}
+            for what in values.get("at_risk") or ()
+        ]
         if kept := values.get("kept"):
             self._kept.append({"host": host, "task": task, "what": list(kept)})
         self._coming |= {(host, path) for path in values.get("changed_paths") or ()}
@@ -191,6 +196,13 @@ class CallbackModule(CallbackBase):
             # In check mode a file may be missing that an earlier task brings.
             if not (self._check_mode and (host, item["for"]) in self._coming):
                 self._waiting.append({"host": host, **item})
+
+    def _note_words(self, result: Any) -> None:
+        """What a task has to say to the operator, and nothing else, is for the screen."""
+        said = result.result.get("msg")
+        if result.task.action.rsplit(".", 1)[-1] == "debug" and isinstance(said, str) and said:
+            note = {"host": result.host.get_name(), "task": result.task.get_name(), "what": said}
+            self._notes.append(note)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Print the recap and write it when a file is asked for."""
@@ -203,63 +215,89 @@ class CallbackModule(CallbackBase):
             for task, seconds in ranked[: option("slowest_count")]
             if seconds >= option("slow_seconds")
         ]
-        self._print(total_seconds, slowest)
+        written = details.CURRENT[0] if details.CURRENT else None
+        self._print(total_seconds, slowest, written)
         path = option("file")
         if path:
             document = {
+                "schema": SCHEMA,
                 "check_mode": self._check_mode,
+                "outcome": self._outcome(),
                 "seconds": round(total_seconds, 2),
                 "tasks": len(self._seconds),
                 "module_calls": dict(self._module_calls),
+                "consequences": self._consequences,
                 # Of the others "failed" says that nothing is known.
                 "changes": [item for item in self._changes if item["what"] or "then" not in item],
+                "notes": self._notes,
                 "kept": self._kept,
                 "failed": self._failed,
                 "unreachable": self._unreachable,
                 "waiting": self._waiting,
                 "slowest": slowest,
+                "details": str(written.path) if written and written.path else None,
             }
             Path(path).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
-    def _print_items(self, title: str, color: str, items: list[dict[str, str]]) -> None:
-        if items:
-            self._display.banner(title)
-        for item in items:
-            self._display.display(f"{item['host']}: {item['task']}: {item['what']}", color=color)
+    def _outcome(self) -> str:
+        """Return the worst that came to pass, as the exit status of the run does."""
+        if self._unreachable:
+            return "unreachable"
+        if self._failed:
+            return "failed"
+        return "waiting" if self._waiting else "done"
 
-    def _print(self, total_seconds: float, slowest: list[dict[str, Any]]) -> None:
-        show = self._display.display
-        self._display.banner("WOULD CHANGE" if self._check_mode else "CHANGED")
-        if not self._changes and (self._failed or self._unreachable):
+    def _section(self, title: str, lines: Sequence[str], color: str) -> None:
+        if lines:
+            self._display.banner(title)
+        for line in lines:
+            self._display.display(line, color=color)
+
+    def _print(
+        self, total_seconds: float, slowest: list[dict[str, Any]], written: details.Details | None
+    ) -> None:
+        show, check_mode = self._display.display, self._check_mode
+        known = summary.known(self._consequences, check_mode=check_mode)
+        self._section("KNOW THIS FIRST", known, "bright yellow")
+        changes = summary.changes(self._changes)
+        self._display.banner("WOULD CHANGE" if check_mode else "CHANGED")
+        if not changes and (self._failed or self._unreachable):
             show("unknown: the run did not come to its end, see below", color="red")
-        elif not self._changes:
+        elif not changes:
             show("nothing", color="green")
-        for change in self._changes:
-            what = ", ".join(change["what"])
-            if len(what) > _SUMMARY_WIDTH:
-                what = f"{what[:_SUMMARY_WIDTH]}… ({len(change['what'])} in all)"
-            words = [change["task"], *([what] if what else [])]
-            if "then" in change:
-                words.append(f"{'then ' if what else ''}it failed, and {change['then']}")
-            show(f"{change['host']}: {': '.join(words)}", color="yellow")
-        self._print_items("FAILED", "red", self._failed)
-        self._print_items("UNREACHABLE, NOTHING IS KNOWN OF", "red", self._unreachable)
-        if self._waiting:
-            self._display.banner("WAITING")
-        for item in self._waiting:
-            show(
-                f"{item['host']}: {item['what']} waits for {item['for']}: {item['remedy']}",
-                color="yellow",
+        for line in changes:
+            show(line, color="yellow")
+        for title, color, items in (
+            ("FAILED", "red", self._failed),
+            ("UNREACHABLE, NOTHING IS KNOWN OF", "red", self._unreachable),
+            ("NOTES", "yellow", self._notes),
+        ):
+            lines = summary.grouped(
+                (item["host"], f"{summary.task_of(item['task'])}: {' '.join(item['what'].split())}")
+                for item in items
             )
-        if self._kept:
-            self._display.banner("KEPT, SEE THE WARNINGS ABOVE")
-        for item in self._kept:
-            show(f"{item['host']}: {item['task']}: {', '.join(item['what'])}", color="yellow")
-        calls = ", ".join(
-            f"{count} module calls on {host}" for host, count in sorted(self._module_calls.items())
+            self._section(title, lines, color)
+        waiting = summary.grouped((item["host"], summary.waits(item)) for item in self._waiting)
+        self._section("WAITING", waiting, "yellow")
+        kept = summary.grouped(
+            (item["host"], f"{summary.task_of(item['task'])}: {', '.join(item['what'])}")
+            for item in self._kept
         )
-        show(
-            f"\n{total_seconds:.1f} s, {len(self._seconds)} tasks" + (f", {calls}" if calls else "")
+        self._section("KEPT, SEE THE WARNINGS ABOVE", kept, "yellow")
+        ended = summary.outcome(
+            [item["host"] for item in self._failed],
+            [item["host"] for item in self._unreachable],
+            len(waiting),
+            check_mode=check_mode,
         )
+        show(f"\n{ended}")
+        calls = sum(self._module_calls.values())
+        where = f", {calls} module calls on {summary.hosts(sorted(self._module_calls))}"
+        show(f"{total_seconds:.1f} s, {len(self._seconds)} tasks" + (where if calls else ""))
         for entry in slowest:
-            show(f"{entry['seconds']:8.1f} s  {entry['task']}")
+            show(f"{entry['seconds']:8.1f} s  {summary.task_of(entry['task'])}")
+        if written:
+            gone = f"not written: {written.problem}; --verbose shows it"
+            show(
+                f"everything, with all differences: {written.path if not written.problem else gone}"
+            )

@@ -91,6 +91,11 @@ kept:
   type: list
   elements: str
   sample: [ufw allow 22/tcp]
+consequences:
+  description: What a person must know first, as M(aina.factory.sequence) returns it.
+  returned: always
+  type: list
+  elements: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -17,7 +17,8 @@ description:
     is waited for, and then left to the healer on the host.
   - Nothing is registered for a repository that is public, or whose forks start workflows unasked, or of which GitHub
     does not say that it is neither.
-  - Where the login is not on the host yet, nothing is done and nothing fails; RV(waiting) names the file.
+  - Where the login is not on the host yet, nothing is done and nothing fails; RV(waiting) names the file. So it is with
+    what GitHub does not say because it does not answer.
   - Needs the command C(factory) on the host, and C(openssl) for a GitHub App.
 options:
   settings:
@@ -84,8 +85,8 @@ deferred:
   type: list
   elements: str
 waiting:
-  description: The login that is not on the host yet, as M(aina.factory.units) returns it. Until it is there, nothing is
-    done.
+  description: The login that is not on the host yet, as M(aina.factory.units) returns it; until it is there, nothing is
+    done. Or GitHub, which does not answer.
   returned: always
   type: list
   elements: dict
@@ -97,14 +98,14 @@ requests:
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects, outage
 from ansible_collections.aina.factory.plugins.module_utils.base.configuration import (
     ConfigurationError,
     Section,
@@ -202,6 +203,20 @@ def _carry_out(module: AnsibleModule, run: Converge, *, waits: bool) -> list[str
     return run.report.actions
 
 
+def _away(module: AnsibleModule, failures: Sequence[str]) -> list[dict[str, str]]:
+    """Return who did not answer, where nothing else failed.
+
+    What goes must be ended at GitHub: that nobody answers there is a failure then.
+    """
+    found = [outage.waiting("the runners", words) for words in failures]
+    if module.params["state"] == "absent" or not all(found):
+        return []
+    items = list({item["for"]: item for item in found}.values())
+    for item in items:
+        module.warn(f"{item['what']} waits for {item['for']}: {item['remedy']}")
+    return items
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -220,15 +235,20 @@ def main() -> None:
         actions = _carry_out(module, run, waits=bool(waiting))
     except (ConfigurationError, LockedError, ReleaseError, units.UnitsError, OSError) as error:
         actions = run.report.actions if run else []
-        module.fail_json(msg=str(error), waiting=waiting, **_result(run, actions))
+        away = _away(module, [str(error)])
+        if not away:
+            module.fail_json(msg=str(error), waiting=waiting, **_result(run, actions))
+        module.exit_json(waiting=[*waiting, *away], **_result(run, actions))
     for warning in run.report.warnings + run.report.deferred:
         module.warn(warning)
     for item in waiting if not module.check_mode else ():
         module.warn(f"{item['what']} waits for {item['for']}: {item['remedy']}")
     result = _result(run, actions)
-    if run.report.failures:
-        module.fail_json(msg="\n".join(run.report.failures), waiting=waiting, **result)
-    module.exit_json(waiting=waiting, **result)
+    failures = run.report.failures
+    away = _away(module, failures)
+    if failures and not away:
+        module.fail_json(msg="\n".join(failures), waiting=waiting, **result)
+    module.exit_json(waiting=[*waiting, *away], **result)
 
 
 def _result(run: Converge | None, actions: list[str]) -> dict[str, Any]:

@@ -67,6 +67,11 @@ kept:
   type: list
   elements: str
   sample: [bob in group docker]
+consequences:
+  description: What a person must know first, as M(aina.factory.sequence) returns it.
+  returned: always
+  type: list
+  elements: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule

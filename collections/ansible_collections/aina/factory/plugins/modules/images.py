@@ -12,6 +12,8 @@ version_added: 0.1.0
 description:
   - Builds what changed, tries it, looks for secrets in its layers, and only then moves the tag C(current). The same
     plan and the same lock as C(factory images build).
+  - A registry, a package archive or GitHub that does not answer is no failure. The images that need it wait, the former
+    ones stay in force, and RV(waiting) says who did not answer.
 options:
   settings:
     description: The section C(images) of the host's configuration; C(docs/settings/images.md) has every key.
@@ -57,17 +59,27 @@ actions:
   type: list
   elements: str
   sample: ["build aina-factory/ci:current (changed: its tree)"]
+waiting:
+  description: The images that could not be built yet, as M(aina.factory.units) returns it.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - what: image ci
+      for: an answer of registry-1.docker.io
+      remedy: converge again when it does (no such host)
 """
 
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
+from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects, outage
 from ansible_collections.aina.factory.plugins.module_utils.base.configuration import (
     ConfigurationError,
     Section,
@@ -89,12 +101,12 @@ from ansible_collections.aina.factory.plugins.module_utils.images.settings impor
 LOCK = DIRECTORY / build.LOCK
 
 
-def _present(module: AnsibleModule, settings: ImagesSettings) -> tuple[list[str], list[str]]:
-    """Return what was done or would be, and what failed."""
+def _present(module: AnsibleModule, settings: ImagesSettings) -> tuple[list[str], dict[str, str]]:
+    """Return what was done or would be, and what failed, by image."""
     missing = not module.get_bin_path("docker") or not Path(settings.source_dir).is_dir()
     if module.check_mode and missing:
-        return ["build all images, once the engine and the sources are there"], []
-    tools = build.Tools(
+        return ["build all images, once the engine and the sources are there"], {}
+    tools = build.BuildTools(
         ansible_effects.runner(module),
         time.time,
         ansible_effects.fetcher(open_url, ""),
@@ -107,7 +119,7 @@ def _present(module: AnsibleModule, settings: ImagesSettings) -> tuple[list[str]
         return [
             *(f"retire {name}" for name in report.retired),
             *(f"build {step.spec.current} ({step.why})" for step in report.steps if step.why),
-        ], []
+        ], {}
     waits = patience(module.params["lock_wait_seconds"], time.monotonic, time.sleep)
     with exclusive(LOCK, waits):
         report = builder.build()
@@ -118,7 +130,7 @@ def _present(module: AnsibleModule, settings: ImagesSettings) -> tuple[list[str]
         for step in report.steps
         if step.spec.name in report.built
     ]
-    return actions, [f"{name}: {words}" for name, words in report.failures.items()]
+    return actions, dict(report.failures)
 
 
 def _absent(module: AnsibleModule, settings: ImagesSettings) -> list[str]:
@@ -129,6 +141,22 @@ def _absent(module: AnsibleModule, settings: ImagesSettings) -> list[str]:
     if names and not module.check_mode:
         build.forget(names, run)
     return [f"remove {name}" for name in names]
+
+
+def waits(failures: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return what waits; nothing where something failed by itself, for then all of it is told."""
+    found: dict[str, dict[str, str]] = {}
+    for name, words in failures.items():
+        # What is built on an image that waits waits with it.
+        below = next((item for item in found if words == f"not built, for {item} failed"), None)
+        found[name] = dict(found[below]) if below else outage.waiting("", words)
+    if not all(found.values()):
+        return []
+    names: dict[str, list[str]] = {}
+    for name, item in found.items():
+        names.setdefault(item["for"], []).append(name)
+    by_service = {item["for"]: item for item in found.values()}
+    return [{**by_service[who], "what": f"images: {', '.join(names[who])}"} for who in names]
 
 
 def main() -> None:
@@ -142,7 +170,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    failures: list[str] = []
+    actions: list[str] = []
+    failures: dict[str, str] = {}
     try:
         settings = read(
             ImagesSettings,
@@ -153,18 +182,24 @@ def main() -> None:
             actions = _absent(module, settings)
         else:
             actions, failures = _present(module, settings)
-    except (ConfigurationError, EngineError, LockedError, OSError) as error:
+    except EngineError as error:
+        failures = {"all": str(error)}
+    except (ConfigurationError, LockedError, OSError) as error:
         module.fail_json(msg=str(error))
+    waiting = waits(failures)
     result: dict[str, Any] = {
         "changed": bool(actions),
         "actions": actions,
+        "waiting": waiting,
         "diff": [{"before": "", "after": "".join(f"{action}\n" for action in actions)}]
         if actions
         else [],
     }
-    if failures:
-        words = "\n".join(failures)
+    if failures and not waiting:
+        words = "\n".join(f"{name}: {said}" for name, said in failures.items())
         module.fail_json(msg=f"the former images stay in force, for {words}", **result)
+    for item in waiting:
+        module.warn(f"{item['what']} waits for {item['for']}: {item['remedy']}")
     module.exit_json(**result)
 
 

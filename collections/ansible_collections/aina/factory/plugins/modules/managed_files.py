@@ -132,6 +132,12 @@ changed_paths:
   type: list
   elements: str
   sample: [/etc/example.d, /etc/example.d/limits.json]
+waiting:
+  description: What cannot be brought about yet, as M(aina.factory.units) returns it - in check mode files
+    that only a program of an earlier role can judge.
+  returned: always
+  type: list
+  elements: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -17,10 +17,10 @@ description:
   - A unit of M(aina.factory.units) notices files that an earlier step has changed.
 options:
   steps:
-    description: The steps. Each has one key, the short name of a module (V(allocated_files), V(docker_daemon),
-      V(firewall), V(group_members), V(kernel_limits), V(kernel_settings), V(login_users), V(managed_files),
-      V(packages), V(ssh_server), V(system_users), V(systemd_jobs), V(trusted_certificates), V(units)), and that
-      module's options as the value.
+    description: The steps. Each has one key, the short name of a module (V(allocated_files), V(bystanders),
+      V(docker_daemon), V(firewall), V(group_members), V(kernel_limits), V(kernel_settings), V(login_users),
+      V(managed_files), V(packages), V(ssh_server), V(system_users), V(systemd_jobs), V(trusted_certificates),
+      V(units)), and that module's options as the value.
     type: list
     elements: dict
     required: true
@@ -76,6 +76,14 @@ waiting:
   returned: always
   type: list
   elements: dict
+consequences:
+  description: What a person must know first, by all steps. Each has C(kind) (V(unreachable), V(removed), V(moved) or
+    V(root)), C(what) and C(why).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - {kind: unreachable, what: 9000/tcp of python3, why: "no entry of the firewall's allowed ports opens it"}
 outcomes:
   description: What each step would have returned alone, without the differences, in order.
   returned: success
@@ -105,10 +113,12 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import (
     trusted_certificates,
     units,
 )
+from ansible_collections.aina.factory.plugins.module_utils.jobs import bystanders
 from ansible_collections.aina.factory.plugins.module_utils.jobs import step as systemd_jobs
 
 STEPS: dict[str, steps.Step] = {
     "allocated_files": allocated_files,
+    "bystanders": bystanders,
     "docker_daemon": docker_daemon,
     "firewall": firewall,
     "group_members": group_members,
@@ -123,6 +133,9 @@ STEPS: dict[str, steps.Step] = {
     "trusted_certificates": trusted_certificates,
     "units": units,
 }
+
+# What the steps return and the whole returns.
+_LISTS = ("changed_paths", "kept", "waiting", "consequences")
 
 
 def _read(items: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
@@ -145,7 +158,7 @@ def _read(items: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
 def _add(done: dict[str, Any], result: dict[str, Any]) -> None:
     """Add what a step has done, be it to its end or not, to what all have."""
     done["actions"] += result.get("actions", []) or result.get("changed_paths", [])
-    for key in ("changed_paths", "kept", "waiting"):
+    for key in _LISTS:
         done[key] += result.get(key, [])
     done["changed"] = done["changed"] or result.get("changed", bool(result))
 
@@ -156,7 +169,7 @@ def main() -> None:
     run = ansible_effects.runner(module)
     done: dict[str, Any] = {
         "changed": False,
-        **{name: [] for name in ("actions", "changed_paths", "kept", "waiting", "diff")},
+        **{name: [] for name in (*_LISTS, "actions", "diff")},
     }
     outcomes = []
     try:

@@ -112,6 +112,17 @@ replaced_lines:
   returned: always
   type: list
   elements: str
+consequences:
+  description: What a person must know first, as M(aina.factory.sequence) returns it - crontab lines and
+    scripts of others that jobs replace.
+  returned: always
+  type: list
+  elements: dict
+waiting:
+  description: What cannot be brought about yet, as M(aina.factory.units) returns it - the command that jobs call.
+  returned: always
+  type: list
+  elements: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -117,7 +117,7 @@ from ansible_collections.aina.factory.plugins.module_utils.base.settings import 
 from ansible_collections.aina.factory.plugins.module_utils.marshal.mirror import Mirror, MirrorError
 from ansible_collections.aina.factory.plugins.module_utils.workflows.repository import (
     PolicyProposal,
-    Repository,
+    WorkflowRepository,
     WorkflowsError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.workflows.settings import WorkflowPolicy
@@ -141,7 +141,7 @@ _PERMISSIONS = {
 }
 
 
-def _repository(module: AnsibleModule, directory: str) -> Repository:
+def _repository(module: AnsibleModule, directory: str) -> WorkflowRepository:
     parameters = module.params
     name = parameters["repository"]
     server = github.of(Section(parameters, "workflow_policy"))
@@ -160,7 +160,7 @@ def _repository(module: AnsibleModule, directory: str) -> Repository:
     environment = git_environment(server.web_url, server.ca_file, token())
     git = Mirror(run, Path(directory, "mirror.git"), f"{server.web_url}/{name}.git", environment)
     transport = Transport(fetch, server.api_url, token, time.time)
-    return Repository(name, parameters["default_branch"], transport, git)
+    return WorkflowRepository(name, parameters["default_branch"], transport, git)
 
 
 def _converge(module: AnsibleModule) -> tuple[PolicyProposal, bool]:

@@ -119,24 +119,24 @@ from ansible_collections.aina.factory.plugins.module_utils.worktrees import mode
 from ansible_collections.aina.factory.plugins.module_utils.worktrees.settings import Reap
 
 
-def _reap(module: AnsibleModule) -> model.Report:
+def _reap(module: AnsibleModule) -> model.ReapReport:
     parameters = module.params
     policy = settings.read(Reap, Section(parameters["policy"], "policy"))
-    task = reap.Task(
+    task = reap.ReapTask(
         repository=parameters["repository"],
         remote=parameters["remote"],
         default_branch=parameters["default_branch"],
         worktree_roots=tuple(parameters["worktree_roots"]),
     )
-    tools = reap.Tools(ansible_effects.runner(module), time.time)
+    tools = reap.ReapTools(ansible_effects.runner(module), time.time)
     if module.check_mode and not Path(task.repository).exists():
-        return model.Report(task.repository, warnings=[f"{task.repository} does not exist yet"])
+        return model.ReapReport(task.repository, warnings=[f"{task.repository} does not exist yet"])
 
-    def record(report: model.Report) -> dict[str, object]:
+    def record(report: model.ReapReport) -> dict[str, object]:
         reap.measure(report)
         return report.record()
 
-    def done(here: reap.Tools, _common_dir: str) -> list[object]:
+    def done(here: reap.ReapTools, _common_dir: str) -> list[object]:
         report = reap.run(task, policy, here)
         return [record(report), reap.due_before(task, policy, here)]
 

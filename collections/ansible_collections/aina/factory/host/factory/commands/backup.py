@@ -40,14 +40,14 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     settings = read(BackupSettings, whole.section("backup"))
     saved = dict.fromkeys((*settings.paths, *brought.read(whole).backup_paths))
     settings = replace(settings, paths=tuple(saved))
-    places = backups.Places()
+    places = backups.BackupPaths()
     names = {settings.password_credential, *settings.environment_credentials.values()}
     paths = {name: credentials.path_of(name) for name in names}
     with locks.exclusive(locks.directory_of(whole) / LOCK):
         before = documents.read(places.report) or {}
         last = backups.from_document(before)
         try:
-            repository = backups.Repository(effects.run, backups.environment(settings, paths))
+            repository = backups.BackupRepository(effects.run, backups.environment(settings, paths))
             if arguments.verify:
                 report = backups.verify(settings, repository, places, last)
             else:

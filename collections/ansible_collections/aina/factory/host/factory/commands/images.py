@@ -51,7 +51,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     chosen = read(ImagesSettings, whole.section("images"), github=github.of(whole))
     if arguments.action == "list":
         return _list(Path(chosen.state_dir))
-    tools = build.Tools(
+    tools = build.BuildTools(
         effects.run,
         effects.now,
         effects.https_fetch(chosen.github.ca_file or None),

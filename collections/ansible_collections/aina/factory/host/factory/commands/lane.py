@@ -194,7 +194,7 @@ def _start(settings: LanesSettings, lock_directory: Path, task: Task) -> Outcome
             reaping.reap(settings, lock_directory, dry_run=False)
     try:
         result = supervisor.Lane(settings, task, lock_directory).run()
-    except supervisor.RefusedError as error:
+    except supervisor.NotStartedError as error:
         return _refused(error.code, str(error))
     good = result["outcome"] in outcome.GOOD and not result["delivery"].startswith("failed")
     return Outcome(Exit.DONE if good else Exit.FAILED, result, _summary(result))

@@ -101,14 +101,14 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 def _tasks(
     arguments: argparse.Namespace,
-) -> tuple[list[tuple[reap.Task, str | None]], Reap, Section | None]:
+) -> tuple[list[tuple[reap.ReapTask, str | None]], Reap, Section | None]:
     whole = None
     if arguments.repository:
         repository = os.path.abspath(arguments.repository)  # noqa: PTH100 - keeps links
         if not Path(repository).is_dir():
             raise UsageError(f"--repository {repository}: there is no such directory")
-        task = reap.Task(repository, default_branch=arguments.default_branch)
-        tasks: list[tuple[reap.Task, str | None]] = [(task, None)]
+        task = reap.ReapTask(repository, default_branch=arguments.default_branch)
+        tasks: list[tuple[reap.ReapTask, str | None]] = [(task, None)]
         policy = Reap()
     else:
         whole = configuration.load(Path(arguments.config))
@@ -141,7 +141,7 @@ def _host_lock(whole: Section | None, *, needed: bool) -> Iterator[None]:
 
 
 def _empty_trash(
-    tasks: Sequence[tuple[reap.Task, str | None]], retention_seconds: float | None
+    tasks: Sequence[tuple[reap.ReapTask, str | None]], retention_seconds: float | None
 ) -> Outcome:
     problems: list[str] = []
     for task, _name in tasks:
@@ -153,7 +153,7 @@ def _empty_trash(
     return Outcome(Exit.FAILED if problems else Exit.DONE, {"failures": problems}, text)
 
 
-def _undo(path: str, tasks: Sequence[tuple[reap.Task, str | None]]) -> Outcome:
+def _undo(path: str, tasks: Sequence[tuple[reap.ReapTask, str | None]]) -> Outcome:
     wanted = os.path.abspath(path)  # noqa: PTH100 - the directory is not there
     problems = []
     for task, _name in tasks:
@@ -171,7 +171,7 @@ def _undo(path: str, tasks: Sequence[tuple[reap.Task, str | None]]) -> Outcome:
     return Outcome(Exit.FAILED, {"failures": problems}, "\n".join(problems))
 
 
-def _outcome(reports: Sequence[model.Report], arguments: argparse.Namespace) -> Outcome:
+def _outcome(reports: Sequence[model.ReapReport], arguments: argparse.Namespace) -> Outcome:
     documents = [report.document() for report in reports]
     if arguments.repository:
         document = documents[0]
@@ -188,7 +188,7 @@ def _outcome(reports: Sequence[model.Report], arguments: argparse.Namespace) -> 
     )
 
 
-def _table(report: model.Report, *, dry_run: bool) -> str:
+def _table(report: model.ReapReport, *, dry_run: bool) -> str:
     rows = [f"{report.repository} (default branch: {report.default_branch or 'unknown'})"]
     rows.append(f"  {'VERDICT':<7} {'REASON':<22} {'SIZE':>10}  WORKTREE")
     order = sorted(report.verdicts, key=lambda item: (not item.reap, item.reason, item.listed.path))

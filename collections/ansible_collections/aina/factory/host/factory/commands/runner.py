@@ -124,7 +124,7 @@ def _list(_arguments: argparse.Namespace) -> Outcome:
 
 def _loop(arguments: argparse.Namespace) -> Outcome:
     from factory.runners import preflight
-    from factory.runners.engine import Engine
+    from factory.runners.engine import SlotEngine
     from factory.runners.loop import Loop, Ports
     from factory.runners.preflight import Preflight
 
@@ -133,7 +133,7 @@ def _loop(arguments: argparse.Namespace) -> Outcome:
     instance = settings.of_slot(slot)
     if instance is None or not instance.present:
         raise UsageError(f"no slot {slot!r} is declared; declared are: {_slots(settings)}")
-    github, engine = _github(settings), Engine(effects.run)
+    github, engine = _github(settings), SlotEngine(effects.run)
     host = Preflight(slot, instance, github, engine, effects.run, Path(arguments.config))
     ports = Ports(
         github=github,
@@ -178,13 +178,13 @@ def _slots(settings: RunnersSettings) -> str:
 
 def _heal(arguments: argparse.Namespace) -> Outcome:
     from factory.runners import preflight
-    from factory.runners.engine import Engine
+    from factory.runners.engine import SlotEngine
     from factory.runners.heal import Healer
 
     _require_root()
     github = _github(_settings(arguments))
     with exclusive(layout.LOCK_PATH):
-        document = Healer(github, Engine(effects.run), preflight.boot_time()).heal()
+        document = Healer(github, SlotEngine(effects.run), preflight.boot_time()).heal()
     for key in ("warnings", "deferred"):
         for text in document[key]:
             _log.warning("%s", text)

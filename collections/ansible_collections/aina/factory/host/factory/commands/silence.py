@@ -13,7 +13,7 @@ from factory.core.watchdog import policy as policies
 from factory.core.watchdog.checks import BY_NAME
 from factory.core.watchdog.silences import from_section
 from factory.outcome import Exit, Outcome, UsageError
-from factory.watchdog import memory
+from factory.watchdog import saved_state
 from factory.watchdog.store import Reserve, Store
 
 LOCK = "factory-silences.lock"
@@ -46,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if not arguments.end and not (arguments.reason or "").strip():
         raise UsageError("--reason is missing; say why nobody wants to hear of it")
     with locks.exclusive(locks.directory_of(whole) / LOCK):
-        made = [item for item in memory.silences(policy) if item.origin != "declared"]
+        made = [item for item in saved_state.silences(policy) if item.origin != "declared"]
         kept = [
             item
             for item in made
@@ -66,7 +66,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
             }
             from_section(Section(fresh, "silence"), BY_NAME)
             documents.append(fresh)
-        path = memory.silences_path(policy)
+        path = saved_state.silences_path(policy)
         store = Store(Reserve(Path(policy.state_dir, "reserve"), policy.reserve_mib))
         store.replace(path, json.dumps({"schema": 1, "silences": documents}).encode())
     if arguments.end:

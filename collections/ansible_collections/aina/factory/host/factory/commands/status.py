@@ -13,7 +13,7 @@ from typing import Any
 from factory import configuration, effects
 from factory.core.status import terminal
 from factory.core.watchdog import policy as policies
-from factory.core.watchdog.settings import Policy
+from factory.core.watchdog.settings import WatchdogSettings
 from factory.outcome import Exit, Outcome, UsageError
 from factory.watchdog.store import Reserve, Store
 
@@ -60,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     return Outcome(Exit.DONE, document, text)
 
 
-def _read(policy: Policy) -> tuple[dict[str, Any] | None, str]:
+def _read(policy: WatchdogSettings) -> tuple[dict[str, Any] | None, str]:
     store = Store(Reserve(Path(policy.state_dir, "reserve"), 0))
     path = store.newest(Path(policy.status_path))
     try:
@@ -74,7 +74,7 @@ def _read(policy: Policy) -> tuple[dict[str, Any] | None, str]:
     return document, ""
 
 
-def _watch(policy: Policy, pause_seconds: float) -> Outcome:
+def _watch(policy: WatchdogSettings, pause_seconds: float) -> Outcome:
     try:
         while True:
             document, problem = _read(policy)

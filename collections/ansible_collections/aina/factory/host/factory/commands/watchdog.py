@@ -9,7 +9,7 @@ from typing import Any
 from factory import configuration, locks
 from factory.core.base.configuration import ConfigurationError
 from factory.core.watchdog import policy as policies
-from factory.core.watchdog.settings import Policy
+from factory.core.watchdog.settings import WatchdogSettings
 from factory.outcome import Exit, Outcome
 
 # Both may take their time, but never twice at once.
@@ -70,7 +70,7 @@ def _outcome(document: dict[str, Any], errors: tuple[str, ...]) -> Outcome:
     return Outcome(Exit.FAILED if problems else Exit.DONE, document, text)
 
 
-def _measure(policy: Policy) -> Outcome:
+def _measure(policy: WatchdogSettings) -> Outcome:
     from factory.core.status import terminal
     from factory.watchdog.measure import measure
 
@@ -79,7 +79,7 @@ def _measure(policy: Policy) -> Outcome:
     return Outcome(Exit.FAILED if document["problems"] else Exit.DONE, document, text)
 
 
-def _selftest(policy: Policy, errors: tuple[str, ...]) -> Outcome:
+def _selftest(policy: WatchdogSettings, errors: tuple[str, ...]) -> Outcome:
     from factory.core.watchdog import selftest
 
     if errors:

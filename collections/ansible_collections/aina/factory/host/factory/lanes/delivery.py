@@ -12,18 +12,18 @@ from factory.core.base.github import login
 from factory.core.base.github.git import git_environment
 from factory.core.base.github.transport import Transport
 from factory.core.lanes import collect, identity, outcome
-from factory.core.lanes.forge import PERMISSIONS, Forge
+from factory.core.lanes.forge import PERMISSIONS, LaneForge
 from factory.core.lanes.settings import LaneProject, LanesSettings
 from factory.lanes import tasks
 
 _OUTPUT_MAX_BYTES, _MEMORY_MAX_BYTES = 64 << 20, 1 << 30
 # What yields a token for a repository, and the repository at GitHub.
-GitHub = tuple[Callable[[], str], Forge]
+GitHub = tuple[Callable[[], str], LaneForge]
 
 
 def repository(
     settings: LanesSettings, project: LaneProject, token: str, *, results: bool = False
-) -> collect.Repository:
+) -> collect.LaneMirror:
     """Return the project's mirror, or the repository that takes lanes' work.
 
     They are two: no lane sees another's work, and the mirror is what lanes read.
@@ -36,7 +36,7 @@ def repository(
             *("--clear-groups", "--no-new-privs", "--"),
         ]
     # A few bytes of a bundle can stand for any number of paths, and any length of a message.
-    found = collect.Repository(
+    found = collect.LaneMirror(
         effects.run_bounded(_OUTPUT_MAX_BYTES),
         directory,
         f"{github.web_url}/{project.repository}.git",
@@ -72,13 +72,13 @@ def github(settings: LanesSettings, project: LaneProject) -> GitHub:
         now=time.time,
     )
     transport = Transport(fetch, settings.github.api_url, token, time.time)
-    return token, Forge(transport, project.repository)
+    return token, LaneForge(transport, project.repository)
 
 
 def deliver(
     settings: LanesSettings,
     project: LaneProject,
-    forge: Forge,
+    forge: LaneForge,
     token: str,
     result: dict[str, Any],
 ) -> None:

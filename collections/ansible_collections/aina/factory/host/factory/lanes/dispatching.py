@@ -29,7 +29,7 @@ def run(
     closed = capacity.draining()
     if closed:
         return {"issues": [], "started": 0, "failures": [], "closed": closed.words}
-    seen: list[dispatch.Seen] = []
+    seen: list[dispatch.ObservedProject] = []
     failures: list[str] = []
     for project in settings.lane_projects:
         if not project.dispatch.label:
@@ -51,10 +51,10 @@ def run(
     return {"issues": rows, "started": started, "failures": failures, "closed": ""}
 
 
-def _look(settings: LanesSettings, project: LaneProject) -> dispatch.Seen:
+def _look(settings: LanesSettings, project: LaneProject) -> dispatch.ObservedProject:
     _token, forge = delivery.github(settings, project)
     wishes = [
-        dispatch.Wish(
+        dispatch.LabelledIssue(
             int(item["number"]),
             str(item["title"]),
             frozenset(str(label["name"]) for label in item["labels"]),
@@ -63,7 +63,7 @@ def _look(settings: LanesSettings, project: LaneProject) -> dispatch.Seen:
     ]
     numbers = (identity.issue_of_branch(name) for name in forge.open_branches())
     proposed = {number for number in numbers if number is not None}
-    return dispatch.Seen(project, wishes, proposed, _past(settings, project))
+    return dispatch.ObservedProject(project, wishes, proposed, _past(settings, project))
 
 
 def _past(settings: LanesSettings, project: LaneProject) -> dict[int, dispatch.Past]:

@@ -21,7 +21,7 @@ from factory import effects
 from factory.core.base.errors import FactoryError
 from factory.core.base.ports import Request
 from factory.core.lanes import container
-from factory.core.lanes.reaper import Container
+from factory.core.lanes.reaper import LaneContainer
 from factory.unix_http import Connection, fetch_through
 
 _SECONDS = 60.0
@@ -83,10 +83,10 @@ def _info(_socket: str) -> Mapping[str, Any]:
     return dict(_get("/info"))
 
 
-def lanes() -> list[Container]:
+def lanes() -> list[LaneContainer]:
     """Return all containers of lanes, ended ones too."""
     return [
-        Container(
+        LaneContainer(
             id=str(item["Id"]),
             lane=str(item["Labels"].get("lane", "")),
             labels=item["Labels"],

@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Lane:
+class LaneSocket:
     """One lane's socket and what it has used."""
 
     counter: UsageCounter
@@ -81,11 +81,11 @@ class Lane:
 
 
 @dataclass
-class _Account:
+class _Charge:
     """What one forwarded request has cost, written into the lane's counter once."""
 
-    lane: Lane
-    verdict: gateway.Verdict
+    lane: LaneSocket
+    verdict: gateway.RequestVerdict
     request_bytes: int
     status: int = 0
     answer_bytes: int = 0
@@ -109,7 +109,7 @@ class _Account:
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     request_queue_size = 64
-    lane: Lane
+    lane: LaneSocket
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give the connection a thread, unless the lane has as many as it may have."""
@@ -184,7 +184,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             with lane.lock:
                 lane.held_bytes -= length
 
-    def _judge(self, lane: Lane, body: bytes) -> None:
+    def _judge(self, lane: LaneSocket, body: bytes) -> None:
         started = time.monotonic()
         with lane.lock:
             while True:
@@ -207,7 +207,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             lane.note(**values, status=verdict.status, verdict=verdict.name)
             self._refuse(verdict.status, verdict.name, verdict.words)
             return
-        account = _Account(lane, verdict, len(body))
+        account = _Charge(lane, verdict, len(body))
         try:
             values |= self._forward(lane, body, account)
         finally:
@@ -227,7 +227,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return None
         return int(length)
 
-    def _forward(self, lane: Lane, body: bytes, account: _Account) -> dict[str, Any]:
+    def _forward(self, lane: LaneSocket, body: bytes, account: _Charge) -> dict[str, Any]:
         """Send the request on and its answer back; return what is written down about it."""
         route, stream = lane.counter.policy.route, Stream(lane.counter.policy.route)
         address = urlsplit(route.upstream)
@@ -318,7 +318,7 @@ for _method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
     setattr(_Handler, f"do_{_method}", _Handler._any)
 
 
-def _tunnel(lane: Lane, near: socket.socket, far: socket.socket) -> tuple[int, int]:
+def _tunnel(lane: LaneSocket, near: socket.socket, far: socket.socket) -> tuple[int, int]:
     counts = [0, 0]
 
     def copy(source: socket.socket, target: socket.socket, index: int) -> None:
@@ -346,7 +346,7 @@ class Gateway:
         self._context = ssl.create_default_context()
         if ca_file:
             self._context.load_verify_locations(ca_file)
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, LaneSocket] = {}
         self._lock = threading.Lock()
 
     def recover(self) -> None:
@@ -373,7 +373,7 @@ class Gateway:
                 path.unlink(missing_ok=True)
                 server = _Server(str(path), _Handler)
                 path.chmod(0o666)
-                lane = Lane(counter, self._key, self._context, server=server)
+                lane = LaneSocket(counter, self._key, self._context, server=server)
                 server.lane = self._lanes[name] = lane
             threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
         except (OSError, ValueError, KeyError, TypeError) as error:

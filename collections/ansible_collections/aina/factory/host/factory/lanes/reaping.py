@@ -27,7 +27,7 @@ _GIVEN_UP, _TOLD_SECONDS = "work", 86400.0
 _log = logging.getLogger(__name__)
 
 
-def survey(settings: LanesSettings) -> reaper.Seen:
+def survey(settings: LanesSettings) -> reaper.ObservedHost:
     """Return what there is of lanes on this host.
 
     Raises:
@@ -49,7 +49,7 @@ def survey(settings: LanesSettings) -> reaper.Seen:
         *(item.labels.get("lane.supervisor", "") for item in containers),
     }
     alive = {name for name in named if processes.alive(name)}
-    return reaper.Seen(containers, alive, places, unfinished)
+    return reaper.ObservedHost(containers, alive, places, unfinished)
 
 
 def is_due(settings: LanesSettings) -> bool:
@@ -98,7 +98,7 @@ def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dic
     }
 
 
-def _carry_out(settings: LanesSettings, lock_directory: Path, step: reaper.Step) -> None:
+def _carry_out(settings: LanesSettings, lock_directory: Path, step: reaper.ReapStep) -> None:
     _log.info("%s lane %s: %s", step.verb, step.lane, step.why)
     unkept = _end(settings, lock_directory, step) if step.verb == "end" else ""
     if step.verb in {"end", "finish"}:
@@ -122,7 +122,7 @@ def _lane(settings: LanesSettings, lock_directory: Path, name: str) -> superviso
     return None
 
 
-def _end(settings: LanesSettings, lock_directory: Path, step: reaper.Step) -> str:
+def _end(settings: LanesSettings, lock_directory: Path, step: reaper.ReapStep) -> str:
     """End a lane's container; return what of its work did not come out."""
     unkept = ""
     lane = _lane(settings, lock_directory, step.lane)
@@ -134,7 +134,7 @@ def _end(settings: LanesSettings, lock_directory: Path, step: reaper.Step) -> st
 
 
 def _finish(
-    settings: LanesSettings, lock_directory: Path, step: reaper.Step, unkept: str = ""
+    settings: LanesSettings, lock_directory: Path, step: reaper.ReapStep, unkept: str = ""
 ) -> None:
     """Record what became of a lane whose supervisor cannot."""
     lane = _lane(settings, lock_directory, step.lane)

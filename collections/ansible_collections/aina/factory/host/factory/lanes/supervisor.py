@@ -23,7 +23,7 @@ from factory.core.base.errors import FactoryError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
 from factory.core.lanes.collect import Start
-from factory.core.lanes.forge import Forge
+from factory.core.lanes.forge import LaneForge
 from factory.core.lanes.gateway import LanePolicy
 from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
 from factory.lanes import (
@@ -66,7 +66,7 @@ _SESSION = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
 _log = logging.getLogger(__name__)
 
 
-class RefusedError(FactoryError):
+class NotStartedError(FactoryError):
     """The lane was not started: ``code`` for programs, and words on what to do."""
 
     def __init__(self, code: str, words: str) -> None:
@@ -121,7 +121,7 @@ class Lane:
         """Where its socket is while it runs."""
         return Path(self.settings.run_dir, self.name)
 
-    def _mirror(self, token: str, *, results: bool = False) -> collect.Repository:
+    def _mirror(self, token: str, *, results: bool = False) -> collect.LaneMirror:
         return delivery.repository(self.settings, self.project, token, results=results)
 
     # --- The run -----------------------------------------------------------------------
@@ -162,7 +162,7 @@ class Lane:
                 codes = [code for kind, code in _REFUSALS.items() if isinstance(error, kind)]
                 if not codes:
                     raise
-                raise RefusedError(codes[0], str(error)) from error
+                raise NotStartedError(codes[0], str(error)) from error
             token, forge = github.result()
         return self._work(asked_at, forge, token, assigned, handle, place.deadline)
 
@@ -200,7 +200,7 @@ class Lane:
     def _work(
         self,
         asked_at: float,
-        forge: Forge,
+        forge: LaneForge,
         token: Callable[[], str],
         assigned: ResolvedTask,
         handle: engine.ContainerHandle,
@@ -249,9 +249,9 @@ class Lane:
                     self._take_place()
                     return
             if obstacle.code == capacity.DRAINING:
-                raise RefusedError(obstacle.code, obstacle.words)
+                raise NotStartedError(obstacle.code, obstacle.words)
             if time.monotonic() >= deadline:
-                raise RefusedError(
+                raise NotStartedError(
                     obstacle.code,
                     f"{obstacle.words}; waited {limit:.0f} s (lanes.queue_timeout_minutes)",
                 )
@@ -268,7 +268,7 @@ class Lane:
                 yield
                 return
             time.sleep(0.05)
-        raise RefusedError("locked", f"{ADMISSION_LOCK} was held for 30 s; see who holds it")
+        raise NotStartedError("locked", f"{ADMISSION_LOCK} was held for 30 s; see who holds it")
 
     def _obstacle(self) -> admission.Obstacle | None:
         return capacity.draining() or admission.obstacle(
@@ -494,7 +494,7 @@ class Lane:
         unkept = self._unkept
         if final is not None and not unkept:
             unkept = outcome.unkept(final.result, work.head if work else start.base)
-        evidence = outcome.Evidence(
+        evidence = outcome.LaneEvidence(
             exit_status=status,
             ended_by=self._ended_by,
             broken=self._broken or trouble,
@@ -573,7 +573,7 @@ class Lane:
                 return str(event[named.field])
         return ""
 
-    def _deliver(self, forge: Forge, token: Callable[[], str], result: dict[str, Any]) -> None:
+    def _deliver(self, forge: LaneForge, token: Callable[[], str], result: dict[str, Any]) -> None:
         try:
             delivery.deliver(self.settings, self.project, forge, token(), result)
         except (collect.CollectError, ForgeError, OSError) as error:

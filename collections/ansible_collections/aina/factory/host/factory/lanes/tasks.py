@@ -12,7 +12,7 @@ from typing import Any
 from factory.core.base.github.errors import RefusedError
 from factory.core.lanes import collect, prompt
 from factory.core.lanes.collect import Start
-from factory.core.lanes.forge import Conflict, Forge
+from factory.core.lanes.forge import Conflict, LaneForge
 from factory.core.lanes.settings import LaneProject
 from factory.locks import exclusive
 from factory.outcome import LockedError
@@ -67,8 +67,8 @@ def start_of(document: dict[str, Any]) -> Start:
 def find(
     task: Task,
     pool: Executor,
-    forge: Forge,
-    mirror: Callable[[], collect.Repository],
+    forge: LaneForge,
+    mirror: Callable[[], collect.LaneMirror],
     lock_directory: Path,
     earlier: dict[str, Any],
 ) -> ResolvedTask:
@@ -84,7 +84,7 @@ def find(
     """
     project = task.project
 
-    def updated(what: Callable[[collect.Repository], Start]) -> Start:
+    def updated(what: Callable[[collect.LaneMirror], Start]) -> Start:
         lock = lock_directory / f"factory-mirror-{project.name}.lock"
         deadline = time.monotonic() + _MIRROR_WAIT_SECONDS
         while True:
@@ -114,7 +114,7 @@ def find(
     return ResolvedTask(start, task.text or words, issue.title)
 
 
-def _begun(earlier: dict[str, Any], newest: Start, mirror: collect.Repository) -> Start:
+def _begun(earlier: dict[str, Any], newest: Start, mirror: collect.LaneMirror) -> Start:
     """Return where the earlier lane began; else the newest."""
     start = start_of(earlier)
     for commit in filter(None, (start.base, start.onto)):

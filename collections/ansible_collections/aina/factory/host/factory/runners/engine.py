@@ -41,7 +41,7 @@ class Info:
 
 
 @dataclass(frozen=True)
-class Found:
+class SlotContainer:
     """A container of a slot, from its labels."""
 
     name: str
@@ -51,7 +51,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Status:
+class ContainerStatus:
     """Whether a container runs, and with what it ended if it does not."""
 
     running: bool
@@ -104,7 +104,7 @@ class Attached:
         self._process.wait()
 
 
-class Engine:
+class SlotEngine:
     """The engine behind its own socket."""
 
     def __init__(self, run: Run) -> None:
@@ -138,7 +138,7 @@ class Engine:
                 return None
             raise
 
-    def containers(self, slot: str) -> list[Found]:
+    def containers(self, slot: str) -> list[SlotContainer]:
         """Return the containers of a slot, stopped ones too."""
         labels = (layout.RUNNER_LABEL, layout.TARGET_LABEL)
         form = "\t".join(
@@ -150,7 +150,7 @@ class Engine:
         for row in rows:
             name, status, runner, target = row.split("\t")
             number = int(runner) if runner.isdigit() else 0
-            found.append(Found(name, number, target, status in _ALIVE))
+            found.append(SlotContainer(name, number, target, status in _ALIVE))
         return found
 
     def create(self, argv: Sequence[str]) -> None:
@@ -186,7 +186,7 @@ class Engine:
         quiet = subprocess.DEVNULL
         return Attached(subprocess.Popen(argv, stdout=quiet, stderr=quiet))
 
-    def status(self, name: str) -> Status | None:
+    def status(self, name: str) -> ContainerStatus | None:
         """Return how a container is; None when there is none of this name.
 
         Raises:
@@ -203,7 +203,7 @@ class Engine:
         exit_code = int(code)
         if status == "created" and exit_code not in _NOT_EXECUTABLE:
             exit_code = NOT_STARTED
-        return Status(status in _ALIVE, exit_code)
+        return ContainerStatus(status in _ALIVE, exit_code)
 
     def has_worker(self, name: str) -> bool | None:
         """Whether a job is running in a container; None when nobody can say."""

@@ -18,7 +18,7 @@ from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.settings import Instance, Mode
 from factory.core.runners.state import Condition, State
 from factory.runners import isolation
-from factory.runners.engine import Engine, EngineError
+from factory.runners.engine import EngineError, SlotEngine
 from factory.runners.isolation import IsolationError
 from factory.runners.preflight import image_names
 
@@ -34,7 +34,7 @@ class Healer:
     """One round."""
 
     github: GitHubClient
-    engine: Engine
+    engine: SlotEngine
     boot_time: float
     problems: list[str] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)

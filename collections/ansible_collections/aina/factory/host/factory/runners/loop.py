@@ -26,7 +26,7 @@ from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.settings import Instance
 from factory.core.runners.state import Condition, State
 from factory.core.runners.watch import Act, Advice, ContainerObservation
-from factory.runners.engine import NOT_STARTED, EngineError, Found, Status
+from factory.runners.engine import NOT_STARTED, ContainerStatus, EngineError, SlotContainer
 
 TICK_SECONDS = 0.2
 HEARTBEAT_SECONDS = 60.0
@@ -62,7 +62,7 @@ class Client(Protocol):
 class Containers(Protocol):
     """What the loop needs of the engine; see ``engine.Engine``."""
 
-    def containers(self, slot: str) -> list[Found]:
+    def containers(self, slot: str) -> list[SlotContainer]:
         """Return the containers of a slot."""
         raise NotImplementedError
 
@@ -80,7 +80,7 @@ class Containers(Protocol):
         """Wait for a running container."""
         raise NotImplementedError
 
-    def status(self, name: str) -> Status | None:
+    def status(self, name: str) -> ContainerStatus | None:
         """Return how a container is; None when there is none."""
         raise NotImplementedError
 
@@ -132,7 +132,7 @@ class Ready:
 
 
 @dataclass
-class Session:
+class RunnerSession:
     """What is known of the container at hand."""
 
     name: str
@@ -285,7 +285,7 @@ class Loop:
         except EngineError as error:
             _log.error("%s", error)
             self._tell(Condition.BACKOFF, str(error))
-            return self._react(self._judge(NOT_STARTED, Session("", 0, self._now(), None)))
+            return self._react(self._judge(NOT_STARTED, RunnerSession("", 0, self._now(), None)))
         except LimitedError as error:
             self._back_off_from_api(str(error), error.retry_after_seconds)
             return None
@@ -335,7 +335,7 @@ class Loop:
             raise EngineError(str(error)) from error
         return Ready(jit, image_id, now)
 
-    def _prepare_ahead(self, session: Session, now: float) -> None:
+    def _prepare_ahead(self, session: RunnerSession, now: float) -> None:
         """Make the next runner ready while a job runs; whatever forbids it shows again after the job."""
         ends = self.stopping.is_set() or bool(session.leaving)
         if self._ready is not None and (ends or self._is_stale(self._ready)):
@@ -426,7 +426,7 @@ class Loop:
         """Run one container to its end."""
         jit = ready.jit
         self._tell(Condition.STARTING, "", runner_id=jit.id, runner_name=jit.name)
-        session = Session(jit.name, jit.id, self._now(), ready.image_id)
+        session = RunnerSession(jit.name, jit.id, self._now(), ready.image_id)
         code: int | None = NOT_STARTED
         try:
             client = self.ports.engine.start(jit.name, jit.config)
@@ -438,7 +438,7 @@ class Loop:
         self._left.append((jit.name, jit.id))
         return self._judge(code, session)
 
-    def _supervise(self, client: Client, session: Session) -> int | None:
+    def _supervise(self, client: Client, session: RunnerSession) -> int | None:
         while True:
             ended, now = client.ended(TICK_SECONDS), self._now()
             for line in client.lines():
@@ -454,7 +454,7 @@ class Loop:
             self._show(session, now)
             self._prepare_ahead(session, now)
 
-    def _status(self, name: str) -> Status | None:
+    def _status(self, name: str) -> ContainerStatus | None:
         while True:
             try:
                 return self.ports.engine.status(name)
@@ -465,7 +465,7 @@ class Loop:
                     raise
                 self._nap(TICK_SECONDS * 4)
 
-    def _look(self, session: Session, now: float) -> None:
+    def _look(self, session: RunnerSession, now: float) -> None:
         """Ask GitHub and the engine, each at its interval."""
         engine, timing = self.ports.engine, self.timing
         if now - session.measured_at >= timing.disk_watch_seconds:
@@ -488,7 +488,7 @@ class Loop:
         if session.worker or (found is not None and found.busy):
             session.job_since = now
 
-    def _leaving(self, session: Session, now: float) -> tuple[str, float]:
+    def _leaving(self, session: RunnerSession, now: float) -> tuple[str, float]:
         """Return why the slot wants to be empty, and for how long a job has been waited for."""
         if self.stopping.is_set():
             self._stop_since = self._stop_since or now
@@ -499,7 +499,7 @@ class Loop:
         # A job that is running for any other reason than a stop is never cut short.
         return session.leaving, 0.0
 
-    def _why_leave(self, session: Session, now: float) -> str:
+    def _why_leave(self, session: RunnerSession, now: float) -> str:
         if self._is_drained():
             return "it is drained"
         if self.ports.fingerprint() != self._fingerprint:
@@ -508,7 +508,7 @@ class Loop:
             return "its target may not be served"
         return "its image was renewed" if self._is_renewed(session, now) else ""
 
-    def _is_renewed(self, session: Session, now: float) -> bool:
+    def _is_renewed(self, session: RunnerSession, now: float) -> bool:
         """Whether the next container would have another image; a question to the engine is dear."""
         built = self.ports.built()
         known = 0 <= now - session.image_asked_at < IMAGE_ASKED_SECONDS
@@ -522,7 +522,7 @@ class Loop:
         session.renewed = image_id not in (None, session.image_id)
         return session.renewed
 
-    def _follow(self, session: Session, now: float) -> None:
+    def _follow(self, session: RunnerSession, now: float) -> None:
         """Do what the facts advise."""
         leaving, leaving_seconds = self._leaving(session, now)
         advice = watch.advise(
@@ -553,7 +553,7 @@ class Loop:
             )
         self.ports.engine.end(session.name)
 
-    def _close(self, session: Session, now: float) -> bool:
+    def _close(self, session: RunnerSession, now: float) -> bool:
         """Have GitHub send no more jobs; whether it agreed, which it does only while there is none."""
         session.close_after = now + min(_ASK_AGAIN_SECONDS, self.timing.watch_seconds)
         try:
@@ -567,7 +567,7 @@ class Loop:
         # A runner that GitHub has forgotten may be in the middle of its job all the same.
         return result is Deletion.CLOSED or self.ports.engine.has_worker(session.name) is False
 
-    def _show(self, session: Session, now: float) -> None:
+    def _show(self, session: RunnerSession, now: float) -> None:
         if session.job_since is not None:
             condition = Condition.BUSY
         else:
@@ -595,7 +595,7 @@ class Loop:
 
     # --- what follows from an end -----------------------------------------------------
 
-    def _judge(self, code: int | None, session: Session) -> Reaction:
+    def _judge(self, code: int | None, session: RunnerSession) -> Reaction:
         now, had_job = self._now(), session.job is not None or session.job_since is not None
         ended = session.ended
         more: dict[str, Any] = {}
@@ -662,9 +662,9 @@ class Loop:
                     return code
         return None
 
-    def _adopt(self, found: Found) -> int | None:
+    def _adopt(self, found: SlotContainer) -> int | None:
         _log.info("taking over %s", found.name)
-        session = Session(found.name, found.runner_id, self._now(), None, listening=True)
+        session = RunnerSession(found.name, found.runner_id, self._now(), None, listening=True)
         self._tell(Condition.IDLE, "taken over", runner_id=found.runner_id, runner_name=found.name)
         try:
             session.image_id = self.ports.engine.image_id(self.ports.image())

@@ -16,7 +16,7 @@ from factory.core.runners.container import ContainerRun
 from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.settings import Instance, Mode
 from factory.runners import isolation
-from factory.runners.engine import Engine, EngineError, Info
+from factory.runners.engine import EngineError, Info, SlotEngine
 
 # Where the engine keeps images and containers, whichever of its stores it uses.
 _STORES = ("/", "/var/lib/docker", "/var/lib/containerd")
@@ -30,7 +30,7 @@ class Preflight:
     slot: str
     instance: Instance
     github: GitHubClient
-    engine: Engine
+    engine: SlotEngine
     run: Run
     configuration: Path
     image_records: Path = layout.IMAGE_RECORDS

@@ -10,7 +10,7 @@ from typing import Any
 from factory.core.base.configuration import Section
 from factory.core.base.ports import Run
 from factory.core.watchdog.facts import Fact, Unknown
-from factory.core.watchdog.settings import Policy
+from factory.core.watchdog.settings import WatchdogSettings
 from factory.core.watchdog.sources import Facts, Host, Source, answered
 from factory.unix_http import fetch_through
 from factory.watchdog.web import fetch
@@ -19,7 +19,7 @@ _CERTIFICATE_SECONDS = 10
 
 
 def host(
-    policy: Policy,
+    policy: WatchdogSettings,
     whole: Section,
     now: float,
     run: Run,

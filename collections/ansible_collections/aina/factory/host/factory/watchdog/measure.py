@@ -15,7 +15,7 @@ from factory.core.watchdog import attribution
 from factory.core.watchdog.attribution import Attribution
 from factory.core.watchdog.facts import DAY
 from factory.core.watchdog.filesystems import filesystem
-from factory.core.watchdog.settings import Policy
+from factory.core.watchdog.settings import WatchdogSettings
 from factory.unix_http import fetch_through
 from factory.watchdog.store import Reserve, Store, lines, to_lines
 
@@ -25,7 +25,7 @@ _CONTAINERD = Path("/etc/containerd/config.toml")
 _BLOCK_BYTES = 512
 
 
-def measure(policy: Policy, proc: Path = Path("/proc")) -> dict[str, Any]:
+def measure(policy: WatchdogSettings, proc: Path = Path("/proc")) -> dict[str, Any]:
     """Measure every watched disk, write the result down and return it."""
     store = Store(Reserve(Path(policy.state_dir, "reserve"), policy.reserve_mib))
     history_path = Path(policy.state_dir, "owners.jsonl")
@@ -88,7 +88,7 @@ def _sizes(chosen: Sequence[str], limit_seconds: float) -> dict[str, int]:
     return attribution.parse_du(output)
 
 
-def _engine_places(policy: Policy) -> list[str]:
+def _engine_places(policy: WatchdogSettings) -> list[str]:
     """Return where the engine keeps its bytes; an engine that does not answer names none."""
     if not policy.engine_socket_path:
         return []

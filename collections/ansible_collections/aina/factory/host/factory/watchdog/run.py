@@ -30,12 +30,12 @@ from factory.core.watchdog.checks import (
 from factory.core.watchdog.checks import services as kept_running
 from factory.core.watchdog.facts import Absent, Fact, Known
 from factory.core.watchdog.filesystems import DISKS, MOUNTS
-from factory.core.watchdog.settings import Policy
+from factory.core.watchdog.settings import WatchdogSettings
 from factory.core.watchdog.silences import Silence, covering
 from factory.core.watchdog.sources import Facts, Host, Source
-from factory.core.watchdog.trend import Sample
+from factory.core.watchdog.trend import DiskSample
 from factory.lanes import capacity
-from factory.watchdog import gather, memory, notify, repair, web
+from factory.watchdog import gather, notify, repair, saved_state, web
 from factory.watchdog.store import FALLBACK_DIR, Reserve, Store
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ T = TypeVar("T")
 class Watchdog:
     """One run with its effects."""
 
-    policy: Policy
+    policy: WatchdogSettings
     whole: Section
     run: Run = effects.run
     now: float = field(default_factory=effects.now)
@@ -67,7 +67,7 @@ class Watchdog:
             Reserve(Path(policy.state_dir, "reserve"), policy.reserve_mib), self.fallback_dir
         )
         state_path = Path(policy.state_dir, "state.json")
-        known = memory.load_or_begin_anew(store, state_path)
+        known = saved_state.load_or_begin_anew(store, state_path)
         silences = self._silences(store)
         facts = self._facts(known)
         repairs = heal.plan(
@@ -92,7 +92,7 @@ class Watchdog:
 
         def write() -> dict[str, Any]:
             seconds = time.monotonic() - started
-            report = document.Report(
+            report = document.WatchdogReport(
                 host=self.hostname,
                 facts=facts,
                 findings=findings,
@@ -122,12 +122,12 @@ class Watchdog:
 
     def _silences(self, store: Store) -> Sequence[Silence]:
         try:
-            return memory.silences(self.policy)
+            return saved_state.silences(self.policy)
         except (ConfigurationError, OSError) as error:
             store.problems.append(f"{error}; silences made here are not honoured")
             return self.policy.declared_silences
 
-    def _host(self, known: memory.Memory) -> Host:
+    def _host(self, known: saved_state.WatchdogState) -> Host:
         return gather.host(
             self.policy, self.whole, self.now, self.run, known.finished_at, known.told_failures
         )
@@ -135,7 +135,7 @@ class Watchdog:
     def _having(self, facts: Facts, source: Source[T], fact: Fact[T]) -> Facts:
         return facts if source in self.given else facts.having(source, fact)
 
-    def _facts(self, known: memory.Memory) -> Facts:
+    def _facts(self, known: saved_state.WatchdogState) -> Facts:
         policy = self.policy
         facts = Facts(self.now, found=self.given)
         facts = self._having(facts, configuration.SOURCE, Known(self.errors))
@@ -163,11 +163,13 @@ class Watchdog:
         facts = self._asked(facts, checks.SOURCES, known)
         return self._remembered(facts, known)
 
-    def _asked(self, facts: Facts, sources: Iterable[Source[Any]], known: memory.Memory) -> Facts:
+    def _asked(
+        self, facts: Facts, sources: Iterable[Source[Any]], known: saved_state.WatchdogState
+    ) -> Facts:
         wanted = [source for source in sources if source not in self.given]
         return gather.ask(facts, wanted, self._host(known))
 
-    def _remembered(self, facts: Facts, known: memory.Memory) -> Facts:
+    def _remembered(self, facts: Facts, known: saved_state.WatchdogState) -> Facts:
         """Add what earlier runs saw, and remember what this one does."""
         mounted, restarted, ran = facts[MOUNTS], facts[kept_running.SOURCE], facts[jobs.SOURCE]
         if isinstance(mounted, Known):
@@ -185,15 +187,15 @@ class Watchdog:
         begun = {path: item.since or 0.0 for path, item in known.mounts.items()}
         samples = {
             path: tuple(sample for sample in history if sample.at >= begun.get(path, 0.0))
-            for path, history in memory.load_samples(self.policy, self.now).items()
+            for path, history in saved_state.load_samples(self.policy, self.now).items()
         }
         return self._with_samples(facts, samples)
 
-    def _with_samples(self, facts: Facts, samples: Mapping[str, tuple[Sample, ...]]) -> Facts:
+    def _with_samples(self, facts: Facts, samples: Mapping[str, tuple[DiskSample, ...]]) -> Facts:
         """Add this run's own samples to the history."""
         disks = facts[DISKS]
         fresh = {
-            path: Sample(
+            path: DiskSample(
                 self.now,
                 fact.value.disk.used_bytes,
                 fact.value.disk.available_bytes,
@@ -209,12 +211,12 @@ class Watchdog:
         }
         return self._having(facts, disk_trend.SOURCE, Known(longer))
 
-    def _after_repairs(self, facts: Facts, known: memory.Memory) -> Facts:
+    def _after_repairs(self, facts: Facts, known: saved_state.WatchdogState) -> Facts:
         """Look again at what was repaired."""
         return self._asked(facts, (workspaces.SOURCE, units.SOURCE), known)
 
     def _lanes(
-        self, facts: Facts, known: memory.Memory, silences: Sequence[Silence]
+        self, facts: Facts, known: saved_state.WatchdogState, silences: Sequence[Silence]
     ) -> list[heal.Repair]:
         if not self.policy.heal.lanes:
             return []
@@ -241,7 +243,7 @@ class Watchdog:
             "detail": edge.track.detail,
         }
 
-    def _write(self, store: Store, report: document.Report) -> dict[str, Any]:
+    def _write(self, store: Store, report: document.WatchdogReport) -> dict[str, Any]:
         policy = self.policy
         told = document.build(report)
         store.replace(Path(policy.status_path), _json(told))
@@ -258,11 +260,11 @@ class Watchdog:
             store.replace(Path(policy.metrics_path), text.encode())
         store.replace(Path(policy.page_path), page.render(told).encode("utf-8", "replace"))
         if self._fresh:
-            memory.keep_samples(policy, store, self._fresh)
+            saved_state.keep_samples(policy, store, self._fresh)
             self._fresh = {}
         return told
 
-    def _tell(self, known: memory.Memory) -> bool:
+    def _tell(self, known: saved_state.WatchdogState) -> bool:
         """Send what waits; return whether that is news for the status."""
         policy, before = self.policy.notify, known.outbox
         known.outbox = notify.deliver(before, policy, self.run, self.fallback_dir)
@@ -272,7 +274,7 @@ class Watchdog:
                 known.dead_man_ok_at = self.now
         return known.outbox != before or bool(policy.dead_man_path)
 
-    _fresh: Mapping[str, Sample] = field(default_factory=dict, init=False)
+    _fresh: Mapping[str, DiskSample] = field(default_factory=dict, init=False)
 
 
 def _recent(attempts: Sequence[heal.Attempt], now: float) -> list[heal.Attempt]:

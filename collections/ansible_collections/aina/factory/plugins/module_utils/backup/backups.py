@@ -32,7 +32,7 @@ class BackupError(FactoryError):
 
 
 @dataclass(frozen=True)
-class Places:
+class BackupPaths:
     """Where this server keeps the backup's own state."""
 
     canary: Path = Path("/var/lib/aina-factory/backup/canary")
@@ -85,7 +85,7 @@ def environment(settings: BackupSettings, credential_path: Mapping[str, Path]) -
     return found
 
 
-class Repository:
+class BackupRepository:
     """restic, with one repository."""
 
     def __init__(self, run: Run, variables: Mapping[str, str]) -> None:
@@ -133,8 +133,8 @@ class Repository:
 
 def back_up(
     settings: BackupSettings,
-    repository: Repository,
-    places: Places,
+    repository: BackupRepository,
+    places: BackupPaths,
     run: Run,
     now: Now,
     last: BackupReport,
@@ -186,7 +186,9 @@ def back_up(
     return report
 
 
-def _read_back(source: backup_sources.Source, report: BackupReport, directory: Path) -> list[str]:
+def _read_back(
+    source: backup_sources.BackupSource, report: BackupReport, directory: Path
+) -> list[str]:
     """Compare the restored samples of a source with what is there; return what is wrong.
 
     What changed meanwhile proves nothing; what restic left out by its excludes need not come
@@ -226,7 +228,9 @@ def _read_summary(done: Completed, report: BackupReport) -> None:
     raise BackupError("restic backup ended without a summary; nothing is known of the snapshot")
 
 
-def _prove(repository: Repository, report: BackupReport, canary: Path, directory: Path) -> None:
+def _prove(
+    repository: BackupRepository, report: BackupReport, canary: Path, directory: Path
+) -> None:
     """Read the canary and the samples back: what cannot be restored was not backed up."""
     words = ["restore", report.snapshot_id, f"--target={directory}", f"--include={canary}"]
     repository.demand(*words, *(f"--include={path}" for path in report.samples))
@@ -240,7 +244,7 @@ def _prove(repository: Repository, report: BackupReport, canary: Path, directory
 
 
 def verify(
-    settings: BackupSettings, repository: Repository, places: Places, last: BackupReport
+    settings: BackupSettings, repository: BackupRepository, places: BackupPaths, last: BackupReport
 ) -> BackupReport:
     """Check the repository with a part of its data, and read files of it back.
 

@@ -22,7 +22,7 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
-class Sample:
+class FileSample:
     """A file as it was when it was looked at."""
 
     path: str
@@ -32,23 +32,23 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Source:
+class BackupSource:
     """One path that is to be saved: what it holds, and some of its files."""
 
     path: str
     files: int
     bytes: int
-    samples: tuple[Sample, ...]
+    samples: tuple[FileSample, ...]
 
 
-def survey(path: str, excludes: Iterable[str], seed: float) -> Source:
+def survey(path: str, excludes: Iterable[str], seed: float) -> BackupSource:
     """Count what lies under a path, without what the patterns leave out.
 
     No link is followed, as restic follows none: a path that is itself one holds nothing.
     """
     dice = random.Random(seed)  # noqa: S311 - which files are read back is no secret
     files = count = eligible = 0
-    samples: list[Sample] = []
+    samples: list[FileSample] = []
     for place, status in _files(path, _excluded(excludes)):
         files += 1
         count += status.st_size
@@ -56,12 +56,12 @@ def survey(path: str, excludes: Iterable[str], seed: float) -> Source:
         if not fits or not _PLAIN.match(place):
             continue
         eligible += 1
-        sample = Sample(place, status.st_size, status.st_mtime_ns, status.st_ino)
+        sample = FileSample(place, status.st_size, status.st_mtime_ns, status.st_ino)
         if len(samples) < _SAMPLES:
             samples.append(sample)
         elif (number := dice.randrange(eligible)) < _SAMPLES:
             samples[number] = sample
-    return Source(path, files, count, tuple(samples))
+    return BackupSource(path, files, count, tuple(samples))
 
 
 def _excluded(patterns: Iterable[str]) -> re.Pattern[str]:
@@ -87,7 +87,7 @@ def _files(path: str, excluded: re.Pattern[str]) -> Iterator[tuple[str, os.stat_
             continue
 
 
-def lost(source: Source, before: Mapping[str, int]) -> str:
+def lost(source: BackupSource, before: Mapping[str, int]) -> str:
     """Return what a source seems to have lost since the last time; "" for nothing."""
     files, count = before.get("files", 0), before.get("bytes", 0)
     if not source.files:
@@ -103,7 +103,7 @@ def lost(source: Source, before: Mapping[str, int]) -> str:
     return ""
 
 
-def is_unchanged(sample: Sample) -> bool:
+def is_unchanged(sample: FileSample) -> bool:
     """Whether the file is still what it was when it was looked at."""
     try:
         return _is_same(os.lstat(sample.path), sample)
@@ -111,7 +111,7 @@ def is_unchanged(sample: Sample) -> bool:
         return False
 
 
-def _is_same(status: os.stat_result, sample: Sample) -> bool:
+def _is_same(status: os.stat_result, sample: FileSample) -> bool:
     seen = (status.st_size, status.st_mtime_ns, status.st_ino)
     return seen == (sample.size_bytes, sample.modified_ns, sample.inode)
 
@@ -125,7 +125,7 @@ def is_file(path: Path, size_bytes: int | None = None) -> bool:
     return stat.S_ISREG(status.st_mode) and size_bytes in (None, status.st_size)
 
 
-def are_equal(sample: Sample, restored: Path) -> bool:
+def are_equal(sample: FileSample, restored: Path) -> bool:
     """Whether the restored file holds what the source holds; one that changed is not compared."""
     try:
         with os.fdopen(os.open(sample.path, _FLAGS), "rb") as file:

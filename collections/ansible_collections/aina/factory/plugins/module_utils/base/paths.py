@@ -30,7 +30,7 @@ class PathError(FactoryError):
 
 
 @dataclass(frozen=True)
-class Found:
+class PathEntry:
     """An entry as it was listed: where it is, and what proves that it is still the same.
 
     ``mounted_inside`` is where something is mounted in it; such an entry is in use.
@@ -91,9 +91,9 @@ def opened(root: str, parts: Sequence[str] = ()) -> Iterator[int]:
         os.close(descriptor)
 
 
-def files(root: str, globs: Sequence[str], *, recursive: bool) -> list[Found]:
+def files(root: str, globs: Sequence[str], *, recursive: bool) -> list[PathEntry]:
     """Return the regular files below ``root`` whose name matches one of ``globs``."""
-    found: list[Found] = []
+    found: list[PathEntry] = []
     tree = _Tree(root)
     with opened(root) as descriptor:
         for parts, status in tree.walk(descriptor, (), recursive=recursive):
@@ -102,9 +102,9 @@ def files(root: str, globs: Sequence[str], *, recursive: bool) -> list[Found]:
     return found
 
 
-def entries(root: str, globs: Sequence[str] = ("*",)) -> list[Found]:
+def entries(root: str, globs: Sequence[str] = ("*",)) -> list[PathEntry]:
     """Return the direct entries of ``root``, directories with all that is in them."""
-    found: list[Found] = []
+    found: list[PathEntry] = []
     tree = _Tree(root)
     with opened(root) as descriptor:
         for parts, status in tree.walk(descriptor, (), recursive=False):
@@ -161,8 +161,8 @@ class _Tree:
 
 def _found(
     root: str, parts: tuple[str, ...], status: os.stat_result, inside: Sequence[os.stat_result]
-) -> Found:
-    return Found(
+) -> PathEntry:
+    return PathEntry(
         root=root,
         parts=parts,
         device=status.st_dev,
@@ -192,7 +192,7 @@ def freed_bytes(inside: Iterable[os.stat_result]) -> int:
     return total
 
 
-def opened_files(found: Found) -> Iterator[int | None]:
+def opened_files(found: PathEntry) -> Iterator[int | None]:
     """Yield every regular file of the entry, open for reading; ``None`` for one that cannot be."""
     with opened(found.root, found.parts[:-1]) as parent:
         status = os.stat(found.parts[-1], dir_fd=parent, follow_symlinks=False)
@@ -218,7 +218,7 @@ def _opened_file(root: str, parts: tuple[str, ...]) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def unchanged(found: Found, descriptor: int) -> bool:
+def unchanged(found: PathEntry, descriptor: int) -> bool:
     """Whether the entry in its opened parent is still what was listed."""
     try:
         status = os.stat(found.parts[-1], dir_fd=descriptor, follow_symlinks=False)
@@ -231,7 +231,7 @@ def unchanged(found: Found, descriptor: int) -> bool:
     )
 
 
-def remove(found: Found) -> bool:
+def remove(found: PathEntry) -> bool:
     """Remove the entry if it is still what was listed; return whether it went.
 
     Raises:
@@ -251,7 +251,7 @@ def remove(found: Found) -> bool:
     return True
 
 
-def remove_empty_parents(found: Found) -> None:
+def remove_empty_parents(found: PathEntry) -> None:
     """Remove the directories between the root and a removed entry that are now empty."""
     for depth in range(len(found.parts) - 1, 0, -1):
         with opened(found.root, found.parts[: depth - 1]) as parent:

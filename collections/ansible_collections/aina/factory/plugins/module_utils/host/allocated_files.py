@@ -36,7 +36,7 @@ class AllocatedFile:
 
 
 @dataclass(frozen=True)
-class Found:
+class ObservedFile:
     """What is there: size on disk (``None``: nothing), free space beside it, and its use."""
 
     size_bytes: int | None
@@ -45,7 +45,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AllocationPlan:
     """The files to make and to remove, and why some are left as they are."""
 
     allocate: tuple[AllocatedFile, ...]
@@ -62,7 +62,7 @@ class Plan:
         ]
 
 
-def read(item: AllocatedFile, swaps: str) -> Found:
+def read(item: AllocatedFile, swaps: str) -> ObservedFile:
     """Look at one file; ``swaps`` is the text of /proc/swaps."""
     path = Path(item.path)
     above = next(parent for parent in path.parents if parent.is_dir())
@@ -70,16 +70,18 @@ def read(item: AllocatedFile, swaps: str) -> Found:
     free = statistics.f_bavail * statistics.f_frsize
     swapping = any(line.split()[0] == item.path for line in swaps.splitlines()[1:])
     if not os.path.lexists(path):
-        return Found(None, free, swapping)
+        return ObservedFile(None, free, swapping)
     if path.is_symlink() or not path.is_file():
         raise AllocatedFilesError(f"{path} must be a file of its own but is none; move it away")
     status = path.stat()
     # A hole promises space that is not there.
     full = status.st_blocks * 512 >= status.st_size
-    return Found(status.st_size if full else 0, free, swapping)
+    return ObservedFile(status.st_size if full else 0, free, swapping)
 
 
-def plan(items: Sequence[AllocatedFile], look: Callable[[AllocatedFile], Found]) -> Plan:
+def plan(
+    items: Sequence[AllocatedFile], look: Callable[[AllocatedFile], ObservedFile]
+) -> AllocationPlan:
     """Return what leads to the declared files."""
     allocate, remove, swapped, warnings = [], [], set(), []
     for item in items:
@@ -98,10 +100,10 @@ def plan(items: Sequence[AllocatedFile], look: Callable[[AllocatedFile], Found])
                     f"{max(left, 0) >> 20} MiB would stay free, at least "
                     f"{item.min_free_bytes >> 20} MiB must; free some space and run again"
                 )
-    return Plan(tuple(allocate), tuple(remove), frozenset(swapped), tuple(warnings))
+    return AllocationPlan(tuple(allocate), tuple(remove), frozenset(swapped), tuple(warnings))
 
 
-def apply(plan_: Plan, run: Run) -> None:
+def apply(plan_: AllocationPlan, run: Run) -> None:
     """Carry the plan out. A file is complete when it gets its name.
 
     Raises:

@@ -50,7 +50,7 @@ class DockerDaemonError(FactoryError):
 
 
 @dataclass(frozen=True)
-class Container:
+class RunningContainer:
     """A running container; ``survives`` when its label allows the engine to be restarted."""
 
     name: str
@@ -58,7 +58,7 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Engine:
+class RunningEngine:
     """The running engine; ``started_at`` in seconds since the epoch.
 
     ``instance`` differs from one start of the engine to the next. ``image_store`` is
@@ -67,7 +67,7 @@ class Engine:
 
     instance: str
     started_at: float
-    containers: tuple[Container, ...]
+    containers: tuple[RunningContainer, ...]
     builds: int
     live_restore: bool
     log_driver: str
@@ -91,7 +91,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedFile:
     """The file's new content; keys in dotted notation in ``foreign`` and ``overridden``."""
 
     settings: dict[str, Any]
@@ -115,7 +115,7 @@ class RestartPolicy(StrEnum):
 
 
 @dataclass(frozen=True)
-class Decision:
+class RestartDecision:
     """How settings take effect; ``deferred`` says why a restart that is owed has to wait."""
 
     reload: tuple[str, ...]
@@ -162,7 +162,7 @@ def leaves(settings: Settings, prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, 
             yield path, value
 
 
-def merge(current: Settings, wanted: Settings, record: Record) -> Merged:
+def merge(current: Settings, wanted: Settings, record: Record) -> MergedFile:
     """Return ``current`` with ``wanted`` in it, and without what is ours no longer.
 
     What stood at one of our keys before us comes back when the key is no longer wanted.
@@ -181,7 +181,7 @@ def merge(current: Settings, wanted: Settings, record: Record) -> Merged:
     for path, value in after.items():
         _put(settings, path, copy.deepcopy(value))
     foreign = [path for path, _value in leaves(settings) if path not in after]
-    return Merged(
+    return MergedFile(
         settings,
         tuple(sorted(after)),
         tuple(sorted(replaced.items())),
@@ -209,7 +209,7 @@ def _delete(settings: dict[str, Any], path: KeyPath) -> None:
         _delete(settings, path[:-1])
 
 
-def check(wanted: Settings, engine: Engine | None, switch_allowed: bool) -> None:
+def check(wanted: Settings, engine: RunningEngine | None, switch_allowed: bool) -> None:
     """Refuse settings that the engine would accept and the operator would regret.
 
     Raises:
@@ -235,7 +235,7 @@ def check(wanted: Settings, engine: Engine | None, switch_allowed: bool) -> None
 
 
 def effective_settings(
-    engine: Engine, current: Settings, changed_at: float | None, record: Record
+    engine: RunningEngine, current: Settings, changed_at: float | None, record: Record
 ) -> Settings | None:
     """Return what the running engine was configured with; ``None`` when nobody can know.
 
@@ -249,18 +249,18 @@ def effective_settings(
 
 
 def decide(
-    engine: Engine, effective: Settings | None, settings: Settings, policy: RestartPolicy
-) -> Decision:
+    engine: RunningEngine, effective: Settings | None, settings: Settings, policy: RestartPolicy
+) -> RestartDecision:
     """Return how ``settings`` come into force in the running engine."""
     differing = _differing(engine, effective, settings)
     reload = tuple(key for key in differing if key in _RELOADABLE)
     restart = tuple(key for key in differing if key not in _RELOADABLE)
     if not restart:
-        return Decision(reload, (), "")
-    return Decision(reload, restart, _why_not_now(engine, settings, policy))
+        return RestartDecision(reload, (), "")
+    return RestartDecision(reload, restart, _why_not_now(engine, settings, policy))
 
 
-def _differing(engine: Engine, effective: Settings | None, settings: Settings) -> list[str]:
+def _differing(engine: RunningEngine, effective: Settings | None, settings: Settings) -> list[str]:
     if effective is None:
         # The file changed under the running engine: each of its keys may be news to it.
         return sorted(settings) or ["(removed settings)"]
@@ -273,7 +273,7 @@ def _differing(engine: Engine, effective: Settings | None, settings: Settings) -
     return sorted(keys)
 
 
-def _why_not_now(engine: Engine, settings: Settings, policy: RestartPolicy) -> str:
+def _why_not_now(engine: RunningEngine, settings: Settings, policy: RestartPolicy) -> str:
     if policy is RestartPolicy.NEVER:
         return "docker_host_restart_policy is never"
     if engine.builds:
@@ -288,7 +288,7 @@ def _why_not_now(engine: Engine, settings: Settings, policy: RestartPolicy) -> s
     return f"{_names(attached)} still running" if attached else ""
 
 
-def _names(containers: Sequence[Container]) -> str:
+def _names(containers: Sequence[RunningContainer]) -> str:
     shown = ", ".join(sorted(container.name for container in containers)[:5])
     more = len(containers) - 5
     return f"{shown} and {more} more" if more > 0 else shown

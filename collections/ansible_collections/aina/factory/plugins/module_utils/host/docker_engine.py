@@ -20,13 +20,13 @@ from ..base.ports import Run
 from ..base.run import output
 from . import docker_daemon, managed_files
 from .docker_daemon import (
-    Container,
-    Decision,
     DockerDaemonError,
-    Engine,
-    Merged,
+    MergedFile,
     Record,
+    RestartDecision,
     RestartPolicy,
+    RunningContainer,
+    RunningEngine,
     Settings,
 )
 
@@ -45,7 +45,7 @@ _CREDENTIALS = re.compile(rb"://[^/\s\"]+@")
 
 
 @dataclass(frozen=True)
-class Wish:
+class DesiredEngine:
     """What the operator declares; an empty ``settings`` gives everything of ours back.
 
     ``validates``: the engine can judge a file before it starts with it.
@@ -58,7 +58,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EnginePlan:
     """The file's next content and how it comes into force.
 
     ``engine`` is ``None`` while the engine does not run, ``effective`` while nobody can
@@ -67,12 +67,12 @@ class Plan:
 
     path: Path
     record: Record
-    merged: Merged
+    merged: MergedFile
     changes: Sequence[managed_files.Change]
     previous: bytes | None
-    engine: Engine | None
+    engine: RunningEngine | None
     effective: Settings | None
-    decision: Decision
+    decision: RestartDecision
     wanted: bool
     enabled: bool
 
@@ -96,7 +96,7 @@ class Plan:
         return steps
 
 
-def plan(wish: Wish, run: Run, boot_time: float, path: Path = CONFIGURATION) -> Plan:
+def plan(wish: DesiredEngine, run: Run, boot_time: float, path: Path = CONFIGURATION) -> EnginePlan:
     """Compare file, notes and running engine with the wish.
 
     ``boot_time`` is the wall-clock time, in seconds since the epoch, at which the
@@ -113,7 +113,7 @@ def plan(wish: Wish, run: Run, boot_time: float, path: Path = CONFIGURATION) -> 
     merged = docker_daemon.merge(current, wish.settings, record)
     engine = read_engine(run, boot_time)
     docker_daemon.check(wish.settings, engine, wish.store_switch_allowed)
-    effective, decision = None, Decision((), (), "")
+    effective, decision = None, RestartDecision((), (), "")
     if engine is not None:
         changed_at = target.stat().st_ctime if previous is not None else None
         effective = docker_daemon.effective_settings(engine, current, changed_at, record)
@@ -121,7 +121,7 @@ def plan(wish: Wish, run: Run, boot_time: float, path: Path = CONFIGURATION) -> 
     changes = _file_changes(target, previous, current, merged, wish.validates)
     # Giving everything back does not ask for a running engine.
     wanted = bool(wish.settings)
-    return Plan(
+    return EnginePlan(
         path=target,
         record=record,
         merged=merged,
@@ -155,7 +155,7 @@ def _parse(path: Path, content: bytes | None) -> dict[str, Any]:
 
 
 def _file_changes(
-    target: Path, previous: bytes | None, current: Settings, merged: Merged, validates: bool
+    target: Path, previous: bytes | None, current: Settings, merged: MergedFile, validates: bool
 ) -> list[managed_files.Change]:
     if previous is not None and not merged.settings and current:
         return managed_files.plan([], [], [str(target)])
@@ -186,7 +186,7 @@ def dockerd_major(run: Run) -> int | None:
     return int(match[1])
 
 
-def read_engine(run: Run, boot_time: float, proc: Path = Path("/proc")) -> Engine | None:
+def read_engine(run: Run, boot_time: float, proc: Path = Path("/proc")) -> RunningEngine | None:
     """Return the running engine; ``None`` when its unit does not run.
 
     Raises:
@@ -201,7 +201,7 @@ def read_engine(run: Run, boot_time: float, proc: Path = Path("/proc")) -> Engin
     microseconds = int(state.get("ExecMainStartTimestampMonotonic") or 0)
     info = json.loads(_ask([*_DOCKER, "info", "--format", "{{json .}}"], run))
     boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return Engine(
+    return RunningEngine(
         instance=f"{boot}:{microseconds}",
         started_at=boot_time + microseconds / 1e6,
         containers=_running(run),
@@ -220,11 +220,11 @@ def _image_store(info: Mapping[str, Any]) -> str:
     return "containerd" if containerd else str(info.get("Driver"))
 
 
-def _running(run: Run) -> tuple[Container, ...]:
+def _running(run: Run) -> tuple[RunningContainer, ...]:
     form = f'{{{{.Names}}}}\t{{{{.Label "{docker_daemon.SURVIVES_LABEL}"}}}}'
     rows = _ask([*_DOCKER, "ps", "--no-trunc", "--format", form], run).splitlines()
     pairs = [row.partition("\t") for row in rows if row]
-    return tuple(Container(name, label.strip() == "true") for name, _tab, label in pairs)
+    return tuple(RunningContainer(name, label.strip() == "true") for name, _tab, label in pairs)
 
 
 def _builds(proc: Path) -> int:
@@ -289,7 +289,7 @@ def _save_record(record: Record, run: Run) -> None:
     _save(RECORD, document, run)
 
 
-def apply(plan_: Plan, run: Run, boot_time: float) -> Decision:
+def apply(plan_: EnginePlan, run: Run, boot_time: float) -> RestartDecision:
     """Carry the plan out and return the decision as it turned out.
 
     Raises:
@@ -312,7 +312,7 @@ def apply(plan_: Plan, run: Run, boot_time: float) -> Decision:
     return decision
 
 
-def _activate(plan_: Plan, run: Run) -> Decision:
+def _activate(plan_: EnginePlan, run: Run) -> RestartDecision:
     if plan_.wanted and not plan_.enabled:
         _ask(["systemctl", "enable", UNIT], run)
     if plan_.engine is None:
@@ -339,7 +339,7 @@ def _protected(run: Run) -> bool:
     return False
 
 
-def _start(verb: str, plan_: Plan, run: Run) -> None:
+def _start(verb: str, plan_: EnginePlan, run: Run) -> None:
     # Starts that failed a moment ago must not use up systemd's patience.
     run(["systemctl", "reset-failed", UNIT], timeout_seconds=_QUERY_SECONDS)
     done = run(["systemctl", verb, UNIT], timeout_seconds=_RESTART_SECONDS)
@@ -359,7 +359,7 @@ def _start(verb: str, plan_: Plan, run: Run) -> None:
     )
 
 
-def _restore(plan_: Plan, run: Run) -> None:
+def _restore(plan_: EnginePlan, run: Run) -> None:
     path = str(plan_.path)
     if plan_.previous is None:
         managed_files.apply(managed_files.plan([], [], [path]), run)
@@ -372,7 +372,7 @@ def _restore(plan_: Plan, run: Run) -> None:
     _save_record(plan_.record, run)
 
 
-def _settled(plan_: Plan, decision: Decision, run: Run, boot_time: float) -> Record:
+def _settled(plan_: EnginePlan, decision: RestartDecision, run: Run, boot_time: float) -> Record:
     engine = read_engine(run, boot_time)
     settings: Settings | None = plan_.merged.settings
     if decision.deferred:
@@ -383,7 +383,7 @@ def _settled(plan_: Plan, decision: Decision, run: Run, boot_time: float) -> Rec
     return Record(plan_.merged.owned, plan_.merged.replaced, instance, settings)
 
 
-def _note_pending(decision: Decision, engine: Engine | None, run: Run) -> None:
+def _note_pending(decision: RestartDecision, engine: RunningEngine | None, run: Run) -> None:
     """Leave a note for whoever watches the host while a restart has to wait."""
     if decision.deferred and engine is not None:
         document = {"why": decision.deferred, "keys": decision.restart}

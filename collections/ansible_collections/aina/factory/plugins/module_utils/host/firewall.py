@@ -216,11 +216,15 @@ class RulesPlan:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Commands in their order, each with the phrase that tells it, and the files."""
+class FirewallPlan:
+    """Commands in their order, each with the phrase that tells it, and the files.
+
+    ``consequences``: what others do not reach any more, as results list it.
+    """
 
     files: tuple[managed_files.Change, ...]
     commands: tuple[Command, ...]
+    consequences: tuple[Mapping[str, str], ...] = ()
 
     @property
     def actions(self) -> list[str]:
@@ -631,7 +635,7 @@ def plan(
     situation: Situation,
     rules: RulesPlan,
     changes: Collection[managed_files.Change],
-) -> Plan:
+) -> FirewallPlan:
     """Return what brings ufw and the kernel to the policy.
 
     An opening is made before anything is denied.
@@ -652,7 +656,7 @@ def plan(
         )
         if stale or changes:
             commands.append((f"restart {UNIT}", ("systemctl", "restart", UNIT)))
-    return Plan(tuple(changes), tuple(commands))
+    return FirewallPlan(tuple(changes), tuple(commands))
 
 
 def plan_absence(
@@ -662,7 +666,7 @@ def plan_absence(
     *,
     enabled_by_us: bool,
     incoming: str = "",
-) -> Plan:
+) -> FirewallPlan:
     """Return what takes our rules away and leaves those of others.
 
     ``incoming`` is the default that an earlier run has replaced.
@@ -689,10 +693,10 @@ def plan_absence(
     if any(change.path == UNIT_PATH for change in changes):
         commands.insert(0, (f"disable {UNIT}", ("systemctl", "disable", "--now", UNIT)))
         commands.append(("daemon-reload", ("systemctl", "daemon-reload")))
-    return Plan(tuple(changes), tuple(commands))
+    return FirewallPlan(tuple(changes), tuple(commands))
 
 
-def apply(plan_: Plan, run: Run, *, files_first: bool = True) -> None:
+def apply(plan_: FirewallPlan, run: Run, *, files_first: bool = True) -> None:
     """Carry the plan out.
 
     Raises:

@@ -17,7 +17,7 @@ class GroupMembersError(FactoryError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class MembersPlan:
     """Users to add, ours to take out again, and members that nobody declared."""
 
     group: str
@@ -36,10 +36,10 @@ class Plan:
 
 def plan(
     group: str, declared: Sequence[str], actual: Collection[str], own: Collection[str] = ()
-) -> Plan:
+) -> MembersPlan:
     """Compare the declared members with the actual ones; ``own`` were added by earlier runs."""
     undeclared = set(actual) - set(declared)
-    return Plan(
+    return MembersPlan(
         group,
         tuple(name for name in dict.fromkeys(declared) if name not in actual),
         tuple(sorted(undeclared & set(own))),
@@ -47,7 +47,7 @@ def plan(
     )
 
 
-def apply(plan_: Plan, run: Run) -> None:
+def apply(plan_: MembersPlan, run: Run) -> None:
     """Add the missing members, take out those of ours that are declared no longer.
 
     Raises:

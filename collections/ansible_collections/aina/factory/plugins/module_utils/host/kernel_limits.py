@@ -21,7 +21,7 @@ class KernelLimitsError(FactoryError):
 
 
 @dataclass(frozen=True)
-class Limit:
+class KernelLimit:
     """One setting; ``writable`` is false where /proc/sys is read-only."""
 
     name: str
@@ -30,7 +30,7 @@ class Limit:
     writable: bool
 
 
-def read(minimums: Mapping[str, int], root: Path = PROC_SYS) -> list[Limit]:
+def read(minimums: Mapping[str, int], root: Path = PROC_SYS) -> list[KernelLimit]:
     """Return what the kernel runs with.
 
     Raises:
@@ -40,7 +40,7 @@ def read(minimums: Mapping[str, int], root: Path = PROC_SYS) -> list[Limit]:
     return [_read(name, minimum, root) for name, minimum in sorted(minimums.items())]
 
 
-def _read(name: str, minimum: int, root: Path) -> Limit:
+def _read(name: str, minimum: int, root: Path) -> KernelLimit:
     path = root / name.replace(".", "/")
     try:
         text = path.read_text(encoding="ascii").strip()
@@ -48,15 +48,15 @@ def _read(name: str, minimum: int, root: Path) -> Limit:
         raise KernelLimitsError(f"{name}: {path}: {error.strerror}") from error
     if not text.isdigit():
         raise KernelLimitsError(f"{name} is {text!r}, not a whole number; it cannot be raised")
-    return Limit(name, int(text), minimum, os.access(path, os.W_OK))
+    return KernelLimit(name, int(text), minimum, os.access(path, os.W_OK))
 
 
-def plan(limits: Sequence[Limit]) -> list[Limit]:
+def plan(limits: Sequence[KernelLimit]) -> list[KernelLimit]:
     """Return the settings that are too low and can be raised."""
     return [limit for limit in limits if limit.current < limit.minimum and limit.writable]
 
 
-def unreachable(limits: Sequence[Limit]) -> list[str]:
+def unreachable(limits: Sequence[KernelLimit]) -> list[str]:
     """Return a warning for every setting that is too low and cannot be raised here."""
     return [
         f"{limit.name} is {limit.current} instead of at least {limit.minimum}, and {PROC_SYS} is "
@@ -66,7 +66,7 @@ def unreachable(limits: Sequence[Limit]) -> list[str]:
     ]
 
 
-def apply(changes: Sequence[Limit], root: Path = PROC_SYS) -> None:
+def apply(changes: Sequence[KernelLimit], root: Path = PROC_SYS) -> None:
     """Raise the settings.
 
     Raises:

@@ -41,7 +41,7 @@ class UserSpec:
 
 
 @dataclass(frozen=True)
-class Found:
+class ObservedAccount:
     """An account of the host, wherever it is kept."""
 
     home: str
@@ -51,7 +51,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoginUsersPlan:
     """Commands with the phrase that tells each, and groups to join."""
 
     commands: tuple[tuple[str, tuple[str, ...]], ...]
@@ -70,7 +70,7 @@ class Plan:
 
 def check(
     spec: UserSpec,
-    found: Found | None,
+    found: ObservedAccount | None,
     same_place: Callable[[str, str], bool],
     may_run: Callable[[str], bool],
 ) -> None:
@@ -100,7 +100,9 @@ def check(
             )
 
 
-def plan(specs: Sequence[UserSpec], accounts: Mapping[str, Found], groups: Collection[str]) -> Plan:
+def plan(
+    specs: Sequence[UserSpec], accounts: Mapping[str, ObservedAccount], groups: Collection[str]
+) -> LoginUsersPlan:
     """Return what leads to the declared users; ``groups`` are those of the host."""
     commands: list[tuple[str, tuple[str, ...]]] = []
     joins: list[tuple[str, str]] = []
@@ -114,7 +116,7 @@ def plan(specs: Sequence[UserSpec], accounts: Mapping[str, Found], groups: Colle
             home = ["--create-home", "--home-dir", spec.usual_home]
             argv = ("useradd", *own_group, *home, "--shell", shell, "--", spec.name)
             commands.append((f"make user {spec.name}", argv))
-            then = Found(spec.usual_home, shell, frozenset(joined), True)
+            then = ObservedAccount(spec.usual_home, shell, frozenset(joined), True)
         else:
             shell = spec.shell or found.shell
             if shell != found.shell:
@@ -123,22 +125,22 @@ def plan(specs: Sequence[UserSpec], accounts: Mapping[str, Found], groups: Colle
             # A run that was killed has left the account without its home.
             if not found.home_exists and found.home == spec.usual_home:
                 commands.append((f"make {found.home}", ("mkhomedir_helper", spec.name)))
-            then = Found(found.home, shell, found.groups | {*joined}, True)
+            then = ObservedAccount(found.home, shell, found.groups | {*joined}, True)
         joins += [(spec.name, name) for name in joined]
         lines_before = _lines(spec.name, found, spec.groups) if found else ""
         lines_after = _lines(spec.name, then, spec.groups)
         if lines_before != lines_after:
             before, after = before + lines_before, after + lines_after
-    return Plan(tuple(commands), tuple(joins), before, after)
+    return LoginUsersPlan(tuple(commands), tuple(joins), before, after)
 
 
-def _lines(name: str, account: Found, declared: Sequence[str]) -> str:
+def _lines(name: str, account: ObservedAccount, declared: Sequence[str]) -> str:
     listed = " ".join(group for group in declared if group in account.groups)
     home = account.home if account.home_exists else f"{account.home} (missing)"
     return f"{name}: home {home}, shell {account.shell}, among its groups: {listed or '-'}\n"
 
 
-def apply(plan_: Plan, run: Run) -> None:
+def apply(plan_: LoginUsersPlan, run: Run) -> None:
     """Carry the plan out.
 
     Raises:
@@ -156,7 +158,7 @@ def apply(plan_: Plan, run: Run) -> None:
             timeout_seconds=SECONDS,
         )
     for name, group in plan_.joins:
-        group_members.apply(group_members.Plan(group, (name,), (), ()), run)
+        group_members.apply(group_members.MembersPlan(group, (name,), (), ()), run)
 
 
 def same_place(first: str, second: str) -> bool:

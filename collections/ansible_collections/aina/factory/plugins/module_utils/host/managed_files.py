@@ -80,7 +80,7 @@ class LinkSpec:
     target: str
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What happens to one path."""
 
     CREATE_DIRECTORY = "create directory"
@@ -94,7 +94,7 @@ class Kind(StrEnum):
 class Change:
     """One step of a plan; ``before`` and ``after`` are what a diff shows."""
 
-    kind: Kind
+    kind: ChangeKind
     path: str
     before: str
     after: str
@@ -155,7 +155,12 @@ def _plan_directory(item: DirectorySpec) -> Iterator[Change]:
     if status is None:
         described = _describe(item.attributes)
         yield Change(
-            Kind.CREATE_DIRECTORY, item.path, "", f"directory, {described}\n", None, item.attributes
+            ChangeKind.CREATE_DIRECTORY,
+            item.path,
+            "",
+            f"directory, {described}\n",
+            None,
+            item.attributes,
         )
         return
     if stat.S_ISLNK(status.st_mode) and item.exclusive:
@@ -204,11 +209,11 @@ def _plan_file(item: FileSpec) -> Iterator[Change]:
     if status is not None and stat.S_ISDIR(status.st_mode):
         raise ManagedFilesError(f"{item.path} must be a file but is a directory; move it away")
     if status is None:
-        yield Change(Kind.WRITE, item.path, "", _show_new(item), item, item.attributes)
+        yield Change(ChangeKind.WRITE, item.path, "", _show_new(item), item, item.attributes)
     elif not stat.S_ISREG(status.st_mode):
         before = f"not a regular file: {_describe_type(item.path, status)}\n"
         yield Change(
-            Kind.WRITE, item.path, before, _show(item, item.content), item, item.attributes
+            ChangeKind.WRITE, item.path, before, _show(item, item.content), item, item.attributes
         )
     else:
         current = Path(item.path).read_bytes()
@@ -216,7 +221,7 @@ def _plan_file(item: FileSpec) -> Iterator[Change]:
             yield from _plan_attributes(item.path, status, item.attributes)
         else:
             yield Change(
-                Kind.WRITE,
+                ChangeKind.WRITE,
                 item.path,
                 _show(item, current),
                 _show(item, item.content),
@@ -234,7 +239,9 @@ def _plan_link(item: LinkSpec) -> Iterator[Change]:
     before = _describe_type(item.path, status) if status is not None else ""
     after = f"link to {item.target}"
     if before != after:
-        yield Change(Kind.LINK, item.path, f"{before}\n" if before else "", f"{after}\n", link=item)
+        yield Change(
+            ChangeKind.LINK, item.path, f"{before}\n" if before else "", f"{after}\n", link=item
+        )
 
 
 def _plan_attributes(path: str, status: os.stat_result, wanted: Attributes) -> Iterator[Change]:
@@ -243,7 +250,7 @@ def _plan_attributes(path: str, status: os.stat_result, wanted: Attributes) -> I
     current = Attributes(owner, group, stat.S_IMODE(status.st_mode))
     if current != wanted:
         before, after = _describe(current) + "\n", _describe(wanted) + "\n"
-        yield Change(Kind.ATTRIBUTES, path, before, after, None, wanted)
+        yield Change(ChangeKind.ATTRIBUTES, path, before, after, None, wanted)
 
 
 def _undeclared(item: DirectorySpec, declared: set[str]) -> Iterator[str]:
@@ -269,7 +276,7 @@ def _undeclared(item: DirectorySpec, declared: set[str]) -> Iterator[str]:
 def _removal(path: str) -> Change:
     status = _status(path)
     described = _describe_type(path, status) if status is not None else "absent"
-    return Change(Kind.REMOVE, path, described + "\n", "")
+    return Change(ChangeKind.REMOVE, path, described + "\n", "")
 
 
 def apply(changes: Iterable[Change], run: Run, done: list[str] | None = None) -> None:
@@ -294,12 +301,12 @@ def apply(changes: Iterable[Change], run: Run, done: list[str] | None = None) ->
 
 
 def _apply(change: Change, run: Run) -> None:
-    if change.kind is Kind.REMOVE:
+    if change.kind is ChangeKind.REMOVE:
         _remove(change.path)
-    elif change.kind is Kind.CREATE_DIRECTORY and change.attributes is not None:
+    elif change.kind is ChangeKind.CREATE_DIRECTORY and change.attributes is not None:
         make_directory(Path(change.path))
         _set_attributes(change.path, change.attributes)
-    elif change.kind is Kind.ATTRIBUTES and change.attributes is not None:
+    elif change.kind is ChangeKind.ATTRIBUTES and change.attributes is not None:
         _set_attributes(change.path, change.attributes)
     elif change.file is not None:
         _write(change.file, run)
@@ -360,7 +367,8 @@ def _set_attributes(target: str | int, wanted: Attributes, path: str = "") -> No
         group = grp.getgrnam(wanted.group).gr_gid if wanted.group is not None else -1
     except KeyError as error:
         raise ManagedFilesError(
-            f"{path or target}: {error.args[0]}; create the account first"
+            f"{path or target}: {error.args[0]}; create the account first; the role host_baseline "
+            "makes that of the site"
         ) from None
     os.chown(target, user, group)
     os.chmod(target, wanted.mode)  # noqa: PTH101 - a Path cannot hold a descriptor

@@ -63,7 +63,7 @@ class PackagesSpec:
 
 
 @dataclass(frozen=True)
-class Situation:
+class ObservedPackages:
     """What dpkg and apt say.
 
     ``candidates`` covers the optional packages that are missing; it is ``None`` as long as
@@ -77,7 +77,7 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PackagesPlan:
     """What is to be done; ``interrupted`` quotes dpkg when a repair comes first.
 
     ``perhaps`` are optional packages of which nobody knows yet whether they can be had. ``kept``
@@ -110,7 +110,9 @@ def alternatives(entry: str) -> list[str]:
     return [name.strip() for name in entry.split("|")]
 
 
-def read(spec: PackagesSpec, run: Run, lists_exist: bool, own: Collection[str] = ()) -> Situation:
+def read(
+    spec: PackagesSpec, run: Run, lists_exist: bool, own: Collection[str] = ()
+) -> ObservedPackages:
     """Ask dpkg for the packages and for traces of an interruption.
 
     Raises:
@@ -122,7 +124,7 @@ def read(spec: PackagesSpec, run: Run, lists_exist: bool, own: Collection[str] =
     installed = _installed(sorted(names), run) if names else {}
     missing = [name for name in spec.optional if name not in installed]
     candidates = _candidates(missing, run) if lists_exist else None
-    return Situation(installed, interruption(run), candidates, own)
+    return ObservedPackages(installed, interruption(run), candidates, own)
 
 
 def _installed(names: Sequence[str], run: Run) -> dict[str, str]:
@@ -160,7 +162,7 @@ def _candidates(names: Sequence[str], run: Run) -> set[str]:
     }
 
 
-def plan(spec: PackagesSpec, situation: Situation) -> Plan:
+def plan(spec: PackagesSpec, situation: ObservedPackages) -> PackagesPlan:
     """Return the steps that lead to the declared packages."""
     adopted = next((name for name in spec.unless_installed if name in situation.installed), "")
     wanted_ones = map(alternatives, spec.present)
@@ -171,7 +173,7 @@ def plan(spec: PackagesSpec, situation: Situation) -> Plan:
         missing += [name for name in wanted if name in situation.candidates]
     unwanted = tuple(name for name in spec.absent if name in situation.installed)
     kept = tuple(name for name in unwanted if spec.own_only and name not in situation.own)
-    return Plan(
+    return PackagesPlan(
         interrupted=situation.interrupted,
         install=() if adopted else tuple(missing),
         perhaps=tuple(wanted) if unknown and not adopted else (),
@@ -181,7 +183,7 @@ def plan(spec: PackagesSpec, situation: Situation) -> Plan:
     )
 
 
-def foresee(plan_: Plan, run: Run) -> Plan:
+def foresee(plan_: PackagesPlan, run: Run) -> PackagesPlan:
     """Ask apt what the plan would take away besides; return it without removals that do.
 
     Raises:
@@ -226,12 +228,12 @@ def _removals(words: Sequence[str], run: Run) -> set[str]:
 
 
 def apply(
-    plan_: Plan,
+    plan_: PackagesPlan,
     run: Run,
     frontend_lock: AbstractContextManager[object],
     lock_wait_seconds: int,
     lists_are_stale: bool,
-) -> Plan:
+) -> PackagesPlan:
     """Carry the plan out and return it as it turned out.
 
     ``frontend_lock`` holds dpkg's front-end lock (:data:`LOCK_PATH`) while entered.

@@ -17,7 +17,7 @@ class SystemUsersError(FactoryError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class SystemUsersPlan:
     """Who is made and who goes."""
 
     add: tuple[str, ...]
@@ -32,15 +32,17 @@ class Plan:
         ]
 
 
-def plan(present: Sequence[str], absent: Sequence[str], existing: Collection[str]) -> Plan:
+def plan(
+    present: Sequence[str], absent: Sequence[str], existing: Collection[str]
+) -> SystemUsersPlan:
     """Return what leads from ``existing`` to the declared users."""
-    return Plan(
+    return SystemUsersPlan(
         tuple(name for name in present if name not in existing),
         tuple(name for name in absent if name in existing),
     )
 
 
-def apply(plan_: Plan, run: Run) -> None:
+def apply(plan_: SystemUsersPlan, run: Run) -> None:
     """Carry the plan out.
 
     Raises:

@@ -32,7 +32,7 @@ class TrustedCertificatesError(FactoryError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class CertificatesPlan:
     """Changes of files, and why the bundle is rebuilt (``""``: it is not)."""
 
     files: Sequence[managed_files.Change]
@@ -76,7 +76,7 @@ def plan(
     bundle: str,
     hashed: Collection[str],
     dangling: Iterable[str],
-) -> Plan:
+) -> CertificatesPlan:
     """Return what makes exactly ``certificates`` trusted besides the distribution's own.
 
     ``bundle`` is the text of the bundle in force, ``hashed`` the files that the links by
@@ -107,10 +107,10 @@ def plan(
         name for name, text in certificates.items() if certificates_in(text)[0] not in trusted
     ]
     missing += [name for name in certificates if f"{DIRECTORY}/{name}.crt" not in hashed]
-    removed = [change.path for change in changes if change.kind is managed_files.Kind.REMOVE]
+    removed = [change.path for change in changes if change.kind is managed_files.ChangeKind.REMOVE]
     if missing:
-        return Plan(changes, f"it lacks {', '.join(sorted(set(missing)))}")
-    return Plan(changes, "it holds removed ones" if removed or list(dangling) else "")
+        return CertificatesPlan(changes, f"it lacks {', '.join(sorted(set(missing)))}")
+    return CertificatesPlan(changes, "it holds removed ones" if removed or list(dangling) else "")
 
 
 def read_bundle() -> str:
@@ -137,7 +137,7 @@ def dangling_links() -> list[str]:
     ]
 
 
-def apply(plan_: Plan, run: Run) -> None:
+def apply(plan_: CertificatesPlan, run: Run) -> None:
     """Carry the plan out.
 
     Raises:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.ports import Run
-from .engine import Engine, EngineError
+from .engine import EngineError, ImageEngine
 from .settings import ImagesSettings
 
 PROVIDE_SECONDS = 1800.0
@@ -37,7 +37,7 @@ class Bases:
     """The base of the configuration at one engine."""
 
     settings: ImagesSettings
-    engine: Engine
+    engine: ImageEngine
     run: Run
 
     def identity(self) -> str:

@@ -21,10 +21,10 @@ from ..base.ports import Fetch, Now, Run
 from . import layers
 from .base import Bases
 from .catalogue import CI, FOUNDATION, Artifact, Spec, catalogue
-from .engine import Engine, EngineError, Found
+from .engine import EngineError, EngineImage, ImageEngine
 from .plan import BASE_LABEL, CONTENT_LABEL, BuildStep, plan
 from .runner import Releases, RunnerArchive
-from .settings import PREFIX, ImagesSettings
+from .settings import PREFIX, PROBLEM, ImagesSettings
 
 LOCK = "factory-images.lock"
 SMOKE_SECONDS = 300.0
@@ -44,12 +44,12 @@ found=$(find / -xdev -type f -perm /6000)
 """
 
 
-class RefusedError(FactoryError):
+class CandidateError(FactoryError):
     """A candidate did not pass; the message says what it failed at."""
 
 
 @dataclass(frozen=True)
-class Tools:
+class BuildTools:
     """The effects of a build; ``progress`` is told what happens."""
 
     run: Run
@@ -100,14 +100,14 @@ class Builder:
     """One run over all images; the caller holds the lock :data:`LOCK`."""
 
     settings: ImagesSettings
-    tools: Tools
+    tools: BuildTools
     changed_paths: Sequence[str] = ()
-    _engine: Engine = field(init=False)
+    _engine: ImageEngine = field(init=False)
     _bases: Bases = field(init=False)
     _releases: Releases | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self._engine = Engine(self.tools.run)
+        self._engine = ImageEngine(self.tools.run)
         self._bases = Bases(self.settings, self._engine, self.tools.run)
         if self.settings.runner is not None:
             note = Path(self.settings.state_dir, "runner")
@@ -171,7 +171,7 @@ class Builder:
         needed = refresh or (not before and any(step.why for step in self.survey().steps))
         if needed:
             self.tools.progress(f"fetching the base {self.settings.base.reference}")
-            self._bases.provide()
+            self._provide_base()
         report = self.survey(generation)
         report.base_changed = needed and self._bases.identity() != before
         self._retire(report.retired)
@@ -189,6 +189,16 @@ class Builder:
         for step in report.steps:
             self._write_record(step, report)
         return report
+
+    def _provide_base(self) -> None:
+        """Fetch or make the base; why that fails is kept for whoever asks why there are no images."""
+        note = Path(self.settings.state_dir, PROBLEM)
+        try:
+            self._bases.provide()
+        except EngineError as error:
+            documents.replace(note, {"detail": str(error)})
+            raise
+        note.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Take away the names and the files that a killed build has left."""
@@ -226,7 +236,7 @@ class Builder:
                 candidates[step.spec.name] = step
                 self.tools.progress(f"trying {step.spec.name}")
                 self._try(step)
-            except (EngineError, RefusedError, ReleaseError, OSError) as error:
+            except (EngineError, CandidateError, ReleaseError, OSError) as error:
                 report.failures[step.spec.name] = str(error)
         return candidates
 
@@ -279,7 +289,9 @@ class Builder:
         name = _candidate(step)
         found = self._engine.find([name])[name]
         if found.user.partition(":")[0] in {"", "0", "root"}:
-            raise RefusedError(f"its default user is {found.user or 'root'}, which may do anything")
+            raise CandidateError(
+                f"its default user is {found.user or 'root'}, which may do anything"
+            )
         root = ["--user=0:0", "--cap-add=DAC_OVERRIDE", "--entrypoint=/bin/sh"]
         self._prove([*_CONFINED, *root, name, "-s"], _AUDIT)
         expected = [f"--env=EXPECTED_{key.upper()}={value}" for key, value in _sorted(step)]
@@ -291,7 +303,7 @@ class Builder:
         try:
             self._engine.call(argv, stdin=script, timeout_seconds=SMOKE_SECONDS)
         except EngineError as error:
-            raise RefusedError(f"the smoke test failed: {error}") from error
+            raise CandidateError(f"the smoke test failed: {error}") from error
 
     def _search_layers(self, candidates: Mapping[str, BuildStep], report: BuildReport) -> None:
         """Refuse every candidate if a secret of the build is in a layer of one of them."""
@@ -368,7 +380,7 @@ class Builder:
 
 def _record(
     step: BuildStep,
-    current: Found | None,
+    current: EngineImage | None,
     failure: str,
     base_built_at: str,
     before: Mapping[str, Any],
@@ -407,7 +419,7 @@ def _add(artifact: Artifact, context: Path) -> None:
             digest.update(chunk)
             copy.write(chunk)
     if digest.hexdigest() != artifact.sha256:
-        raise RefusedError(
+        raise CandidateError(
             f"{artifact.path} has the SHA-256 {digest.hexdigest()} instead of {artifact.sha256}; "
             "it is not what was released: fetch it again"
         )
@@ -415,13 +427,13 @@ def _add(artifact: Artifact, context: Path) -> None:
 
 def names(run: Run) -> list[str]:
     """Return every name of ours that the engine's images have."""
-    listed = Engine(run).call(["images", "--format", "{{.Repository}}:{{.Tag}}"]).split()
+    listed = ImageEngine(run).call(["images", "--format", "{{.Repository}}:{{.Tag}}"]).split()
     return [name for name in listed if name.startswith(f"{PREFIX}/")]
 
 
 def forget(given: Sequence[str], run: Run) -> None:
     """Take names away; an image that a container still uses stays until that has ended."""
-    Engine(run).call(["image", "rm", "--force", *given], timeout_seconds=SMOKE_SECONDS)
+    ImageEngine(run).call(["image", "rm", "--force", *given], timeout_seconds=SMOKE_SECONDS)
 
 
 def facts(directory: Path) -> list[dict[str, Any]]:

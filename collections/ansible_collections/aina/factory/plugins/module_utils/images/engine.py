@@ -21,7 +21,7 @@ class EngineError(FactoryError):
 
 
 @dataclass(frozen=True)
-class Found:
+class EngineImage:
     """An image that the engine has."""
 
     id: str
@@ -32,7 +32,7 @@ class Found:
 
 
 @dataclass
-class Engine:
+class ImageEngine:
     """One engine, asked and told through ``docker``."""
 
     run: Run
@@ -44,14 +44,14 @@ class Engine:
         }
     )
 
-    def find(self, references: Sequence[str]) -> dict[str, Found]:
+    def find(self, references: Sequence[str]) -> dict[str, EngineImage]:
         """Return those of ``references`` that are there.
 
         Raises:
             EngineError: the engine does not answer, which is not the same as having none.
 
         """
-        found: dict[str, Found] = {}
+        found: dict[str, EngineImage] = {}
         # One call each: an image's answer does not name the reference that it was asked by.
         for reference in references:
             done = self._call(["image", "inspect", reference], QUERY_SECONDS)
@@ -105,11 +105,11 @@ class Engine:
             ) from error
 
 
-def _found(document: Mapping[str, Any]) -> Found:
+def _found(document: Mapping[str, Any]) -> EngineImage:
     configuration = document.get("Config") or {}
     head, _dot, rest = str(document["Created"]).partition(".")
     zone = rest.lstrip("0123456789") if rest else ""
-    return Found(
+    return EngineImage(
         id=str(document["Id"]),
         labels=dict(configuration.get("Labels") or {}),
         user=str(configuration.get("User") or ""),

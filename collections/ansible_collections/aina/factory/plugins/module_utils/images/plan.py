@@ -9,7 +9,7 @@ from typing import Any
 
 from . import content as contents
 from .catalogue import Spec
-from .engine import Found
+from .engine import EngineImage
 
 CONTENT_LABEL = "aina-factory.content"
 BASE_LABEL = "aina-factory.base"
@@ -22,13 +22,13 @@ class BuildStep:
     spec: Spec
     content: str
     inputs: Mapping[str, str]
-    current: Found | None
+    current: EngineImage | None
     why: str
 
 
 def plan(
     specs: Sequence[Spec],
-    found: Mapping[str, Found],
+    found: Mapping[str, EngineImage],
     records: Mapping[str, Mapping[str, Any]],
     base_id: str,
     generation: str,
@@ -67,7 +67,7 @@ _WORDS = {
 
 
 def _why(
-    current: Found | None,
+    current: EngineImage | None,
     content: str,
     inputs: Mapping[str, str],
     record: Mapping[str, Any],

@@ -10,6 +10,8 @@ from ..base.github.settings import GitHub
 from ..base.settings import OPTIONAL_PATH, REQUIRED, setting, settings_of
 
 PREFIX = "aina-factory"
+# In the state directory: why there is no base.
+PROBLEM = "problem"
 _VERSION = (r"\d+(\.\d+){0,2}", 'be a version such as "22" or "10.11.0", in quotes')
 
 

@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..base import paths
 from ..base.disk import Removal
-from ..base.paths import Found
+from ..base.paths import PathEntry
 from ..base.processes import OpenFiles, is_open_elsewhere
-from .model import Candidate, Limits
+from .model import Candidate, KindLimits
 
 # Never an agent's login, configuration or instructions, wherever a pattern may reach.
 PROTECTED_NAMES = frozenset(
     {"auth.json", "config.toml", "config.json", "AGENTS.md", "instructions.md", "master.key"}
 )
-Listing = Callable[[], Iterable[Found]]
-Holder = Callable[[Found], str]
+Listing = Callable[[], Iterable[PathEntry]]
+Holder = Callable[[PathEntry], str]
 
 
 def open_holder(open_files: OpenFiles) -> Holder:
     """Return a function that names why an entry must stay because of running processes."""
 
-    def held_by(found: Found) -> str:
+    def held_by(found: PathEntry) -> str:
         if open_files.holds_any(found.inodes):
             return "open"
         if open_files.complete:
@@ -31,7 +31,7 @@ def open_holder(open_files: OpenFiles) -> Holder:
     return held_by
 
 
-def _open_by_lease(found: Found) -> bool | None:
+def _open_by_lease(found: PathEntry) -> bool | None:
     """Ask the kernel file by file; a process that merely sits in a directory goes unseen."""
     unknown = False
     for descriptor in paths.opened_files(found):
@@ -48,7 +48,7 @@ class FileKind:
     def __init__(
         self,
         name: str,
-        limits: Limits,
+        limits: KindLimits,
         listing: Listing,
         open_files: Callable[[], OpenFiles],
         watched_device: int,
@@ -74,13 +74,13 @@ class FileKind:
     def _holder(self) -> Holder:
         busy, open_elsewhere = self._busy(), open_holder(self._open_files())
 
-        def held_by(found: Found) -> str:
+        def held_by(found: PathEntry) -> str:
             mounted = "mount_inside" if found.mounted_inside else ""
             return mounted or busy(found) or open_elsewhere(found)
 
         return held_by
 
-    def _candidate(self, found: Found, held_by: Holder) -> Candidate:
+    def _candidate(self, found: PathEntry, held_by: Holder) -> Candidate:
         protected = found.parts[-1] in PROTECTED_NAMES
         return Candidate(
             kind=self.name,
@@ -95,7 +95,7 @@ class FileKind:
     def remove(self, candidate: Candidate) -> Removal:
         """Remove the entry unless somebody opened or changed it since; see ``Kind``."""
         found = candidate.handle
-        if not isinstance(found, Found):
+        if not isinstance(found, PathEntry):
             raise TypeError(f"{candidate.target} was not listed by {self.name}")
         reason = self._holder()(found)
         if reason:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..base.settings import setting
-from .model import Limits
+from .model import KindLimits
 
 MIB = 1 << 20
 HOUR = 3600.0
@@ -42,9 +42,9 @@ class Limited:
             )
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> KindLimits:
         """The limits as a plan takes them."""
-        return Limits(
+        return KindLimits(
             max_age_seconds=self.max_age_days * DAY or None,
             min_age_seconds=self.min_age_hours * HOUR,
             max_total_bytes=int(self.max_total_mib * MIB) or None,

@@ -41,7 +41,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Limits:
+class KindLimits:
     """One kind's limits; ``None`` switches a limit off.
 
     ``min_age_seconds`` protects whatever was used since then, even on a full disk.
@@ -64,7 +64,7 @@ class Watermarks:
 
 
 @dataclass(frozen=True)
-class Decision:
+class CandidateDecision:
     """Whether a candidate goes, and the reason code for it."""
 
     candidate: Candidate
@@ -80,7 +80,7 @@ class Kind(Protocol):
         """The name in the configuration's order and in reports."""
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> KindLimits:
         """The kind's limits."""
 
     def inventory(self) -> Sequence[Candidate]:

@@ -68,7 +68,7 @@ class Janitor:
     codex_sessions: codex_sessions.CodexSessionsSettings = setting(
         codex_sessions.DEFAULT, "Session files below agent homes, the roots."
     )
-    package_stores: tuple[package_stores.Store, ...] = setting(
+    package_stores: tuple[package_stores.PackageStore, ...] = setting(
         (), "Stores of pnpm whose unreferenced packages go."
     )
     docker: docker.DockerSettings = setting(

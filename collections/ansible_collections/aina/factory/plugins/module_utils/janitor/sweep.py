@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ..base.disk import Disk
 from . import plan
-from .model import Candidate, Decision, Kind, KindError, SkipError, Watermarks
+from .model import Candidate, CandidateDecision, Kind, KindError, SkipError, Watermarks
 
 MeasureDisk = Callable[[], Disk]
 Progress = Callable[[str], None]
@@ -92,7 +92,7 @@ def sweep(
 
 def _carry_out(
     kind: Kind,
-    going: Sequence[Decision],
+    going: Sequence[CandidateDecision],
     report: KindReport,
     disk: MeasureDisk,
     watermarks: Watermarks,
@@ -111,7 +111,7 @@ def _carry_out(
             return
 
 
-def _one(kind: Kind, decision: Decision, report: KindReport) -> None:
+def _one(kind: Kind, decision: CandidateDecision, report: KindReport) -> None:
     removal = kind.remove(decision.candidate)
     if not removal.removed:
         report.kept[removal.reason] += 1

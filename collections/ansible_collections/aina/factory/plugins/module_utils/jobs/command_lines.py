@@ -81,7 +81,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CrontabEntry:
     """One entry of a crontab; one that a comment holds is not live."""
 
     command: str
@@ -103,7 +103,7 @@ def entries(
     user: str | None,
     home_of: Callable[[str], str],
     schedule: re.Pattern[str] = _SCHEDULE,
-) -> Iterator[tuple[str, Entry | None]]:
+) -> Iterator[tuple[str, CrontabEntry | None]]:
     """Return each line of a crontab as it stands there, and the entry that it is.
 
     ``user``: whose it is; ``None`` where each line names its user before the command.
@@ -129,7 +129,10 @@ def entries(
             continue
         home = variables.get("HOME") or home_of(owner)
         known = {**variables, **({"HOME": home} if home else {})}
-        yield line, Entry(command.strip(), known, is_live, bare.lower().startswith("@reboot"))
+        yield (
+            line,
+            CrontabEntry(command.strip(), known, is_live, bare.lower().startswith("@reboot")),
+        )
 
 
 def read(

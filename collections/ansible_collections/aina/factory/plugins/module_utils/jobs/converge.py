@@ -16,6 +16,7 @@ from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..host import managed_files
 from ..host.managed_files import Attributes, DirectorySpec, FileSpec
+from ..host.steps import PROGRAMS
 from . import cron, foreign, layout, observe, plan, render, scripts, validate
 from .settings import Job, Jobs, Replacement
 
@@ -45,7 +46,7 @@ class Wanted:
 
 
 @dataclass
-class Result:
+class ConvergeResult:
     """What was done, or in check mode would be."""
 
     backend: str
@@ -56,9 +57,13 @@ class Result:
     runtime_paused: list[dict[str, str | None]] = field(default_factory=list)
     foreign: list[dict[str, str]] = field(default_factory=list)
     replaced_lines: list[str] = field(default_factory=list)
+    consequences: list[dict[str, str]] = field(default_factory=list)
+    lacking: set[str] = field(default_factory=set)
 
 
-def converge(document: Mapping[str, Any], *, present: bool, check: bool, run: Run) -> Result:
+def converge(
+    document: Mapping[str, Any], *, present: bool, check: bool, run: Run
+) -> ConvergeResult:
     """Bring the jobs of ``document`` (the ``jobs`` section) into force.
 
     Raises:
@@ -72,9 +77,11 @@ def converge(document: Mapping[str, Any], *, present: bool, check: bool, run: Ru
     if not present:
         jobs = replace(jobs, jobs=())
     systemd = observe.systemd_is_running()
-    result = Result("systemd" if systemd else "cron")
+    result = ConvergeResult("systemd" if systemd else "cron")
     wanted = _wanted(jobs, document, systemd) if present else Wanted((), (), {})
     _check_users(jobs, result, check=check)
+    called = {job.command[0] for job in jobs.declared}
+    result.lacking = {path for path in called & {*PROGRAMS} if not Path(path).exists()}
     with _exclusive(check=check):
         settled = _bring(jobs, wanted, result, systemd=systemd, check=check, run=run)
         _report_foreign(jobs, settled, replacements, result, check=check, run=run)
@@ -112,7 +119,7 @@ def _wanted(jobs: Jobs, document: Mapping[str, Any], systemd: bool) -> Wanted:
     return Wanted(tuple(directories), tuple(files), units)
 
 
-def _check_users(jobs: Jobs, result: Result, *, check: bool) -> None:
+def _check_users(jobs: Jobs, result: ConvergeResult, *, check: bool) -> None:
     for job in jobs.declared:
         try:
             pwd.getpwnam(job.user)
@@ -125,7 +132,7 @@ def _check_users(jobs: Jobs, result: Result, *, check: bool) -> None:
 
 
 def _bring(
-    jobs: Jobs, wanted: Wanted, result: Result, *, systemd: bool, check: bool, run: Run
+    jobs: Jobs, wanted: Wanted, result: ConvergeResult, *, systemd: bool, check: bool, run: Run
 ) -> list[Job]:
     """Plan and act; return the jobs that are (or in check mode will be) in their state."""
     paused = observe.pauses(layout.RUNTIME_PAUSED_DIR, "runtime")
@@ -180,7 +187,9 @@ def _absent(wanted: Wanted, removed: Sequence[str]) -> list[str]:
     return sorted(path for path in ours if not any(path.startswith(f"{up}/") for up in ours))
 
 
-def _report_pauses(jobs: Jobs, paused: Mapping[str, observe.PauseFile], result: Result) -> None:
+def _report_pauses(
+    jobs: Jobs, paused: Mapping[str, observe.PauseFile], result: ConvergeResult
+) -> None:
     for name, pause in paused.items():
         result.runtime_paused.append(
             {"name": name, "reason": pause.reason, "by": pause.by, "since": pause.since}
@@ -193,7 +202,7 @@ def _report_pauses(jobs: Jobs, paused: Mapping[str, observe.PauseFile], result: 
 
 
 def _describe(
-    result: Result, changes: Sequence[managed_files.Change], steps: plan.UnitPlan
+    result: ConvergeResult, changes: Sequence[managed_files.Change], steps: plan.UnitPlan
 ) -> None:
     result.diff += [
         {
@@ -252,7 +261,7 @@ def _report_foreign(
     jobs: Jobs,
     settled: Sequence[Job],
     replacements: Sequence[Replacement],
-    result: Result,
+    result: ConvergeResult,
     *,
     check: bool,
     run: Run,
@@ -267,6 +276,14 @@ def _report_foreign(
         if removed:
             result.changed = True
             result.replaced_lines += removed
+            result.consequences += [
+                {
+                    "kind": "moved",
+                    "what": f"{path}: {line!r}",
+                    "why": "the line goes; a declared job runs it from now on",
+                }
+                for line in removed
+            ]
             result.diff.append(
                 {"before_header": path, "after_header": path, "before": text, "after": left}
             )
@@ -290,7 +307,7 @@ def _park(
     settled: Sequence[Job],
     jobs: Jobs,
     tables: Mapping[str, str],
-    result: Result,
+    result: ConvergeResult,
     *,
     check: bool,
     run: Run,
@@ -308,6 +325,13 @@ def _park(
     for source, target in foreign.parked(replacements, settled, jobs, users):
         result.changed = True
         result.actions.append(f"park {source}")
+        result.consequences.append(
+            {
+                "kind": "moved",
+                "what": source,
+                "why": f"nothing runs it any more: it lies in {Path(target).parent} from now on",
+            }
+        )
         result.diff.append(
             {
                 "before_header": source,

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from ..base.ports import Run
 from ..base.run import output
 from . import command_lines, layout
-from .command_lines import Entry, Reading
+from .command_lines import CrontabEntry, Reading
 from .observe import ObservationError
 from .settings import Job, Jobs, Replacement
 
@@ -37,7 +37,7 @@ _SHELL_TEXT = re.compile(r"(?:\S*/)?(?:sh|bash|dash)(?: -\S+)*? -\w*c (?P<text>.
 
 
 @dataclass(frozen=True)
-class Duplicate:
+class ForeignDuplicate:
     """Something foreign that seems to run a declared job too."""
 
     job: str
@@ -73,10 +73,10 @@ def _same_call(found: tuple[str, ...], own: tuple[str, ...]) -> bool:
     return names[0] == names[1] and found[1 : len(own)] == own[1:]
 
 
-def crontab_duplicates(jobs: Jobs, tables: Mapping[str, str]) -> list[Duplicate]:
+def crontab_duplicates(jobs: Jobs, tables: Mapping[str, str]) -> list[ForeignDuplicate]:
     """Return the live lines of foreign crontabs (path to text) that run a declared job."""
     return [
-        Duplicate(job.name, path, line.strip())
+        ForeignDuplicate(job.name, path, line.strip())
         for path, text in sorted(tables.items())
         for line, entry in _entries(path, text)
         if entry is not None and entry.is_live
@@ -85,12 +85,12 @@ def crontab_duplicates(jobs: Jobs, tables: Mapping[str, str]) -> list[Duplicate]
     ]
 
 
-def _entries(path: str, text: str) -> Iterator[tuple[str, Entry | None]]:
+def _entries(path: str, text: str) -> Iterator[tuple[str, CrontabEntry | None]]:
     """Return the lines of a table, each with what it runs, as its place says."""
     directory, name = os.path.split(path)
     if directory in _SCRIPT_DIRS:
         for line in text.splitlines():
-            yield line, None if line.lstrip().startswith("#") else Entry(line, {}, True)
+            yield line, None if line.lstrip().startswith("#") else CrontabEntry(line, {}, True)
     elif path == _ANACRON_TABLE:
         yield from command_lines.entries(text, "root", _home, _ANACRON_SCHEDULE)
     else:
@@ -126,6 +126,20 @@ def crontabs() -> dict[str, str]:
                 names = dict.fromkeys((str(path), str(path.resolve())))
                 found[str(path)] = "\n".join((*names, text))
     return found
+
+
+def clocked(tables: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the live lines, by table, that run by the host's clock; scripts of a directory are not."""
+    found = {
+        path: [
+            line.strip()
+            for line, entry in _entries(path, text)
+            if entry is not None and entry.is_live and not entry.at_boot
+        ]
+        for path, text in tables.items()
+        if path != _ANACRON_TABLE and str(PurePosixPath(path).parent) not in _SCRIPT_DIRS
+    }
+    return {path: lines for path, lines in found.items() if lines}
 
 
 def _files(directory: str) -> list[Path]:
@@ -183,10 +197,10 @@ def timer_commands(run: Run) -> list[TimerCommand]:
     return found
 
 
-def timer_duplicates(jobs: Jobs, run: Run) -> list[Duplicate]:
+def timer_duplicates(jobs: Jobs, run: Run) -> list[ForeignDuplicate]:
     """Return the foreign services started by timers that run a declared job."""
     return [
-        Duplicate(job.name, command.timer, command.text)
+        ForeignDuplicate(job.name, command.timer, command.text)
         for command in timer_commands(run)
         for job in jobs.declared
         if runs(command.reading, job)
@@ -278,7 +292,7 @@ def without_replaced(
     return "".join(kept), removed, refused
 
 
-def _takes(entry: Replacement, line: str, found: Entry) -> bool:
+def _takes(entry: Replacement, line: str, found: CrontabEntry) -> bool:
     """Whether the line holds the text, and its one command is what the text names."""
     wanted, only = entry.matches.strip(), found.reading.only
     if found.at_boot or wanted in (line.strip(), found.command):
@@ -286,7 +300,7 @@ def _takes(entry: Replacement, line: str, found: Entry) -> bool:
     return wanted in line and bool(only) and _names(entry, found, only)
 
 
-def _names(entry: Replacement, found: Entry, words: tuple[str, ...]) -> bool:
+def _names(entry: Replacement, found: CrontabEntry, words: tuple[str, ...]) -> bool:
     wanted = command_lines.read(entry.matches, found.variables).only
     if not wanted or words[1 : len(wanted)] != wanted[1:]:
         return False
@@ -295,7 +309,7 @@ def _names(entry: Replacement, found: Entry, words: tuple[str, ...]) -> bool:
     return any(path == name or path.endswith(f"/{name}") for path in paths)
 
 
-def _touched(entries: Sequence[Replacement], line: str, found: Entry) -> list[str]:
+def _touched(entries: Sequence[Replacement], line: str, found: CrontabEntry) -> list[str]:
     """Say of a line that stays what it has to do with the replaced ones, if anything."""
     for entry in entries:
         if any(_names(entry, found, words) for words in found.reading.commands):

@@ -129,7 +129,7 @@ def timestamp(text: str) -> float | None:
 
 
 @dataclass(frozen=True)
-class Disk:
+class JobsOnDisk:
     """What lies on disk under names that belong to the jobs."""
 
     unit_paths: frozenset[str]  # prefix units and their drop-in directories, /etc and /run
@@ -138,7 +138,7 @@ class Disk:
     drop_in_paths: frozenset[str]  # single files within the prefix's drop-in directories
 
 
-def disk() -> Disk:
+def disk() -> JobsOnDisk:
     """Read the unit directory and the timers' stamps."""
     own: set[str] = set()
     links: set[str] = set()
@@ -158,7 +158,7 @@ def disk() -> Disk:
         for entry in _entries(Path(layout.STAMP_DIR))
         if entry.name.startswith(f"stamp-{layout.PREFIX}")
     }
-    return Disk(frozenset(own), frozenset(links), frozenset(stamps), frozenset(drop_ins))
+    return JobsOnDisk(frozenset(own), frozenset(links), frozenset(stamps), frozenset(drop_ins))
 
 
 def _entries(directory: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from . import layout
-from .observe import Disk, Unit
+from .observe import JobsOnDisk, Unit
 from .settings import Job, Jobs
 
 
@@ -41,11 +41,11 @@ class Installed:
     """The host as observed."""
 
     units: Mapping[str, Unit]
-    disk: Disk
+    disk: JobsOnDisk
     runtime_pauses: AbstractSet[str]
 
 
-def undeclared_paths(disk: Disk, wanted: AbstractSet[str]) -> tuple[str, ...]:
+def undeclared_paths(disk: JobsOnDisk, wanted: AbstractSet[str]) -> tuple[str, ...]:
     """Return what is removed from disk: prefix units, drop-ins and links nobody declares.
 
     A foreign drop-in of a declared job stays: it is an operator's, and only reported.
@@ -75,7 +75,7 @@ def undeclared_paths(disk: Disk, wanted: AbstractSet[str]) -> tuple[str, ...]:
     return tuple(sorted(doomed))
 
 
-def foreign_drop_ins(disk: Disk, wanted: AbstractSet[str]) -> list[str]:
+def foreign_drop_ins(disk: JobsOnDisk, wanted: AbstractSet[str]) -> list[str]:
     """Return drop-ins of declared jobs that somebody else wrote."""
     doomed = undeclared_paths(disk, wanted)
     return sorted(

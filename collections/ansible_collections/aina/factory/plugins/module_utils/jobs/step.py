@@ -7,7 +7,7 @@ from typing import Any
 from ..base.configuration import ConfigurationError
 from ..base.locks import LockFileError
 from ..host.managed_files import ManagedFilesError
-from ..host.steps import Context, StepError
+from ..host.steps import Context, StepError, lacks_program
 from . import converge
 from .observe import ObservationError
 from .validate import ValidationError
@@ -63,4 +63,6 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         "runtime_paused": result.runtime_paused,
         "foreign": result.foreign,
         "replaced_lines": result.replaced_lines,
+        "consequences": result.consequences,
+        "waiting": [lacks_program("what the jobs call", path) for path in sorted(result.lacking)],
     }

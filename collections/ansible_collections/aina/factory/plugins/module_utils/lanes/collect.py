@@ -59,7 +59,7 @@ class Work:
 
 
 @dataclass
-class Repository:
+class LaneMirror:
     """A bare repository of one project; ``login`` is the environment that lets git log in.
 
     ``prefix`` is the argument list that turns the program into one of an unprivileged user,

@@ -12,7 +12,7 @@ START, WAIT, SKIP = "start", "wait", "skip"
 
 
 @dataclass(frozen=True)
-class Wish:
+class LabelledIssue:
     """An open issue that carries the label of the dispatch."""
 
     number: int
@@ -29,17 +29,17 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedProject:
     """One project: its wishes, oldest first, and the issues that an open pull request has."""
 
     project: LaneProject
-    wishes: Sequence[Wish]
+    wishes: Sequence[LabelledIssue]
     proposed: Collection[int]
     past: Mapping[int, Past]
 
 
 @dataclass(frozen=True)
-class Decision:
+class DispatchDecision:
     """What happens with one issue."""
 
     project: str
@@ -50,13 +50,13 @@ class Decision:
 
 
 def plan(
-    settings: LanesSettings, seen: Sequence[Seen], load: admission.Load, now: float
-) -> list[Decision]:
+    settings: LanesSettings, seen: Sequence[ObservedProject], load: admission.Load, now: float
+) -> list[DispatchDecision]:
     """Return one decision for each issue; the projects take turns, so that none starves.
 
     ``load`` is what the host has before anything is started; each start is added to it.
     """
-    decided: dict[tuple[str, int], Decision] = {}
+    decided: dict[tuple[str, int], DispatchDecision] = {}
     queues = [list(item.wishes) for item in seen]
     while any(queues):
         for item, queue in zip(seen, queues, strict=True):
@@ -70,17 +70,21 @@ def plan(
 
 
 def _decide(
-    settings: LanesSettings, seen: Seen, wish: Wish, load: admission.Load, now: float
-) -> Decision:
+    settings: LanesSettings,
+    seen: ObservedProject,
+    wish: LabelledIssue,
+    load: admission.Load,
+    now: float,
+) -> DispatchDecision:
     project = seen.project
     verb, why = _past(seen, wish, now)
     if not verb:
         obstacle = admission.obstacle(settings, project, wish.number, load)
         verb, why = (WAIT, obstacle.words) if obstacle else (START, "it is open and has the label")
-    return Decision(project.name, wish.number, wish.title, verb, why)
+    return DispatchDecision(project.name, wish.number, wish.title, verb, why)
 
 
-def _past(seen: Seen, wish: Wish, now: float) -> tuple[str, str]:
+def _past(seen: ObservedProject, wish: LabelledIssue, now: float) -> tuple[str, str]:
     """Return the verdict of what was before; empty when nothing speaks against a lane."""
     rules = seen.project.dispatch
     held = sorted(wish.labels & set(rules.hold_labels))

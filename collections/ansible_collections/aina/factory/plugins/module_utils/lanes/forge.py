@@ -41,7 +41,7 @@ class Conflict:
 
 
 @dataclass(frozen=True)
-class PullRequest:
+class OpenedPull:
     """A pull request that a lane opened."""
 
     number: int
@@ -49,7 +49,7 @@ class PullRequest:
 
 
 @dataclass
-class Forge:
+class LaneForge:
     """One repository at GitHub."""
 
     transport: Transport
@@ -124,7 +124,7 @@ class Forge:
 
     def open_pull_request(
         self, head: str, base: str, title: str, body: str, *, draft: bool
-    ) -> PullRequest:
+    ) -> OpenedPull:
         """Open a pull request, or return the one that an unanswered try has opened.
 
         Raises:
@@ -140,7 +140,7 @@ class Forge:
                 raise
             document = existing
         number = int(document["number"])
-        return PullRequest(number, str(document["html_url"]))
+        return OpenedPull(number, str(document["html_url"]))
 
     def _of_head(self, head: str) -> dict[str, Any] | None:
         owner = self.repository.partition("/")[0]

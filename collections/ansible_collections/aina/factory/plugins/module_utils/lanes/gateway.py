@@ -42,7 +42,7 @@ class LanePolicy:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RequestVerdict:
     """Whether a request goes on; otherwise the status and the words that the lane gets.
 
     ``reserved_tokens`` is what it may cost at most; the caller gives it back with
@@ -76,28 +76,32 @@ class UsageCounter:
                 self.requests_count += 1
                 self.tokens += int(line["charged_tokens"])
 
-    def judge_model(self, method: str, path: str, body: bytes, now: float) -> tuple[Verdict, str]:
+    def judge_model(
+        self, method: str, path: str, body: bytes, now: float
+    ) -> tuple[RequestVerdict, str]:
         """Return the verdict on a request that is not CONNECT, and the model that it names.
 
         400 ends the agent's turn at once, where 401, 403 and 5xx are tried again.
         """
         if method != "POST" or path != self.policy.route.path:
-            return Verdict("denied", 403, f"only POST {self.policy.route.path} leaves a lane"), ""
+            return RequestVerdict(
+                "denied", 403, f"only POST {self.policy.route.path} leaves a lane"
+            ), ""
         document = _document(body)
         model = str(document.get("model", ""))
         if model not in self.policy.models:
-            return Verdict(
+            return RequestVerdict(
                 "model", 400, f"model {model!r} is not one that this lane may use"
             ), model
         if document.get("stream") is not True or document.get("background"):
             # What it uses is told in the stream, and nowhere else where it could be read.
-            return Verdict("unstreamed", 400, "a lane's requests are streamed"), model
+            return RequestVerdict("unstreamed", 400, "a lane's requests are streamed"), model
         if self.tokens >= self.policy.token_budget:
             words = f"lane token budget exhausted: {self.tokens} of {self.policy.token_budget}"
-            return Verdict("budget", 400, words), model
+            return RequestVerdict("budget", 400, words), model
         if self.requests_count >= self.policy.requests_max_count:
             words = f"lane request limit reached: {self.policy.requests_max_count}"
-            return Verdict("requests", 400, words), model
+            return RequestVerdict("requests", 400, words), model
         # A token is a byte at least. What is under way counts with the most that it may cost, so
         # that the budget is overrun by the last request alone.
         reserved = len(body) + _ANSWER_MAX_TOKENS
@@ -106,26 +110,26 @@ class UsageCounter:
             and self.tokens + self.reserved_tokens + reserved > self.policy.token_budget
         ):
             words = "requests under way hold the rest of the lane's token budget; try again"
-            return Verdict("reserved", 429, words), model
+            return RequestVerdict("reserved", 429, words), model
         while self._recent and self._recent[0] <= now - 60:
             self._recent.popleft()
         if len(self._recent) >= self.policy.requests_per_minute:
             words = f"lane request rate reached: {self.policy.requests_per_minute} per minute"
-            return Verdict("rate", 429, words), model
+            return RequestVerdict("rate", 429, words), model
         self._recent.append(now)
         self.requests_count += 1
         self.reserved_tokens += reserved
-        return Verdict("forwarded", reserved_tokens=reserved), model
+        return RequestVerdict("forwarded", reserved_tokens=reserved), model
 
-    def release(self, verdict: Verdict) -> None:
+    def release(self, verdict: RequestVerdict) -> None:
         """Give back what a request was thought to cost at most."""
         self.reserved_tokens -= verdict.reserved_tokens
 
-    def judge_connect(self, target: str) -> Verdict:
+    def judge_connect(self, target: str) -> RequestVerdict:
         """Return the verdict on CONNECT; the comparison is exact, port included."""
         if target.lower() in self.policy.connect_allowed:
-            return Verdict("allowed")
-        return Verdict("denied", 403, f"{target} is not reachable from a lane")
+            return RequestVerdict("allowed")
+        return RequestVerdict("denied", 403, f"{target} is not reachable from a lane")
 
     def charge(self, usage: Mapping[str, int] | None, request_bytes: int, answer_bytes: int) -> int:
         """Count a finished request and return what it cost."""

@@ -56,7 +56,7 @@ def model_of(lines: Iterable[Mapping[str, Any]]) -> Model:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LaneEvidence:
     """Everything that is known when a lane has ended.
 
     ``ended_by`` is why the supervisor ended it (timeout, idle, stop), or empty. ``broken``
@@ -110,7 +110,7 @@ def texts(value: object) -> list[str]:
     return [text.printable(str(item)[:_WORDS_MAX_LENGTH]) for item in given[:_WORDS_MAX_COUNT]]
 
 
-def decide(evidence: Evidence) -> tuple[str, str]:
+def decide(evidence: LaneEvidence) -> tuple[str, str]:
     """Return the outcome and a sentence on it.
 
     Broken frames come first: whoever writes into the result is not believed in anything. An end
@@ -124,7 +124,7 @@ def decide(evidence: Evidence) -> tuple[str, str]:
     return name, "; ".join(filter(None, (detail, evidence.unkept)))
 
 
-def _ended(evidence: Evidence) -> tuple[str, str]:
+def _ended(evidence: LaneEvidence) -> tuple[str, str]:
     model = evidence.model
     if evidence.ended_by == TIMEOUT:
         return TIMEOUT, "it was ended at its time limit"

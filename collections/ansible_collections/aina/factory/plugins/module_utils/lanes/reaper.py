@@ -11,7 +11,7 @@ GRACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Container:
+class LaneContainer:
     """A lane's container as the engine lists it."""
 
     id: str
@@ -21,21 +21,21 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedHost:
     """What was found on the host.
 
     ``alive`` are supervisors (as their label names them) that run; ``places`` are lanes with
     a run directory, ``unfinished`` lanes with a state but no result, by supervisor.
     """
 
-    containers: Sequence[Container]
+    containers: Sequence[LaneContainer]
     alive: Collection[str]
     places: Mapping[str, str]
     unfinished: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Step:
+class ReapStep:
     """One thing to do: rescue and remove a container, remove a place, write a result."""
 
     verb: str
@@ -44,9 +44,9 @@ class Step:
     container: str = ""
 
 
-def plan(seen: Seen, now: float) -> list[Step]:
+def plan(seen: ObservedHost, now: float) -> list[ReapStep]:
     """Return what is to be done, containers first."""
-    steps: list[Step] = []
+    steps: list[ReapStep] = []
     gone: set[str] = set()
     for container in seen.containers:
         supervisor = container.labels.get("lane.supervisor", "")
@@ -57,15 +57,15 @@ def plan(seen: Seen, now: float) -> list[Step]:
         elif deadline is not None and now > deadline + GRACE_SECONDS:
             why = "its deadline has passed"
         if why:
-            steps.append(Step("end", container.lane, why, container.id))
+            steps.append(ReapStep("end", container.lane, why, container.id))
             gone.add(container.lane)
     held = {item.lane for item in seen.containers} - gone
     for lane, supervisor in seen.unfinished.items():
         if lane not in held and supervisor not in seen.alive:
-            steps.append(Step("finish", lane, "its supervisor is gone"))
+            steps.append(ReapStep("finish", lane, "its supervisor is gone"))
     for lane, supervisor in seen.places.items():
         if lane not in held and supervisor not in seen.alive:
-            steps.append(Step("clear", lane, "its lane is gone"))
+            steps.append(ReapStep("clear", lane, "its lane is gone"))
     return steps
 
 

@@ -14,11 +14,11 @@ from ..base.github.git import git_environment
 from ..base.github.transport import Transport
 from ..base.ports import Effects, Run
 from . import execution
-from .cycle import Dependencies, Report
+from .cycle import CycleReport, Dependencies
 from .github_forge import GithubForge
 from .mirror import Mirror, MirrorError
 from .settings import MarshalSettings, MergeProject
-from .store import Store, StoreError
+from .store import StateStore, StoreError
 
 # The command starts a lane and returns; it does not wait for the agent's work.
 _LANE_START_SECONDS = 60.0
@@ -48,7 +48,7 @@ def cycle(
         ConfigurationError: the login is wrong, whatever the project.
 
     """
-    store = Store(Path(settings.state_dir) / project.name)
+    store = StateStore(Path(settings.state_dir) / project.name)
     try:
         report = _run(settings, project, effects, store, dry_run=dry_run, resume=resume)
         document = _document(project, report, effects)
@@ -67,12 +67,12 @@ def failure(
     project: MergeProject, words: str, effects: Effects, *, dry_run: bool
 ) -> dict[str, Any]:
     """Return the document of a project that did not come to its cycle."""
-    report = Report(project.repository, project.merge.mode, acted=None if dry_run else 0)
+    report = CycleReport(project.repository, project.merge.mode, acted=None if dry_run else 0)
     report.stopped, report.failed = f"failed: {words}", True
     return _document(project, report, effects)
 
 
-def _document(project: MergeProject, report: Report, effects: Effects) -> dict[str, Any]:
+def _document(project: MergeProject, report: CycleReport, effects: Effects) -> dict[str, Any]:
     return {"project": project.name, "time": effects.now(), **report.document()}
 
 
@@ -80,11 +80,11 @@ def _run(
     settings: MarshalSettings,
     project: MergeProject,
     effects: Effects,
-    store: Store,
+    store: StateStore,
     *,
     dry_run: bool,
     resume: bool,
-) -> Report:
+) -> CycleReport:
     saved = store.load()
     if not dry_run:
         store.open_log()

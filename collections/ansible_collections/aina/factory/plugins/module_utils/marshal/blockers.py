@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import authority, checks
-from .reasons import Code, Owner, Verdict, wait
+from .reasons import Code, Owner, RuleVerdict, wait
 from .settings import MergePolicy
 from .snapshot import CheckState, PullRequest, Snapshot
 
@@ -40,7 +40,7 @@ def main_red_since(policy: MergePolicy, snapshot: Snapshot, now: float) -> float
     return 0.0 if state == "green" else snapshot.saved.main_red_since
 
 
-def closed(policy: MergePolicy, snapshot: Snapshot, now: float) -> Verdict | None:
+def closed(policy: MergePolicy, snapshot: Snapshot, now: float) -> RuleVerdict | None:
     """Return what stops every pull request of the repository, or None."""
     if snapshot.archived:
         return wait(Code.ARCHIVED, "the repository is archived", Owner.ADMIN)
@@ -59,7 +59,7 @@ def closed(policy: MergePolicy, snapshot: Snapshot, now: float) -> Verdict | Non
 
 def main_blocks(
     policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """Red main stops everything but repairs; pending main where the policy says so."""
     if authority.exempted(policy, pull, *policy.repair_labels):
         return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .reasons import Code, Owner, Verdict, wait
+from .reasons import Code, Owner, RuleVerdict, wait
 from .settings import MergePolicy
-from .snapshot import Branch, Check, Checks, CheckState
+from .snapshot import Branch, CheckRun, Checks, CheckState
 
 # Who reports what this server's own runner ran. Whatever nobody bound to an app counts from
 # this one only: any token that may push, an agent's too, may write a status of any name.
@@ -23,7 +23,7 @@ class Required:
     app: str = ""
     app_id: int = 0
 
-    def counts(self, check: Check) -> bool:
+    def counts(self, check: CheckRun) -> bool:
         """Whether ``check`` is this one, from the right app."""
         if check.name != self.name:
             return False
@@ -61,12 +61,12 @@ def unbound(policy: MergePolicy, branch: Branch) -> frozenset[str]:
     return frozenset({*policy.check_names, *branch.required_checks} - bound)
 
 
-def latest(checks: Iterable[Check]) -> tuple[Check, ...]:
+def latest(checks: Iterable[CheckRun]) -> tuple[CheckRun, ...]:
     """Keep the newest run of each (source, name): a re-run supersedes what it re-ran.
 
     A run that has not started yet (no time) is newer than any that has.
     """
-    newest: dict[tuple[str, str], Check] = {}
+    newest: dict[tuple[str, str], CheckRun] = {}
     for check in checks:
         key = (check.source, check.name)
         held = newest.get(key)
@@ -75,12 +75,12 @@ def latest(checks: Iterable[Check]) -> tuple[Check, ...]:
     return tuple(newest[key] for key in sorted(newest))
 
 
-def _age_key(check: Check) -> tuple[bool, float, bool]:
+def _age_key(check: CheckRun) -> tuple[bool, float, bool]:
     pending = check.state is CheckState.PENDING
     return (pending and not check.started_at, check.started_at, check.state is CheckState.FAILURE)
 
 
-def passes(policy: MergePolicy, check: Check) -> bool:
+def passes(policy: MergePolicy, check: CheckRun) -> bool:
     """Whether a finished check counts as green."""
     return (
         check.state is CheckState.SUCCESS
@@ -91,7 +91,7 @@ def passes(policy: MergePolicy, check: Check) -> bool:
 
 def judge(
     policy: MergePolicy, required: tuple[Required, ...], checks: Checks, since: float, now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """Return why ``checks`` do not allow landing, or None when every required one is green.
 
     ``since`` is when the commit could first have been checked (seconds since the epoch).
@@ -107,7 +107,7 @@ def judge(
     return _first_problem(policy, counted, missing, since, now)
 
 
-def _absent(required: Required, checks: Iterable[Check]) -> str:
+def _absent(required: Required, checks: Iterable[CheckRun]) -> str:
     """Name what has not reported, and who else did under its name."""
     others = {check.app or "a commit status" for check in checks if check.name == required.name}
     if not others:
@@ -119,7 +119,7 @@ def _absent(required: Required, checks: Iterable[Check]) -> str:
     )
 
 
-def _without_requirements(policy: MergePolicy, checks: tuple[Check, ...]) -> Verdict | None:
+def _without_requirements(policy: MergePolicy, checks: tuple[CheckRun, ...]) -> RuleVerdict | None:
     if not policy.allow_no_checks:
         return wait(
             Code.NO_REQUIRED_CHECKS,
@@ -133,13 +133,13 @@ def _without_requirements(policy: MergePolicy, checks: tuple[Check, ...]) -> Ver
     return wait(Code.CHECK_PENDING, ", ".join(pending), Owner.CI) if pending else None
 
 
-def _failed(policy: MergePolicy, check: Check) -> bool:
+def _failed(policy: MergePolicy, check: CheckRun) -> bool:
     return check.state is not CheckState.PENDING and not passes(policy, check)
 
 
 def _first_problem(
-    policy: MergePolicy, everything: list[Check], missing: list[str], since: float, now: float
-) -> Verdict | None:
+    policy: MergePolicy, everything: list[CheckRun], missing: list[str], since: float, now: float
+) -> RuleVerdict | None:
     failing = [check for check in everything if _failed(policy, check)]
     acting = [check.name for check in failing if check.state is CheckState.ACTION_REQUIRED]
     unknown = [check.name for check in failing if check.state is CheckState.UNKNOWN]
@@ -162,7 +162,7 @@ def _first_problem(
     return wait(Code.CHECK_PENDING, ", ".join(named), Owner.CI)
 
 
-def _missing(policy: MergePolicy, missing: list[str], since: float, now: float) -> Verdict:
+def _missing(policy: MergePolicy, missing: list[str], since: float, now: float) -> RuleVerdict:
     if now - since > policy.check_report_deadline_seconds:
         return wait(Code.CHECK_NEVER_REPORTED, ", ".join(missing), Owner.ADMIN)
     return wait(Code.CHECK_MISSING, ", ".join(missing), Owner.CI)

@@ -15,12 +15,12 @@ from ..base.github.errors import (
 )
 from ..base.ports import Now
 from . import blockers, queueing, rules
-from .decide import Decision, Plan, decide
+from .decide import CyclePlan, Decision, decide
 from .forge import Forge, MovedError, NotMergeableError, PullRequestOutcome
-from .mirror import Merged, MirrorError, PushRefusedError
+from .mirror import MirrorError, PushRefusedError, TriedMerge
 from .reasons import Code, Verb, meaning
 from .settings import MergePolicy
-from .snapshot import Evidence, Mergeable, PullRequest, Refusal, SavedState, Snapshot
+from .snapshot import GitEvidence, Mergeable, PullRequest, Refusal, SavedState, Snapshot
 
 WRITE_INTERVAL_SECONDS = 1.0
 _POLL_SECONDS = (1.0, 2.0, 4.0, 8.0)
@@ -37,14 +37,14 @@ _FORBIDDEN = (
 Answer = TypeVar("Answer")
 
 
-class Git(Protocol):
+class CycleGit(Protocol):
     """What a cycle asks of git; see ``mirror.Mirror``."""
 
     def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None: ...
 
-    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence: ...
+    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> GitEvidence: ...
     def missing(self, oids: Any) -> set[str]: ...
-    def merge(self, ours: str, theirs: str) -> Merged: ...
+    def merge(self, ours: str, theirs: str) -> TriedMerge: ...
     def tree(self, commit: str) -> str: ...
     def landed_tree(self, method: str, merge_oid: str, base_oid: str, head_oid: str) -> str: ...
     def last_change(self, base_oid: str, head_oid: str, paths: Any) -> str: ...
@@ -83,7 +83,7 @@ class Dependencies:
     """
 
     forge: Forge
-    git: Git
+    git: CycleGit
     now: Now
     sleep: Callable[[float], None]
     save: Callable[[SavedState], None]
@@ -92,7 +92,7 @@ class Dependencies:
 
 
 @dataclass
-class Report:
+class CycleReport:
     """What a cycle planned and did; the command, the module and the page show this."""
 
     repository: str
@@ -155,7 +155,7 @@ class Cycle:
     branch: str
     saved: SavedState
     dependencies: Dependencies
-    report: Report
+    report: CycleReport
     started_at: float = 0.0
     last_write_at: float = 0.0
     snapshot: Snapshot | None = None
@@ -257,7 +257,7 @@ class Cycle:
 
     # -- reading -----------------------------------------------------------------
 
-    def take_snapshot(self) -> Plan:
+    def take_snapshot(self) -> CyclePlan:
         """Read everything once and decide."""
         # Who is under test must be seen in full, or the batch would seem to have changed.
         train = self.saved.train
@@ -331,11 +331,11 @@ class Cycle:
     def _worth_evidence(self, snapshot: Snapshot, pull: PullRequest) -> bool:
         return pull.detail is not None and pull.base_ref == snapshot.branch.name
 
-    def _evidence(self, base_oid: str, pull: PullRequest) -> Evidence:
+    def _evidence(self, base_oid: str, pull: PullRequest) -> GitEvidence:
         window_days = self.policy.stale_revert_window_days
         return self.dependencies.git.evidence(base_oid, pull.head_oid, window_days)
 
-    def _without_conflicting(self, snapshot: Snapshot) -> tuple[Snapshot, Plan]:
+    def _without_conflicting(self, snapshot: Snapshot) -> tuple[Snapshot, CyclePlan]:
         """Decide; hold back who would conflict with an older one that lands first."""
         plan = decide(self.policy, snapshot, self.dependencies.now())
         queued = [p.number for p in snapshot.pulls if p.in_merge_queue and p.evidence is not None]

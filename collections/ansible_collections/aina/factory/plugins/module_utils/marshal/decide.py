@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from . import authority, blockers, conflict_lanes, duplicates, rules, trains
-from .reasons import Code, Owner, Reason, Verb, Verdict, wait
+from .reasons import Code, Owner, Reason, RuleVerdict, Verb, wait
 from .settings import MergePolicy
 from .snapshot import PullRequest, Snapshot
 
@@ -45,13 +45,13 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CyclePlan:
     """A cycle's intention. ``decisions`` are in landing order, one per open pull request."""
 
     decisions: tuple[Decision, ...]
     blocker: Reason | None
     main_red_since: float
-    train: trains.Step | None = None
+    train: trains.TrainStep | None = None
 
     @property
     def acts(self) -> bool:
@@ -76,13 +76,13 @@ def order_key(policy: MergePolicy, pull: PullRequest) -> tuple[int, float, int]:
     return (min(ranks, default=len(policy.priority_labels)), pull.created_at, pull.number)
 
 
-def decide(policy: MergePolicy, snapshot: Snapshot, now: float) -> Plan:
+def decide(policy: MergePolicy, snapshot: Snapshot, now: float) -> CyclePlan:
     """Return the plan for one snapshot. Pure: the same arguments give the same plan."""
     pulls = sorted(snapshot.pulls, key=lambda pull: order_key(policy, pull))
     verdicts = {pull.number: rules.own_verdict(policy, snapshot, pull, now) for pull in pulls}
     found = duplicates.find(policy, snapshot, now)
     blocker = blockers.closed(policy, snapshot, now)
-    chosen: dict[int, Verdict] = {}
+    chosen: dict[int, RuleVerdict] = {}
     closes = 0
     for pull in pulls:
         own = verdicts[pull.number]
@@ -98,7 +98,7 @@ def decide(policy: MergePolicy, snapshot: Snapshot, now: float) -> Plan:
             chosen[pull.number] = red
     candidates = [pull for pull in pulls if pull.number not in chosen]
     step = _land(policy, snapshot, candidates, chosen, now)
-    return Plan(
+    return CyclePlan(
         tuple(_decision(policy, snapshot, pull, chosen[pull.number], found, now) for pull in pulls),
         blocker.reason if blocker else None,
         blockers.main_red_since(policy, snapshot, now),
@@ -113,7 +113,7 @@ def _duplicate(
     duplicate: duplicates.Duplicate,
     closes: int,
     now: float,
-) -> Verdict:
+) -> RuleVerdict:
     original = f"#{duplicate.original}" if duplicate.original else "the base branch"
     detail = f"{duplicate.proof}: {original} carries the change"
     # Marked and left alone for the whole grace period; taking the label off is a veto.
@@ -130,16 +130,16 @@ def _duplicate(
         return wait(Code.DUPLICATE, detail, Owner.AUTHOR)
     if closes >= policy.duplicates.max_closes_per_cycle:
         return wait(Code.DUPLICATE, f"{detail}; closes in a later cycle", Owner.MARSHAL)
-    return Verdict(Verb.CLOSE_DUPLICATE, Reason(Code.DUPLICATE, detail, Owner.MARSHAL))
+    return RuleVerdict(Verb.CLOSE_DUPLICATE, Reason(Code.DUPLICATE, detail, Owner.MARSHAL))
 
 
 def _land(
     policy: MergePolicy,
     snapshot: Snapshot,
     candidates: list[PullRequest],
-    chosen: dict[int, Verdict],
+    chosen: dict[int, RuleVerdict],
     now: float,
-) -> trains.Step | None:
+) -> trains.TrainStep | None:
     if policy.mode == "train":
         return _board(policy, snapshot, candidates, chosen, now)
     strict = policy.mode == "strict" or (policy.mode == "fast" and snapshot.branch.strict)
@@ -159,14 +159,16 @@ def _land(
             chosen[pull.number] = wait(Code.CAP_REACHED, detail, Owner.MARSHAL)
         else:
             merges += 1
-            chosen[pull.number] = Verdict(Verb.MERGE, Reason(Code.GREEN, "ready", Owner.MARSHAL))
+            chosen[pull.number] = RuleVerdict(
+                Verb.MERGE, Reason(Code.GREEN, "ready", Owner.MARSHAL)
+            )
     return None
 
 
-def _behind(policy: MergePolicy, behind_count: int, updates: int) -> Verdict:
+def _behind(policy: MergePolicy, behind_count: int, updates: int) -> RuleVerdict:
     detail = f"{behind_count} commits behind"
     if updates <= policy.max_updates_per_cycle:
-        return Verdict(Verb.UPDATE, Reason(Code.BEHIND, detail, Owner.MARSHAL))
+        return RuleVerdict(Verb.UPDATE, Reason(Code.BEHIND, detail, Owner.MARSHAL))
     return wait(
         Code.BEHIND_QUEUE, f"{detail}; only the head of the queue is updated", Owner.MARSHAL
     )
@@ -176,9 +178,9 @@ def _board(
     policy: MergePolicy,
     snapshot: Snapshot,
     candidates: list[PullRequest],
-    chosen: dict[int, Verdict],
+    chosen: dict[int, RuleVerdict],
     now: float,
-) -> trains.Step:
+) -> trains.TrainStep:
     saved = snapshot.saved.train
     ready = tuple(
         (pull.number, pull.head_oid)
@@ -188,7 +190,9 @@ def _board(
     step = trains.next_step(policy, snapshot.branch, ready, saved, snapshot.train_checks, now)
     aboard = dict(step.members)
     verdict = {
-        "land": Verdict(Verb.MERGE, Reason(Code.TRAIN_GREEN, "its batch is green", Owner.MARSHAL)),
+        "land": RuleVerdict(
+            Verb.MERGE, Reason(Code.TRAIN_GREEN, "its batch is green", Owner.MARSHAL)
+        ),
         "start": wait(Code.TRAIN_STARTING, "joins the batch under test", Owner.MARSHAL),
         "wait": wait(Code.TRAIN_TESTING, f"its batch is under test: {step.detail}", Owner.CI),
         "stuck": wait(Code.TRAIN_STUCK, step.detail, Owner.ADMIN),
@@ -213,7 +217,7 @@ def _decision(
     policy: MergePolicy,
     snapshot: Snapshot,
     pull: PullRequest,
-    verdict: Verdict,
+    verdict: RuleVerdict,
     found: Mapping[int, duplicates.Duplicate],
     now: float,
 ) -> Decision:

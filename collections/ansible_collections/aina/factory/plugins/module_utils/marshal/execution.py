@@ -15,8 +15,8 @@ from ..base.github.errors import (
     UnusableError,
 )
 from . import conflict_lanes, duplicates, queueing, saved_state, trains
-from .cycle import Cycle, Dependencies, Report, StopCycle
-from .decide import Decision, Plan
+from .cycle import Cycle, CycleReport, Dependencies, StopCycle
+from .decide import CyclePlan, Decision
 from .mirror import MirrorError, PushRefusedError
 from .reasons import Code, Verb
 from .settings import MergePolicy
@@ -35,9 +35,9 @@ def run(
     dependencies: Dependencies,
     *,
     dry_run: bool,
-) -> Report:
+) -> CycleReport:
     """Run one cycle, or with ``dry_run`` print what it would do: it reads and writes nothing."""
-    report = Report(repository, policy.mode, acted=None if dry_run else 0)
+    report = CycleReport(repository, policy.mode, acted=None if dry_run else 0)
     cycle = Cycle(policy, branch, saved, dependencies, report, started_at=dependencies.now())
     try:
         if dry_run:
@@ -103,7 +103,7 @@ def _finish(cycle: Cycle, number: int) -> str:
     return ""
 
 
-def _land_ready(cycle: Cycle, plan: Plan) -> None:
+def _land_ready(cycle: Cycle, plan: CyclePlan) -> None:
     """Land in order; whoever does not land leaves its place under the cap to the next one."""
     places = cycle.policy.max_merges_per_cycle
     for decision in plan.decisions:
@@ -118,7 +118,7 @@ def _land_ready(cycle: Cycle, plan: Plan) -> None:
         places -= result in _LANDED
 
 
-def _plan(cycle: Cycle) -> Plan:
+def _plan(cycle: Cycle) -> CyclePlan:
     plan = cycle.take_snapshot()
     if cycle.snapshot is None:
         raise StopCycle("internal", "no snapshot was taken", failed=True)
@@ -186,7 +186,7 @@ def _mark(cycle: Cycle, decision: Decision) -> None:
         )
 
 
-def _ask_lanes(cycle: Cycle, plan: Plan) -> None:
+def _ask_lanes(cycle: Cycle, plan: CyclePlan) -> None:
     """Have lanes resolve what keeps conflicting; asked is kept first, so a crash never repeats."""
     now, before = cycle.dependencies.now(), cycle.saved.conflicts
     conflicting = [d for d in plan.decisions if d.reason.code is Code.CONFLICT]
@@ -286,7 +286,7 @@ def _update(cycle: Cycle, decision: Decision) -> str:
 # -- the train ------------------------------------------------------------------------
 
 
-def _drive(cycle: Cycle, plan: Plan) -> None:
+def _drive(cycle: Cycle, plan: CyclePlan) -> None:
     """Test and land batches until nothing is left to do or the cycle's time is over."""
     if cycle.dependencies.now() < cycle.saved.train.alone_until:
         _warn_of_none_together(cycle)
@@ -305,7 +305,7 @@ def _drive(cycle: Cycle, plan: Plan) -> None:
         plan = _plan(cycle)
 
 
-def _start(cycle: Cycle, step: trains.Step) -> None:
+def _start(cycle: Cycle, step: trains.TrainStep) -> None:
     if cycle.snapshot is None:
         return
     base, now = cycle.snapshot.branch.oid, cycle.dependencies.now()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
-from .snapshot import Evidence
+from .snapshot import GitEvidence
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "Release Marshal",
@@ -50,7 +50,7 @@ class PushRefusedError(MirrorError):
 
 
 @dataclass(frozen=True)
-class Merged:
+class TriedMerge:
     """A merge tried in memory."""
 
     clean: bool
@@ -142,7 +142,7 @@ class Mirror:
         """Return the parents of a commit."""
         return self._out("rev-list", "--parents", "-n1", commit).decode().split()[1:]
 
-    def merge(self, ours: str, theirs: str) -> Merged:
+    def merge(self, ours: str, theirs: str) -> TriedMerge:
         """Try to merge two commits in memory."""
         done = self._git(
             "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs
@@ -150,7 +150,7 @@ class Mirror:
         if done.returncode not in (0, 1):
             raise MirrorError(f"git merge-tree of {ours} and {theirs}: {done.said}")
         tree, *paths = done.stdout.decode(errors="replace").rstrip("\0").split("\0")
-        return Merged(done.returncode == 0, tree, tuple(path for path in paths if path))
+        return TriedMerge(done.returncode == 0, tree, tuple(path for path in paths if path))
 
     def commit(
         self, tree: str, parents: Sequence[str], message: str, moment: float | None = None
@@ -269,14 +269,14 @@ class Mirror:
         lease = f"--force-with-lease={reference}:{expected}"
         self._out("push", "--quiet", lease, self.url, f"{oid}:{reference}")
 
-    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> Evidence:
+    def evidence(self, base_oid: str, head_oid: str, window_days: int) -> GitEvidence:
         """Return what git says of ``head_oid`` against ``base_oid``."""
         behind = int(self._out("rev-list", "--count", f"{head_oid}..{base_oid}"))
         merged = self.merge(base_oid, head_oid)
         if not merged.clean:
-            return Evidence(base_oid, head_oid, behind, merged.conflict_paths, clean=False)
+            return GitEvidence(base_oid, head_oid, behind, merged.conflict_paths, clean=False)
         changes = self._changes(self.tree(base_oid), merged.tree)
-        return Evidence(
+        return GitEvidence(
             base_oid,
             head_oid,
             behind,

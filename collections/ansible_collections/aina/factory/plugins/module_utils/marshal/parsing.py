@@ -10,7 +10,7 @@ from ..base import times
 from .checks import ACTIONS
 from .snapshot import (
     Branch,
-    Check,
+    CheckRun,
     Checks,
     CheckState,
     Detail,
@@ -48,7 +48,7 @@ def moment(text: Any) -> float:
     return times.seconds(text) if isinstance(text, str) and text else 0.0
 
 
-def check(node: Mapping[str, Any]) -> Check:
+def check(node: Mapping[str, Any]) -> CheckRun:
     """Read one check run or commit status."""
     if node["__typename"] == "StatusContext":
         state = _STATUSES.get(node["state"], CheckState.UNKNOWN)
@@ -56,9 +56,9 @@ def check(node: Mapping[str, Any]) -> Check:
         app = creator["login"].casefold() if creator["__typename"] == "Bot" else ""
         # Actions reports runs; a status in its name is written with any job's own token.
         app = "" if app.removesuffix("[bot]") == ACTIONS else app.removesuffix("[bot]")
-        return Check(node["context"], state, "status", moment(node["createdAt"]), app)
+        return CheckRun(node["context"], state, "status", moment(node["createdAt"]), app)
     if node["__typename"] != "CheckRun":
-        return Check(str(node["__typename"]), CheckState.UNKNOWN)
+        return CheckRun(str(node["__typename"]), CheckState.UNKNOWN)
     if node["status"] in _RUNNING:
         state = CheckState.PENDING
     elif node["status"] == "COMPLETED":
@@ -69,7 +69,7 @@ def check(node: Mapping[str, Any]) -> Check:
     app = suite.get("app") or {"slug": "", "databaseId": None}
     workflow = ((suite.get("workflowRun") or {}).get("workflow") or {}).get("name", "")
     source, began = f"{app['slug']}/{workflow}", moment(node["startedAt"])
-    return Check(node["name"], state, source, began, app["slug"], app["databaseId"] or 0)
+    return CheckRun(node["name"], state, source, began, app["slug"], app["databaseId"] or 0)
 
 
 def checks(rollup: Mapping[str, Any] | None) -> Checks:

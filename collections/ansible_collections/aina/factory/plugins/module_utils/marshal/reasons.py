@@ -150,18 +150,18 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RuleVerdict:
     """A verb with its reason, before it is bound to a pull request."""
 
     verb: Verb
     reason: Reason
 
 
-def wait(code: Code, detail: str, owner: Owner) -> Verdict:
+def wait(code: Code, detail: str, owner: Owner) -> RuleVerdict:
     """Return a verdict that may pass without the pull request being changed by policy."""
-    return Verdict(Verb.WAIT, Reason(code, detail, owner))
+    return RuleVerdict(Verb.WAIT, Reason(code, detail, owner))
 
 
-def skip(code: Code, detail: str, owner: Owner) -> Verdict:
+def skip(code: Code, detail: str, owner: Owner) -> RuleVerdict:
     """Return a verdict that somebody decided: draft, hold, author or fork rule."""
-    return Verdict(Verb.SKIP, Reason(code, detail, owner))
+    return RuleVerdict(Verb.SKIP, Reason(code, detail, owner))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from ..base.guarded import matches
 from . import authority, checks
-from .reasons import Code, Owner, Verdict, skip, wait
+from .reasons import Code, Owner, RuleVerdict, skip, wait
 from .settings import MergePolicy
 from .snapshot import Mergeable, PullRequest, Snapshot
 
@@ -17,12 +17,12 @@ _MERGE_STATES = frozenset(
 )
 _REVIEW_DECISIONS = frozenset({"", "APPROVED", "CHANGES_REQUESTED", "REVIEW_REQUIRED"})
 
-Rule = Callable[[MergePolicy, Snapshot, PullRequest, float], "Verdict | None"]
+Rule = Callable[[MergePolicy, Snapshot, PullRequest, float], "RuleVerdict | None"]
 
 
 def readable(
     _policy: MergePolicy, _snapshot: Snapshot, pull: PullRequest, _now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """Refuse what was read in part, or says something this code does not know."""
     if pull.unreadable:
         return wait(Code.DATA_INCOMPLETE, pull.unreadable, Owner.MARSHAL)
@@ -39,7 +39,7 @@ def readable(
 
 def base(
     _policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, _now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """Only pull requests against the default branch land; dependants wait for their parent."""
     if pull.base_ref == snapshot.branch.name:
         return None
@@ -55,7 +55,7 @@ def base(
 
 def declared(
     policy: MergePolicy, _snapshot: Snapshot, pull: PullRequest, _now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """Drafts, work in progress, hold labels, fork and author rules."""
     if pull.is_draft or pull.merge_state == "DRAFT":
         return skip(Code.DRAFT, "marked as a draft", Owner.AUTHOR)
@@ -77,7 +77,7 @@ def declared(
 
 def queued(
     policy: MergePolicy, _snapshot: Snapshot, pull: PullRequest, _now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """GitHub's own queue already has it."""
     if pull.in_merge_queue:
         return wait(Code.IN_MERGE_QUEUE, "GitHub's merge queue has it", Owner.CI)
@@ -86,7 +86,7 @@ def queued(
 
 def conflict(
     _policy: MergePolicy, _snapshot: Snapshot, pull: PullRequest, _now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """A conflict with the base branch, as GitHub or git see it."""
     evidence = pull.evidence
     if evidence is not None and not evidence.clean:
@@ -98,7 +98,7 @@ def conflict(
 
 def review(
     policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, _now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """Reviews that the branch rules or the policy ask for."""
     # GitHub gives no decision where no rule asks for reviews; an objection stands all the same.
     if pull.review_decision == "CHANGES_REQUESTED" or authority.objector(pull):
@@ -126,7 +126,7 @@ def review(
 
 def examined(
     _policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, _now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """Nobody lands without a full read; an earlier one of the same state still tells why."""
     if pull.detail is not None:
         return None
@@ -147,7 +147,7 @@ def examined(
 
 def guarded(
     policy: MergePolicy, _snapshot: Snapshot, pull: PullRequest, _now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """Changes of guarded paths need a label that a person put on, not the author and no agent."""
     label = policy.guarded_label
     if not touches_guarded(policy, pull) or authority.exempted(policy, pull, label):
@@ -174,7 +174,7 @@ def touches_guarded(policy: MergePolicy, pull: PullRequest) -> bool:
 
 def git_evidence(
     policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, _now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """Git must have confirmed this very head on this very base; stale trees are blocked."""
     if snapshot.evidence_error:
         return wait(Code.EVIDENCE_MISSING, snapshot.evidence_error, Owner.ADMIN)
@@ -195,7 +195,9 @@ def git_evidence(
     return None
 
 
-def green(policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float) -> Verdict | None:
+def green(
+    policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
+) -> RuleVerdict | None:
     """Every required check is green on the head, and the head is old enough."""
     detail = pull.detail
     if detail is None:
@@ -216,7 +218,7 @@ def green(policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
 
 def refused(
     _policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """GitHub refused to land this very head a while ago; its words say why."""
     found = snapshot.saved.refused.get(pull.number)
     if found is None or found.head_oid != pull.head_oid or now >= found.until:
@@ -246,14 +248,14 @@ OWN_RULES: tuple[Rule, ...] = (
 
 def own_verdict(
     policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
-) -> Verdict | None:
+) -> RuleVerdict | None:
     """Return the first rule's blocker, or None when the pull request is ready by itself."""
     return next(blockers(policy, snapshot, pull, now), None)
 
 
 def blockers(
     policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float
-) -> Iterator[Verdict]:
+) -> Iterator[RuleVerdict]:
     """Return what each rule has against this one, in their order."""
     found = (rule(policy, snapshot, pull, now) for rule in OWN_RULES)
     return (verdict for verdict in found if verdict is not None)

@@ -7,9 +7,17 @@ from dataclasses import asdict
 from typing import Any
 
 from ..base.errors import FactoryError
-from .decide import Plan
+from .decide import CyclePlan
 from .reasons import Code, meaning
-from .snapshot import Conflict, EarlierReason, Refusal, SavedState, Snapshot, TrainRun, TrainState
+from .snapshot import (
+    EarlierReason,
+    Refusal,
+    RepeatedConflict,
+    SavedState,
+    Snapshot,
+    TrainRun,
+    TrainState,
+)
 
 
 class StateFormatError(FactoryError, ValueError):
@@ -55,7 +63,7 @@ def from_document(document: Mapping[str, Any]) -> SavedState:
             train=_train(document.get("train", {})),
             leftovers=tuple(str(branch) for branch in document.get("leftovers", ())),
             conflicts={
-                int(number): Conflict(
+                int(number): RepeatedConflict(
                     str(item["head_oid"]),
                     int(item.get("looks_count", 0)),
                     tuple(float(moment) for moment in item.get("asked_at", ())),
@@ -114,7 +122,7 @@ def _members(items: list[list[Any]]) -> tuple[tuple[int, str], ...]:
     return tuple((int(number), str(head)) for number, head in items)
 
 
-def earlier_reasons(plan: Plan, snapshot: Snapshot, now: float) -> dict[int, EarlierReason]:
+def earlier_reasons(plan: CyclePlan, snapshot: Snapshot, now: float) -> dict[int, EarlierReason]:
     """Return what to keep of this snapshot, for "since" and for a fair turn of the full reads."""
     pulls = {pull.number: pull for pull in snapshot.pulls}
     kept: dict[int, EarlierReason] = {}

@@ -31,7 +31,7 @@ class Mergeable(StrEnum):
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckRun:
     """One check run or commit status. Times are seconds since the epoch, 0 when absent.
 
     ``app`` is the slug of the app that reported it, empty for a person's token.
@@ -49,7 +49,7 @@ class Check:
 class Checks:
     """All checks of one commit; ``complete`` is false when a page was missing."""
 
-    items: tuple[Check, ...] = ()
+    items: tuple[CheckRun, ...] = ()
     complete: bool = True
 
 
@@ -100,7 +100,7 @@ class Detail:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class GitEvidence:
     """What git itself says of a head against the base branch (see ``mirror``)."""
 
     base_oid: str
@@ -143,7 +143,7 @@ class PullRequest:
     can_bypass: bool = False
     unreadable: str = ""
     detail: Detail | None = None
-    evidence: Evidence | None = None
+    evidence: GitEvidence | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -227,7 +227,7 @@ class TrainState:
 
 
 @dataclass(frozen=True)
-class Conflict:
+class RepeatedConflict:
     """A head that kept conflicting: in how many cycles, and when a lane was asked to resolve it."""
 
     head_oid: str
@@ -268,7 +268,7 @@ class SavedState:
     train: TrainState = TrainState()
     # Batch branches that nobody needs any more and that still have to be deleted.
     leftovers: tuple[str, ...] = ()
-    conflicts: Mapping[int, Conflict] = field(default_factory=dict)
+    conflicts: Mapping[int, RepeatedConflict] = field(default_factory=dict)
     # Duplicates that were given their label: one that lacks it now was taken out by somebody.
     marked: tuple[int, ...] = ()
     landed_count: int = 0

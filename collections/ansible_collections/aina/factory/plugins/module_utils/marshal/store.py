@@ -17,7 +17,7 @@ class StoreError(FactoryError):
     """What a project's marshal remembered is damaged; the message says what to do."""
 
 
-class Store:
+class StateStore:
     """The directory of one project."""
 
     def __init__(self, directory: Path) -> None:

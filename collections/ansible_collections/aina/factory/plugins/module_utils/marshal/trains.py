@@ -13,7 +13,7 @@ Member = tuple[int, str]
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainStep:
     """What the train does now: start a test, wait for one, land one, or rest.
 
     ``saved`` is what the train knows after this step.
@@ -32,27 +32,27 @@ def next_step(
     saved: TrainState,
     tip_checks: Checks,
     now: float,
-) -> Step:
+) -> TrainStep:
     """Return the next step; ``ready`` is oldest first and judged by every other rule."""
     run = saved.run
     if run is None:
         return _start(policy, ready, saved, now)
     if run.landing:
-        return Step("land", run.members, saved, "the batch is green")
+        return TrainStep("land", run.members, saved, "the batch is green")
     if run.base_oid != branch.oid or not set(run.members) <= set(ready):
         # What is under test is no longer what would land.
         return _start(policy, ready, replace(saved, run=None), now)
     required = checks.required(policy, branch)
     problem = checks.judge(policy, required, tip_checks, run.started_at, now)
     if problem is None:
-        return Step("land", run.members, replace(saved, run=replace(run, landing=True)))
+        return TrainStep("land", run.members, replace(saved, run=replace(run, landing=True)))
     code = problem.reason.code
     if code is Code.CHECK_FAILED:
         return _start(policy, ready, after_red(saved, now), now)
     if now - run.started_at > policy.train.ci_timeout_seconds:
         detail = f"{problem.reason.detail}: {code} after {policy.train.ci_timeout_seconds:g} s"
-        return Step("stuck", run.members, saved, detail)
-    return Step("wait", run.members, saved, problem.reason.detail)
+        return TrainStep("stuck", run.members, saved, detail)
+    return TrainStep("wait", run.members, saved, problem.reason.detail)
 
 
 def after_red(saved: TrainState, now: float) -> TrainState:
@@ -96,19 +96,21 @@ def is_bad(policy: MergePolicy, saved: TrainState, member: Member, now: float) -
     return head == member[1] and now - since < policy.train.retry_seconds
 
 
-def _start(policy: MergePolicy, ready: tuple[Member, ...], saved: TrainState, now: float) -> Step:
+def _start(
+    policy: MergePolicy, ready: tuple[Member, ...], saved: TrainState, now: float
+) -> TrainStep:
     waiting = tuple(member for member in ready if not is_bad(policy, saved, member, now))
     if not waiting:
-        return Step("rest", (), replace(saved, suspects=(), bads_in_search=0))
+        return TrainStep("rest", (), replace(saved, suspects=(), bads_in_search=0))
     if now < saved.alone_until:
-        return Step("start", waiting[:1], replace(saved, suspects=(), untested=False))
+        return TrainStep("start", waiting[:1], replace(saved, suspects=(), untested=False))
     suspects = saved.suspects
     if suspects and set(suspects) <= set(waiting):
-        return Step("start", suspects[: max(1, len(suspects) // 2)], saved)
+        return TrainStep("start", suspects[: max(1, len(suspects) // 2)], saved)
     saved = replace(saved, suspects=(), untested=False)
     candidates = waiting[: policy.train.max_members]
     size = batch_size(len(candidates), saved.bads_in_search)
-    return Step("start", candidates[:size], saved)
+    return TrainStep("start", candidates[:size], saved)
 
 
 def batch_size(candidates_count: int, bads_in_search: int) -> int:

@@ -22,7 +22,7 @@ from ..host.managed_files import ManagedFilesError
 from ..host.units import Running, UnitsError, UnitSpec, UnitStatus
 from . import layout, names, native, network, predecessor
 from .github_client import GitHubClient
-from .guard import Verdict
+from .guard import GuardVerdict
 from .layout import Places
 from .native import DesiredRunner, LocalRunner, NativeError, RegisteredState, RunnerSteps
 from .native_host import BusyError, NativeHost, Waits
@@ -127,7 +127,7 @@ class Converge:
         self.github, self.boot_time, self.options = github, boot_time, options
         self.settings, self.places = github.settings, github.places
         self.report = ConvergeReport()
-        self.verdicts: dict[str, Verdict] = {}
+        self.verdicts: dict[str, GuardVerdict] = {}
 
     # --- planning ---------------------------------------------------------------
 
@@ -173,9 +173,9 @@ class Converge:
     def _directories(self) -> tuple[Path, ...]:
         return (self.places.root, self.places.homes, self.places.state)
 
-    def _judge(self, instance: Instance) -> Verdict:
+    def _judge(self, instance: Instance) -> GuardVerdict:
         if not instance.present:
-            return Verdict(())
+            return GuardVerdict(())
         verdict = self.github.judge(instance, believed_seconds=self.options.believed_seconds)
         self.report.failures += verdict.problems
         return verdict
@@ -230,7 +230,7 @@ class Converge:
         local = host.local(status)
         remote = host.remote(local.registration)
         version = self._version_for(item, local, version)
-        forbidden = not self.verdicts.get(item.name, Verdict(())).ok
+        forbidden = not self.verdicts.get(item.name, GuardVerdict(())).ok
         rests = "it is drained" if is_drained(self.places, item.name) else ""
         wish = host.wish(version, rests="its target may not be served" if forbidden else rests)
         if forbidden and local.registration is None and not status.active:

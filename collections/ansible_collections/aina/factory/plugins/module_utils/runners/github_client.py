@@ -17,7 +17,7 @@ from ..base.github.transport import Meter, Transport
 from ..base.ports import Effects
 from . import guard, state
 from .api import Runners
-from .guard import Verdict
+from .guard import GuardVerdict
 from .layout import Places
 from .settings import Instance, RunnersSettings
 
@@ -168,7 +168,7 @@ class GitHubClient:
 
     # --- who may be served ----------------------------------------------------
 
-    def judge(self, instance: Instance, *, believed_seconds: float = 0.0) -> Verdict:
+    def judge(self, instance: Instance, *, believed_seconds: float = 0.0) -> GuardVerdict:
         """Return whether an instance's target may be served.
 
         Who can see it is always asked; what forks may start is believed from the last time
@@ -179,7 +179,9 @@ class GitHubClient:
         try:
             api = self.api(instance.target)
         except (ConfigurationError, ForgeError, OSError) as error:
-            return Verdict((f"{instance.target}: GitHub cannot be asked: {error}",), unknown=True)
+            return GuardVerdict(
+                (f"{instance.target}: GitHub cannot be asked: {error}",), unknown=True
+            )
         if believed_seconds and self.recorded(instance, believed_seconds):
             verdict = guard.visibility(api, instance)
             if verdict.ok:
@@ -211,7 +213,7 @@ class GitHubClient:
         found = document.get("instances")
         return found if isinstance(found, dict) else {}
 
-    def _record(self, instance: Instance, verdict: Verdict) -> None:
+    def _record(self, instance: Instance, verdict: GuardVerdict) -> None:
         known = {item.name for item in self.settings.instances}
         entries = {name: entry for name, entry in self._verdicts().items() if name in known}
         entries[instance.name] = {
@@ -233,10 +235,10 @@ def _asked(instance: Instance) -> str:
     return json.dumps([instance.target, instance.group, *allowed])
 
 
-def _unasked(instance: Instance) -> Verdict:
+def _unasked(instance: Instance) -> GuardVerdict:
     if instance.public_repository_reason and instance.open_fork_policy_reason:
-        return Verdict(())
-    return Verdict(
+        return GuardVerdict(())
+    return GuardVerdict(
         (
             f"{instance.target}: with a bare registration token GitHub cannot be asked whether it is private; log in"
             " with a token or an App (github.logins.runners)",

@@ -21,7 +21,7 @@ _PRIVATE_FORKS = "actions/permissions/fork-pr-workflows-private-repos"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GuardVerdict:
     """What forbids to serve a target, sentence by sentence; empty when nothing does.
 
     ``unknown`` tells that GitHub did not say: it may answer otherwise next time.
@@ -58,8 +58,8 @@ class _Judge:
     def object(self, problem: str, remedy: str) -> None:
         self.problems.append(f"{self._api.target}: {problem}; {remedy}")
 
-    def verdict(self) -> Verdict:
-        return Verdict(tuple(self.problems), self.unknown)
+    def verdict(self) -> GuardVerdict:
+        return GuardVerdict(tuple(self.problems), self.unknown)
 
 
 _UNKNOWN_REMEDY = (
@@ -72,7 +72,7 @@ _PUBLIC_REMEDY = (
 _FORK_REMEDY = "tighten it under RunnersSettings, Actions, or set open_fork_policy_reason"
 
 
-def visibility(api: Runners, instance: Instance) -> Verdict:
+def visibility(api: Runners, instance: Instance) -> GuardVerdict:
     """Judge who can see the target, by one request; none where the operator does not mind."""
     judge = _Judge(api)
     if not instance.public_repository_reason:
@@ -84,7 +84,7 @@ def visibility(api: Runners, instance: Instance) -> Verdict:
     return judge.verdict()
 
 
-def forks(api: Runners, instance: Instance) -> Verdict:
+def forks(api: Runners, instance: Instance) -> GuardVerdict:
     """Judge what a fork's pull request may start, by three requests at most."""
     judge = _Judge(api)
     if instance.open_fork_policy_reason:
@@ -100,7 +100,7 @@ def forks(api: Runners, instance: Instance) -> Verdict:
     return judge.verdict()
 
 
-def both(api: Runners, instance: Instance) -> Verdict:
+def both(api: Runners, instance: Instance) -> GuardVerdict:
     """Judge all of it; what strangers may start only matters where nothing else forbids already."""
     seen = visibility(api, instance)
     return seen if not seen.ok else forks(api, instance)

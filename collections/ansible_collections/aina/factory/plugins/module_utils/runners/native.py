@@ -71,7 +71,7 @@ class LocalRunner:
     hosts_us: bool
 
 
-class Known(Enum):
+class RegistrationStatus(Enum):
     """What GitHub says of the registration; UNASKED where nobody may ask."""
 
     REGISTERED = auto()
@@ -84,7 +84,7 @@ class Known(Enum):
 class RegisteredState:
     """GitHub's side."""
 
-    known: Known
+    known: RegistrationStatus
     runner: Registered | None = None
 
 
@@ -108,7 +108,7 @@ class Do(StrEnum):
 
 
 @dataclass(frozen=True)
-class Step:
+class NativeStep:
     """One step and why, or with what."""
 
     do: Do
@@ -126,7 +126,7 @@ class RunnerSteps:
     cannot be had, whatever is waited for.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[NativeStep, ...]
     deferred: str = ""
     problem: str = ""
 
@@ -141,7 +141,9 @@ def plan(
         return RunnerSteps((), problem=problem)
     registered, why = _is_registered(wish, local, remote, now)
     upgrade = local.version != wish.version
-    closing = why if remote.known in (Known.REGISTERED, Known.UNASKED) else ""
+    closing = (
+        why if remote.known in (RegistrationStatus.REGISTERED, RegistrationStatus.UNASKED) else ""
+    )
     if upgrade and local.version is not None and registered:
         closing = f"version {local.version} gives way to {wish.version}"
     if local.unit.active and (local.unit_differs or local.is_stale):
@@ -152,19 +154,19 @@ def plan(
         return RunnerSteps(
             (), f"{closing or why}: it runs this very play; the healer does it afterwards"
         )
-    steps = [Step(Do.MAKE_USER)] if not local.has_user else []
+    steps = [NativeStep(Do.MAKE_USER)] if not local.has_user else []
     if upgrade:
-        steps.append(Step(Do.FETCH, wish.version))
+        steps.append(NativeStep(Do.FETCH, wish.version))
     if closing and local.registration is not None:
-        steps.append(Step(Do.CLOSE, f"({closing})"))
+        steps.append(NativeStep(Do.CLOSE, f"({closing})"))
     if local.unit.active and (closing or not registered):
-        steps.append(Step(Do.STOP))
+        steps.append(NativeStep(Do.STOP))
     if upgrade:
-        steps.append(Step(Do.SWITCH, wish.version))
+        steps.append(NativeStep(Do.SWITCH, wish.version))
     if local.unit_differs:
-        steps.append(Step(Do.WRITE_UNIT))
+        steps.append(NativeStep(Do.WRITE_UNIT))
     if local.unit_differs or local.unit.needs_reload:
-        steps.append(Step(Do.RELOAD))
+        steps.append(NativeStep(Do.RELOAD))
     if wish.rests:
         return RunnerSteps(tuple(steps))
     coming = _come_up(wish, local, remote, registered and not closing, why or closing)
@@ -173,16 +175,16 @@ def plan(
 
 def _come_up(
     wish: DesiredRunner, local: LocalRunner, remote: RegisteredState, registered: bool, why: str
-) -> list[Step]:
+) -> list[NativeStep]:
     steps = []
     if not registered:
-        steps.append(Step(Do.REGISTER, f"({why})" if why else ""))
+        steps.append(NativeStep(Do.REGISTER, f"({why})" if why else ""))
     elif remote.runner is not None and remote.runner.custom_labels != wish.labels:
-        steps.append(Step(Do.LABEL, ", ".join(sorted(wish.labels)) or "(none)"))
+        steps.append(NativeStep(Do.LABEL, ", ".join(sorted(wish.labels)) or "(none)"))
     if not local.unit.enabled:
-        steps.append(Step(Do.ENABLE))
+        steps.append(NativeStep(Do.ENABLE))
     if not registered or not local.unit.active:
-        steps += [Step(Do.START), Step(Do.AWAIT)]
+        steps += [NativeStep(Do.START), NativeStep(Do.AWAIT)]
     return steps
 
 
@@ -220,7 +222,7 @@ def _is_registered(
     ]
     if differing:
         return False, ", ".join(differing)
-    if remote.known is Known.GONE and now - found.registered_at > EVENTUALLY_SECONDS:
+    if remote.known is RegistrationStatus.GONE and now - found.registered_at > EVENTUALLY_SECONDS:
         return False, "GitHub does not know it any more"
     return True, ""
 
@@ -230,16 +232,16 @@ def _absent(local: LocalRunner, remote: RegisteredState) -> RunnerSteps:
         words = "it runs this very play and cannot be removed by it; converge from another machine"
         return RunnerSteps((), problem=words)
     steps = []
-    if remote.known is Known.REGISTERED or local.registration is not None:
-        steps.append(Step(Do.CLOSE, "(it is declared absent)"))
+    if remote.known is RegistrationStatus.REGISTERED or local.registration is not None:
+        steps.append(NativeStep(Do.CLOSE, "(it is declared absent)"))
     if local.unit.active:
-        steps.append(Step(Do.STOP))
+        steps.append(NativeStep(Do.STOP))
     if local.unit.enabled and local.unit.exists:
-        steps.append(Step(Do.DISABLE))
+        steps.append(NativeStep(Do.DISABLE))
     if local.has_leftovers or local.has_user:
-        steps.append(Step(Do.REMOVE, "its files and its user"))
+        steps.append(NativeStep(Do.REMOVE, "its files and its user"))
     if local.unit.exists:
-        steps.append(Step(Do.RELOAD))
+        steps.append(NativeStep(Do.RELOAD))
     return RunnerSteps(tuple(steps))
 
 

@@ -22,11 +22,11 @@ from .github_client import GitHubClient
 from .native import (
     DesiredRunner,
     Do,
-    Known,
     LocalRunner,
     NativeError,
     RegisteredState,
     Registration,
+    RegistrationStatus,
     RunnerSteps,
 )
 from .settings import Instance
@@ -139,14 +139,14 @@ class NativeHost:
 
         """
         if not self.github.can_ask:
-            return RegisteredState(Known.UNASKED)
+            return RegisteredState(RegistrationStatus.UNASKED)
         if registration is None:
-            return RegisteredState(Known.NEVER)
+            return RegisteredState(RegistrationStatus.NEVER)
         found = self.github.api(self._target_of(registration)).get(registration.id)
         return (
-            RegisteredState(Known.GONE)
+            RegisteredState(RegistrationStatus.GONE)
             if found is None
-            else RegisteredState(Known.REGISTERED, found)
+            else RegisteredState(RegistrationStatus.REGISTERED, found)
         )
 
     def _target_of(self, registration: Registration) -> str:

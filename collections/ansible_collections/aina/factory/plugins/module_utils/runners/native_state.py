@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from ..base import times
 from . import exits, state
-from .native import Known, LocalRunner, RegisteredState
+from .native import LocalRunner, RegisteredState, RegistrationStatus
 from .settings import Instance
 from .state import Condition, State
 
@@ -36,7 +36,7 @@ def condition(
         return Condition.BACKOFF, exits.words(unit.exit_status)
     if not unit.active:
         return Condition.FAILED, f"it does not run; {exits.words(unit.exit_status)}"
-    if remote.known is Known.UNASKED:
+    if remote.known is RegistrationStatus.UNASKED:
         return Condition.IDLE, "GitHub cannot be asked whether it is online"
     if remote.runner is None:
         return Condition.FAILED, "GitHub does not know it"

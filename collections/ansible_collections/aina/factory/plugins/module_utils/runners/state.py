@@ -107,14 +107,14 @@ def all_documents(directory: Path) -> dict[str, dict[str, Any] | None]:
 
 
 @dataclass(frozen=True)
-class Facts:
+class RunnersFacts:
     """All runners of this host at one glance; how bad any of it is, the watchdog judges."""
 
     runners: tuple[Mapping[str, Any], ...]
     counts: Mapping[str, int]
 
 
-def facts(found: Mapping[str, Mapping[str, Any] | None], now: float) -> Facts:
+def facts(found: Mapping[str, Mapping[str, Any] | None], now: float) -> RunnersFacts:
     """Return what the documents say; one that is old or unreadable says only that it is unknown."""
     counts = dict.fromkeys((condition.value for condition in Condition), 0)
     shown: list[Mapping[str, Any]] = []
@@ -128,14 +128,14 @@ def facts(found: Mapping[str, Mapping[str, Any] | None], now: float) -> Facts:
             )
         counts[state.state] += 1
         shown.append(asdict(state))
-    return Facts(tuple(shown), counts)
+    return RunnersFacts(tuple(shown), counts)
 
 
 def _unknown(name: str, detail: str) -> State:
     return State(name, "", "", Condition.UNKNOWN, "", detail)
 
 
-def metrics(found: Facts, now: float) -> str:
+def metrics(found: RunnersFacts, now: float) -> str:
     """Return the facts as a text file of the node exporter."""
     lines = ["# TYPE factory_runners gauge"]
     lines += [f'factory_runners{{state="{name}"}} {count}' for name, count in found.counts.items()]

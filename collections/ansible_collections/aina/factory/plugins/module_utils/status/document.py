@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ..base import times
 from ..watchdog import attribution, trend
-from ..watchdog.alerts import UNKNOWN, Step, Track
+from ..watchdog.alerts import UNKNOWN, Track, Transition
 from ..watchdog.attribution import Attribution
 from ..watchdog.check import Finding, Status
 from ..watchdog.checks import (
@@ -33,10 +33,10 @@ from ..watchdog.filesystems import DISKS, Filesystem
 from ..watchdog.heal import Attempt, Repair
 from ..watchdog.messages import Outbox
 from ..watchdog.paperclip import Company, Paperclip
-from ..watchdog.settings import Policy
+from ..watchdog.settings import WatchdogSettings
 from ..watchdog.silences import Silence, covering
 from ..watchdog.sources import Facts
-from ..watchdog.trend import Sample
+from ..watchdog.trend import DiskSample
 from ..watchdog.workspaces import Workspaces
 
 T = TypeVar("T")
@@ -46,14 +46,14 @@ _SHOWN_ATTEMPTS = 30
 
 
 @dataclass(frozen=True)
-class Report:
+class WatchdogReport:
     """Everything that one run of the watchdog brought about."""
 
     host: str
     facts: Facts
     findings: Sequence[Finding]
-    step: Step
-    policy: Policy
+    step: Transition
+    policy: WatchdogSettings
     silences: Sequence[Silence]
     repairs: Sequence[Repair]
     attempts: Sequence[Attempt]
@@ -65,7 +65,7 @@ class Report:
     problems: Sequence[str]
 
 
-def build(report: Report) -> dict[str, Any]:
+def build(report: WatchdogReport) -> dict[str, Any]:
     """Return the document of ``status.json``."""
     facts, now = report.facts, report.facts.now
     return {
@@ -110,7 +110,7 @@ def build(report: Report) -> dict[str, Any]:
     }
 
 
-def _overall(report: Report) -> str:
+def _overall(report: WatchdogReport) -> str:
     firing = report.step.firing
     if any(track.check != UNKNOWN for track in firing):
         return "problem"
@@ -119,7 +119,7 @@ def _overall(report: Report) -> str:
     return "unknown" if unclear else "ok"
 
 
-def _alert(track: Track, report: Report) -> dict[str, Any]:
+def _alert(track: Track, report: WatchdogReport) -> dict[str, Any]:
     silence = covering(track.key, report.silences, report.facts.now)
     told = silence.document(report.facts.now) if silence is not None else None
     return {**track.document(), "silenced": told}
@@ -198,7 +198,7 @@ def _workspaces(found: Workspaces) -> list[dict[str, Any]]:
     return [{"count": found.count, "reasons": reasons, "broken": shown, "missing": missing}]
 
 
-def _notifications(report: Report) -> dict[str, Any]:
+def _notifications(report: WatchdogReport) -> dict[str, Any]:
     delivery = report.outbox.delivery()
     return {
         "configured": bool(report.policy.notify.apprise_path),
@@ -209,7 +209,7 @@ def _notifications(report: Report) -> dict[str, Any]:
     }
 
 
-def _disks(facts: Facts, policy: Policy) -> list[dict[str, Any]]:
+def _disks(facts: Facts, policy: WatchdogSettings) -> list[dict[str, Any]]:
     disks, histories, measured = facts[DISKS], facts[disk_trend.SOURCE], facts[disk_owners.SOURCE]
     if not isinstance(disks, Known):
         return []
@@ -229,7 +229,7 @@ def _disks(facts: Facts, policy: Policy) -> list[dict[str, Any]]:
 def _disk(
     path: str,
     fact: Fact[Filesystem],
-    history: Sequence[Sample],
+    history: Sequence[DiskSample],
     found: Attribution | None,
     now: float,
 ) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..base.configuration import Section
 from .check import Finding, Status
 from .checks import BY_NAME
 from .facts import DAY
-from .settings import Policy
+from .settings import WatchdogSettings
 from .silences import Silence, covering
 
 UNKNOWN = "unknown"
@@ -27,7 +27,7 @@ _GONE = "no longer found"
 _GONE_BEFORE = f"{_GONE}; before: "
 
 
-class Change(StrEnum):
+class AlertChange(StrEnum):
     """What a message says of an alert."""
 
     RAISED = "raised"
@@ -106,12 +106,12 @@ class Track:
 class Edge:
     """One change that a message tells of."""
 
-    change: Change
+    change: AlertChange
     track: Track
 
 
 @dataclass(frozen=True)
-class Step:
+class Transition:
     """What one run makes of the state: the new one, and what is to be told."""
 
     tracks: Mapping[str, Track]
@@ -142,10 +142,10 @@ class _Verdict:
 def step(
     tracks: Mapping[str, Track],
     findings: Sequence[Finding],
-    policy: Policy,
+    policy: WatchdogSettings,
     silences: Iterable[Silence],
     now: float,
-) -> Step:
+) -> Transition:
     """Advance every key by one run."""
     active = tuple(silences)
     verdicts = _verdicts(findings, policy)
@@ -178,13 +178,13 @@ def step(
         silenced = covering(key, active, now) is not None
         after, change = _speak(before, after, policy, now, silenced=silenced)
         if change is not None:
-            edges.append(Edge(change, after if change is not Change.RECOVERED else before))
+            edges.append(Edge(change, after if change is not AlertChange.RECOVERED else before))
         if after.firing or any(after.recent) or _recent_relapse(after, now):
             next_tracks[key] = after
-    return Step(next_tracks, tuple(edges))
+    return Transition(next_tracks, tuple(edges))
 
 
-def _verdicts(findings: Sequence[Finding], policy: Policy) -> dict[str, _Verdict]:
+def _verdicts(findings: Sequence[Finding], policy: WatchdogSettings) -> dict[str, _Verdict]:
     found: dict[str, _Verdict] = {}
     for finding in findings:
         unknown = finding.status is Status.UNKNOWN
@@ -217,7 +217,7 @@ def _is_gone(track: Track, answered: set[str]) -> bool:
     return track.check in answered or track.check not in BY_NAME
 
 
-def _gone(track: Track, policy: Policy) -> _Verdict:
+def _gone(track: Track, policy: WatchdogSettings) -> _Verdict:
     # What is known again is believed at once, as ever.
     runs = 1 if track.check == UNKNOWN else policy.clear_runs_count
     return _Verdict(track.check, track.subject, False, False, _GONE, None, (1, 1), runs)
@@ -261,21 +261,21 @@ def _recent_relapse(track: Track, now: float) -> bool:
 
 
 def _speak(
-    before: Track, after: Track, policy: Policy, now: float, *, silenced: bool
-) -> tuple[Track, Change | None]:
+    before: Track, after: Track, policy: WatchdogSettings, now: float, *, silenced: bool
+) -> tuple[Track, AlertChange | None]:
     if before.firing and not after.firing:
         # Whoever was told of the problem wants the all-clear, a silence or not.
-        return after, Change.RECOVERED if before.told_at is not None else None
+        return after, AlertChange.RECOVERED if before.told_at is not None else None
     if not after.firing or silenced:
         return after, None
     if after.told_at is None:
-        return replace(after, told_at=now), Change.RAISED
+        return replace(after, told_at=now), AlertChange.RAISED
     if now - after.told_at >= pause_before_reminder(after.reminders, policy):
-        return replace(after, told_at=now, reminders=after.reminders + 1), Change.REMINDER
+        return replace(after, told_at=now, reminders=after.reminders + 1), AlertChange.REMINDER
     return after, None
 
 
-def pause_before_reminder(reminders: int, policy: Policy) -> float:
+def pause_before_reminder(reminders: int, policy: WatchdogSettings) -> float:
     """Return how long after the last message the next reminder is due, in seconds."""
     chosen = policy.reminders
     # Beyond this the longest pause has long been reached, and powers would overflow.

@@ -17,7 +17,7 @@ _DEVIATION = 6 * HOUR
 
 
 @dataclass(frozen=True)
-class Owner:
+class RootUsage:
     """What one root holds; ``bytes`` is ``None`` while it was never measured."""
 
     path: str
@@ -33,7 +33,7 @@ class Attribution:
     path: str
     measured_at: float
     used_bytes: int
-    owners: tuple[Owner, ...]
+    owners: tuple[RootUsage, ...]
     deleted_open_bytes: int
     deleted_open: tuple[tuple[str, int], ...]
     unattributed_bytes: int
@@ -122,7 +122,7 @@ def attribute(
         count = last.get(place) if stale else measured[place]
         before = yesterday.owners.get(place) if yesterday is not None else None
         growth = count - before if count is not None and before is not None else None
-        owners.append(Owner(place, count, growth, stale))
+        owners.append(RootUsage(place, count, growth, stale))
     holders = sorted(deleted.items(), key=lambda item: -item[1])
     deleted_bytes = sum(deleted.values())
     rest = used_bytes - deleted_bytes - sum(owner.bytes or 0 for owner in owners)
@@ -203,7 +203,7 @@ def from_section(section: Section) -> Attribution:
         measured_at=section.number("measured_at"),
         used_bytes=section.integer("used_bytes"),
         owners=tuple(
-            Owner(
+            RootUsage(
                 item.text("path"),
                 number(item, "bytes"),
                 number(item, "growth_bytes"),

@@ -49,7 +49,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Context:
+class JudgeContext:
     """What a judge may ask beside its own fact: other facts, and this host's limits."""
 
     facts: Facts
@@ -128,7 +128,7 @@ class Check(Generic[T]):
     title: str
     advice: str
     source: Source[T]
-    judge: Callable[[T, Context], Iterable[Answer]]
+    judge: Callable[[T, JudgeContext], Iterable[Answer]]
     selftest: AtLimit[T] | BadOrGood[T]
     severity: str = "warning"
     raise_after: tuple[int, int] = (2, 3)
@@ -146,7 +146,7 @@ class Check(Generic[T]):
         own = self.selftest.limit
         return ((own,) if own is not None else ()) + self.other_limits
 
-    def findings(self, context: Context) -> Iterator[Finding]:
+    def findings(self, context: JudgeContext) -> Iterator[Finding]:
         """Judge the fact; a judge that crashes makes the check unknown."""
         fact = context.facts[self.source]
         if not isinstance(fact, Known):

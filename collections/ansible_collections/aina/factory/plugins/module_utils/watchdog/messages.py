@@ -11,13 +11,17 @@ from typing import Any
 
 from ..base import times
 from ..base.configuration import Section
-from .alerts import Change, Edge
+from .alerts import AlertChange, Edge
 from .checks.delivery import Delivery
 from .settings import Notify
 
 MOST_WAITING = 100
 _SHORTEST_SECRET = 6
-_HEADINGS = {Change.RAISED: "PROBLEM", Change.REMINDER: "STILL", Change.RECOVERED: "RECOVERED"}
+_HEADINGS = {
+    AlertChange.RAISED: "PROBLEM",
+    AlertChange.REMINDER: "STILL",
+    AlertChange.RECOVERED: "RECOVERED",
+}
 
 
 @dataclass(frozen=True)
@@ -56,25 +60,25 @@ def compose(edges: Sequence[Edge], notify: Notify, host: str, now: float) -> Mes
     """Return one message for all changes of one run; ``None`` when there is nothing to say."""
     if not edges:
         return None
-    counts = {change: sum(edge.change is change for edge in edges) for change in Change}
+    counts = {change: sum(edge.change is change for edge in edges) for change in AlertChange}
     words = {
         "host": host,
         "time": times.iso_or_none(now) or "",
         "summary": _summary(counts),
         "edges": "\n".join(_line(edge) for edge in sorted(edges, key=_order)),
-        "problems": str(counts[Change.RAISED]),
-        "reminders": str(counts[Change.REMINDER]),
-        "recovered": str(counts[Change.RECOVERED]),
+        "problems": str(counts[AlertChange.RAISED]),
+        "reminders": str(counts[AlertChange.REMINDER]),
+        "recovered": str(counts[AlertChange.RECOVERED]),
     }
     title = " ".join(string.Template(notify.title).substitute(words).split())
     return Message(now, title, string.Template(notify.body).substitute(words))
 
 
-def _summary(counts: Mapping[Change, int]) -> str:
+def _summary(counts: Mapping[AlertChange, int]) -> str:
     words = {
-        Change.RAISED: ("problem", "problems"),
-        Change.REMINDER: ("problem goes on", "problems go on"),
-        Change.RECOVERED: ("recovered", "recovered"),
+        AlertChange.RAISED: ("problem", "problems"),
+        AlertChange.REMINDER: ("problem goes on", "problems go on"),
+        AlertChange.RECOVERED: ("recovered", "recovered"),
     }
     return ", ".join(
         f"{count} {words[change][count != 1]}" for change, count in counts.items() if count
@@ -83,13 +87,17 @@ def _summary(counts: Mapping[Change, int]) -> str:
 
 def _order(edge: Edge) -> tuple[int, int, str]:
     severities = ("critical", "warning", "info")
-    return list(Change).index(edge.change), severities.index(edge.track.severity), edge.track.key
+    return (
+        list(AlertChange).index(edge.change),
+        severities.index(edge.track.severity),
+        edge.track.key,
+    )
 
 
 def _line(edge: Edge) -> str:
     track = edge.track
     head = f"{_HEADINGS[edge.change]} {track.key}: {track.detail}"
-    if edge.change is Change.RECOVERED:
+    if edge.change is AlertChange.RECOVERED:
         return f"{_HEADINGS[edge.change]} {track.key} (was: {track.detail})"
     return f"{head}\n  since {times.iso_or_none(track.since)}, {track.severity}; {track.advice}"
 

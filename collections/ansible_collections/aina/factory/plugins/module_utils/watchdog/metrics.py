@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .alerts import Step
+from .alerts import Transition
 from .check import Finding, Status
 from .checks import BY_NAME
 from .checks.disk_owners import SOURCE as OWNERS
@@ -27,14 +27,14 @@ class Metric:
 
 
 def render(
-    facts: Facts, findings: Sequence[Finding], step: Step, seconds: float, waiting: int
+    facts: Facts, findings: Sequence[Finding], step: Transition, seconds: float, waiting: int
 ) -> str:
     """Return the text of the file."""
     return "".join(_text(metric) for metric in _all(facts, findings, step, seconds, waiting))
 
 
 def _all(
-    facts: Facts, findings: Sequence[Finding], step: Step, seconds: float, waiting: int
+    facts: Facts, findings: Sequence[Finding], step: Transition, seconds: float, waiting: int
 ) -> Iterable[Metric]:
     yield Metric(
         "watchdog_last_run_timestamp_seconds",

@@ -29,7 +29,7 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Entry:
+class MountEntry:
     """One line of the table: what is mounted at one place."""
 
     device: str
@@ -37,24 +37,26 @@ class Entry:
     source: str
 
 
-def parse(table: bytes) -> Mapping[str, Entry]:
+def parse(table: bytes) -> Mapping[str, MountEntry]:
     """Return what is mounted where, from ``/proc/self/mountinfo``; the uppermost mount counts."""
     found = {}
     for line in table.splitlines():
         left, _dash, right = line.partition(b" - ")
         words, rest = left.split(b" "), right.split(b" ")
-        found[unescaped(words[4])] = Entry(words[2].decode(), rest[0].decode(), unescaped(rest[1]))
+        found[unescaped(words[4])] = MountEntry(
+            words[2].decode(), rest[0].decode(), unescaped(rest[1])
+        )
     return found
 
 
-def holder(path: str, table: Mapping[str, Entry]) -> str:
+def holder(path: str, table: Mapping[str, MountEntry]) -> str:
     """Return the mount point under which an absolute path without links lies."""
     places = (path, *map(str, Path(path).parents))
     return next((place for place in places if place in table), "/")
 
 
 @dataclass(frozen=True)
-class Memory:
+class LastSeenMount:
     """Which filesystem was last seen at a path, which one before it, and since when."""
 
     path: str
@@ -64,8 +66,8 @@ class Memory:
 
 
 def remember(
-    mounts: Mapping[str, Fact[Mount]], known: Mapping[str, Memory], now: float
-) -> Mapping[str, Memory]:
+    mounts: Mapping[str, Fact[Mount]], known: Mapping[str, LastSeenMount], now: float
+) -> Mapping[str, LastSeenMount]:
     """Return what is to be remembered; what is not mounted changes nothing."""
     kept = {path: memory for path, memory in known.items() if path in mounts}
     for path, fact in mounts.items():
@@ -73,14 +75,14 @@ def remember(
             continue
         last = kept.get(path)
         if last is None:
-            kept[path] = Memory(path, fact.value.identity)
+            kept[path] = LastSeenMount(path, fact.value.identity)
         elif last.identity != fact.value.identity:
-            kept[path] = Memory(path, fact.value.identity, last.identity, now)
+            kept[path] = LastSeenMount(path, fact.value.identity, last.identity, now)
     return kept
 
 
 def with_memory(
-    mounts: Mapping[str, Fact[Mount]], known: Mapping[str, Memory]
+    mounts: Mapping[str, Fact[Mount]], known: Mapping[str, LastSeenMount]
 ) -> Mapping[str, Fact[Mount]]:
     """Return the mounts with what was there before."""
     return {
@@ -91,8 +93,8 @@ def with_memory(
     }
 
 
-def from_section(section: Section) -> Memory:
-    return Memory(
+def from_section(section: Section) -> LastSeenMount:
+    return LastSeenMount(
         section.text("path"),
         section.text("identity"),
         section.text("before", ""),
@@ -100,6 +102,6 @@ def from_section(section: Section) -> Memory:
     )
 
 
-def to_document(memory: Memory) -> dict[str, Any]:
+def to_document(memory: LastSeenMount) -> dict[str, Any]:
     """Return the form that is kept between runs."""
     return dict(vars(memory))

@@ -11,7 +11,7 @@ from ..base.configuration import ConfigurationError, Section
 from ..base.settings import setting
 from . import checks, silences
 from .limits import Limit
-from .settings import Policy
+from .settings import WatchdogSettings
 
 
 class _Limits(Mapping[str, Limit]):
@@ -42,7 +42,7 @@ else:
 
 
 @dataclass(frozen=True)
-class WatchdogSettings(Policy):
+class WatchdogSection(WatchdogSettings):
     """What the watchdog watches, whom it tells, and what it may repair."""
 
     renamed: ClassVar[Mapping[str, str]] = {
@@ -63,17 +63,17 @@ class WatchdogSettings(Policy):
                 yield f"heal.lanes[{index}].alert", rule, order.alert
 
 
-def from_section(section: Section) -> WatchdogSettings:
+def from_section(section: Section) -> WatchdogSection:
     """Read the section; every key has a default.
 
     Raises:
         ConfigurationError: a value is wrong or a key is unknown; the message names it.
 
     """
-    return settings.read(WatchdogSettings, section)
+    return settings.read(WatchdogSection, section)
 
 
-def of(whole: Section) -> tuple[Policy, tuple[str, ...]]:
+def of(whole: Section) -> tuple[WatchdogSettings, tuple[str, ...]]:
     """Return the policy with what the roles have brought, as :func:`tolerant` does."""
     policy, errors = tolerant(whole.section("watchdog", {}))
     try:
@@ -86,7 +86,7 @@ def of(whole: Section) -> tuple[Policy, tuple[str, ...]]:
     return replace(policy, heal=heal, certificates=certificates), errors
 
 
-def tolerant(section: Section) -> tuple[Policy, tuple[str, ...]]:
+def tolerant(section: Section) -> tuple[WatchdogSettings, tuple[str, ...]]:
     """Return the policy without the parts that are wrong, and what is wrong with them.
 
     A watchdog that refused its whole configuration would say nothing at all.

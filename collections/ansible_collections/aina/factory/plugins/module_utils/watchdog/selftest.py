@@ -11,10 +11,10 @@ from typing import Generic
 
 from ..base.errors import FactoryError
 from . import alerts, checks, messages
-from .alerts import Change, Track
+from .alerts import AlertChange, Track
 from .check import Check
 from .facts import Absent, Fact, Known, T, Unknown
-from .settings import Policy
+from .settings import WatchdogSettings
 from .sources import Facts, Source
 
 _NOW = 1_800_000_000.0
@@ -29,12 +29,12 @@ class Result:
     problem: str
 
 
-def run(policy: Policy) -> list[Result]:
+def run(policy: WatchdogSettings) -> list[Result]:
     """Return how every check fares under this policy."""
     return [Result(check.name, _problem(check, policy)) for check in checks.CHECKS]
 
 
-def _problem(check: Check[T], policy: Policy) -> str:
+def _problem(check: Check[T], policy: WatchdogSettings) -> str:
     try:
         return (
             _goes_round(check, policy)
@@ -54,14 +54,14 @@ class AlertError(FactoryError):
     """The machinery behind the checks does not do its work."""
 
 
-class _Server(Generic[T]):
+class _SimulatedServer(Generic[T]):
     """A server of which one fact is known, run after run."""
 
-    def __init__(self, check: Check[T], policy: Policy) -> None:
+    def __init__(self, check: Check[T], policy: WatchdogSettings) -> None:
         self.check, self.policy = check, policy
         self.tracks: Mapping[str, Track] = {}
         self.now = _NOW
-        self.told: list[tuple[Change, str]] = []
+        self.told: list[tuple[AlertChange, str]] = []
 
     def run(self, *, bad: bool) -> None:
         now = self.now + self.policy.interval_seconds
@@ -86,8 +86,8 @@ class _Server(Generic[T]):
         return any(track.firing and track.check == wanted for track in self.tracks.values())
 
 
-def _goes_round(check: Check[T], policy: Policy) -> str:
-    server = _Server(check, policy)
+def _goes_round(check: Check[T], policy: WatchdogSettings) -> str:
+    server = _SimulatedServer(check, policy)
     for _number in range(check.raise_after[0] - 1):
         server.run(bad=True)
         if server.firing():
@@ -95,7 +95,7 @@ def _goes_round(check: Check[T], policy: Policy) -> str:
     server.run(bad=True)
     if not server.firing():
         return "is not raised by a fact that should raise it; can its limit be reached?"
-    if (Change.RAISED, check.name) not in server.told:
+    if (AlertChange.RAISED, check.name) not in server.told:
         return "is raised, but nobody is told"
     for _number in range(_MOST_RUNS):
         server.run(bad=False)
@@ -103,18 +103,20 @@ def _goes_round(check: Check[T], policy: Policy) -> str:
             break
     if server.firing():
         return "is not cleared by a good fact"
-    return "" if (Change.RECOVERED, check.name) in server.told else "recovers, but nobody is told"
+    return (
+        "" if (AlertChange.RECOVERED, check.name) in server.told else "recovers, but nobody is told"
+    )
 
 
-def _stays_quiet(check: Check[T], policy: Policy) -> str:
-    server = _Server(check, policy)
+def _stays_quiet(check: Check[T], policy: WatchdogSettings) -> str:
+    server = _SimulatedServer(check, policy)
     for _number in range(6):
         server.run(bad=False)
     return "is raised by a good fact" if server.firing() else ""
 
 
-def _unknown_is_raised(check: Check[T], policy: Policy) -> str:
-    server = _Server(check, policy)
+def _unknown_is_raised(check: Check[T], policy: WatchdogSettings) -> str:
+    server = _SimulatedServer(check, policy)
     server.run(bad=False)
     for _number in range(policy.unknown_runs_count):
         if server.firing(alerts.UNKNOWN):

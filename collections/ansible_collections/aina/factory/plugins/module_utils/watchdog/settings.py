@@ -196,7 +196,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Policy:
+class WatchdogSettings:
     """What the watchdog watches, whom it tells, and what it may repair."""
 
     interval_seconds: float = setting(

@@ -18,7 +18,7 @@ from ..base.ports import Fetch, Run
 from ..jobs import layout
 from .facts import NOT_GATHERED, Absent, Fact, Known, T, Unknown
 from .limits import Limit
-from .settings import Policy
+from .settings import WatchdogSettings
 
 SCHEMA = 1
 
@@ -36,7 +36,7 @@ class Host:
     clock; ``server_certificate`` the certificate (PEM) of a HOST:PORT.
     """
 
-    policy: Policy
+    policy: WatchdogSettings
     whole: Section
     now: float
     run: Run

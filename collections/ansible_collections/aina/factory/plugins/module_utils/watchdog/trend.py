@@ -18,7 +18,7 @@ _PAIRS = 4
 
 
 @dataclass(frozen=True)
-class Sample:
+class DiskSample:
     """A filesystem at one moment."""
 
     at: float
@@ -41,7 +41,7 @@ class Trend:
     hours_to_full: float | None
 
 
-def of(samples: Sequence[Sample], now: float) -> Trend:
+def of(samples: Sequence[DiskSample], now: float) -> Trend:
     """Return the trend of the last two days.
 
     Three estimates must agree that the disk grows, and the smallest counts: the median
@@ -64,9 +64,9 @@ def of(samples: Sequence[Sample], now: float) -> Trend:
     return Trend(hours, growth, latest.available_bytes / growth)
 
 
-def hourly(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+def hourly(samples: Sequence[DiskSample]) -> list[tuple[float, float]]:
     """Return (time, median of the used bytes) of each hour that has samples."""
-    hours: dict[int, list[Sample]] = {}
+    hours: dict[int, list[DiskSample]] = {}
     for sample in samples:
         hours.setdefault(int(sample.at // HOUR), []).append(sample)
     return [

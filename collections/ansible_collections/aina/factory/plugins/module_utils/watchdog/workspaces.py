@@ -44,7 +44,7 @@ class Workspaces:
 
 
 @dataclass(frozen=True)
-class Worktrees:
+class RegisteredWorktrees:
     """Registered worktrees of all projects; ``dangling`` have lost their directory.
 
     ``missing`` are the declared projects in whose place there is no repository.
@@ -181,7 +181,7 @@ def _text(path: Path) -> str:
     return read_file(path, _LINE_BYTES).decode(errors="surrogateescape").strip()
 
 
-def survey_worktrees(repositories: Iterable[str]) -> Worktrees:
+def survey_worktrees(repositories: Iterable[str]) -> RegisteredWorktrees:
     """Compare what each repository has registered with what is there; reads files alone."""
     count = 0
     dangling: list[str] = []
@@ -205,4 +205,4 @@ def survey_worktrees(repositories: Iterable[str]) -> Worktrees:
             count += 1
             if not os.path.lexists(place / gitfile) and not (place / "locked").exists():
                 dangling.append(gitfile.removesuffix("/.git"))
-    return Worktrees(count, tuple(dangling), tuple(missing))
+    return RegisteredWorktrees(count, tuple(dangling), tuple(missing))

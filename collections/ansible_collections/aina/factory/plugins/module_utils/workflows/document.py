@@ -20,7 +20,7 @@ class DocumentError(FactoryError):
     """A text is no YAML document that can be edited safely; says why and where."""
 
 
-class Kind(StrEnum):
+class NodeKind(StrEnum):
     """What a node is."""
 
     SCALAR = "scalar"
@@ -39,7 +39,7 @@ class Node:
     they stand for.
     """
 
-    kind: Kind
+    kind: NodeKind
     start: int
     end: int
     value: str = ""
@@ -57,7 +57,7 @@ class Node:
 
     @property
     def is_null(self) -> bool:
-        return self.kind is Kind.SCALAR and self.plain and self.value in ("", "~", "null")
+        return self.kind is NodeKind.SCALAR and self.plain and self.value in ("", "~", "null")
 
     def last(self) -> int:
         """Return the offset behind the last character that belongs to the node."""
@@ -86,7 +86,7 @@ class Document:
         """
         self.text = text
         self.root = compose(text)
-        if self.root.kind is not Kind.MAPPING:
+        if self.root.kind is not NodeKind.MAPPING:
             raise DocumentError("the document is not a mapping")
 
     def resolve(self, node: Node) -> Node:
@@ -96,13 +96,13 @@ class Document:
     def scalars(self, node: Node | None = None) -> Iterator[Node]:
         """Return every scalar that is written within a node, keys included."""
         for item in _walk(self.root if node is None else node):
-            if item.kind is Kind.SCALAR:
+            if item.kind is NodeKind.SCALAR:
                 yield item
 
     def entry(self, mapping: Node, key: str) -> tuple[Node, Node] | None:
         """Return the key and the value of an entry, both as they are written."""
         mapping = self.resolve(mapping)
-        if mapping.kind is not Kind.MAPPING:
+        if mapping.kind is not NodeKind.MAPPING:
             return None
         return next((pair for pair in mapping.pairs if pair[0].value == key), None)
 
@@ -116,19 +116,21 @@ class Document:
         if node is None:
             return None
         node = self.resolve(node)
-        if node.kind is Kind.SCALAR:
+        if node.kind is NodeKind.SCALAR:
             return [node.value]
         items = [self.resolve(item) for item in node.items]
-        if node.kind is not Kind.SEQUENCE or any(item.kind is not Kind.SCALAR for item in items):
+        if node.kind is not NodeKind.SEQUENCE or any(
+            item.kind is not NodeKind.SCALAR for item in items
+        ):
             return None
         return [item.value for item in items]
 
     def shape(self, node: Node | None = None) -> Shape:
         """Return what the document says, positions left out."""
         node = self.resolve(self.root if node is None else node)
-        if node.kind is Kind.SCALAR:
+        if node.kind is NodeKind.SCALAR:
             return ("scalar", node.value, node.plain)
-        if node.kind is Kind.SEQUENCE:
+        if node.kind is NodeKind.SEQUENCE:
             return ("sequence", *(self.shape(item) for item in node.items))
         return ("mapping", *((key.value, self.shape(value)) for key, value in node.pairs))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .document import Compose, Document, DocumentError, Kind, Node, Shape
+from .document import Compose, Document, DocumentError, Node, NodeKind, Shape
 
 # What an edit may put into a document.
 Value: TypeAlias = "str | int | Sequence[str] | Mapping[str, object] | None"
@@ -69,7 +69,7 @@ def replace(node: Node, value: str | Sequence[str], path: tuple[str | int, ...],
     """Put one scalar, or a list in brackets, in a node's place. The style of quotes stays."""
     if not isinstance(value, str):
         text, shape = flow_list(value)
-    elif node.kind is Kind.SCALAR and not node.plain:
+    elif node.kind is NodeKind.SCALAR and not node.plain:
         text, shape = "'" + value.replace("'", "''") + "'", ("scalar", value, False)
     else:
         text, shape = scalar(value, flow=node.flow)
@@ -99,7 +99,7 @@ def insert_after(
     body, shape = block(value, column + 2, newline)
     entry = f"{' ' * column}{key}:{body}"
     # A block scalar ends behind its last line break.
-    if content.kind is Kind.SCALAR and text[: content.last()].endswith("\n"):
+    if content.kind is NodeKind.SCALAR and text[: content.last()].endswith("\n"):
         at, new = content.last(), entry + newline
     elif line_end == -1:
         at, new = len(text), newline + entry

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from . import edit, semantics
-from .document import Compose, Document, DocumentError, Kind, Node
+from .document import Compose, Document, DocumentError, Node, NodeKind
 from .edit import Edit, Value
 from .semantics import Neighbours
 from .settings import WorkflowPolicy
@@ -85,7 +85,7 @@ def judge(
     try:
         document = Document(text, compose)
         jobs = document.get(document.root, "jobs")
-        if jobs is None or jobs.kind is not Kind.MAPPING:
+        if jobs is None or jobs.kind is not NodeKind.MAPPING:
             raise DocumentError("there is no mapping 'jobs'; is this a workflow?")
         work = _Work(name, document, policy, resolve_pin, report, others or Neighbours())
         _triggers(work)
@@ -114,7 +114,7 @@ def check_names(document: Document) -> list[str]:
     names = []
     for key, value in jobs.pairs if jobs else ():
         name = document.get(value, "name")
-        names.append(name.value if name is not None and name.kind is Kind.SCALAR else key.value)
+        names.append(name.value if name is not None and name.kind is NodeKind.SCALAR else key.value)
     return names
 
 
@@ -167,7 +167,7 @@ def _triggers(work: _Work) -> None:
             work.keep(pair[0], f"no paths-ignore, since {required[0]!r} is a required check")
         elif not _has_any(document, events["pull_request"], "paths", "paths-ignore"):
             wanted["pull_request"] = {"paths-ignore": list(policy.triggers.paths_ignore)}
-    if on.kind is Kind.MAPPING:
+    if on.kind is NodeKind.MAPPING:
         for event, filters_ in wanted.items():
             _extend_event(work, on, event, filters_)
     elif wanted:
@@ -186,7 +186,7 @@ def _extend_event(work: _Work, on: Node, event: str, filters: dict[str, Value]) 
     value = document.resolve(pair[1])
     ((key, content),) = filters.items()
     what = f"{work.at(pair[0])}: {event} only with {key} {content}"
-    if value.kind is Kind.MAPPING and value.items:
+    if value.kind is NodeKind.MAPPING and value.items:
         first = value.items[0]
         work.attempt(
             first,
@@ -206,7 +206,7 @@ def _spell_out(
     """Turn ``on: [push, pull_request]`` into a mapping that has room for filters."""
     document = work.document
     key, written = pair
-    if "#" in document.text[on.start : on.last()] or written.kind is Kind.ALIAS or key.flow:
+    if "#" in document.text[on.start : on.last()] or written.kind is NodeKind.ALIAS or key.flow:
         work.problem(
             key, "the triggers are written in a way that is not extended; edit them by hand"
         )
@@ -263,7 +263,7 @@ def _add_top(work: _Work, before: Node, key: str, value: dict[str, Value], reaso
 
 def _job(work: _Work, key: Node, job: Node) -> None:
     document = work.document
-    if job.kind is not Kind.MAPPING:
+    if job.kind is not NodeKind.MAPPING:
         work.problem(key, f"job {key.value} is not a mapping")
         return
     path = ("jobs", key.value)

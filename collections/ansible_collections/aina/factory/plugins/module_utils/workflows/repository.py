@@ -70,7 +70,7 @@ class PolicyProposal:
 
 
 @dataclass
-class Repository:
+class WorkflowRepository:
     """One repository at GitHub, with git beside it."""
 
     name: str

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .document import Compose, Document, Kind, Node
+from .document import Compose, Document, Node, NodeKind
 
 _CALL = re.compile(r"\./\.github/workflows/([^/@]+)\Z")
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}", re.DOTALL)
@@ -106,23 +106,23 @@ def events(document: Document) -> dict[str, Node]:
     on = document.get(document.root, "on")
     if on is None:
         return {}
-    if on.kind is Kind.SCALAR:
+    if on.kind is NodeKind.SCALAR:
         return {on.value: on}
-    if on.kind is Kind.SEQUENCE:
+    if on.kind is NodeKind.SEQUENCE:
         return {document.resolve(item).value: item for item in on.items}
     return {key.value: value for key, value in on.pairs}
 
 
 def _jobs(document: Document) -> Iterator[tuple[str, Node]]:
     jobs = document.get(document.root, "jobs")
-    for key, value in jobs.pairs if jobs is not None and jobs.kind is Kind.MAPPING else ():
+    for key, value in jobs.pairs if jobs is not None and jobs.kind is NodeKind.MAPPING else ():
         yield key.value, document.resolve(value)
 
 
 def _title(name: str, document: Document) -> str:
     """Return what ``github.workflow`` says; the groups of concurrency ignore case."""
     title = document.get(document.root, "name")
-    given = title.value if title is not None and title.kind is Kind.SCALAR else ""
+    given = title.value if title is not None and title.kind is NodeKind.SCALAR else ""
     return (given or f".github/workflows/{name}").casefold()
 
 
@@ -174,7 +174,7 @@ def _called(workflow: str, others: Neighbours, depth: int) -> str:
 
 
 def _is_reading(document: Document, rights: Node) -> bool:
-    if rights.kind is not Kind.MAPPING:
+    if rights.kind is not NodeKind.MAPPING:
         return False
     return all(
         key.value == "contents" and document.resolve(value).value in ("read", "none")
@@ -186,7 +186,7 @@ def _groups(document: Document) -> Iterator[str]:
     """Yield every concurrency group of a workflow."""
     for holder in (document.root, *(value for _job, value in _jobs(document))):
         group = document.get(holder, "concurrency")
-        if group is not None and group.kind is Kind.MAPPING:
+        if group is not None and group.kind is NodeKind.MAPPING:
             group = document.get(group, "group")
         if group is not None:
             yield group.value[:_GROUP_MAX_CHARACTERS]
@@ -274,7 +274,7 @@ def push_filter(
     """Say why a push to another branch, or of a tag, may be needed beside pull requests."""
     pull_request = events(document)["pull_request"]
     filters = document.resolve(pull_request)
-    for key, value in filters.pairs if filters.kind is Kind.MAPPING else ():
+    for key, value in filters.pairs if filters.kind is NodeKind.MAPPING else ():
         values = document.strings(value) or []
         if key.value == "types" and set(values) >= _PULL_REQUEST_TYPES:
             continue

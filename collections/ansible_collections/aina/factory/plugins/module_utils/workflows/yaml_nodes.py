@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .document import Compose, DocumentError, Kind, Node
+from .document import Compose, DocumentError, Node, NodeKind
 
 # More than any workflow that people wrote; GitHub itself takes no larger one.
 _MAX_CHARACTERS = 512 * 1024
@@ -63,14 +63,16 @@ class _Reader:
             raise DocumentError(f"line {line}: more, or more deeply nested, than a workflow is")
         if isinstance(event, yaml.AliasEvent):
             target = self._meant(anchor, line)
-            return Node(Kind.ALIAS, start, end, anchor, flow=flow, target=target, size=target.size)
+            return Node(
+                NodeKind.ALIAS, start, end, anchor, flow=flow, target=target, size=target.size
+            )
         if anchor:
             self._anchors[anchor] = None
         properties = _PROPERTIES.match(self._text, start) if anchor or event.tag else None
         start = properties.end() if properties else start
         if isinstance(event, yaml.ScalarEvent):
             plain = event.style is None
-            node = Node(Kind.SCALAR, start, end, event.value, plain, flow, anchor)
+            node = Node(NodeKind.SCALAR, start, end, event.value, plain, flow, anchor)
             self._remember(node)
             return node
         items: list[Node] = []
@@ -81,8 +83,8 @@ class _Reader:
                 end = following.end_mark.index
                 break
             items.append(self._node(following, flow=inside, depth=depth + 1))
-        kind = Kind.SEQUENCE if isinstance(event, yaml.SequenceStartEvent) else Kind.MAPPING
-        if kind is Kind.MAPPING:
+        kind = NodeKind.SEQUENCE if isinstance(event, yaml.SequenceStartEvent) else NodeKind.MAPPING
+        if kind is NodeKind.MAPPING:
             self._refuse_repeated(items)
         size = 1 + sum(item.size for item in items)
         if size > _MAX_NODES:
@@ -109,7 +111,7 @@ class _Reader:
     def _refuse_repeated(self, items: list[Node]) -> None:
         seen = set()
         for item in items[::2]:
-            if item.kind is not Kind.SCALAR:
+            if item.kind is not NodeKind.SCALAR:
                 raise DocumentError("a mapping has a key that is no text")
             if item.value in seen:
                 line = self._text.count("\n", 0, item.start) + 1

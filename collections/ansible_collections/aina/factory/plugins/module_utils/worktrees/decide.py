@@ -16,11 +16,11 @@ The reasons to reap are the kinds of evidence: ``ancestor``, ``remote_ref``, ``s
 
 from __future__ import annotations
 
-from .model import Facts, Verdict
+from .model import Verdict, WorktreeFacts
 from .settings import Reap
 
 
-def decide(facts: Facts, policy: Reap, now: float) -> Verdict:
+def decide(facts: WorktreeFacts, policy: Reap, now: float) -> Verdict:
     """Return the verdict on one worktree.
 
     ``now`` is in seconds since the epoch. A worktree goes only when nothing speaks

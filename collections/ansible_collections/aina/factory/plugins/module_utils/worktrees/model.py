@@ -63,7 +63,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Facts:
+class WorktreeFacts:
     """All that is known of one worktree. ``obstacles`` are (reason, detail) in order of weight."""
 
     listed: Listed
@@ -108,7 +108,7 @@ class Verdict:
 
 
 @dataclass
-class Report:
+class ReapReport:
     """What a reap of one repository found and did."""
 
     repository: str
@@ -143,8 +143,8 @@ class Report:
         return {**vars(self), "verdicts": verdicts}
 
 
-def report_from_record(record: Mapping[str, Any]) -> Report:
-    """Return the report of which :meth:`Report.record` made ``record``."""
+def report_from_record(record: Mapping[str, Any]) -> ReapReport:
+    """Return the report of which :meth:`ReapReport.record` made ``record``."""
     verdicts = [
         Verdict(
             **{
@@ -155,4 +155,4 @@ def report_from_record(record: Mapping[str, Any]) -> Report:
         )
         for verdict in record["verdicts"]
     ]
-    return Report(**{**record, "verdicts": verdicts})
+    return ReapReport(**{**record, "verdicts": verdicts})

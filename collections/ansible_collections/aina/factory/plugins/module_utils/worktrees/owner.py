@@ -36,7 +36,7 @@ from ..base.trust import REPOSITORY_PARTS, changeable_by_others
 from . import processes, reap, survey, trash
 
 # What the child does and returns; the value goes through JSON.
-Work = Callable[[reap.Tools], Any]
+Work = Callable[[reap.ReapTools], Any]
 
 # A walk over one large tree is the longest that the child says nothing.
 _SILENCE_SECONDS = 1800.0
@@ -67,7 +67,7 @@ class _Account:
     home: str
 
 
-def act(repository: str, tools: reap.Tools, work: Work) -> Any:
+def act(repository: str, tools: reap.ReapTools, work: Work) -> Any:
     """Return ``work(tools)``, done as the owner of ``repository`` when root calls.
 
     Raises:
@@ -80,7 +80,7 @@ def act(repository: str, tools: reap.Tools, work: Work) -> Any:
     return work(tools) if account is None else _in_child(account, repository, tools, work)
 
 
-def empty(repository: str, tools: reap.Tools, before: float) -> list[str]:
+def empty(repository: str, tools: reap.ReapTools, before: float) -> list[str]:
     """Delete what was reaped before ``before`` (seconds since the epoch); return problems.
 
     What others, root in a container for one, have put into a tree its owner cannot remove:
@@ -91,7 +91,7 @@ def empty(repository: str, tools: reap.Tools, before: float) -> list[str]:
 
     """
 
-    def work(here: reap.Tools) -> list[list[str]]:
+    def work(here: reap.ReapTools) -> list[list[str]]:
         common_dir = survey.common_directory(here.run, repository)
         problems = trash.empty(common_dir, before, here.run, here.occupants)
         return [problems, trash.half_deleted(common_dir) if problems else []]
@@ -123,7 +123,7 @@ def _removed_by_root(tree: str, account: _Account) -> str | None:
 
 
 @contextmanager
-def alone(repository: str, tools: reap.Tools, purpose: str) -> Iterator[None]:
+def alone(repository: str, tools: reap.ReapTools, purpose: str) -> Iterator[None]:
     """Hold the caller's lock of ``repository`` for ``purpose``.
 
     Raises:
@@ -138,7 +138,7 @@ def alone(repository: str, tools: reap.Tools, purpose: str) -> Iterator[None]:
 
 
 def act_alone(
-    repository: str, tools: reap.Tools, purpose: str, work: Callable[[reap.Tools, str], Any]
+    repository: str, tools: reap.ReapTools, purpose: str, work: Callable[[reap.ReapTools, str], Any]
 ) -> Any:
     """Return ``work(tools, git directory)`` as :func:`act` does, one at a time per ``purpose``.
 
@@ -153,7 +153,7 @@ def act_alone(
 
     """
 
-    def locked(here: reap.Tools) -> Any:
+    def locked(here: reap.ReapTools) -> Any:
         common_dir = survey.common_directory(here.run, repository)
         with locks.exclusive(reap.lock_path(common_dir, purpose)):
             return work(here, common_dir)
@@ -234,7 +234,7 @@ def _parts(directory: str, patterns: Iterable[str]) -> list[str]:
     return found
 
 
-def _in_child(account: _Account, repository: str, tools: reap.Tools, work: Work) -> Any:
+def _in_child(account: _Account, repository: str, tools: reap.ReapTools, work: Work) -> Any:
     child_reads, writes = os.pipe()
     reads, child_writes = os.pipe()
     with suppress(OSError):  # an answer always fits: root never waits for the child to read
@@ -280,7 +280,7 @@ def _receive(reads: int, messages: queue.Queue[bytes]) -> None:
     messages.put(b"")
 
 
-def _attend(child: int, writes: int, messages: queue.Queue[bytes], tools: reap.Tools) -> Any:
+def _attend(child: int, writes: int, messages: queue.Queue[bytes], tools: reap.ReapTools) -> Any:
     """Answer the child until it has a result."""
     patience, waited = _SILENCE_SECONDS, 0.0
     while True:
@@ -332,7 +332,7 @@ def _is_stopped(child: int) -> bool:
 
 
 def _be_the_child(
-    account: _Account, parent: int, reads: int, writes: int, tools: reap.Tools, work: Work
+    account: _Account, parent: int, reads: int, writes: int, tools: reap.ReapTools, work: Work
 ) -> NoReturn:
     try:
         link = _Link(reads, writes)
@@ -403,7 +403,7 @@ class _Link:
         self.tell(*message)
         return json.loads(self._replies.readline())
 
-    def tools(self, tools: reap.Tools) -> reap.Tools:
+    def tools(self, tools: reap.ReapTools) -> reap.ReapTools:
         """Return the tools with which the child works."""
 
         def run(argv: Sequence[str | bytes], **options: Any) -> Completed:

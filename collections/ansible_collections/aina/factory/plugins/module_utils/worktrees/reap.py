@@ -16,7 +16,7 @@ from ..base.ports import Now, Run
 from . import landed, processes, survey, trash
 from .contents import marks_outside, walk
 from .decide import decide
-from .model import Contents, Facts, Listed, Report, Trace, Verdict
+from .model import Contents, Listed, ReapReport, Trace, Verdict, WorktreeFacts
 from .settings import Reap
 
 # What the lock of a repository is for: one reap or undo at a time.
@@ -26,7 +26,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:
-    """Tell nobody of the progress; see ``Tools``."""
+    """Tell nobody of the progress; see ``ReapTools``."""
 
 
 _WORKERS = max(4, 2 * (os.cpu_count() or 1))
@@ -35,7 +35,7 @@ _TICK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
-class Task:
+class ReapTask:
     """One repository and what is known of it beforehand.
 
     ``default_branch`` is asked of the remote when not given; ``worktree_roots`` are where
@@ -49,7 +49,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Tools:
+class ReapTools:
     """The effects: programs, clock, GitHub (``None``: not asked), who is told, who looks at processes."""
 
     run: Run
@@ -72,7 +72,7 @@ def lock_path(common_dir: str, purpose: str) -> Path:
     return DIRECTORY / f"repository-{status.st_dev:x}-{status.st_ino:x}-{purpose}.lock"
 
 
-def address(task: Task, tools: Tools) -> str:
+def address(task: ReapTask, tools: ReapTools) -> str:
     """Return the remote's address; nothing where it has none.
 
     Raises:
@@ -83,7 +83,7 @@ def address(task: Task, tools: Tools) -> str:
     return done.stdout.decode(errors="replace").strip()
 
 
-def run(task: Task, policy: Reap, tools: Tools) -> Report:
+def run(task: ReapTask, policy: Reap, tools: ReapTools) -> ReapReport:
     """Finish what a killed reap left, plan, and carry the plan out; the caller holds the lock.
 
     Raises:
@@ -96,7 +96,7 @@ def run(task: Task, policy: Reap, tools: Tools) -> Report:
     return report
 
 
-def plan(task: Task, policy: Reap, tools: Tools) -> Report:
+def plan(task: ReapTask, policy: Reap, tools: ReapTools) -> ReapReport:
     """Return a verdict for every worktree; change nothing.
 
     Raises:
@@ -106,7 +106,7 @@ def plan(task: Task, policy: Reap, tools: Tools) -> Report:
     common_dir = survey.common_directory(tools.run, task.repository)
     git = Git(tools.run, task.repository)
     git.defuse()
-    report = Report(task.repository)
+    report = ReapReport(task.repository)
     items = survey.listed(git, common_dir)
     mounted = frozenset(mounts.points())
     obstacles = {
@@ -127,7 +127,7 @@ def plan(task: Task, policy: Reap, tools: Tools) -> Report:
     looks = _look_at_files(git, items, obstacles, proofs, policy, tools)
     for item in items:
         look = looks.get(item.path, _Look())
-        facts = Facts(
+        facts = WorktreeFacts(
             listed=item,
             evidence=proofs.evidence.get(item.head or ""),
             obstacles=(*obstacles[item.path], *look.obstacles),
@@ -172,12 +172,12 @@ def _private_commits(
 def _prove(
     git: Git,
     common_dir: str,
-    task: Task,
+    task: ReapTask,
     policy: Reap,
-    tools: Tools,
+    tools: ReapTools,
     items: Sequence[Listed],
     private_commits: dict[str, list[str]],
-    report: Report,
+    report: ReapReport,
 ) -> landed.Proofs:
     heads = {item.head for item in items if item.head and not item.is_main}
     private = {oid for commits in private_commits.values() for oid in commits}
@@ -201,7 +201,7 @@ def _prove(
     )
 
 
-def _occupants(tools: Tools, items: Iterable[Listed]) -> processes.Occupants:
+def _occupants(tools: ReapTools, items: Iterable[Listed]) -> processes.Occupants:
     return tools.occupants(os.path.realpath(item.path) for item in items)
 
 
@@ -216,7 +216,7 @@ def _occupant_obstacles(item: Listed, occupants: processes.Occupants) -> list[su
 
 
 def _proof_obstacles(
-    item: Listed, private: Sequence[str], proofs: landed.Proofs, report: Report
+    item: Listed, private: Sequence[str], proofs: landed.Proofs, report: ReapReport
 ) -> list[survey.Obstacle]:
     for oid in private:
         if oid not in proofs.evidence or proofs.evidence[oid].kind not in {
@@ -245,7 +245,7 @@ def _look_at_files(
     obstacles: dict[str, list[survey.Obstacle]],
     proofs: landed.Proofs,
     policy: Reap,
-    tools: Tools,
+    tools: ReapTools,
 ) -> dict[str, _Look]:
     candidates = [
         item
@@ -294,7 +294,7 @@ def _look_closely(
     git: Git,
     item: Listed,
     policy: Reap,
-    tools: Tools,
+    tools: ReapTools,
     now: float,
     admin: Contents,
     seen: Contents,
@@ -323,7 +323,7 @@ def _look_closely(
     return _Look(contents, tuple(against), trace)
 
 
-def measure(report: Report, progress: Progress = silent) -> None:
+def measure(report: ReapReport, progress: Progress = silent) -> None:
     """Add the sizes that are not known yet: no verdict waits for them."""
     unmeasured = [
         index
@@ -337,7 +337,7 @@ def measure(report: Report, progress: Progress = silent) -> None:
         progress("measuring", number + 1, len(unmeasured))
 
 
-def _unknown_directories(task: Task, items: Sequence[Listed]) -> list[str]:
+def _unknown_directories(task: ReapTask, items: Sequence[Listed]) -> list[str]:
     known = {os.path.realpath(item.path) for item in items}
     parents = {str(parent) for path in known for parent in Path(path).parents}
     found = []
@@ -358,7 +358,7 @@ def _unknown_directories(task: Task, items: Sequence[Listed]) -> list[str]:
     return found
 
 
-def recover(task: Task, tools: Tools) -> list[str]:
+def recover(task: ReapTask, tools: ReapTools) -> list[str]:
     """Put back what a killed reap left half moved; return the paths.
 
     Raises:
@@ -375,7 +375,7 @@ def recover(task: Task, tools: Tools) -> list[str]:
     return trash.restore_interrupted(missing)
 
 
-def carry_out(report: Report, task: Task, policy: Reap, tools: Tools) -> None:
+def carry_out(report: ReapReport, task: ReapTask, policy: Reap, tools: ReapTools) -> None:
     """Reap what the plan says and what is still as the plan saw it.
 
     The report's verdicts are replaced by what became of them.
@@ -427,7 +427,9 @@ def _changes_since_plan(item: Listed, items: Sequence[Listed], policy: Reap) -> 
     return f"{against[0][0]}: {against[0][1]}" if against else None
 
 
-def _reap_one(verdict: Verdict, git: Git, common_dir: str, tools: Tools, report: Report) -> Verdict:
+def _reap_one(
+    verdict: Verdict, git: Git, common_dir: str, tools: ReapTools, report: ReapReport
+) -> Verdict:
     item, trace = verdict.listed, verdict.trace
     admin_dir = item.admin_dir or ""
     freed_bytes = 0
@@ -466,7 +468,7 @@ def _difference(trace: Trace | None, tree: Contents, admin: Contents, admin_dir:
     return None
 
 
-def _give_back_the_occupied(report: Report, common_dir: str, tools: Tools) -> None:
+def _give_back_the_occupied(report: ReapReport, common_dir: str, tools: ReapTools) -> None:
     """Undo for a process that went in between the last look and the rename."""
     reaped = {verdict.listed.path for verdict in report.verdicts if verdict.reaped}
     moved = [entry for entry in trash.entries(common_dir) if entry.path in reaped]
@@ -479,7 +481,7 @@ def _give_back_the_occupied(report: Report, common_dir: str, tools: Tools) -> No
             report.verdicts[index] = _spared(verdict, f"process_inside: {', '.join(names)}")
 
 
-def due_before(task: Task, policy: Reap, tools: Tools) -> float:
+def due_before(task: ReapTask, policy: Reap, tools: ReapTools) -> float:
     """Return the time (seconds since the epoch) up to which reaped trees may be deleted now."""
     for place in (task.repository, *task.worktree_roots):
         try:

@@ -53,7 +53,7 @@ class ChangedError(TrashError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class TrashEntry:
     """One reaped worktree; ``since`` is when it was reaped, in seconds since the epoch."""
 
     token: str
@@ -165,7 +165,7 @@ def _writable(path: str) -> Iterator[None]:
         yield
 
 
-def entries(common_dir: str) -> list[Entry]:
+def entries(common_dir: str) -> list[TrashEntry]:
     """Return what is in the trash of a repository."""
     found = []
     try:
@@ -186,7 +186,7 @@ def entries(common_dir: str) -> list[Entry]:
         there = [p for p in places if os.path.lexists(p) or os.path.lexists(p + DELETING)]
         tree = (there or places)[0]
         deleting = admin.name != token or os.path.lexists(tree + DELETING)
-        found.append(Entry(token, path, tree, str(admin), since, deleting))
+        found.append(TrashEntry(token, path, tree, str(admin), since, deleting))
     return found
 
 
@@ -240,7 +240,7 @@ def undo(path: str, common_dir: str) -> None:
     put_back(entry, common_dir)
 
 
-def put_back(entry: Entry, common_dir: str) -> None:
+def put_back(entry: TrashEntry, common_dir: str) -> None:
     """Rename an entry to where it came from.
 
     Raises:
@@ -306,7 +306,7 @@ def half_deleted(common_dir: str) -> list[str]:
 
 
 def give_back_the_occupied(
-    some: Iterable[Entry], common_dir: str, look: Look = look_around
+    some: Iterable[TrashEntry], common_dir: str, look: Look = look_around
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Undo for every process that sits in one of ``some``.
 
@@ -325,7 +325,7 @@ def give_back_the_occupied(
     return {trees[tree].token: names for tree, names in inside.items()}, problems
 
 
-def _delete(entry: Entry, run: Run) -> str | None:
+def _delete(entry: TrashEntry, run: Run) -> str | None:
     doomed = entry.tree + DELETING
     try:
         if os.path.lexists(entry.tree):

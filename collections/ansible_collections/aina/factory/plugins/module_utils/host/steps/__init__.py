@@ -72,6 +72,16 @@ def guard(step: Step, parameters: dict[str, Any], context: Context) -> None:
         refuse(parameters, context)
 
 
+# Programs of ours that steps of other roles call, and the role that brings each.
+PROGRAMS = {"/usr/local/bin/factory": "factory_command"}
+
+
+def lacks_program(what: str, path: str) -> dict[str, str]:
+    """Return what is waited for where an earlier role has not run on this host."""
+    remedy = f"the role {PROGRAMS[path]} brings it: converge everything, or --tags {PROGRAMS[path]} first"
+    return {"what": what, "for": path, "remedy": remedy}
+
+
 def lacks_file(what: str, path: str) -> dict[str, str]:
     """Return what is waited for, as ``waiting`` lists it, where only a file is missing."""
     remedy = "put it there (a secret: host_baseline_secrets) and converge again"

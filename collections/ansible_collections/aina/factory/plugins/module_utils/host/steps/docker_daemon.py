@@ -33,7 +33,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def wish(parameters: dict[str, Any], run: Run) -> docker_engine.Wish:
+def wish(parameters: dict[str, Any], run: Run) -> docker_engine.DesiredEngine:
     """Return what is declared, as the installed engine understands it."""
     settings = dict(parameters["settings"])
     cache, address = parameters["build_cache"], parameters["published_address"]
@@ -45,7 +45,7 @@ def wish(parameters: dict[str, Any], run: Run) -> docker_engine.Wish:
         settings["builder"] = {**builder, "gc": docker_daemon.build_cache_limits(major, **cache)}
     if parameters["state"] == "present" and address:
         settings = {**docker_daemon.published_address(major, address), **settings}
-    return docker_engine.Wish(
+    return docker_engine.DesiredEngine(
         settings,
         docker_daemon.RestartPolicy(parameters["restart_policy"]),
         parameters["image_store_switch_allowed"],
@@ -53,7 +53,7 @@ def wish(parameters: dict[str, Any], run: Run) -> docker_engine.Wish:
     )
 
 
-def _refuse_removal_under_load(engine: docker_daemon.Engine | None) -> None:
+def _refuse_removal_under_load(engine: docker_daemon.RunningEngine | None) -> None:
     if engine is not None and engine.containers:
         names = ", ".join(container.name for container in engine.containers)
         raise StepError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...base.ports import Run
-from .. import connection, firewall, managed_files, ssh_server
+from .. import connection, firewall, managed_files, reach, ssh_server
 from . import Context, StepError
 
 _OPENINGS: dict[str, Any] = {
@@ -130,7 +130,22 @@ def _rules(
     return policy, ufw, rules
 
 
-def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...]]:
+def _telling(
+    plan: firewall.FirewallPlan,
+    ufw: firewall.Ufw,
+    situation: firewall.Situation,
+    after: reach.Guards,
+    run: Run,
+) -> firewall.FirewallPlan:
+    """Return the plan with what others do not reach any more once it is carried out."""
+    if not plan.actions:
+        return plan
+    lets_all_in = not situation.active or situation.incoming == "allow"
+    before = reach.found(None if lets_all_in else ufw.rules, situation.tables)
+    return replace(plan, consequences=tuple(reach.cut_off(reach.read(run), before, after)))
+
+
+def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.FirewallPlan, tuple[str, ...]]:
     changes = firewall.files(None)
     if not shutil.which("ufw"):
         plan = firewall.plan_absence(None, None, changes, enabled_by_us=False)
@@ -150,6 +165,9 @@ def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...
     plan = firewall.plan_absence(
         situation, rules, changes, enabled_by_us=enabled_by_us, incoming=incoming
     )
+    stays_closed = situation.active and not enabled_by_us and incoming != "allow"
+    after = reach.Guards(rules.after if stays_closed else None, None)
+    plan = _telling(plan, ufw, situation, after, run)
     if not check_mode:
         firewall.apply(plan, run, files_first=False)
         if rules.recorded:
@@ -161,7 +179,7 @@ def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.Plan, tuple[str, ...
 
 def _converge(
     parameters: dict[str, Any], run: Run, *, check_mode: bool
-) -> tuple[firewall.Plan, tuple[str, ...]]:
+) -> tuple[firewall.FirewallPlan, tuple[str, ...]]:
     if parameters["state"] == "absent":
         return _leave(run, check_mode=check_mode)
     installed = bool(shutil.which("ufw"))
@@ -170,6 +188,7 @@ def _converge(
     policy, ufw, rules = _rules(parameters, run)
     situation = firewall.read(run) if installed else _NOTHING
     plan = firewall.plan(policy, situation, rules, firewall.files(policy))
+    plan = _telling(plan, ufw, situation, reach.guarded(policy, rules.after), run)
     if not check_mode and plan.actions:
         # Before anything is done: a killed run must not forget what was there and what it makes.
         before = {"enabled": not situation.active, "incoming": situation.incoming, **_read_note()}
@@ -223,5 +242,6 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         "actions": plan.actions,
         "changed_paths": [item.path for item in plan.files],
         "kept": [f"ufw {rule}" for rule in kept],
+        "consequences": list(plan.consequences),
         "diff": diff,
     }

@@ -39,7 +39,7 @@ def _specs(parameters: dict[str, Any]) -> list[login_users.UserSpec]:
     ]
 
 
-def _account(name: str) -> login_users.Found | None:
+def _account(name: str) -> login_users.ObservedAccount | None:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
@@ -48,7 +48,7 @@ def _account(name: str) -> login_users.Found | None:
     with contextlib.suppress(KeyError):  # a number without a name
         joined.append(grp.getgrgid(entry.pw_gid).gr_name)
     home = entry.pw_dir
-    return login_users.Found(home, entry.pw_shell, frozenset(joined), Path(home).is_dir())
+    return login_users.ObservedAccount(home, entry.pw_shell, frozenset(joined), Path(home).is_dir())
 
 
 def guard(parameters: dict[str, Any], context: Context) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from .. import managed_files
-from . import Context, StepError
+from . import PROGRAMS, Context, StepError, lacks_program
 
 _ATTRIBUTES: dict[str, Any] = {
     "path": {"type": "str", "required": True},
@@ -99,6 +100,27 @@ def _plan(parameters: dict[str, Any]) -> list[managed_files.Change]:
     return managed_files.plan(directories, files, parameters["absent"], links)
 
 
+def _lacking(parameters: dict[str, Any], context: Context) -> list[dict[str, str]]:
+    """Return which files cannot be judged, for a program of an earlier role is not here yet."""
+    declared = [options for name, options in context.declared if name == "managed_files"]
+    coming = {item["path"] for options in declared for item in options["files"]}
+    coming |= {*context.changed_paths}
+    return [
+        lacks_program(item["path"], item["validate"][0])
+        for item in parameters["files"]
+        if item["validate"]
+        and item["validate"][0] in PROGRAMS
+        and not Path(item["validate"][0]).exists()
+        and item["validate"][0] not in coming
+    ]
+
+
+def guard(parameters: dict[str, Any], context: Context) -> None:
+    """Refuse, before anything else is done, what only an earlier role makes possible."""
+    for item in _lacking(parameters, context) if not context.check_mode else ():
+        raise StepError(f"{item['what']} cannot be judged without {item['for']}: {item['remedy']}")
+
+
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what is there, and write."""
     done: list[str] = []
@@ -111,6 +133,7 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     return {
         "changed": bool(changes),
         "changed_paths": [change.path for change in changes],
+        "waiting": _lacking(parameters, context) if context.check_mode else [],
         "diff": [
             {
                 "before_header": change.path,

@@ -44,7 +44,7 @@ def _frontend_lock(wait_seconds: int) -> Iterator[None]:
         yield
 
 
-def _foresee(plan: packages.Plan, context: Context) -> packages.Plan:
+def _foresee(plan: packages.PackagesPlan, context: Context) -> packages.PackagesPlan:
     """Predict also what apt would take away, as far as it can say: it may lack its lists still."""
     try:
         return packages.foresee(plan, context.run)
@@ -104,5 +104,13 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         "adopted": plan.adopted,
         "interrupted": plan.interrupted,
         "kept": [f"package {name}" for name in kept],
+        "consequences": [
+            {
+                "kind": "removed",
+                "what": f"package {name}",
+                "why": "an earlier run has installed it, and nothing declared needs it any more",
+            }
+            for name in plan.remove
+        ],
         "diff": [{"before": "", "after": after}] if plan.actions else [],
     }

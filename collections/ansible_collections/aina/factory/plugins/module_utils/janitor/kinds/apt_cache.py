@@ -12,7 +12,7 @@ from ...base.ports import Run
 from .. import programs
 from ..host import Host
 from ..limits import Limited
-from ..model import Candidate, Kind, Limits, SkipError
+from ..model import Candidate, Kind, KindLimits, SkipError
 
 _ARCHIVES = "/var/cache/apt/archives"
 
@@ -29,7 +29,7 @@ class AptCacheSettings(Limited):
 class AptCache:
     """Package files that apt downloaded and installed."""
 
-    limits: Limits
+    limits: KindLimits
     run: Run
     watched_device: int
     directory: str = _ARCHIVES
@@ -53,7 +53,7 @@ class AptCache:
             )
         ]
 
-    def _packages(self) -> list[paths.Found]:
+    def _packages(self) -> list[paths.PathEntry]:
         return paths.files(self.directory, ("*.deb",), recursive=True)
 
     def remove(self, candidate: Candidate) -> Removal:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...base import paths
-from ...base.paths import Found
+from ...base.paths import PathEntry
 from ..file_kinds import FileKind
 from ..host import Host
 from ..limits import Rooted
@@ -31,9 +31,9 @@ class CodexSessionsSettings(Rooted):
         ]
 
 
-def listed(homes: Sequence[str]) -> list[Found]:
+def listed(homes: Sequence[str]) -> list[PathEntry]:
     """List the session files of agent homes; nothing else of a home is ever looked at."""
-    found: list[Found] = []
+    found: list[PathEntry] = []
     for home in present(homes):
         for directory in ("sessions", "archived_sessions"):
             if os.path.lexists(f"{home}/{directory}"):

@@ -20,7 +20,7 @@ from .. import image_use
 from ..host import Host
 from ..image_use import ImageUse
 from ..limits import Limited
-from ..model import Candidate, Kind, Limits
+from ..model import Candidate, Kind, KindLimits
 
 # What containers start from: of these only the replaced ones go, which have no name any more.
 FACTORY_IMAGES = ("aina-factory/*:current", "aina-factory/base:*")
@@ -137,7 +137,7 @@ class Uses:
 class LaneContainers:
     """Stopped containers of lanes; containers without a lane's label are not looked at."""
 
-    limits: Limits
+    limits: KindLimits
     engine: Engine
     marks: Marks
     counted: Callable[[], bool]
@@ -178,7 +178,7 @@ class LaneContainers:
 class Images:
     """Images, by their last use; those without a name apart, since they go first."""
 
-    limits: Limits
+    limits: KindLimits
     engine: Engine
     marks: Marks
     counted: Callable[[], bool]
@@ -236,7 +236,7 @@ class BuildCache:
     The engine does not honour labels here. Records that an image shares free nothing.
     """
 
-    limits: Limits
+    limits: KindLimits
     engine: Engine
     counted: Callable[[], bool]
     name: str = field(default="docker_build_cache", init=False)

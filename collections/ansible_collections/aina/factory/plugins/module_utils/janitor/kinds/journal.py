@@ -13,7 +13,7 @@ from ...base.ports import Run
 from .. import programs
 from ..host import Host
 from ..limits import Limited
-from ..model import Candidate, Kind, Limits, SkipError
+from ..model import Candidate, Kind, KindLimits, SkipError
 
 _JOURNALS = ("*.journal", "*.journal~")
 
@@ -30,7 +30,7 @@ class JournalSettings(Limited):
 class Journal:
     """Archived files of the systemd journal beyond its size or age."""
 
-    limits: Limits
+    limits: KindLimits
     run: Run
     watched_device: int
     directory: str = "/var/log/journal"

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from ...base import paths
 from ...base.disk import Removal
-from ...base.paths import Found
+from ...base.paths import PathEntry
 from ...base.processes import OpenFiles
 from ...base.settings import setting
 from ..file_kinds import Holder, open_holder
 from ..host import Host
 from ..limits import MIB, Rooted
-from ..model import Candidate, Kind, KindError, Limits, present
+from ..model import Candidate, Kind, KindError, KindLimits, present
 
 ROTATE = "rotate"
 _COPY_BYTES = 1 << 20
@@ -76,7 +76,7 @@ class LogKind:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: KindLimits,
         rotation: Rotation,
         roots: Sequence[str],
         globs: Sequence[str],
@@ -102,7 +102,7 @@ class LogKind:
                 found.append(self._candidate(item, held_by, may_rotate=is_live))
         return found
 
-    def _candidate(self, found: Found, held_by: Holder, *, may_rotate: bool) -> Candidate:
+    def _candidate(self, found: PathEntry, held_by: Holder, *, may_rotate: bool) -> Candidate:
         large = may_rotate and found.bytes > self._rotation.max_file_bytes
         freed = max(found.bytes - self._rotation.keep_bytes, 0) if large else found.bytes
         return Candidate(
@@ -120,7 +120,7 @@ class LogKind:
     def remove(self, candidate: Candidate) -> Removal:
         """Cut down or remove the log; see ``Kind``."""
         found = candidate.handle
-        if not isinstance(found, Found):
+        if not isinstance(found, PathEntry):
             raise TypeError(f"{candidate.target} was not listed by {self.name}")
         if candidate.due == ROTATE:
             return self._rotate(found)
@@ -131,7 +131,7 @@ class LogKind:
             return Removal(False, 0, "changed")
         return Removal(True, candidate.bytes, "")
 
-    def _rotate(self, found: Found) -> Removal:
+    def _rotate(self, found: PathEntry) -> Removal:
         name = found.parts[-1]
         with paths.opened(found.root, found.parts[:-1]) as directory:
             flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -14,14 +14,14 @@ from ...base.processes import Process
 from ...base.settings import REQUIRED, setting
 from .. import programs
 from ..host import Host
-from ..model import Candidate, Kind, Limits, SkipError
+from ..model import Candidate, Kind, KindLimits, SkipError
 
 LOCK = "factory-package-store.lock"
 _INSTALLING = frozenset({"install", "i", "add", "ci", "fetch", "update", "up", "import", "dlx"})
 
 
 @dataclass(frozen=True)
-class Store:
+class PackageStore:
     """A pnpm store, whose it is, and how pnpm is called."""
 
     path: str = setting(REQUIRED, "The store's directory.", kind="path")
@@ -33,7 +33,7 @@ class Store:
 class PackageStoresSettings:
     """Which stores are pruned."""
 
-    stores: tuple[Store, ...]
+    stores: tuple[PackageStore, ...]
 
     def kinds(self, host: Host) -> Sequence[Kind]:
         @contextmanager
@@ -44,7 +44,9 @@ class PackageStoresSettings:
             except locks.LockedError as error:
                 raise SkipError("store_locked") from error
 
-        stores = PackageStores(Limits(), self.stores, host.run, host.processes, lock, host.device)
+        stores = PackageStores(
+            KindLimits(), self.stores, host.run, host.processes, lock, host.device
+        )
         return [stores]
 
 
@@ -55,8 +57,8 @@ class PackageStores:
     ``lock`` is held while pnpm works, so that installations which take it can wait.
     """
 
-    limits: Limits
-    stores: Sequence[Store]
+    limits: KindLimits
+    stores: Sequence[PackageStore]
     run: Run
     processes: Callable[[], Iterable[Process]]
     lock: Callable[[], AbstractContextManager[None]]
@@ -78,7 +80,7 @@ class PackageStores:
         found = [self._candidate(store, held) for store in present]
         return [candidate for candidate in found if candidate.bytes]
 
-    def _candidate(self, store: Store, held: str) -> Candidate:
+    def _candidate(self, store: PackageStore, held: str) -> Candidate:
         return Candidate(
             kind=self.name,
             target=store.path,
@@ -90,7 +92,7 @@ class PackageStores:
             handle=store,
         )
 
-    def _as_owner(self, store: Store, *arguments: str) -> list[str]:
+    def _as_owner(self, store: PackageStore, *arguments: str) -> list[str]:
         return programs.as_owner(store.user, *store.command, *arguments)
 
     def _installing(self) -> bool:
@@ -99,7 +101,7 @@ class PackageStores:
     def remove(self, candidate: Candidate) -> Removal:
         """Prune one store; see ``Kind``."""
         store = candidate.handle
-        if not isinstance(store, Store):
+        if not isinstance(store, PackageStore):
             raise TypeError(f"{candidate.target} was not listed by {self.name}")
         with self.lock():
             if self._installing():

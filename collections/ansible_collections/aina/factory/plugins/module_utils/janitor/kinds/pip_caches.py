@@ -17,7 +17,7 @@ from ...base.settings import setting
 from .. import programs
 from ..host import Host
 from ..limits import Limited
-from ..model import Candidate, Kind, Limits, SkipError
+from ..model import Candidate, Kind, KindLimits, SkipError
 
 # pip takes any file of its cache for missing that is not there. uv's refer to each other, so
 # that it goes as a whole.
@@ -58,7 +58,7 @@ class _Cached:
 class PipCaches:
     """Files of pip's caches one by one, and uv's caches each as a whole, by their last use."""
 
-    limits: Limits
+    limits: KindLimits
     users: Sequence[str]
     run: Run
     processes: Callable[[], Iterable[Process]]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...base import paths
-from ...base.paths import Found
+from ...base.paths import PathEntry
 from ...base.processes import Process
 from ...base.settings import setting
 from ..file_kinds import FileKind, Holder
@@ -42,9 +42,9 @@ class RunnerSettings(Rooted):
         ]
 
 
-def listed(directories: Sequence[str]) -> list[Found]:
+def listed(directories: Sequence[str]) -> list[PathEntry]:
     """List what is in ``_work/_temp`` and ``_diag`` of the runners."""
-    found: list[Found] = []
+    found: list[PathEntry] = []
     for root in present(directories):
         if os.path.lexists(f"{root}/_work/_temp"):
             found += paths.entries(f"{root}/_work/_temp")
@@ -60,7 +60,7 @@ def job_holder(directories: Sequence[str], processes: Iterable[Process]) -> Hold
     workers = [process for process in processes if _is_worker(process) and not process.contained]
     busy = {root for root in roots if any(_may_serve(w, root, roots) for w in workers)}
 
-    def held_by(found: Found) -> str:
+    def held_by(found: PathEntry) -> str:
         return "job_running" if any(found.path.startswith(f"{root}/") for root in busy) else ""
 
     return held_by

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...base import paths
-from ...base.paths import Found
+from ...base.paths import PathEntry
 from ...base.settings import setting
 from ..file_kinds import FileKind
 from ..host import Host
@@ -32,7 +32,7 @@ class TemporarySettings(Rooted):
         ]
 
 
-def listed(roots: Sequence[str], globs: Sequence[str]) -> list[Found]:
+def listed(roots: Sequence[str], globs: Sequence[str]) -> list[PathEntry]:
     """List the direct entries of declared directories of leftovers."""
     return [item for root in present(roots) for item in paths.entries(root, globs)]
 

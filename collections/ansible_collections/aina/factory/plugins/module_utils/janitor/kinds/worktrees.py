@@ -8,7 +8,7 @@ from typing import Any
 
 from ...base.disk import Removal
 from ..host import Host, Reap
-from ..model import Candidate, Kind, Limits
+from ..model import Candidate, Kind, KindLimits
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Worktrees:
     """Worktrees whose work has landed. Age and disk use never make one go."""
 
     reap: Reap
-    limits: Limits = field(default_factory=lambda: Limits(max_per_run=100_000, watermark=False))
+    limits: KindLimits = field(
+        default_factory=lambda: KindLimits(max_per_run=100_000, watermark=False)
+    )
     name: str = field(default="worktrees", init=False)
     failures: Sequence[str] = field(default=(), init=False)
     _reaped: dict[str, Mapping[str, Any]] | None = field(default=None, init=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..check import Check, Context, Finding
+from ..check import Check, Finding, JudgeContext
 from ..limits import Limit
 from ..sources import Facts, Source
 from . import (
@@ -81,5 +81,5 @@ SOURCES: tuple[Source[Any], ...] = tuple(dict.fromkeys(check.source for check in
 
 def run(facts: Facts, limits: Mapping[str, Limit]) -> list[Finding]:
     """Return what every check says; one that crashes is unknown and stops no other."""
-    context = Context(facts, limits)
+    context = JudgeContext(facts, limits)
     return [finding for check in CHECKS for finding in check.findings(context)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...base.text import duration
 from .. import readings
-from ..check import Answer, AtLimit, Check, Context, Status
+from ..check import Answer, AtLimit, Check, JudgeContext, Status
 from ..facts import HOUR
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, parsed
@@ -40,7 +40,7 @@ def read(host: Host) -> Backup:
     return Backup("failed", f"{path} does not exist; did the job that makes it ever run?", None)
 
 
-def judge(backup: Backup, context: Context) -> Iterator[Answer]:
+def judge(backup: Backup, context: JudgeContext) -> Iterator[Answer]:
     """Judge how the last backup ended, and the age of the last good one."""
     if backup.last_success_at is None:
         yield Answer("", Status.PROBLEM, f"none has been good yet: {backup.state} {backup.detail}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...base import times
 from ...base.text import duration
-from ..check import Answer, AtLimit, Check, Context, each
+from ..check import Answer, AtLimit, Check, JudgeContext, each
 from ..facts import DAY, Fact, Known, Unknown
 from ..limits import Limit
 from ..places import resolve
@@ -61,7 +61,7 @@ def _certificate(host: Host, place: str, pem: bytes) -> Certificate:
     return Certificate(place, times.seconds(date))
 
 
-def judge(certificates: Mapping[str, Fact[Certificate]], context: Context) -> Iterator[Answer]:
+def judge(certificates: Mapping[str, Fact[Certificate]], context: JudgeContext) -> Iterator[Answer]:
     """Judge how soon a certificate ends."""
 
     def one(name: str, certificate: Certificate) -> Iterator[Answer]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...base.text import duration
-from ..check import Answer, AtLimit, Check, Context, Status
+from ..check import Answer, AtLimit, Check, JudgeContext, Status
 from ..facts import MINUTE
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source
@@ -38,7 +38,7 @@ def read(host: Host) -> Clock:
     return Clock(synchronised, max_error / 1e6, newest)
 
 
-def judge(clock: Clock, context: Context) -> Iterator[Answer]:
+def judge(clock: Clock, context: JudgeContext) -> Iterator[Answer]:
     """Judge whether the clock is synchronised and did not go back."""
     if clock.newest_trace_at is not None and clock.newest_trace_at > context.now + MINUTE:
         ahead = duration(clock.newest_trace_at - context.now)

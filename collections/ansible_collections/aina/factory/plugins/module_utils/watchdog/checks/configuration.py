@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..check import Answer, BadOrGood, Check, Context, Status
+from ..check import Answer, BadOrGood, Check, JudgeContext, Status
 from ..sources import Source
 
 
-def judge(errors: tuple[str, ...], _context: Context) -> Iterator[Answer]:
+def judge(errors: tuple[str, ...], _context: JudgeContext) -> Iterator[Answer]:
     """Report what is wrong in the watchdog's own configuration."""
     if errors:
         yield Answer("", Status.PROBLEM, "; ".join(errors), len(errors))

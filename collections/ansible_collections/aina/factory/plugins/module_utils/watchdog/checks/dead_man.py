@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...base import times
 from ...base.text import duration
-from ..check import Answer, AtLimit, Check, Context, Status
+from ..check import Answer, AtLimit, Check, JudgeContext, Status
 from ..facts import MINUTE
 from ..limits import Limit
 from ..sources import Source
@@ -28,7 +28,7 @@ class DeadMan:
     error: str
 
 
-def judge(dead_man: DeadMan, context: Context) -> Iterator[Answer]:
+def judge(dead_man: DeadMan, context: JudgeContext) -> Iterator[Answer]:
     """Judge how long the outside watcher has not heard of this host."""
     if not dead_man.error:
         yield Answer(

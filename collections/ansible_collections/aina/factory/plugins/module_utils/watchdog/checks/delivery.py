@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...base.text import duration
-from ..check import Answer, AtLimit, Check, Context, Status
+from ..check import Answer, AtLimit, Check, JudgeContext, Status
 from ..facts import MINUTE
 from ..limits import Limit
 from ..sources import Source
@@ -29,7 +29,7 @@ class Delivery:
     dropped: int = 0
 
 
-def judge(delivery: Delivery, context: Context) -> Iterator[Answer]:
+def judge(delivery: Delivery, context: JudgeContext) -> Iterator[Answer]:
     """Judge how long messages wait to be delivered."""
     if delivery.oldest_at is None:
         yield Answer("", Status.OK, "every message was delivered", 0)

@@ -9,7 +9,7 @@ from ...base.configuration import Section
 from ...base.text import duration, size
 from .. import attribution
 from ..attribution import Attribution
-from ..check import Answer, AtLimit, Check, Context, Status, not_known, some
+from ..check import Answer, AtLimit, Check, JudgeContext, Status, not_known, some
 from ..facts import HOUR
 from ..filesystems import hidden
 from ..limits import Limit
@@ -50,7 +50,7 @@ def read(host: Host) -> Owners:
     return {item.text("path"): attribution.from_section(item) for item in section.sections("disks")}
 
 
-def judge_unattributed(owners: Owners, context: Context) -> Iterator[Answer]:
+def judge_unattributed(owners: Owners, context: JudgeContext) -> Iterator[Answer]:
     """Judge how much of the used bytes belongs to no measured place."""
 
     def one(path: str, found: Attribution) -> Iterator[Answer]:
@@ -63,7 +63,7 @@ def judge_unattributed(owners: Owners, context: Context) -> Iterator[Answer]:
     return _measured(owners, context, one)
 
 
-def judge_deleted(owners: Owners, context: Context) -> Iterator[Answer]:
+def judge_deleted(owners: Owners, context: JudgeContext) -> Iterator[Answer]:
     """Judge the bytes of files that are deleted but still held open."""
 
     def one(path: str, found: Attribution) -> Iterator[Answer]:
@@ -77,7 +77,7 @@ def judge_deleted(owners: Owners, context: Context) -> Iterator[Answer]:
 
 
 def _measured(
-    owners: Owners, context: Context, judge: Callable[[str, Attribution], Iterator[Answer]]
+    owners: Owners, context: JudgeContext, judge: Callable[[str, Attribution], Iterator[Answer]]
 ) -> Iterator[Answer]:
     """Judge the measurements that are new enough, of filesystems that are there."""
     for path, found in owners.items():

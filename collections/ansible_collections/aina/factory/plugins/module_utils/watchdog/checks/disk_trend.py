@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 
 from ...base.text import duration, size
 from .. import trend
-from ..check import Answer, AtLimit, Check, Context, Status, not_known
+from ..check import Answer, AtLimit, Check, JudgeContext, Status, not_known
 from ..facts import HOUR
 from ..filesystems import hidden
 from ..limits import Limit
 from ..sources import Source
-from ..trend import Sample
+from ..trend import DiskSample
 
 FULL_WITHIN = Limit(
     "disk_full_within_hours",
@@ -22,10 +22,10 @@ FULL_WITHIN = Limit(
 )
 
 # By disk, oldest first.
-Histories = Mapping[str, tuple[Sample, ...]]
+Histories = Mapping[str, tuple[DiskSample, ...]]
 
 
-def judge(samples: Histories, context: Context) -> Iterator[Answer]:
+def judge(samples: Histories, context: JudgeContext) -> Iterator[Answer]:
     """Judge when each filesystem will be full."""
     for path, history in samples.items():
         found = trend.of(history, context.now)
@@ -57,7 +57,7 @@ def _full_in(hours: float, now: float) -> Histories:
     for quarter in range(49 * 4):
         ago = (49 * 4 - 1 - quarter) / 4
         used = max(0, round(total - left - growth * ago))
-        samples.append(Sample(now - ago * HOUR, used, total - used, 0))
+        samples.append(DiskSample(now - ago * HOUR, used, total - used, 0))
     return {"/": tuple(samples)}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...base.disk import Disk
 from ...base.text import duration, size
-from ..check import SHOWN, Answer, AtLimit, BadOrGood, Check, Context, Status, each
+from ..check import SHOWN, Answer, AtLimit, BadOrGood, Check, JudgeContext, Status, each
 from ..facts import DAY, Known
 from ..filesystems import DISKS, MOUNTS, Disks, Filesystem, Mounts
 from ..limits import Limit
@@ -25,7 +25,7 @@ INODES = Limit(
 )
 
 
-def judge_space(disks: Disks, context: Context) -> Iterator[Answer]:
+def judge_space(disks: Disks, context: JudgeContext) -> Iterator[Answer]:
     """Judge the used share of each filesystem; a problem names what grew most."""
 
     def one(path: str, filesystem: Filesystem) -> Iterator[Answer]:
@@ -38,7 +38,7 @@ def judge_space(disks: Disks, context: Context) -> Iterator[Answer]:
     return each(disks, one)
 
 
-def _growers(path: str, context: Context) -> str:
+def _growers(path: str, context: JudgeContext) -> str:
     owners = context.facts[OWNERS]
     if not isinstance(owners, Known) or path not in owners.value:
         return ""
@@ -49,7 +49,7 @@ def _growers(path: str, context: Context) -> str:
     return f"; grew most in 24 h: {', '.join(told[:SHOWN])}" if told else ""
 
 
-def judge_inodes(disks: Disks, context: Context) -> Iterator[Answer]:
+def judge_inodes(disks: Disks, context: JudgeContext) -> Iterator[Answer]:
     """Judge the used share of each filesystem's inodes."""
 
     def one(path: str, filesystem: Filesystem) -> Iterator[Answer]:
@@ -64,7 +64,7 @@ def judge_inodes(disks: Disks, context: Context) -> Iterator[Answer]:
     return each(disks, one)
 
 
-def judge_mounts(mounts: Mounts, context: Context) -> Iterator[Answer]:
+def judge_mounts(mounts: Mounts, context: JudgeContext) -> Iterator[Answer]:
     """Judge whether each declared filesystem is there, the same as ever, and writable."""
 
     def one(path: str, mount: Mount) -> Iterator[Answer]:

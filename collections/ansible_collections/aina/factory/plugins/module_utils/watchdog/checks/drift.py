@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...base.text import duration
 from .. import readings
-from ..check import Answer, BadOrGood, Check, Context, Status, some
+from ..check import Answer, BadOrGood, Check, JudgeContext, Status, some
 from ..facts import HOUR
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, parsed
@@ -39,7 +39,7 @@ def read(host: Host) -> Drift:
     )
 
 
-def judge(drift: Drift, context: Context) -> Iterator[Answer]:
+def judge(drift: Drift, context: JudgeContext) -> Iterator[Answer]:
     """Report what differs from the declared state."""
     age = (context.now - drift.checked_at) / HOUR
     if context.exceeded(AGE, age):

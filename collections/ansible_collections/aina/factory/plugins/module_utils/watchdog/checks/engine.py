@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ...base.ports import Request, Response
 from ...jobs import observe
-from ..check import Answer, BadOrGood, Check, Context, Status
+from ..check import Answer, BadOrGood, Check, JudgeContext, Status
 from ..sources import AbsentError, Host, Source
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineState:
     """The container engine's answer."""
 
     answers: bool
@@ -22,7 +22,7 @@ class Engine:
     restart_pending: str = ""
 
 
-def read(host: Host) -> Engine:
+def read(host: Host) -> EngineState:
     """Ask the engine whether it is there, through its socket and without its client."""
     path = host.policy.engine_socket_path
     if not path:
@@ -32,13 +32,13 @@ def read(host: Host) -> Engine:
     try:
         answer = _ask(host, "_ping", host.policy.gather_seconds / 2)
     except (FileNotFoundError, ConnectionError) as error:
-        return Engine(False, f"{path}: {error.strerror or type(error).__name__}", waits)
+        return EngineState(False, f"{path}: {error.strerror or type(error).__name__}", waits)
     if answer.status != 200:
-        return Engine(False, f"{path} answers with status {answer.status}", waits)
+        return EngineState(False, f"{path} answers with status {answer.status}", waits)
     why = _why_nothing_starts(host)
     if why:
-        return Engine(False, f"answers at {path}, but no container can start: {why}", waits)
-    return Engine(True, f"answers at {path}", waits)
+        return EngineState(False, f"answers at {path}, but no container can start: {why}", waits)
+    return EngineState(True, f"answers at {path}", waits)
 
 
 def _why_nothing_starts(host: Host) -> str:
@@ -61,7 +61,7 @@ def _ask(host: Host, what: str, limit_seconds: float) -> Response:
     return host.engine(Request("GET", f"http://engine/{what}"), timeout_seconds=limit_seconds)
 
 
-def judge(engine: Engine, _context: Context) -> Iterator[Answer]:
+def judge(engine: EngineState, _context: JudgeContext) -> Iterator[Answer]:
     """Judge whether the container engine answers."""
     yield Answer("", Status.OK if engine.answers else Status.PROBLEM, engine.detail)
 
@@ -74,7 +74,7 @@ CHECKS = (
         advice="systemctl status docker; journalctl -u docker",
         source=SOURCE,
         judge=judge,
-        selftest=BadOrGood(lambda bad, _now: Engine(not bad, "as told")),
+        selftest=BadOrGood(lambda bad, _now: EngineState(not bad, "as told")),
         severity="critical",
     ),
 )

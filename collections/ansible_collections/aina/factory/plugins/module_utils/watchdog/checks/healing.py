@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..check import Answer, BadOrGood, Check, Context, Status
+from ..check import Answer, BadOrGood, Check, JudgeContext, Status
 from ..sources import Source
 
 
@@ -17,7 +17,7 @@ class Healing:
     exhausted: tuple[str, ...]
 
 
-def judge(healing: Healing, _context: Context) -> Iterator[Answer]:
+def judge(healing: Healing, _context: JudgeContext) -> Iterator[Answer]:
     """Report repairs that were given up."""
     for key in healing.open_circuits:
         yield Answer(key, Status.PROBLEM, "repaired again and again and did not stay so; given up")

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from ...base import documents as kept_documents
 from ...base.ports import Request
 from ...base.text import duration
 from .. import readings
-from ..check import Answer, AtLimit, Check, Context, Status, each
+from ..check import Answer, AtLimit, Check, JudgeContext, Status, each
 from ..facts import DAY, Fact, Known
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, documents, listed
 
+_PROBLEM_WIDTH = 300
 AGE = Limit("image_age_days", "Age of an image of the factory.", raise_at=14, clear_at=14)
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageState:
     """One container image that the factory builds, as the build wrote it down.
 
     ``presence`` is what the engine says now: there, gone, or another one of its name; it is
@@ -37,12 +39,12 @@ class Image:
     presence: str = ""
 
 
-def read(host: Host) -> Mapping[str, Fact[Image]]:
+def read(host: Host) -> Mapping[str, Fact[ImageState]]:
     """Return the images that the factory builds."""
     directory = Path(host.policy.data_dir, "images")
     written = documents(directory)
     if not written and host.whole.has("images"):
-        raise OSError(f"images are declared, but {directory} tells of none")
+        raise OSError(f"no image is built yet: {_problem(directory)}")
     if not written:
         raise AbsentError("no image of the factory is declared")
     found = listed(written, image)
@@ -57,9 +59,18 @@ def read(host: Host) -> Mapping[str, Fact[Image]]:
     }
 
 
-def image(values: Any, name: str) -> Image:
+def _problem(directory: Path) -> str:
+    """Return why there is no base to build on, as far as a build has told."""
+    from ...images.settings import PROBLEM
+
+    kept = kept_documents.read(directory / PROBLEM) or {}
+    words = str(kept.get("detail") or "no build has ended; factory images build tells how it goes")
+    return " ".join(words.split())[:_PROBLEM_WIDTH]
+
+
+def image(values: Any, name: str) -> ImageState:
     section = readings.section(values, name)
-    return Image(
+    return ImageState(
         name=section.text("image", name),
         built_at=readings.time(section, "built_at"),
         base_built_at=readings.time_or_none(section, "base_built_at"),
@@ -94,10 +105,10 @@ def _presence(document: Fact[Any], there: Mapping[str, str]) -> str:
     return "there" if content == record.get("content", content) else "another"
 
 
-def judge(images: Mapping[str, Fact[Image]], context: Context) -> Iterator[Answer]:
+def judge(images: Mapping[str, Fact[ImageState]], context: JudgeContext) -> Iterator[Answer]:
     """Judge whether an image is there, its age and the outcome of its smoke test."""
 
-    def one(name: str, image: Image) -> Iterator[Answer]:
+    def one(name: str, image: ImageState) -> Iterator[Answer]:
         days = (context.now - image.built_at) / DAY
         status, lingers = context.by(AGE, days)
         detail = f"built {duration(days * DAY)} ago"
@@ -121,7 +132,8 @@ CHECKS = (
         source=SOURCE,
         judge=judge,
         selftest=AtLimit(
-            AGE, lambda days, now: {"i": Known(Image("i", now - days * DAY, None, 1, "ok", ""))}
+            AGE,
+            lambda days, now: {"i": Known(ImageState("i", now - days * DAY, None, 1, "ok", ""))},
         ),
     ),
 )

@@ -9,7 +9,7 @@ from ...base import settings, times
 from ...base.text import duration
 from ...jobs import actual, layout, observe, report
 from ...jobs.settings import Jobs
-from ..check import Answer, BadOrGood, Check, Context, Status
+from ..check import Answer, BadOrGood, Check, JudgeContext, Status
 from ..failures import RECENT_SECONDS, FailedUnit, notes
 from ..sources import AbsentError, Host, Source
 
@@ -58,11 +58,11 @@ def _news(
 
 
 def _every(
-    judge: Callable[[Mapping[str, Any], Context], Answer | None],
-) -> Callable[[Report, Context], Iterator[Answer]]:
+    judge: Callable[[Mapping[str, Any], JudgeContext], Answer | None],
+) -> Callable[[Report, JudgeContext], Iterator[Answer]]:
     """Return a judge over all declared jobs, given one over a single job."""
 
-    def over_all(report: Report, context: Context) -> Iterator[Answer]:
+    def over_all(report: Report, context: JudgeContext) -> Iterator[Answer]:
         for job in report["jobs"]:
             answer = judge(job, context)
             if answer is not None:
@@ -71,7 +71,7 @@ def _every(
     return over_all
 
 
-def judge_missed(job: Mapping[str, Any], _context: Context) -> Answer | None:
+def judge_missed(job: Mapping[str, Any], _context: JudgeContext) -> Answer | None:
     """Judge whether a job succeeded as often as it is expected to."""
     name, every = job["name"], job["expect_every_seconds"]
     if every is None or job["paused"]:
@@ -83,7 +83,7 @@ def judge_missed(job: Mapping[str, Any], _context: Context) -> Answer | None:
     return Answer(name, Status.PROBLEM if job["missed"] else Status.OK, detail)
 
 
-def judge_failed(found: Report, context: Context) -> Iterator[Answer]:
+def judge_failed(found: Report, context: JudgeContext) -> Iterator[Answer]:
     """Judge how each job's runs ended: the last one, and those that failed since the last look."""
     for job in found["jobs"]:
         last, failure = job["last_run"], found["failures"].get(job["name"])
@@ -100,7 +100,7 @@ def judge_failed(found: Report, context: Context) -> Iterator[Answer]:
         yield Answer(job["name"], status, detail)
 
 
-def judge_overlapping(job: Mapping[str, Any], context: Context) -> Answer | None:
+def judge_overlapping(job: Mapping[str, Any], context: JudgeContext) -> Answer | None:
     """Judge whether a run is still at work, or held off, when the next is due."""
     if job["paused"]:
         return None
@@ -117,7 +117,7 @@ def judge_overlapping(job: Mapping[str, Any], context: Context) -> Answer | None
     return Answer(job["name"], Status.OK, "its runs do not overlap")
 
 
-def judge_review(job: Mapping[str, Any], _context: Context) -> Answer | None:
+def judge_review(job: Mapping[str, Any], _context: JudgeContext) -> Answer | None:
     """Remind of a pause whose day of review has come."""
     if not job["paused"]:
         return None
@@ -130,7 +130,7 @@ def judge_review(job: Mapping[str, Any], _context: Context) -> Answer | None:
     return Answer(job["name"], Status.OK, detail)
 
 
-def judge_drift(found: Report, _context: Context) -> Iterator[Answer]:
+def judge_drift(found: Report, _context: JudgeContext) -> Iterator[Answer]:
     """Judge whether the jobs' units are as declared."""
     if found["drift"] is None:
         yield Answer("", Status.UNKNOWN, "the jobs' timers could not be asked")

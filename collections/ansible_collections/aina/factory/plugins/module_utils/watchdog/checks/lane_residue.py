@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import readings
-from ..check import Answer, BadOrGood, Check, Context, Status, some
+from ..check import Answer, BadOrGood, Check, JudgeContext, Status, some
 from ..sources import AbsentError, Host, Source, parsed
 
 
@@ -27,7 +27,7 @@ def read(host: Host) -> Residue:
     return Residue(readings.time(section, "checked_at"), readings.sentences(section, "differences"))
 
 
-def judge(residue: Residue, _context: Context) -> Iterator[Answer]:
+def judge(residue: Residue, _context: JudgeContext) -> Iterator[Answer]:
     """Report what ended lanes left behind."""
     found = len(residue.differences)
     if found:

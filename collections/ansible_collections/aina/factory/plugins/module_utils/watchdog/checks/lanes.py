@@ -11,7 +11,7 @@ from ...base.github import settings as github
 from ...base.text import duration
 from ...host import units
 from .. import readings
-from ..check import Answer, AtLimit, Check, Context, Status, each
+from ..check import Answer, AtLimit, Check, JudgeContext, Status, each
 from ..facts import HOUR, MINUTE, Fact, Known, Unknown
 from ..limits import Limit
 from ..secrets import waits_for
@@ -25,7 +25,7 @@ _GATEWAY = "factory-lane-gateway.service"
 
 
 @dataclass(frozen=True)
-class Lane:
+class LaneState:
     """One running lane."""
 
     name: str
@@ -37,7 +37,7 @@ class Lane:
     updated_at: float
 
 
-def read(host: Host) -> Mapping[str, Fact[Lane]]:
+def read(host: Host) -> Mapping[str, Fact[LaneState]]:
     """Return the lanes that are running: those with a state and without a result."""
     root = Path(host.policy.data_dir, "lanes")
     declared = any(item.value("lanes", {}) for item in host.whole.sections("projects", ()))
@@ -55,10 +55,10 @@ def read(host: Host) -> Mapping[str, Fact[Lane]]:
     return found
 
 
-def lane(values: Any, name: str) -> Lane:
+def lane(values: Any, name: str) -> LaneState:
     section = readings.section(values, name)
     started = readings.time(section, "started_at")
-    return Lane(
+    return LaneState(
         name=name,
         project=section.text("project", ""),
         issue=str(section.value("issue", "")),
@@ -80,10 +80,10 @@ def _secrets(host: Host) -> list[str]:
     return [*github.of(host.whole).login_of("lanes").files, *(item.path for item in handed)]
 
 
-def judge(lanes: Mapping[str, Fact[Lane]], context: Context) -> Iterator[Answer]:
+def judge(lanes: Mapping[str, Fact[LaneState]], context: JudgeContext) -> Iterator[Answer]:
     """Judge whether a running lane says nothing, or runs for too long."""
 
-    def one(name: str, lane: Lane) -> Iterator[Answer]:
+    def one(name: str, lane: LaneState) -> Iterator[Answer]:
         heard = lane.last_output_at if lane.last_output_at is not None else lane.updated_at
         silent, age = (context.now - heard) / MINUTE, (context.now - lane.started_at) / HOUR
         status, lingers = context.by(SILENT, silent)
@@ -100,9 +100,9 @@ def judge(lanes: Mapping[str, Fact[Lane]], context: Context) -> Iterator[Answer]
     yield from each(lanes, one)
 
 
-def _silent_for(minutes: float, now: float) -> Mapping[str, Fact[Lane]]:
+def _silent_for(minutes: float, now: float) -> Mapping[str, Fact[LaneState]]:
     heard = now - minutes * MINUTE
-    return {"l": Known(Lane("l", "p", "1", "running", heard, heard, heard))}
+    return {"l": Known(LaneState("l", "p", "1", "running", heard, heard, heard))}
 
 
 SOURCE = Source("lanes", read)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...base.text import size
-from ..check import Answer, AtLimit, Check, Context
+from ..check import Answer, AtLimit, Check, JudgeContext
 from ..limits import Limit
 from ..readings import ReadingError
 from ..sources import Host, Source
@@ -22,7 +22,7 @@ AVAILABLE = Limit(
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryUse:
     """Memory of the host."""
 
     total_bytes: int
@@ -31,11 +31,11 @@ class Memory:
     swap_free_bytes: int
 
 
-def read(host: Host) -> Memory:
+def read(host: Host) -> MemoryUse:
     return parse((host.proc / "meminfo").read_text())
 
 
-def parse(text: str) -> Memory:
+def parse(text: str) -> MemoryUse:
     values = {}
     for line in text.splitlines():
         name, _colon, rest = line.partition(":")
@@ -43,14 +43,14 @@ def parse(text: str) -> Memory:
         if words and words[0].isdigit():
             values[name] = int(words[0]) * (1024 if words[-1] == "kB" else 1)
     try:
-        return Memory(
+        return MemoryUse(
             values["MemTotal"], values["MemAvailable"], values["SwapTotal"], values["SwapFree"]
         )
     except KeyError as error:
         raise ReadingError(f"/proc/meminfo does not say {error}") from None
 
 
-def judge(memory: Memory, context: Context) -> Iterator[Answer]:
+def judge(memory: MemoryUse, context: JudgeContext) -> Iterator[Answer]:
     """Judge the share of memory that is available."""
     share = 100.0 * memory.available_bytes / memory.total_bytes
     status, lingers = context.by(AVAILABLE, share)
@@ -68,7 +68,7 @@ CHECKS = (
         judge=judge,
         selftest=AtLimit(
             AVAILABLE,
-            lambda percent, _now: Memory(10_000, round(100 * min(100, percent)), 0, 0),
+            lambda percent, _now: MemoryUse(10_000, round(100 * min(100, percent)), 0, 0),
         ),
         severity="critical",
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...base import times
 from ...base.text import duration
-from ..check import Answer, AtLimit, BadOrGood, Check, Context, Status, each
+from ..check import Answer, AtLimit, BadOrGood, Check, JudgeContext, Status, each
 from ..facts import HOUR, MINUTE, Fact, Known
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, answered, parsed
@@ -52,7 +52,7 @@ def read(host: Host) -> Queues:
     return {name: answered(lambda name=name: one(name)) for name in names}  # type: ignore[misc]
 
 
-def judge_report(queues: Queues, _context: Context) -> Iterator[Answer]:
+def judge_report(queues: Queues, _context: JudgeContext) -> Iterator[Answer]:
     """Judge how the last merge cycle ended."""
 
     def one(name: str, queue: Mapping[str, Any]) -> Iterator[Answer]:
@@ -65,7 +65,7 @@ def judge_report(queues: Queues, _context: Context) -> Iterator[Answer]:
     return each(queues, one)
 
 
-def judge_halted(queues: Queues, context: Context) -> Iterator[Answer]:
+def judge_halted(queues: Queues, context: JudgeContext) -> Iterator[Answer]:
     """Report a merge queue that halted because something unjudged landed."""
 
     def one(name: str, queue: Mapping[str, Any]) -> Iterator[Answer]:
@@ -79,7 +79,7 @@ def judge_halted(queues: Queues, context: Context) -> Iterator[Answer]:
     return each(queues, one)
 
 
-def judge_red(queues: Queues, context: Context) -> Iterator[Answer]:
+def judge_red(queues: Queues, context: JudgeContext) -> Iterator[Answer]:
     """Judge how long the default branch is red."""
 
     def one(name: str, queue: Mapping[str, Any]) -> Iterator[Answer]:
@@ -94,7 +94,7 @@ def judge_red(queues: Queues, context: Context) -> Iterator[Answer]:
     return each(queues, one)
 
 
-def judge_waiting(queues: Queues, context: Context) -> Iterator[Answer]:
+def judge_waiting(queues: Queues, context: JudgeContext) -> Iterator[Answer]:
     """Judge how long the oldest pull request waits for the factory itself."""
 
     def one(name: str, queue: Mapping[str, Any]) -> Iterator[Answer]:

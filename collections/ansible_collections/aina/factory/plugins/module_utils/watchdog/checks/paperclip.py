@@ -10,7 +10,7 @@ from ...base.settings import read as read_settings
 from ...base.text import duration
 from ...paperclip.settings import PaperclipSettings
 from .. import paperclip
-from ..check import Answer, AtLimit, BadOrGood, Check, Context, Status, not_known, some
+from ..check import Answer, AtLimit, BadOrGood, Check, JudgeContext, Status, not_known, some
 from ..facts import HOUR, MINUTE, Known
 from ..limits import Limit
 from ..paperclip import FEWEST_RUNS, BoardRun, Company, Paperclip
@@ -47,12 +47,12 @@ def read(host: Host) -> Paperclip:
     return paperclip.ask(settings, host.fetch, host.proc, host.policy.gather_seconds)
 
 
-def judge_health(found: Paperclip, _context: Context) -> Iterator[Answer]:
+def judge_health(found: Paperclip, _context: JudgeContext) -> Iterator[Answer]:
     """Judge Paperclip's own account of its health."""
     yield Answer("", Status.OK if found.healthy else Status.PROBLEM, found.detail)
 
 
-def judge_exposed(found: Paperclip, _context: Context) -> Iterator[Answer]:
+def judge_exposed(found: Paperclip, _context: JudgeContext) -> Iterator[Answer]:
     """Report ports of Paperclip that others than this host can reach."""
     if not isinstance(found.exposed, Known):
         yield not_known("", found.exposed)
@@ -64,11 +64,11 @@ def judge_exposed(found: Paperclip, _context: Context) -> Iterator[Answer]:
 
 
 def _every(
-    judge: Callable[[Company, Context], Answer],
-) -> Callable[[Paperclip, Context], Iterator[Answer]]:
+    judge: Callable[[Company, JudgeContext], Answer],
+) -> Callable[[Paperclip, JudgeContext], Iterator[Answer]]:
     """Return a judge over all companies, given one over a single company."""
 
-    def over_all(found: Paperclip, context: Context) -> Iterator[Answer]:
+    def over_all(found: Paperclip, context: JudgeContext) -> Iterator[Answer]:
         if not isinstance(found.companies, Known):
             yield replace(not_known("", found.companies), source="companies")
             return
@@ -78,7 +78,7 @@ def _every(
     return over_all
 
 
-def judge_progress(company: Company, context: Context) -> Answer:
+def judge_progress(company: Company, context: JudgeContext) -> Answer:
     """Judge the age of the last run that succeeded."""
     # Nothing active is nothing to wait for.
     if not company.agents_active + company.agents_running:
@@ -96,7 +96,7 @@ def judge_progress(company: Company, context: Context) -> Answer:
     return Answer(company.name, status, detail, round(hours, 1), lingers)
 
 
-def judge_runs(company: Company, context: Context) -> Answer:
+def judge_runs(company: Company, context: JudgeContext) -> Answer:
     """Judge the share of the newest runs that failed."""
     if not company.agents_active + company.agents_running + company.agents_error:
         return Answer(company.name, Status.ABSENT, "no agent is active")
@@ -112,7 +112,7 @@ def _failures(company: Company) -> str:
     return f"{company.recent_failed} of the last {company.recent_runs} runs failed{why}"
 
 
-def judge_silent(company: Company, context: Context) -> Answer:
+def judge_silent(company: Company, context: JudgeContext) -> Answer:
     """Judge how long the most silent running run says nothing."""
     heard = [(run.last_output_at or run.started_at, run.name) for run in company.runs]
     silent = [((context.now - at) / MINUTE, name) for at, name in heard if at is not None]
@@ -124,14 +124,14 @@ def judge_silent(company: Company, context: Context) -> Answer:
     return Answer(company.name, status, detail, round(minutes, 1), lingers)
 
 
-def judge_agents(company: Company, context: Context) -> Answer:
+def judge_agents(company: Company, context: JudgeContext) -> Answer:
     """Judge the number of agents in error."""
     status, lingers = context.by(AGENTS_ERROR, company.agents_error)
     detail = f"{company.agents_error} agents in error"
     return Answer(company.name, status, detail, company.agents_error, lingers)
 
 
-def judge_codex(found: Paperclip, _context: Context) -> Iterator[Answer]:
+def judge_codex(found: Paperclip, _context: JudgeContext) -> Iterator[Answer]:
     """Report codex homes whose configuration is not the user's own."""
     if not isinstance(found.codex_drift, Known):
         yield replace(not_known("", found.codex_drift), source="codex_drift")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..check import Answer, AtLimit, Check, Context
+from ..check import Answer, AtLimit, Check, JudgeContext
 from ..limits import Limit
 from ..readings import ReadingError
 from ..sources import AbsentError, Host, Source
@@ -63,7 +63,7 @@ def _average(text: str, kind: str) -> float:
     raise ReadingError(f"/proc/pressure has no line {kind!r}")
 
 
-def judge(pressure: Pressure, context: Context) -> Iterator[Answer]:
+def judge(pressure: Pressure, context: JudgeContext) -> Iterator[Answer]:
     """Judge each kind by its limit."""
     for kind, limit, value in (
         ("memory", MEMORY, pressure.memory_full),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...base.text import duration
-from ..check import Answer, AtLimit, Check, Context, Status, some
+from ..check import Answer, AtLimit, Check, JudgeContext, Status, some
 from ..facts import DAY
 from ..limits import Limit
 from ..sources import Host, Source
@@ -34,7 +34,7 @@ def read(host: Host) -> Reboot:
     return Reboot(mark.stat().st_mtime, tuple(dict.fromkeys(names)))
 
 
-def judge(reboot: Reboot, context: Context) -> Iterator[Answer]:
+def judge(reboot: Reboot, context: JudgeContext) -> Iterator[Answer]:
     """Judge how long the host asks for a reboot."""
     if reboot.required_since is None:
         yield Answer("", Status.OK, "no reboot is asked for", 0)

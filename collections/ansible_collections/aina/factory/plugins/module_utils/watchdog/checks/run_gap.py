@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...base.text import duration
-from ..check import Answer, AtLimit, Check, Context
+from ..check import Answer, AtLimit, Check, JudgeContext
 from ..facts import MINUTE
 from ..limits import Limit
 from ..sources import Source
@@ -21,7 +21,7 @@ class Previous:
     finished_at: float
 
 
-def judge(previous: Previous, context: Context) -> Iterator[Answer]:
+def judge(previous: Previous, context: JudgeContext) -> Iterator[Answer]:
     """Report that the watchdog itself did not run."""
     minutes = (context.now - previous.finished_at) / MINUTE
     status, lingers = context.by(GAP, minutes)

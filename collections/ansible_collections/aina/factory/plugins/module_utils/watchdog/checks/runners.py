@@ -11,7 +11,7 @@ from ...base import times
 from ...base.github import settings as github
 from ...base.text import duration
 from .. import readings
-from ..check import Answer, AtLimit, Check, Context, Status, each
+from ..check import Answer, AtLimit, Check, JudgeContext, Status, each
 from ..facts import MINUTE, Fact, Known, Unknown
 from ..limits import Limit
 from ..secrets import waits_for
@@ -103,7 +103,7 @@ def runner(values: Any, name: str) -> Runner:
     )
 
 
-def judge_runner(runners: Runners, context: Context) -> Iterator[Answer]:
+def judge_runner(runners: Runners, context: JudgeContext) -> Iterator[Answer]:
     """Judge a runner by its supervisor's word, its unit and the age of that word."""
 
     def one(name: str, runner: Runner) -> Iterator[Answer]:
@@ -134,7 +134,7 @@ def judge_runner(runners: Runners, context: Context) -> Iterator[Answer]:
     return each(runners, one)
 
 
-def judge_queue(runners: Runners, context: Context) -> Iterator[Answer]:
+def judge_queue(runners: Runners, context: JudgeContext) -> Iterator[Answer]:
     """Judge how long the oldest queued CI job waits for a runner."""
 
     def one(name: str, runner: Runner) -> Iterator[Answer]:
@@ -149,7 +149,7 @@ def judge_queue(runners: Runners, context: Context) -> Iterator[Answer]:
     return each(runners, one)
 
 
-def judge_version(runners: Runners, context: Context) -> Iterator[Answer]:
+def judge_version(runners: Runners, context: JudgeContext) -> Iterator[Answer]:
     """Judge how long a runner's version has been superseded."""
 
     def one(name: str, runner: Runner) -> Iterator[Answer]:

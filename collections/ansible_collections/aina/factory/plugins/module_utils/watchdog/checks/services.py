@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ...base.text import duration
 from ...jobs import observe
 from .. import services
-from ..check import Answer, AtLimit, Check, Context, Status
+from ..check import Answer, AtLimit, Check, JudgeContext, Status
 from ..failures import systemctl
 from ..limits import Limit
 from ..services import Service
@@ -37,7 +37,7 @@ def read(host: Host) -> tuple[Service, ...]:
     return services.parse(answer, declared, observe.timestamp)
 
 
-def judge(found: tuple[Service, ...], context: Context) -> Iterator[Answer]:
+def judge(found: tuple[Service, ...], context: JudgeContext) -> Iterator[Answer]:
     """Report units that restart again and again, were stopped, or cannot be started."""
     is_well = True
     for unit in found:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...base.text import duration
 from ...jobs import layout, observe
-from ..check import Answer, BadOrGood, Check, Context, Status
+from ..check import Answer, BadOrGood, Check, JudgeContext, Status
 from ..failures import RECENT_SECONDS, FailedUnit, notes, systemctl
 from ..sources import AbsentError, Host, Source
 
@@ -36,7 +36,7 @@ def read(host: Host) -> tuple[FailedUnit, ...]:
     return tuple(u for name, u in sorted(found.items()) if not name.startswith(layout.PREFIX))
 
 
-def judge(units: tuple[FailedUnit, ...], context: Context) -> Iterator[Answer]:
+def judge(units: tuple[FailedUnit, ...], context: JudgeContext) -> Iterator[Answer]:
     """Report every unit that has failed."""
     for unit in units:
         when = f" {duration(context.now - unit.at)} ago" if unit.at is not None else ""

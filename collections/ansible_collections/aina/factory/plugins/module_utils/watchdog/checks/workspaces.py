@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .. import workspaces
-from ..check import Answer, BadOrGood, Check, Context, Status, some
+from ..check import Answer, BadOrGood, Check, JudgeContext, Status, some
 from ..sources import AbsentError, Host, Source
 from ..workspaces import Workspace, Workspaces
 
@@ -17,7 +17,7 @@ def read(host: Host) -> Workspaces:
     return workspaces.survey(host.policy.heal.workspace_roots)
 
 
-def judge(found: Workspaces, _context: Context) -> Iterator[Answer]:
+def judge(found: Workspaces, _context: JudgeContext) -> Iterator[Answer]:
     """Report workspaces in which git cannot work, by their exact reason."""
     reasons: dict[str, list[str]] = {}
     for workspace in found.broken:

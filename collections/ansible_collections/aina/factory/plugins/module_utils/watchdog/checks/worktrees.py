@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...base import projects
-from ..check import Answer, BadOrGood, Check, Context, Status, some
+from ..check import Answer, BadOrGood, Check, JudgeContext, Status, some
 from ..sources import AbsentError, Host, Source
-from ..workspaces import Worktrees, survey_worktrees
+from ..workspaces import RegisteredWorktrees, survey_worktrees
 
 
-def read(host: Host) -> Worktrees:
+def read(host: Host) -> RegisteredWorktrees:
     """Look at every registered worktree of every project."""
     found = projects.from_sections(host.whole.sections("projects", ()))
     if not found:
@@ -18,7 +18,7 @@ def read(host: Host) -> Worktrees:
     return survey_worktrees(project.path for project in found)
 
 
-def judge(worktrees: Worktrees, _context: Context) -> Iterator[Answer]:
+def judge(worktrees: RegisteredWorktrees, _context: JudgeContext) -> Iterator[Answer]:
     """Report registered worktrees that have lost their directory."""
     for path in worktrees.missing:
         yield Answer(path, Status.UNKNOWN, f"{path} is a project's path, and holds no repository")
@@ -38,7 +38,7 @@ CHECKS = (
         advice="git worktree repair, or git worktree prune once nobody wants them",
         source=SOURCE,
         judge=judge,
-        selftest=BadOrGood(lambda bad, _now: Worktrees(1, ("/w",) if bad else ())),
+        selftest=BadOrGood(lambda bad, _now: RegisteredWorktrees(1, ("/w",) if bad else ())),
         value_unit="count",
     ),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from factory.core.backup import backups
-from factory.core.backup.backups import BackupError, BackupReport, Places, Repository
+from factory.core.backup.backups import BackupError, BackupPaths, BackupReport, BackupRepository
 from factory.core.backup.settings import BackupSettings
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.ports import Completed
@@ -32,7 +32,7 @@ def settings(**values: Any) -> BackupSettings:
 class Restic:
     """Answers by subcommand; keeps what it was asked."""
 
-    def __init__(self, places: Places, **answers: tuple[int, str]) -> None:
+    def __init__(self, places: BackupPaths, **answers: tuple[int, str]) -> None:
         self.places = places
         self.answers = answers
         self.asked: list[str] = []
@@ -64,27 +64,27 @@ class Restic:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path) -> BackupPaths:
     source = tmp_path / "source"
     source.mkdir()
     for number in range(40):
         (source / str(number)).write_text("x" * number)
-    return Places(tmp_path / "canary", tmp_path / "report.json")
+    return BackupPaths(tmp_path / "canary", tmp_path / "report.json")
 
 
-def source_of(places: Places) -> Path:
+def source_of(places: BackupPaths) -> Path:
     return places.canary.with_name("source")
 
 
 def back_up(restic: Restic, last: BackupReport | None = None, **values: Any) -> BackupReport:
     chosen = settings(paths=[str(source_of(restic.places))], **values)
-    repository = Repository(restic, {})
+    repository = BackupRepository(restic, {})
     return backups.back_up(
         chosen, repository, restic.places, restic, lambda: 5.0, last or BackupReport()
     )
 
 
-def test_a_good_run_is_proved_by_reading_back(places: Places) -> None:
+def test_a_good_run_is_proved_by_reading_back(places: BackupPaths) -> None:
     restic = Restic(places, cat=(0, '{"id": "r1"}'))
 
     report = back_up(restic)
@@ -95,19 +95,19 @@ def test_a_good_run_is_proved_by_reading_back(places: Places) -> None:
 
 @pytest.mark.parametrize("restored", ["nothing", "another content"])
 def test_a_snapshot_that_does_not_give_back_what_was_in_it_is_a_failure(
-    places: Places, restored: str
+    places: BackupPaths, restored: str
 ) -> None:
     with pytest.raises(BackupError, match="not to be trusted"):
         back_up(Restic(places, cat=(0, '{"id": "r1"}'), restore=(0, restored)))
 
 
-def test_files_that_could_not_be_read_make_it_incomplete(places: Places) -> None:
+def test_files_that_could_not_be_read_make_it_incomplete(places: BackupPaths) -> None:
     restic = Restic(places, cat=(0, '{"id": "r1"}'), backup=(3, json.dumps(SUMMARY)))
 
     assert back_up(restic).state == "incomplete"
 
 
-def working(places: Places) -> Restic:
+def working(places: BackupPaths) -> Restic:
     return Restic(places, cat=(0, '{"id": "r1"}'))
 
 
@@ -141,7 +141,7 @@ LOSSES = [
 
 @pytest.mark.parametrize(("lose", "words"), LOSSES)
 def test_a_source_that_lost_what_it_held_makes_a_backup_incomplete(
-    places: Places, lose: Callable[[Path], object], words: str
+    places: BackupPaths, lose: Callable[[Path], object], words: str
 ) -> None:
     first = back_up(working(places))
     assert first.state == "ok"
@@ -157,13 +157,15 @@ def test_a_source_that_lost_what_it_held_makes_a_backup_incomplete(
         assert third.sources == first.sources
 
 
-def test_a_source_that_was_empty_from_the_beginning_is_no_backup(places: Places) -> None:
+def test_a_source_that_was_empty_from_the_beginning_is_no_backup(places: BackupPaths) -> None:
     empty(source_of(places))
 
     assert back_up(working(places)).state == "incomplete"
 
 
-def test_what_is_excluded_is_not_counted_and_few_files_less_are_no_loss(places: Places) -> None:
+def test_what_is_excluded_is_not_counted_and_few_files_less_are_no_loss(
+    places: BackupPaths,
+) -> None:
     first = back_up(working(places), excludes=["1?", "/elsewhere/*"])
     for number in range(5):
         (source_of(places) / str(number)).unlink()
@@ -174,7 +176,7 @@ def test_what_is_excluded_is_not_counted_and_few_files_less_are_no_loss(places: 
     assert (counts["files"], second.state) == (30, "ok")
 
 
-def test_files_of_the_paths_are_read_back_and_compared(places: Places) -> None:
+def test_files_of_the_paths_are_read_back_and_compared(places: BackupPaths) -> None:
     restic = working(places)
     assert len(back_up(restic).samples) == 3
     restic.lost = {str(path) for path in source_of(places).iterdir()}
@@ -187,10 +189,10 @@ def test_files_of_the_paths_are_read_back_and_compared(places: Places) -> None:
 
 
 def verify(restic: Restic, last: BackupReport) -> BackupReport:
-    return backups.verify(settings(), Repository(restic, {}), restic.places, last)
+    return backups.verify(settings(), BackupRepository(restic, {}), restic.places, last)
 
 
-def test_a_sound_repository_makes_no_good_backup_of_a_bad_one(places: Places) -> None:
+def test_a_sound_repository_makes_no_good_backup_of_a_bad_one(places: BackupPaths) -> None:
     restic = working(places)
     good = back_up(restic)
     document = backups.to_document(good, {}, "2026-01-01T00:00:00Z")
@@ -210,7 +212,7 @@ def test_a_sound_repository_makes_no_good_backup_of_a_bad_one(places: Places) ->
         verify(restic, good)
 
 
-def test_damage_that_restic_finds_is_a_failure(places: Places) -> None:
+def test_damage_that_restic_finds_is_a_failure(places: BackupPaths) -> None:
     restic = working(places)
     good = back_up(restic)
     restic.answers = {**restic.answers, "check": (1, "pack 1a2b is damaged")}
@@ -221,7 +223,7 @@ def test_damage_that_restic_finds_is_a_failure(places: Places) -> None:
 
 @pytest.mark.parametrize("answer", [(10, ""), (1, "Is there a repository at the following")])
 def test_a_repository_is_made_where_there_was_never_one(
-    places: Places, answer: tuple[int, str]
+    places: BackupPaths, answer: tuple[int, str]
 ) -> None:
     assert back_up(Restic(places, cat=answer)).repository_id == "new"
 
@@ -235,7 +237,7 @@ def test_a_repository_is_made_where_there_was_never_one(
     ],
 )
 def test_a_repository_is_never_made_on_a_guess(
-    places: Places, answer: tuple[int, str], known: str, words: str
+    places: BackupPaths, answer: tuple[int, str], known: str, words: str
 ) -> None:
     restic = Restic(places, cat=answer)
 

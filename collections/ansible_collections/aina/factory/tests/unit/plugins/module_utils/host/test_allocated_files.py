@@ -8,23 +8,23 @@ import pytest
 
 from factory.core.base.ports import Completed
 from factory.core.host import allocated_files
-from factory.core.host.allocated_files import AllocatedFile, AllocatedFilesError, Found
+from factory.core.host.allocated_files import AllocatedFile, AllocatedFilesError, ObservedFile
 
 MIB = 1 << 20
 RESERVE = AllocatedFile("/r", 64 * MIB, 1024 * MIB)
 
 CASES = [
-    (Found(64 * MIB, 0, False), [], 0),
-    (Found(None, 2000 * MIB, False), ["allocate /r (64 MiB)"], 0),
-    (Found(None, 1087 * MIB, False), [], 1),
-    (Found(None, 1088 * MIB, False), ["allocate /r (64 MiB)"], 0),
-    (Found(32 * MIB, 1060 * MIB, False), ["allocate /r (64 MiB)"], 0),
+    (ObservedFile(64 * MIB, 0, False), [], 0),
+    (ObservedFile(None, 2000 * MIB, False), ["allocate /r (64 MiB)"], 0),
+    (ObservedFile(None, 1087 * MIB, False), [], 1),
+    (ObservedFile(None, 1088 * MIB, False), ["allocate /r (64 MiB)"], 0),
+    (ObservedFile(32 * MIB, 1060 * MIB, False), ["allocate /r (64 MiB)"], 0),
 ]
 
 
 @pytest.mark.parametrize(("found", "actions", "warnings"), CASES)
 def test_a_reserve_is_made_only_where_enough_stays_free(
-    found: Found, actions: list[str], warnings: int
+    found: ObservedFile, actions: list[str], warnings: int
 ) -> None:
     plan = allocated_files.plan([RESERVE], lambda item: found)
 
@@ -35,8 +35,10 @@ def test_a_reserve_is_made_only_where_enough_stays_free(
 def test_size_zero_removes_the_file() -> None:
     nothing = AllocatedFile("/r", 0, 0)
 
-    assert allocated_files.plan([nothing], lambda item: Found(1, 0, False)).actions == ["remove /r"]
-    assert allocated_files.plan([nothing], lambda item: Found(None, 0, False)).actions == []
+    assert allocated_files.plan([nothing], lambda item: ObservedFile(1, 0, False)).actions == [
+        "remove /r"
+    ]
+    assert allocated_files.plan([nothing], lambda item: ObservedFile(None, 0, False)).actions == []
 
 
 def test_a_file_with_holes_is_no_reserve(tmp_path: Path) -> None:

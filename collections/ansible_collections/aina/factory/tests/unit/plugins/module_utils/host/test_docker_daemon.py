@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 
 from factory.core.host import docker_daemon
 from factory.core.host.docker_daemon import (
-    Container,
     DockerDaemonError,
-    Engine,
     Record,
     RestartPolicy,
+    RunningContainer,
+    RunningEngine,
 )
 
 OURS = {"log-driver": "local", "log-opts": {"max-size": "20m"}, "live-restore": True}
-LANE = Container("lane-17", survives=False)
-SERVICE = Container("registry", survives=True)
+LANE = RunningContainer("lane-17", survives=False)
+SERVICE = RunningContainer("registry", survives=True)
 
 
-def engine(**changes: Any) -> Engine:
+def engine(**changes: Any) -> RunningEngine:
     values: dict[str, Any] = {
         "instance": "boot:1",
         "started_at": 1000.0,
@@ -33,10 +33,10 @@ def engine(**changes: Any) -> Engine:
         "images": 0,
         "swarm": False,
     }
-    return Engine(**{**values, **changes})
+    return RunningEngine(**{**values, **changes})
 
 
-def decide(running: Engine, effective: Any, policy: str = "drained", **wanted: Any) -> Any:
+def decide(running: RunningEngine, effective: Any, policy: str = "drained", **wanted: Any) -> Any:
     return docker_daemon.decide(running, effective, {**OURS, **wanted}, RestartPolicy(policy))
 
 

@@ -34,7 +34,7 @@ def test_only_what_is_too_low_is_raised(kernel: Path) -> None:
 
 
 def test_what_cannot_be_written_is_no_change_but_a_warning() -> None:
-    limits = [kernel_limits.Limit("fs.low", 128, 1024, writable=False)]
+    limits = [kernel_limits.KernelLimit("fs.low", 128, 1024, writable=False)]
 
     assert kernel_limits.plan(limits) == []
     assert "fs.low is 128 instead of at least 1024" in kernel_limits.unreachable(limits)[0]

@@ -7,17 +7,17 @@ import pytest
 
 from factory.core.base.ports import Completed
 from factory.core.host import login_users
-from factory.core.host.login_users import Found, LoginUsersError, UserSpec
+from factory.core.host.login_users import LoginUsersError, ObservedAccount, UserSpec
 
-ALI = Found("/data/ali", "/usr/bin/zsh", frozenset({"ali", "sudo"}), home_exists=True)
+ALI = ObservedAccount("/data/ali", "/usr/bin/zsh", frozenset({"ali", "sudo"}), home_exists=True)
 
 
-def actions(spec: UserSpec, found: Found | None, groups: Sequence[str] = ()) -> list[str]:
+def actions(spec: UserSpec, found: ObservedAccount | None, groups: Sequence[str] = ()) -> list[str]:
     accounts = {} if found is None else {spec.name: found}
     return login_users.plan([spec], accounts, groups).actions
 
 
-def check(spec: UserSpec, found: Found | None) -> None:
+def check(spec: UserSpec, found: ObservedAccount | None) -> None:
     login_users.check(
         spec, found, lambda one, other: one.rstrip("/") == other, lambda path: "zsh" not in path
     )
@@ -66,8 +66,8 @@ def test_a_shell_changes_where_one_is_declared() -> None:
 
 
 def test_a_home_that_a_killed_run_has_not_made_is_made_and_that_of_others_is_not() -> None:
-    cut_off = Found("/home/ali", "/bin/bash", frozenset({"ali"}), home_exists=False)
-    not_mounted = Found("/data/ali", "/bin/bash", frozenset({"ali"}), home_exists=False)
+    cut_off = ObservedAccount("/home/ali", "/bin/bash", frozenset({"ali"}), home_exists=False)
+    not_mounted = ObservedAccount("/data/ali", "/bin/bash", frozenset({"ali"}), home_exists=False)
 
     assert actions(UserSpec("ali"), cut_off) == ["make /home/ali"]
     assert actions(UserSpec("ali"), not_mounted) == []

@@ -14,9 +14,9 @@ from factory.core.host import managed_files
 from factory.core.host.managed_files import (
     Attributes,
     Change,
+    ChangeKind,
     DirectorySpec,
     FileSpec,
-    Kind,
     ManagedFilesError,
 )
 from factory.core.host.steps import Context, StepError
@@ -49,7 +49,7 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
 
     first = converge(directories, files)
 
-    assert [change.kind for change in first] == [Kind.CREATE_DIRECTORY, Kind.WRITE]
+    assert [change.kind for change in first] == [ChangeKind.CREATE_DIRECTORY, ChangeKind.WRITE]
     assert converge(directories, files) == []
 
 
@@ -78,7 +78,7 @@ def test_an_exclusive_directory_loses_what_nobody_declared(tmp_path: Path) -> No
         [FileSpec(f"{owned}/a/b/wanted", b"", PLAIN)],
     )
 
-    removed = {Path(change.path).name for change in changes if change.kind is Kind.REMOVE}
+    removed = {Path(change.path).name for change in changes if change.kind is ChangeKind.REMOVE}
     assert removed == {"stale", "stale.json", "link"}
     assert sorted(path.name for path in owned.iterdir()) == ["a", "cache.pyc"]
     assert (outside / "precious").read_text() == "keep"
@@ -117,7 +117,7 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     converge(files=[spec])
     (tmp_path / ".conf.managed-tmp").write_text("half")
 
-    assert [change.kind for change in converge(files=[spec])] == [Kind.REMOVE]
+    assert [change.kind for change in converge(files=[spec])] == [ChangeKind.REMOVE]
     assert [path.name for path in tmp_path.iterdir()] == ["conf"]
     assert converge(files=[spec]) == []
 
@@ -142,7 +142,7 @@ def test_a_wrong_mode_is_set_right_without_rewriting(tmp_path: Path) -> None:
 
     changes = converge(files=[FileSpec(str(path), b"x", PLAIN)])
 
-    assert [change.kind for change in changes] == [Kind.ATTRIBUTES]
+    assert [change.kind for change in changes] == [ChangeKind.ATTRIBUTES]
     assert (path.stat().st_ino, path.stat().st_mode & 0o777) == (inode, 0o644)
 
 
@@ -218,7 +218,7 @@ def test_a_link_takes_the_place_of_a_file_or_of_another_link(tmp_path: Path) -> 
     changes = managed_files.plan((), (), (), links)
     managed_files.apply(changes, run_nothing)
 
-    assert {change.kind for change in changes} == {Kind.LINK}
+    assert {change.kind for change in changes} == {ChangeKind.LINK}
     assert {path.readlink() for path in tmp_path.iterdir()} == {Path("target")}
     assert managed_files.plan((), (), (), links) == []
 
@@ -271,7 +271,7 @@ def test_directories_that_an_earlier_run_has_closed_are_opened(
     changes = converge(owned, files)
 
     assert {(change.kind, change.path) for change in changes} == {
-        (Kind.ATTRIBUTES, str(path)) for path in closed
+        (ChangeKind.ATTRIBUTES, str(path)) for path in closed
     }
     assert {path.stat().st_mode & 0o777 for path in closed} == {0o755}
     assert converge(owned, files) == []

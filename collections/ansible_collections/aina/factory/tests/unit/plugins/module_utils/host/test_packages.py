@@ -9,7 +9,7 @@ import pytest
 
 from factory.core.base.ports import Completed
 from factory.core.host import install_manifest, packages
-from factory.core.host.packages import PackagesError, PackagesSpec, RemovalError, Situation
+from factory.core.host.packages import ObservedPackages, PackagesError, PackagesSpec, RemovalError
 from factory.core.host.steps import Context, StepError
 from factory.core.host.steps import packages as step
 
@@ -61,11 +61,11 @@ def no_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def situation(
     installed: Sequence[str] = (), candidates: Sequence[str] | None = (), interrupted: str = ""
-) -> Situation:
-    return Situation(dict.fromkeys(installed, "1.0"), interrupted, candidates)
+) -> ObservedPackages:
+    return ObservedPackages(dict.fromkeys(installed, "1.0"), interrupted, candidates)
 
 
-CASES: list[tuple[Situation, list[str]]] = [
+CASES: list[tuple[ObservedPackages, list[str]]] = [
     (situation(), ["install docker.io"]),
     (situation(candidates=["docker-cli"]), ["install docker.io", "install docker-cli"]),
     (situation(candidates=None), ["install docker.io", "install docker-cli, where it can be had"]),
@@ -78,7 +78,7 @@ CASES: list[tuple[Situation, list[str]]] = [
 
 
 @pytest.mark.parametrize(("found", "actions"), CASES)
-def test_the_plan_is_what_is_missing(found: Situation, actions: list[str]) -> None:
+def test_the_plan_is_what_is_missing(found: ObservedPackages, actions: list[str]) -> None:
     assert packages.plan(ENGINE, found).actions == actions
 
 
@@ -218,7 +218,7 @@ def test_with_a_record_only_what_an_earlier_run_installed_is_removed(
     own: Sequence[str], removed: tuple[str, ...]
 ) -> None:
     spec = PackagesSpec(absent=("chrony", "restic"), own_only=True)
-    found = Situation({"chrony": "4"}, "", (), own)
+    found = ObservedPackages({"chrony": "4"}, "", (), own)
 
     plan = packages.plan(spec, found)
 
@@ -239,7 +239,7 @@ CONFLICT = {
 }
 
 
-def apply(spec: PackagesSpec, found: Situation, host: Host) -> packages.Plan:
+def apply(spec: PackagesSpec, found: ObservedPackages, host: Host) -> packages.PackagesPlan:
     plan = packages.plan(spec, found)
     return packages.apply(plan, host, nullcontext(), 5, lists_are_stale=False)
 

@@ -17,7 +17,7 @@ from factory.core.base.ports import Completed, Response
 from factory.core.base.settings import read
 from factory.core.images import build
 from factory.core.images.engine import EngineError
-from factory.core.images.settings import ImagesSettings
+from factory.core.images.settings import PROBLEM, ImagesSettings
 
 PINS = {
     "dependencies": {"@openai/codex": "0.169.0", "npm": "11.19.1", "pnpm": "10.11.0"},
@@ -157,7 +157,7 @@ class Host:
             **self.values,
         }
         settings = read(ImagesSettings, Section(section, "images"))
-        tools = build.Tools(
+        tools = build.BuildTools(
             self.docker, lambda: self.now, lambda *_, **__: Response(404, {}, b""), "x86_64"
         )
         return build.Builder(settings, tools)
@@ -360,3 +360,8 @@ def test_a_base_that_cannot_be_pulled_says_what_to_do_instead(tmp_path: Path) ->
     host.docker.__dict__["_pull"] = refuse
     with pytest.raises(EngineError, match=r"cannot be pulled.*\n.*base\.bootstrap_suite"):
         host.build()
+    kept = json.loads((host.state / PROBLEM).read_text())
+    assert "no route to host" in kept["detail"]
+    del host.docker.__dict__["_pull"]
+    host.build()
+    assert not (host.state / PROBLEM).exists()

@@ -18,7 +18,7 @@ from factory.core.base.ports import Completed, Request, Response
 from factory.core.base.settings import read
 from factory.core.images import base, content, layers, plan
 from factory.core.images.catalogue import Spec, catalogue, satisfied
-from factory.core.images.engine import Engine, EngineError, Found
+from factory.core.images.engine import EngineError, EngineImage, ImageEngine
 from factory.core.images.runner import Releases, RunnerArchive
 from factory.core.images.settings import ImagesSettings, RunnerRelease
 
@@ -173,8 +173,8 @@ def test_every_input_is_part_of_the_content(tree: Path) -> None:
     assert differs() == ["tree"]
 
 
-def found(text: str) -> Found:
-    return Found("sha256:1", {plan.CONTENT_LABEL: text}, "1000", 0.0, 1)
+def found(text: str) -> EngineImage:
+    return EngineImage("sha256:1", {plan.CONTENT_LABEL: text}, "1000", 0.0, 1)
 
 
 def test_only_what_changed_is_built_and_all_that_stands_on_it(tree: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_base_is_known_by_its_packages_or_else_by_its_number(tree: Path) -> No
         def run(*_argv: Any, **_: Any) -> Completed:
             return Completed(0, json.dumps([document]).encode(), b"")
 
-        return base.Bases(settings(tree), Engine(run), run).identity()
+        return base.Bases(settings(tree), ImageEngine(run), run).identity()
 
     assert identity({base.PACKAGES_LABEL: "abc"}) == "abc"
     assert identity({}) == "sha256:1"
@@ -275,7 +275,7 @@ def test_a_base_is_made_of_the_releases_packages_and_the_hosts_mounts_stay_as_th
         return Completed(0, targets.encode(), b"")
 
     known = settings(tree, base={"bootstrap_suite": "trixie", **values}, state_dir=str(tree))
-    base.Bases(known, Engine(run), run).provide()
+    base.Bases(known, ImageEngine(run), run).provide()
 
     (made,) = [argv for argv in calls if "mmdebstrap" in argv]
     assert made[: made.index("mmdebstrap")] == ["unshare", "--mount", "--"]

@@ -13,7 +13,7 @@ import pytest
 from factory.core.base.configuration import Section
 from factory.core.base.disk import Disk, Removal
 from factory.core.base.docker import Engine
-from factory.core.base.paths import Found
+from factory.core.base.paths import PathEntry
 from factory.core.base.ports import Request, Response
 from factory.core.base.processes import Process
 from factory.core.base.settings import read
@@ -26,13 +26,13 @@ from factory.core.janitor.kinds.docker import (
     LaneContainers,
 )
 from factory.core.janitor.kinds.runner import job_holder
-from factory.core.janitor.model import Candidate, Kind, Limits, SkipError, Watermarks
+from factory.core.janitor.model import Candidate, Kind, KindLimits, SkipError, Watermarks
 
 NOW = 1_700_000_000.0
 QUIET = Disk("/", 1000, 500, 500)
 FULL = Disk("/", 1000, 900, 100)
 MARKS = Watermarks(80, 70)
-OLD = Limits(max_age_seconds=1)
+OLD = KindLimits(max_age_seconds=1)
 
 
 def container(name: str, state: str, image: str, **labels: str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def docker() -> Docker:
     return Docker()
 
 
-def kinds(docker: Docker, limits: Limits = OLD) -> list[Kind]:
+def kinds(docker: Docker, limits: KindLimits = OLD) -> list[Kind]:
     """Return the four kinds, for an engine in which no image was used for long."""
     engine = Engine(docker, "/run/docker.sock")
     section = Section({"base_images": ["team/base:*"]}, "docker")
@@ -156,7 +156,7 @@ def test_of_images_those_in_use_labelled_or_base_stay(docker: Docker) -> None:
 
 
 def test_a_full_disk_takes_no_image_that_is_in_use_labelled_or_base(docker: Docker) -> None:
-    within = Limits(min_age_seconds=60)
+    within = KindLimits(min_age_seconds=60)
 
     report = swept(kinds(docker, within), FULL)["docker_images"]
 
@@ -166,7 +166,7 @@ def test_a_full_disk_takes_no_image_that_is_in_use_labelled_or_base(docker: Dock
 
 def test_the_least_recently_used_image_goes_first(docker: Docker) -> None:
     docker.containers = []
-    *_others, images = kinds(docker, Limits())
+    *_others, images = kinds(docker, KindLimits())
     assert isinstance(images, Images)
     ages = {"running:1": 90, "foreign:1": 30, "plain:1": 60}
     use = ImageUse({}, {f"sha256:{name}": NOW - age for name, age in ages.items()}, NOW)
@@ -201,7 +201,7 @@ class Things:
     """A kind of a test's own."""
 
     def __init__(self, name: str, *candidates: Candidate, error: Exception | None = None) -> None:
-        self.name, self.limits = name, Limits(max_age_seconds=1)
+        self.name, self.limits = name, KindLimits(max_age_seconds=1)
         self.candidates, self.error = candidates, error
         self.removed: list[str] = []
 
@@ -239,7 +239,7 @@ def test_each_kind_says_how_it_ended_and_none_stops_another() -> None:
 def test_a_disk_at_its_low_mark_gives_nothing_up_any_more() -> None:
     # Things that share blocks free more together than each by itself.
     kind = Things("k", thing("old", 90), thing("young", 80))
-    kind.limits = Limits()
+    kind.limits = KindLimits()
     measured = iter([FULL, FULL, Disk("/", 1000, 490, 510)])
 
     marks = Watermarks(80, 50)
@@ -260,9 +260,9 @@ def test_a_dry_run_lists_and_removes_nothing() -> None:
     assert kind.removed == []
 
 
-def found(path: str) -> Found:
+def found(path: str) -> PathEntry:
     root, _slash, name = path.rpartition("/")
-    return Found(root, (name,), 1, 1, 0, False, 1, NOW, frozenset())
+    return PathEntry(root, (name,), 1, 1, 0, False, 1, NOW, frozenset())
 
 
 @pytest.fixture

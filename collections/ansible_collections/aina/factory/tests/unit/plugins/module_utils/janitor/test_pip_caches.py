@@ -16,7 +16,7 @@ from factory.core.base.ports import Completed
 from factory.core.base.processes import Process
 from factory.core.janitor import programs
 from factory.core.janitor.kinds.pip_caches import PipCaches
-from factory.core.janitor.model import KindError, Limits, SkipError
+from factory.core.janitor.model import KindError, KindLimits, SkipError
 from factory.core.janitor.settings import Janitor
 
 OLD = 1_700_000_000.0
@@ -51,7 +51,7 @@ def cached(home: Path, name: str, size: int = 8192, at: float = OLD) -> Path:
 
 def kind(run: AsUser, *processes: Process, users: tuple[str, ...] = ("ali",)) -> PipCaches:
     device = Path("/").stat().st_dev
-    return PipCaches(Limits(), users, run, lambda: processes, device)
+    return PipCaches(KindLimits(), users, run, lambda: processes, device)
 
 
 def test_files_of_pip_are_listed_one_by_one_and_uv_as_a_whole(home: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_user_who_does_not_exist_is_named() -> None:
 
 
 def test_age_and_total_have_defaults_and_a_wrong_key_is_refused() -> None:
-    assert settings.read(Janitor, Section({}, "janitor")).pip_caches.limits == Limits(
+    assert settings.read(Janitor, Section({}, "janitor")).pip_caches.limits == KindLimits(
         30 * 86400, 86400, 4096 << 20
     )
     with pytest.raises(ConfigurationError, match=r"pip_caches\.roots is not known"):

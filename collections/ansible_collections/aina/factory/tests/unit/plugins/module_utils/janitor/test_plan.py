@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.core.base.disk import Disk
-from factory.core.janitor.model import Candidate, Limits, Watermarks
+from factory.core.janitor.model import Candidate, KindLimits, Watermarks
 from factory.core.janitor.plan import decide
 
 NOW = 1_000_000.0
@@ -24,7 +24,7 @@ def thing(target: str, age: float | None, size: int = 10, **more: Any) -> Candid
 
 
 def reasons(
-    candidates: list[Candidate], limits: Limits, disk: Disk = QUIET
+    candidates: list[Candidate], limits: KindLimits, disk: Disk = QUIET
 ) -> dict[str, tuple[bool, str]]:
     chosen = decide({"k": candidates}, {"k": limits}, disk, MARKS, NOW)["k"]
     return {decision.candidate.target: (decision.goes, decision.reason) for decision in chosen}
@@ -49,13 +49,13 @@ SINGLE = [
 def test_one_thing_is_judged_by_its_limits(
     age: float | None, more: dict[str, Any], disk: Disk, goes: bool, reason: str
 ) -> None:
-    limits = Limits(max_age_seconds=100, min_age_seconds=10)
+    limits = KindLimits(max_age_seconds=100, min_age_seconds=10)
 
     assert reasons([thing("a", age, **more)], limits, disk)["a"] == (goes, reason)
 
 
 def test_the_oldest_go_until_the_total_is_small_enough() -> None:
-    limits = Limits(max_total_bytes=20)
+    limits = KindLimits(max_total_bytes=20)
 
     found = reasons([thing("new", 1), thing("old", 3), thing("mid", 2)], limits)
 
@@ -69,13 +69,13 @@ def test_the_oldest_go_until_the_total_is_small_enough() -> None:
 def test_a_full_disk_takes_the_oldest_until_the_low_mark() -> None:
     candidates = [thing(str(age), age, 90) for age in (10, 20, 30, 40)]
 
-    found = reasons(candidates, Limits(), FULL)
+    found = reasons(candidates, KindLimits(), FULL)
 
     assert [name for name, (goes, _why) in found.items() if goes] == ["40", "30", "20"]
 
 
 def test_between_the_marks_nothing_within_limits_goes() -> None:
-    found = reasons([thing("a", 50)], Limits(), Disk("/", 1000, 750, 250))
+    found = reasons([thing("a", 50)], KindLimits(), Disk("/", 1000, 750, 250))
 
     assert found["a"] == (False, "within_limits")
 
@@ -83,17 +83,17 @@ def test_between_the_marks_nothing_within_limits_goes() -> None:
 def test_what_age_takes_counts_before_the_marks_do() -> None:
     candidates = [thing("old", 200, 150), thing("young", 50, 150)]
 
-    found = reasons(candidates, Limits(max_age_seconds=100), FULL)
+    found = reasons(candidates, KindLimits(max_age_seconds=100), FULL)
 
     assert found == {"old": (True, "age"), "young": (False, "within_limits")}
 
 
 def test_a_kind_without_watermark_gives_nothing_up() -> None:
-    assert reasons([thing("a", 50)], Limits(watermark=False), FULL)["a"][0] is False
+    assert reasons([thing("a", 50)], KindLimits(watermark=False), FULL)["a"][0] is False
 
 
 def test_a_run_is_bounded() -> None:
-    found = reasons([thing(str(n), 100 + n) for n in range(5)], Limits(1, max_per_run=2))
+    found = reasons([thing(str(n), 100 + n) for n in range(5)], KindLimits(1, max_per_run=2))
 
     assert [name for name, (goes, _why) in found.items() if goes] == ["4", "3"]
     assert found["0"] == (False, "run_limit")
@@ -102,7 +102,7 @@ def test_a_run_is_bounded() -> None:
 def test_kinds_give_up_space_in_their_order() -> None:
     inventory = {"cheap": [thing("a", 5, 300)], "dear": [thing("b", 500, 300)]}
 
-    plan = decide(inventory, {"cheap": Limits(), "dear": Limits()}, FULL, MARKS, NOW)
+    plan = decide(inventory, {"cheap": KindLimits(), "dear": KindLimits()}, FULL, MARKS, NOW)
 
     assert [plan[kind][0].goes for kind in ("cheap", "dear")] == [True, False]
 
@@ -126,8 +126,8 @@ CANDIDATES = st.lists(
 def test_no_plan_ever_takes_what_is_protected(
     candidates: list[Candidate], used: int, most: int, young: float
 ) -> None:
-    limits = Limits(max_age_seconds=200, min_age_seconds=young, max_total_bytes=500)
-    limits = Limits(**{**vars(limits), "max_per_run": most})
+    limits = KindLimits(max_age_seconds=200, min_age_seconds=young, max_total_bytes=500)
+    limits = KindLimits(**{**vars(limits), "max_per_run": most})
 
     chosen = decide(
         {"k": candidates}, {"k": limits}, Disk("/", 1000, used, 1000 - used), MARKS, NOW

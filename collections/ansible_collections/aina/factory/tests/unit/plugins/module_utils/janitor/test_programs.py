@@ -14,9 +14,9 @@ from factory.core.base.processes import Process
 from factory.core.janitor.kinds.apt_cache import AptCache
 from factory.core.janitor.kinds.journal import Journal
 from factory.core.janitor.kinds.package_stores import is_installation
-from factory.core.janitor.model import Candidate, KindError, Limits, SkipError
+from factory.core.janitor.model import Candidate, KindError, KindLimits, SkipError
 
-NOTHING = Limits()
+NOTHING = KindLimits()
 OK = Completed(0, b"", b"")
 
 

@@ -6,10 +6,10 @@ from typing import Any
 from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.jobs import converge, layout, observe, plan, render
-from factory.core.jobs.observe import Disk, Unit
+from factory.core.jobs.observe import JobsOnDisk, Unit
 from factory.core.jobs.settings import Jobs
 
-EMPTY = Disk(frozenset(), frozenset(), frozenset(), frozenset())
+EMPTY = JobsOnDisk(frozenset(), frozenset(), frozenset(), frozenset())
 
 
 def jobs(**changes: Any) -> Jobs:
@@ -24,7 +24,7 @@ def unit(name: str, active: str = "active", enabled: str = "enabled") -> Unit:
 def steps(
     declared: Jobs,
     *units: Unit,
-    disk: Disk | None = None,
+    disk: JobsOnDisk | None = None,
     changed: tuple[str, ...] = (),
     paused: tuple[str, ...] = (),
 ) -> plan.UnitPlan:
@@ -91,7 +91,7 @@ def test_pauses_stop_and_disable_but_leave_a_run_alone() -> None:
 
 
 def test_a_pause_of_an_operator_is_reported_with_who_and_why() -> None:
-    result = converge.Result("systemd")
+    result = converge.ConvergeResult("systemd")
     pause = observe.PauseFile("runtime", "disk forensics", "ali", "2026-06-30", None)
 
     converge._report_pauses(jobs(), {"tick": pause}, result)
@@ -104,7 +104,7 @@ def test_a_pause_of_an_operator_is_reported_with_who_and_why() -> None:
 def test_what_is_undeclared_is_stopped_disabled_and_removed_with_its_stamp() -> None:
     stale = "factory-job-old.timer"
     own = frozenset(f"{layout.UNIT_DIR}/{name}" for name in (TIMER, SERVICE))
-    disk = Disk(
+    disk = JobsOnDisk(
         own | {f"{layout.UNIT_DIR}/{stale}", f"{layout.UNIT_DIR}/factory-job-old.service.d"},
         frozenset({f"{layout.UNIT_DIR}/timers.target.wants/{stale}"}),
         frozenset({stale}),
@@ -132,7 +132,7 @@ def test_a_unit_that_lives_in_memory_alone_is_stopped() -> None:
 def test_a_foreign_drop_in_of_a_declared_job_stays() -> None:
     directory = f"{layout.UNIT_DIR}/{SERVICE}.d"
     own = frozenset(f"{layout.UNIT_DIR}/{name}" for name in (TIMER, SERVICE)) | {directory}
-    disk = Disk(own, frozenset(), frozenset(), frozenset({f"{directory}/override.conf"}))
+    disk = JobsOnDisk(own, frozenset(), frozenset(), frozenset({f"{directory}/override.conf"}))
 
     assert steps(jobs(), *SETTLED, disk=disk) == plan.UnitPlan((), (), (), {}, {})
     assert plan.foreign_drop_ins(disk, own) == [f"{directory}/override.conf"]
@@ -142,7 +142,7 @@ def test_our_own_override_goes_when_failures_are_reported_again() -> None:
     directory = f"{layout.UNIT_DIR}/{SERVICE}.d"
     own = frozenset(f"{layout.UNIT_DIR}/{name}" for name in (TIMER, SERVICE)) | {directory}
     override = f"{directory}/10-on-failure.conf"
-    disk = Disk(own, frozenset(), frozenset(), frozenset({override}))
+    disk = JobsOnDisk(own, frozenset(), frozenset(), frozenset({override}))
 
     done = steps(jobs(), *SETTLED, disk=disk)
 
@@ -152,7 +152,7 @@ def test_our_own_override_goes_when_failures_are_reported_again() -> None:
 
 def test_a_stamp_fires_only_for_an_unchanged_job_that_catches_up() -> None:
     own = frozenset(f"{layout.UNIT_DIR}/{name}" for name in (TIMER, SERVICE))
-    disk = Disk(own, frozenset(), frozenset({TIMER}), frozenset())
+    disk = JobsOnDisk(own, frozenset(), frozenset({TIMER}), frozenset())
     resting = unit(TIMER, "inactive", "disabled")
 
     kept = steps(jobs(catch_up=True), resting, disk=disk)

@@ -11,7 +11,7 @@ import pytest
 from factory.core.base.configuration import Section
 from factory.core.base.settings import read
 from factory.core.lanes import admission, dispatch
-from factory.core.lanes.dispatch import Past, Seen, Wish
+from factory.core.lanes.dispatch import LabelledIssue, ObservedProject, Past
 from factory.core.lanes.settings import LanesSettings
 
 NOW, HOUR = 1_000_000.0, 3600.0
@@ -24,19 +24,21 @@ def settings(*names: str, **values: Any) -> LanesSettings:
     return read(LanesSettings, Section(section, "lanes"))
 
 
-def wishes(*numbers: int, labels: frozenset[str] = frozenset({"lane"})) -> list[Wish]:
-    return [Wish(number, f"Issue {number}", labels) for number in numbers]
+def wishes(*numbers: int, labels: frozenset[str] = frozenset({"lane"})) -> list[LabelledIssue]:
+    return [LabelledIssue(number, f"Issue {number}", labels) for number in numbers]
 
 
 def one(
-    wish: Wish,
+    wish: LabelledIssue,
     *,
     proposed: tuple[int, ...] = (),
     past: Past | None = None,
     load: admission.Load = ROOM,
-) -> dispatch.Decision:
+) -> dispatch.DispatchDecision:
     known = settings("demo")
-    seen = Seen(known.lane_projects[0], [wish], proposed, {wish.number: past} if past else {})
+    seen = ObservedProject(
+        known.lane_projects[0], [wish], proposed, {wish.number: past} if past else {}
+    )
     (decision,) = dispatch.plan(known, [seen], load, NOW)
     return decision
 
@@ -60,7 +62,7 @@ def test_an_open_issue_with_the_label_gets_a_lane() -> None:
 def test_what_was_before_decides_first(
     labels: set[str], proposed: tuple[int, ...], past: Past | None, verb: str, words: str
 ) -> None:
-    decision = one(Wish(7, "x", frozenset(labels)), proposed=proposed, past=past)
+    decision = one(LabelledIssue(7, "x", frozenset(labels)), proposed=proposed, past=past)
     assert decision.verb == verb
     assert words in decision.why
 
@@ -81,7 +83,7 @@ def test_without_room_it_waits_and_says_for_what(load: admission.Load, words: st
 
 def test_projects_take_turns_and_each_start_takes_its_room() -> None:
     known = settings("one", "two", concurrency_count=3)
-    seen = [Seen(project, wishes(1, 2, 3), (), {}) for project in known.lane_projects]
+    seen = [ObservedProject(project, wishes(1, 2, 3), (), {}) for project in known.lane_projects]
     found = {(d.project, d.issue): d.verb for d in dispatch.plan(known, seen, ROOM, NOW)}
     assert found == {
         ("one", 1): "start",
@@ -95,6 +97,6 @@ def test_projects_take_turns_and_each_start_takes_its_room() -> None:
 
 def test_a_start_takes_the_memory_that_it_may_use() -> None:
     known = settings("demo")
-    seen = [Seen(known.lane_projects[0], wishes(1, 2), (), {})]
+    seen = [ObservedProject(known.lane_projects[0], wishes(1, 2), (), {})]
     load = replace(ROOM, available_memory_bytes=7000 * admission.MIB)
     assert [d.verb for d in dispatch.plan(known, seen, load, NOW)] == ["start", "wait"]

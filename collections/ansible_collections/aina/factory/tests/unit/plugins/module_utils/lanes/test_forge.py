@@ -29,9 +29,9 @@ class Transport:
         return answer(parse_qs(parts.query)) if callable(answer) else answer
 
 
-def hub(**answers: Any) -> tuple[forge.Forge, Transport]:
+def hub(**answers: Any) -> tuple[forge.LaneForge, Transport]:
     transport = Transport(**answers)
-    return forge.Forge(transport, "factory/demo"), transport  # type: ignore[arg-type]
+    return forge.LaneForge(transport, "factory/demo"), transport  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_pull_request_that_an_unanswered_try_has_opened_is_not_opened_twice(
 
     opened = found.open_pull_request("lane/7-1", "main", "t", "b", draft=True)
 
-    assert opened == forge.PullRequest(3, "u")
+    assert opened == forge.OpenedPull(3, "u")
     assert "head=factory%3Alane%2F7-1" in transport.asked[1][1]
     found, _calls = hub(**{"POST /pulls": error, "GET /pulls": []})
     with pytest.raises(type(error)):

@@ -446,7 +446,7 @@ def test_what_goes_in_by_parts_and_comes_out_later_is_one_sum() -> None:
     assert not counter.judge_model("POST", "/v1/messages", BODY, 0.0)[0].allowed
 
 
-GOOD = outcome.Evidence(
+GOOD = outcome.LaneEvidence(
     exit_status=0,
     ended_by="",
     broken="",
@@ -574,16 +574,16 @@ def test_a_conflicts_words_name_what_to_merge_and_cannot_be_ended_by_it() -> Non
     assert text.count("</title>") == 1
 
 
-def seen(**changes: Any) -> reaper.Seen:
+def seen(**changes: Any) -> reaper.ObservedHost:
     labels = {"lane.supervisor": "10:1", "lane.deadline": "1000"}
-    lane = reaper.Container("c1", "demo-7-0a1b2c3d", labels, running=True)
+    lane = reaper.LaneContainer("c1", "demo-7-0a1b2c3d", labels, running=True)
     values: dict[str, Any] = {
         "containers": [lane],
         "alive": {"10:1"},
         "places": {"demo-7-0a1b2c3d": "10:1"},
         "unfinished": {"demo-7-0a1b2c3d": "10:1"},
     }
-    return reaper.Seen(**{**values, **changes})
+    return reaper.ObservedHost(**{**values, **changes})
 
 
 @pytest.mark.parametrize(
@@ -599,7 +599,7 @@ def seen(**changes: Any) -> reaper.Seen:
     ],
 )
 def test_only_what_nobody_watches_is_reaped(
-    found: reaper.Seen, now: float, verbs: list[str]
+    found: reaper.ObservedHost, now: float, verbs: list[str]
 ) -> None:
     assert [step.verb for step in reaper.plan(found, now)] == verbs
 

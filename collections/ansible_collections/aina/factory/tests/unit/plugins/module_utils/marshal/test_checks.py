@@ -12,20 +12,20 @@ from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.settings import read
 from factory.core.marshal import blockers, checks, parsing
 from factory.core.marshal.settings import MergePolicy
-from factory.core.marshal.snapshot import Branch, Check, Checks, CheckState, Snapshot
+from factory.core.marshal.snapshot import Branch, CheckRun, Checks, CheckState, Snapshot
 
 NOW = 1_700_000_000.0
 GREEN, RED, RUNS = CheckState.SUCCESS, CheckState.FAILURE, CheckState.PENDING
 BRANCH = Branch("main", "base")
 
 
-def run(app: str, state: CheckState = GREEN, number: int = 7, workflow: str = "ci") -> Check:
-    return Check("ci", state, f"{app}/{workflow}", NOW - 50, app, number)
+def run(app: str, state: CheckState = GREEN, number: int = 7, workflow: str = "ci") -> CheckRun:
+    return CheckRun("ci", state, f"{app}/{workflow}", NOW - 50, app, number)
 
 
 ACTIONS = run("github-actions", number=15368)
 OTHER = run("other-ci")
-STATUS = Check("ci", GREEN, "status", NOW - 50)
+STATUS = CheckRun("ci", GREEN, "status", NOW - 50)
 BOT_STATUS = replace(STATUS, app="other-ci")
 
 
@@ -83,7 +83,7 @@ BY_RULE = {"required_checks": ("ci",), "check_apps": (("ci", 7),)}
     ],
 )
 def test_a_required_check_counts_from_its_app_only(
-    policy: MergePolicy, rules: dict[str, Any], reported: list[Check], code: str
+    policy: MergePolicy, rules: dict[str, Any], reported: list[CheckRun], code: str
 ) -> None:
     branch = replace(BRANCH, checks=Checks(tuple(reported)), **rules)
     required = checks.required(policy, branch)

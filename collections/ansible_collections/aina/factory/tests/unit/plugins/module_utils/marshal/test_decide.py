@@ -12,12 +12,12 @@ from factory.core.marshal.reasons import Code
 from factory.core.marshal.settings import Duplicates, Freeze, MergePolicy, RequiredCheck
 from factory.core.marshal.snapshot import (
     Branch,
-    Check,
+    CheckRun,
     Checks,
     CheckState,
     Detail,
     EarlierReason,
-    Evidence,
+    GitEvidence,
     Labelling,
     Mergeable,
     PullRequest,
@@ -35,8 +35,8 @@ def ci(
     source: str = "a",
     app: str = "github-actions",
     app_id: int = 15368,
-) -> Check:
-    return Check("ci", state, source, started_at, app, app_id)
+) -> CheckRun:
+    return CheckRun("ci", state, source, started_at, app, app_id)
 
 
 def freeze(start: float, end: float) -> Freeze:
@@ -50,7 +50,7 @@ GREEN = Detail(
     ("src/a",),
     head_committed_at=NOW - 200,
 )
-EVIDENCE = Evidence("base", "head", result_tree="tree")
+EVIDENCE = GitEvidence("base", "head", result_tree="tree")
 PULL = PullRequest(
     number=7,
     id="PR_7",
@@ -77,7 +77,7 @@ CUT = replace(BRANCH, checks=replace(BRANCH.checks, complete=False))
 SNAPSHOT = Snapshot("o/r", BRANCH, (PULL,))
 
 
-def checked(*checks: Check, complete: bool = True) -> dict[str, Any]:
+def checked(*checks: CheckRun, complete: bool = True) -> dict[str, Any]:
     return {"detail": replace(GREEN, checks=Checks(checks, complete))}
 
 
@@ -181,7 +181,7 @@ OWN = [
     ),
     # An optional check never decides.
     (
-        checked(ci(CheckState.SUCCESS), Check("lint", CheckState.FAILURE)),
+        checked(ci(CheckState.SUCCESS), CheckRun("lint", CheckState.FAILURE)),
         "merge",
         "green",
         "marshal",

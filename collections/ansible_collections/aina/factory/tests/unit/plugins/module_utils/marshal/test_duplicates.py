@@ -13,7 +13,7 @@ from factory.core.marshal.snapshot import (
     Checks,
     CheckState,
     Detail,
-    Evidence,
+    GitEvidence,
     PullRequest,
     Snapshot,
 )
@@ -122,6 +122,6 @@ def test_whom_only_a_person_holds_up_may_be_kept() -> None:
 
 
 def test_what_main_has_already_is_a_duplicate_of_main() -> None:
-    empty = Evidence("base", "head", result_tree="tree", empty=True)
+    empty = GitEvidence("base", "head", result_tree="tree", empty=True)
 
     assert duplicates(replace(MINE, evidence=empty), replace(TWIN, evidence=empty)) == {1: 0, 2: 0}

@@ -19,9 +19,9 @@ from factory.core.marshal.settings import (
     MergePolicy,
 )
 from factory.core.marshal.snapshot import (
-    Conflict,
     EarlierReason,
     Refusal,
+    RepeatedConflict,
     SavedState,
     TrainRun,
     TrainState,
@@ -150,7 +150,7 @@ def test_what_stands_elsewhere_now_is_said(values: dict[str, object], now: str) 
 
 
 STATE = SavedState(
-    conflicts={4: Conflict("abc", 2, (5.0, 6.5))},
+    conflicts={4: RepeatedConflict("abc", 2, (5.0, 6.5))},
     remembered={1: EarlierReason("draft", 1.0, "f", 2.0)},
     main_red_since=7.0,
     halted_since=8.0,

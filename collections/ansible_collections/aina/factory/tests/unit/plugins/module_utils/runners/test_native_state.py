@@ -9,7 +9,7 @@ import pytest
 from factory.core.host.units import UnitStatus
 from factory.core.runners import native_state
 from factory.core.runners.api import Registered
-from factory.core.runners.native import Known, LocalRunner, RegisteredState
+from factory.core.runners.native import LocalRunner, RegisteredState, RegistrationStatus
 
 NOW = 1_800_000_000.0
 
@@ -26,7 +26,9 @@ def condition(
     status = UnitStatus(exists=True, enabled=True, needs_reload=False, **given)
     local = LocalRunner(True, "2.330.0", None, True, False, False, status, False, False)
     shown = None if online is None else Registered(7, "x", online, busy, frozenset(), True, 1, None)
-    remote = RegisteredState(Known.GONE if shown is None else Known.REGISTERED, shown)
+    remote = RegisteredState(
+        RegistrationStatus.GONE if shown is None else RegistrationStatus.REGISTERED, shown
+    )
     return native_state.condition(local, remote, rests, problem, NOW)
 
 

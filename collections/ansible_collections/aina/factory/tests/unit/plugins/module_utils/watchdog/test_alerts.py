@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from factory.core.base.configuration import Section
 from factory.core.watchdog import alerts, checks, messages, policy
-from factory.core.watchdog.alerts import Change
+from factory.core.watchdog.alerts import AlertChange
 from factory.core.watchdog.check import Finding, Status
 from factory.core.watchdog.checks import disks, runners
-from factory.core.watchdog.checks.engine import Engine
+from factory.core.watchdog.checks.engine import EngineState
 from factory.core.watchdog.checks.runners import Runner
 from factory.core.watchdog.facts import Absent, Known, Unknown
 from factory.core.watchdog.failures import FailedUnit
@@ -60,7 +60,7 @@ class Server:
             given = given.having(sources[name], fact)
         self.judge(checks.run(given, POLICY.limits))
 
-    def changes(self, change: Change) -> int:
+    def changes(self, change: AlertChange) -> int:
         return sum(told == change.value for told, _text in self.told)
 
 
@@ -93,18 +93,20 @@ def test_a_value_that_flaps_for_a_day_is_one_alert_and_one_recovery(
     day_of(server, map(value, range(RUNS_OF_A_DAY)))
     day_of(server, [70.0] * 40)
 
-    assert (server.changes(Change.RAISED), server.changes(Change.RECOVERED)) == (1, 1), name
+    assert (server.changes(AlertChange.RAISED), server.changes(AlertChange.RECOVERED)) == (1, 1), (
+        name
+    )
 
 
 def test_an_answer_that_comes_and_goes_is_one_alert_and_one_recovery() -> None:
     server = Server()
 
     for run in range(RUNS_OF_A_DAY):
-        server.run(engine=Known(Engine(run % 2 == 0, "as told")))
+        server.run(engine=Known(EngineState(run % 2 == 0, "as told")))
     for _turn in range(40):
-        server.run(engine=Known(Engine(True, "as told")))
+        server.run(engine=Known(EngineState(True, "as told")))
 
-    assert (server.changes(Change.RAISED), server.changes(Change.RECOVERED)) == (1, 1)
+    assert (server.changes(AlertChange.RAISED), server.changes(AlertChange.RECOVERED)) == (1, 1)
 
 
 @settings(max_examples=60, deadline=None)
@@ -116,7 +118,7 @@ def test_no_pattern_of_a_day_brings_more_than_five_alerts(answers: list[bool]) -
         server.judge([Finding("engine", "", Status.OK if answer else Status.PROBLEM, "")])
 
     # Each relapse doubles how long it must stay well: 2 + 4 + 8 + 16 + 32 runs.
-    assert server.changes(Change.RAISED) <= 5
+    assert server.changes(AlertChange.RAISED) <= 5
 
 
 def test_whoever_relapses_must_stay_well_twice_as_long_up_to_a_bound() -> None:
@@ -184,7 +186,7 @@ def test_all_changes_of_one_run_are_one_message() -> None:
     server = Server()
 
     for _turn in range(2):
-        server.run(disks=used(90), engine=Known(Engine(False, "gone")))
+        server.run(disks=used(90), engine=Known(EngineState(False, "gone")))
 
     assert len(server.told) == 2
     assert server.messages == 1
@@ -244,7 +246,7 @@ def test_what_is_no_longer_there_recovers() -> None:
 def test_what_is_no_longer_configured_recovers() -> None:
     server = Server()
     for _turn in range(2):
-        server.run(engine=Known(Engine(False, "gone")))
+        server.run(engine=Known(EngineState(False, "gone")))
 
     for _turn in range(2):
         server.run(engine=Absent("no engine is declared"))

@@ -73,7 +73,7 @@ PROMISED: Mapping[str, tuple[float, float, bool]] = {
 
 
 def _lane(age_hours: float, now: float) -> Any:
-    lane = lanes.Lane("l", "p", "1", "running", now - age_hours * HOUR, now, now)
+    lane = lanes.LaneState("l", "p", "1", "running", now - age_hours * HOUR, now, now)
     return {"l": Known(lane)}
 
 
@@ -274,8 +274,8 @@ def test_a_disk_alert_names_who_grew_most() -> None:
         NOW,
         100 << 30,
         (
-            attribution.Owner("/srv/a", 60 << 30, 20 << 30),
-            attribution.Owner("/srv/b", 1 << 30, -(1 << 30)),
+            attribution.RootUsage("/srv/a", 60 << 30, 20 << 30),
+            attribution.RootUsage("/srv/b", 1 << 30, -(1 << 30)),
         ),
         0,
         (),
@@ -372,7 +372,7 @@ def test_a_failed_look_for_drift_is_unknown() -> None:
 
 
 def test_a_failed_smoke_test_is_a_problem_however_new_the_image() -> None:
-    image = images.Image("ci", NOW, None, 1, "failed", "no node")
+    image = images.ImageState("ci", NOW, None, 1, "failed", "no node")
 
     assert worst("image", Known({"ci": Known(image)})).status is Status.PROBLEM
 

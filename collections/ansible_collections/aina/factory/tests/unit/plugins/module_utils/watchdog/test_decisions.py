@@ -11,11 +11,11 @@ import pytest
 
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.watchdog import attribution, heal, messages, paperclip, policy, readings
-from factory.core.watchdog.alerts import Change, Edge, Track
+from factory.core.watchdog.alerts import AlertChange, Edge, Track
 from factory.core.watchdog.checks import memory, pressure, runners
 from factory.core.watchdog.facts import Known, Unknown
 from factory.core.watchdog.failures import FailedUnit
-from factory.core.watchdog.settings import Heal, Policy
+from factory.core.watchdog.settings import Heal, WatchdogSettings
 from factory.core.watchdog.workspaces import HEALABLE, Workspace, Workspaces
 
 NOW = 1_800_000_000.0
@@ -23,7 +23,7 @@ HOUR, DAY = 3600.0, 86400.0
 GIB = 1 << 30
 
 
-def read(**values: Any) -> Policy:
+def read(**values: Any) -> WatchdogSettings:
     return policy.from_section(Section(values, "watchdog"))
 
 
@@ -338,13 +338,17 @@ def test_no_lane_is_started_on_a_host_that_is_emptied_or_with_repairs_off() -> N
 NOTIFY = read().notify
 
 
-def edge(change: Change, key: str, severity: str = "disk_space") -> Edge:
+def edge(change: AlertChange, key: str, severity: str = "disk_space") -> Edge:
     track = Track(key, severity, "/", detail=f"detail of {key}", since=NOW, raised_at=NOW)
     return Edge(change, track)
 
 
 def test_one_message_tells_problems_first_and_how_to_act() -> None:
-    edges = [edge(Change.RECOVERED, "c"), edge(Change.REMINDER, "b"), edge(Change.RAISED, "a")]
+    edges = [
+        edge(AlertChange.RECOVERED, "c"),
+        edge(AlertChange.REMINDER, "b"),
+        edge(AlertChange.RAISED, "a"),
+    ]
 
     message = messages.compose(edges, NOTIFY, "vds", NOW)
 
@@ -362,7 +366,7 @@ def test_nothing_to_say_is_no_message() -> None:
 def test_the_templates_are_the_operators() -> None:
     chosen = read(notify={"title": "[$host] $problems new", "body": "$time\n$edges\n$$5"}).notify
 
-    message = messages.compose([edge(Change.RAISED, "a")], chosen, "vds", NOW)
+    message = messages.compose([edge(AlertChange.RAISED, "a")], chosen, "vds", NOW)
 
     assert message is not None
     assert message.title == "[vds] 1 new"

@@ -16,8 +16,8 @@ TABLE = rb"""22 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw
 def test_the_uppermost_mount_of_a_place_counts_whatever_its_name_holds() -> None:
     table = mounts.parse(TABLE)
 
-    assert table["/mnt/two words"] == mounts.Entry("8:18", "ext4", "/dev/sdb2")
-    assert table["/srv"] == mounts.Entry("0:40", "nfs4", "server:/share")
+    assert table["/mnt/two words"] == mounts.MountEntry("8:18", "ext4", "/dev/sdb2")
+    assert table["/srv"] == mounts.MountEntry("0:40", "nfs4", "server:/share")
     assert mounts.holder("/srv/repos/a", table) == "/srv"
     assert mounts.holder("/srvice", table) == "/"
 
@@ -31,6 +31,6 @@ def test_another_filesystem_is_remembered_with_the_one_before_and_since_when() -
     hidden = mounts.remember({"/d": Unknown("late")}, gone, 3.0)
     other = mounts.remember(seen("ext4 b"), hidden, 4.0)
 
-    assert first == gone == hidden == {"/d": mounts.Memory("/d", "ext4 a")}
-    assert other == {"/d": mounts.Memory("/d", "ext4 b", "ext4 a", 4.0)}
+    assert first == gone == hidden == {"/d": mounts.LastSeenMount("/d", "ext4 a")}
+    assert other == {"/d": mounts.LastSeenMount("/d", "ext4 b", "ext4 a", 4.0)}
     assert mounts.remember({}, other, 5.0) == {}, "it is declared no longer"

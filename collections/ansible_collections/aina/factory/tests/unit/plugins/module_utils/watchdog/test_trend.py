@@ -11,7 +11,7 @@ from factory.core.base.configuration import Section
 from factory.core.watchdog import alerts, checks, policy, selftest, trend
 from factory.core.watchdog.checks import disk_trend
 from factory.core.watchdog.facts import Known
-from factory.core.watchdog.trend import Sample
+from factory.core.watchdog.trend import DiskSample
 
 POLICY = policy.from_section(Section({}, "watchdog"))
 START = 1_800_000_000.0
@@ -21,13 +21,13 @@ TOTAL = 232 << 30
 
 def simulate(used_percent: Callable[[float], float], hours: float) -> list[float]:
     """Return the hours at which "full in" was raised, on a disk that is sampled each run."""
-    samples: list[Sample] = []
+    samples: list[DiskSample] = []
     tracks: dict[str, alerts.Track] = {}
     raised = []
     for run in range(int(hours * HOUR / RUN)):
         now = START + run * RUN
         used = round(TOTAL * min(100.0, used_percent(run * RUN / HOUR)) / 100)
-        samples = [*samples[-2000:], Sample(now, used, TOTAL - used, 0)]
+        samples = [*samples[-2000:], DiskSample(now, used, TOTAL - used, 0)]
         given = selftest.alone(now, disk_trend.SOURCE, Known({"/": tuple(samples)}))
         found = [item for item in checks.run(given, POLICY.limits) if item.check == "disk_trend"]
         step = alerts.step(tracks, found, POLICY, (), now)
@@ -85,7 +85,7 @@ def test_bursts_sawtooths_and_jumps_are_no_growth(
 
 
 def test_less_than_a_day_of_samples_says_nothing() -> None:
-    samples = [Sample(START + i * RUN, i << 30, 100 << 30, 0) for i in range(60)]
+    samples = [DiskSample(START + i * RUN, i << 30, 100 << 30, 0) for i in range(60)]
 
     found = trend.of(samples, START + 60 * RUN)
 
@@ -94,7 +94,7 @@ def test_less_than_a_day_of_samples_says_nothing() -> None:
 
 def test_growth_is_what_it_is() -> None:
     samples = [
-        Sample(START + i * RUN, (100 << 30) + i * (1 << 28), 100 << 30, 0) for i in range(240)
+        DiskSample(START + i * RUN, (100 << 30) + i * (1 << 28), 100 << 30, 0) for i in range(240)
     ]
 
     found = trend.of(samples, START + 240 * RUN)

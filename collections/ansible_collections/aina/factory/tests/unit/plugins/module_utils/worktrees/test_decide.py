@@ -10,7 +10,7 @@ import pytest
 
 from factory.core.worktrees import decide as module
 from factory.core.worktrees.decide import decide
-from factory.core.worktrees.model import Contents, Evidence, Facts, Listed
+from factory.core.worktrees.model import Contents, Evidence, Listed, WorktreeFacts
 from factory.core.worktrees.settings import Reap
 
 NOW = 1_700_000_000.0
@@ -25,7 +25,7 @@ EVIDENCE = re.findall(r"``([a-z_]+)``", (module.__doc__ or "").partition("The re
 
 @pytest.mark.parametrize("kind", EVIDENCE)
 def test_proven_clean_and_idle_goes_and_names_its_evidence(kind: str) -> None:
-    verdict = decide(Facts(LANE, Evidence(kind, "so"), (), OLD), Reap(), NOW)
+    verdict = decide(WorktreeFacts(LANE, Evidence(kind, "so"), (), OLD), Reap(), NOW)
 
     assert (verdict.reap, verdict.reason, verdict.detail) == (True, kind, "so")
     assert (verdict.bytes, verdict.reaped) == (None, False)
@@ -37,7 +37,7 @@ def test_proven_clean_and_idle_goes_and_names_its_evidence(kind: str) -> None:
 def test_one_obstacle_of_any_kind_keeps_it(
     reason: str, evidence: Evidence | None, contents: Contents | None
 ) -> None:
-    facts = Facts(LANE, evidence, ((reason, "because"),), contents)
+    facts = WorktreeFacts(LANE, evidence, ((reason, "because"),), contents)
 
     verdict = decide(facts, Reap(grace_seconds=0), NOW)
 
@@ -46,17 +46,17 @@ def test_one_obstacle_of_any_kind_keeps_it(
 
 # facts, reason: what weighs more is told first
 PRECEDENCE = [
-    (Facts(LANE, None, (("locked", ""), ("stash", "")), None), "locked"),
-    (Facts(LANE, None, (("stash", ""),), None), "stash"),
-    (Facts(LANE, None, (), None), "not_landed"),
-    (Facts(LANE, None, (), Contents(newest_mtime=NOW)), "not_landed"),
-    (Facts(LANE, PROOF, (), None), "unknown"),
-    (Facts(LANE, PROOF, (), Contents(newest_mtime=NOW)), "recently_active"),
+    (WorktreeFacts(LANE, None, (("locked", ""), ("stash", "")), None), "locked"),
+    (WorktreeFacts(LANE, None, (("stash", ""),), None), "stash"),
+    (WorktreeFacts(LANE, None, (), None), "not_landed"),
+    (WorktreeFacts(LANE, None, (), Contents(newest_mtime=NOW)), "not_landed"),
+    (WorktreeFacts(LANE, PROOF, (), None), "unknown"),
+    (WorktreeFacts(LANE, PROOF, (), Contents(newest_mtime=NOW)), "recently_active"),
 ]
 
 
 @pytest.mark.parametrize(("facts", "reason"), PRECEDENCE)
-def test_the_weightiest_reason_is_told(facts: Facts, reason: str) -> None:
+def test_the_weightiest_reason_is_told(facts: WorktreeFacts, reason: str) -> None:
     verdict = decide(facts, Reap(), NOW)
 
     assert (verdict.reap, verdict.reason) == (False, reason)
@@ -80,7 +80,7 @@ GRACE = [
 def test_the_grace_period_ends_exactly(idle: float, grace: float, goes: bool) -> None:
     contents = Contents(newest_mtime=NOW - idle)
 
-    verdict = decide(Facts(LANE, PROOF, (), contents), Reap(grace_seconds=grace), NOW)
+    verdict = decide(WorktreeFacts(LANE, PROOF, (), contents), Reap(grace_seconds=grace), NOW)
 
     assert verdict.reap is goes
     if not goes:
@@ -88,7 +88,7 @@ def test_the_grace_period_ends_exactly(idle: float, grace: float, goes: bool) ->
 
 
 def test_the_grace_period_is_told_in_words() -> None:
-    facts = Facts(LANE, PROOF, (), Contents(newest_mtime=NOW - 3 * 3600))
+    facts = WorktreeFacts(LANE, PROOF, (), Contents(newest_mtime=NOW - 3 * 3600))
 
     detail = decide(facts, Reap(), NOW).detail
 

@@ -17,7 +17,7 @@ from factory.core.base import mounts
 from factory.core.base.git import Git, GitError
 from factory.core.base.ports import Completed
 from factory.core.worktrees import processes, reap, survey, trash
-from factory.core.worktrees.model import Report, Verdict
+from factory.core.worktrees.model import ReapReport, Verdict
 from factory.core.worktrees.settings import Reap
 
 IDENTITY = {
@@ -34,7 +34,7 @@ class World:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.checkout = root / "checkout"
-        self.task = reap.Task(str(self.checkout))
+        self.task = reap.ReapTask(str(self.checkout))
         origin = root / "origin.git"
         subprocess.run(["git", "init", "-q", "--bare", "-b", "main", origin], check=True)
         subprocess.run(["git", "clone", "-q", origin, self.checkout], check=True)
@@ -57,11 +57,11 @@ class World:
         return path
 
     def plan(self, run: Any = effects.run) -> dict[str, Verdict]:
-        report = reap.plan(self.task, POLICY, reap.Tools(run, effects.now))
+        report = reap.plan(self.task, POLICY, reap.ReapTools(run, effects.now))
         return by_name(report)
 
     def reap(self) -> dict[str, Verdict]:
-        tools = reap.Tools(effects.run, effects.now)
+        tools = reap.ReapTools(effects.run, effects.now)
         reap.recover(self.task, tools)
         report = reap.plan(self.task, POLICY, tools)
         reap.carry_out(report, self.task, POLICY, tools)
@@ -69,7 +69,7 @@ class World:
         return by_name(report)
 
 
-def by_name(report: Report) -> dict[str, Verdict]:
+def by_name(report: ReapReport) -> dict[str, Verdict]:
     return {Path(verdict.listed.path).name: verdict for verdict in report.verdicts}
 
 
@@ -283,7 +283,7 @@ def test_a_file_written_in_place_among_the_dependencies_is_activity(world: World
         for name in [*folders, *files]:
             os.utime(Path(directory, name), (past, past), follow_symlinks=False)
     os.utime(world.root, (past, past))
-    tools = reap.Tools(effects.run, effects.now)
+    tools = reap.ReapTools(effects.run, effects.now)
 
     def verdict(grace_seconds: float) -> Verdict:
         policy = Reap(grace_seconds=grace_seconds)
@@ -320,13 +320,13 @@ def test_something_mounted_among_the_sources_keeps_it_though_its_content_is_the_
     elsewhere = world.root / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "table").write_text("rows")
-    report = reap.plan(world.task, POLICY, reap.Tools(effects.run, effects.now))
+    report = reap.plan(world.task, POLICY, reap.ReapTools(effects.run, effects.now))
     assert by_name(report)["lane"].reap
     with mounted(elsewhere, lane / "data"):
         assert world.plan()["lane"].reason == "mount_inside"
 
         # One that came after the plan is seen as well.
-        reap.carry_out(report, world.task, POLICY, reap.Tools(effects.run, effects.now))
+        reap.carry_out(report, world.task, POLICY, reap.ReapTools(effects.run, effects.now))
         assert by_name(report)["lane"].reason == "changed_since_plan"
     assert (elsewhere / "table").exists()
 
@@ -477,7 +477,7 @@ def test_a_tracked_directory_with_a_disposable_name_is_looked_at_like_any_other(
     world.git("add", ".", at=lane)
     world.git("commit", "-q", "-m", "Build", at=lane)
     world.git("push", "-q", "origin", "HEAD:main", at=lane)
-    tools = reap.Tools(effects.run, effects.now)
+    tools = reap.ReapTools(effects.run, effects.now)
     report = reap.plan(world.task, POLICY, tools)
     assert by_name(report)["lane"].reap
 
@@ -508,7 +508,7 @@ def test_a_process_that_walks_in_after_the_plan_saves_its_worktree(
     occupants: trash.Look, world: World
 ) -> None:
     lane, other = world.lane(world.root / "lane"), world.lane(world.root / "other")
-    tools = reap.Tools(effects.run, effects.now)
+    tools = reap.ReapTools(effects.run, effects.now)
     report = reap.plan(world.task, POLICY, tools)
     assert by_name(report)["lane"].reap
 
@@ -553,7 +553,7 @@ def test_what_changed_since_the_plan_stays(
     change: Callable[[World, Path], None], told: str, world: World
 ) -> None:
     lane = world.lane(world.root / "lane")
-    tools = reap.Tools(effects.run, effects.now)
+    tools = reap.ReapTools(effects.run, effects.now)
     report = reap.plan(world.task, POLICY, tools)
     assert by_name(report)["lane"].reap
 
@@ -569,7 +569,7 @@ def test_what_changed_since_the_plan_stays(
 def test_what_cannot_be_moved_stays_and_is_told(world: World) -> None:
     lane, other = world.lane(world.root / "a/lane"), world.lane(world.root / "b/other")
     (lane.parent / trash.TREE_TRASH).write_text("in its place")
-    tools = reap.Tools(effects.run, effects.now)
+    tools = reap.ReapTools(effects.run, effects.now)
     report = reap.plan(world.task, POLICY, tools)
 
     reap.carry_out(report, world.task, POLICY, tools)
@@ -582,7 +582,7 @@ def test_what_cannot_be_moved_stays_and_is_told(world: World) -> None:
 
 def test_who_may_be_anywhere_keeps_all(world: World) -> None:
     world.lane(world.root / "lane")
-    tools = reap.Tools(
+    tools = reap.ReapTools(
         effects.run, effects.now, occupants=lambda _paths: processes.Occupants({}, ["sudo (8)"])
     )
 
@@ -597,7 +597,7 @@ def test_worktrees_below_a_root_of_paperclip_stay(world: World) -> None:
     world.lane(world.root / "other")
     policy = replace(POLICY, paperclip_roots=(str(world.root / "paperclip"),))
 
-    verdicts = by_name(reap.plan(world.task, policy, reap.Tools(effects.run, effects.now)))
+    verdicts = by_name(reap.plan(world.task, policy, reap.ReapTools(effects.run, effects.now)))
 
     assert (verdicts["lane"].reap, verdicts["lane"].reason) == (False, "paperclip_workspace")
     assert verdicts["other"].reap
@@ -663,12 +663,12 @@ def test_a_user_reaps_only_what_is_his(
         pytest.skip("needs a repository of somebody else")
     subprocess.run(["git", "init", "-q", open_path / "checkout"], check=True)
     subprocess.run(["chmod", "-R", "a+rX", open_path / "checkout"], check=True)
-    task = reap.Task(str(open_path / "checkout"))
+    task = reap.ReapTask(str(open_path / "checkout"))
 
     def story() -> str:
         os.environ["HOME"] = "/nonexistent"
         try:
-            reap.plan(task, POLICY, reap.Tools(effects.run, effects.now))
+            reap.plan(task, POLICY, reap.ReapTools(effects.run, effects.now))
         except GitError as error:
             return str(error)
         return "it was reaped"

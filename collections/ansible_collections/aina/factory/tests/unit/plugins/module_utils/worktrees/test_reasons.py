@@ -190,8 +190,8 @@ def planned(world: World) -> dict[str, Verdict]:
         inside = [path for path in directories if path.endswith("/process_inside")]
         return processes.Occupants({path: ["codex (7)"] for path in inside})
 
-    tools = reap.Tools(run, effects.now, occupants=occupants)
-    report = reap.plan(reap.Task(str(world.checkout)), Reap(grace_seconds=0), tools)
+    tools = reap.ReapTools(run, effects.now, occupants=occupants)
+    report = reap.plan(reap.ReapTask(str(world.checkout)), Reap(grace_seconds=0), tools)
     return {Path(verdict.listed.path).name: verdict for verdict in report.verdicts}
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.watchdog import alerts, heal, messages, mounts, services
 from factory.core.watchdog.facts import DAY
-from factory.core.watchdog.settings import Policy
+from factory.core.watchdog.settings import WatchdogSettings
 from factory.core.watchdog.silences import Silence, from_section
-from factory.core.watchdog.trend import Sample
+from factory.core.watchdog.trend import DiskSample
 from factory.watchdog.store import Store, lines, to_lines
 
 SCHEMA = 1
@@ -22,7 +22,7 @@ _KEPT_TIMELINE = 200
 
 
 @dataclass
-class Memory:
+class WatchdogState:
     """The state of all alerts, messages that wait, repairs, and when the last run ended."""
 
     tracks: Mapping[str, alerts.Track] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Memory:
     finished_at: float | None = None
     dead_man_ok_at: float | None = None
     dead_man_error: str = ""
-    mounts: Mapping[str, mounts.Memory] = field(default_factory=dict)
+    mounts: Mapping[str, mounts.LastSeenMount] = field(default_factory=dict)
     # Runs of jobs that are told as failed; None, as below, while nobody has looked yet.
     told_failures: Mapping[str, Sequence[str]] | None = None
     restarts: services.History | None = None
@@ -54,7 +54,7 @@ class Memory:
         }
 
 
-def load(path: Path) -> Memory:
+def load(path: Path) -> WatchdogState:
     """Return what is remembered; nothing where nothing is yet.
 
     Raises:
@@ -64,14 +64,14 @@ def load(path: Path) -> Memory:
     try:
         section = Section(json.loads(path.read_bytes()), "state")
     except FileNotFoundError:
-        return Memory()
+        return WatchdogState()
     except ValueError as error:
         raise ConfigurationError(f"{path} is no JSON: {error}") from error
 
     def number(key: str) -> float | None:
         return section.number(key) if section.has(key) else None
 
-    return Memory(
+    return WatchdogState(
         alerts.from_documents(section.sections("tracks", ())),
         messages.from_section(section.section("outbox", {})),
         [heal.attempt_from(item) for item in section.sections("attempts", ())],
@@ -101,7 +101,7 @@ def _restarts(section: Section) -> services.History:
         raise section.error("restarts", found, "map units to times and counts") from None
 
 
-def load_or_begin_anew(store: Store, path: Path) -> Memory:
+def load_or_begin_anew(store: Store, path: Path) -> WatchdogState:
     """Return what is remembered; a damaged file is put aside and said so."""
     place = store.newest(path)
     try:
@@ -113,10 +113,10 @@ def load_or_begin_anew(store: Store, path: Path) -> Memory:
             place.replace(aside)
         except OSError as failure:
             store.problems.append(f"{place} cannot be put aside: {failure.strerror}")
-        return Memory()
+        return WatchdogState()
 
 
-def silences(policy: Policy) -> tuple[Silence, ...]:
+def silences(policy: WatchdogSettings) -> tuple[Silence, ...]:
     """Return the declared silences and those that somebody made on the spot.
 
     Raises:
@@ -134,28 +134,28 @@ def silences(policy: Policy) -> tuple[Silence, ...]:
     return (*policy.declared_silences, *made)
 
 
-def silences_path(policy: Policy) -> Path:
+def silences_path(policy: WatchdogSettings) -> Path:
     """Return the file of the silences that were made on the spot."""
     return Path(policy.state_dir, "silences.json")
 
 
-def samples_path(policy: Policy) -> Path:
+def samples_path(policy: WatchdogSettings) -> Path:
     """Return the file of the disks' history."""
     return Path(policy.state_dir, "samples.jsonl")
 
 
-def load_samples(policy: Policy, now: float) -> dict[str, tuple[Sample, ...]]:
+def load_samples(policy: WatchdogSettings, now: float) -> dict[str, tuple[DiskSample, ...]]:
     """Return the history of every watched disk, oldest first."""
-    found: dict[str, list[Sample]] = {path: [] for path in policy.disks}
+    found: dict[str, list[DiskSample]] = {path: [] for path in policy.disks}
     for line in lines(samples_path(policy)):
         # [time, path, used, available, used inodes]; anything else is none of ours.
         ours = isinstance(line, list) and len(line) == 5 and line[1] in found
         if ours and line[0] >= now - KEPT_SAMPLES_SECONDS:
-            found[line[1]].append(Sample(line[0], line[2], line[3], line[4]))
+            found[line[1]].append(DiskSample(line[0], line[2], line[3], line[4]))
     return {path: tuple(samples) for path, samples in found.items()}
 
 
-def keep_samples(policy: Policy, store: Store, fresh: Mapping[str, Sample]) -> None:
+def keep_samples(policy: WatchdogSettings, store: Store, fresh: Mapping[str, DiskSample]) -> None:
     """Add one line per disk; the file is cut back once it holds twice what is looked at."""
     path = samples_path(policy)
     for name, sample in fresh.items():
