@@ -23,9 +23,9 @@ def judged(tmp_path: Path, variables: dict[str, Any]) -> str:
     hosts = {"factory": {"hosts": {"vds": {**UNREACHABLE, **variables}}}}
     (tmp_path / "hosts.json").write_text(json.dumps(hosts))
     program = Path(sys.executable).parent / "ansible-playbook"
-    argv: list[str | Path] = [program, "--inventory", tmp_path / "hosts.json", "--tags", "none"]
+    argv: list[str | Path] = [program, "--verbose", "--inventory", tmp_path / "hosts.json"]
     done = subprocess.run(
-        [*argv, ROOT / "playbooks/reap.yml"],
+        [*argv, "--tags", "none", ROOT / "playbooks/reap.yml"],
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8"},
         capture_output=True,
         text=True,
