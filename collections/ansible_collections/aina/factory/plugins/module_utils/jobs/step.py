@@ -8,6 +8,7 @@ from ..base.configuration import ConfigurationError
 from ..base.locks import LockFileError
 from ..host.managed_files import ManagedFilesError
 from ..host.steps import Context, StepError, lacks_program
+from ..host.system_users import SystemUsersError
 from . import converge
 from .observe import ObservationError
 from .validate import ValidationError
@@ -19,6 +20,7 @@ _REFUSALS = (
     ManagedFilesError,
     converge.ConvergeError,
     LockFileError,
+    SystemUsersError,
 )
 ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -60,6 +60,11 @@ def secret_from_file(path: Path, name: str) -> str:
     """
     try:
         mode, token = path.stat().st_mode, path.read_text().strip()
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"{name} {path}: {error.strerror}; give the account that runs this a login of its own "
+            "(host_baseline_secrets with an owner)"
+        ) from error
     except OSError as error:
         raise ConfigurationError(f"{name} {path}: {error.strerror}") from error
     if mode & 0o077:
