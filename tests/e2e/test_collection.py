@@ -35,7 +35,8 @@ factory:
         runner: {{slots: 1, cpus: 1, memory_mib: 768, tmp_mib: 128, work_mib: 256}}
         lanes: {{cpus: 1, memory_mib: 1536, work_mib: 512}}
         merge: {{required_checks: [ci]}}
-    host_baseline_secrets: [{{name: github-token, content: "{{{{ lookup('file', inventory_dir ~ '/token') }}}}"}}]
+    host_baseline_secrets: [{{name: github-token, owner: factory-marshal, \
+content: "{{{{ lookup('file', inventory_dir ~ '/token') }}}}"}}]
     host_baseline_extra_ca_certificates: {authorities}
     gh_actions_runner_disk_min_free_mib: 1024
     lanes_min_free_disk_mib: 1024

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from gates.tree import COLLECTION, files, report, require
 from gates.yaml_files import load, walk
+
+from factory.core.base.brought import Brought
 
 REQUIRED_FILES = (
     "README.md",
@@ -18,6 +21,8 @@ REQUIRED_FILES = (
     "tasks/main.yml",
 )
 ROLES = COLLECTION / "roles"
+# Keys of section brings, which every role writes: backup_paths is an option of the role backup as well.
+BROUGHT = {field.name for field in fields(Brought)}
 PLAYBOOKS = COLLECTION / "playbooks"
 PREFIX = "aina.factory."
 README_MAX_LINES = 60
@@ -130,7 +135,7 @@ def independence(root: Path) -> str:
 
     def problems() -> Iterator[str]:
         roles = role_names(root)
-        public = {name: role for role in roles for name in _spec(root, role)}
+        public = {name: role for role in roles for name in _spec(root, role) if name not in BROUGHT}
         for role in roles:
             for path in files(root, f"{ROLES}/{role}/*.yml", f"{ROLES}/{role}/*.j2"):
                 for word in sorted(set(re.findall(r"\w+", _code((root / path).read_text())))):

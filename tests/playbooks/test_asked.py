@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 SECRET = "Xq7-not-for-anybody"  # noqa: S105 - opens nothing
 DECLARED = {
     "secret_github_token": f"{SECRET}-github",
+    "secret_marshal_token": f"{SECRET}-marshal",
     "secret_codex_key": f"{SECRET}-codex",
     "watchdog_notify_urls": [f"ntfys://ntfy.example.com/{SECRET}"],
     "watchdog_dead_man_urls": [f"https://dead.example.com/{SECRET}"],
@@ -25,7 +26,12 @@ DECLARED = {
     "factory_github": {
         "release_api_url": "https://mirror.example.com/api/v3",
         "login": {"method": "token_file", "token_file": "/etc/aina-factory/secrets/github-token"},
-        "logins": {"marshal": {"method": "gh"}},
+        "logins": {
+            "marshal": {
+                "method": "token_file",
+                "token_file": "/etc/aina-factory/secrets/marshal-token",
+            }
+        },
     },
     "gh_actions_runner_total_cpus": 6,
     "gh_actions_runner_total_tasks_count": 4321,
@@ -59,7 +65,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Step]]:
         {
             "server": ("site.yml", DECLARED | MANAGED),
             "watched": ("paperclip.yml", {}),
-            "left": ("leave.yml", DECLARED),
+            "left": ("uninstall.yml", DECLARED),
             "rotated": ("rotate.yml", DECLARED),
             "proposing": ("workflows.yml", DECLARED),
             "elsewhere": ("", {}),
@@ -116,7 +122,7 @@ def test_accounts_and_packages_go_whose_only_user_leaves(hosts: dict[str, list[S
     here, left = hosts["server"], hosts["left"]
 
     made = entries(here, "system_users", "present")
-    assert entries(left, "system_users", "absent") == made != []
+    assert {*entries(left, "system_users", "absent")} == {*made} != set()
     giving = [step for step in left if step.options.get("absent")]
     assert records(here) == records(giving) != set()
 
@@ -161,7 +167,7 @@ def test_whatever_holds_a_secret_is_for_its_user_alone_and_in_no_difference(
         if SECRET in file.get("content", "")
     }
 
-    assert len(secret) == 4, secret.keys()
+    assert len(secret) == 5, secret.keys()
     assert {(file.get("mode"), file.get("sensitive")) for file in secret.values()} == {
         ("0600", True)
     }
@@ -218,7 +224,7 @@ def test_releases_of_the_runner_are_looked_up_where_it_was_said(
 def test_the_memory_of_the_marshal_is_its_users(hosts: dict[str, list[Step]]) -> None:
     place = files(hosts["server"])["/var/lib/aina-factory/marshal"]
 
-    assert (place.get("owner"), place["mode"]) == ("ali", "0700")
+    assert (place.get("owner"), place["mode"]) == ("factory-marshal", "0700")
 
 
 def test_workflows_are_proposed_from_the_host_that_has_the_token(

@@ -89,6 +89,14 @@ def test_an_inventory_changes_drops_and_adds_jobs_by_name(told: dict[str, Any]) 
     assert janitor["command"] == ["/usr/local/bin/factory", "janitor"]
 
 
+def test_nothing_that_is_scheduled_runs_as_a_person(told: dict[str, Any], tmp_path: Path) -> None:
+    (production,) = jobs_of(tmp_path, ROOT / "inventory/production").values()
+
+    users = {job["name"]: job.get("user", "root") for job in [*production, *told["works"]]}
+    assert {"coo-ops-loop", "lane-dispatch", "release-marshal"} <= {*users}
+    assert {user for user in users.values() if not user.startswith("factory-")} == {"root"}
+
+
 def test_a_misspelt_job_is_refused_with_the_nearest(told: dict[str, Any]) -> None:
     assert told["misspelt"].endswith("jobs.janitr is no job; did you mean janitor?")
 

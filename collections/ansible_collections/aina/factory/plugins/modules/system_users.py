@@ -23,6 +23,10 @@ options:
     type: list
     elements: str
     default: []
+  owns:
+    description: Directories, and the user to whom each belongs afterwards with everything in it.
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - aina.factory.attributes
 attributes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import pwd
 import time
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         known = ", ".join(project.name for project in chosen.projects) or "none"
         raise UsageError(f"no project {arguments.project!r} under marshal.projects; known: {known}")
     ports = _ports(chosen)
+    become_owner(Path(chosen.state_dir))
     documents: list[dict[str, Any]] = []
     locked: list[str] = []
     wrong: list[ConfigurationError] = []
@@ -78,6 +81,33 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         {"dry_run": arguments.dry_run, "projects": documents, "locked": locked},
         text or "no project under marshal.projects",
     )
+
+
+def become_owner(state_dir: Path) -> None:
+    """Let root be whoever owns the state: what root leaves there, the job could not use.
+
+    Raises:
+        UsageError: the state belongs to nobody of this host.
+
+    """
+    if os.geteuid() != 0 or not state_dir.exists():
+        return
+    number = state_dir.stat().st_uid
+    try:
+        owner = pwd.getpwuid(number)
+    except KeyError:
+        raise UsageError(
+            f"{state_dir} belongs to {number}, which is no account of this host; converge the role "
+            "marshal, which gives it to marshal_user"
+        ) from None
+    if owner.pw_uid == 0:
+        return
+    os.initgroups(owner.pw_name, owner.pw_gid)
+    os.setgid(owner.pw_gid)
+    os.setuid(owner.pw_uid)
+    # Where git and gh look for what is the account's own.
+    os.environ["HOME"] = owner.pw_dir
+    os.environ["USER"] = os.environ["LOGNAME"] = owner.pw_name
 
 
 def _ports(chosen: MarshalSettings) -> Effects:

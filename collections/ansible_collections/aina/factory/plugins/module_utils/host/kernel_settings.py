@@ -31,7 +31,7 @@ class KernelSettingsError(FactoryError):
 
 
 @dataclass(frozen=True)
-class Setting:
+class KernelSetting:
     """One setting, a whole number; ``why`` is a sentence.
 
     ``highest`` says that the running value may be lower but not higher than ``value``; otherwise it
@@ -49,7 +49,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Situation:
+class KernelSituation:
     """What the host has: running values, former ones of what is ours, choices of others.
 
     ``current`` lacks what this kernel does not know. ``others`` maps a name to the line and the file of
@@ -63,7 +63,7 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Plan:
+class KernelSettingsPlan:
     """What is written to the running kernel, what the record then holds, and what stays."""
 
     writes: Mapping[str, int]
@@ -75,7 +75,7 @@ class Plan:
         return [f"{name}: {current[name]} -> {value}" for name, value in self.writes.items()]
 
 
-def plan(settings: Sequence[Setting], situation: Situation) -> Plan:
+def plan(settings: Sequence[KernelSetting], situation: KernelSituation) -> KernelSettingsPlan:
     """Return what leads to the declared settings; what is not declared any more is given back."""
     writes: dict[str, int] = {}
     former: dict[str, int] = {}
@@ -96,10 +96,12 @@ def plan(settings: Sequence[Setting], situation: Situation) -> Plan:
         ends = name not in former and name not in situation.others
         if ends and situation.current.get(name, value) != value:
             writes[name] = value
-    return Plan(dict(sorted(writes.items())), dict(sorted(former.items())), tuple(sorted(kept)))
+    return KernelSettingsPlan(
+        dict(sorted(writes.items())), dict(sorted(former.items())), tuple(sorted(kept))
+    )
 
 
-def content(settings: Sequence[Setting], former: Iterable[str], header: str) -> str:
+def content(settings: Sequence[KernelSetting], former: Iterable[str], header: str) -> str:
     """Return the file for the next boot; empty where nothing is ours."""
     names = set(former)
     lines = [

@@ -14,7 +14,8 @@ from ..base import locks, settings
 from ..base.configuration import ConfigurationError, Section
 from ..base.errors import FactoryError
 from ..base.ports import Run
-from ..host import managed_files
+from ..base.run import checked
+from ..host import managed_files, root_equivalents, system_users
 from ..host.managed_files import Attributes, DirectorySpec, FileSpec
 from ..host.steps import PROGRAMS
 from . import cron, foreign, layout, observe, plan, render, scripts, validate
@@ -79,7 +80,7 @@ def converge(
     systemd = observe.systemd_is_running()
     result = ConvergeResult("systemd" if systemd else "cron")
     wanted = _wanted(jobs, document, systemd) if present else Wanted((), (), {})
-    _check_users(jobs, result, check=check)
+    _check_users(jobs, result, check=check, run=run)
     called = {job.command[0] for job in jobs.declared}
     result.lacking = {path for path in called & {*PROGRAMS} if not Path(path).exists()}
     with _exclusive(check=check):
@@ -119,16 +120,39 @@ def _wanted(jobs: Jobs, document: Mapping[str, Any], systemd: bool) -> Wanted:
     return Wanted(tuple(directories), tuple(files), units)
 
 
-def _check_users(jobs: Jobs, result: ConvergeResult, *, check: bool) -> None:
+def _check_users(jobs: Jobs, result: ConvergeResult, *, check: bool, run: Run) -> None:
+    wanted = system_users.service_accounts({job.user for job in jobs.declared})
+    made = system_users.plan(wanted, (), {entry.pw_name for entry in pwd.getpwall()})
+    if not check:
+        system_users.apply(made, run)
+    result.actions += made.actions
     for job in jobs.declared:
         try:
             pwd.getpwnam(job.user)
         except KeyError:
             message = f"jobs.{job.name}.user is {job.user!r}, which is no account of this host"
+            if job.user in made.add:
+                continue
             # In check mode the account may be what this very run would create.
             if not check and job.is_active:
                 raise ConfigurationError(f"{message}; create it first") from None
             result.warnings.append(message)
+    why = {job.user: root_equivalents.read(job.user, run) for job in jobs.declared}
+    result.warnings += root_warnings(jobs, why)
+
+
+def root_warnings(jobs: Jobs, why: Mapping[str, Sequence[str]]) -> list[str]:
+    """Name the jobs that run unattended as a person who is as good as root.
+
+    ``why`` is what makes a user that, by name; nothing where nothing does.
+    """
+    return [
+        f"the job {job.name} runs unattended as {job.user}, who is as good as root "
+        f"({', '.join(why[job.user])}); give it an account of its own, such as user: "
+        f"factory-{job.name}, or say root_equivalent: true"
+        for job in jobs.declared
+        if not job.root_equivalent and why[job.user]
+    ]
 
 
 def _bring(
@@ -350,9 +374,8 @@ def _park(
 
 def _user_crontab(user: str, run: Run) -> str:
     """Return the crontab as its owner wrote it: the stored file has a header of cron's own."""
-    done = run(["crontab", "-u", user, "-l"], timeout_seconds=ACTION_SECONDS)
-    if not done.ok:
-        raise ConvergeError(f"crontab -u {user} -l ended with {done.returncode}: {done.said}")
+    argv = ["crontab", "-u", user, "-l"]
+    done = checked(run, argv, error=ConvergeError, timeout_seconds=ACTION_SECONDS)
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
@@ -362,13 +385,13 @@ def _replace_crontab(user: str, before: str, after: str, run: Run) -> None:
     if copy is not None:
         specification = FileSpec(str(copy), content, Attributes("root", "root", 0o600))
         managed_files.apply(managed_files.plan((), [specification], ()), run)
-    done = run(
+    checked(
+        run,
         ["crontab", "-u", user, "-"],
+        error=ConvergeError,
         stdin=after.encode("utf-8", "surrogateescape"),
         timeout_seconds=ACTION_SECONDS,
     )
-    if not done.ok:
-        raise ConvergeError(f"crontab -u {user} - ended with {done.returncode}: {done.said}")
 
 
 def copy_path(first: Path, content: bytes) -> Path | None:

@@ -82,8 +82,13 @@ class Job:
     )
     user: str = setting(
         "root",
-        "The account that runs it.",
+        "The account that runs it; one whose name begins with `factory-` is made where it is missing.",
         form=(r"[a-z_][a-z0-9_-]{0,30}", "be the name of an account"),
+    )
+    root_equivalent: bool = setting(
+        False,
+        "Whether `user` is meant to be one that can become root without a password, as whoever"
+        " commands the container engine can; a converge warns otherwise.",
     )
     timeout_seconds: int = setting(
         3600,

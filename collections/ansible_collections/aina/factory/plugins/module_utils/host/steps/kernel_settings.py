@@ -28,9 +28,9 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def _settings(items: list[dict[str, Any]]) -> list[kernel_settings.Setting]:
+def _settings(items: list[dict[str, Any]]) -> list[kernel_settings.KernelSetting]:
     return [
-        kernel_settings.Setting(
+        kernel_settings.KernelSetting(
             item["name"],
             item["at_least"] if item["at_most"] is None else item["at_most"],
             highest=item["at_most"] is not None,
@@ -47,7 +47,7 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     try:
         former = kernel_settings.read_former(parameters["record_path"])
         files = list(kernel_settings.DIRECTORY.glob("*.conf")) if settings else []
-        situation = kernel_settings.Situation(
+        situation = kernel_settings.KernelSituation(
             kernel_settings.read_current([*(item.name for item in settings), *former]),
             former,
             kernel_settings.read_others(Path(path), kernel_settings.packaged(files, context.run)),
