@@ -40,9 +40,9 @@ def repository(
         effects.run_bounded(_OUTPUT_MAX_BYTES),
         directory,
         f"{github.web_url}/{project.repository}.git",
-        git_environment(github.web_url, github.ca_file, token) if token else {},
-        prefix,
-        ["prlimit", f"--data={_MEMORY_MAX_BYTES}", "--"] if results else [],
+        login=git_environment(github.web_url, github.ca_file, token) if token else {},
+        prefix=prefix,
+        bounds=["prlimit", f"--data={_MEMORY_MAX_BYTES}", "--"] if results else [],
     )
     if results:
         found.ensure()

@@ -13,6 +13,7 @@ from ..base.github.errors import ForgeError
 from ..base.github.git import git_environment
 from ..base.github.transport import Transport
 from ..base.ports import Effects, Run
+from ..base.run import CommandError, checked
 from . import execution
 from .cycle import CycleReport, Dependencies
 from .github_forge import GithubForge
@@ -127,7 +128,7 @@ def _run(
 
 def _start(run: Run, argv: Sequence[str]) -> str:
     try:
-        done = run(list(argv), timeout_seconds=_LANE_START_SECONDS)
-    except (OSError, TimeoutError) as error:
+        checked(run, argv, name=argv[0], timeout_seconds=_LANE_START_SECONDS)
+    except CommandError as error:
         return f"no lane: {error}"
-    return "" if done.ok else f"no lane: {argv[0]} ended with {done.returncode}: {done.said}"
+    return ""

@@ -160,14 +160,11 @@ class _App:
             _base64(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims)
         )
         key = self._login.app_key_file
-        done = self._run(
-            ["openssl", "dgst", "-sha256", "-sign", key, "-binary"],
-            stdin=signed,
-            timeout_seconds=30,
-        )
+        argv = ["openssl", "dgst", "-sha256", "-sign", key, "-binary"]
+        done = self._run(argv, stdin=signed, timeout_seconds=30)
         if not done.ok:
-            words = done.stderr.decode(errors="replace").strip()[-200:]
-            raise ConfigurationError(f"{self._login.path}.app_key_file {key} cannot sign: {words}")
+            where = f"{self._login.path}.app_key_file {key}"
+            raise ConfigurationError(f"{where} cannot sign: {done.said[-200:]}")
         return (signed + b"." + _base64(done.stdout)).decode()
 
 
