@@ -367,6 +367,13 @@ FAULTS: dict[str, list[Fault]] = {
         Fault(
             {f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n"}, "gather_facts must be false"
         ),
+        Fault(
+            {
+                f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n  tasks:\n"
+                "    - aina.factory.new_inventory:\n    - ansible.builtin.debug:\n"
+            },
+            "one task",
+        ),
     ],
     "lock": [
         Fault({"requirements.lock": "ansible-core==2.19.14 \\\n    --hash=sha256:0\n"}, "missing"),

@@ -56,6 +56,12 @@ def test_every_wrong_name_and_value_is_told_at_once(tmp_path: Path) -> None:
         assert problem in said
 
 
+def test_a_secret_that_nothing_has_decrypted_is_refused(tmp_path: Path) -> None:
+    said = judged(tmp_path, {"secret_github_token": "ENC[AES256_GCM,data:x,type:str]"})
+
+    assert "secret_github_token is still encrypted: install the collection community.sops" in said
+
+
 def test_every_section_is_read_before_anything_is_changed(tmp_path: Path) -> None:
     said = judged(
         tmp_path,

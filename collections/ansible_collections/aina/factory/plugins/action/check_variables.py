@@ -18,7 +18,7 @@ from ansible.template import Templar, trust_as_template
 from ..module_utils.base import settings
 from ..module_utils.base.configuration import ConfigurationError, Section
 from ..module_utils.base.settings import LATER, Setting
-from ..module_utils.site import variables
+from ..module_utils.site import needed_secrets, variables
 from ..module_utils.site.sections import declared
 from ..module_utils.site.settings import Inventory
 
@@ -61,6 +61,10 @@ class ActionModule(ActionBase):
 
     def _site(self, given: dict[str, Any], later: list[str]) -> Iterator[str]:
         """Read what no role's argument spec describes: the variables of the whole site."""
+        for name in sorted(given):
+            # Whatever is read as it lies in the file would reach the server as a secret.
+            if needed_secrets.VARIABLE.fullmatch(name) and str(given[name])[:4] == "ENC[":
+                yield f"{name} is still encrypted: {needed_secrets.PLUGIN}"
         values = _Values(self._loader, given)
         for item in settings.settings_of(Inventory):
             name = f"{_SITE}{item.key}"

@@ -11,6 +11,7 @@ from typing import Any
 from ..base.github import login
 from ..base.github.errors import ForgeError
 from ..base.github.git import git_environment
+from ..base.github.rights import NEEDED
 from ..base.github.transport import Transport
 from ..base.ports import Effects, Run
 from ..base.run import CommandError, checked
@@ -23,14 +24,6 @@ from .store import StateStore, StoreError
 
 # The command starts a lane and returns; it does not wait for the agent's work.
 _LANE_START_SECONDS = 60.0
-_PERMISSIONS = {
-    "contents": "write",
-    "pull_requests": "write",
-    "issues": "write",
-    "checks": "read",
-    "statuses": "read",
-    "metadata": "read",
-}
 
 
 def cycle(
@@ -93,7 +86,7 @@ def _run(
         settings.github.login_of("marshal"),
         settings.github.api_url,
         project.repository,
-        _PERMISSIONS,
+        NEEDED["marshal"],
         run=effects.run,
         fetch=effects.fetch,
         now=effects.now,
