@@ -977,7 +977,7 @@ def test_a_loop_dispatches_what_has_the_label_and_nothing_twice(host: Any) -> No
 def test_the_watchdog_starts_the_lane_that_an_alert_calls_for_once(host: Any) -> None:
     number = issue(host, COMMIT.format("repaired"))
     order = {"alert": f"unit_failed:broken-{number}.service", "project": "demo", "issue": number}
-    heal = {"mode": "repair", "lanes": [order], "lanes_max_per_day": 100}
+    heal = {"mode": "repair", "lanes": [order], "lanes_max_per_day_count": 100}
     policy = json.dumps({"watchdog": {"heal": heal}})
     place = "/etc/aina-factory/conf.d/watchdog.json"
     host.check_output(f"printf %%s %s >{place} && factory validate", policy)

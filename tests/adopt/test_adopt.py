@@ -419,7 +419,7 @@ STAYS = re.compile(
 
 def give_up(host: Host, prefix: str, blank: set[str]) -> None:
     """Take everything back, and look for what is left here and at GitHub."""
-    done = host.play(playbook="playbooks/leave.yml")
+    done = host.play(playbook="playbooks/uninstall.yml")
 
     assert done.returncode == 0, done.output
     assert done.recap["kept"] == []

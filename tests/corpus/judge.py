@@ -110,3 +110,14 @@ def judge(
     )
     correct = len(corpus.labels) - len(gone) - len(kept)
     return Score(name, correct, gone, kept, lost, canary)
+
+
+def lost(corpus: Corpus, before: oracle.Inventory) -> oracle.Losses:
+    """Return what a corpus had before and has no more, on it or in its trash."""
+    return oracle.losses(
+        before,
+        inventory(corpus),
+        origins=origins(corpus),
+        repository=corpus.checkout / ".git",
+        landed=corpus.landed,
+    )

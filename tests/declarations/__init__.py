@@ -2,14 +2,15 @@
 
 A setting is declared once: in the class of the core that reads it, or, where a role alone uses it, in
 the role's argument spec. From these come the options of roles and modules, the defaults, the
-section that a role writes, docs/settings and the JSON schemas.
+section that a role writes, docs/settings and the JSON schemas. The playbook that takes everything
+back follows from site.yml.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from declarations import fragments, pages, roles, schema
+from declarations import fragments, pages, roles, schema, teardown
 
 
 def generated(root: Path) -> dict[Path, str]:
@@ -26,6 +27,7 @@ def generated(root: Path) -> dict[Path, str]:
         **dict(pages.generated(owners)),
         **dict(schema.generated(owners, specs)),
         **dict(fragments.generated(root)),
+        **dict(teardown.generated(root)),
     }
 
 

@@ -16,6 +16,7 @@ from factory.core.site.settings import Inventory
 
 DIRECTORY = Path("docs/settings")
 _LISTED_MAX = 4
+_MANY = 5
 _HEAD = "| key | type | default | meaning |\n|---|---|---|---|"
 _NAMES = {str: "string", int: "whole number", float: "number", bool: "true or false", object: "any"}
 
@@ -27,6 +28,8 @@ class _Place:
     path: str
     cls: type
     default: Any
+    # Whether it stands for several keys, whose defaults the table above names.
+    many: bool = False
 
 
 def generated(roles: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
@@ -101,6 +104,13 @@ def _table(place: _Place) -> Iterator[str]:
         default = item.of(place.default)
         words, standard = _default(item, default)
         words = f"`{item.rule.expression}`" if item.rule.expression else words
+        if place.many:
+            words = "see above"
+        elif _is_one_of_many(item, place.cls):
+            own = plain(default)
+            words = ", ".join(
+                f"`{each.key}` {own[each.key]}" for each in settings_of(type(default))
+            )
         if standard:
             standards.append(f"Standard of `{item.key}`: {standard}.")
         by = " The role sets it." if item.rule.by == "role" else ""
@@ -109,6 +119,12 @@ def _table(place: _Place) -> Iterator[str]:
     for line in standards:
         yield ""
         yield line
+
+
+def _is_one_of_many(item: Setting, cls: type) -> bool:
+    """Whether a mapping is one among many of one class, which need no tables of their own."""
+    alike = [each for each in settings_of(cls) if each.nested is item.nested]
+    return item.nested is not None and not item.container and len(alike) >= _MANY
 
 
 def _type(item: Setting) -> str:
@@ -158,12 +174,18 @@ def _default(item: Setting, default: Any) -> tuple[str, str]:
     return ("see below" if many else words) + verb[item.rule.adds], words if many else ""
 
 
-def _below(place: _Place) -> Iterator[_Place]:
+def _below(place: _Place) -> list[_Place]:
+    places: list[_Place] = []
     for item in settings_of(place.cls):
         if not item.nested:
+            continue
+        if _is_one_of_many(item, place.cls):
+            if not any(each.many for each in places):
+                places.append(_Place(f"{place.path}.*", item.nested, None, many=True))
             continue
         default = item.of(place.default)
         marks = {"": "", "list": "[]", "mapping": ".*"}[item.container]
         inner = item.inner(default)
         path = f"{place.path}.{item.key}{marks}".lstrip(".")
-        yield _Place(path, item.nested, inner)
+        places.append(_Place(path, item.nested, inner))
+    return places

@@ -58,23 +58,34 @@ def configuration() -> dict[str, Any]:
     }
 
 
-def of_class(cls: type, default: Any = None, *, site: bool = False) -> dict[str, Any]:
-    """Return the schema of a section; with ``site`` of what an inventory may say of it."""
+def of_class(
+    cls: type, default: Any = None, *, site: bool = False, partial: bool = False
+) -> dict[str, Any]:
+    """Return the schema of a section; with ``site`` of what an inventory may say of it.
+
+    With ``partial`` it says only what differs.
+    """
     items = site_settings(cls) if site else settings_of(cls)
     schema: dict[str, Any] = {
         "description": (inspect.getdoc(cls) or "").partition("\n")[0],
         "type": "object",
-        "properties": {item.key: of_setting(item, item.of(default), site=site) for item in items},
+        "properties": {
+            item.key: of_setting(item, item.of(default), site=site, partial=partial)
+            for item in items
+        },
         "additionalProperties": False,
     }
     required = [item.key for item in items if item.required and default is None]
-    return {**schema, "required": required} if required else schema
+    return {**schema, "required": required} if required and not partial else schema
 
 
-def of_setting(item: Setting, default: Any, *, site: bool = False) -> dict[str, Any]:
+def of_setting(
+    item: Setting, default: Any, *, site: bool = False, partial: bool = False
+) -> dict[str, Any]:
     """Return the schema of one key."""
     inner = item.inner(default)
-    one = of_class(item.nested, inner, site=site) if item.nested else _scalar(item)
+    partial = site and (item.rule.partial or (partial and not item.container))
+    one = of_class(item.nested, inner, site=site, partial=partial) if item.nested else _scalar(item)
     if item.nested and item.rule.short:
         (short,) = (each for each in settings_of(item.nested) if each.key == item.rule.short)
         one = {"anyOf": [of_setting(short, short.default, site=site), one]}

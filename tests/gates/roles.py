@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from gates.tree import COLLECTION, files, report, require
 from gates.yaml_files import load, walk
+
+from factory.core.base.brought import Brought
 
 REQUIRED_FILES = (
     "README.md",
@@ -18,6 +21,8 @@ REQUIRED_FILES = (
     "tasks/main.yml",
 )
 ROLES = COLLECTION / "roles"
+# Keys of section brings, which every role writes: backup_paths is an option of the role backup as well.
+BROUGHT = {field.name for field in fields(Brought)}
 PLAYBOOKS = COLLECTION / "playbooks"
 PREFIX = "aina.factory."
 README_MAX_LINES = 60
@@ -26,6 +31,8 @@ PLAY_KEYS = {
     *("any_errors_fatal", "serial", "strategy", "max_fail_percentage"),
 }
 IMPORT_KEYS = {"name", "ansible.builtin.import_playbook", "tags", "when"}
+# What works on the control node alone, before there is anything that a role could converge.
+CONTROL = {"aina.factory.new_inventory", "aina.factory.secrets"}
 TASK_IMPORTS = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
 # Modules that leave nothing behind which a state could describe.
 ACTIONS = {"aina.factory.workflow_policy", "aina.factory.worktree_reap"}
@@ -130,7 +137,7 @@ def independence(root: Path) -> str:
 
     def problems() -> Iterator[str]:
         roles = role_names(root)
-        public = {name: role for role in roles for name in _spec(root, role)}
+        public = {name: role for role in roles for name in _spec(root, role) if name not in BROUGHT}
         for role in roles:
             for path in files(root, f"{ROLES}/{role}/*.yml", f"{ROLES}/{role}/*.j2"):
                 for word in sorted(set(re.findall(r"\w+", _code((root / path).read_text())))):
@@ -217,9 +224,13 @@ def _play_problems(path: Path, play: dict[str, Any]) -> Iterator[str]:
     if "roles" in play and play.get("pre_tasks") != FIRST_TASKS:
         yield f"{path}: a play begins with {FIRST_TASKS[0]['name']!r}, aina.factory.check_variables"
     allowed = IMPORT_KEYS if "ansible.builtin.import_playbook" in play else PLAY_KEYS
+    if [{*task} & CONTROL for task in play.get("tasks") or [{}]] != [set()]:
+        allowed = PLAY_KEYS | {"connection", "tasks"}
+        if "roles" in play or len(play["tasks"]) > 1:
+            yield f"{path}: what works on the control node is one task, and no role stands beside it"
     for key in sorted(play.keys() - allowed):
         yield f"{path}: a playbook is a list of roles or of playbooks; {key} has no place in it"
-    if allowed is PLAY_KEYS and play.get("gather_facts") is not False:
+    if "hosts" in play and play.get("gather_facts") is not False:
         yield f"{path}: gather_facts must be false; a module asks the host what it needs"
     for entry in play.get("roles") or []:
         role, name = _short(entry), entry["role"] if isinstance(entry, dict) else entry

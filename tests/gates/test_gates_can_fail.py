@@ -313,6 +313,16 @@ FAULTS: dict[str, list[Fault]] = {
         Fault({SPEC_PATH: SPEC}, "docs/settings/reap.md is not what"),
         Fault(
             {
+                f"{COLLECTION}/playbooks/site.yml": "---\n- name: Sample\n"
+                "  ansible.builtin.import_playbook: x.yml\n",
+                f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n"
+                "  roles: [{role: aina.factory.sample}]\n",
+                SPEC_PATH: SPEC + "      sample_state: {type: str, choices: [present, absent]}\n",
+            },
+            "playbooks/uninstall.yml is not what",
+        ),
+        Fault(
+            {
                 SPEC_PATH: SPEC + SECTION.format(option="# nothing") + END,
                 f"{ROLE}/vars/main/configuration.yml": "---\n__sample_settings:\n  reap: {}\n",
             },
@@ -356,6 +366,13 @@ FAULTS: dict[str, list[Fault]] = {
         ),
         Fault(
             {f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n"}, "gather_facts must be false"
+        ),
+        Fault(
+            {
+                f"{COLLECTION}/playbooks/x.yml": "---\n- hosts: all\n  tasks:\n"
+                "    - aina.factory.new_inventory:\n    - ansible.builtin.debug:\n"
+            },
+            "one task",
         ),
     ],
     "lock": [

@@ -14,7 +14,7 @@ import pytest
 
 from factory import __main__, effects, jobs
 from factory.commands import drain
-from factory.core.base.ports import Completed
+from factory.core.base.ports import Completed, Request, Response
 from factory.core.jobs import drain as core
 from factory.core.jobs import layout, observe
 from factory.outcome import Exit
@@ -48,13 +48,18 @@ class Host:
             return Completed(0, "\n".join(units).encode(), b"")
         if words[:2] == ["systemctl", "is-active"]:
             return Completed(0, b"active\n", b"")
-        if words[0] == "docker":
-            if not self.engine_answers:
-                return Completed(1, b"", b"no daemon")
-            return Completed(0, "\n".join(map(json.dumps, self.lanes)).encode(), b"")
         if words[1] in ("stop", "kill"):
             self.ended += [unit for unit in words[2:] if unit.startswith("factory-job-")]
         return Completed(0, b"", b"")
+
+    def engine(self, request: Request, *, timeout_seconds: float = 30.0) -> Response:
+        if not self.engine_answers:
+            raise ConnectionRefusedError("no daemon")
+        if request.url.endswith("/version"):
+            return Response(200, {}, b'{"ApiVersion": "1.51"}')
+        found = [{"Labels": {"lane": name}, "State": "running"} for name in self.lanes]
+        ended = {"Labels": {"lane": "six"}, "State": "exited"}
+        return Response(200, {}, json.dumps([*found, ended]).encode())
 
     def factory(self, *words: str) -> int:
         command, *rest = words
@@ -76,6 +81,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     (tmp_path / "conf.d/jobs.json").write_text(json.dumps({"jobs": {"jobs": JOBS}}))
     made = Host(tmp_path)
     monkeypatch.setattr(effects, "run", made.run)
+    monkeypatch.setattr(drain, "fetch_through", lambda _path: made.engine)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(observe, "systemd_is_running", lambda: True)
     monkeypatch.setattr(layout, "RUNTIME_PAUSED_DIR", str(tmp_path / "paused"))
@@ -160,7 +166,8 @@ def test_what_still_works_is_named_and_never_ended(
         "job": "job tick runs",
         "runner": "runner one is busy",
         "unreadable": "runner one is unknown",
-        "engine": "lanes: the engine does not say which run: no daemon",
+        "engine": "lanes: the engine does not say which run: the Docker engine does not answer at"
+        " /run/docker.sock (no daemon); see systemctl status docker",
     }
     assert told(capsys)["working"] == [words.get(kind, "lane seven works")]
     assert host.ended == []

@@ -102,7 +102,7 @@ def test_a_bundle_that_does_not_build_on_the_base_is_refused(place: Place) -> No
 
     with pytest.raises(collect.CollectError, match="does not build on"):
         place.results.take(place.bundle(), start, LANE)
-    assert LANE not in place.results.out("for-each-ref")
+    assert LANE not in place.results.text("for-each-ref")
 
 
 def test_a_bundle_with_a_repository_inside_a_tree_is_refused(place: Place) -> None:
@@ -122,7 +122,7 @@ def test_a_bundle_with_a_repository_inside_a_tree_is_refused(place: Place) -> No
 
     with pytest.raises(collect.CollectError, match="hasDotgit"):
         place.results.take(place.bundle(), start, LANE)
-    assert LANE not in place.results.out("for-each-ref")
+    assert LANE not in place.results.text("for-each-ref")
 
 
 def test_nothing_of_a_bundle_is_run_on_this_side(place: Place) -> None:
@@ -179,7 +179,7 @@ def test_what_is_no_bundle_is_refused(place: Place) -> None:
         path.write_bytes(content)
         with pytest.raises(collect.CollectError, match="git index-pack"):
             place.results.take(path, start, LANE)
-    assert LANE not in place.results.out("for-each-ref")
+    assert LANE not in place.results.text("for-each-ref")
 
 
 # What a lane does, and which of it a person looks at.
@@ -437,10 +437,10 @@ def test_a_pull_requests_head_is_kept_as_long_as_a_lane_stands_on_it(
 ) -> None:
     results = conflicting.place.results
     results.forget_pulls({5})
-    assert "refs/pull/5" in results.out("for-each-ref")
+    assert "refs/pull/5" in results.text("for-each-ref")
     results.forget_pulls({7})
-    assert "refs/pull/" not in results.out("for-each-ref")
-    assert "refs/heads/main" in results.out("for-each-ref")
+    assert "refs/pull/" not in results.text("for-each-ref")
+    assert "refs/heads/main" in results.text("for-each-ref")
 
 
 def test_a_resolved_conflict_counts_only_what_the_lane_itself_changed(

@@ -19,7 +19,8 @@ import agents
 import pytest
 
 from factory import __main__, configuration, effects
-from factory.core.base import processes, times
+from factory.core.base import docker, processes, times
+from factory.core.base.docker import DockerError
 from factory.core.base.github.errors import ForgeError, RefusedError, UncertainError
 from factory.core.base.ports import Completed
 from factory.core.base.settings import read
@@ -504,7 +505,7 @@ def test_a_second_reaper_is_refused_and_an_engine_that_is_silent_is_a_failure(
         assert server.ask("reap")[0] == Exit.LOCKED
 
     def silent() -> None:
-        raise engine.EngineError("the engine does not answer")
+        raise DockerError("the engine does not answer")
 
     monkeypatch.setattr(engine, "lanes", silent)
     code, document = server.ask("reap", "--dry-run")
@@ -516,7 +517,7 @@ def test_the_store_is_filled_by_root_with_what_is_locked_and_none_of_it_is_run(
 ) -> None:
     calls: list[list[str]] = []
     files = {"pnpm-lock.yaml": "lock"}
-    monkeypatch.setattr(engine, "call", lambda argv, **_: calls.append([*argv]))
+    monkeypatch.setattr(docker.Client, "ask", lambda _self, *words, **_: calls.append([*words]))
     monkeypatch.setattr(collect.LaneMirror, "show", lambda _self, _branch, name: files.get(name))
 
     assert server.ask("store")[1]["projects"] == {"demo": "fetched"}

@@ -15,6 +15,7 @@ import agents
 import pytest
 
 from factory.core.base.configuration import Section
+from factory.core.base.docker import DockerError
 from factory.core.base.github.errors import RefusedError
 from factory.core.base.settings import read
 from factory.core.jobs import drain
@@ -207,7 +208,7 @@ class Engine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *containers: LaneContainer) -> None:
         self.containers, self.stuck, self.rescued = list(containers), False, 0
-        self.failures: list[engine.EngineError] = []
+        self.failures: list[DockerError] = []
         self.seen: dict[str, set[str]] = {"volume": set(), "container": set()}
         for name in ("lanes", "remove", "rescue", "snapshot"):
             monkeypatch.setattr(engine, name, getattr(self, name))
@@ -237,7 +238,7 @@ def test_a_lane_whose_engine_was_lost_is_rescued_and_ends_as_interrupted(
 ) -> None:
     played = Engine(monkeypatch, OWN)
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    played.failures = [engine.EngineError("the engine does not answer")] * 3
+    played.failures = [DockerError("the engine does not answer")] * 3
 
     lane._last_rites(engine.ContainerHandle("c1"))
 
@@ -296,7 +297,7 @@ def test_an_engine_that_does_not_say_what_is_left_is_no_clean_one(
 ) -> None:
     Engine(monkeypatch)
     seen: Future[dict[str, set[str]]] = Future()
-    seen.set_exception(engine.EngineError("the engine does not answer"))
+    seen.set_exception(DockerError("the engine does not answer"))
     assert lane._residue(seen) == [{"kind": "unknown", "name": "the engine does not answer"}]
 
 

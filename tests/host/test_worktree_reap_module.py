@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import committing
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,11 +22,6 @@ called=$(printf '%s\\t' "$@")
 printf '%s\\n' "$called" >>{log}
 exec {git} "$@"
 """
-IDENTITY = {
-    f"GIT_{role}_{part}": f"{part.lower()}@example.com"
-    for role in ("AUTHOR", "COMMITTER")
-    for part in ("NAME", "EMAIL")
-}
 # What only reads. A fetch brings objects into a directory that is thrown away, and moves no ref.
 READS = {
     *("cat-file", "config", "diff-tree", "fetch", "hash-object", "log", "ls-files", "ls-remote"),
@@ -64,14 +60,7 @@ class Machine:
         self.git("push", "-q", "origin", "main")
 
     def git(self, *words: str | Path, at: Path | None = None) -> str:
-        done = subprocess.run(
-            ["git", "-C", at or self.checkout, *words],
-            env={**os.environ, **IDENTITY},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
+        return committing.git(at or self.checkout, *words)
 
     def commit(self, at: Path, message: str) -> None:
         self.git("add", "--all", at=at)

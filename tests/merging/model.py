@@ -19,11 +19,12 @@ from factory.core.base.github.errors import (
     UnusableError,
 )
 from factory.core.base.github.transport import Meter
+from factory.core.base.mirror import TriedMerge
 from factory.core.marshal import execution
 from factory.core.marshal.checks import ACTIONS
 from factory.core.marshal.cycle import CycleReport, Dependencies
 from factory.core.marshal.forge import MovedError, NotMergeableError, PullRequestOutcome
-from factory.core.marshal.mirror import MirrorError, PushRefusedError, TriedMerge
+from factory.core.marshal.mirror import MirrorError, PushRefusedError
 from factory.core.marshal.settings import MergePolicy
 from factory.core.marshal.snapshot import (
     Branch,
@@ -370,26 +371,13 @@ class Git:
             updated_from=tuple(pull.seen_alike) if pull else (),
         )
 
-    def stack(
-        self,
-        base_oid: str,
-        heads: Sequence[str],
-        messages: Sequence[str] = (),
-        moment: float | None = None,
-        *,
-        merges: bool = True,
-    ) -> tuple[str, list[int]]:
-        tip, tree, conflicting = base_oid, self.tree(base_oid), []
-        for index, head in enumerate(heads):
-            merged = self.merge(tip, head)
-            if not merged.clean or merged.tree == tree:
-                conflicting.append(index)
-                continue
-            tree = merged.tree
-            before, tip = tip, f"t({tip}+{head})"
-            self.repository.trees[tip] = dict(eval(merged.tree))  # noqa: S307
-            self.repository.parents[tip] = [before, head]
-        return tip, conflicting
+    def commit(
+        self, tree: str, parents: Sequence[str], message: str, moment: float | None = None
+    ) -> str:
+        oid = f"t({'+'.join(parents)})"
+        self.repository.trees[oid] = dict(eval(tree))  # noqa: S307
+        self.repository.parents[oid] = list(parents)
+        return oid
 
     def holds(self, branch: str, oid: str) -> bool:
         return oid in self.repository.chain(self.repository.main[-1])

@@ -48,8 +48,12 @@ def plays(playbook: str) -> Iterator[dict[str, Any]]:
             yield play
 
 
-def asked(place: Path, hosts: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, list[Step]]:
-    """Play to each host its playbook, if any, with more variables than the production inventory.
+def asked(
+    place: Path,
+    hosts: Mapping[str, tuple[str, Mapping[str, Any]]],
+    group_vars: Path | None = ROOT / "inventory/production/group_vars",
+) -> dict[str, list[Step]]:
+    """Play to each host its playbook, if any, with more variables than ``group_vars`` has.
 
     In check mode, so that nothing of this machine is changed.
     """
@@ -58,7 +62,8 @@ def asked(place: Path, hosts: Mapping[str, tuple[str, Mapping[str, Any]]]) -> di
     calls = place / "calls"
     for module in (place / COLLECTION / "plugins/modules").glob("*.py"):
         module.write_text(MODULE.format(calls=str(calls), name=module.stem))
-    shutil.copytree(ROOT / "inventory/production/group_vars", place / "group_vars")
+    if group_vars is not None:
+        shutil.copytree(group_vars, place / "group_vars")
     connection = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     inventory = {
         name: {**connection, "ansible_remote_tmp": str(place / "remote" / name), **variables}

@@ -65,7 +65,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Step]]:
         {
             "server": ("site.yml", DECLARED | MANAGED),
             "watched": ("paperclip.yml", {}),
-            "left": ("leave.yml", DECLARED),
+            "left": ("uninstall.yml", DECLARED),
             "rotated": ("rotate.yml", DECLARED),
             "proposing": ("workflows.yml", DECLARED),
             "elsewhere": ("", {}),

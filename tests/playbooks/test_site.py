@@ -31,3 +31,17 @@ def test_converging_a_server_deletes_no_worktree() -> None:
         PLAYBOOKS / "site.yml"
     )
     assert reaping not in roles(PLAYBOOKS / "site.yml")
+
+
+def test_whatever_has_a_state_is_taken_back_and_what_watches_it_first() -> None:
+    converged = {entry["role"] for entry in roles(PLAYBOOKS / "site.yml")}
+    back = [
+        {**entry, "role": entry["role"].removeprefix("aina.factory.")}
+        for entry in roles(PLAYBOOKS / "uninstall.yml")
+    ]
+    order = [entry["role"] for entry in back]
+
+    assert {f"aina.factory.{role}" for role in order} == converged
+    assert all(entry[f"{entry['role']}_state"] == "absent" for entry in back)
+    assert max(map(order.index, ("watchdog", "factory_crons"))) < order.index("lanes")
+    assert order.index("lanes") < order.index("docker_host") < order.index("factory_command")

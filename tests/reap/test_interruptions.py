@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 import sampling
-from corpus import oracle
 from corpus.build import build
 from corpus.git import Git
-from corpus.judge import inventory, origins, still_there
+from corpus.judge import inventory, lost, still_there
 from corpus.labels import Corpus
 from reap.support import Pristine, argv, environment, reap
 
@@ -41,16 +40,6 @@ def corpus(pristine: Pristine) -> Corpus:
 def expected(corpus: Corpus) -> set[str]:
     """Return the paths that shall be there after a reap."""
     return {label.path for label in corpus.labels if label.expected == "keep"}
-
-
-def lost(corpus: Corpus, before: oracle.Inventory) -> oracle.Losses:
-    return oracle.losses(
-        before,
-        inventory(corpus),
-        origins=origins(corpus),
-        repository=corpus.checkout / ".git",
-        landed=corpus.landed,
-    )
 
 
 def git(corpus: Corpus, *arguments: str) -> str:

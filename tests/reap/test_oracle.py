@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from corpus import oracle
 from corpus.build import build
-from corpus.judge import inventory, origins
+from corpus.judge import inventory, lost
 from corpus.labels import Corpus
 
 # It judges the reaper, and changes with neither the reaper nor its users' promises.
@@ -48,21 +48,11 @@ def removed(
     try:
         shutil.rmtree(path)
         shutil.rmtree(admin)
-        return losses(corpus, before)
+        return lost(corpus, before)
     finally:
         (aside / "tree").rename(path)
         (aside / "admin").rename(admin)
         shutil.rmtree(aside)
-
-
-def losses(corpus: Corpus, before: oracle.Inventory) -> oracle.Losses:
-    return oracle.losses(
-        before,
-        inventory(corpus),
-        origins=origins(corpus),
-        repository=corpus.checkout / ".git",
-        landed=corpus.landed,
-    )
 
 
 def names(lost: oracle.Losses) -> set[str]:
@@ -118,7 +108,7 @@ def test_a_dropped_stash_and_an_overwritten_file_are_losses(
 
     Path(precious).write_text("something else")
     subprocess.run(["git", "stash", "clear"], cwd=corpus.checkout, check=True)
-    lost = losses(corpus, before)
+    found = lost(corpus, before)
 
-    assert precious in lost.files
-    assert len(lost.commits) >= 2
+    assert precious in found.files
+    assert len(found.commits) >= 2

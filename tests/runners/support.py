@@ -6,6 +6,7 @@ the simulator. Programs that only touch files (tar, cp, chmod) run as they are.
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import signal
@@ -131,12 +132,18 @@ class FakeHost:
             self.rules_count += 1
         return Completed(0 if self.rules_count else 1, b"", b"")
 
-    def _docker(self, words: list[str]) -> Completed:
-        if "inspect" in words and "image" in words:
-            found = self.images.get(words[-1])
-            return (
-                Completed(0, found.encode(), b"") if found else Completed(1, b"", b"no such image")
-            )
+    def engine(self, request: Request, *, timeout_seconds: float = 30.0) -> Response:
+        """Answer as the container engine does of its version and of images."""
+        path = urlsplit(request.url).path
+        if path == "/version":
+            return Response(200, {}, b'{"ApiVersion": "1.51"}')
+        name = path.partition("/images/")[2].removesuffix("/json")
+        found = self.images.get(name)
+        if found is None:
+            return Response(404, {}, b'{"message": "No such image"}')
+        return Response(200, {}, json.dumps({"Id": found}).encode())
+
+    def _docker(self, _words: list[str]) -> Completed:
         return Completed(0, b"br-runners\n", b"")
 
     def _journalctl(self, _words: list[str]) -> Completed:

@@ -20,7 +20,7 @@ COMMON = layout.COMMON_IMAGE
 
 
 def heal(site: Site) -> dict[str, Any]:
-    return Healer(site.github_client(), SlotEngine(site.host.run), 0.0).heal()
+    return Healer(site.github_client(), SlotEngine(site.host.run, site.host.engine), 0.0).heal()
 
 
 def told(site: Site, name: str) -> State:

@@ -17,16 +17,11 @@ import pytest
 from simulator import stub_runner
 
 from factory.core.base import documents
+from factory.core.base.docker import DockerError
 from factory.core.runners import processes, state
 from factory.core.runners.container import ContainerRun
 from factory.runners import loop
-from factory.runners.engine import (
-    NOT_STARTED,
-    Attached,
-    ContainerStatus,
-    EngineError,
-    SlotContainer,
-)
+from factory.runners.engine import NOT_STARTED, Attached, ContainerStatus, SlotContainer
 from factory.runners.loop import Loop, Ports
 from runners.support import REPOSITORY, RUNNERS, KilledError, Site, until
 
@@ -73,7 +68,7 @@ class PlayedEngine:
     def create(self, argv: list[str]) -> None:
         self.argv.append(argv)
         if self.broken:
-            raise EngineError("docker create: no space left on device")
+            raise DockerError("docker create: no space left on device")
         name = argv[argv.index("--name") + 1]
         label = next(word for word in argv if word.startswith("aina-factory.runner="))
         tree = self.root / name
@@ -138,7 +133,7 @@ class PlayedEngine:
         if name not in self.boxes:
             return
         if self.boxes[name].runs:
-            raise EngineError("docker rm: it is running")
+            raise DockerError("docker rm: it is running")
         shutil.rmtree(self.boxes.pop(name).tree)
 
     def running(self) -> list[str]:

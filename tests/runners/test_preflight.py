@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from factory.core.base import documents
+from factory.core.base.docker import DockerError
 from factory.core.base.github.settings import GitHub
 from factory.core.images.settings import ImagesSettings
 from factory.core.runners import layout
 from factory.core.runners.guard import GuardVerdict
 from factory.core.runners.settings import Instance, Mode, RunnersSettings, Timing
 from factory.runners import isolation
-from factory.runners.engine import EngineError, Info
+from factory.runners.engine import Info
 from factory.runners.preflight import Preflight
 from runners.support import until
 
@@ -35,7 +36,7 @@ class Engine:
 
     def info(self) -> Info:
         if self.broken:
-            raise EngineError("docker info: cannot connect")
+            raise DockerError("docker info: cannot connect")
         return Info("systemd", 4)
 
     def image_id(self, name: str) -> str | None:

@@ -113,6 +113,16 @@ def allowed(repository: Repository, token: Token | None, permission: str, level:
     return rank >= WRITE_ROLES.get(permission, ROLE_RANKS["write"])
 
 
+def told(token: Token | None, permission: tuple[str, str] | None) -> dict[str, str]:
+    """Return the headers by which GitHub tells what a caller holds, or what a request needs."""
+    if token is None:
+        return {}
+    if token.permissions is None:
+        accepted = "repo" if permission else ""
+        return {"X-OAuth-Scopes": ", ".join(token.scopes), "X-Accepted-OAuth-Scopes": accepted}
+    return {"X-Accepted-GitHub-Permissions": "=".join(permission)} if permission else {}
+
+
 def require(repository: Repository, token: Token | None, permission: str, level: str) -> None:
     """Refuse what the caller may not do, as GitHub words it for its kind.
 
@@ -121,6 +131,8 @@ def require(repository: Repository, token: Token | None, permission: str, level:
 
     """
     hidden = repository.private if token is None else role_of(repository, token) is None
+    if token is not None and token.permissions is None and "repo" not in token.scopes:
+        hidden = hidden or repository.private
     if hidden:
         raise HttpError(404, "Not Found")
     if allowed(repository, token, permission, level):
@@ -128,7 +140,8 @@ def require(repository: Repository, token: Token | None, permission: str, level:
     if token is None:
         raise HttpError(401, "Requires authentication")
     if token.permissions is not None:
-        raise HttpError(403, "Resource not accessible by integration")
+        kind = "integration" if token.installation else "personal access token"
+        raise HttpError(403, f"Resource not accessible by {kind}")
     if permission == "administration":
         raise HttpError(403, "Must have admin rights to Repository.")
     raise HttpError(403, "Must have write access to Repository.")

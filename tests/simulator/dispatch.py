@@ -126,6 +126,7 @@ class Dispatcher:
 
     def _rest(self, request: Incoming, entry: Json) -> Answer:
         caller, resource, version = "anonymous", "core", versions.OLDEST
+        told: dict[str, str] = {}
         try:
             _require_user_agent(request)
             version = versions.of(request)
@@ -137,6 +138,7 @@ class Dispatcher:
             token = self._identify(request, route)
             caller = token.bucket if token else "anonymous"
             entry["caller"] = caller
+            told = auth.told(token, route.permission)
             self._debit(caller, route, request, entry)
             answer = self._handle(request, route, params, token, caller)
         except HttpError as error:
@@ -148,6 +150,7 @@ class Dispatcher:
         answer = versions.shaped(answer, version)
         answer = self._conditional(request, answer, caller, resource, entry)
         answer.headers.update(self.limits.headers(caller, resource, self.world.now()))
+        answer.headers.update(told)
         return answer
 
     def _identify(self, request: Incoming, route: Route) -> Token | None:

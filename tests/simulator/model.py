@@ -38,6 +38,8 @@ class Token:
     repositories: set[str] | None = None
     installation: Installation | None = None
     expires_at: float | None = None
+    # Of a classic token; a fine-grained one has permissions and no installation.
+    scopes: tuple[str, ...] = ("admin:org", "repo", "workflow")
 
     @property
     def bucket(self) -> str:

@@ -97,9 +97,10 @@ class World:
             self.accounts[key] = Account(self.new_id(), login, kind)
         return self.accounts[key]
 
-    def add_token(self, account: Account, value: str | None = None) -> Token:
-        """Give an account a token of its own."""
-        token = Token(value or self.secret("ghp_"), account)
+    def add_token(self, account: Account, value: str | None = None, **more: Any) -> Token:
+        """Give an account a token of its own: a classic one, or with permissions a fine-grained one."""
+        prefix = "github_pat_" if more.get("permissions") is not None else "ghp_"
+        token = Token(value or self.secret(prefix), account, **more)
         self.tokens[token.value] = token
         return token
 

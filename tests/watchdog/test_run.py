@@ -259,7 +259,7 @@ def test_a_lane_that_is_refused_is_given_up_and_told(server: Server) -> None:
 
 
 def test_the_budget_of_a_day_ends_lanes_for_alerts_and_is_told(server: Server) -> None:
-    program = RunLane(server, lanes_max_per_day=1, cooldown_minutes=0)
+    program = RunLane(server, lanes_max_per_day_count=1, cooldown_minutes=0)
     for _ in range(2):
         break_something(server)
         document_ = server.run()
@@ -418,6 +418,20 @@ def test_a_damaged_memory_is_put_aside_and_said(server: Server) -> None:
     assert "put aside" in document_["run"]["problems"][0]
     assert state.with_name("state.json.damaged").exists()
     assert server.run()["run"]["problems"] == []
+
+
+def test_declared_silences_hold_where_those_made_here_cannot_be_read(server: Server) -> None:
+    silence = {"match": "drift", "until": "2099-01-01", "reason": "known", "by": "ali"}
+    server.section["silences"] = [silence]
+    path = server.data / "watchdog/silences.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{")
+    break_something(server)
+
+    document_ = server.run()
+
+    assert "silences made here are not honoured" in document_["run"]["problems"][0]
+    assert [each["match"] for each in document_["silences"]] == ["drift"]
 
 
 def test_a_run_that_was_killed_while_sending_tells_again(server: Server) -> None:

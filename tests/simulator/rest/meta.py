@@ -54,12 +54,8 @@ def meta(call: Call) -> Json:
 
 @route("GET", "/", authentication="none")
 def root(call: Call) -> Answer:
-    """Answer with the scopes that ``gh auth status`` reads."""
-    headers = {}
-    if call.token is not None and call.token.permissions is None:
-        headers["X-OAuth-Scopes"] = "admin:org, repo, workflow"
     base = shapes.api(call.world, "")
-    return Answer(200, {name: f"{base}{path}" for name, path in PLACES.items()}, headers)
+    return Answer(200, {name: f"{base}{path}" for name, path in PLACES.items()})
 
 
 @route("GET", "/rate_limit", authentication="free")

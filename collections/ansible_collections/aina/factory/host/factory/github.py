@@ -12,6 +12,7 @@ from factory import effects
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
 from factory.core.base.github.login import token_source
+from factory.core.base.github.rights import NEEDED
 from factory.core.base.github.settings import GitHub
 from factory.core.base.github.transport import PartialError, Transport
 from factory.core.base.ports import Fetch, Run
@@ -19,8 +20,6 @@ from factory.core.worktrees.landed import MergedPullRequests
 
 _BATCH = 50
 _SECONDS = 30.0
-# Of an App's token: what the question about merged pull requests needs.
-_PERMISSIONS = {"contents": "read", "metadata": "read", "pull_requests": "read"}
 _PUBLIC_HOST = "github.com"
 _TOKEN = re.compile(r"[\x21-\x7e]+\Z")
 _REMOTE = re.compile(
@@ -93,7 +92,7 @@ def _token(server: GitHub, repository: str, fetch: Fetch, run: Run) -> str | Non
         token, origin = _ambient_token(server.host, run)
     else:
         source = token_source(
-            login, server.api_url, repository, _PERMISSIONS, run=run, fetch=fetch, now=effects.now
+            login, server.api_url, repository, NEEDED["reap"], run=run, fetch=fetch, now=effects.now
         )
         token, origin = source(), login.path
     if not token and login.method == "gh":

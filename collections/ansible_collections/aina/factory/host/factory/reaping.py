@@ -17,6 +17,7 @@ from factory.core.base.configuration import Section
 from factory.core.base.git import GitError
 from factory.core.base.github.settings import GitHub
 from factory.core.base.github.settings import of as github_of
+from factory.core.site.settings import Project
 from factory.core.worktrees import model, owner, reap, survey, trash
 from factory.core.worktrees.settings import Reap
 from factory.outcome import LockedError, UsageError
@@ -61,7 +62,7 @@ def declared(whole: Section, name: str | None) -> list[tuple[reap.ReapTask, str 
         UsageError: there is no such project.
 
     """
-    found = projects.from_sections(whole.sections("projects", ()))
+    found = projects.from_sections(whole.sections("projects", ()), Project)
     if name is not None and name not in {project.name for project in found}:
         known = ", ".join(project.name for project in found) or "none"
         raise UsageError(f"--project {name}: there is no such project; known are: {known}")

@@ -69,7 +69,9 @@ class CallbackModule(Default):
         self._task = ""
         self._waited_for: dict[str, None] = {}
         self._task_at = self._said_at = time.monotonic()
-        self._in_place = False
+        self._is_terminal = sys.stdout.isatty()
+        # Of the line of progress that is not ended yet.
+        self._is_open, self._line, self._line_width = False, "", 0
         self._over = threading.Event()
         self._lock = threading.Lock()
 
@@ -90,7 +92,7 @@ class CallbackModule(Default):
         """Begin the file."""
         if self._screen.verbosity == 0:
             directory = self._option("details_dir")
-            made = details.Details(Path(directory) if directory else details.default_directory())
+            made = details.Details(Path(directory) if directory else None)
             details.CURRENT[:] = [made]
             written: Any = details.Display(made, self._screen)
             self._display = written
@@ -187,20 +189,16 @@ class CallbackModule(Default):
     def _watch(self) -> None:
         """Say what the run waits for, until it is over."""
         interval = self._option("progress_seconds")
-        terminal = sys.stdout.isatty()
         while not self._over.wait(min(_REFRESH_SECONDS, interval)):
             now = time.monotonic()
             with self._lock:
                 line = self._progress(now)
                 if not line or self._over.is_set():
                     continue
-                if terminal:
-                    sys.stdout.write(f"\r{summary.cut(line, self._screen.columns)}\x1b[K")
-                    sys.stdout.flush()
-                    self._in_place = True
+                if self._is_terminal:
+                    self._show(f"\r{summary.cut(line, self._screen.columns)}\x1b[K")
                 elif now - self._said_at >= interval:
-                    self._screen.display(line)
-                    sys.stdout.flush()
+                    self._append(line)
                     self._said_at = now
 
     def _progress(self, now: float) -> str:
@@ -210,7 +208,24 @@ class CallbackModule(Default):
         line = f"  … {summary.hosts(self._waited_for)}: {words}: {now - self._task_at:.0f} s"
         return summary.clean(line)
 
+    def _append(self, line: str) -> None:
+        """Go on with the line of a task, so that many words of one are not many lines."""
+        words, _colon, seconds = line.rpartition(": ")
+        more = f", {seconds}"
+        if words == self._line and self._line_width + len(more) <= summary.WIDTH:
+            self._line_width += len(more)
+        else:
+            self._clear()
+            self._line, self._line_width, more = words, len(line), line
+        self._show(more)
+
+    def _show(self, text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        self._is_open = True
+
     def _clear(self) -> None:
-        if self._in_place:
-            sys.stdout.write("\r\x1b[K")
-            self._in_place = False
+        """Let what follows begin a line of its own."""
+        if self._is_open:
+            sys.stdout.write("\r\x1b[K" if self._is_terminal else "\n")
+        self._is_open, self._line = False, ""

@@ -62,6 +62,10 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
+from ..module_utils.base import settings
+from ..module_utils.base.configuration import ConfigurationError, Section
+from ..module_utils.lanes.settings import LaneOptions
+
 
 class LookupModule(LookupBase):
     """Reads the projects' own files."""
@@ -96,6 +100,12 @@ class LookupModule(LookupBase):
         said = loader.load_from_file(str(path), cache="none") or {}
         if not isinstance(said, Mapping):
             raise AnsibleLookupError(f"{path} must hold a mapping, as lanes of the project does")
+        try:
+            # What it leaves out may stand in the inventory.
+            settings.read(LaneOptions, Section(settings.unfinished(LaneOptions, said), str(path)))
+        except ConfigurationError as error:
+            lines = (each.replace(f"{path}.", f"{path}: ", 1) for each in error.problems)
+            raise AnsibleLookupError("\n".join(lines)) from None
         return said
 
 

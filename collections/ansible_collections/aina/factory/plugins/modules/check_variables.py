@@ -7,12 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: check_variables
-short_description: Refuse variables of a host that no role reads
+short_description: Refuse variables of a host that cannot be meant
 version_added: 0.1.0
 description:
   - Looks at every variable whose name begins as the options of a role of this collection do, or with C(factory_). One
     that is no option fails the host, with the name that is near or that has taken its place; all of them at once.
-  - Reads the variables C(factory_*), which no role owns, and refuses values that make no sense.
+  - Reads the variables C(factory_*), which no role owns, each project's C(lane.yml), and the sections of the roles that
+    are played or of which the inventory says something. It refuses keys that are not known, values that make no
+    sense, and values that contradict each other, all of them at once and before anything is changed.
+  - What hangs on a variable that is not there yet, such as a fact of the host, it does not judge; the host does before
+    it puts a configuration in force.
   - Works on the control node and opens no connection.
 options: {}
 extends_documentation_fragment:
@@ -33,4 +37,10 @@ EXAMPLES = r"""
   aina.factory.check_variables:
 """
 
-RETURN = r""" # """
+RETURN = r"""
+left_to_host:
+  description: Variables that hang on what only the host knows; it judges them itself.
+  type: list
+  elements: str
+  returned: always
+"""

@@ -106,19 +106,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects, outage
-from ansible_collections.aina.factory.plugins.module_utils.base.configuration import (
-    ConfigurationError,
-    Section,
-)
+from ansible_collections.aina.factory.plugins.module_utils.base.configuration import Section
+from ansible_collections.aina.factory.plugins.module_utils.base.errors import FactoryError
 from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.github.release import (
-    ReleaseError,
     platform_of,
 )
-from ansible_collections.aina.factory.plugins.module_utils.base.locks import LockedError, exclusive
+from ansible_collections.aina.factory.plugins.module_utils.base.locks import exclusive
 from ansible_collections.aina.factory.plugins.module_utils.base.ports import Effects
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
-from ansible_collections.aina.factory.plugins.module_utils.host import steps, units
+from ansible_collections.aina.factory.plugins.module_utils.host import steps
 from ansible_collections.aina.factory.plugins.module_utils.runners import github_client, layout
 from ansible_collections.aina.factory.plugins.module_utils.runners.converge import (
     Converge,
@@ -233,7 +230,7 @@ def main() -> None:
         waiting = _waiting(module, settings)
         run = _run(module, settings)
         actions = _carry_out(module, run, waits=bool(waiting))
-    except (ConfigurationError, LockedError, ReleaseError, units.UnitsError, OSError) as error:
+    except (FactoryError, OSError) as error:
         actions = run.report.actions if run else []
         away = _away(module, [str(error)])
         if not away:

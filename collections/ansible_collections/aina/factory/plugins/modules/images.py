@@ -84,6 +84,7 @@ from ansible_collections.aina.factory.plugins.module_utils.base.configuration im
     ConfigurationError,
     Section,
 )
+from ansible_collections.aina.factory.plugins.module_utils.base.docker import DockerError
 from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.locks import (
     DIRECTORY,
@@ -93,7 +94,6 @@ from ansible_collections.aina.factory.plugins.module_utils.base.locks import (
 )
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.images import build
-from ansible_collections.aina.factory.plugins.module_utils.images.engine import EngineError
 from ansible_collections.aina.factory.plugins.module_utils.images.settings import (
     ImagesSettings,
 )
@@ -182,7 +182,7 @@ def main() -> None:
             actions = _absent(module, settings)
         else:
             actions, failures = _present(module, settings)
-    except EngineError as error:
+    except DockerError as error:
         failures = {"all": str(error)}
     except (ConfigurationError, LockedError, OSError) as error:
         module.fail_json(msg=str(error))

@@ -112,6 +112,7 @@ from ansible_collections.aina.factory.plugins.module_utils.base.configuration im
 from ansible_collections.aina.factory.plugins.module_utils.base.github import login
 from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.github.git import git_environment
+from ansible_collections.aina.factory.plugins.module_utils.base.github.rights import NEEDED
 from ansible_collections.aina.factory.plugins.module_utils.base.github.transport import Transport
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.marshal.mirror import Mirror, MirrorError
@@ -130,16 +131,6 @@ try:
 except ImportError:
     YAML = None
 
-# Of an App's token: what a pull request that changes workflows needs.
-_PERMISSIONS = {
-    "actions": "read",
-    "administration": "read",
-    "contents": "write",
-    "metadata": "read",
-    "pull_requests": "write",
-    "workflows": "write",
-}
-
 
 def _repository(module: AnsibleModule, directory: str) -> WorkflowRepository:
     parameters = module.params
@@ -151,7 +142,7 @@ def _repository(module: AnsibleModule, directory: str) -> WorkflowRepository:
         server.login_of("workflows"),
         server.api_url,
         name,
-        _PERMISSIONS,
+        NEEDED["workflows"],
         run=run,
         fetch=fetch,
         now=time.time,

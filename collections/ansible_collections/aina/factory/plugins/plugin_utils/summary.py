@@ -29,6 +29,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
 _SECRET = re.compile(r"(://[^\s/:@]*:)(?!\d+(?:[/\s]|$))[^\s\"']*@")
 _RESTART = re.compile(r"(?P<verb>restart|stop) (?P<unit>[^()]+) \((?P<why>.*)\)")
 _HELPERS = ("aina-factory-", "factory-job-")
+_FILE_VERBS = frozenset({"create", "remove", "replace", "write"})
 _UNIT_VERBS = frozenset({"enable", "disable", "start", "stop", "restart", "reload"})
 
 
@@ -72,7 +73,7 @@ def counted(phrases: Sequence[str]) -> str:
     for phrase in phrases:
         verb, _space, rest = phrase.partition(" ")
         named = [word for word in rest.partition(" (")[0].split() if "." in word]
-        if phrase.startswith("/"):
+        if phrase.startswith("/") or (verb in _FILE_VERBS and rest.startswith("/")):
             files += 1
         elif verb == "install":
             packages += 1
@@ -80,9 +81,9 @@ def counted(phrases: Sequence[str]) -> str:
             units[verb] = units.get(verb, 0) + len(named)
         elif verb != "daemon-reload":
             others.append(phrase)
-    words = [f"install {packages} packages"] if packages else []
-    words += [f"{files} files"] if files else []
-    words += [f"{verb} {count} units" for verb, count in units.items()]
+    words = [f"install {_many(packages, 'package')}"] if packages else []
+    words += [_many(files, "file")] if files else []
+    words += [f"{verb} {_many(count, 'unit')}" for verb, count in units.items()]
     words += others[:_NAMED_COUNT]
     if len(others) > _NAMED_COUNT:
         words.append(f"and {len(others) - _NAMED_COUNT} more")
@@ -104,6 +105,10 @@ def restarts(phrases: Iterable[str]) -> list[dict[str, str]]:
             kind = "restarted" if match["verb"] == "restart" else "stopped"
             found.append({"kind": kind, "what": match["unit"], "why": match["why"]})
     return found
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def hosts(names: Iterable[str]) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from factory import effects, jobs, pausing
-from factory.core.base import documents, times
+from factory.core.base import docker, documents, times
 from factory.core.jobs import drain, layout, observe
 from factory.core.jobs.settings import Job, Pause
 from factory.outcome import Exit, Outcome, UsageError
+from factory.unix_http import fetch_through
 
 MARK = Path(drain.MARK)
 RUNNERS = Path("/var/lib/aina-factory/runners")
@@ -109,7 +108,7 @@ def _working(declared: list[Job]) -> Iterator[str]:
     }
     try:
         containers = _lane_containers()
-    except (OSError, ValueError) as error:
+    except docker.DockerError as error:
         yield f"lanes: the engine does not say which run: {error}"
         containers = []
     yield from drain.working_lanes(lanes, containers)
@@ -119,9 +118,5 @@ def _lane_containers() -> list[str]:
     state = effects.run(["systemctl", "is-active", "docker.service"])
     if state.stdout.strip() != b"active":
         return []
-    argv = ["docker", "ps", "--filter", "label=lane", "--format", '{{json (.Label "lane")}}']
-    done = effects.run(argv, timeout_seconds=60)
-    if not done.ok:
-        raise OSError(done.said)
-    found: list[Any] = [json.loads(line) for line in done.stdout.splitlines()]
-    return [str(name) for name in found]
+    listed = docker.Engine(fetch_through(docker.SOCKET)).labelled("lane")
+    return [str(item["Labels"]["lane"]) for item in listed if item["State"] in docker.ALIVE]

@@ -8,11 +8,11 @@ import platform
 from pathlib import Path
 
 from factory import configuration, effects, locks
+from factory.core.base.docker import DockerError
 from factory.core.base.github import settings as github
 from factory.core.base.settings import read
 from factory.core.base.text import size
 from factory.core.images import build
-from factory.core.images.engine import EngineError
 from factory.core.images.settings import ImagesSettings
 from factory.outcome import Exit, Outcome
 
@@ -64,7 +64,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
             return _outcome(builder.survey())
         with locks.exclusive(locks.directory_of(whole) / build.LOCK):
             return _outcome(builder.build(refresh=arguments.refresh))
-    except EngineError as error:
+    except DockerError as error:
         return Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
 
 
@@ -72,7 +72,7 @@ def _list(directory: Path) -> Outcome:
     found = build.facts(directory)
     try:
         there, error = set(build.names(effects.run)), ""
-    except EngineError as reason:
+    except DockerError as reason:
         there, error = set(), f"whether they are there is unknown: {reason}"
     rows = [f"{'IMAGE':<40} {'SMOKE':<8} {'SIZE':>10}  BUILT"]
     for record in found:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from factory import configuration, effects, locks
 from factory.core.base import documents
+from factory.core.base.docker import DockerError
 from factory.core.base.github import settings as github
 from factory.core.base.settings import read
 from factory.core.lanes import identity, outcome
@@ -183,12 +184,12 @@ def _listener(arguments: argparse.Namespace) -> Callable[[bytes], None]:
 
 
 def _start(settings: LanesSettings, lock_directory: Path, task: Task) -> Outcome:
-    from factory.lanes import engine, reaping, supervisor
+    from factory.lanes import reaping, supervisor
 
     _require_root()
     if reaping.is_due(settings):
         with (
-            suppress(LockedError, engine.EngineError),
+            suppress(LockedError, DockerError),
             locks.exclusive(lock_directory / reaping.LOCK),
         ):
             reaping.reap(settings, lock_directory, dry_run=False)
@@ -385,12 +386,12 @@ def _deliver(settings: LanesSettings, _locks: Path, arguments: argparse.Namespac
 
 
 def _reap(settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
-    from factory.lanes import engine, reaping
+    from factory.lanes import reaping
 
     try:
         with locks.exclusive(lock_directory / reaping.LOCK):
             document = reaping.reap(settings, lock_directory, dry_run=arguments.dry_run)
-    except engine.EngineError as error:
+    except DockerError as error:
         return Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
     rows = [f"{step['verb']} {step['lane']} ({step['why']})" for step in document["steps"]]
     lost = document["given_up"]
@@ -436,14 +437,14 @@ def _issues_of_lanes(settings: LanesSettings, project: str) -> set[int]:
 
 
 def _store(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:
-    from factory.lanes import engine, package_store
+    from factory.lanes import package_store
 
     done: dict[str, str] = {}
     failures: list[str] = []
     for project in settings.lane_projects:
         try:
             done[project.name] = package_store.fill(settings, project)
-        except (engine.EngineError, OSError) as error:
+        except (DockerError, OSError) as error:
             failures.append(f"{project.name}: {error}")
     rows = [*(f"{name}: {what}" for name, what in done.items()), *failures]
     return Outcome(

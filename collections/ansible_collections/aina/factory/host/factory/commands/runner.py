@@ -17,6 +17,7 @@ from typing import Any
 
 from factory import configuration, effects
 from factory.core.base import documents, times
+from factory.core.base.docker import SOCKET
 from factory.core.base.github import settings as github_settings
 from factory.core.base.github.release import platform_of
 from factory.core.base.locks import exclusive
@@ -28,6 +29,7 @@ from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.layout import Places
 from factory.core.runners.settings import Mode, RunnersSettings
 from factory.outcome import Exit, Outcome, UsageError
+from factory.unix_http import fetch_through
 
 _LOCK_SECONDS = 300.0
 _LOCK_POLL_SECONDS = 1.0
@@ -133,7 +135,7 @@ def _loop(arguments: argparse.Namespace) -> Outcome:
     instance = settings.of_slot(slot)
     if instance is None or not instance.present:
         raise UsageError(f"no slot {slot!r} is declared; declared are: {_slots(settings)}")
-    github, engine = _github(settings), SlotEngine(effects.run)
+    github, engine = _github(settings), SlotEngine(effects.run, fetch_through(SOCKET))
     host = Preflight(slot, instance, github, engine, effects.run, Path(arguments.config))
     ports = Ports(
         github=github,
@@ -184,7 +186,9 @@ def _heal(arguments: argparse.Namespace) -> Outcome:
     _require_root()
     github = _github(_settings(arguments))
     with exclusive(layout.LOCK_PATH):
-        document = Healer(github, SlotEngine(effects.run), preflight.boot_time()).heal()
+        document = Healer(
+            github, SlotEngine(effects.run, fetch_through(SOCKET)), preflight.boot_time()
+        ).heal()
     for key in ("warnings", "deferred"):
         for text in document[key]:
             _log.warning("%s", text)

@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from factory import configuration
-from factory.core.base import settings
-from factory.core.base.configuration import Section
+from factory.core.base import brought, settings
 from factory.core.site.sections import SECTIONS, declared
 from factory.outcome import Exit, Outcome
-
-_CORE = "factory.core"
-
-# Section name -> how the capability that owns it reads it, where no class declares it.
-READERS: dict[str, Callable[[Section], Any]] = {
-    "brings": lambda whole: _core("base.brought").read(whole),
-    "watchdog": lambda whole: _core("watchdog.policy").from_section(whole.section("watchdog")),
-}
-
-
-def _core(module: str) -> Any:
-    return importlib.import_module(f"{_CORE}.{module}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,10 +38,9 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     for name in sections:
         if name in SECTIONS:
             settings.read(declared(name), whole.section(name))
-        elif name in READERS:
-            READERS[name](whole)
-    if not {*sections} <= {*READERS, *SECTIONS}:
+    brought.read(whole)
+    if not {*sections} <= {brought.SECTION, *SECTIONS}:
         # It takes the declarations of every capability; the file of one role needs but its own.
-        settings.read_some(importlib.import_module(f"{_CORE}.site.settings").Site, whole)
+        settings.read_some(importlib.import_module("factory.core.site.settings").Site, whole)
     whole.done()
     return Outcome(Exit.DONE, {"sections": sections}, f"valid: {', '.join(sections)}")

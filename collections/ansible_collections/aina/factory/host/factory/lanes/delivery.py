@@ -10,9 +10,10 @@ from typing import Any
 from factory import effects
 from factory.core.base.github import login
 from factory.core.base.github.git import git_environment
+from factory.core.base.github.rights import NEEDED
 from factory.core.base.github.transport import Transport
 from factory.core.lanes import collect, identity, outcome
-from factory.core.lanes.forge import PERMISSIONS, LaneForge
+from factory.core.lanes.forge import LaneForge
 from factory.core.lanes.settings import LaneProject, LanesSettings
 from factory.lanes import tasks
 
@@ -40,9 +41,9 @@ def repository(
         effects.run_bounded(_OUTPUT_MAX_BYTES),
         directory,
         f"{github.web_url}/{project.repository}.git",
-        git_environment(github.web_url, github.ca_file, token) if token else {},
-        prefix,
-        ["prlimit", f"--data={_MEMORY_MAX_BYTES}", "--"] if results else [],
+        login=git_environment(github.web_url, github.ca_file, token) if token else {},
+        prefix=prefix,
+        bounds=["prlimit", f"--data={_MEMORY_MAX_BYTES}", "--"] if results else [],
     )
     if results:
         found.ensure()
@@ -66,7 +67,7 @@ def github(settings: LanesSettings, project: LaneProject) -> GitHub:
         settings.github.login_of("lanes"),
         settings.github.api_url,
         project.repository,
-        PERMISSIONS,
+        NEEDED["lanes"],
         run=effects.run,
         fetch=fetch,
         now=time.time,

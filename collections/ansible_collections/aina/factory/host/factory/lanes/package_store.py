@@ -5,8 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from factory import effects
+from factory.core.base import docker
 from factory.core.lanes.settings import LaneProject, LanesSettings
-from factory.lanes import delivery, engine
+from factory.lanes import delivery
 
 SECONDS = 3600.0
 _LOCK_FILE, _MANIFEST = "pnpm-lock.yaml", "package.json"
@@ -17,7 +19,7 @@ def fill(settings: LanesSettings, project: LaneProject) -> str:
     """Fetch what the default branch's lock file names, and run none of it.
 
     Raises:
-        EngineError: the packages cannot be had.
+        DockerError: the packages cannot be had.
 
     """
     mirror = delivery.repository(settings, project, "")
@@ -46,5 +48,7 @@ def fill(settings: LanesSettings, project: LaneProject) -> str:
             " && PATH=/opt/project-toolchain/bin:/opt/toolchain/bin:$PATH"
             " pnpm fetch --ignore-scripts --store-dir /store --reporter=append-only"
         )
-        engine.call([*argv, project.image, "-euc", script], timeout_seconds=SECONDS)
+        docker.Client(effects.run).ask(
+            *argv, project.image, "-euc", script, timeout_seconds=SECONDS
+        )
     return "fetched"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.core.base import documents, processes, text, times
+from factory.core.base.docker import DockerError
 from factory.core.lanes import identity, outcome, reaper
 from factory.core.lanes.settings import LanesSettings
 from factory.lanes import (
@@ -31,7 +32,7 @@ def survey(settings: LanesSettings) -> reaper.ObservedHost:
     """Return what there is of lanes on this host.
 
     Raises:
-        EngineError: the engine does not say, and then nothing is decided.
+        DockerError: the engine does not say, and then nothing is decided.
 
     """
     containers = engine.lanes()
@@ -67,7 +68,7 @@ def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dic
     """Carry the plan out and return what was done, as ``--json`` prints it.
 
     Raises:
-        EngineError: the engine does not answer.
+        DockerError: the engine does not answer.
 
     """
     steps = reaper.plan(survey(settings), time.time())
@@ -76,7 +77,7 @@ def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dic
         for step in steps:
             try:
                 _carry_out(settings, lock_directory, step)
-            except (engine.EngineError, OSError) as error:
+            except (DockerError, OSError) as error:
                 failures.append(f"{step.lane}: {error}")
     kept = _kept(settings)
     expired = reaper.expired(kept, time.time(), settings.keep_seconds, settings.keep_total_bytes)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.core.base import documents, files, processes, times
+from factory.core.base.docker import DockerError
 from factory.core.base.errors import FactoryError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
@@ -82,7 +83,7 @@ class GatewayError(FactoryError, OSError):
 _REFUSALS: dict[type[Exception], str] = {
     ForgeError: "github",
     collect.CollectError: "git",
-    engine.EngineError: "engine",
+    DockerError: "engine",
     GatewayError: "gateway",
     LockedError: "locked",
     OSError: "host",
@@ -176,7 +177,7 @@ class Lane:
 
     def _give_up(self, handle: engine.ContainerHandle | None) -> None:
         if handle is not None:
-            with contextlib.suppress(engine.EngineError):
+            with contextlib.suppress(DockerError):
                 engine.remove(handle.id)
         self._clear()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -402,7 +403,7 @@ class Lane:
             return False
 
     def _end(self) -> None:
-        with contextlib.suppress(engine.EngineError):
+        with contextlib.suppress(DockerError):
             engine.end(container.name(self.name), _HANDOVER_SECONDS if not self._broken else 1)
 
     def _read(self, handle: engine.ContainerHandle) -> None:
@@ -473,7 +474,7 @@ class Lane:
                     deadline, is_asked = time.monotonic() + _REMOVAL_SECONDS, True
                 for item in own:
                     engine.remove(item.id)
-            except engine.EngineError as error:
+            except DockerError as error:
                 trouble, pause = str(error), 1.0
             if time.monotonic() >= deadline:
                 _log.warning("lane %s: %s; the reaper goes on", self.name, trouble)
@@ -605,7 +606,7 @@ class Lane:
                 # Another lane's may be just coming or going; what stays is a leftover.
                 time.sleep(_RESIDUE_SECONDS)
                 left = [item for item in self._left(before) if item in left]
-        except engine.EngineError as error:
+        except DockerError as error:
             left = [{"kind": "unknown", "name": str(error)}]
         with contextlib.suppress(OSError):
             record_residue(self.settings, self.name, left)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import subprocess
@@ -11,25 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from factory.core.base.errors import FactoryError
-from factory.core.base.ports import Run
-from factory.core.base.run import output
+from factory.core.base import docker
+from factory.core.base.docker import ALIVE, DockerError
+from factory.core.base.ports import Fetch, Run
 from factory.core.runners import layout, state
 from factory.core.runners.container import DOCKER
 from factory.core.runners.processes import WORKER
 
-_QUERY_SECONDS = 60.0
 _LINES_MAX = 1000
-_ALIVE = ("running", "paused", "restarting")
 # The statuses that the engine's clients give: it could not start a container, or what is in it.
 NOT_STARTED = 125
 _NOT_EXECUTABLE = (126, 127)
 
 _log = logging.getLogger(__name__)
-
-
-class EngineError(FactoryError):
-    """The engine did not do what it was asked; the message quotes it."""
 
 
 @dataclass(frozen=True)
@@ -105,62 +98,56 @@ class Attached:
 
 
 class SlotEngine:
-    """The engine behind its own socket."""
+    """The engine behind its own socket; its client holds a container's input and output."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def _ask(self, *words: str, seconds: float = _QUERY_SECONDS) -> str:
-        name = f"docker {words[0]}"
-        return output(
-            self._run, [*DOCKER, *words], name=name, error=EngineError, timeout_seconds=seconds
-        ).strip()
+    def __init__(self, run: Run, fetch: Fetch) -> None:
+        self._engine = docker.Engine(fetch, timeout_seconds=docker.QUERY_SECONDS)
+        self._client = docker.Client(run, DOCKER)
 
     def info(self) -> Info:
         """Return what limits depend on.
 
         Raises:
-            EngineError: it does not answer.
+            DockerError: it does not answer.
 
         """
         try:
-            document = json.loads(self._ask("info", "--format", "{{json .}}"))
+            document = self._engine.get("/info")
             return Info(str(document["CgroupDriver"]), int(document["NCPU"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise EngineError(f"docker info has another shape: {error!r}") from error
+            raise DockerError(
+                f"what the engine says of itself has another shape: {error!r}"
+            ) from error
 
     def image_id(self, name: str) -> str | None:
         """Return an image's id; None when the engine has no such image."""
-        try:
-            return self._ask("image", "inspect", "--format", "{{.Id}}", name)
-        except EngineError as error:
-            if "no such image" in str(error).lower():
-                return None
-            raise
+        found = self._engine.find(f"/images/{name}/json")
+        return None if found is None else str(found["Id"])
 
     def containers(self, slot: str) -> list[SlotContainer]:
         """Return the containers of a slot, stopped ones too."""
-        labels = (layout.RUNNER_LABEL, layout.TARGET_LABEL)
-        form = "\t".join(
-            ["{{.Names}}", "{{.State}}", *(f'{{{{.Label "{name}"}}}}' for name in labels)]
-        )
-        wanted = f"label={layout.INSTANCE_LABEL}={slot}"
-        rows = self._ask("ps", "--all", "--filter", wanted, "--format", form).splitlines()
         found = []
-        for row in rows:
-            name, status, runner, target = row.split("\t")
-            number = int(runner) if runner.isdigit() else 0
-            found.append(SlotContainer(name, number, target, status in _ALIVE))
+        for item in self._engine.labelled(f"{layout.INSTANCE_LABEL}={slot}"):
+            labels = item["Labels"]
+            runner = str(labels.get(layout.RUNNER_LABEL, ""))
+            found.append(
+                SlotContainer(
+                    name=str(item["Names"][0]).lstrip("/"),
+                    runner_id=int(runner) if runner.isdigit() else 0,
+                    target=str(labels.get(layout.TARGET_LABEL, "")),
+                    running=item["State"] in ALIVE,
+                )
+            )
         return found
 
     def create(self, argv: Sequence[str]) -> None:
         """Make a container.
 
         Raises:
-            EngineError: there is none.
+            DockerError: there is none.
 
         """
-        self._ask(*argv[len(DOCKER) :])
+        self._client.ask(*argv[len(DOCKER) :])
 
     def start(self, name: str, secret: str) -> Attached:
         """Start a container in the foreground; ``secret`` is the first line that it reads."""
@@ -190,49 +177,40 @@ class SlotEngine:
         """Return how a container is; None when there is none of this name.
 
         Raises:
-            EngineError: the engine does not say.
+            DockerError: the engine does not say.
 
         """
-        form = "{{.State.Status}} {{.State.ExitCode}}"
-        try:
-            status, code = self._ask("container", "inspect", "--format", form, name).split()
-        except EngineError as error:
-            if "no such" in str(error).lower():
-                return None
-            raise
-        exit_code = int(code)
+        document = self._engine.find(f"/containers/{name}/json")
+        if document is None:
+            return None
+        status, exit_code = document["State"]["Status"], int(document["State"]["ExitCode"])
         if status == "created" and exit_code not in _NOT_EXECUTABLE:
             exit_code = NOT_STARTED
-        return ContainerStatus(status in _ALIVE, exit_code)
+        return ContainerStatus(status in ALIVE, exit_code)
 
     def has_worker(self, name: str) -> bool | None:
         """Whether a job is running in a container; None when nobody can say."""
         try:
             # The engine finds its processes by the column of their numbers.
-            rows = self._ask("top", name, "-eo", "pid,comm").splitlines()
-            return WORKER in {row.split(maxsplit=1)[-1] for row in rows if row.strip()}
-        except EngineError:
+            rows = self._engine.get(f"/containers/{name}/top", ps_args="-eo pid,comm")["Processes"]
+        except DockerError:
             return None
+        return WORKER in {row[-1] for row in rows}
 
     def written_mib(self, name: str) -> float | None:
         """Return how much a container has written to its own layer; None when nobody can say."""
-        form = "{{.SizeRw}}"
         try:
-            return int(self._ask("container", "inspect", "--size", "--format", form, name)) / 2**20
-        except (EngineError, ValueError):
+            return int(self._engine.get(f"/containers/{name}/json", size="1")["SizeRw"]) / 2**20
+        except (DockerError, KeyError, TypeError, ValueError):
             return None
 
     def end(self, name: str, grace_seconds: int = 10) -> None:
         """End a container: politely, then not."""
         try:
-            self._ask("stop", "--time", str(grace_seconds), name, seconds=grace_seconds + 60)
-        except EngineError as error:
+            self._engine.stop(name, grace_seconds)
+        except DockerError as error:
             _log.warning("%s", error)
 
     def remove(self, name: str) -> None:
         """Remove a container that does not run."""
-        try:
-            self._ask("rm", "--volumes", name)
-        except EngineError as error:
-            if "no such" not in str(error).lower():
-                raise
+        self._engine.discard(name)

@@ -10,6 +10,7 @@ from typing import Any
 
 from factory.core.base import documents, files, times
 from factory.core.base.configuration import ConfigurationError
+from factory.core.base.docker import DockerError
 from factory.core.base.github.errors import ForgeError
 from factory.core.host import units
 from factory.core.runners import layout, names, native_state, state
@@ -18,7 +19,7 @@ from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.settings import Instance, Mode
 from factory.core.runners.state import Condition, State
 from factory.runners import isolation
-from factory.runners.engine import EngineError, SlotEngine
+from factory.runners.engine import SlotEngine
 from factory.runners.isolation import IsolationError
 from factory.runners.preflight import image_names
 
@@ -140,7 +141,7 @@ class Healer:
             found = self._speak_for(slot, item, status)
             try:
                 self._wake_up(item, slot, found)
-            except (EngineError, units.UnitsError) as error:
+            except (DockerError, units.UnitsError) as error:
                 self.problems.append(f"{slot}: {error}")
 
     def _speak_for(self, slot: str, item: Instance, status: units.UnitStatus) -> State:

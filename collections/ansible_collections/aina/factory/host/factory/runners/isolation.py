@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from factory.core.base.errors import FactoryError
 from factory.core.base.ports import Run
+from factory.core.base.run import checked, ended
 from factory.core.runners import layout, network
 from factory.core.runners.container import DOCKER
 from factory.core.runners.network import Openings
@@ -84,7 +85,7 @@ def enforce(settings: RunnersSettings, run: Run) -> list[str]:
     """Make the network where it is needed and put the rules in force; return what was done.
 
     Raises:
-        WallsError: one of the two is not possible.
+        IsolationError: one of the two is not possible.
 
     """
     done = []
@@ -94,7 +95,13 @@ def enforce(settings: RunnersSettings, run: Run) -> list[str]:
     if not _are_in_force(wanted, run):
         done.append("put the firewall rules in force")
     # In any case, and in one step: somebody may have changed single rules.
-    _call(["nft", "--file", "-"], run, stdin=wanted.encode())
+    checked(
+        run,
+        ["nft", "--file", "-"],
+        error=IsolationError,
+        stdin=wanted.encode(),
+        timeout_seconds=_SECONDS,
+    )
     return done
 
 
@@ -122,29 +129,19 @@ def _are_in_force(wanted: str, run: Run) -> bool:
 def _exists(settings: RunnersSettings, run: Run) -> bool:
     form = '{{index .Options "com.docker.network.bridge.name"}}'
     argv = [*DOCKER, "network", "inspect", "--format", form, settings.network.name]
-    try:
-        done = run(argv, timeout_seconds=_SECONDS)
-    except (OSError, TimeoutError) as error:
-        raise IsolationError(f"docker network inspect: {error}") from error
+    name = "docker network inspect"
+    done = ended(run, argv, name=name, error=IsolationError, timeout_seconds=_SECONDS)
     if done.ok:
         return done.stdout.decode().strip() == settings.network.bridge
     words = done.said
     if "no such network" not in words.lower() and "not found" not in words.lower():
-        raise IsolationError(f"docker network inspect: {words}")
+        raise IsolationError(f"{name}: {words}")
     return False
 
 
 def _make_network(settings: RunnersSettings, run: Run) -> list[str]:
     if _exists(settings, run):
         return []
-    _call(network.create_argv(settings.network), run)
+    argv = network.create_argv(settings.network)
+    checked(run, argv, error=IsolationError, timeout_seconds=_SECONDS)
     return [f"make the network {settings.network.name}"]
-
-
-def _call(argv: list[str], run: Run, *, stdin: bytes = b"") -> None:
-    try:
-        done = run(argv, stdin=stdin, timeout_seconds=_SECONDS)
-    except (OSError, TimeoutError) as error:
-        raise IsolationError(f"{argv[0]}: {error}; it is needed to isolate the jobs") from error
-    if not done.ok:
-        raise IsolationError(f"{' '.join(argv[:4])}: {done.said}")

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from factory.core.base import times
 from factory.core.base.configuration import ConfigurationError
+from factory.core.base.docker import DockerError
 from factory.core.base.github.errors import ForgeError, LimitedError, RefusedError, UncertainError
 from factory.core.runners import container, exits, names, state, watch
 from factory.core.runners.api import Deletion, Jit, Runners
@@ -26,7 +27,7 @@ from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.settings import Instance
 from factory.core.runners.state import Condition, State
 from factory.core.runners.watch import Act, Advice, ContainerObservation
-from factory.runners.engine import NOT_STARTED, ContainerStatus, EngineError, SlotContainer
+from factory.runners.engine import NOT_STARTED, ContainerStatus, SlotContainer
 
 TICK_SECONDS = 0.2
 HEARTBEAT_SECONDS = 60.0
@@ -282,7 +283,7 @@ class Loop:
             return None
         try:
             ready = self._prepare()
-        except EngineError as error:
+        except DockerError as error:
             _log.error("%s", error)
             self._tell(Condition.BACKOFF, str(error))
             return self._react(self._judge(NOT_STARTED, RunnerSession("", 0, self._now(), None)))
@@ -319,7 +320,7 @@ class Loop:
         """Make the next runner ready, ``beside`` one that runs.
 
         Raises:
-            EngineError: there is no container.
+            DockerError: there is no container.
             ForgeError, ConfigurationError, OSError: there may be no registration, or one without life.
 
         """
@@ -329,10 +330,10 @@ class Loop:
             run = self.ports.container_run(jit.name, jit.id)
             image_id = engine.image_id(run.image)
             engine.create(container.create_argv(run, self.instance))
-        except (EngineError, OSError) as error:
+        except (DockerError, OSError) as error:
             self._left.append((jit.name, jit.id))
             self._bury()
-            raise EngineError(str(error)) from error
+            raise DockerError(str(error)) from error
         return Ready(jit, image_id, now)
 
     def _prepare_ahead(self, session: RunnerSession, now: float) -> None:
@@ -351,7 +352,7 @@ class Loop:
             return
         try:
             self._ready = self._prepare(session.runner_id)
-        except (EngineError, ForgeError, ConfigurationError, OSError) as error:
+        except (DockerError, ForgeError, ConfigurationError, OSError) as error:
             _log.warning("no runner is made ready: %s", error)
             self._sweep_owed = True
 
@@ -381,7 +382,7 @@ class Loop:
             self._forget(runner_id)
             try:
                 self.ports.engine.remove(name)
-            except EngineError as error:
+            except DockerError as error:
                 _log.warning("%s", error)
                 self._left.append((name, runner_id))
 
@@ -432,7 +433,7 @@ class Loop:
             client = self.ports.engine.start(jit.name, jit.config)
             self._bury()  # the last one, while this one starts
             code = self._supervise(client, session)
-        except (EngineError, OSError) as error:
+        except (DockerError, OSError) as error:
             _log.error("%s", error)
             self._tell(Condition.BACKOFF, str(error))
         self._left.append((jit.name, jit.id))
@@ -458,7 +459,7 @@ class Loop:
         while True:
             try:
                 return self.ports.engine.status(name)
-            except EngineError as error:
+            except DockerError as error:
                 # Its client ends when the engine does: wait for the answer of the next one.
                 _log.warning("%s", error)
                 if self.stopping.is_set():
@@ -516,7 +517,7 @@ class Loop:
             return session.renewed
         try:
             image_id = self.ports.engine.image_id(self.ports.image())
-        except EngineError:
+        except DockerError:
             return False
         session.built, session.image_asked_at = built, now
         session.renewed = image_id not in (None, session.image_id)
@@ -652,7 +653,7 @@ class Loop:
             for found in left:
                 if not found.running:
                     self.ports.engine.remove(found.name)
-        except EngineError as error:
+        except DockerError as error:
             _log.warning("what is left of the last process is unknown: %s", error)
             return None
         for found in left:
@@ -671,7 +672,7 @@ class Loop:
             session.worker = self.ports.engine.has_worker(found.name)
             session.job_since = self._now() if session.worker else None
             code = self._supervise(self.ports.engine.adopt(found.name), session)
-        except (EngineError, OSError) as error:
+        except (DockerError, OSError) as error:
             _log.error("%s", error)
             return None
         self._left.append((found.name, found.runner_id))

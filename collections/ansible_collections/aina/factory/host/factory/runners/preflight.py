@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from factory.core.base.docker import DockerError
 from factory.core.base.ports import Run
 from factory.core.runners import container, layout
 from factory.core.runners.container import ContainerRun
 from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.settings import Instance, Mode
 from factory.runners import isolation
-from factory.runners.engine import EngineError, Info, SlotEngine
+from factory.runners.engine import Info, SlotEngine
 
 # Where the engine keeps images and containers, whichever of its stores it uses.
 _STORES = ("/", "/var/lib/docker", "/var/lib/containerd")
@@ -53,7 +54,7 @@ class Preflight:
             self._image = image = self.image()
             if self.engine.image_id(image) is None:
                 return f"there is no image {image}; converge the images, or set image for {self.instance.name}"
-        except EngineError as error:
+        except DockerError as error:
             return f"the container engine does not answer: {error}"
         return ""
 
@@ -86,7 +87,7 @@ class Preflight:
         """Describe the next container.
 
         Raises:
-            EngineError: its place among the control groups is unknown.
+            DockerError: its place among the control groups is unknown.
 
         """
         settings = self.github.settings
@@ -112,7 +113,7 @@ class Preflight:
         done = self.run(argv, timeout_seconds=30)
         path = done.stdout.decode(errors="replace").strip()
         if not done.ok or not path.startswith("/"):
-            raise EngineError(
+            raise DockerError(
                 f"{layout.SLICE} is not active; start it, it bounds all slots together"
             )
         return path

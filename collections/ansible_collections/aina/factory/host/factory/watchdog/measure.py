@@ -30,7 +30,7 @@ def measure(policy: WatchdogSettings, proc: Path = Path("/proc")) -> dict[str, A
     store = Store(Reserve(Path(policy.state_dir, "reserve"), policy.reserve_mib))
     history_path = Path(policy.state_dir, "owners.jsonl")
     kept = [line for line in lines(history_path) if isinstance(line, dict)]
-    patterns = [*policy.measure.roots, *_engine_places(policy)]
+    patterns = [*policy.measure.places, *_engine_places(policy)]
     now = effects.now()
     found = [
         _one(path, patterns, kept, now, policy.measure.timeout_seconds, proc)

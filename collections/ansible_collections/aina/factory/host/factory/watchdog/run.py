@@ -125,7 +125,7 @@ class Watchdog:
             return saved_state.silences(self.policy)
         except (ConfigurationError, OSError) as error:
             store.problems.append(f"{error}; silences made here are not honoured")
-            return self.policy.silences
+            return self.policy.declared_silences
 
     def _host(self, known: saved_state.WatchdogState) -> Host:
         return gather.host(
@@ -258,8 +258,7 @@ class Watchdog:
                 len(report.outbox.messages),
             )
             store.replace(Path(policy.metrics_path), text.encode())
-        if policy.page_path:
-            store.replace(Path(policy.page_path), page.render(told).encode("utf-8", "replace"))
+        store.replace(Path(policy.page_path), page.render(told).encode("utf-8", "replace"))
         if self._fresh:
             saved_state.keep_samples(policy, store, self._fresh)
             self._fresh = {}

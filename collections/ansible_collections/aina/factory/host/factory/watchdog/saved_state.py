@@ -127,11 +127,11 @@ def silences(policy: WatchdogSettings) -> tuple[Silence, ...]:
     try:
         section = Section(json.loads(path.read_bytes()), "silences")
     except FileNotFoundError:
-        return policy.silences
+        return policy.declared_silences
     except ValueError as error:
         raise ConfigurationError(f"{path} is no JSON: {error}") from error
     made = (from_section(item, None, "made here") for item in section.sections("silences", ()))
-    return (*policy.silences, *made)
+    return (*policy.declared_silences, *made)
 
 
 def silences_path(policy: WatchdogSettings) -> Path:

@@ -8,7 +8,8 @@ Each capability reads its own section (``janitor``, ``jobs``, ...) through a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from math import isfinite
 from typing import Any
 
@@ -18,7 +19,42 @@ _MISSING = object()
 
 
 class ConfigurationError(FactoryError, ValueError):
-    """A configuration value is wrong; the message names the key, the value and the rule."""
+    """Configuration values are wrong: of each a line names the key, the value and the rule."""
+
+    def __init__(self, *problems: str) -> None:
+        """Take a sentence for each value that is wrong."""
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Problems:
+    """What is found to be wrong while the rest is still looked at."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._found: list[str] = []
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._found)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep what goes wrong within."""
+        try:
+            yield
+        except ConfigurationError as error:
+            self._found += [each for each in error.problems if each not in self._found]
+
+    def refuse(self) -> None:
+        """Say what was wrong.
+
+        Raises:
+            ConfigurationError: something was.
+
+        """
+        if self._found:
+            raise ConfigurationError(*self._found)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -176,13 +212,15 @@ class Section:
             raise self._fail(key, value, "be a list")
         return [Section(item, f"{self._path}.{key}[{index}]") for index, item in enumerate(value)]
 
-    def done(self) -> None:
-        """Check that every key was read.
+    def done(self, former: Collection[str] = ()) -> None:
+        """Check that every key was read; of the ``former`` ones somebody else has said so.
 
         Raises:
-            ConfigurationError: there is a key that nobody knows.
+            ConfigurationError: there are keys that nobody knows.
 
         """
-        unknown = sorted(str(key) for key in self._values if key not in self._read)
+        unknown = {str(key) for key in self._values if key not in self._read}.difference(former)
         if unknown:
-            raise ConfigurationError(not_known(f"{self._path}.{unknown[0]}", self._read))
+            raise ConfigurationError(
+                *(not_known(f"{self._path}.{key}", self._read) for key in sorted(unknown))
+            )

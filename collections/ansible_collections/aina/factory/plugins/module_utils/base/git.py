@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from .errors import FactoryError
 from .ports import Completed, Run
+from .run import ended
 
 LOCAL_SECONDS = 600.0
 REMOTE_SECONDS = 120.0
@@ -127,15 +128,15 @@ class Git:
         """
         settings = [part for item in _SETTINGS for part in ("-c", item)]
         argv = ["git", *settings, *self._overrides, "-C", self.directory, *words]
-        try:
-            return self._run(
-                argv,
-                stdin=stdin,
-                environment={**_ENVIRONMENT, **self._environment, **(environment or {})},
-                timeout_seconds=timeout_seconds,
-            )
-        except (OSError, TimeoutError) as error:
-            raise GitError(f"git {words[0]} in {self.directory}: {error}") from error
+        return ended(
+            self._run,
+            argv,
+            name=f"git {words[0]} in {self.directory}",
+            error=GitError,
+            stdin=stdin,
+            environment={**_ENVIRONMENT, **self._environment, **(environment or {})},
+            timeout_seconds=timeout_seconds,
+        )
 
     def output(
         self,

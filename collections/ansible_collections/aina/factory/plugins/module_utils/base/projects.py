@@ -56,25 +56,30 @@ class Project(Repository):
     )
 
 
-# What else the one list of projects says: each is read by its own capability alone.
-_OTHERS = ("lanes", "merge", "runner", "toolchain", "workflows")
-
-
-def from_sections(sections: Iterable[Section]) -> tuple[Project, ...]:
+def from_sections(
+    sections: Iterable[Section], whole: type[Project] | None = None
+) -> tuple[Project, ...]:
     """Return the projects in the order of their declaration.
+
+    ``whole`` is the class that declares what all capabilities read of a project: other keys are
+    refused. What a part says, its own capability alone reads. Without ``whole`` other keys are
+    others' business.
 
     Raises:
         ConfigurationError: a value is wrong, or two projects share a name or a path.
 
     """
-    projects = tuple(_project(section) for section in sections)
+    projects = tuple(_project(section, whole) for section in sections)
     settings.refuse_doubles("configuration.projects", projects, ("name", "path"))
     return projects
 
 
-def _project(section: Section) -> Project:
+def _project(section: Section, whole: type[Project] | None) -> Project:
     project = settings.read_some(Project, section)
-    for key in _OTHERS:
-        section.section(key, {})
-    section.done()
+    if whole:
+        own = {item.key for item in settings.settings_of(Project)}
+        for item in settings.settings_of(whole):
+            if item.key not in own:
+                section.section(item.key, {})
+        section.done()
     return project

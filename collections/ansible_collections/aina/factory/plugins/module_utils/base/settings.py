@@ -13,7 +13,8 @@ fields by ``script/generate``::
 
 A class may have ``contradictions``, a method that yields (key, rule) for values that do not fit
 together (of a nested one the key has dots), or (key, rule, value) to name only a part of the
-value; and ``renamed``, a mapping from former keys to what to write instead.
+value; ``renamed``, a mapping from former keys to what to write instead; and ``fitted``, a method of
+an instance with defaults that returns those which go with what a section gives.
 """
 
 from __future__ import annotations
@@ -24,15 +25,36 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from .configuration import ConfigurationError, Section, not_known
+from .configuration import ConfigurationError, Problems, Section, not_known
 
 T = TypeVar("T")
 
 # The default of a setting that has none: whoever declares the section must give it.
 REQUIRED: Any = dataclasses.MISSING
+
+
+class _LaterError(Exception):
+    """Somebody asked for a value that is not known yet."""
+
+
+class _Later:
+    """A value that answers no question."""
+
+    def _refuse(self, *_: object) -> Any:
+        raise _LaterError
+
+    __bool__ = __len__ = __iter__ = __contains__ = __getitem__ = __getattr__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __hash__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
+    __truediv__ = __rtruediv__ = __float__ = __int__ = __str__ = __format__ = _refuse
+
+
+# Stands for a value that is not known yet: nothing is said about it, nor about what it goes with.
+LATER: Any = _Later()
 
 Kind = Literal["", "path", "url", "https_url"]
 # Kind -> expression for the whole value, and the rule in words.
@@ -74,6 +96,8 @@ class _Rule:
     named: str
     names: tuple[str, str] | None
     expression: str
+    key: str
+    partial: bool
 
 
 def setting(
@@ -93,6 +117,8 @@ def setting(
     named: str = "",
     names: tuple[str, str] | None = None,
     expression: str = "",
+    key: str = "",
+    partial: bool = False,
 ) -> T:
     """Declare a setting; ``text`` is the sentence that users read.
 
@@ -107,7 +133,9 @@ def setting(
     given. ``unique`` names keys that no two items of a list share. ``named`` is the one of them by
     which messages call an item, rather than by its number. ``keys`` are the only ones that a mapping
     may have; ``names`` is a form that they must have. ``expression`` is what an inventory says that
-    says nothing, where that is one of Ansible, such as the host's name.
+    says nothing, where that is one of Ansible, such as the host's name. ``key`` is the key where it
+    cannot be the field's name. Of ``partial`` items an inventory gives only what differs from those
+    that the role has.
     """
     rule = _Rule(
         *(text, minimum, maximum, tuple(choices), form or FORMS.get(kind), kind, adds, by, short),
@@ -117,6 +145,8 @@ def setting(
             named,
             names,
             expression,
+            key,
+            partial,
         ),
     )
     what: dict[str, Any] = {"kw_only": True, "metadata": {_METADATA: rule}}
@@ -139,6 +169,7 @@ class Setting:
     item: type
     optional: bool
     rule: _Rule
+    field: str
 
     @property
     def required(self) -> bool:
@@ -157,7 +188,7 @@ class Setting:
 
     def of(self, values: Any) -> Any:
         """Return the default, which an instance of the class may have instead."""
-        return self.default if values is None else getattr(values, self.key)
+        return self.default if values is None else getattr(values, self.field)
 
     def inner(self, default: Any) -> Any:
         """Return the instance that has the defaults of a nested class, if there is one."""
@@ -171,6 +202,8 @@ class Setting:
             if default is REQUIRED:
                 raise ConfigurationError(f"{section.path}.{self.key} is missing")
             return default
+        if given is LATER:
+            return LATER
         if self.container == "list":
             return self._list(section, given, default)
         if self.container == "mapping":
@@ -180,14 +213,16 @@ class Setting:
     def _list(self, section: Section, given: object, default: Any) -> tuple[Any, ...]:
         if not isinstance(given, list | tuple):
             raise section.error(self.key, given, f"be a list of {self._plural}")
-        items = tuple(
-            self._one(*self._place(section.path, index, item), item, REQUIRED)
-            for index, item in enumerate(given)
-        )
+        problems, found = Problems(), []
+        for index, item in enumerate(given):
+            with problems.noted():
+                found.append(self._one(*self._place(section.path, index, item), item, REQUIRED))
+        problems.refuse()
+        items = tuple(found)
         refuse_doubles(f"{section.path}.{self.key}", items, self.rule.unique)
         if not self._adds(default):
             return items
-        return (*default, *(item for item in items if item not in default))
+        return (*default, *(item for item in items if item is LATER or item not in default))
 
     def _place(self, path: str, index: int, item: object) -> tuple[str, str]:
         """Return how messages call an item of a list: its path, and its name below that."""
@@ -205,12 +240,15 @@ class Setting:
             raise section.error(self.key, given, f"map names to {self._plural}")
         place = f"{section.path}.{self.key}"
         known = self.rule.keys
-        for name in given:
-            if known and name not in known:
-                raise ConfigurationError(not_known(f"{place}.{name}", known))
-            if self.rule.names and not re.fullmatch(self.rule.names[0], name):
-                raise section.error(self.key, name, self.rule.names[1])
-        items = {name: self._one(place, name, item, REQUIRED) for name, item in given.items()}
+        problems, items = Problems(), {}
+        for name, item in given.items():
+            with problems.noted():
+                if known and name not in known:
+                    raise ConfigurationError(not_known(f"{place}.{name}", known))
+                if self.rule.names and not re.fullmatch(self.rule.names[0], name):
+                    raise section.error(self.key, name, self.rule.names[1])
+                items[name] = self._one(place, name, item, REQUIRED)
+        problems.refuse()
         return {**default, **items} if self._adds(default) else items
 
     def _adds(self, default: Any) -> bool:
@@ -224,6 +262,8 @@ class Setting:
         return "mappings" if self.nested else _PLURALS.get(self.item, "values")
 
     def _one(self, path: str, name: str, given: Any, default: Any) -> Any:
+        if given is LATER:
+            return LATER
         if self.nested:
             if self.rule.short and not isinstance(given, Mapping):
                 given = {self.rule.short: given}
@@ -260,7 +300,8 @@ def refuse_doubles(place: str, items: Sequence[object], keys: Iterable[str]) -> 
 
     """
     for key in keys:
-        values = [getattr(item, key) for item in items]
+        values = [getattr(item, key) for item in items if item is not LATER]
+        values = [value for value in values if value is not LATER]
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
             raise ConfigurationError(f"{place}: {key} {twice!r} is declared twice")
@@ -275,8 +316,12 @@ def read(cls: type[T], section: Section, default: T | None = None, **given: obje
         ConfigurationError: a value is wrong, two contradict each other, a key is unknown.
 
     """
-    found = read_some(cls, section, default, **given)
-    section.done()
+    problems = Problems()
+    with problems.noted():
+        found = read_some(cls, section, default, **given)
+    with problems.noted():
+        section.done(former=getattr(cls, "renamed", {}))
+    problems.refuse()
     return found
 
 
@@ -287,14 +332,30 @@ def read_some(cls: type[T], section: Section, default: T | None = None, **given:
         ConfigurationError: a value is wrong, or two contradict each other.
 
     """
+    problems, values = Problems(), dict[str, Any]()
     renamed: Mapping[str, str] = getattr(cls, "renamed", {})
     for key, now in renamed.items():
-        if key in section:
-            raise ConfigurationError(f"{section.path}.{key} is now {now}")
-    values = {item.key: item.read(section, item.of(default)) for item in settings_of(cls)}
-    found = typing.cast(T, typing.cast(Any, cls)(**values, **given))
-    for key, rule, *value in _contradictions(found):
-        raise section.error(key, value[0] if value else _at(found, key), rule)
+        with problems.noted():
+            if key in section:
+                raise ConfigurationError(f"{section.path}.{key} is now {now}")
+    fitted = getattr(default, "fitted", None)
+    if fitted:
+        known = {key: value for key, value in section.items() if value is not LATER}
+        with problems.noted():
+            default = fitted(Section(known, section.path))
+    for item in settings_of(cls):
+        with problems.noted():
+            values[item.field] = item.read(section, item.of(default))
+    problems.refuse()
+    # What is no setting stays as the default has it.
+    made: Any = cls if default is None else functools.partial(dataclasses.replace, default)
+    found = typing.cast(T, made(**values, **given))
+    # A rule that hangs on what is not known yet cannot be judged, nor can those after it.
+    with suppress(_LaterError):
+        for key, rule, *value in _contradictions(found):
+            with problems.noted():
+                raise section.error(key, value[0] if value else _at(found, key), rule)
+    problems.refuse()
     return found
 
 
@@ -351,7 +412,7 @@ def _setting(cls: type, field: dataclasses.Field[Any], hint: Any) -> Setting:
         raise TypeError(f"{cls.__name__}.{field.name}: {hint} is no type of a setting")
     if container and default not in (REQUIRED, None) and len(default) and rule.adds is None:
         raise TypeError(f"{cls.__name__}.{field.name}: adds must say what becomes of the default")
-    return Setting(field.name, default, container, hint, optional, rule)
+    return Setting(rule.key or field.name, default, container, hint, optional, rule, field.name)
 
 
 def argument_spec(cls: type, default: Any = None) -> dict[str, dict[str, Any]]:
@@ -362,6 +423,22 @@ def argument_spec(cls: type, default: Any = None) -> dict[str, dict[str, Any]]:
 def site_settings(cls: type) -> Sequence[Setting]:
     """Return what an inventory may say of a class."""
     return [item for item in settings_of(cls) if item.rule.by == "site"]
+
+
+def unfinished(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section of which only a part is known: what is left out comes :data:`LATER`."""
+    found = {item.key: LATER for item in settings_of(cls)} | dict(given)
+    for item in settings_of(cls):
+        value = found[item.key]
+        if item.nested and isinstance(value, Mapping):
+            if not item.container:
+                found[item.key] = unfinished(item.nested, value)
+            elif item.rule.partial:
+                found[item.key] = {
+                    name: unfinished(item.nested, each) if isinstance(each, Mapping) else each
+                    for name, each in value.items()
+                }
+    return found
 
 
 _TYPES: Mapping[type, str] = {str: "str", int: "int", float: "float", bool: "bool"}
@@ -397,6 +474,8 @@ def option(item: Setting, default: Any) -> dict[str, Any]:
 
 def plain_default(item: Setting, default: Any) -> Any:
     """Return the default as a document has it: of what is added to, that nothing is added."""
+    if item.rule.expression and default == item.rule.expression:
+        return default
     if item.container == "list":
         return [] if item.rule.adds else [plain(each) for each in default]
     if item.container == "mapping":
@@ -407,7 +486,7 @@ def plain_default(item: Setting, default: Any) -> Any:
 def plain(value: Any) -> Any:
     """Return a value in the form of a document; a section has what differs from nothing."""
     if dataclasses.is_dataclass(value):
-        return {item.key: plain(getattr(value, item.key)) for item in settings_of(type(value))}
+        return {item.key: plain(getattr(value, item.field)) for item in settings_of(type(value))}
     if isinstance(value, tuple):
         return [plain(each) for each in value]
     if isinstance(value, Mapping):

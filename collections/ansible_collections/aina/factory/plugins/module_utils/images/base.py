@@ -9,8 +9,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..base.docker import DockerError
 from ..base.ports import Run
-from .engine import EngineError, ImageEngine
+from ..base.run import checked
+from .engine import ImageEngine
 from .settings import ImagesSettings
 
 PROVIDE_SECONDS = 1800.0
@@ -32,6 +34,10 @@ _TARGETS = (
 )
 
 
+class BaseError(DockerError):
+    """The base cannot be had; the former one stays."""
+
+
 @dataclass
 class Bases:
     """The base of the configuration at one engine."""
@@ -49,17 +55,17 @@ class Bases:
         """Fetch the newest base, or make it.
 
         Raises:
-            EngineError: it cannot be had; the former one stays.
+            BaseError: the former one stays.
 
         """
         base = self.settings.base
         if not base.bootstrap_suite:
             try:
-                self.engine.call(
+                self.engine.tell(
                     ["pull", "--quiet", base.reference], timeout_seconds=PROVIDE_SECONDS
                 )
-            except EngineError as error:
-                raise EngineError(
+            except DockerError as error:
+                raise BaseError(
                     f"the base {base.reference} cannot be pulled: {error}\nIf no registry can be "
                     "reached, let it be made of a Debian release: base.bootstrap_suite"
                 ) from error
@@ -78,7 +84,7 @@ class Bases:
                 PACKAGES_LABEL: packages_in(archive),
             }
             words = " ".join(f"{name}={value}" for name, value in labels.items())
-            self.engine.call(
+            self.engine.tell(
                 ["import", "--change", f"LABEL {words}", archive, base.reference],
                 timeout_seconds=PROVIDE_SECONDS,
             )
@@ -93,20 +99,21 @@ class Bases:
         return ""
 
     def _do(self, argv: list[str]) -> None:
-        try:
-            done = self.run(argv, environment={"LC_ALL": "C"}, timeout_seconds=PROVIDE_SECONDS)
-        except (OSError, TimeoutError) as error:
-            raise EngineError(f"{argv[0]}: {error}") from error
-        if not done.ok:
-            words = "\n".join(done.stderr.decode(errors="replace").strip().splitlines()[-15:])
-            raise EngineError(f"mmdebstrap {self.settings.base.bootstrap_suite}: {words}")
+        checked(
+            self.run,
+            argv,
+            name=f"mmdebstrap {self.settings.base.bootstrap_suite}",
+            error=BaseError,
+            environment={"LC_ALL": "C"},
+            timeout_seconds=PROVIDE_SECONDS,
+        )
 
 
 def packages_in(archive: str) -> str:
     """Return a hash over the packages of a root file system, and over how it was made of them.
 
     Raises:
-        EngineError: the archive holds no list of packages.
+        BaseError: the archive holds no list of packages.
 
     """
     with tarfile.open(archive) as tar:
@@ -115,7 +122,7 @@ def packages_in(archive: str) -> str:
         except KeyError:
             stream = None
         if stream is None:
-            raise EngineError(f"{archive} has no {_STATUS}; mmdebstrap made something else")
+            raise BaseError(f"{archive} has no {_STATUS}; mmdebstrap made something else")
         text = stream.read().decode(errors="replace")
     packages = sorted(
         [line for line in block.splitlines() if line.startswith(_TELLING)]

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from ..base import documents, times
+from ..base.docker import DockerError
 from ..base.errors import FactoryError
 from ..base.github.release import ReleaseError
 from ..base.ports import Fetch, Now, Run
 from . import layers
 from .base import Bases
 from .catalogue import CI, FOUNDATION, Artifact, Spec, catalogue
-from .engine import EngineError, EngineImage, ImageEngine
+from .engine import EngineImage, ImageEngine
 from .plan import BASE_LABEL, CONTENT_LABEL, BuildStep, plan
 from .runner import Releases, RunnerArchive
 from .settings import PREFIX, PROBLEM, ImagesSettings
@@ -123,7 +124,7 @@ class Builder:
         """Return what a build would do; nothing is changed.
 
         Raises:
-            EngineError: the engine does not answer.
+            DockerError: the engine does not answer.
             ConfigurationError: the sources are missing.
 
         """
@@ -161,7 +162,7 @@ class Builder:
         """Bring every image to its content; ``refresh`` fetches all packages again.
 
         Raises:
-            EngineError: the engine does not answer, or the base cannot be had.
+            DockerError: the engine does not answer, or the base cannot be had.
             ConfigurationError: the sources are missing.
 
         """
@@ -195,7 +196,7 @@ class Builder:
         note = Path(self.settings.state_dir, PROBLEM)
         try:
             self._bases.provide()
-        except EngineError as error:
+        except DockerError as error:
             documents.replace(note, {"detail": str(error)})
             raise
         note.unlink(missing_ok=True)
@@ -204,7 +205,7 @@ class Builder:
         """Take away the names and the files that a killed build has left."""
         left = [name for name in names(self.tools.run) if ":candidate-" in name]
         if left:
-            self._engine.call(["image", "rm", "--no-prune", *left])
+            self._engine.tell(["image", "rm", "--no-prune", *left])
         for path in Path(self.settings.state_dir).glob("factory-*-*"):
             if path.is_dir():
                 shutil.rmtree(path)
@@ -212,7 +213,7 @@ class Builder:
     def _retire(self, retired: Sequence[str]) -> None:
         """Take the names of images away that nobody declares any more, and their records."""
         if retired:
-            self._engine.call(["image", "rm", "--no-prune", *retired])
+            self._engine.tell(["image", "rm", "--no-prune", *retired])
         for name in retired:
             image = name.removeprefix(f"{PREFIX}/").removesuffix(":current")
             Path(self.settings.state_dir, f"{image}.json").unlink(missing_ok=True)
@@ -236,7 +237,7 @@ class Builder:
                 candidates[step.spec.name] = step
                 self.tools.progress(f"trying {step.spec.name}")
                 self._try(step)
-            except (EngineError, CandidateError, ReleaseError, OSError) as error:
+            except (DockerError, CandidateError, ReleaseError, OSError) as error:
                 report.failures[step.spec.name] = str(error)
         return candidates
 
@@ -267,7 +268,7 @@ class Builder:
                 shutil.copytree(spec.context, context)
                 for artifact in spec.artifacts:
                     _add(artifact, context)
-            self._engine.call(
+            self._engine.tell(
                 [*argv, str(context)],
                 timeout_seconds=self.settings.build_timeout_seconds,
                 # What the client notes of a build goes with it, and not into root's home.
@@ -283,7 +284,7 @@ class Builder:
         """Let the candidate prove itself.
 
         Raises:
-            RefusedError: it does not.
+            CandidateError: it does not.
 
         """
         name = _candidate(step)
@@ -301,8 +302,8 @@ class Builder:
 
     def _prove(self, argv: Sequence[str], script: bytes) -> None:
         try:
-            self._engine.call(argv, stdin=script, timeout_seconds=SMOKE_SECONDS)
-        except EngineError as error:
+            self._engine.tell(argv, stdin=script, timeout_seconds=SMOKE_SECONDS)
+        except DockerError as error:
             raise CandidateError(f"the smoke test failed: {error}") from error
 
     def _search_layers(self, candidates: Mapping[str, BuildStep], report: BuildReport) -> None:
@@ -316,10 +317,10 @@ class Builder:
             archive = Path(work, "images.tar")
             argv = ["save", "--output", str(archive), *(_candidate(candidates[n]) for n in names)]
             try:
-                self._engine.call(argv, timeout_seconds=SAVE_SECONDS)
+                self._engine.tell(argv, timeout_seconds=SAVE_SECONDS)
                 found = layers.search(archive, wanted)
                 words = f"a layer holds {', '.join(found)} of this site" if found else ""
-            except (EngineError, layers.LayerError, OSError) as error:
+            except (DockerError, layers.LayerError, OSError) as error:
                 words = f"its layers could not be searched: {error}"
         if words:
             report.failures |= dict.fromkeys(names, words)
@@ -334,12 +335,12 @@ class Builder:
         return found
 
     def _put_in_force(self, step: BuildStep) -> None:
-        self._engine.call(["tag", _candidate(step), step.spec.current])
+        self._engine.tell(["tag", _candidate(step), step.spec.current])
         self._drop(step)
 
     def _drop(self, step: BuildStep) -> None:
         """Take the candidate's name away; without a name an image is the janitor's."""
-        self._engine.call(["image", "rm", "--no-prune", _candidate(step)])
+        self._engine.tell(["image", "rm", "--no-prune", _candidate(step)])
 
     # --- What is remembered ---------------------------------------------------------
 
@@ -427,13 +428,13 @@ def _add(artifact: Artifact, context: Path) -> None:
 
 def names(run: Run) -> list[str]:
     """Return every name of ours that the engine's images have."""
-    listed = ImageEngine(run).call(["images", "--format", "{{.Repository}}:{{.Tag}}"]).split()
+    listed = ImageEngine(run).tell(["images", "--format", "{{.Repository}}:{{.Tag}}"]).split()
     return [name for name in listed if name.startswith(f"{PREFIX}/")]
 
 
 def forget(given: Sequence[str], run: Run) -> None:
     """Take names away; an image that a container still uses stays until that has ended."""
-    ImageEngine(run).call(["image", "rm", "--force", *given], timeout_seconds=SMOKE_SECONDS)
+    ImageEngine(run).tell(["image", "rm", "--force", *given], timeout_seconds=SMOKE_SECONDS)
 
 
 def facts(directory: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from ..base import locks, settings
 from ..base.configuration import ConfigurationError, Section
 from ..base.errors import FactoryError
 from ..base.ports import Run
+from ..base.run import checked
 from ..host import managed_files, root_equivalents, system_users
 from ..host.managed_files import Attributes, DirectorySpec, FileSpec
 from ..host.steps import PROGRAMS
@@ -373,9 +374,8 @@ def _park(
 
 def _user_crontab(user: str, run: Run) -> str:
     """Return the crontab as its owner wrote it: the stored file has a header of cron's own."""
-    done = run(["crontab", "-u", user, "-l"], timeout_seconds=ACTION_SECONDS)
-    if not done.ok:
-        raise ConvergeError(f"crontab -u {user} -l ended with {done.returncode}: {done.said}")
+    argv = ["crontab", "-u", user, "-l"]
+    done = checked(run, argv, error=ConvergeError, timeout_seconds=ACTION_SECONDS)
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
@@ -385,13 +385,13 @@ def _replace_crontab(user: str, before: str, after: str, run: Run) -> None:
     if copy is not None:
         specification = FileSpec(str(copy), content, Attributes("root", "root", 0o600))
         managed_files.apply(managed_files.plan((), [specification], ()), run)
-    done = run(
+    checked(
+        run,
         ["crontab", "-u", user, "-"],
+        error=ConvergeError,
         stdin=after.encode("utf-8", "surrogateescape"),
         timeout_seconds=ACTION_SECONDS,
     )
-    if not done.ok:
-        raise ConvergeError(f"crontab -u {user} - ended with {done.returncode}: {done.said}")
 
 
 def copy_path(first: Path, content: bytes) -> Path | None:

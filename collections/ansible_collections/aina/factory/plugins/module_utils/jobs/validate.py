@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
+from ..base.run import ended
 from . import layout, render
 from .settings import Job, Jobs
 
@@ -145,11 +146,11 @@ def _describe(complaint: _Complaint, files: Mapping[str, str]) -> str:
 
 
 def _judge(argv: list[str], run: Run, environment: Mapping[str, str] | None = None) -> Completed:
-    try:
-        return run(
-            argv,
-            environment={**_ENVIRONMENT, **(environment or {})},
-            timeout_seconds=JUDGE_SECONDS,
-        )
-    except (OSError, TimeoutError) as error:
-        raise ValidationError(f"{argv[0]} {argv[1]} did not run: {error}") from error
+    return ended(
+        run,
+        argv,
+        name=f"{argv[0]} {argv[1]} did not run",
+        error=ValidationError,
+        environment={**_ENVIRONMENT, **(environment or {})},
+        timeout_seconds=JUDGE_SECONDS,
+    )

@@ -11,21 +11,18 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Unpack
 
 from ..base.errors import FactoryError
 from ..base.guarded import matching
-from ..base.ports import Completed, Run
+from ..base.mirror import BareRepository, GitOptions
+from ..base.ports import Completed
 from ..base.text import printable
 
-FETCH_SECONDS = 600.0
 # Of what a lane has written, in a result.
 SUBJECT_MAX_LENGTH, PATHS_MAX_COUNT = 250, 100
-_ENVIRONMENT = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_TERMINAL_PROMPT": "0",
-    "LC_ALL": "C",
-}
+# What talks to the remote: it logs in, and reads what GitHub sends instead of what lanes have written.
+_REMOTE = ("fetch", "push")
 _OBJECT = re.compile(rb"[0-9a-f]{40}\Z")
 _SAFE = (
     *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0"),
@@ -59,47 +56,27 @@ class Work:
 
 
 @dataclass
-class LaneMirror:
-    """A bare repository of one project; ``login`` is the environment that lets git log in.
+class LaneMirror(BareRepository):
+    """The mirror of one project; ``login`` is the environment that lets git log in.
 
     ``prefix`` is the argument list that turns the program into one of an unprivileged user,
     ``bounds`` the one that holds it to its resources where it reads what lanes have written.
     """
 
-    run: Run
-    directory: Path
-    url: str
     login: Mapping[str, str] = field(default_factory=dict)
     prefix: Sequence[str] = ()
     bounds: Sequence[str] = ()
 
-    def _git(self, *arguments: str, login: bool = False, stdin: bytes = b"") -> Completed:
-        environment = {**_ENVIRONMENT, **(self.login if login else {})}
-        bounds = () if login else self.bounds
-        argv = [*bounds, *self.prefix, "git", f"--git-dir={self.directory}", *_SAFE, *arguments]
-        try:
-            return self.run(
-                argv, stdin=stdin, environment=environment, timeout_seconds=FETCH_SECONDS
-            )
-        except (OSError, TimeoutError) as error:
-            raise CollectError(f"git {arguments[0]}: {error}") from error
+    error = CollectError
 
-    def out(self, *arguments: str, login: bool = False, stdin: bytes = b"") -> str:
-        """Run git and return what it printed.
-
-        Raises:
-            CollectError: it failed.
-
-        """
-        done = self._git(*arguments, login=login, stdin=stdin)
-        if not done.ok:
-            raise CollectError(f"git {arguments[0]} ended with {done.returncode}: {done.said}")
-        return done.stdout.decode(errors="replace").strip()
-
-    def ensure(self) -> None:
-        """Make the repository when it is not there."""
-        if not (self.directory / "HEAD").exists():
-            self.out("init", "--bare", "--quiet", "--initial-branch=none")
+    def git(self, *arguments: str, **options: Unpack[GitOptions]) -> Completed:
+        """Run git as the lanes' user; see ``BareRepository``."""
+        is_remote = arguments[0] in _REMOTE
+        bounds = () if is_remote else self.bounds
+        options["settings"] = _SAFE
+        options["before"] = (*bounds, *self.prefix)
+        options["environment"] = self.login if is_remote else None
+        return super().git(*arguments, **options)
 
     def update(self, branch: str) -> Start:
         """Fetch the newest ``branch``; the caller holds the mirror's lock."""
@@ -114,14 +91,14 @@ class LaneMirror:
 
     def _fetch(self, *refspecs: str) -> None:
         self.ensure()
-        self.out("fetch", "--quiet", "--no-tags", "--prune", self.url, *refspecs, login=True)
+        self.out("fetch", "--quiet", "--no-tags", "--prune", self.url, *refspecs)
 
     def _commit(self, ref: str) -> str:
-        return self.out("rev-parse", "--verify", f"{ref}^{{commit}}")
+        return self.text("rev-parse", "--verify", f"{ref}^{{commit}}")
 
     def has(self, commit: str) -> bool:
         """Whether the commit is here."""
-        return self._git("cat-file", "-e", f"{commit}^{{commit}}").ok
+        return self.git("cat-file", "-e", f"{commit}^{{commit}}").ok
 
     def conflicts(self, start: Start) -> list[str]:
         """Return the paths in which merging ``onto`` conflicts.
@@ -130,23 +107,14 @@ class LaneMirror:
             CollectError: git does not say.
 
         """
-        return self._merged(start)[1]
-
-    def _merged(self, start: Start) -> tuple[str, list[str]]:
-        names = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z")
-        done = self._git(*names, start.base, start.onto)
-        # The tree comes first, if git could merge at all: 1 is also how it ends when it could not.
-        tree, *paths = done.stdout.decode(errors="replace").split("\0")
-        if done.returncode not in (0, 1) or not tree:
-            raise CollectError(f"git merge-tree ended with {done.returncode}: {done.said}")
-        return tree, [path for path in paths if path]
+        return list(self.merge(start.base, start.onto).conflict_paths)
 
     def forget_pulls(self, kept: Collection[int]) -> None:
         """Drop the heads of all pull requests but these; their objects go with a later repack.
 
         Lanes' work that is kept stands on them.
         """
-        for ref in self.out("for-each-ref", "--format=%(refname)", "refs/pull/").split():
+        for ref in self.text("for-each-ref", "--format=%(refname)", "refs/pull/").split():
             if int(ref.rpartition("/")[2]) not in kept:
                 self.out("update-ref", "-d", ref)
 
@@ -157,7 +125,7 @@ class LaneMirror:
 
     def show(self, branch: str, path: str) -> str | None:
         """Return a file of a branch; ``None`` when it has none of that name."""
-        done = self._git("show", f"refs/heads/{branch}:{path}")
+        done = self.git("show", f"refs/heads/{branch}:{path}")
         return done.stdout.decode(errors="replace") if done.ok else None
 
     def take(self, bundle: Path, start: Start, lane: str) -> Work:
@@ -172,18 +140,18 @@ class LaneMirror:
         # A fetch from a bundle would let pass what git only warns of, such as a tree with a .git.
         check = ("index-pack", "--strict", "--threads=1", "--stdin", "--fix-thin")
         self.out(*check, stdin=pack)
-        if not self._holds(head, base):
+        if not self.is_ancestor(base, head):
             raise CollectError(f"the bundle does not build on {base}")
         self._refuse_links(start, head)
         self.out("update-ref", f"refs/lanes/{lane}", head)
         known = [f"^{base}", *([f"^{onto}"] if onto else [])]
         return Work(
             head=head,
-            commits_count=int(self.out("rev-list", "--count", head, *known)),
+            commits_count=int(self.text("rev-list", "--count", head, *known)),
             paths=self._paths(start, head),
-            subject=self.out("log", "-1", "--format=%s", head)[:SUBJECT_MAX_LENGTH],
-            summary=self.out("diff", "--shortstat", "--no-ext-diff", "--no-textconv", base, head),
-            is_merged=not onto or self._holds(head, onto),
+            subject=self.text("log", "-1", "--format=%s", head)[:SUBJECT_MAX_LENGTH],
+            summary=self.text("diff", "--shortstat", "--no-ext-diff", "--no-textconv", base, head),
+            is_merged=not onto or self.is_ancestor(onto, head),
         )
 
     def _refuse_links(self, start: Start, head: str) -> None:
@@ -199,14 +167,11 @@ class LaneMirror:
             )
 
     def _new_links(self, side: str, head: str) -> Iterator[str]:
-        fields = self.out("diff-tree", "-r", "-z", "--no-renames", side, head).split("\0")
+        fields = self.text("diff-tree", "-r", "-z", "--no-renames", side, head).split("\0")
         for about, path in zip(fields[::2], fields[1::2], strict=False):
             before, after = about.split()[:2]
             if after == "160000" and before != ":160000":
                 yield path
-
-    def _holds(self, head: str, commit: str) -> bool:
-        return self._git("merge-base", "--is-ancestor", commit, head).ok
 
     def _paths(self, start: Start, head: str) -> tuple[str, ...]:
         """Return what the lane itself changed.
@@ -215,12 +180,12 @@ class LaneMirror:
         """
 
         def differing(side: str) -> list[str]:
-            names = self.out("diff-tree", "-r", "-z", "--no-renames", "--name-only", side, head)
+            names = self.text("diff-tree", "-r", "-z", "--no-renames", "--name-only", side, head)
             return [path for path in names.split("\0") if path]
 
-        if not start.onto or not self._holds(head, start.onto):
+        if not start.onto or not self.is_ancestor(start.onto, head):
             return tuple(differing(start.base))
-        merged, _conflicting = self._merged(start)
+        merged = self.merge(start.base, start.onto).tree
         brought = set(differing(start.onto))
         return tuple(path for path in differing(merged) if path in brought)
 
@@ -244,17 +209,17 @@ class LaneMirror:
     def _linked(self, commit: str, patterns: Sequence[str]) -> list[str]:
         """Return where links under guard lead to: who changes that changes what is read there."""
         found = []
-        for entry in self.out("ls-tree", "-r", "-z", commit).split("\0"):
+        for entry in self.text("ls-tree", "-r", "-z", commit).split("\0"):
             about, _tab, path = entry.partition("\t")
             if about.startswith("120000 ") and guarded([path], patterns):
-                to = self.out("cat-file", "blob", about.split()[2])
+                to = self.text("cat-file", "blob", about.split()[2])
                 found.append(posixpath.normpath(posixpath.join(posixpath.dirname(path), to)))
         return found
 
     def push(self, head: str, branch: str) -> None:
         """Push a lane's work; a branch that is another's is never overwritten."""
         refspec = f"{head}:refs/heads/{branch}"
-        self.out("push", "--quiet", "--no-verify", self.url, refspec, login=True)
+        self.out("push", "--quiet", "--no-verify", self.url, refspec)
 
     def forget(self, lane: str) -> None:
         """Drop a lane's reference; its objects go with the next repack."""

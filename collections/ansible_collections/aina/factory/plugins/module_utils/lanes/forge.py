@@ -10,12 +10,6 @@ from urllib.parse import quote, urlencode
 from ..base.github.errors import RefusedError, UncertainError
 from ..base.github.transport import Transport
 
-PERMISSIONS = {
-    "contents": "write",
-    "issues": "write",
-    "pull_requests": "write",
-    "metadata": "read",
-}
 _PAGE, _PAGES_MAX_COUNT = 100, 50
 
 

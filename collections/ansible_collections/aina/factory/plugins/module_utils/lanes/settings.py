@@ -19,6 +19,7 @@ AGENT = "codex"
 # The image of projects that have none of their own.
 COMMON_IMAGE = "aina-factory/lane:current"
 MIB = 1 << 20
+_USER = "[a-z_][a-z0-9_-]*"
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 
@@ -104,8 +105,8 @@ class LaneOptions(Limits):
     renamed: ClassVar[Mapping[str, str]] = {
         "concurrency": "concurrency_count",
         "engine": "agent",
-        "guarded_paths": "guarded_paths of the project itself",
-        "guarded_label": "guarded_label of the project itself",
+        "guarded_paths": "guarded_paths of the project itself, in factory_projects",
+        "guarded_label": "guarded_label of the project itself, in factory_projects",
     }
 
     agent: str = setting(
@@ -239,7 +240,7 @@ class LanesSettings:
     git_user: str = setting(
         "factory-lanes",
         "The user of the host as whom git reads what a lane made; root when empty.",
-        form=(r"[a-z_][a-z0-9_-]*|", "be a user's name, or empty"),
+        form=(rf"{_USER}|", "be a user's name, or empty"),
         by="role",
     )
     gateway_user: str = setting(
@@ -247,9 +248,25 @@ class LanesSettings:
     )
     agents: Mapping[str, Agent] = setting(
         {},
-        "The agents, by name: those that are shipped, with what `lanes_agents` adds and changes.",
+        "Agents beside those that are shipped, and what differs of these, by name.",
         names=agents.NAME_FORM,
-        by="role",
+        partial=True,
+    )
+    credentials: Mapping[str, str] = setting(
+        {},
+        "By name, the files on the host that hold the models' keys; only the gateway sees them.",
+        kind="path",
+    )
+    users: tuple[str, ...] = setting(
+        (),
+        "Who may start lanes besides root, through `run-lane` and nothing else.",
+        form=(_USER, "be a user's name"),
+        expression="{{ [factory_user | default('')] | select | list }}",
+    )
+    total_cpus: float = setting(6, "Processors that all lanes use together.", minimum=0.1)
+    total_memory_mib: int = setting(24576, "Memory that all lanes use together.", minimum=256)
+    total_tasks_count: int = setting(
+        4096, "Processes and threads that all lanes have together.", minimum=32
     )
     projects: tuple[ProjectOfLanes, ...] = setting(
         (),

@@ -11,8 +11,10 @@ from typing import Any
 from ..base.github import login
 from ..base.github.errors import ForgeError
 from ..base.github.git import git_environment
+from ..base.github.rights import NEEDED
 from ..base.github.transport import Transport
 from ..base.ports import Effects, Run
+from ..base.run import CommandError, checked
 from . import execution
 from .cycle import CycleReport, Dependencies
 from .github_forge import GithubForge
@@ -22,14 +24,6 @@ from .store import StateStore, StoreError
 
 # The command starts a lane and returns; it does not wait for the agent's work.
 _LANE_START_SECONDS = 60.0
-_PERMISSIONS = {
-    "contents": "write",
-    "pull_requests": "write",
-    "issues": "write",
-    "checks": "read",
-    "statuses": "read",
-    "metadata": "read",
-}
 
 
 def cycle(
@@ -92,7 +86,7 @@ def _run(
         settings.github.login_of("marshal"),
         settings.github.api_url,
         project.repository,
-        _PERMISSIONS,
+        NEEDED["marshal"],
         run=effects.run,
         fetch=effects.fetch,
         now=effects.now,
@@ -127,7 +121,7 @@ def _run(
 
 def _start(run: Run, argv: Sequence[str]) -> str:
     try:
-        done = run(list(argv), timeout_seconds=_LANE_START_SECONDS)
-    except (OSError, TimeoutError) as error:
+        checked(run, argv, name=argv[0], timeout_seconds=_LANE_START_SECONDS)
+    except CommandError as error:
         return f"no lane: {error}"
-    return "" if done.ok else f"no lane: {argv[0]} ended with {done.returncode}: {done.said}"
+    return ""

@@ -17,7 +17,7 @@ from ..base.ports import Now
 from . import blockers, queueing, rules
 from .decide import CyclePlan, Decision, decide
 from .forge import Forge, MovedError, NotMergeableError, PullRequestOutcome
-from .mirror import MirrorError, PushRefusedError, TriedMerge
+from .mirror import MirrorError, PushRefusedError, Stacking, stack
 from .reasons import Code, Verb, meaning
 from .settings import MergePolicy
 from .snapshot import GitEvidence, Mergeable, PullRequest, Refusal, SavedState, Snapshot
@@ -37,27 +37,15 @@ _FORBIDDEN = (
 Answer = TypeVar("Answer")
 
 
-class CycleGit(Protocol):
+class CycleGit(Stacking, Protocol):
     """What a cycle asks of git; see ``mirror.Mirror``."""
 
     def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None: ...
 
     def evidence(self, base_oid: str, head_oid: str, window_days: int) -> GitEvidence: ...
     def missing(self, oids: Any) -> set[str]: ...
-    def merge(self, ours: str, theirs: str) -> TriedMerge: ...
-    def tree(self, commit: str) -> str: ...
     def landed_tree(self, method: str, merge_oid: str, base_oid: str, head_oid: str) -> str: ...
     def last_change(self, base_oid: str, head_oid: str, paths: Any) -> str: ...
-
-    def stack(
-        self,
-        base_oid: str,
-        heads: Any,
-        messages: Any = (),
-        moment: float | None = None,
-        *,
-        merges: bool = True,
-    ) -> tuple[str, list[int]]: ...
 
     def push(self, oid: str, branch: str) -> None: ...
     def land(self, oid: str, branch: str) -> None: ...
@@ -347,7 +335,7 @@ class Cycle:
             order = [heads[number] for number in numbers if number in heads]
             try:
                 merges = self.policy.mode == "train"
-                indexes = self.dependencies.git.stack(snapshot.branch.oid, order, merges=merges)[1]
+                indexes = stack(self.dependencies.git, snapshot.branch.oid, order, merges=merges)[1]
                 conflicting = {
                     numbers[index]: self._conflicts_with(order, numbers, index)
                     for index in indexes

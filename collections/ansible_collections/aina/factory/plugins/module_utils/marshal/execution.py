@@ -17,7 +17,7 @@ from ..base.github.errors import (
 from . import conflict_lanes, duplicates, queueing, saved_state, trains
 from .cycle import Cycle, CycleReport, Dependencies, StopCycle
 from .decide import CyclePlan, Decision
-from .mirror import MirrorError, PushRefusedError
+from .mirror import MirrorError, PushRefusedError, stack
 from .reasons import Code, Verb
 from .settings import MergePolicy
 from .snapshot import SavedState, TrainRun, TrainState
@@ -313,7 +313,7 @@ def _start(cycle: Cycle, step: trains.TrainStep) -> None:
     # Without the title: its author could have CI skip the commit.
     words = [f"Merge pull request #{number} from {refs[number]}" for number, _head in step.members]
     heads = [head for _number, head in step.members]
-    tip, conflicting = cycle.dependencies.git.stack(base, heads, words, now)
+    tip, conflicting = stack(cycle.dependencies.git, base, heads, words, now)
     if conflicting or tip == base:
         raise StopCycle("train", "the batch does not merge cleanly; the next cycle holds it back")
     branch = f"{cycle.policy.train.branch_prefix}{tip[:12]}"

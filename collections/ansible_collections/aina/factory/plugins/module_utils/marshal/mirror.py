@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Protocol
 
 from ..base.errors import FactoryError
-from ..base.ports import Completed, Run
+from ..base.mirror import BareRepository, TriedMerge
 from .snapshot import GitEvidence
 
 _IDENTITY = {
@@ -24,12 +24,6 @@ _IDENTITY = {
     # push repeated after a crash changes nothing.
     "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
     "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z",
-}
-_QUIET = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_TERMINAL_PROMPT": "0",
-    "LC_ALL": "C",
 }
 _ZERO = "0" * 40
 _FORBIDDEN = re.compile(r"(error:|HTTP) 403\b")
@@ -50,15 +44,6 @@ class PushRefusedError(MirrorError):
 
 
 @dataclass(frozen=True)
-class TriedMerge:
-    """A merge tried in memory."""
-
-    clean: bool
-    tree: str
-    conflict_paths: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class History:
     """What landed lately: for every path the blobs it had before, and what was added."""
 
@@ -67,36 +52,16 @@ class History:
 
 
 @dataclass
-class Mirror:
-    """The bare copy at ``directory``; ``environment`` carries what git needs to log in."""
+class Mirror(BareRepository):
+    """The marshal's copy; ``environment`` carries what git needs to log in."""
 
-    run: Run
-    directory: Path
-    url: str
-    environment: Mapping[str, str] = field(default_factory=dict)
-    timeout_seconds: float = 300.0
     _history: dict[tuple[str, int], History] = field(default_factory=dict)
 
-    def _git(
-        self, *arguments: str, stdin: bytes = b"", dates: Mapping[str, str] | None = None
-    ) -> Completed:
-        try:
-            return self.run(
-                ["git", f"--git-dir={self.directory}", *arguments],
-                stdin=stdin,
-                environment={**_QUIET, **_IDENTITY, **(dates or {}), **self.environment},
-                timeout_seconds=self.timeout_seconds,
-            )
-        except (OSError, TimeoutError) as error:
-            raise MirrorError(f"git {arguments[0]}: {error}") from error
+    error = MirrorError
+    timeout_seconds = 300.0
 
-    def _out(
-        self, *arguments: str, stdin: bytes = b"", dates: Mapping[str, str] | None = None
-    ) -> bytes:
-        done = self._git(*arguments, stdin=stdin, dates=dates)
-        if not done.ok:
-            raise MirrorError(f"git {arguments[0]} ended with {done.returncode}: {done.said}")
-        return done.stdout
+    def __post_init__(self) -> None:
+        self.environment = {**_IDENTITY, **self.environment}
 
     def refresh(self, branch: str, branch_oid: str, heads: Mapping[int, str]) -> None:
         """Fetch the base branch and those heads that are not here yet.
@@ -105,9 +70,8 @@ class Mirror:
             MirrorError: git could not fetch.
 
         """
-        if not (self.directory / "HEAD").exists():
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._out("init", "--bare", "--quiet")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.ensure()
         absent = self.missing({branch_oid, *heads.values()})
         if not absent:
             return
@@ -118,39 +82,29 @@ class Mirror:
         ]
         main = [f"+refs/heads/{branch}:refs/heads/{branch}"]
         refspecs = "\n".join([*main, *wanted, ""]).encode()
-        done = self._git("fetch", "--quiet", "--no-tags", "--stdin", self.url, stdin=refspecs)
+        done = self.git("fetch", "--quiet", "--no-tags", "--stdin", self.url, stdin=refspecs)
         if not done.ok and wanted:
             # One vanished head must not hide the others.
-            self._out("fetch", "--quiet", "--no-tags", self.url, *main)
+            self.out("fetch", "--quiet", "--no-tags", self.url, *main)
             for refspec in wanted:
-                self._git("fetch", "--quiet", "--no-tags", self.url, refspec)
+                self.git("fetch", "--quiet", "--no-tags", self.url, refspec)
         elif not done.ok:
-            self._out("fetch", "--quiet", "--no-tags", self.url, *main)
+            self.out("fetch", "--quiet", "--no-tags", self.url, *main)
 
     def missing(self, oids: Iterable[str]) -> set[str]:
         """Return those commits that are not here."""
         asked = sorted(oids)
-        lines = self._out("cat-file", "--batch-check", stdin="\n".join([*asked, ""]).encode())
+        lines = self.out("cat-file", "--batch-check", stdin="\n".join([*asked, ""]).encode())
         answers = lines.decode().splitlines()
         return {oid for oid, line in zip(asked, answers, strict=True) if line.endswith("missing")}
 
     def tree(self, commit: str) -> str:
         """Return the tree of a commit."""
-        return self._out("rev-parse", "--verify", f"{commit}^{{tree}}").decode().strip()
+        return self.text("rev-parse", "--verify", f"{commit}^{{tree}}")
 
     def parents(self, commit: str) -> list[str]:
         """Return the parents of a commit."""
-        return self._out("rev-list", "--parents", "-n1", commit).decode().split()[1:]
-
-    def merge(self, ours: str, theirs: str) -> TriedMerge:
-        """Try to merge two commits in memory."""
-        done = self._git(
-            "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs
-        )
-        if done.returncode not in (0, 1):
-            raise MirrorError(f"git merge-tree of {ours} and {theirs}: {done.said}")
-        tree, *paths = done.stdout.decode(errors="replace").rstrip("\0").split("\0")
-        return TriedMerge(done.returncode == 0, tree, tuple(path for path in paths if path))
+        return self.out("rev-list", "--parents", "-n1", commit).decode().split()[1:]
 
     def commit(
         self, tree: str, parents: Sequence[str], message: str, moment: float | None = None
@@ -160,17 +114,19 @@ class Mirror:
         date = "" if moment is None else f"{moment:.0f} +0000"
         dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date} if date else None
         words = message.encode(errors="replace")
-        return self._out("commit-tree", tree, *flags, stdin=words, dates=dates).decode().strip()
+        return (
+            self.out("commit-tree", tree, *flags, stdin=words, environment=dates).decode().strip()
+        )
 
     def files(self, commit: str, directory: str) -> dict[str, bytes]:
         """Return the regular files right below ``directory``, by path."""
-        listing = self._out("ls-tree", "-z", commit, f"{directory}/").split(b"\0")
+        listing = self.out("ls-tree", "-z", commit, f"{directory}/").split(b"\0")
         found = {}
         for line in filter(None, listing):
             attributes, _tab, name = line.partition(b"\t")
             mode, kind, oid = attributes.decode().split()
             if kind == "blob" and mode.startswith("100"):
-                found[name.decode(errors="surrogateescape")] = self._out("cat-file", "blob", oid)
+                found[name.decode(errors="surrogateescape")] = self.out("cat-file", "blob", oid)
         return found
 
     def commit_files(self, parent: str, files: Mapping[str, bytes], message: str) -> str:
@@ -184,8 +140,8 @@ class Mirror:
         stream += words + f"\nfrom {parent}\n".encode()
         for path, content in sorted(files.items()):
             stream += f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n"
-        self._out("fast-import", "--quiet", "--force", stdin=stream)
-        return self._out("rev-parse", "refs/aina-factory/new").decode().strip()
+        self.out("fast-import", "--quiet", "--force", stdin=stream)
+        return self.text("rev-parse", "refs/aina-factory/new")
 
     def push(self, oid: str, branch: str) -> None:
         """Let ``branch`` of the remote be ``oid``.
@@ -204,12 +160,12 @@ class Mirror:
 
         """
         self._push(f"{oid}:refs/heads/{branch}")
-        self._out("update-ref", f"refs/heads/{branch}", oid)
+        self.out("update-ref", f"refs/heads/{branch}", oid)
 
     def _push(self, refspec: str) -> None:
         # A redirect could lead a write to where the repository is not looked for.
         stay = ("-c", "http.followRedirects=false")
-        done = self._git(*stay, "push", "--quiet", "--porcelain", self.url, refspec)
+        done = self.git("push", "--quiet", "--porcelain", self.url, refspec, settings=stay)
         if done.ok:
             return
         said = done.stderr.decode(errors="replace").splitlines()
@@ -230,16 +186,16 @@ class Mirror:
         if self._descends(branch, oid):
             return True
         refspec = f"+refs/heads/{branch}:refs/heads/{branch}"
-        self._out("fetch", "--quiet", "--no-tags", self.url, refspec)
+        self.out("fetch", "--quiet", "--no-tags", self.url, refspec)
         return self._descends(branch, oid)
 
     def _descends(self, branch: str, oid: str) -> bool:
-        return self._git("merge-base", "--is-ancestor", oid, f"refs/heads/{branch}").ok
+        return self.is_ancestor(oid, f"refs/heads/{branch}")
 
     def remote_tip(self, branch: str) -> str:
         """Return the commit that ``branch`` of the remote is at; "" when there is none."""
         reference = f"refs/heads/{branch}"
-        listed = self._out("ls-remote", self.url, reference).decode(errors="replace")
+        listed = self.out("ls-remote", self.url, reference).decode(errors="replace")
         found = (line.split("\t") for line in listed.splitlines())
         return next((oid for oid, name in found if name == reference), "")
 
@@ -249,9 +205,9 @@ class Mirror:
         Its own bear its name and the ``subject``; those of the base do not count.
         """
         seen = "refs/aina-factory/seen"
-        self._out("fetch", "--quiet", "--no-tags", self.url, f"+refs/heads/{branch}:{seen}")
+        self.out("fetch", "--quiet", "--no-tags", self.url, f"+refs/heads/{branch}:{seen}")
         own = "{GIT_COMMITTER_NAME} <{GIT_COMMITTER_EMAIL}>".format(**_IDENTITY)
-        log = self._out("log", "--format=%H %cn <%ce>%x00%s", seen, f"^{base_oid}")
+        log = self.out("log", "--format=%H %cn <%ce>%x00%s", seen, f"^{base_oid}")
         for line in log.decode(errors="replace").splitlines():
             oid, _blank, rest = line.partition(" ")
             if rest != f"{own}\0{subject}":
@@ -267,11 +223,11 @@ class Mirror:
         """
         reference = f"refs/heads/{branch}"
         lease = f"--force-with-lease={reference}:{expected}"
-        self._out("push", "--quiet", lease, self.url, f"{oid}:{reference}")
+        self.out("push", "--quiet", lease, self.url, f"{oid}:{reference}")
 
     def evidence(self, base_oid: str, head_oid: str, window_days: int) -> GitEvidence:
         """Return what git says of ``head_oid`` against ``base_oid``."""
-        behind = int(self._out("rev-list", "--count", f"{head_oid}..{base_oid}"))
+        behind = int(self.out("rev-list", "--count", f"{head_oid}..{base_oid}"))
         merged = self.merge(base_oid, head_oid)
         if not merged.clean:
             return GitEvidence(base_oid, head_oid, behind, merged.conflict_paths, clean=False)
@@ -295,7 +251,7 @@ class Mirror:
         commit = head_oid
         while len(found) < _UPDATES_COUNT:
             parents = self.parents(commit)
-            if len(parents) != 2 or not self._landed(parents[1], base_oid):
+            if len(parents) != 2 or not self.is_ancestor(parents[1], base_oid):
                 break
             merged = self.merge(*parents)
             if not merged.clean or merged.tree != self.tree(commit):
@@ -304,11 +260,8 @@ class Mirror:
             found.append(commit)
         return tuple(found)
 
-    def _landed(self, commit: str, base_oid: str) -> bool:
-        return self._git("merge-base", "--is-ancestor", commit, base_oid).returncode == 0
-
     def _changes(self, before: str, after: str) -> dict[bytes, str]:
-        raw = self._out("diff-tree", "-r", "-z", "--no-renames", "--raw", before, after)
+        raw = self.out("diff-tree", "-r", "-z", "--no-renames", "--raw", before, after)
         return dict(_pairs(raw))
 
     def _reverted(
@@ -332,8 +285,8 @@ class Mirror:
         return self._history[key]
 
     def _read_history(self, base_oid: str, window_days: int) -> History:
-        newest = int(self._out("show", "-s", "--format=%ct", base_oid))
-        raw = self._out(
+        newest = int(self.out("show", "-s", "--format=%ct", base_oid))
+        raw = self.out(
             "log",
             "--first-parent",
             "--diff-merges=first-parent",
@@ -357,7 +310,7 @@ class Mirror:
 
     def last_change(self, base_oid: str, head_oid: str, paths: Sequence[str]) -> str:
         """Return the subject of the newest landed commit that touched ``paths``, or ""."""
-        subject = self._out(
+        subject = self.out(
             "log", "--first-parent", "-n1", "--format=%s", f"{head_oid}..{base_oid}", "--", *paths
         )
         return subject.decode(errors="replace").strip()
@@ -370,37 +323,48 @@ class Mirror:
         """
         parent = f"{merge_oid}^1"
         if method == "rebase":
-            count = int(self._out("rev-list", "--count", f"{base_oid}..{head_oid}"))
+            count = int(self.out("rev-list", "--count", f"{base_oid}..{head_oid}"))
             parent = f"{merge_oid}~{count}"
-        before = self._out("rev-parse", "--verify", parent).decode().strip()
+        before = self.text("rev-parse", "--verify", parent)
         merged = self.merge(before, head_oid)
         return merged.tree if merged.clean else ""
 
-    def stack(
-        self,
-        base_oid: str,
-        heads: Sequence[str],
-        messages: Sequence[str] = (),
-        moment: float | None = None,
-        *,
-        merges: bool = True,
-    ) -> tuple[str, list[int]]:
-        """Land ``heads`` one after the other in memory, by merge commits or squashed.
 
-        Returns the last commit, and the indexes of those that conflict with what went before
-        or would add nothing to it. By merges all others are among its ancestors.
-        """
-        tip, tree, conflicting = base_oid, self.tree(base_oid), []
-        for index, head in enumerate(heads):
-            merged = self.merge(tip, head)
-            if not merged.clean or merged.tree == tree:
-                conflicting.append(index)
-                continue
-            tree = merged.tree
-            message = messages[index] if messages else f"Merge {head}"
-            parents = [tip, head] if merges else [tip]
-            tip = self.commit(merged.tree, parents, f"{message}\n", moment)
-        return tip, conflicting
+class Stacking(Protocol):
+    """What a stack is made with."""
+
+    def merge(self, ours: str, theirs: str) -> TriedMerge: ...
+    def tree(self, commit: str) -> str: ...
+    def commit(
+        self, tree: str, parents: Sequence[str], message: str, moment: float | None = None
+    ) -> str: ...
+
+
+def stack(
+    git: Stacking,
+    base_oid: str,
+    heads: Sequence[str],
+    messages: Sequence[str] = (),
+    moment: float | None = None,
+    *,
+    merges: bool = True,
+) -> tuple[str, list[int]]:
+    """Land ``heads`` one after the other in memory, by merge commits or squashed.
+
+    Returns the last commit, and the indexes of those that conflict with what went before
+    or would add nothing to it. By merges all others are among its ancestors.
+    """
+    tip, tree, conflicting = base_oid, git.tree(base_oid), []
+    for index, head in enumerate(heads):
+        merged = git.merge(tip, head)
+        if not merged.clean or merged.tree == tree:
+            conflicting.append(index)
+            continue
+        tree = merged.tree
+        message = messages[index] if messages else f"Merge {head}"
+        parents = [tip, head] if merges else [tip]
+        tip = git.commit(merged.tree, parents, f"{message}\n", moment)
+    return tip, conflicting
 
 
 def _pairs(raw: bytes, *, before: bool = False) -> Iterable[tuple[bytes, str]]:

@@ -17,6 +17,7 @@ from ..base.github import release
 from ..base.github.errors import ForgeError
 from ..base.github.release import ReleaseError
 from ..base.ports import Run
+from ..base.run import checked, output
 from ..host import units
 from ..host.managed_files import ManagedFilesError
 from ..host.units import Running, UnitsError, UnitSpec, UnitStatus
@@ -376,9 +377,8 @@ class Converge:
         """Stop a loop, which lets its job end first; that is only waited for when all goes."""
         wait = [] if self.options.leaves else ["--no-block"]
         limit = self.settings.timing.stop_grace_seconds + _STOP_MARGIN_SECONDS
-        done = self.github.effects.run(["systemctl", "stop", *wait, unit], timeout_seconds=limit)
-        if not done.ok:
-            raise UnitsError(f"systemctl stop {unit}: {done.said}")
+        argv = ["systemctl", "stop", *wait, unit]
+        checked(self.github.effects.run, argv, error=UnitsError, timeout_seconds=limit)
         self.report.actions.append(f"stop {unit}")
 
     def _attempt(self, name: str, act: Callable[[Callable[[str], None]], None]) -> None:
@@ -429,12 +429,17 @@ def loops_on_host(places: Places, run: Run) -> set[str]:
         "--no-legend",
         "factory-runner@*.service",
     ]
-    done = run(argv, environment={"LC_ALL": "C"}, timeout_seconds=30)
-    if not done.ok:
-        raise UnitsError(f"systemctl list-units: {done.said}")
+    listed = output(
+        run,
+        argv,
+        name="systemctl list-units",
+        error=UnitsError,
+        environment={"LC_ALL": "C"},
+        timeout_seconds=30,
+    )
     running = {
         match["slot"]
-        for line in done.stdout.decode(errors="replace").splitlines()
+        for line in listed.splitlines()
         if (match := _LOOP_UNIT.match(line.strip()))
         and " inactive " not in f" {' '.join(line.split())} "
     }

@@ -13,6 +13,7 @@ from ..base.configuration import ConfigurationError
 from ..base.github import login, release
 from ..base.github.errors import ForgeError, LimitedError, RefusedError
 from ..base.github.release import Release, ReleaseError
+from ..base.github.rights import NEEDED
 from ..base.github.transport import Meter, Transport
 from ..base.ports import Effects
 from . import guard, state
@@ -21,7 +22,6 @@ from .guard import GuardVerdict
 from .layout import Places
 from .settings import Instance, RunnersSettings
 
-_REPOSITORY_PERMISSIONS = {"administration": "write", "actions": "read", "metadata": "read"}
 _ORGANIZATION_PERMISSIONS = {
     "organization_self_hosted_runners": "write",
     "organization_administration": "read",
@@ -85,7 +85,7 @@ class GitHubClient:
             settings.login,
             settings.github.api_url,
             target,
-            _REPOSITORY_PERMISSIONS if "/" in target else _ORGANIZATION_PERMISSIONS,
+            NEEDED["runners"] if "/" in target else _ORGANIZATION_PERMISSIONS,
             run=effects.run,
             fetch=effects.fetch,
             now=effects.now,

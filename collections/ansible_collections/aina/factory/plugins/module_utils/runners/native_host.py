@@ -14,6 +14,7 @@ from typing import Any
 
 from ..base.github import release
 from ..base.ports import Completed
+from ..base.run import checked
 from ..host import managed_files, units
 from ..host.units import UnitStatus
 from . import layout, native, native_unit, processes
@@ -203,14 +204,14 @@ class NativeHost:
     def _run(
         self, argv: Sequence[str], what: str, *, seconds: float = _ACTION_SECONDS, **more: Any
     ) -> Completed:
-        try:
-            completed = self.github.effects.run(argv, timeout_seconds=seconds, **more)
-        except (OSError, TimeoutError) as error:
-            raise NativeError(f"{what}: {error}") from error
-        if not completed.ok:
-            words = (completed.stderr + completed.stdout).decode(errors="replace").strip()[-400:]
-            raise NativeError(f"{what} ended with {completed.returncode}: {words}")
-        return completed
+        return checked(
+            self.github.effects.run,
+            argv,
+            name=what,
+            error=NativeError,
+            timeout_seconds=seconds,
+            **more,
+        )
 
     def _systemctl(self, verb: str, unit: str = "") -> None:
         units.apply([units.Action(verb, unit, "")], self.github.effects.run)

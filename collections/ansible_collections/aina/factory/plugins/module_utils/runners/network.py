@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..base.ports import Run
+from ..base.run import checked
 from . import layout
 from .container import DOCKER
 from .settings import Network
@@ -116,16 +117,16 @@ def take_down(network: Network, run: Run) -> list[str]:
     """Remove rules and network where they are; return what was done.
 
     Raises:
-        OSError: something of it stays; the message quotes who refuses.
+        CommandError: something of it stays; the message quotes who refuses.
 
     """
     done = []
     family, table = TABLE.split()
     if _answers(["nft", "list", "table", family, table], run):
-        _call(["nft", "delete", "table", family, table], run)
+        checked(run, ["nft", "delete", "table", family, table], timeout_seconds=60)
         done.append("remove the firewall rules")
     if _answers([*DOCKER, "network", "inspect", network.name], run):
-        _call([*DOCKER, "network", "rm", network.name], run)
+        checked(run, [*DOCKER, "network", "rm", network.name], timeout_seconds=60)
         done.append(f"remove the network {network.name}")
     return done
 
@@ -135,9 +136,3 @@ def _answers(argv: Sequence[str], run: Run) -> bool:
         return run(argv, timeout_seconds=60).ok
     except FileNotFoundError:
         return False  # without the program there is nothing that it made
-
-
-def _call(argv: Sequence[str], run: Run) -> None:
-    done = run(argv, timeout_seconds=60)
-    if not done.ok:
-        raise OSError(f"{' '.join(argv[:4])}: {done.said}")

@@ -18,6 +18,7 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "paperclip": ("paperclip.settings", "PaperclipSettings"),
     "reap": ("worktrees.settings", "Reap"),
     "runners": ("runners.settings", "RunnersSettings"),
+    "watchdog": ("watchdog.policy", "WatchdogSection"),
 }
 
 

@@ -19,6 +19,14 @@ def _logins(role: str, capability: str) -> dict[str, str]:
     }
 
 
+def _parts(prefix: str, keys: Mapping[str, str]) -> dict[str, str]:
+    """Return what variables are that have become keys of others: last words -> variable and key."""
+    return {
+        f"{prefix}_{old}": "{1} of {0}".format(*f"{prefix}_{now}".split("."))
+        for old, now in keys.items()
+    }
+
+
 # Former name -> what to write instead; kept for one release.
 RENAMED: Mapping[str, str] = {
     "factory_crons_jobs": "factory_jobs",
@@ -51,6 +59,26 @@ RENAMED: Mapping[str, str] = {
     "gh_actions_runner_release_api_url": "factory_github.release_api_url",
     "marshal_ca_path": "factory_github.ca_file",
     "lanes_github_ca_path": "factory_github.ca_file",
+    **_parts(
+        "watchdog",
+        {
+            "measure_roots": "measure.roots",
+            "measure_extra_roots": "measure.extra_roots",
+            "measure_timeout_seconds": "measure.timeout_seconds",
+            "reminder_first_hours": "reminders.first_hours",
+            "reminder_longest_hours": "reminders.longest_hours",
+            "message_title": "notify.title",
+            "message_body": "notify.body",
+            "heal_mode": "heal.mode",
+            "heal_workspace_roots": "heal.workspace_roots",
+            "heal_units": "heal.units",
+            "heal_max_per_day_count": "heal.max_per_day_count",
+            "heal_cooldown_minutes": "heal.cooldown_minutes",
+            "heal_max_attempts_count": "heal.max_attempts_count",
+            "heal_lanes": "heal.lanes",
+            "heal_lanes_max_per_day_count": "heal.lanes_max_per_day_count",
+        },
+    ),
     "workflow_policy_ca_path": "factory_github.ca_file",
 }
 # Former beginning -> present one; kept for one release.

@@ -197,11 +197,11 @@ def _verdicts(findings: Sequence[Finding], policy: WatchdogSettings) -> dict[str
                 finding.detail,
                 finding.value,
                 BY_NAME[finding.check].raise_after,
-                policy.clear_runs,
+                policy.clear_runs_count,
             )
         # Whatever is not known is a key of its own: it neither raises nor clears the other.
         name = finding.source or finding.key
-        runs = policy.unknown_runs
+        runs = policy.unknown_runs_count
         key = f"{UNKNOWN}:{name}"
         if unknown or key not in found:
             found[key] = _Verdict(
@@ -219,7 +219,7 @@ def _is_gone(track: Track, answered: set[str]) -> bool:
 
 def _gone(track: Track, policy: WatchdogSettings) -> _Verdict:
     # What is known again is believed at once, as ever.
-    runs = 1 if track.check == UNKNOWN else policy.clear_runs
+    runs = 1 if track.check == UNKNOWN else policy.clear_runs_count
     return _Verdict(track.check, track.subject, False, False, _GONE, None, (1, 1), runs)
 
 

@@ -74,7 +74,7 @@ def plan(
         return []
     today = _today(attempts, now)
     left = {
-        action: policy.max_per_day - sum(attempt.action == action for attempt in today)
+        action: policy.max_per_day_count - sum(attempt.action == action for attempt in today)
         for action in (INIT_WORKSPACE, RESTART_UNIT)
     }
     repairs = []
@@ -112,7 +112,7 @@ def plan_lanes(
                 orders[order.target] = order
                 since[order.target] = max(since.get(order.target, 0), track.raised_at or now)
     today = _today(attempts, now)
-    left = policy.lanes_max_per_day - sum(attempt.action == START_LANE for attempt in today)
+    left = policy.lanes_max_per_day_count - sum(attempt.action == START_LANE for attempt in today)
     repairs = []
     for target, order in orders.items():
         earlier = [attempt for attempt in attempts if attempt.target == target]
@@ -147,7 +147,7 @@ def _wanted(
 def _verdict(policy: Heal, earlier: Sequence[Attempt], left: int, now: float) -> str:
     if policy.mode == "report":
         return REPORTED
-    if len(earlier) >= policy.max_attempts:
+    if len(earlier) >= policy.max_attempts_count:
         return OPEN
     if any(now - attempt.at < policy.cooldown_seconds for attempt in earlier):
         return COOLING

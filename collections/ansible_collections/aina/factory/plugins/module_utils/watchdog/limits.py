@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ..base.configuration import ConfigurationError, Section
+from ..base.configuration import Section
+from ..base.settings import REQUIRED, setting
 
 _UNITS = {"mib": "mebibytes"}
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Two thresholds of one quantity; between them nothing changes.
+    """Two thresholds of one quantity; between them nothing changes."""
 
-    ``high_is_bad`` says on which side the trouble lies; the name ends with the unit.
-    """
-
+    # It ends with the unit.
     name: str
-    raise_at: float
-    clear_at: float
+    # One sentence about the quantity.
+    text: str
+    raise_at: float = setting(REQUIRED, "Where the alert is raised.", key="raise", minimum=0)
+    clear_at: float = setting(
+        REQUIRED,
+        "Where it is cleared; a given `raise` beyond it takes it along.",
+        key="clear",
+        minimum=0,
+    )
+    # On which side the trouble lies.
     high_is_bad: bool = True
     maximum: float = 1e9
 
@@ -37,33 +44,16 @@ class Limit:
         """Whether the value keeps an alert that was raised."""
         return value > self.clear_at if self.high_is_bad else value < self.clear_at
 
+    def fitted(self, given: Section) -> Limit:
+        """Return the defaults of a section: a new threshold takes its partner along."""
+        raise_at = given.number("raise", self.raise_at)
+        partner = min if self.high_is_bad else max
+        return replace(self, clear_at=partner(self.clear_at, raise_at))
 
-def from_section(section: Section, limits: Iterable[Limit]) -> Mapping[str, Limit]:
-    """Return all limits by name, those of the section in place of the defaults.
-
-    Raises:
-        ConfigurationError: a value is wrong, or the two thresholds of a limit contradict
-            each other; the message names the key.
-
-    """
-    read = {limit.name: _limit(section, limit) for limit in limits}
-    section.done()
-    return read
-
-
-def _limit(section: Section, default: Limit) -> Limit:
-    if not section.has(default.name):
-        return default
-    own = section.section(default.name)
-    raise_at = own.number("raise", default.raise_at, minimum=0, maximum=default.maximum)
-    # A new threshold alone takes its partner along where the default one would contradict it.
-    partner = min if default.high_is_bad else max
-    clear_at = own.number("clear", partner(default.clear_at, raise_at), minimum=0)
-    own.done()
-    if (clear_at > raise_at) if default.high_is_bad else (clear_at < raise_at):
-        side = "above" if default.high_is_bad else "below"
-        raise ConfigurationError(
-            f"{own.path}.clear is {clear_at:g}; it must not be {side} {own.path}.raise, "
-            f"which is {raise_at:g}"
-        )
-    return replace(default, raise_at=raise_at, clear_at=clear_at)
+    def contradictions(self) -> Iterator[tuple[str, str, float]]:
+        """Yield a threshold that no value reaches, and two on the wrong sides of each other."""
+        if self.raise_at > self.maximum:
+            yield "raise", f"lie between 0 and {self.maximum:g}", self.raise_at
+        if (self.clear_at > self.raise_at) if self.high_is_bad else (self.clear_at < self.raise_at):
+            side = "above" if self.high_is_bad else "below"
+            yield "clear", f"not be {side} raise, which is {self.raise_at:g}", self.clear_at

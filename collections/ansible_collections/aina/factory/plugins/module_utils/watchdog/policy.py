@@ -1,56 +1,76 @@
-"""Read section ``watchdog`` of the configuration: limits and alerts by the names of the checks."""
+"""Section ``watchdog`` of the configuration: limits and alerts by the names of the checks."""
 
 from __future__ import annotations
 
-import string
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, make_dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
-from ..base import brought, projects
+from ..base import brought, settings
 from ..base.configuration import ConfigurationError, Section
-from . import checks, limits, silences
-from .settings import HEAL_MODES, Heal, LaneOrder, Measure, Notify, Reminders, WatchdogSettings
-from .silences import Silence
-
-DATA_DIR = "/var/lib/aina-factory"
-TITLE = "$host: $summary"
-BODY = "$edges"
-WORDS = frozenset({"host", "summary", "edges", "problems", "recovered", "reminders", "time"})
+from ..base.settings import setting
+from . import checks, silences
+from .limits import Limit
+from .settings import WatchdogSettings
 
 
-def from_section(section: Section) -> WatchdogSettings:
+class _Limits(Mapping[str, Limit]):
+    """Where an alert is raised, and where it is cleared, by quantity."""
+
+    def __getitem__(self, name: str) -> Limit:
+        found: Limit = vars(self)[name]
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(vars(self))
+
+    def __len__(self) -> int:
+        return len(vars(self))
+
+
+if TYPE_CHECKING:
+    Limits = _Limits
+else:
+    # A check declares its limits; here they become the keys that they are.
+    Limits = make_dataclass(
+        "Limits",
+        [(limit.name, Limit, setting(limit, limit.text)) for limit in checks.LIMITS],
+        bases=(_Limits,),
+        frozen=True,
+    )
+    Limits.__doc__, Limits.__module__ = _Limits.__doc__, __name__
+
+
+@dataclass(frozen=True)
+class WatchdogSection(WatchdogSettings):
+    """What the watchdog watches, whom it tells, and what it may repair."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "clear_runs": "clear_runs_count",
+        "unknown_runs": "unknown_runs_count",
+    }
+
+    limits: Limits = setting(Limits(), "Where alerts are raised and cleared.")
+
+    def contradictions(self) -> Iterator[tuple[str, str, str]]:
+        """Yield alerts that no check raises."""
+        for index, silence in enumerate(self.silences):
+            if not silence.fits(checks.BY_NAME):
+                yield f"silences[{index}].match", silences.FITTING, silence.match
+        for index, order in enumerate(self.heal.lanes):
+            if order.alert.partition(":")[0] not in checks.BY_NAME:
+                rule = "begin with a check's name, such as main_red or main_red:demo"
+                yield f"heal.lanes[{index}].alert", rule, order.alert
+
+
+def from_section(section: Section) -> WatchdogSection:
     """Read the section; every key has a default.
 
     Raises:
         ConfigurationError: a value is wrong or a key is unknown; the message names it.
 
     """
-    data_dir = section.absolute_path("data_dir", DATA_DIR)
-    policy = WatchdogSettings(
-        interval_seconds=section.number("interval_seconds", 900, minimum=10),
-        data_dir=data_dir,
-        state_dir=section.absolute_path("state_dir", f"{data_dir}/watchdog"),
-        status_path=section.absolute_path("status_path", f"{data_dir}/status.json"),
-        page_path=_path_or_none(section, "page_path", f"{data_dir}/status.html"),
-        legacy_status_path=_path_or_none(section, "legacy_status_path", ""),
-        metrics_path=_path_or_none(section, "metrics_path", ""),
-        reserve_mib=section.integer("reserve_mib", 64, minimum=0),
-        disks=tuple(section.absolute_paths("disks", ("/",))),
-        measure=_measure(section.section("measure", {})),
-        limits=limits.from_section(section.section("limits", {}), checks.LIMITS),
-        clear_runs=section.integer("clear_runs", 2, minimum=1),
-        unknown_runs=section.integer("unknown_runs", 3, minimum=1),
-        reminders=_reminders(section.section("reminders", {})),
-        notify=_notify(section.section("notify", {})),
-        silences=_silences(section.sections("silences", ())),
-        heal=_heal(section.section("heal", {})),
-        engine_socket_path=_path_or_none(section, "engine_socket_path", "/run/docker.sock"),
-        certificates=tuple(section.strings("certificates", ())),
-        clock_enabled=section.boolean("clock_enabled", True),
-        gather_seconds=section.number("gather_seconds", 20, minimum=0.1),
-    )
-    section.done()
-    return policy
+    return settings.read(WatchdogSection, section)
 
 
 def of(whole: Section) -> tuple[WatchdogSettings, tuple[str, ...]]:
@@ -59,7 +79,7 @@ def of(whole: Section) -> tuple[WatchdogSettings, tuple[str, ...]]:
     try:
         found = brought.read(whole)
     except ConfigurationError as error:
-        return policy, (*errors, str(error))
+        return policy, (*errors, *error.problems)
     units = tuple(dict.fromkeys((*policy.heal.units, *found.units)))
     certificates = tuple(dict.fromkeys((*policy.certificates, *found.certificates)))
     heal = replace(policy.heal, units=units)
@@ -77,86 +97,11 @@ def tolerant(section: Section) -> tuple[WatchdogSettings, tuple[str, ...]]:
         try:
             return from_section(Section(values, section.path)), tuple(errors)
         except ConfigurationError as error:
-            errors.append(str(error))
-            key = str(error).removeprefix(f"{section.path}.").partition(" ")[0]
-            key = key.partition(".")[0].partition("[")[0]
-            if values.pop(key, None) is None:
+            errors += error.problems
+            before = len(values)
+            for problem in error.problems:
+                key = problem.removeprefix(f"{section.path}.").partition(" ")[0]
+                key = key.partition(".")[0].partition("[")[0]
+                values.pop(key, None)
+            if len(values) == before:
                 raise
-
-
-def _path_or_none(section: Section, key: str, default: str) -> str:
-    if section.value(key, default) == "":
-        return ""
-    return section.absolute_path(key, default)
-
-
-def _measure(section: Section) -> Measure:
-    measure = Measure(
-        tuple(section.absolute_paths("roots", ())),
-        section.number("timeout_seconds", 1500, minimum=1),
-    )
-    section.done()
-    return measure
-
-
-def _reminders(section: Section) -> Reminders:
-    reminders = Reminders(
-        section.number("first_hours", 6, minimum=0.1) * 3600,
-        section.number("factor", 2, minimum=1),
-        section.number("longest_hours", 48, minimum=0.1) * 3600,
-    )
-    section.done()
-    return reminders
-
-
-def _notify(section: Section) -> Notify:
-    notify = Notify(
-        _path_or_none(section, "apprise_path", ""),
-        _path_or_none(section, "dead_man_path", ""),
-        _template(section, "title", TITLE),
-        _template(section, "body", BODY),
-        section.number("timeout_seconds", 30, minimum=1),
-    )
-    section.done()
-    return notify
-
-
-def _silences(sections: Iterable[Section]) -> tuple[Silence, ...]:
-    return tuple(silences.from_section(section, checks.BY_NAME) for section in sections)
-
-
-def _template(section: Section, key: str, default: str) -> str:
-    text = section.text(key, default)
-    template = string.Template(text)
-    known = ", ".join(f"${word}" for word in sorted(WORDS))
-    if not template.is_valid() or not set(template.get_identifiers()) <= WORDS:
-        raise section.error(key, text, f"use no other words than {known} ($$ is a dollar sign)")
-    return text
-
-
-def _heal(section: Section) -> Heal:
-    heal = Heal(
-        mode=section.text("mode", "report", choices=HEAL_MODES),
-        workspace_roots=tuple(section.absolute_paths("workspace_roots", ())),
-        units=tuple(section.strings("units", ())),
-        max_per_day=section.integer("max_per_day", 50, minimum=0),
-        cooldown_seconds=section.number("cooldown_minutes", 60, minimum=0) * 60,
-        max_attempts=section.integer("max_attempts", 3, minimum=1),
-        lanes=tuple(map(_lane_order, section.sections("lanes", ()))),
-        lanes_max_per_day=section.integer("lanes_max_per_day", 4, minimum=0),
-    )
-    section.done()
-    return heal
-
-
-def _lane_order(section: Section) -> LaneOrder:
-    order = LaneOrder(
-        section.text("alert"), section.text("project"), section.integer("issue", minimum=1)
-    )
-    if order.alert.partition(":")[0] not in checks.BY_NAME:
-        wish = "begin with a check's name, such as main_red or main_red:demo"
-        raise section.error("alert", order.alert, wish)
-    if not projects.NAME.match(order.project):
-        raise section.error("project", order.project, "be a project's name, such as demo")
-    section.done()
-    return order

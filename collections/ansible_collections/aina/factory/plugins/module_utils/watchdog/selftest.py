@@ -118,7 +118,7 @@ def _stays_quiet(check: Check[T], policy: WatchdogSettings) -> str:
 def _unknown_is_raised(check: Check[T], policy: WatchdogSettings) -> str:
     server = _SimulatedServer(check, policy)
     server.run(bad=False)
-    for _number in range(policy.unknown_runs):
+    for _number in range(policy.unknown_runs_count):
         if server.firing(alerts.UNKNOWN):
             return "is unknown too early"
         server.run_unknown()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..base import times
+from ..base import settings, times
 from ..base.configuration import Section
+from ..base.settings import REQUIRED, setting
+
+_SAID = (r"[\s\S]*\S[\s\S]*", "not be empty")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,39 @@ class Silence:
         }
 
 
+@dataclass(frozen=True)
+class SilenceSettings:
+    """Alerts that nobody wants to hear of for a time."""
+
+    match: str = setting(
+        REQUIRED,
+        "The alert's key as the status shows it, or a pattern such as `job_*`.",
+        form=_SAID,
+    )
+    until: str = setting(REQUIRED, "When it ends, an ISO 8601 date.", form=_SAID)
+    reason: str = setting(REQUIRED, "Why.", form=_SAID)
+    by: str = setting(REQUIRED, "Who decided it.", form=_SAID)
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield an end that is no date."""
+        try:
+            times.seconds(self.until)
+        except ValueError:
+            yield "until", "be a date such as 2026-07-14"
+
+    def silence(self, origin: str = "declared") -> Silence:
+        """Return what is meant."""
+        return Silence(self.match, times.seconds(self.until), self.reason, self.by, origin)
+
+    def fits(self, checks: Iterable[str]) -> bool:
+        """Whether one of the checks can raise an alert that it covers."""
+        head = self.match.partition(":")[0]
+        return any(fnmatch.fnmatchcase(name, head) for name in (*checks, "unknown"))
+
+
+FITTING = "fit a check's name, such as engine, disk_space:/ or job_*"
+
+
 def from_section(
     section: Section, checks: Iterable[str] | None, origin: str = "declared"
 ) -> Silence:
@@ -49,25 +85,10 @@ def from_section(
         ConfigurationError: a part is missing (the end, too) or wrong.
 
     """
-    texts = {}
-    for key in ("match", "reason", "by", "until"):
-        texts[key] = section.text(key)
-        if not texts[key].strip():
-            raise section.error(key, texts[key], "not be empty")
-    section.done()
-    if checks is not None and not _fits(texts["match"], checks):
-        wish = "fit a check's name, such as engine, disk_space:/ or job_*"
-        raise section.error("match", texts["match"], wish)
-    try:
-        until = times.seconds(texts["until"])
-    except ValueError:
-        raise section.error("until", texts["until"], "be a date such as 2026-07-14") from None
-    return Silence(texts["match"], until, texts["reason"], texts["by"], origin)
-
-
-def _fits(match: str, checks: Iterable[str]) -> bool:
-    head = match.partition(":")[0]
-    return any(fnmatch.fnmatchcase(name, head) for name in (*checks, "unknown"))
+    found = settings.read(SilenceSettings, section)
+    if checks is not None and not found.fits(checks):
+        raise section.error("match", found.match, FITTING)
+    return found.silence(origin)
 
 
 def covering(key: str, silences: Iterable[Silence], now: float) -> Silence | None:

@@ -51,6 +51,19 @@ def token_source(
     return app.token
 
 
+def installation(
+    login: Login, api_url: str, target: str, *, run: Run, fetch: Fetch, now: Now
+) -> Mapping[str, object]:
+    """Return what GitHub says of an App's installation on a repository or organization.
+
+    Raises:
+        OSError: GitHub does not answer, or knows of none.
+        ConfigurationError: the key cannot sign.
+
+    """
+    return _App(login, api_url, target, {}, run, fetch, now).installation()
+
+
 def secret_from_file(path: Path, name: str) -> str:
     """Return the one secret that a private file holds; ``name`` is the setting that names it.
 
@@ -115,11 +128,15 @@ class _App:
             self._renew()
         return self._token
 
+    def installation(self, jwt: str = "") -> dict[str, object]:
+        """Return the App's installation on the target."""
+        kind = "repos" if "/" in self._target else "orgs"
+        return self._ask("GET", f"/{kind}/{self._target}/installation", jwt or self._jwt(), None)
+
     def _renew(self) -> None:
         jwt = self._jwt()
+        found = self.installation(jwt)
         name = self._target.partition("/")[2]
-        kind = "repos" if name else "orgs"
-        found = self._ask("GET", f"/{kind}/{self._target}/installation", jwt, None)
         body: dict[str, object] = {"permissions": self._permissions}
         if name:
             body["repositories"] = [name]
@@ -160,14 +177,11 @@ class _App:
             _base64(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims)
         )
         key = self._login.app_key_file
-        done = self._run(
-            ["openssl", "dgst", "-sha256", "-sign", key, "-binary"],
-            stdin=signed,
-            timeout_seconds=30,
-        )
+        argv = ["openssl", "dgst", "-sha256", "-sign", key, "-binary"]
+        done = self._run(argv, stdin=signed, timeout_seconds=30)
         if not done.ok:
-            words = done.stderr.decode(errors="replace").strip()[-200:]
-            raise ConfigurationError(f"{self._login.path}.app_key_file {key} cannot sign: {words}")
+            where = f"{self._login.path}.app_key_file {key}"
+            raise ConfigurationError(f"{where} cannot sign: {done.said[-200:]}")
         return (signed + b"." + _base64(done.stdout)).decode()
 
 

@@ -84,7 +84,7 @@ def lacks_program(what: str, path: str) -> dict[str, str]:
 
 def lacks_file(what: str, path: str) -> dict[str, str]:
     """Return what is waited for, as ``waiting`` lists it, where only a file is missing."""
-    remedy = "put it there (a secret: host_baseline_secrets) and converge again"
+    remedy = "declare it among the secrets (docs/secrets.md) or put it there, and converge again"
     return {"what": what, "for": path, "remedy": remedy}
 
 

@@ -13,7 +13,7 @@ from ..facts import HOUR
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, parsed
 
-AGE = Limit("backup_age_hours", 50, 50)
+AGE = Limit("backup_age_hours", "Age of the last good backup.", raise_at=50, clear_at=50)
 
 
 @dataclass(frozen=True)

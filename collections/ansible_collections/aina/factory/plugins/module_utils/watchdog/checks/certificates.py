@@ -15,7 +15,13 @@ from ..limits import Limit
 from ..places import resolve
 from ..sources import AbsentError, Host, Source, answered
 
-LEFT = Limit("certificate_days", 14, 21, high_is_bad=False)
+LEFT = Limit(
+    "certificate_days",
+    "Time until a certificate ends.",
+    raise_at=14,
+    clear_at=21,
+    high_is_bad=False,
+)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ..facts import MINUTE
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source
 
-ERROR = Limit("clock_error_seconds", 1, 0.5)
+ERROR = Limit("clock_error_seconds", "How far the clock may be off.", raise_at=1, clear_at=0.5)
 # Of adjtimex(2).
 _TIME_ERROR = 5
 _UNSYNCHRONISED = 0x40

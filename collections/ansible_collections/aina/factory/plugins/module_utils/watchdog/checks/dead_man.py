@@ -12,7 +12,12 @@ from ..facts import MINUTE
 from ..limits import Limit
 from ..sources import Source
 
-SILENT = Limit("dead_man_silent_minutes", 60, 60)
+SILENT = Limit(
+    "dead_man_silent_minutes",
+    "How long the outside watcher could not be called.",
+    raise_at=60,
+    clear_at=60,
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,12 @@ from ..facts import MINUTE
 from ..limits import Limit
 from ..sources import Source
 
-UNDELIVERED = Limit("undelivered_minutes", 60, 30)
+UNDELIVERED = Limit(
+    "undelivered_minutes",
+    "How long a message waits for an address that does not take it.",
+    raise_at=60,
+    clear_at=30,
+)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,22 @@ from ..filesystems import hidden
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, parsed
 
-UNATTRIBUTED = Limit("unattributed_percent", 30, 20, maximum=100)
-DELETED_OPEN = Limit("deleted_open_mib", 5120, 2048)
-MEASURE_AGE = Limit("measure_age_hours", 6, 6)
+UNATTRIBUTED = Limit(
+    "unattributed_percent",
+    "Share of a disk's used bytes that lie in no measured place.",
+    raise_at=30,
+    clear_at=20,
+    maximum=100,
+)
+DELETED_OPEN = Limit(
+    "deleted_open_mib",
+    "Bytes of files that are deleted and still open.",
+    raise_at=5120,
+    clear_at=2048,
+)
+MEASURE_AGE = Limit(
+    "measure_age_hours", "Age of the last measurement of the disks.", raise_at=6, clear_at=6
+)
 _MIB = 1 << 20
 
 # By disk.
@@ -26,7 +39,7 @@ Owners = Mapping[str, Attribution]
 
 def read(host: Host) -> Owners:
     """Return the newest measurement of who holds the disks."""
-    if not host.policy.measure.roots:
+    if not host.policy.measure.places:
         raise AbsentError("no places to measure are declared (measure.roots)")
     path = Path(host.policy.state_dir, "owners.json")
     if not path.exists():
@@ -91,7 +104,7 @@ CHECKS = (
     Check(
         name="disk_owners",
         title="Unattributed disk use",
-        advice="add the missing place to watchdog_measure_roots",
+        advice="add the missing place to extra_roots of watchdog_measure",
         source=SOURCE,
         judge=judge_unattributed,
         selftest=AtLimit(UNATTRIBUTED, lambda share, now: example(now, share)),

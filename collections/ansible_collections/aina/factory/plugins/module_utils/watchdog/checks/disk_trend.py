@@ -13,7 +13,13 @@ from ..limits import Limit
 from ..sources import Source
 from ..trend import DiskSample
 
-FULL_WITHIN = Limit("disk_full_within_hours", 48, 72, high_is_bad=False)
+FULL_WITHIN = Limit(
+    "disk_full_within_hours",
+    "Time until a filesystem is full, by its trend.",
+    raise_at=48,
+    clear_at=72,
+    high_is_bad=False,
+)
 
 # By disk, oldest first.
 Histories = Mapping[str, tuple[DiskSample, ...]]

@@ -13,8 +13,16 @@ from ..limits import Limit
 from ..mounts import Mount
 from .disk_owners import SOURCE as OWNERS
 
-SPACE = Limit("disk_used_percent", 85, 80, maximum=99)
-INODES = Limit("inodes_used_percent", 85, 80, maximum=99)
+SPACE = Limit(
+    "disk_used_percent", "Used share of a filesystem.", raise_at=85, clear_at=80, maximum=99
+)
+INODES = Limit(
+    "inodes_used_percent",
+    "Used share of a filesystem's inodes.",
+    raise_at=85,
+    clear_at=80,
+    maximum=99,
+)
 
 
 def judge_space(disks: Disks, context: JudgeContext) -> Iterator[Answer]:

@@ -13,7 +13,9 @@ from ..facts import HOUR
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, parsed
 
-AGE = Limit("drift_age_hours", 50, 50)
+AGE = Limit(
+    "drift_age_hours", "Age of the last comparison with the declaration.", raise_at=50, clear_at=50
+)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..limits import Limit
 from ..sources import AbsentError, Host, Source, documents, listed
 
 _PROBLEM_WIDTH = 300
-AGE = Limit("image_age_days", 14, 14)
+AGE = Limit("image_age_days", "Age of an image of the factory.", raise_at=14, clear_at=14)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from ..limits import Limit
 from ..secrets import waits_for
 from ..sources import AbsentError, Host, Source, document, listed
 
-SILENT = Limit("lane_silent_minutes", 30, 30)
-AGE = Limit("lane_age_hours", 6, 6)
+SILENT = Limit(
+    "lane_silent_minutes", "How long nothing is heard of a lane.", raise_at=30, clear_at=30
+)
+AGE = Limit("lane_age_hours", "How long a lane is under way.", raise_at=6, clear_at=6)
 _GATEWAY = "factory-lane-gateway.service"
 
 

@@ -11,7 +11,14 @@ from ..limits import Limit
 from ..readings import ReadingError
 from ..sources import Host, Source
 
-AVAILABLE = Limit("memory_available_percent", 5, 10, high_is_bad=False, maximum=100)
+AVAILABLE = Limit(
+    "memory_available_percent",
+    "Share of the memory that is available.",
+    raise_at=5,
+    clear_at=10,
+    high_is_bad=False,
+    maximum=100,
+)
 
 
 @dataclass(frozen=True)

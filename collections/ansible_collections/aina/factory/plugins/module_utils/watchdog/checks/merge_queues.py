@@ -13,10 +13,14 @@ from ..facts import HOUR, MINUTE, Fact, Known
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, answered, parsed
 
-RED = Limit("main_red_minutes", 60, 60)
-WAITING = Limit("merge_waiting_hours", 24, 24)
+RED = Limit("main_red_minutes", "How long a main branch is red.", raise_at=60, clear_at=60)
+WAITING = Limit(
+    "merge_waiting_hours", "How long a pull request waits to be merged.", raise_at=24, clear_at=24
+)
 # The age of a report is judged where it is read, with the marshal's own function.
-REPORT_AGE = Limit("merge_report_minutes", 60, 60)
+REPORT_AGE = Limit(
+    "merge_report_minutes", "Age of the marshal's last report.", raise_at=60, clear_at=60
+)
 # Those that only the machinery can help; an author or a reviewer may take his time.
 _FACTORY = ("ci", "marshal", "admin")
 

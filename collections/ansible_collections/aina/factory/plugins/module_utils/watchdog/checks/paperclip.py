@@ -16,10 +16,28 @@ from ..limits import Limit
 from ..paperclip import FEWEST_RUNS, BoardRun, Company, Paperclip
 from ..sources import AbsentError, Host, Source
 
-SUCCESS = Limit("paperclip_success_hours", 6, 6)
-FAILED = Limit("paperclip_failed_percent", 50, 25, maximum=100)
-SILENT = Limit("paperclip_silent_minutes", 60, 60)
-AGENTS_ERROR = Limit("paperclip_agents_error_count", 1, 0)
+SUCCESS = Limit(
+    "paperclip_success_hours",
+    "Time since a run of an agent of Paperclip succeeded.",
+    raise_at=6,
+    clear_at=6,
+)
+FAILED = Limit(
+    "paperclip_failed_percent",
+    "Share of Paperclip's runs that fail.",
+    raise_at=50,
+    clear_at=25,
+    maximum=100,
+)
+SILENT = Limit(
+    "paperclip_silent_minutes",
+    "How long nothing is heard of a run of Paperclip.",
+    raise_at=60,
+    clear_at=60,
+)
+AGENTS_ERROR = Limit(
+    "paperclip_agents_error_count", "Agents of Paperclip that are in error.", raise_at=1, clear_at=0
+)
 
 
 def read(host: Host) -> Paperclip:

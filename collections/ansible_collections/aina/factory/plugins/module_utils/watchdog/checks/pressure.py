@@ -10,9 +10,27 @@ from ..limits import Limit
 from ..readings import ReadingError
 from ..sources import AbsentError, Host, Source
 
-MEMORY = Limit("memory_pressure_percent", 10, 5, maximum=100)
-IO = Limit("io_pressure_percent", 40, 20, maximum=100)
-CPU = Limit("cpu_pressure_percent", 80, 60, maximum=100)
+MEMORY = Limit(
+    "memory_pressure_percent",
+    "Share of time in which work waits for memory.",
+    raise_at=10,
+    clear_at=5,
+    maximum=100,
+)
+IO = Limit(
+    "io_pressure_percent",
+    "Share of time in which work waits for the disks.",
+    raise_at=40,
+    clear_at=20,
+    maximum=100,
+)
+CPU = Limit(
+    "cpu_pressure_percent",
+    "Share of time in which work waits for a processor.",
+    raise_at=80,
+    clear_at=60,
+    maximum=100,
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from ..facts import DAY
 from ..limits import Limit
 from ..sources import Host, Source
 
-REQUIRED = Limit("reboot_required_days", 7, 7)
+REQUIRED = Limit(
+    "reboot_required_days", "How long the host wants to be restarted.", raise_at=7, clear_at=7
+)
 
 
 @dataclass(frozen=True)

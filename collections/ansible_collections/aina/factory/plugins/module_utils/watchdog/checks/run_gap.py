@@ -11,7 +11,7 @@ from ..facts import MINUTE
 from ..limits import Limit
 from ..sources import Source
 
-GAP = Limit("run_gap_minutes", 45, 45)
+GAP = Limit("run_gap_minutes", "Time between two runs of the watchdog.", raise_at=45, clear_at=45)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,24 @@ from ..limits import Limit
 from ..secrets import waits_for
 from ..sources import AbsentError, Host, Source, documents, listed
 
-DOWN = Limit("runner_down_minutes", 15, 15)
-QUEUED = Limit("runner_queued_minutes", 30, 15)
-VERSION = Limit("runner_version_days", 20, 20)
-FAILURES = Limit("runner_failures_count", 3, 1)
-STATE_AGE = Limit("state_age_minutes", 30, 30)
+DOWN = Limit(
+    "runner_down_minutes", "How long a runner is away from GitHub.", raise_at=15, clear_at=15
+)
+QUEUED = Limit(
+    "runner_queued_minutes", "How long a job waits for a runner.", raise_at=30, clear_at=15
+)
+VERSION = Limit(
+    "runner_version_days",
+    "Age of a runner's version since a newer one is there.",
+    raise_at=20,
+    clear_at=20,
+)
+FAILURES = Limit(
+    "runner_failures_count", "How often a runner fails to start in a row.", raise_at=3, clear_at=1
+)
+STATE_AGE = Limit(
+    "state_age_minutes", "Age of what the runners' supervisor wrote last.", raise_at=30, clear_at=30
+)
 _FINE = ("idle", "busy")
 _PASSING = ("starting", "backoff")
 

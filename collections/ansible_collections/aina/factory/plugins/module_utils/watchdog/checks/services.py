@@ -13,7 +13,12 @@ from ..limits import Limit
 from ..services import Service
 from ..sources import AbsentError, Host, Source
 
-RESTARTS = Limit("unit_restarts_count", 3, 1)
+RESTARTS = Limit(
+    "unit_restarts_count",
+    "How often systemd restarts a unit within an hour.",
+    raise_at=3,
+    clear_at=1,
+)
 
 
 def read(host: Host) -> tuple[Service, ...]:

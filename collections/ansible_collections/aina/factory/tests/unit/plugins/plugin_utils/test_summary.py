@@ -13,7 +13,12 @@ def change(role: str, *what: str, host: str = "vds", **more: str) -> dict[str, A
 
 def test_a_tree_of_files_is_a_count_and_few_things_are_named() -> None:
     tree = [f"/usr/local/lib/factory/module_{number}.py" for number in range(253)]
-    mixed = [*(f"install package-{n}" for n in range(9)), *tree, "make user ali"]
+    mixed = [
+        *(f"install package-{n}" for n in range(9)),
+        *tree,
+        "make user ali",
+        "write /etc/docker/daemon.json",
+    ]
     mixed += [
         "enable a.service b.timer (it was not enabled)",
         "start a.service (it was not running)",
@@ -25,7 +30,7 @@ def test_a_tree_of_files_is_a_count_and_few_things_are_named() -> None:
 
     assert lines == [
         "vds: factory_command: 253 files",
-        "vds: host_baseline: install 9 packages, 253 files, enable 2 units, start 1 units, make user ali",
+        "vds: host_baseline: install 9 packages, 254 files, enable 2 units, start 1 unit, make user ali",
         "vds: drift: /a",
     ]
 

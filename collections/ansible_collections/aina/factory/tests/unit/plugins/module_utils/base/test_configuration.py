@@ -6,13 +6,14 @@ import pytest
 
 from factory.core.base import projects
 from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.site.settings import Project
 
 GOOD = {"name": "aina", "repository": "owner/aina", "path": "/srv/repos/aina"}
 
 
 def read(*entries: dict[str, Any]) -> tuple[projects.Project, ...]:
     return projects.from_sections(
-        Section({"projects": list(entries)}, "configuration").sections("projects")
+        Section({"projects": list(entries)}, "configuration").sections("projects"), Project
     )
 
 

@@ -7,8 +7,16 @@ from typing import Any
 
 import pytest
 
-from factory.core.base.docker import Container, DockerError, Engine, Image, has_label, parse_time
-from factory.core.base.ports import Request, Response
+from factory.core.base.docker import (
+    Client,
+    Container,
+    DockerError,
+    Engine,
+    Image,
+    has_label,
+    parse_time,
+)
+from factory.core.base.ports import Completed, Request, Response
 from factory.core.janitor import image_use
 
 IMAGE = Image("sha256:1", ("app:1",), {}, 10, 50.0)
@@ -125,3 +133,32 @@ def test_the_state_survives_being_written() -> None:
     use = image_use.learn(image_use.ImageUse(), [IMAGE], [], [], 9.0, store="overlay2")
 
     assert image_use.load(image_use.dump(use)) == use
+
+
+def test_an_engine_that_was_renewed_is_asked_in_its_new_version() -> None:
+    supported, asked = ["1.41"], []
+
+    def fetch(request: Request, *, timeout_seconds: float = 30.0) -> Response:
+        path = request.url.removeprefix("http://docker")
+        asked.append(path)
+        if path == "/version":
+            return Response(200, {}, json.dumps({"ApiVersion": supported[0]}).encode())
+        status = 200 if path.startswith(f"/v{supported[0]}/") else 400
+        return Response(status, {}, b"{}")
+
+    found = Engine(fetch)
+    assert found.get("/info") == {}
+    supported[0] = "1.44"
+    assert found.get("/info") == {}
+
+    assert asked == ["/version", "/v1.41/info", "/v1.41/info", "/version", "/v1.44/info"]
+
+
+def test_a_client_says_what_is_missing_or_what_failed() -> None:
+    def absent(*_: Any, **__: Any) -> Completed:
+        raise FileNotFoundError("docker")
+
+    with pytest.raises(DockerError, match="converge the role docker_host first"):
+        Client(absent).ask("ps")
+    with pytest.raises(DockerError, match="docker ps: no space left on device"):
+        Client(lambda *_, **__: Completed(1, b"", b"no space left on device\n")).ask("ps")

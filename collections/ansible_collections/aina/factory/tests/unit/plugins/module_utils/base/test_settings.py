@@ -169,3 +169,95 @@ def test_a_list_with_a_default_must_say_whether_it_adds() -> None:
 
     with pytest.raises(TypeError, match=r"Unclear\.labels: adds must say"):
         settings.settings_of(Unclear)
+
+
+# -- several things at once, and what is not known yet -------------------------------------
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Two marks of one quantity."""
+
+    title: str
+    at: float = setting(REQUIRED, "Where it begins.", key="from", minimum=0)
+    low: float = setting(1, "Where it ends.", minimum=0)
+
+    def fitted(self, given: Section) -> Mark:
+        """Return defaults for what is given."""
+        return Mark(self.title, at=self.at, low=min(self.low, given.number("from", self.at)))
+
+
+@dataclass(frozen=True)
+class Marks:
+    """A section."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"hight": "high"}
+
+    high: Mark = setting(Mark("high", at=9, low=5), "The high one.")
+    places: tuple[Place, ...] = setting((), "Places.", unique=("name",))
+    count: int = setting(1, "How many.", minimum=1)
+    limit: int = setting(5, "Of how many.")
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield a count beyond the limit."""
+        if self.count > self.limit:
+            yield "count", f"not exceed limit, which is {self.limit}"
+
+
+def problems(values: Mapping[str, Any]) -> list[str]:
+    with pytest.raises(ConfigurationError) as error:
+        settings.read(Marks, Section(values, "marks"))
+    return list(error.value.problems)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    place = {"name": "X", "paht": "/x"}
+
+    found = problems({"hight": 1, "high": {"form": 3}, "places": [place, 5], "count": 0, "lmit": 2})
+
+    assert found == [
+        "marks.hight is now high",
+        "marks.high.form is not known; did you mean from?",
+        "marks.places[0].name is 'X'; it must be small letters",
+        "marks.places[0].path is missing",
+        "marks.places[0].paht is not known; did you mean path?",
+        "marks.places[1] is 5; it must be a mapping",
+        "marks.count is 0; it must be at least 1",
+        "marks.lmit is not known; did you mean limit?",
+    ]
+
+
+def test_a_part_of_a_default_keeps_the_rest_and_may_move_it() -> None:
+    assert settings.read(Marks, Section({"high": {"low": 2}}, "marks")).high == Mark(
+        "high", at=9, low=2
+    )
+    assert settings.read(Marks, Section({"high": {"from": 3}}, "marks")).high == Mark(
+        "high", at=3, low=3
+    )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"count": settings.LATER},
+        {"count": 7, "limit": settings.LATER},
+        {"high": settings.LATER},
+        {"high": {"from": settings.LATER}, "count": settings.LATER},
+        {"places": [{"name": settings.LATER, "path": "/"}] * 2},
+        {"places": [settings.LATER, settings.LATER]},
+    ],
+)
+def test_of_what_is_not_known_yet_nothing_is_said(values: Mapping[str, Any]) -> None:
+    settings.read(Marks, Section(values, "marks"))
+
+
+def test_beside_what_is_not_known_yet_the_rest_is_judged() -> None:
+    assert problems({"places": settings.LATER, "count": 7}) == [
+        "marks.count is 7; it must not exceed limit, which is 5"
+    ]
+    values = {"high": {"from": settings.LATER, "lwo": 2}, "count": 0}
+
+    assert problems(values) == [
+        "marks.high.lwo is not known; did you mean low?",
+        "marks.count is 0; it must be at least 1",
+    ]

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from factory.core.base.configuration import Section
+from factory.core.base.docker import DockerError
 from factory.core.base.ports import Completed, Response
 from factory.core.base.settings import read
 from factory.core.images import build
-from factory.core.images.engine import EngineError
 from factory.core.images.settings import PROBLEM, ImagesSettings
 
 PINS = {
@@ -59,7 +59,7 @@ class Docker:
         verb = "_".join(words[1:3]) if words[1] == "image" else words[1]
         try:
             return Completed(0, getattr(self, f"_{verb}")(words, stdin).encode(), b"")
-        except EngineError as error:
+        except DockerError as error:
             return Completed(1, b"", str(error).encode())
 
     def _add(self, name: str, directory: str = "", **labels: str) -> None:
@@ -74,7 +74,7 @@ class Docker:
 
     def _image_inspect(self, words: list[str], _stdin: bytes) -> str:
         if words[3] not in self.names:
-            raise EngineError(f"Error: No such image: {words[3]}")
+            raise DockerError(f"Error: No such image: {words[3]}")
         return json.dumps([self.names[words[3]]])
 
     def _images(self, _words: list[str], _stdin: bytes) -> str:
@@ -98,7 +98,7 @@ class Docker:
         (name,) = [word for word in words if word in self.names]
         found = self.failing.get(self.names[name]["directory"])
         if found:
-            raise EngineError(found)
+            raise DockerError(found)
         return ""
 
     def _tag(self, words: list[str], _stdin: bytes) -> str:
@@ -346,7 +346,7 @@ def test_while_github_names_no_runner_no_image_is_given_up(host: Host) -> None:
 
 def test_an_engine_that_does_not_answer_is_not_one_without_images(host: Host) -> None:
     host.docker.is_down = True
-    with pytest.raises(EngineError, match="Cannot connect to the Docker daemon"):
+    with pytest.raises(DockerError, match="Cannot connect to the Docker daemon"):
         host.build()
     assert host.docker.built == []
 
@@ -355,10 +355,10 @@ def test_a_base_that_cannot_be_pulled_says_what_to_do_instead(tmp_path: Path) ->
     host = Host(tmp_path)
 
     def refuse(words: list[str], _stdin: bytes) -> str:
-        raise EngineError(f"{words[-1]}: no route to host")
+        raise DockerError(f"{words[-1]}: no route to host")
 
     host.docker.__dict__["_pull"] = refuse
-    with pytest.raises(EngineError, match=r"cannot be pulled.*\n.*base\.bootstrap_suite"):
+    with pytest.raises(DockerError, match=r"cannot be pulled.*\n.*base\.bootstrap_suite"):
         host.build()
     kept = json.loads((host.state / PROBLEM).read_text())
     assert "no route to host" in kept["detail"]

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.docker import DockerError
 from factory.core.base.github import settings as github
 from factory.core.base.github.release import ReleaseError
 from factory.core.base.ports import Completed, Request, Response
 from factory.core.base.settings import read
 from factory.core.images import base, content, layers, plan
 from factory.core.images.catalogue import Spec, catalogue, satisfied
-from factory.core.images.engine import EngineError, EngineImage, ImageEngine
+from factory.core.images.engine import EngineImage, ImageEngine
 from factory.core.images.runner import Releases, RunnerArchive
 from factory.core.images.settings import ImagesSettings, RunnerRelease
 
@@ -233,7 +234,7 @@ def test_a_base_made_here_is_the_same_where_its_packages_are(tmp_path: Path) -> 
     newer = root(tmp_path / "3.tar", ("bash", "5.1", "a shell"), ("dash", "0.5", "another"))
 
     assert base.packages_in(first) == base.packages_in(same) != base.packages_in(newer)
-    with pytest.raises(EngineError, match="mmdebstrap made something else"):
+    with pytest.raises(DockerError, match="mmdebstrap made something else"):
         base.packages_in(str(archive(tmp_path / "4.tar", b"")))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from factory.core.base.ports import Completed
-from factory.core.marshal.mirror import Mirror, MirrorError, PushRefusedError
+from factory.core.marshal.mirror import Mirror, MirrorError, PushRefusedError, stack
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "A",
@@ -174,11 +174,11 @@ def test_a_stack_built_twice_is_the_same_commit_and_skips_conflicts(
     ]
     found = mirror(**{f"p{n}": oid for n, oid in enumerate(heads, 1)})
 
-    tip, conflicting = found.stack(base, heads, merges=merges)
+    tip, conflicting = stack(found, base, heads, merges=merges)
 
     assert conflicting == [1, 3]
-    assert tip == found.stack(base, heads, merges=merges)[0]
-    alone = found.stack(base, [heads[0], heads[2]], merges=not merges)[0]
+    assert tip == stack(found, base, heads, merges=merges)[0]
+    alone = stack(found, base, [heads[0], heads[2]], merges=not merges)[0]
     assert found.tree(tip) == found.tree(alone)
     assert len(found.parents(tip)) == (2 if merges else 1)
 
@@ -187,7 +187,7 @@ def batch(origin: Origin, mirror: Callable[..., Mirror]) -> tuple[Mirror, str, l
     base = origin.commit("Begin", a="1\n")
     heads = [origin.pull(n, base, **{f"file{n}": "1\n"}) for n in (1, 2)]
     found = mirror(p1=heads[0], p2=heads[1])
-    tip, _conflicting = found.stack(base, heads, ["Land 1", "Land 2"], 1_700_000_000.0)
+    tip, _conflicting = stack(found, base, heads, ["Land 1", "Land 2"], 1_700_000_000.0)
     # What lands is what was checked out: a remote that has a working tree refuses it.
     origin.git("checkout", "--quiet", "--detach")
     return found, base, heads, tip

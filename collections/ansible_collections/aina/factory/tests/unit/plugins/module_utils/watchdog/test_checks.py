@@ -244,7 +244,7 @@ def few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("few_checks")
 def test_the_self_test_finds_a_limit_that_can_never_be_reached() -> None:
     # The alert of the seed: syntactically fine, and nothing could make it fire.
-    never = {**LIMITS, "disk_used_percent": replace(disks.SPACE, raise_at=101, maximum=200)}
+    never: Any = {**LIMITS, "disk_used_percent": replace(disks.SPACE, raise_at=101, maximum=200)}
     limits = replace(POLICY, limits=never)
 
     failed = {result.check: result.problem for result in selftest.run(limits) if result.problem}

@@ -28,7 +28,20 @@ def read(**values: Any) -> WatchdogSettings:
 
 
 WRONG = [
-    ({"intervall_seconds": 5}, "watchdog.intervall_seconds is not known"),
+    (
+        {"intervall_seconds": 5},
+        "watchdog.intervall_seconds is not known; did you mean interval_seconds?",
+    ),
+    ({"heal": {"modus": "off"}}, "watchdog.heal.modus is not known; did you mean mode?"),
+    ({"heal": {"max_per_day": 5}}, "watchdog.heal.max_per_day is now max_per_day_count"),
+    (
+        {"limits": {"disk_use_percent": {"raise": 90}}},
+        "watchdog.limits.disk_use_percent is not known; did you mean disk_used_percent?",
+    ),
+    (
+        {"limits": {"disk_used_percent": {"rise": 90}}},
+        "watchdog.limits.disk_used_percent.rise is not known; did you mean raise?",
+    ),
     ({"limits": {"disk_used_percent": {"raise": 120}}}, "limits.disk_used_percent.raise is 120"),
     (
         {"limits": {"disk_used_percent": {"raise": 80, "clear": 85}}},
@@ -87,6 +100,19 @@ def test_the_watchdog_goes_on_without_the_wrong_part(values: dict[str, Any], mes
     assert read_.reserve_mib == 7
     assert len(errors) == 1
     assert message in errors[0]
+
+
+def test_every_wrong_part_is_left_out_and_told() -> None:
+    given = {"heal": {"mode": "always"}, "dikss": ["/"], "limits": {"x": {}}, "reserve_mib": 7}
+
+    read_, errors = policy.tolerant(Section(given, "watchdog"))
+
+    assert read_.reserve_mib == 7
+    assert [error.split(" ")[0] for error in errors] == [
+        "watchdog.heal.mode",
+        "watchdog.limits.x",
+        "watchdog.dikss",
+    ]
 
 
 def test_a_new_threshold_takes_its_partner_along() -> None:
@@ -222,7 +248,7 @@ def test_what_does_not_stay_repaired_is_given_up_and_told() -> None:
 
 
 def test_a_day_has_a_budget() -> None:
-    chosen = wanted(max_per_day=3)
+    chosen = wanted(max_per_day_count=3)
     attempts = [tried("/other", 3 * HOUR)]
 
     verdicts = [
@@ -286,14 +312,14 @@ def test_a_lane_is_started_for_a_declared_alert_alone() -> None:
         ({}, [asked(1.5 * HOUR, "failed")], "go"),
         ({}, [asked(hours * HOUR, "failed") for hours in (1.9, 1.7, 1.5)], "circuit_open"),
         # Their own budget, whatever issue they were for.
-        ({"lanes_max_per_day": 0}, [], "budget_used_up"),
+        ({"lanes_max_per_day_count": 0}, [], "budget_used_up"),
         (
-            {"lanes_max_per_day": 2},
+            {"lanes_max_per_day_count": 2},
             [asked(20 * HOUR, target="demo#1"), asked(5 * HOUR, target="demo#2")],
             "budget_used_up",
         ),
-        ({"lanes_max_per_day": 1}, [asked(25 * HOUR, target="demo#1")], "go"),
-        ({"max_per_day": 0}, [], "go"),
+        ({"lanes_max_per_day_count": 1}, [asked(25 * HOUR, target="demo#1")], "go"),
+        ({"max_per_day_count": 0}, [], "go"),
     ],
 )
 def test_lanes_for_alerts_have_bounds(

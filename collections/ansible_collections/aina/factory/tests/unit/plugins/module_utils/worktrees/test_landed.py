@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import committing
 import pytest
 
 from factory import effects
 from factory.core.base.git import Git
 from factory.core.worktrees import landed
-
-IDENTITY = {
-    f"GIT_{role}_{part}": f"{part.lower()}@example.com"
-    for role in ("AUTHOR", "COMMITTER")
-    for part in ("NAME", "EMAIL")
-}
 
 
 class World:
@@ -33,15 +27,7 @@ class World:
         self.git("checkout", "-q", "-b", "lane")
 
     def git(self, *words: str) -> str:
-        done = subprocess.run(
-            ["git", *words],
-            cwd=self.clone,
-            env={**os.environ, **IDENTITY},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
+        return committing.git(self.clone, *words)
 
     def commit(self, **files: str) -> None:
         for name, content in files.items():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import committing
 import pytest
 from mounting import mounted
 
@@ -20,11 +21,6 @@ from factory.core.worktrees import processes, reap, survey, trash
 from factory.core.worktrees.model import ReapReport, Verdict
 from factory.core.worktrees.settings import Reap
 
-IDENTITY = {
-    f"GIT_{role}_{part}": f"{part.lower()}@example.com"
-    for role in ("AUTHOR", "COMMITTER")
-    for part in ("NAME", "EMAIL")
-}
 POLICY = Reap(grace_seconds=0)
 
 
@@ -43,14 +39,7 @@ class World:
         self.git("push", "-q", "origin", "main")
 
     def git(self, *words: str | Path, at: Path | None = None) -> str:
-        done = subprocess.run(
-            ["git", "-C", at or self.checkout, *words],
-            env={**os.environ, **IDENTITY},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
+        return committing.git(at or self.checkout, *words)
 
     def lane(self, path: Path) -> Path:
         self.git("worktree", "add", "-q", "-b", path.name, path)
@@ -165,17 +154,8 @@ Answer = Callable[[Sequence[str | bytes]], "Completed | None"]
 def instead(answer: Answer) -> Any:
     """Return a ``Run`` that answers some calls itself."""
 
-    def run(
-        argv: Sequence[str | bytes],
-        *,
-        cwd: str | bytes | None = None,
-        stdin: bytes = b"",
-        environment: Mapping[str, str] | None = None,
-        timeout_seconds: float | None = None,
-    ) -> Completed:
-        return answer(argv) or effects.run(
-            argv, cwd=cwd, stdin=stdin, environment=environment, timeout_seconds=timeout_seconds
-        )
+    def run(argv: Sequence[str | bytes], **options: Any) -> Completed:
+        return answer(argv) or effects.run(argv, **options)
 
     return run
 

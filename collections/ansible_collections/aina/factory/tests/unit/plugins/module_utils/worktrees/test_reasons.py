@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import committing
 import pytest
 
 from factory import effects
@@ -18,11 +19,6 @@ from factory.core.worktrees import processes, reap
 from factory.core.worktrees.model import Verdict
 from factory.core.worktrees.settings import Reap
 
-IDENTITY = {
-    f"GIT_{role}_{part}": f"{part.lower()}@example.com"
-    for role in ("AUTHOR", "COMMITTER")
-    for part in ("NAME", "EMAIL")
-}
 # Above the largest process id that Linux gives out.
 NO_PROCESS = 4194305
 
@@ -43,14 +39,7 @@ class World:
         self.git("push", "-q", "origin", "main")
 
     def git(self, *words: str | Path, at: Path | None = None, check: bool = True) -> str:
-        done = subprocess.run(
-            ["git", "-C", at or self.checkout, *words],
-            env={**os.environ, **IDENTITY},
-            check=check,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
+        return committing.git(at or self.checkout, *words, check=check)
 
     def commit(self, at: Path) -> None:
         self.git("add", "--all", at=at)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import committing
 import pytest
 
 from factory import effects
@@ -15,11 +16,6 @@ from factory.core.base.ports import Completed
 from factory.core.worktrees import trash
 
 NOW = 1_700_000_000.0
-IDENTITY = {
-    f"GIT_{role}_{part}": f"{part.lower()}@example.com"
-    for role in ("AUTHOR", "COMMITTER")
-    for part in ("NAME", "EMAIL")
-}
 
 
 class Repository:
@@ -33,14 +29,7 @@ class Repository:
         self.git("commit", "-q", "--allow-empty", "-m", "Begin")
 
     def git(self, *words: str | Path) -> str:
-        done = subprocess.run(
-            ["git", "-C", self.path, *words],
-            env={**os.environ, **IDENTITY},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
+        return committing.git(self.path, *words)
 
     def lane(self, name: str) -> Path:
         path = self.root / "lanes" / name
