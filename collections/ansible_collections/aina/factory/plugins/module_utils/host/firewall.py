@@ -637,7 +637,11 @@ def _ports_to_keep(
         {port for port in knocked if any(_is_open(rules[family], port) for family in families)}
         for rules in (before, after)
     )
-    return ports if others else ports | ours
+    # A rule for an interface is none for everybody, and lets in whoever is there by it.
+    still_in = any(
+        way.session and way.session.peer and not _shut(after, way, families) for way in ways_in
+    )
+    return ports if others or still_in else ports | ours
 
 
 def _without(rules: Rules, leaving: Collection[Rule]) -> dict[int, list[Rule]]:

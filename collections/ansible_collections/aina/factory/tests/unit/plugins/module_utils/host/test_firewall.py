@@ -399,6 +399,14 @@ def test_absence_keeps_what_somebody_needs_who_is_there_and_nothing_else() -> No
     assert phrases(together) == ["ufw delete allow 22/tcp"]
 
 
+def test_absence_gives_back_a_host_that_lets_in_by_one_interface() -> None:
+    there = ufw("allow any any ANY any ANY in_eth0", f"allow tcp 22 ANY any ANY in {OURS}")
+
+    left = firewall.plan_rules_absence(there, [came("203.0.113.9")], stays_active=True)
+
+    assert phrases(left) == ["ufw delete allow 22/tcp"]
+
+
 def test_whoever_else_is_logged_in_is_not_shut_out() -> None:
     rules = ufw("allow tcp 22 0.0.0.0/0 any 203.0.113.9 in").rules
     other = replace(came("198.51.100.7"), is_of_the_run=False)
