@@ -399,6 +399,16 @@ def test_absence_keeps_what_somebody_needs_who_is_there_and_nothing_else() -> No
     assert phrases(together) == ["ufw delete allow 22/tcp"]
 
 
+def test_the_last_opening_of_ssh_stays_though_nobody_is_in_by_it() -> None:
+    """Nothing is known of the run's own way where it came by none of SSH's."""
+    way_in = WayIn(listeners=(Listener(ipaddress.ip_address("::"), 22),))
+
+    left = firewall.plan_rules_absence(ufw(*MINE), [way_in], stays_active=True)
+
+    assert phrases(left) == ["ufw delete allow in on wg0"]
+    assert left.kept == ("allow 22/tcp",)
+
+
 def test_absence_gives_back_a_host_that_lets_in_by_one_interface() -> None:
     there = ufw("allow any any ANY any ANY in_eth0", f"allow tcp 22 ANY any ANY in {OURS}")
 
