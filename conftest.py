@@ -47,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("AINA_PACKED_DIR", str(ROOT / ".cache/packed"))
+    # Those of the operator stay.
+    os.environ.setdefault("AINA_DETAILS_DIR", str(ROOT / ".cache/runs"))
     os.environ["ANSIBLE_CALLBACK_PLUGINS"] = str(ROOT / "tests/callback_plugins")
     os.environ["ANSIBLE_CALLBACKS_ENABLED"] = "aina.factory.recap,keep_packed"
     if _is_first(config):

@@ -15,6 +15,8 @@ SANDBOX_HOST=$AINA_SANDBOX_NAME-sandbox
 SANDBOX_SUITE=trixie
 SANDBOX_IMAGE=$AINA_SANDBOX_NAME/sandbox:$SANDBOX_SUITE
 SIMULATOR_IMAGE=$AINA_SANDBOX_NAME/simulator:$SANDBOX_SUITE
+# What sandbox hosts are made of in place of Debian's present release, such as ubuntu:24.04. A registry must have it.
+SANDBOX_BASE=${SANDBOX_BASE:-}
 
 cd "$ROOT"
 mkdir -p "$LOGS"
@@ -313,7 +315,14 @@ bootstrap_base() {
 # build_sandbox_image CONTENT SUITE KIND IMAGE
 build_sandbox_image() {
   local base=debian:$2
-  if ! timeout 300 docker pull "$base"; then
+  if [[ $SANDBOX_BASE && $2 == "$SANDBOX_SUITE" ]]; then
+    base=$SANDBOX_BASE
+    if ! docker image inspect "$base" >/dev/null 2>&1 && ! timeout 300 docker pull "$base"; then
+      echo "no registry gave $base, which SANDBOX_BASE names: run this where one answers, load the image" \
+        "(docker load), or leave SANDBOX_BASE out for Debian"
+      return 1
+    fi
+  elif ! timeout 300 docker pull "$base"; then
     base=$AINA_SANDBOX_NAME/debian:$2
     docker image inspect "$base" >/dev/null 2>&1 || bootstrap_base "$2" "$base"
   fi
@@ -332,6 +341,7 @@ ensure_sandbox_image() {
   [[ $suite == "$SANDBOX_SUITE" ]] || title+=" ($suite)"
   [[ $kind == blank ]] || title+=" ($kind)" image+=-$kind
   content=$(digest molecule/shared/images/sandbox/* | cut -d' ' -f1)
+  [[ $suite != "$SANDBOX_SUITE" ]] || content+=${SANDBOX_BASE:+-$SANDBOX_BASE}
   if ! has_content "$image:$suite" "$content"; then
     step "$title" build_sandbox_image "$content" "$suite" "$kind" "$image:$suite"
   fi
@@ -355,6 +365,7 @@ build_simulator_image() {
 ensure_simulator_image() {
   local content
   content=$(simulator_files | tr '\n' '\0' | xargs -0 cksum molecule/shared/images/*/* | digest | cut -d' ' -f1)
+  content+=${SANDBOX_BASE:+-$SANDBOX_BASE}
   if ! has_content "$SIMULATOR_IMAGE" "$content"; then
     ensure_schemas
     step "simulator image" build_simulator_image "$content"

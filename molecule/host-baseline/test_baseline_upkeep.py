@@ -125,7 +125,7 @@ def restarts(run: Run, unit: str) -> int:
 
 
 def test_a_converge_takes_one_module_call_for_each_role(declared: Run) -> None:
-    assert declared.module_calls == 2
+    assert declared.module_calls == 3
 
 
 def test_an_open_session_outlives_a_restart_of_the_ssh_server(

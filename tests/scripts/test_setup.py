@@ -74,3 +74,33 @@ def test_an_inventory_that_is_not_there_is_answered_with_those_that_are(machine:
 
     assert status == 1
     assert "there is no inventory prodution; under inventory/ are: production" in said
+
+
+def builds(machine: Path, pulled: str, base: str, suite: str = "trixie") -> tuple[int, str]:
+    """Build the image of sandbox hosts where the registry has but ``pulled``."""
+    (machine / "bin/timeout").write_text('#!/bin/sh\nshift\nexec "$@"\n')
+    (machine / "bin/timeout").chmod(0o755)
+    script = (
+        "#!/bin/sh\n"
+        f'case "$1 $2" in "pull {pulled}") exit 0 ;; pull*|image*) exit 1 ;; build*) echo "$@" ;; esac\n'
+    )
+    put(machine, "docker", script)
+    return ask(machine, f"SANDBOX_BASE={base} build_sandbox_image content {suite} blank image")
+
+
+def test_hosts_are_made_of_the_base_that_somebody_names(machine: Path) -> None:
+    status, said = builds(machine, "ubuntu:24.04", "ubuntu:24.04")
+
+    assert status == 0
+    assert "--build-arg BASE_IMAGE=ubuntu:24.04" in said
+    # The release before is Debian's, whatever else is named.
+    status, said = builds(machine, "debian:bookworm", "ubuntu:24.04", "bookworm")
+    assert "--build-arg BASE_IMAGE=debian:bookworm" in said
+
+
+def test_a_base_that_no_registry_gives_is_an_error_and_nothing_else_is_taken(machine: Path) -> None:
+    status, said = builds(machine, "debian:trixie", "ubuntu:24.04")
+
+    assert status == 1
+    assert "no registry gave ubuntu:24.04, which SANDBOX_BASE names" in said
+    assert "BASE_IMAGE" not in said

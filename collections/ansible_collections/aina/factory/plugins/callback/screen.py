@@ -33,7 +33,7 @@ options:
   progress_seconds:
     description: After how long without a word the screen says what the run is waiting for.
     type: float
-    default: 15.0
+    default: 12.0
     env:
       - name: AINA_PROGRESS_SECONDS
     ini:
@@ -92,7 +92,7 @@ class CallbackModule(Default):
         """Begin the file."""
         if self._screen.verbosity == 0:
             directory = self._option("details_dir")
-            made = details.Details(Path(directory) if directory else details.default_directory())
+            made = details.Details(Path(directory) if directory else None)
             details.CURRENT[:] = [made]
             written: Any = details.Display(made, self._screen)
             self._display = written

@@ -27,11 +27,12 @@ def default_directory() -> Path:
 class Details:
     """The file of one run. ``problem`` says why there is none, or why it ends early."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
         self.path: Path | None = None
         self.problem = ""
         self._stream: TextIO | None = None
         try:
+            directory = directory or default_directory()
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             stem = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
             path = directory / f"{stem}-{os.getpid()}.log"
@@ -41,7 +42,8 @@ class Details:
             # Names begin with the time, so that they sort by age.
             for old in sorted(directory.glob("*.log"))[:-KEPT_COUNT]:
                 old.unlink(missing_ok=True)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            # RuntimeError: an account without a home.
             self.problem = str(error)
 
     def write(self, text: str) -> None:

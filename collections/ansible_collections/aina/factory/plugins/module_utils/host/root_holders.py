@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..base.ports import Run
+from .root_equivalents import GROUPS
 
 ASK_SECONDS = 30.0
-# Who is in one of these commands the host as root does.
-GROUPS = ("docker", "disk", "incus-admin", "libvirt", "lxd")
 _KEYS = Path("/root/.ssh/authorized_keys")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grp
 from typing import Any
 
-from .. import group_members, install_manifest, managed_files, root_holders
+from .. import group_members, install_manifest, managed_files, root_equivalents, root_holders
 from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
@@ -31,6 +31,8 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     try:
         own = install_manifest.read(path, _RECORDED)
         plan = group_members.plan(group, parameters["members"], before, own)
+        if plan.actions:
+            context.protect(group_members.undo(group, plan.add, plan.remove))
         if not context.check_mode:
             # Before they join: a killed run must not forget whom it has added.
             install_manifest.write(path, _RECORDED, own | set(plan.add), context.run)
@@ -58,7 +60,7 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         "consequences": [
             root_holders.holder(name, f"group {group}")
             for name in plan.add
-            if group in root_holders.GROUPS
+            if group in root_equivalents.GROUPS
         ],
         "kept": [f"{name} in group {group}" for name in plan.others]
         if parameters["kept_reported"]
