@@ -78,7 +78,7 @@ def test_what_a_registry_keeps_from_being_built_waits_and_so_does_what_is_built_
     waiting = images.waits(chain)
 
     (item,) = waiting
-    assert item["what"] == "images: base, ci, demo"
+    assert item["what"] == "image base, image ci, image demo"
     assert item["for"] == "an answer of registry-1.docker.io"
 
 
@@ -90,3 +90,9 @@ def test_an_image_that_fails_by_itself_is_a_failure_whatever_else_waits(
     failures: dict[str, str],
 ) -> None:
     assert images.waits(failures) == []
+
+
+def test_without_a_base_all_images_wait() -> None:
+    (item,) = images.waits({images.ALL: AWAY})
+
+    assert item["what"] == "all images"

@@ -33,7 +33,7 @@ options:
   progress_seconds:
     description: After how long without a word the screen says what the run is waiting for.
     type: float
-    default: 15.0
+    default: 12.0
     env:
       - name: AINA_PROGRESS_SECONDS
     ini:

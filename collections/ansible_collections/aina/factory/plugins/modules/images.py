@@ -98,6 +98,7 @@ from ansible_collections.aina.factory.plugins.module_utils.images.settings impor
     ImagesSettings,
 )
 
+ALL = "all"
 LOCK = DIRECTORY / build.LOCK
 
 
@@ -154,9 +155,9 @@ def waits(failures: Mapping[str, str]) -> list[dict[str, str]]:
         return []
     names: dict[str, list[str]] = {}
     for name, item in found.items():
-        names.setdefault(item["for"], []).append(name)
+        names.setdefault(item["for"], []).append("all images" if name == ALL else f"image {name}")
     by_service = {item["for"]: item for item in found.values()}
-    return [{**by_service[who], "what": f"images: {', '.join(names[who])}"} for who in names]
+    return [{**by_service[who], "what": ", ".join(names[who])} for who in names]
 
 
 def main() -> None:
@@ -183,7 +184,7 @@ def main() -> None:
         else:
             actions, failures = _present(module, settings)
     except DockerError as error:
-        failures = {"all": str(error)}
+        failures = {ALL: str(error)}
     except (ConfigurationError, LockedError, OSError) as error:
         module.fail_json(msg=str(error))
     waiting = waits(failures)

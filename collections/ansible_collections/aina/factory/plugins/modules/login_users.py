@@ -33,10 +33,14 @@ options:
         type: str
         default: ""
       groups:
-        description: Groups that the user joins besides its own; they must exist. It leaves none.
+        description: Groups that the user joins besides its own; they must exist.
         type: list
         elements: str
         default: []
+  record_path:
+    description: File that records shells and groups that an account got which was there before. What is declared no
+      longer is taken back. Without it everything stays.
+    type: path
 extends_documentation_fragment:
   - aina.factory.attributes
 attributes:

@@ -103,6 +103,15 @@ options:
     type: list
     elements: str
     default: []
+  former_dir:
+    description: Directory that keeps what stood where a file or link of this call comes, for O(given_back).
+    type: path
+  given_back:
+    description: Absolute paths that hold again what O(former_dir) keeps of them, which then forgets it. Where nothing
+      stood, nothing stands afterwards. A path of which nothing is kept stays as it is.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - aina.factory.attributes
 attributes:

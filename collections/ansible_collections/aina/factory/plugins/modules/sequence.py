@@ -24,6 +24,10 @@ options:
     type: list
     elements: dict
     required: true
+  way_back_seconds:
+    description: How long after this call a new connection may confirm that one can still log in. See RV(at_risk).
+    type: int
+    default: 90
 extends_documentation_fragment:
   - aina.factory.attributes
 attributes:
@@ -71,6 +75,15 @@ kept:
   type: list
   elements: str
   sample: [package docker.io]
+at_risk:
+  description:
+    - What was changed, or in check mode would be, of what people come in by, such as the firewall or the SSH server.
+      Before that the former state is saved, and a watch is set up on the host. It puts the former state back unless a
+      new connection of the control node confirms that one can still log in; the action does so by itself.
+  returned: when there is something
+  type: list
+  elements: str
+  sample: [put the firewall in force]
 waiting:
   description: What could not be brought about yet, by all steps, as M(aina.factory.units) returns it.
   returned: always
@@ -97,7 +110,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
-from ansible_collections.aina.factory.plugins.module_utils.host import steps
+from ansible_collections.aina.factory.plugins.module_utils.host import steps, way_back
 from ansible_collections.aina.factory.plugins.module_utils.host.steps import (
     allocated_files,
     docker_daemon,
@@ -164,7 +177,10 @@ def _add(done: dict[str, Any], result: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    arguments = {"steps": {"type": "list", "elements": "dict", "required": True, "no_log": True}}
+    arguments = {
+        "steps": {"type": "list", "elements": "dict", "required": True, "no_log": True},
+        "way_back_seconds": {"type": "int", "default": way_back.SECONDS},
+    }
     module = AnsibleModule(arguments, supports_check_mode=True)
     run = ansible_effects.runner(module)
     done: dict[str, Any] = {
@@ -183,25 +199,35 @@ def main() -> None:
         for name, options in declared
     ]
     done["invocation"] = steps.hide(module, secrets, {"steps": shown})
+    protection = steps.Protection(
+        run, check_mode=module.check_mode, seconds=module.params["way_back_seconds"]
+    )
     context = steps.Context(run, module.check_mode, module.warn, declared=declared)
+    try:
+        protection.begin(module.warn)
+    except steps.StepError as error:
+        module.fail_json(msg=f"before anything is changed: {error}", **done)
     for number, (name, options) in enumerate(declared, 1):
         try:
             steps.guard(STEPS[name], options, context)
         except steps.StepError as error:
             module.fail_json(
-                msg=f"step {number} ({name}), before anything is changed: {error}", **done
+                msg=f"step {number} ({name}), before anything is changed: {error}",
+                **done,
+                **protection.told,
             )
     for number, (name, options) in enumerate(declared, 1):
-        context = steps.Context(run, module.check_mode, module.warn, tuple(done["changed_paths"]))
+        paths = tuple(done["changed_paths"])
+        context = steps.Context(run, module.check_mode, module.warn, paths, protect=protection)
         try:
             result = STEPS[name].execute(options, context)
         except steps.StepError as error:
             _add(done, error.done)
-            module.fail_json(msg=f"step {number} ({name}): {error}", **done)
+            module.fail_json(msg=f"step {number} ({name}): {error}", **done, **protection.told)
         _add(done, result)
         done["diff"] += result.pop("diff")
         outcomes.append({"step": name, **result})
-    module.exit_json(**done, outcomes=outcomes)
+    module.exit_json(**done, **protection.told, outcomes=outcomes)
 
 
 if __name__ == "__main__":

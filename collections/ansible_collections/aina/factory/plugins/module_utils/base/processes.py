@@ -67,14 +67,14 @@ def stat(pid: int, proc: Path = Path("/proc")) -> list[str]:
     return text.rpartition(")")[2].split()
 
 
-def identity(pid: int | None = None) -> str:
+def identity(pid: int | None = None, proc: Path = Path("/proc")) -> str:
     """Return what names this process, or another, for as long as the host is up.
 
     The number alone may be another's by now: the time of its start comes with it. Empty when
     there is no such process.
     """
     number = os.getpid() if pid is None else pid
-    fields = stat(number)
+    fields = stat(number, proc)
     return f"{number}:{fields[19]}" if len(fields) > 19 else ""
 
 

@@ -113,8 +113,45 @@ def read_session(process: int, proc: Path = PROC) -> Session | None:
         if seen:
             value = seen
             text = seen.removeprefix(_VARIABLE).decode(errors="replace")
-            found = parse_session(text, _account(owner))
+            # A shell may have made room for sudo, which is root's; the server's process is not.
+            served = _server_of(pid, proc)
+            found = parse_session(text, _account(served or owner))
     return found
+
+
+def _server_of(process: int, proc: Path) -> int | None:
+    """Return as whom the SSH server serves this session; ``None`` where no server is seen."""
+    for pid in processes.ancestry(process, proc):
+        if _name(proc / str(pid)) in _SESSION_SERVERS:
+            return (proc / str(pid)).stat().st_uid
+    return None
+
+
+def read_others(listeners: Collection[Listener], proc: Path = PROC) -> list[Session]:
+    """Return every SSH session that is open now, as its account and its ends.
+
+    What a process remembers of a session that has ended does not count: the kernel must hold
+    such a connection.
+    """
+    ports = {item.port for item in listeners}
+    open_now = {
+        (peer, address, port)
+        for _inode, (address, port), (peer, _port) in _sockets(proc, _ESTABLISHED)
+        if port in ports
+    }
+    found = []
+    for directory in proc.glob("[0-9]*"):
+        # The first process of a session is the child of the server that serves it.
+        parent = processes.parent(int(directory.name), proc)
+        if (
+            _name(directory) in _SESSION_SERVERS
+            or _name(proc / str(parent)) not in _SESSION_SERVERS
+        ):
+            continue
+        session = read_session(int(directory.name), proc)
+        if session and (session.peer, session.address, session.port) in open_now:
+            found.append(session)
+    return list(dict.fromkeys(found))
 
 
 def read_sessions(
@@ -143,6 +180,17 @@ def read_sessions(
         if port in ports
     ]
     return list(dict.fromkeys(found)) or [Session(account)]
+
+
+def session_process(process: int, proc: Path = PROC) -> str:
+    """Return what names the SSH server's process of this session, ``""`` outside of any.
+
+    Connections that share one session have one such process; a new session has another.
+    """
+    for pid in processes.ancestry(process, proc):
+        if _name(proc / str(pid)) in _SESSION_SERVERS:
+            return processes.identity(pid, proc)
+    return ""
 
 
 def _account(user: int) -> str:

@@ -11,14 +11,14 @@ import hashlib
 import ipaddress
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.run import output
-from . import managed_files
+from . import managed_files, way_back
 from .connection import Listener, Session
 
 CHAIN = "AINA-FACTORY"
@@ -185,12 +185,14 @@ class Situation:
 class WayIn:
     """How one reaches the host: the run's own session and its SSH servers.
 
-    ``interface`` is the one by which the session came, where that is known.
+    ``interface`` is the one by which the session came, where that is known. A session that is
+    not the run's is somebody else's, who is to come in again as well.
     """
 
     session: Session | None = None
     interface: str = ""
     listeners: tuple[Listener, ...] = ()
+    is_of_the_run: bool = True
 
     @property
     def ports(self) -> list[int]:
@@ -268,26 +270,9 @@ def _network(source: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 def closed(after: Rules, way_in: WayIn, families: Collection[int] = (4, 6)) -> list[str]:
     """Return which ways in these rules close, where everything else is denied."""
-    problems = []
     session = way_in.session
-    if session is not None and session.peer is not None and not session.is_of_the_host:
-        decides = _decides(after[session.peer.version], way_in)
-        opened = decides is not None and decides.action in _OPENS
-        if not opened or session.peer.version not in families:
-            because = (
-                "no rule lets it in: add that address to the allowed port's sources, or allow "
-                "the port to everybody"
-            )
-            if session.peer.version not in families:
-                because = "ufw denies all of IPv6: let /etc/default/ufw say IPV6=yes"
-            elif decides is not None:
-                because = (
-                    f"a rule of somebody else's meets it first ({decides.action} from "
-                    f"{decides.source} to port {decides.ports}): take that one back"
-                )
-            problems.append(
-                f"this run came from {session.peer} to port {session.port}, and {because}"
-            )
+    shut = _shut(after, way_in, families)
+    problems = [shut] if shut else []
     problems += [
         f"the SSH server listens on port {port}, which no entry of the firewall's allowed "
         "ports opens: this would lock everybody out; allow it"
@@ -296,6 +281,30 @@ def closed(after: Rules, way_in: WayIn, families: Collection[int] = (4, 6)) -> l
         and not any(_is_open(after[family], port) for family in families)
     ]
     return problems
+
+
+def _shut(after: Rules, way_in: WayIn, families: Collection[int]) -> str:
+    """Return why whoever came this way would not come in again; ``""`` when he would."""
+    session = way_in.session
+    if session is None or session.peer is None or session.is_of_the_host:
+        return ""
+    decides = _decides(after[session.peer.version], way_in)
+    if session.peer.version not in families:
+        because = "ufw denies all of IPv6: let /etc/default/ufw say IPV6=yes"
+    elif decides is None:
+        because = (
+            "no rule lets it in: add that address to the allowed port's sources, or allow "
+            "the port to everybody"
+        )
+    elif decides.action not in _OPENS:
+        because = (
+            f"a rule of somebody else's meets it first ({decides.action} from "
+            f"{decides.source} to port {decides.ports}): take that one back"
+        )
+    else:
+        return ""
+    who = "this run came" if way_in.is_of_the_run else f"{session.account} is logged in"
+    return f"{who} from {session.peer} to port {session.port}, and {because}"
 
 
 def _decides(rules: Sequence[Rule], way_in: WayIn) -> Rule | None:
@@ -583,26 +592,25 @@ def plan_rules(policy: Policy, ufw: Ufw) -> RulesPlan:
     )
 
 
-def plan_rules_absence(ufw: Ufw, way_in: WayIn, *, stays_active: bool) -> RulesPlan:
+def plan_rules_absence(ufw: Ufw, ways_in: Sequence[WayIn], *, stays_active: bool) -> RulesPlan:
     """Return what takes our rules away, but for those without which nobody gets in.
 
-    ``stays_active`` says that ufw goes on denying what no rule lets in.
+    ``stays_active`` says that ufw goes on denying what no rule lets in. ``ways_in`` are those of
+    the run, and of whoever else is logged in.
     """
     whole = [rule for family in ufw.families for rule in ufw.rules[family]]
     ours = [rule for rule in whole if ufw.is_ours(rule)]
     needed: list[Rule] = []
     if stays_active:
-        before = closed(ufw.rules, way_in, ufw.families)
-        after = _without(ufw.rules, ours)
-        if set(closed(after, way_in, ufw.families)) - set(before):
-            session = way_in.session
-            ports = {*way_in.ports, *([session.port] if session and session.peer else [])}
-            needed = [
-                rule
-                for rule in ours
-                if any(_meets(rule, port) for port in ports)
-                and (not rule.interface or _is_on(rule.interface, way_in.interface))
-            ]
+        ports = _ports_to_keep(ufw.rules, _without(ufw.rules, ours), ways_in, ufw.families)
+        needed = [
+            rule
+            for rule in ours
+            if any(_meets(rule, port) for port in ports)
+            and (
+                not rule.interface or any(_is_on(rule.interface, way.interface) for way in ways_in)
+            )
+        ]
     leaving = [rule for rule in ours if rule not in needed]
     after = _without(ufw.rules, leaving)
     unknown = [rule for rule in whole if rule.comment == COMMENT and not ufw.is_ours(rule)]
@@ -613,6 +621,23 @@ def plan_rules_absence(ufw: Ufw, way_in: WayIn, *, stays_active: bool) -> RulesP
         frozenset(rule.key for rule in needed),
         tuple(dict.fromkeys(rule.listed() for rule in (*needed, *unknown))),
     )
+
+
+def _ports_to_keep(
+    before: Rules, after: Rules, ways_in: Sequence[WayIn], families: Collection[int]
+) -> set[int]:
+    """Return the ports that somebody who is there, or everybody, needs and would lose."""
+    ports = {
+        way.session.port
+        for way in ways_in
+        if way.session and _shut(after, way, families) and not _shut(before, way, families)
+    }
+    knocked = {port for way in ways_in for port in way.ports}
+    ours, others = (
+        {port for port in knocked if any(_is_open(rules[family], port) for family in families)}
+        for rules in (before, after)
+    )
+    return ports if others else ports | ours
 
 
 def _without(rules: Rules, leaving: Collection[Rule]) -> dict[int, list[Rule]]:
@@ -666,15 +691,19 @@ def plan_absence(
     *,
     enabled_by_us: bool,
     incoming: str = "",
+    policies: Sequence[tuple[str, ...]] = (),
 ) -> FirewallPlan:
     """Return what takes our rules away and leaves those of others.
 
-    ``incoming`` is the default that an earlier run has replaced.
+    ``incoming`` is the default that an earlier run has replaced, ``policies`` give the kernel's
+    chains back those that they had before ufw was enabled.
     """
     commands: list[Command] = []
     if situation is not None:
         if situation.active and enabled_by_us:
             commands.append(("ufw disable", ("ufw", "disable")))
+            # It has left all of them open.
+            commands += [(" ".join(argv), argv) for argv in policies if "ACCEPT" not in argv]
         elif situation.active and incoming and incoming != situation.incoming:
             words = ("default", incoming, "incoming")
             commands.append((f"ufw {' '.join(words)}", ("ufw", *words)))
@@ -694,6 +723,46 @@ def plan_absence(
         commands.insert(0, (f"disable {UNIT}", ("systemctl", "disable", "--now", UNIT)))
         commands.append(("daemon-reload", ("systemctl", "daemon-reload")))
     return FirewallPlan(tuple(changes), tuple(commands))
+
+
+def protect(
+    plan_: FirewallPlan,
+    situation: Situation,
+    run: Run,
+    prepare: Callable[[way_back.Undo], None],
+    notes: tuple[str, ...] = (),
+) -> None:
+    """Prepare the way back of ufw's rules, its state and the kernel's policies, if they change."""
+    phrases = [phrase for phrase, argv in plan_.commands if argv[0] == "ufw"]
+    if not phrases:
+        return
+    paths = [str(path) for path in sorted(UFW_DIR.rglob("*")) if path.is_file()]
+    again: tuple[tuple[str, ...], ...] = (("ufw", "--force", "enable"),)
+    if not situation.active:
+        again = tuple(argv for _phrase, argv in policies(run))
+    prepare(
+        way_back.Undo(
+            f"firewall: {', '.join(phrases)}",
+            (*paths, str(UFW_DEFAULTS), *notes),
+            () if situation.active else (("ufw", "--force", "disable"),),
+            again,
+        )
+    )
+
+
+def policies(run: Run) -> list[Command]:
+    """Return what gives the kernel's chains the policies that they have now; ufw sets them all."""
+    found = []
+    for tool in ("iptables", "ip6tables"):
+        try:
+            done = run([tool, "-w", "20", "-S"], timeout_seconds=ASK_SECONDS)
+        except FileNotFoundError:
+            continue
+        for line in done.stdout.decode(errors="replace").splitlines():
+            words = line.split()
+            if words[:1] == ["-P"]:
+                found.append((f"{tool} {line}", (tool, "-w", "20", *words)))
+    return found
 
 
 def apply(plan_: FirewallPlan, run: Run, *, files_first: bool = True) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.run import checked
+from . import way_back
 
 CHANGE_SECONDS = 30.0
 
@@ -45,6 +46,15 @@ def plan(
         tuple(sorted(undeclared & set(own))),
         tuple(sorted(undeclared - set(own))),
     )
+
+
+def undo(group: str, joined: Sequence[str], left: Sequence[str]) -> way_back.Undo:
+    """Return what gives a group its former members back; a server of SSH may ask for groups."""
+    words = [*(f"add {name} to {group}" for name in joined)]
+    words += [f"take {name} out of {group}" for name in left]
+    commands = [("gpasswd", "--delete", name, group) for name in joined]
+    commands += [("gpasswd", "--add", name, group) for name in left]
+    return way_back.Undo(", ".join(words), then=tuple(commands))
 
 
 def apply(plan_: MembersPlan, run: Run) -> None:

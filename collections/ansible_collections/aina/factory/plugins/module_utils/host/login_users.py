@@ -5,6 +5,7 @@ A home is never moved: keys, work and running processes are in it.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.run import checked
-from . import group_members
+from . import group_members, way_back
 
 SECONDS = 120.0
 DEFAULT_SHELL = "/bin/bash"
@@ -138,6 +139,101 @@ def _lines(name: str, account: ObservedAccount, declared: Sequence[str]) -> str:
     listed = " ".join(group for group in declared if group in account.groups)
     home = account.home if account.home_exists else f"{account.home} (missing)"
     return f"{name}: home {home}, shell {account.shell}, among its groups: {listed or '-'}\n"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What runs have given to an account that was there: a shell, for its ``former`` one; groups."""
+
+    former: str = ""
+    shell: str = ""
+    groups: tuple[str, ...] = ()
+
+
+def parse_given(text: str) -> dict[str, Given]:
+    """Return the record of what was given, by account.
+
+    Raises:
+        LoginUsersError: it cannot be read.
+
+    """
+    try:
+        found = json.loads(text)["given"]
+        return {
+            name: Given(item["former"], item["shell"], tuple(item["groups"]))
+            for name, item in found.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LoginUsersError(
+            f"the record of accounts is damaged ({error!r}); remove it"
+        ) from error
+
+
+def given_after(
+    specs: Sequence[UserSpec],
+    accounts: Mapping[str, ObservedAccount],
+    given: Mapping[str, Given],
+) -> dict[str, Given]:
+    """Return the record once the declaration is in force; of accounts that are made none is kept."""
+    after = {}
+    for spec in specs:
+        account, before = accounts.get(spec.name), given.get(spec.name, Given())
+        if account is None:
+            continue
+        former, shell = (before.former, before.shell) if spec.shell else ("", "")
+        if spec.shell and spec.shell != account.shell:
+            former, shell = before.former or account.shell, spec.shell
+        joined = [name for name in spec.groups if name not in account.groups]
+        groups = (*(name for name in before.groups if name in spec.groups), *joined)
+        found = Given(former, shell, tuple(dict.fromkeys(groups)))
+        if found != Given():
+            after[spec.name] = found
+    return after
+
+
+def give_back(
+    specs: Sequence[UserSpec],
+    accounts: Mapping[str, ObservedAccount],
+    given: Mapping[str, Given],
+) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """Return what takes back what is declared no longer: phrase, command, and what undoes it.
+
+    A shell that somebody has changed since is his.
+    """
+    declared = {spec.name: spec for spec in specs}
+    found: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
+    for name, item in given.items():
+        account, spec = accounts.get(name), declared.get(name, UserSpec(name))
+        if account is None:
+            continue
+        if item.former and not spec.shell and account.shell == item.shell:
+            phrase = f"{name}: shell {item.shell} -> {item.former}, as before"
+            back, forth = (
+                ("usermod", "--shell", shell, "--", name) for shell in (item.former, item.shell)
+            )
+            found.append((phrase, back, forth))
+        for group in item.groups:
+            if group not in spec.groups and group in account.groups:
+                leave, join = (("gpasswd", verb, name, group) for verb in ("--delete", "--add"))
+                found.append((f"take {name} out of {group}", leave, join))
+    return found
+
+
+def undos(
+    specs: Sequence[UserSpec], accounts: Mapping[str, ObservedAccount]
+) -> list[way_back.Undo]:
+    """Return what gives accounts that exist their shells and groups back."""
+    found = []
+    for spec in specs:
+        account = accounts.get(spec.name)
+        if account is not None and spec.shell and spec.shell != account.shell:
+            what = f"{spec.name}: shell {account.shell} -> {spec.shell}"
+            then = (("usermod", "--shell", account.shell, "--", spec.name),)
+            found.append(way_back.Undo(what, then=then))
+        if account is not None:
+            joins = [(spec.name, group) for group in spec.groups if group not in account.groups]
+            found += [group_members.undo(group, [name], []) for name, group in joins]
+    return found
 
 
 def apply(plan_: LoginUsersPlan, run: Run) -> None:

@@ -300,6 +300,61 @@ def apply(changes: Iterable[Change], run: Run, done: list[str] | None = None) ->
             ) from error
 
 
+def keep_former(changes: Iterable[Change], former: Path) -> None:
+    """Keep what stands where something is about to come, and remember where nothing does.
+
+    What an earlier run has kept of a path is what was there before all of them.
+    """
+    for change in changes:
+        copy = former / change.path.lstrip("/")
+        # Where nothing stood, a directory says so.
+        if (change.file is None and change.link is None) or os.path.lexists(copy):
+            continue
+        if os.path.lexists(change.path):
+            save(Path(change.path), copy)
+        else:
+            make_directory(copy)
+
+
+def give_back(paths: Sequence[str], former: Path) -> list[Change]:
+    """Return what puts back what was kept of these paths; of others nothing is known."""
+    changes: list[Change] = []
+    for path in paths:
+        copy = former / path.lstrip("/")
+        if copy.is_symlink():
+            changes += _plan_link(LinkSpec(path, str(copy.readlink())))
+        elif copy.is_file():
+            status = copy.stat()
+            owner, group = _user_name(status.st_uid), _group_name(status.st_gid)
+            attributes = Attributes(owner, group, stat.S_IMODE(status.st_mode))
+            changes += _plan_file(FileSpec(path, copy.read_bytes(), attributes))
+        elif copy.is_dir() and os.path.lexists(path):
+            changes.append(_removal(path))
+    return changes
+
+
+def forget_former(paths: Sequence[str], former: Path) -> None:
+    """Forget what was kept of these paths: it is there again."""
+    for path in paths:
+        copy = former / path.lstrip("/")
+        if os.path.lexists(copy):
+            _remove(str(copy))
+
+
+def save(path: Path, copy: Path) -> None:
+    """Copy a file with owner and mode, or a link as a link."""
+    make_directory(copy.parent)
+    if path.is_symlink():
+        copy.symlink_to(path.readlink())
+        return
+    status = path.stat()
+    with files.replacing(copy) as stream:
+        stream.write(path.read_bytes())
+        stream.flush()
+        os.fchown(stream.fileno(), status.st_uid, status.st_gid)
+        os.fchmod(stream.fileno(), stat.S_IMODE(status.st_mode))
+
+
 def _apply(change: Change, run: Run) -> None:
     if change.kind is ChangeKind.REMOVE:
         _remove(change.path)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
-from . import connection, managed_files, units
+from . import connection, managed_files, units, way_back
 from .connection import Address, Listener, Session
 
 CONFIGURATION_DIR = Path("/etc/ssh")
@@ -115,11 +115,13 @@ def judge(
     session: Session | None = None,
     listeners: Sequence[Listener] = (),
     *,
+    others: Sequence[Session] = (),
     restarts: bool = False,
 ) -> None:
     """Let the server read the whole configuration as it would be, for each administrator.
 
-    Whoever the run came as is one of them, as far as the settings would newly shut him out.
+    Whoever the run came as, and the ``others`` who are logged in, are among them as far as the
+    settings would newly shut them out.
     ``restarts`` says that the running server would read the configuration.
 
     Raises:
@@ -136,19 +138,26 @@ def judge(
             )
         peer = session.peer if session else None
         problems: list[str] = []
-        declared = list(administrators) if settings else []
-        came = [session.account] if session and session.account not in declared else []
-        for name in (*declared, *came):
+        for name in administrators if settings else ():
             now = _effective(name, session, [], run, directory)
             then = _effective(name, session, ["-f", str(main)], run, directory)
-            found = list(lock_out(account(name, then), then, peer))
-            if name in came:
-                before = list(lock_out(account(name, now), now, peer))
-                found = [problem for problem in found if problem not in before]
-            found += [problem for problem in useless(then) if problem not in [*useless(now)]]
+            problems += lock_out(account(name, then), then, peer)
+            problems += [problem for problem in useless(then) if problem not in [*useless(now)]]
+        for who, somebody in [
+            ("this run came as", session),
+            *(("logged in is", other) for other in others),
+        ]:
+            if somebody is None or (somebody.account in administrators and who != "logged in is"):
+                continue
+            name = somebody.account
+            now = _effective(name, somebody, [], run, directory)
+            then = _effective(name, somebody, ["-f", str(main)], run, directory)
+            before = [*lock_out(account(name, now), now, somebody.peer), *useless(now)]
+            # Of what the server has not read yet, what is certain counts as well: he is in.
+            certain = list(shut_out(account(name, then), then, somebody.peer)) if restarts else []
+            found = [*lock_out(account(name, then), then, somebody.peer), *useless(then)]
             problems += [
-                f"this run came as {name}: {problem}" if name in came else problem
-                for problem in found
+                f"{who} {name}: {item}" for item in found if item not in before or item in certain
             ]
         moves = {"port", "listenaddress", "addressfamily"} & {name.lower() for name in settings}
         whole = _ask([PROGRAM, "-T", "-f", str(main)], run)
@@ -302,8 +311,8 @@ def parse(text: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def lock_out(account: Account, effective: Effective, peer: Address | None = None) -> Iterator[str]:
-    """Yield why this administrator, coming from ``peer``, could not log in any more."""
+def shut_out(account: Account, effective: Effective, peer: Address | None = None) -> Iterator[str]:
+    """Yield the settings that name this account and let it in by no method whatever."""
     name = account.name
     allowed, denied = effective.get("allowusers", ()), effective.get("denyusers", ())
     if _is_meant(name, peer, denied, unknown=True) or (
@@ -316,6 +325,13 @@ def lock_out(account: Account, effective: Effective, peer: Address | None = None
     root = _one(effective, "permitrootlogin")
     if name == "root" and root in {"no", "forced-commands-only"}:
         yield f"PermitRootLogin is {root}, and root is one of the administrators"
+
+
+def lock_out(account: Account, effective: Effective, peer: Address | None = None) -> Iterator[str]:
+    """Yield why this administrator, coming from ``peer``, could not log in any more."""
+    name = account.name
+    yield from shut_out(account, effective, peer)
+    root = _one(effective, "permitrootlogin")
     if account.locked and _one(effective, "usepam") == "no":
         yield f"{name}'s password is locked, with which sshd lets nobody in where UsePAM is no"
     by_key = _one(effective, "pubkeyauthentication") == "yes" and (
@@ -497,6 +513,13 @@ def restart(run: Run, boot_time: float, changed: bool) -> list[units.Action]:
         SERVICE, None, units.Running.STARTED, (DROP_IN, str(Path(DROP_IN).parent))
     )
     return units.plan([spec], {SERVICE: status}, [DROP_IN] if changed else [], units.changed_at)
+
+
+def undo(changes: Sequence[managed_files.Change], actions: Sequence[units.Action]) -> way_back.Undo:
+    """Return what brings the former settings back."""
+    what = [*(f"{item.kind} {item.path}" for item in changes), *(item.verb for item in actions)]
+    then = (("systemctl", "try-restart", SERVICE),)
+    return way_back.Undo(f"SSH server: {', '.join(what)}", (DROP_IN,), then=then)
 
 
 def apply(

@@ -8,13 +8,15 @@ and more. The modules are shells over it: :func:`alone` runs one step,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ...base import ansible_effects
+from ...base import ansible_effects, processes
 from ...base.errors import FactoryError
 from ...base.ports import Run
+from .. import connection, way_back
 
 
 class StepError(FactoryError):
@@ -42,6 +44,66 @@ class Context:
     warn: Callable[[str], None]
     changed_paths: tuple[str, ...] = ()
     declared: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    protect: Callable[[way_back.Undo], None] = lambda _undo: None
+
+
+class Protection:
+    """Prepares the way back before the first change of what people come in by."""
+
+    def __init__(self, run: Run, *, check_mode: bool, seconds: int = way_back.SECONDS) -> None:
+        """Watch for ``seconds`` after the end of this process for a confirmation."""
+        self._run, self._check_mode, self._seconds = run, check_mode, seconds
+        self._holder = processes.identity()
+        self._armed: way_back.Armed | None = None
+        self._at_risk: list[str] = []
+
+    def begin(self, warn: Callable[[str], None]) -> None:
+        """Take over what an earlier run could not confirm; tell what was taken back.
+
+        Raises:
+            StepError: it is being taken back at this moment.
+
+        """
+        if self._check_mode:
+            return
+        try:
+            for what in way_back.taken_back():
+                warn(f"a run could not confirm this, so the host has taken it back: {what}")
+            if found := way_back.pending():
+                self._armed = way_back.hold(found, self._session(), self._holder)
+        except (way_back.WayBackError, OSError) as error:
+            raise StepError(str(error)) from error
+
+    def __call__(self, undo: way_back.Undo) -> None:
+        """Have what takes a change back ready before it is made; in check mode note it.
+
+        Raises:
+            StepError: it cannot be prepared, and the change must not be made.
+
+        """
+        self._at_risk.append(undo.what)
+        if self._check_mode:
+            return
+        earlier = self._armed.undos if self._armed else ()
+        armed = way_back.Armed(self._holder, self._session(), (*earlier, undo))
+        try:
+            way_back.arm(armed, self._holder, self._seconds, self._run)
+        except way_back.WayBackError as error:
+            raise StepError(str(error)) from error
+        self._armed = armed
+
+    def _session(self) -> str:
+        return connection.session_process(os.getpid())
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Return what a result says of it: what is at risk, and what is to be confirmed."""
+        found: dict[str, Any] = {"at_risk": self._at_risk} if self._at_risk else {}
+        if self._armed is not None:
+            what = [undo.what for undo in self._armed.undos]
+            confirm = {"token": self._armed.token, "seconds": self._seconds, "what": what}
+            found["way_back"] = confirm
+        return found
 
 
 class Step(Protocol):
@@ -90,14 +152,18 @@ def lacks_file(what: str, path: str) -> dict[str, str]:
 
 def alone(module: Any, step: Step, **more: Any) -> None:
     """Run one step as a whole module and exit, answering ``more`` besides."""
-    context = Context(ansible_effects.runner(module), module.check_mode, module.warn)
+    run = ansible_effects.runner(module)
+    protection = Protection(run, check_mode=module.check_mode)
+    context = Context(run, module.check_mode, module.warn, protect=protection)
     try:
+        protection.begin(module.warn)
         guard(step, module.params, context)
         result = step.execute(module.params, context)
     except StepError as error:
-        module.fail_json(msg=str(error), changed=bool(error.done), **error.done, **more)
+        told = {**error.done, **protection.told}
+        module.fail_json(msg=str(error), changed=bool(error.done), **told, **more)
     else:
-        module.exit_json(**result, **more)
+        module.exit_json(**result, **protection.told, **more)
 
 
 def hide(module: Any, secrets: Collection[str], shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,7 +78,13 @@ def _ways_in(run: Run) -> list[firewall.WayIn]:
         )
         for session in connection.read_sessions(os.getpid(), listeners)
     ]
-    return found or [firewall.WayIn(listeners=listeners)]
+    own = {way_in.session for way_in in found}
+    found = found or [firewall.WayIn(listeners=listeners)]
+    for session in connection.read_others(listeners):
+        if session not in own and session.address is not None:
+            interface = connection.interface_of(session.address, run)
+            found.append(firewall.WayIn(session, interface, listeners, is_of_the_run=False))
+    return found
 
 
 def _read_note() -> dict[str, Any]:
@@ -145,7 +151,8 @@ def _telling(
     return replace(plan, consequences=tuple(reach.cut_off(reach.read(run), before, after)))
 
 
-def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.FirewallPlan, tuple[str, ...]]:
+def _leave(context: Context) -> tuple[firewall.FirewallPlan, tuple[str, ...]]:
+    run, check_mode = context.run, context.check_mode
     changes = firewall.files(None)
     if not shutil.which("ufw"):
         plan = firewall.plan_absence(None, None, changes, enabled_by_us=False)
@@ -159,15 +166,21 @@ def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.FirewallPlan, tuple[
     ufw = firewall.read_ufw(note.get("rules", ()), firewall.UFW_DIR, firewall.UFW_DEFAULTS)
     rules = firewall.plan_rules_absence(
         ufw,
-        _ways_in(run)[0],
+        _ways_in(run),
         stays_active=situation.active and not enabled_by_us and incoming != "allow",
     )
     plan = firewall.plan_absence(
-        situation, rules, changes, enabled_by_us=enabled_by_us, incoming=incoming
+        situation,
+        rules,
+        changes,
+        enabled_by_us=enabled_by_us,
+        incoming=incoming,
+        policies=[tuple(argv) for argv in note.get("policies", ())],
     )
     stays_closed = situation.active and not enabled_by_us and incoming != "allow"
     after = reach.Guards(rules.after if stays_closed else None, None)
     plan = _telling(plan, ufw, situation, after, run)
+    firewall.protect(plan, situation, run, context.protect, (str(_NOTE),))
     if not check_mode:
         firewall.apply(plan, run, files_first=False)
         if rules.recorded:
@@ -178,10 +191,11 @@ def _leave(run: Run, *, check_mode: bool) -> tuple[firewall.FirewallPlan, tuple[
 
 
 def _converge(
-    parameters: dict[str, Any], run: Run, *, check_mode: bool
+    parameters: dict[str, Any], context: Context
 ) -> tuple[firewall.FirewallPlan, tuple[str, ...]]:
     if parameters["state"] == "absent":
-        return _leave(run, check_mode=check_mode)
+        return _leave(context)
+    run, check_mode = context.run, context.check_mode
     installed = bool(shutil.which("ufw"))
     if not installed and not check_mode:
         raise firewall.FirewallError("ufw is not installed; install it first")
@@ -189,9 +203,15 @@ def _converge(
     situation = firewall.read(run) if installed else _NOTHING
     plan = firewall.plan(policy, situation, rules, firewall.files(policy))
     plan = _telling(plan, ufw, situation, reach.guarded(policy, rules.after), run)
+    firewall.protect(plan, situation, run, context.protect, (str(_NOTE),))
     if not check_mode and plan.actions:
         # Before anything is done: a killed run must not forget what was there and what it makes.
-        before = {"enabled": not situation.active, "incoming": situation.incoming, **_read_note()}
+        before = {
+            "enabled": not situation.active,
+            "incoming": situation.incoming,
+            "policies": [] if situation.active else [argv for _, argv in firewall.policies(run)],
+            **_read_note(),
+        }
         _write_note(before, ufw.recorded | rules.recorded, run)
         firewall.apply(plan, run)
         _write_note(before, rules.recorded, run)
@@ -216,7 +236,7 @@ def guard(parameters: dict[str, Any], context: Context) -> None:
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what ufw and the kernel have, and act."""
     try:
-        plan, kept = _converge(parameters, context.run, check_mode=context.check_mode)
+        plan, kept = _converge(parameters, context)
     except _REFUSALS as error:
         raise StepError(str(error)) from error
     if kept:

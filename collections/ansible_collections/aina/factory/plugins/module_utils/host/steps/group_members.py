@@ -31,6 +31,8 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     try:
         own = install_manifest.read(path, _RECORDED)
         plan = group_members.plan(group, parameters["members"], before, own)
+        if plan.actions:
+            context.protect(group_members.undo(group, plan.add, plan.remove))
         if not context.check_mode:
             # Before they join: a killed run must not forget whom it has added.
             install_manifest.write(path, _RECORDED, own | set(plan.add), context.run)

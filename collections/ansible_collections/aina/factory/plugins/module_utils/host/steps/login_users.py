@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import json
 import pwd
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from .. import group_members, login_users
+from ...base.ports import Run
+from .. import group_members, login_users, managed_files, way_back
 from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
@@ -23,10 +26,12 @@ ARGUMENTS: dict[str, Any] = {
             "groups": {"type": "list", "elements": "str", "default": []},
         },
     },
+    "record_path": {"type": "path"},
 }
 _REFUSALS = (
     login_users.LoginUsersError,
     group_members.GroupMembersError,
+    managed_files.ManagedFilesError,
     OSError,
     TimeoutError,
 )
@@ -51,6 +56,24 @@ def _account(name: str) -> login_users.ObservedAccount | None:
     return login_users.ObservedAccount(home, entry.pw_shell, frozenset(joined), Path(home).is_dir())
 
 
+def _read(record: Path | None) -> dict[str, login_users.Given]:
+    if record is None or not record.exists():
+        return {}
+    return login_users.parse_given(record.read_text(encoding="utf-8"))
+
+
+def _write(record: Path | None, given: dict[str, login_users.Given], run: Run) -> None:
+    if record is None or given == _read(record):
+        return
+    if not given:
+        record.unlink(missing_ok=True)
+        return
+    text = json.dumps({"schema": 1, "given": {name: asdict(given[name]) for name in sorted(given)}})
+    attributes = managed_files.Attributes("root", "root", 0o644)
+    file = managed_files.FileSpec(str(record), f"{text}\n".encode(), attributes)
+    managed_files.apply(managed_files.plan((), [file], ()), run)
+
+
 def guard(parameters: dict[str, Any], context: Context) -> None:
     """Refuse, before anything else is done, to move a home or to take a login away."""
     del context
@@ -67,11 +90,26 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Make who is missing; let who is there join the declared groups."""
     guard(parameters, context)
     specs = _specs(parameters)
-    accounts = {spec.name: found for spec in specs if (found := _account(spec.name)) is not None}
-    plan = login_users.plan(specs, accounts, {group.gr_name for group in grp.getgrall()})
+    record = Path(parameters["record_path"]) if parameters["record_path"] else None
     try:
+        given = _read(record)
+        names = dict.fromkeys([*(spec.name for spec in specs), *given])
+        accounts = {name: found for name in names if (found := _account(name)) is not None}
+        plan = login_users.plan(specs, accounts, {group.gr_name for group in grp.getgrall()})
+        returned = login_users.give_back(specs, accounts, given)
+        told = "".join(f"{phrase}\n" for phrase, *_ in returned)
+        commands = (*plan.commands, *((phrase, argv) for phrase, argv, _ in returned))
+        plan = replace(plan, commands=commands, after=f"{plan.after}{told}")
+        for undo in login_users.undos(specs, accounts):
+            context.protect(undo)
+        for phrase, _, back in returned:
+            context.protect(way_back.Undo(phrase, then=(back,)))
         if not context.check_mode:
+            after = login_users.given_after(specs, accounts, given)
+            # Before anything is given, and until all is taken back: a killed run must not forget.
+            _write(record, {**given, **after}, context.run)
             login_users.apply(plan, context.run)
+            _write(record, after, context.run)
     except _REFUSALS as error:
         raise StepError(str(error)) from error
     return {

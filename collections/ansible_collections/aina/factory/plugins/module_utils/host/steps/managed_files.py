@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .. import managed_files
+from .. import managed_files, way_back
 from . import PROGRAMS, Context, StepError, lacks_program
 
 _ATTRIBUTES: dict[str, Any] = {
@@ -49,6 +49,8 @@ ARGUMENTS: dict[str, Any] = {
         },
     },
     "absent": {"type": "list", "elements": "str", "default": []},
+    "former_dir": {"type": "path"},
+    "given_back": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -124,10 +126,19 @@ def guard(parameters: dict[str, Any], context: Context) -> None:
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what is there, and write."""
     done: list[str] = []
+    former, given_back = parameters["former_dir"], parameters["given_back"]
     try:
         changes = _plan(parameters)
+        if former:
+            changes += managed_files.give_back(given_back, Path(former))
+        if undo := way_back.of_files([change.path for change in changes]):
+            context.protect(undo)
         if not context.check_mode:
+            if former:
+                managed_files.keep_former(changes, Path(former))
             managed_files.apply(changes, context.run, done)
+            if former:
+                managed_files.forget_former(given_back, Path(former))
     except managed_files.ManagedFilesError as error:
         raise StepError(str(error), changed_paths=done) from error
     return {

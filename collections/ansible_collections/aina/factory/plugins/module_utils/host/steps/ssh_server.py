@@ -57,6 +57,7 @@ def _plan(
                 ssh_server.read_account,
                 sessions[0] if sessions else None,
                 listeners,
+                others=[item for item in connection.read_others(listeners) if item not in sessions],
                 restarts=bool(actions),
             )
     return changes, actions
@@ -78,6 +79,8 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         if parameters["settings"] and not installed and not context.check_mode:
             raise StepError(f"{ssh_server.PROGRAM} is not installed; install openssh-server")
         changes, actions = _plan(parameters, context)
+        if changes or actions:
+            context.protect(ssh_server.undo(changes, actions))
         if not context.check_mode:
             ssh_server.apply(changes, actions, run, lambda: _answer_problem(run))
     except _REFUSALS as error:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import units, user_managers
+from .. import units, user_managers, way_back
 from . import Context, StepError, lacks_file
 
 ARGUMENTS: dict[str, Any] = {
@@ -111,6 +111,8 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         actions = units.plan(specs, statuses, changed_paths, units.changed_at)
         actions += _renew(parameters["credentials_of"], context, changed_paths, told)
         phrases = [*done, *map(str, actions)]
+        if undo := way_back.of_units([action.unit for action in actions]):
+            context.protect(undo)
         if not context.check_mode:
             units.apply(actions, run, done)
     except (units.UnitsError, OSError, TimeoutError) as error:

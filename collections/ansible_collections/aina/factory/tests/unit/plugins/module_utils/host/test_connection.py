@@ -97,6 +97,56 @@ def test_a_session_whose_variables_are_hidden_is_one_of_those_that_are_open(tmp_
     assert connection.read_sessions(10, there, tmp_path) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
+def test_sudo_in_place_of_the_shell_is_no_login_of_root(tmp_path: Path) -> None:
+    process(tmp_path, 10, 1, "sshd")
+    process(tmp_path, 20, 10, "sshd-session")
+    process(tmp_path, 25, 20, "sshd-session")
+    process(tmp_path, 30, 25, "sudo", CAME)
+    process(tmp_path, 40, 30, "python3")
+    os.chown(tmp_path / "25", 1, 1)
+
+    found = connection.read_session(40, tmp_path)
+
+    assert found is not None
+    assert found.account == "daemon"
+
+
+def test_whoever_else_is_logged_in_is_known_while_the_connection_is_open(tmp_path: Path) -> None:
+    process(tmp_path, 10, 1, "sshd")
+    process(tmp_path, 20, 10, "sshd-session")
+    process(tmp_path, 30, 20, "bash", CAME)
+    process(tmp_path, 40, 30, "sleep", CAME)
+    # Of a session that has ended: what it started goes on and remembers.
+    process(tmp_path, 50, 10, "sshd-session")
+    process(tmp_path, 60, 50, "tmux", "SSH_CONNECTION=198.51.100.1 1 192.0.2.1 2222")
+    (tmp_path / "net").mkdir()
+    row = "0: 010200C0:08AE 097100CB:C350 01 0:0 00:0 0 0 0 5 1 0\n"
+    (tmp_path / "net" / "tcp").write_text(HEADER + row)
+
+    (found,) = connection.read_others([Listener(ip("::"), 2222)], tmp_path)
+
+    assert (str(found.peer), str(found.address), found.port) == SESSION
+    assert connection.read_others([Listener(ip("::"), 22)], tmp_path) == []
+
+
+def test_sessions_are_told_apart_by_the_process_that_serves_them(tmp_path: Path) -> None:
+    for number, parent, name in (
+        (10, 1, "sshd"),
+        (20, 10, "sshd"),
+        (21, 10, "sshd"),
+        (30, 20, "sh"),
+    ):
+        process(tmp_path, number, parent, name)
+        fields = " ".join(["S", str(parent), *["1"] * 17, str(number * 100)])
+        (tmp_path / str(number) / "stat").write_text(f"{number} ({name}) {fields}")
+    process(tmp_path, 40, 21, "sh")
+
+    assert connection.session_process(30, tmp_path) == "20:2000"
+    assert connection.session_process(40, tmp_path) == "21:2100"
+    assert connection.session_process(1, tmp_path) == ""
+
+
 def test_a_session_within_another_is_the_nearest(tmp_path: Path) -> None:
     process(tmp_path, 30, 1, "sh", "SSH_CONNECTION=198.51.100.1 1 192.0.2.1 22")
     process(tmp_path, 40, 30, "sshd")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ipaddress
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ def test_an_opening_that_somebody_has_made_is_not_made_ours(rule: str) -> None:
 
     assert phrases(plan) == []
     assert plan.recorded == frozenset()
-    left = firewall.plan_rules_absence(ufw(rule), WayIn(), stays_active=True)
+    left = firewall.plan_rules_absence(ufw(rule), [WayIn()], stays_active=True)
     assert (phrases(left), left.kept) == ([], ())
 
 
@@ -138,7 +139,7 @@ def test_one_family_is_opened_where_somebody_has_opened_the_other() -> None:
     assert phrases(plan) == [f"ufw allow from ::/0 to any port 22 proto tcp {MARK}"]
     mine = Ufw(plan.after, (4, 6), plan.recorded)
     assert phrases(firewall.plan_rules(Policy((SSH,), (), ()), mine)) == []
-    left = firewall.plan_rules_absence(mine, WayIn(), stays_active=False)
+    left = firewall.plan_rules_absence(mine, [WayIn()], stays_active=False)
     assert phrases(left) == ["ufw delete allow from ::/0 to any port 22 proto tcp"]
     assert left.after[4] == there.rules[4]
 
@@ -147,7 +148,7 @@ def test_a_rule_with_our_comment_that_nothing_records_stays_and_is_named() -> No
     rules = (f"allow tcp 80 ANY any ANY in {OURS}", *MINE)
 
     plan = firewall.plan_rules(POLICY, ufw(*rules, recorded=False))
-    left = firewall.plan_rules_absence(ufw(*rules, recorded=False), WayIn(), stays_active=True)
+    left = firewall.plan_rules_absence(ufw(*rules, recorded=False), [WayIn()], stays_active=True)
 
     assert (phrases(plan), plan.kept) == ([], ("allow 80/tcp",))
     assert phrases(left) == []
@@ -340,7 +341,7 @@ def test_absence_takes_only_what_is_ours() -> None:
     mine, theirs = (
         firewall.plan_absence(
             kernel,
-            firewall.plan_rules_absence(rules, WayIn(), stays_active=not ours),
+            firewall.plan_rules_absence(rules, [WayIn()], stays_active=not ours),
             [],
             enabled_by_us=ours,
             incoming="allow",
@@ -377,12 +378,46 @@ def test_a_rule_without_which_nobody_gets_in_outlives_absence(
 ) -> None:
     there = ufw(*MINE, *others)
 
-    left = firewall.plan_rules_absence(there, came("203.0.113.9"), stays_active=stays_active)
+    left = firewall.plan_rules_absence(there, [came("203.0.113.9")], stays_active=stays_active)
 
     assert phrases(left) == deleted
     assert left.kept == (() if "ufw delete allow 22/tcp" in deleted else ("allow 22/tcp",))
     if stays_active:
         assert firewall.closed(left.after, came("203.0.113.9")) == []
+
+
+def test_absence_keeps_what_somebody_needs_who_is_there_and_nothing_else() -> None:
+    ours = [f"allow tcp {port} ANY any ANY in {OURS}" for port in (22, 2222)]
+    there = ufw("allow tcp 22 0.0.0.0/0 any 203.0.113.9 in", *ours)
+    run, other = came("203.0.113.9", 22, "eth0", 22, 2222), came("198.51.100.7", 2222)
+
+    alone = firewall.plan_rules_absence(there, [run], stays_active=True)
+    together = firewall.plan_rules_absence(there, [run, other], stays_active=True)
+
+    # Before these rules were there, the run came in, and nobody by 2222.
+    assert phrases(alone) == ["ufw delete allow 22/tcp", "ufw delete allow 2222/tcp"]
+    assert phrases(together) == ["ufw delete allow 22/tcp"]
+
+
+def test_whoever_else_is_logged_in_is_not_shut_out() -> None:
+    rules = ufw("allow tcp 22 0.0.0.0/0 any 203.0.113.9 in").rules
+    other = replace(came("198.51.100.7"), is_of_the_run=False)
+
+    (problem,) = firewall.closed(rules, other)
+
+    assert problem.startswith("ali is logged in from 198.51.100.7 to port 22, and no rule")
+
+
+def test_the_kernel_gets_its_policies_back_once_ufw_is_off() -> None:
+    there = firewall.Situation(True, "deny", False, False, {})
+    policies = [("iptables", "-w", "20", "-P", chain, to) for chain, to in POLICIES]
+
+    plan = firewall.plan_absence(there, None, [], enabled_by_us=True, policies=policies)
+
+    assert plan.actions == ["ufw disable", "iptables -w 20 -P INPUT DROP"]
+
+
+POLICIES = (("INPUT", "DROP"), ("OUTPUT", "ACCEPT"))
 
 
 def test_an_engine_without_its_chain_cannot_be_guarded_and_that_is_said(tmp_path: Path) -> None:

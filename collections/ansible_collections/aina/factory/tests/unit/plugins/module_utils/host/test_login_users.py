@@ -7,7 +7,7 @@ import pytest
 
 from factory.core.base.ports import Completed
 from factory.core.host import login_users
-from factory.core.host.login_users import LoginUsersError, ObservedAccount, UserSpec
+from factory.core.host.login_users import Given, LoginUsersError, ObservedAccount, UserSpec
 
 ALI = ObservedAccount("/data/ali", "/usr/bin/zsh", frozenset({"ali", "sudo"}), home_exists=True)
 
@@ -80,3 +80,30 @@ def test_a_failing_program_is_quoted() -> None:
 
     with pytest.raises(LoginUsersError, match="make user ali: useradd: cannot lock"):
         login_users.apply(login_users.plan([UserSpec("ali")], {}, ()), run)
+
+
+def test_what_is_declared_no_longer_is_taken_back_as_it_was() -> None:
+    spec = UserSpec("ali", "", "/bin/bash", ("sudo", "users"))
+    given = login_users.given_after([spec], {"ali": ALI}, {})
+    assert given == {"ali": Given("/usr/bin/zsh", "/bin/bash", ("users",))}
+    groups = frozenset({"ali", "sudo", "users"})
+    there = {"ali": ObservedAccount("/data/ali", "/bin/bash", groups, home_exists=True)}
+
+    # Another run finds everything in place, and forgets nothing.
+    assert login_users.given_after([spec], there, given) == given
+    assert login_users.give_back([spec], there, given) == []
+    assert [phrase for phrase, *_ in login_users.give_back([], there, given)] == [
+        "ali: shell /bin/bash -> /usr/bin/zsh, as before",
+        "take ali out of users",
+    ]
+    assert login_users.given_after([], there, given) == {}
+    # What somebody has changed since is his, and an account that is gone is nobody's.
+    assert login_users.give_back([], {"ali": ALI}, given) == []
+    assert login_users.give_back([], {}, given) == []
+    # Whoever is made by a run had nothing before.
+    assert login_users.given_after([spec], {}, {}) == {}
+
+
+def test_a_damaged_record_of_accounts_is_no_empty_one() -> None:
+    with pytest.raises(LoginUsersError, match="damaged"):
+        login_users.parse_given('{"given": []}')

@@ -308,7 +308,14 @@ def test_a_failure_tells_which_paths_were_changed_before_it(tmp_path: Path) -> N
         {"path": f"{tmp_path}/good", "validate": [], **common},
         {"path": f"{tmp_path}/bad", "validate": ["judge", "%s"], **common},
     ]
-    parameters = {"directories": [], "files": files, "links": [], "absent": []}
+    parameters = {
+        "directories": [],
+        "files": files,
+        "links": [],
+        "absent": [],
+        "former_dir": None,
+        "given_back": [],
+    }
 
     with pytest.raises(StepError) as caught:
         step.execute(
@@ -326,10 +333,47 @@ def test_check_mode_asks_no_validator_and_names_a_long_new_file(tmp_path: Path) 
         "content": "x\n" * 50,
         **common,
     }
-    parameters = {"directories": [], "files": [file], "links": [], "absent": []}
+    parameters = {
+        "directories": [],
+        "files": [file],
+        "links": [],
+        "absent": [],
+        "former_dir": None,
+        "given_back": [],
+    }
 
     result = step.execute(parameters, Context(run_nothing, True, pytest.fail))
 
     assert result["changed_paths"] == [f"{tmp_path}/long"]
     assert result["diff"][0]["after"] == "(new file of 50 lines)\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_stood_there_before_comes_back_as_it_was(tmp_path: Path) -> None:
+    link, file, new, unknown = (tmp_path / name for name in ("link", "file", "new", "unknown"))
+    former = tmp_path / "former"
+    link.symlink_to("Europe/Moscow")
+    file.write_text("Europe/Moscow\n")
+    file.chmod(0o640)
+    unknown.write_text("somebody's\n")
+    attributes = managed_files.Attributes(None, None, 0o644)
+
+    for zone in ("Etc/UTC", "Asia/Tokyo"):
+        files = [
+            managed_files.FileSpec(str(path), zone.encode(), attributes) for path in (file, new)
+        ]
+        links = [managed_files.LinkSpec(str(link), zone)]
+        changes = managed_files.plan((), files, (), links)
+        managed_files.keep_former(changes, former)
+        managed_files.apply(changes, run_nothing)
+    assert (file.read_text(), new.read_text()) == ("Asia/Tokyo", "Asia/Tokyo")
+
+    paths = [str(path) for path in (link, file, new, unknown)]
+    managed_files.apply(managed_files.give_back(paths, former), run_nothing)
+    managed_files.forget_former(paths, former)
+
+    assert link.readlink() == Path("Europe/Moscow")
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("Europe/Moscow\n", 0o640)
+    assert not new.exists()
+    assert unknown.read_text() == "somebody's\n"
+    assert managed_files.give_back(paths, former) == []

@@ -245,6 +245,56 @@ def test_whoever_the_run_came_as_is_judged_from_where_it_came(
     assert asked[-1] == "user=ops,host=203.0.113.9,addr=203.0.113.9,laddr=192.0.2.1,lport=2222"
 
 
+@pytest.mark.usefixtures("configuration")
+@pytest.mark.parametrize(
+    ("then", "restarts", "refused"),
+    [
+        (f"{STRICT}denyusers ops\n", True, True),
+        (f"{STRICT}denyusers ops\n", False, False),
+        (STRICT.replace("pubkeyauthentication yes", "pubkeyauthentication no"), True, False),
+    ],
+)
+def test_what_the_server_has_not_read_yet_counts_where_it_is_certain(
+    then: str, restarts: bool, refused: bool
+) -> None:
+    """Somebody has edited a file and not restarted; the run's restart would bring it into force."""
+
+    def judge() -> None:
+        ssh_server.judge(
+            {},
+            [],
+            sshd(then, then, []),
+            lambda name, _effective: Account(name, (name,), 1),
+            SESSION,
+            restarts=restarts,
+        )
+
+    if refused:
+        with pytest.raises(SshServerError, match="this run came as ops: AllowUsers or DenyUsers"):
+            judge()
+    else:
+        judge()
+
+
+@pytest.mark.usefixtures("configuration")
+def test_whoever_else_is_logged_in_is_judged_from_where_he_came() -> None:
+    peer, address = (ipaddress.ip_address(text) for text in ("198.51.100.7", "192.0.2.1"))
+    eve = Session("eve", peer, address, 2222)
+    asked: list[str] = []
+
+    with pytest.raises(SshServerError, match="logged in is eve: AllowUsers or DenyUsers"):
+        ssh_server.judge(
+            {"AllowUsers": "ops"},
+            [],
+            sshd(STRICT, f"{STRICT}allowusers ops\n", asked),
+            lambda name, _effective: Account(name, (name,), 1),
+            SESSION,
+            others=[eve],
+        )
+
+    assert asked[-1].startswith("user=eve,host=198.51.100.7")
+
+
 @pytest.mark.parametrize(
     ("accepted", "count"),
     [
