@@ -45,3 +45,17 @@ def test_whatever_has_a_state_is_taken_back_and_what_watches_it_first() -> None:
     assert all(entry[f"{entry['role']}_state"] == "absent" for entry in back)
     assert max(map(order.index, ("watchdog", "factory_crons"))) < order.index("lanes")
     assert order.index("lanes") < order.index("docker_host") < order.index("factory_command")
+
+
+def test_a_rotation_reaches_every_role_that_is_given_a_secret() -> None:
+    given = {
+        path.parts[-3]
+        for path in (ROOT / "roles").glob("*/meta/argument_specs.yml")
+        if "no_log: true" in path.read_text(encoding="utf-8")
+    }
+    reached = {
+        role["role"].removeprefix("aina.factory.") for role in roles(PLAYBOOKS / "rotate.yml")
+    }
+
+    assert given >= {"host_baseline", "watchdog", "paperclip"}
+    assert given == reached
