@@ -83,6 +83,8 @@ class Person:
             return [(r"password for ali:", PASSWORD)]
         if "--ask-become-pass" in line:
             return [("BECOME password:", PASSWORD)]
+        if line.startswith("script/new-inventory"):
+            return [(rf"\[{default}\]:", "") for default in ("22", "main", "ci", "codex")]
         if line.startswith("script/secrets"):
             return [
                 ("secret_codex_key, not shown", "sk-of-a-model-that-is-played"),

@@ -71,7 +71,7 @@ class CallbackModule(Default):
         self._task_at = self._said_at = time.monotonic()
         self._is_terminal = sys.stdout.isatty()
         # Of the line of progress that is not ended yet.
-        self._is_open, self._line, self._line_width = False, "", 0
+        self._is_open, self._line, self._role, self._line_width = False, "", "", 0
         self._over = threading.Event()
         self._lock = threading.Lock()
 
@@ -164,8 +164,9 @@ class CallbackModule(Default):
             self._display.display(f"[WARNING]: {warning}")
             if warning not in waits:
                 words = " ".join(str(warning).split())
-                line = summary.clean(summary.cut(f"[WARNING]: {host}: {words}", _WARNING_WIDTH))
-                self._screen.display(line, color="bright purple")
+                self._say(
+                    summary.cut(f"[WARNING]: {host}: {words}", _WARNING_WIDTH), "bright purple"
+                )
         above._handle_warnings(res)
 
     def _begin(self, task: Any) -> None:
@@ -174,17 +175,18 @@ class CallbackModule(Default):
             self._waited_for.clear()
 
     def _end(self, result: Any) -> None:
-        """Note who is done; whatever is shown now stands below the line of progress."""
         with self._lock:
             self._waited_for.pop(result.host.get_name(), None)
-            self._clear()
 
     def _say_of(self, result: Any, word: str, said: str) -> None:
-        line = (
-            f"{result.host.get_name()}: {summary.task_of(result.task.get_name())}: {word}: {said}"
-        )
-        self._screen.display(summary.clean(line), color="red")
-        self._said_at = time.monotonic()
+        task = summary.task_of(result.task.get_name())
+        self._say(f"{result.host.get_name()}: {task}: {word}: {said}", "red")
+
+    def _say(self, line: str, color: str) -> None:
+        with self._lock:
+            self._clear()
+            self._screen.display(summary.clean(line), color=color)
+            self._said_at = time.monotonic()
 
     def _watch(self) -> None:
         """Say what the run waits for, until it is over."""
@@ -192,32 +194,25 @@ class CallbackModule(Default):
         while not self._over.wait(min(_REFRESH_SECONDS, interval)):
             now = time.monotonic()
             with self._lock:
-                line = self._progress(now)
-                if not line or self._over.is_set():
+                if not self._task or not self._waited_for or self._over.is_set():
                     continue
+                who, seconds = summary.hosts(self._waited_for), f"{now - self._task_at:.0f} s"
                 if self._is_terminal:
+                    line = summary.clean(f"  … {who}: {summary.task_of(self._task)}: {seconds}")
                     self._show(f"\r{summary.cut(line, self._screen.columns)}\x1b[K")
                 elif now - self._said_at >= interval:
-                    self._append(line)
+                    self._append(f"  … {who}: ", summary.role_of(self._task), seconds)
                     self._said_at = now
 
-    def _progress(self, now: float) -> str:
-        if not self._task or not self._waited_for:
-            return ""
-        words = summary.task_of(self._task)
-        line = f"  … {summary.hosts(self._waited_for)}: {words}: {now - self._task_at:.0f} s"
-        return summary.clean(line)
-
-    def _append(self, line: str) -> None:
-        """Go on with the line of a task, so that many words of one are not many lines."""
-        words, _colon, seconds = line.rpartition(": ")
-        more = f", {seconds}"
-        if words == self._line and self._line_width + len(more) <= summary.WIDTH:
-            self._line_width += len(more)
-        else:
+    def _append(self, begin: str, role: str, seconds: str) -> None:
+        """Go on with the line as long as it is about the same hosts: much waiting is not many lines."""
+        more = f", {seconds}" if role == self._role else f", {role} {seconds}"
+        if begin != self._line or self._line_width + len(more) > summary.WIDTH:
             self._clear()
-            self._line, self._line_width, more = words, len(line), line
-        self._show(more)
+            self._line, self._line_width, more = begin, 0, f"{begin}{role} {seconds}"
+        self._role = role
+        self._line_width += len(more)
+        self._show(summary.clean(more))
 
     def _show(self, text: str) -> None:
         sys.stdout.write(text)
@@ -228,4 +223,4 @@ class CallbackModule(Default):
         """Let what follows begin a line of its own."""
         if self._is_open:
             sys.stdout.write("\r\x1b[K" if self._is_terminal else "\n")
-        self._is_open, self._line = False, ""
+        self._is_open, self._line, self._role = False, "", ""
