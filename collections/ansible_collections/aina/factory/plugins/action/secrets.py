@@ -198,6 +198,10 @@ class ActionModule(ActionBase):
             for verdict in verdicts:
                 display.display(str(verdict))
             if not any(item.missing or (item.problem and not item.unknown) for item in verdicts):
+                if any(item.unknown for item in verdicts):
+                    display.display(
+                        "taken, though GitHub could not be asked for all of it: run this again later"
+                    )
                 return text
             display.display("not taken: give one that may do all of this, or leave it out")
 

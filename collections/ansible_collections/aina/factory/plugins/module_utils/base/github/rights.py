@@ -141,7 +141,9 @@ def of_token(
     try:
         answer = ask("GET", "")
     except OSError as error:
-        return Rights("a token", unknown=tuple(words(needed)), problem=f"no answer: {error}")
+        return Rights(
+            "a token", unknown=tuple(words(needed)), problem=f"GitHub does not answer: {error}"
+        )
     told = answer.headers.get("x-oauth-scopes")
     kind = "a fine-grained token" if told is None else "a classic token"
     if token.startswith("ghs_"):
