@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Modules that change what people come in by leave a watch on the host, which takes the change back after a while.
     This module, called over a new connection, lets the change stay. Their action does so by itself.
-  - Nothing is confirmed when somebody who could log in before the change could not any more; it is taken back at once.
+  - It proves the login of the run's own account. The others who are logged in are judged before the change.
 options:
   token:
     description: What names the change.
