@@ -28,7 +28,9 @@ else:
     except SystemExit as end:
         assert end.code == 0, end.code
 roots = sorted({name.partition(".")[0] for name in sys.modules})
-print("loaded:", *(name for name in roots if name not in sys.stdlib_module_names))
+# The standard library has one module that is named after the platform; zoneinfo asks it.
+own = [name for name in roots if not name.startswith("_sysconfigdata_")]
+print("loaded:", *(name for name in own if name not in sys.stdlib_module_names))
 """
 COMMANDS = ["janitor", "lane", "watchdog", "runner", "marshal"]
 
