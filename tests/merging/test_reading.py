@@ -217,5 +217,5 @@ def test_the_configured_command_is_asked_to_resolve_a_conflict(
 
         (number,) = [number for number, _result in results[0]]
         assert (tmp_path / "asked").read_text().splitlines() == [f"run {NAME} {number}"] * 2
-        assert "lane ended with 3" in results[0][0][1]
+        assert "lane: exit status 3" in results[0][0][1]
         assert results[1:] == [[(number, "lane_asked")], [(number, "")]]

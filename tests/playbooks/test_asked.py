@@ -42,7 +42,7 @@ MANAGED = {"paperclip_service_managed": True}
 # The runners' own directories go with the runners, by the module that ends them.
 STAYS = {
     *("/etc/aina-factory", "/etc/aina-factory/conf.d", "/etc/aina-factory/on-failure.d"),
-    *("/srv/repos", "/home/ali/agent-workspaces", "/etc/localtime"),
+    *("/srv/repos", "/home/ali/agent-workspaces"),
     *("/var/lib/aina-factory", "/var/lib/aina-factory/lanes", "/var/lib/aina-factory/marshal"),
     "/var/lib/aina-factory/watchdog",
     *("/opt/gha-runner", "/opt/gha-runner/hooks", "/opt/gha-runner/hooks/clean-workspace.sh"),
