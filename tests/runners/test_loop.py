@@ -628,7 +628,10 @@ def test_killed_while_a_job_runs_the_next_process_waits_for_it(
     assert engine.running() == [name]
 
     slot.on_tick = lambda: None
+    before = slot.looks
     slot.start()
+    # The job ends while the next process watches it, not before that one has begun.
+    until(lambda: slot.looks > before + 2, "the next process watches the job")
     site.let_go()
     assert site.done(number)["log"] == "whole\n"
     until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "the next runner")
