@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from ansible.errors import AnsibleError, AnsiblePromptInterrupt, AnsiblePromptNo
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ..module_utils.base import files
 from ..module_utils.site import new_inventory
 from ..module_utils.site.new_inventory import QUESTIONS, AnswerError
 
@@ -48,7 +47,7 @@ class ActionModule(ActionBase):
         text = new_inventory.render(answers)
         if not self._task.check_mode:
             try:
-                _write(target, text)
+                files.write(target, text.encode(), exclusive=True)
             except OSError as error:
                 words = f"{target} was not written: {error.strerror}"
                 return {**result, "failed": True, "msg": words}
@@ -96,16 +95,3 @@ def _answer(name: str, given: str) -> str:
             return new_inventory.read(name, said.decode(errors="replace"))
         except AnswerError as error:
             display.display(f"{error}")
-
-
-def _write(target: Path, text: str) -> None:
-    """Make a file that is whole or not there, and never one that takes another's place."""
-    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".hosts-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        os.link(name, target)
-    finally:
-        Path(name).unlink()

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +20,7 @@ from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils.base import ansible_effects, settings
+from ..module_utils.base import ansible_effects, files, settings
 from ..module_utils.base.configuration import ConfigurationError, Section
 from ..module_utils.base.github import rights
 from ..module_utils.base.github.rights import Rights
@@ -266,17 +265,4 @@ def _run(
 def _write(path: Path, data: bytes, mode: int, *, replace: bool) -> None:
     """Put a file in its place whole; what is kept here is encrypted, or a key of nobody else's."""
     path.parent.mkdir(mode=0o700 if mode == 0o600 else 0o755, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".aina-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        if replace:
-            Path(name).replace(path)
-        else:
-            os.link(name, path)
-    finally:
-        with suppress(OSError):
-            Path(name).unlink()
+    files.write(path, data, mode, exclusive=not replace)

@@ -57,6 +57,7 @@ from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 
+from ..module_utils.base import text
 from ..plugin_utils import details, summary
 
 # These run on the control node alone: no module travels to the host.
@@ -277,7 +278,7 @@ class CallbackModule(CallbackBase):
                 for item in items
             )
             self._section(title, lines, color)
-        waiting = summary.grouped((item["host"], summary.waits(item)) for item in self._waiting)
+        waiting = summary.grouped((item["host"], text.waits(item)) for item in self._waiting)
         self._section("WAITING", waiting, "yellow")
         kept = summary.grouped(
             (item["host"], f"{summary.task_of(item['task'])}: {', '.join(item['what'])}")

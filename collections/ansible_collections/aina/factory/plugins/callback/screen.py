@@ -49,6 +49,7 @@ from typing import Any
 
 from ansible.plugins.callback.default import CallbackModule as Default
 
+from ..module_utils.base import text
 from ..plugin_utils import details, summary
 
 _REFRESH_SECONDS = 0.5
@@ -158,7 +159,7 @@ class CallbackModule(Default):
         if not self._is_brief:
             above._handle_warnings(res)
             return
-        waits = {summary.waits(item) for item in res.get("waiting") or ()}
+        waits = {text.waits(item) for item in res.get("waiting") or ()}
         host = self._current_task_result.host.get_name() if self._current_task_result else ""
         for warning in res.pop("warnings", None) or ():
             self._display.display(f"[WARNING]: {warning}")

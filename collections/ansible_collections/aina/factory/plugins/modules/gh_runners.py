@@ -105,7 +105,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects, outage
+from ansible_collections.aina.factory.plugins.module_utils.base import (
+    ansible_effects,
+    outage,
+    text,
+)
 from ansible_collections.aina.factory.plugins.module_utils.base.configuration import Section
 from ansible_collections.aina.factory.plugins.module_utils.base.errors import FactoryError
 from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
@@ -210,7 +214,7 @@ def _away(module: AnsibleModule, failures: Sequence[str]) -> list[dict[str, str]
         return []
     items = list({item["for"]: item for item in found}.values())
     for item in items:
-        module.warn(f"{item['what']} waits for {item['for']}: {item['remedy']}")
+        module.warn(text.waits(item))
     return items
 
 
@@ -239,7 +243,7 @@ def main() -> None:
     for warning in run.report.warnings + run.report.deferred:
         module.warn(warning)
     for item in waiting if not module.check_mode else ():
-        module.warn(f"{item['what']} waits for {item['for']}: {item['remedy']}")
+        module.warn(text.waits(item))
     result = _result(run, actions)
     failures = run.report.failures
     away = _away(module, failures)

@@ -79,7 +79,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects, outage
+from ansible_collections.aina.factory.plugins.module_utils.base import (
+    ansible_effects,
+    outage,
+    text,
+)
 from ansible_collections.aina.factory.plugins.module_utils.base.configuration import (
     ConfigurationError,
     Section,
@@ -200,7 +204,7 @@ def main() -> None:
         words = "\n".join(f"{name}: {said}" for name, said in failures.items())
         module.fail_json(msg=f"the former images stay in force, for {words}", **result)
     for item in waiting:
-        module.warn(f"{item['what']} waits for {item['for']}: {item['remedy']}")
+        module.warn(text.waits(item))
     module.exit_json(**result)
 
 

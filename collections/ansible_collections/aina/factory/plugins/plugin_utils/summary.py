@@ -51,11 +51,6 @@ def said(values: Mapping[str, Any]) -> str:
     return cut(" ".join(words.split()), _FAILURE_WIDTH)
 
 
-def waits(item: Mapping[str, str]) -> str:
-    """Return what is waited for, as a warning says it."""
-    return f"{item['what']} waits for {item['for']}: {item['remedy']}"
-
-
 def role_of(task: str) -> str:
     """Return the role in a task's name as Ansible shows it, or the name where there is none."""
     role, colon, _rest = task.partition(" : ")

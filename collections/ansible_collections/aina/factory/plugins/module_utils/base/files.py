@@ -11,11 +11,18 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: Path, candidate: Path | None = None) -> Iterator[BinaryIO]:
+def replacing(
+    path: Path, candidate: Path | None = None, *, exclusive: bool = False
+) -> Iterator[BinaryIO]:
     """Give a new file, readable by its maker alone, that takes the place of ``path`` at the end.
 
     A block that fails leaves the former file. ``candidate`` is where the new one is made, beside
-    ``path``: a fixed name is made anew by whoever comes after a killed run.
+    ``path``: a fixed name is made anew by whoever comes after a killed run. An ``exclusive`` one
+    takes nobody's place.
+
+    Raises:
+        FileExistsError: it is ``exclusive``, and there is one.
+
     """
     if candidate is None:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -29,16 +36,19 @@ def replacing(path: Path, candidate: Path | None = None) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        candidate.replace(path)
+        if exclusive:
+            os.link(candidate, path)
+        else:
+            candidate.replace(path)
     finally:
         candidate.unlink(missing_ok=True)
     flush(path.parent)
 
 
-def write(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Let ``path`` hold ``content``; its directory is made where it is missing."""
+def write(path: Path, content: bytes, mode: int = 0o644, *, exclusive: bool = False) -> None:
+    """Let ``path`` hold ``content``, as :func:`replacing` does; its directory is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as stream:
+    with replacing(path, exclusive=exclusive) as stream:
         os.fchmod(stream.fileno(), mode)
         stream.write(content)
 

@@ -1,6 +1,8 @@
-"""Quantities in the words of people; pure."""
+"""What programs know in the words of people; pure."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 _LENGTHS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
@@ -28,3 +30,8 @@ def duration(seconds: float) -> str:
         if abs(seconds) >= length:
             return f"{seconds / length:.1f}".removesuffix(".0") + f" {unit}"
     return f"{seconds:.0f} s"
+
+
+def waits(item: Mapping[str, str]) -> str:
+    """Return what waits, as results list ``waiting``, in one sentence."""
+    return f"{item['what']} waits for {item['for']}: {item['remedy']}"

@@ -46,7 +46,7 @@ while [ ! -e "$here/restoring" ]; do
     *) alone=$((alone + 1)) ;;
   esac
   whole=$((whole + 1))
-  if [ "$alone" -ge @SECONDS@ ] || [ "$whole" -ge @LONGEST@ ] || [ -e "$here/now" ]; then
+  if [ "$alone" -ge @SECONDS@ ] || [ "$whole" -ge @LONGEST@ ]; then
     # Whoever moves this file first decides.
     mv "$here/armed" "$here/restoring" 2>/dev/null || exit 0
   else
@@ -207,14 +207,14 @@ def arm(wanted: Armed, holder: str, seconds: int, run: Run, directory: Path | No
             "@UNIT@": str(UNIT_DIR / UNIT),
             "@WANTED@": str(_wanted()),
         }
-        _write(here / "undo", _script(wanted.undos, here))
-        _write(here / "watch", _filled(_WATCH, values))
-        _write(here / "holder", f"{holder.replace(':', ' ')}\n")
-        _write(UNIT_DIR / UNIT, _filled(_UNIT_TEXT, values))
+        files.write(here / "undo", _script(wanted.undos, here).encode())
+        files.write(here / "watch", _filled(_WATCH, values).encode())
+        files.write(here / "holder", f"{holder.replace(':', ' ')}\n".encode())
+        files.write(UNIT_DIR / UNIT, _filled(_UNIT_TEXT, values).encode())
         if not _wanted().is_symlink():
             _wanted().parent.mkdir(exist_ok=True)
             _wanted().symlink_to(f"../{UNIT}")
-        _write(here / "armed", json.dumps(asdict(wanted)) + "\n")
+        files.write(here / "armed", (json.dumps(asdict(wanted)) + "\n").encode())
         for argv in (["daemon-reload"], ["start", UNIT]):
             checked(run, ["systemctl", *argv], error=WayBackError, timeout_seconds=ASK_SECONDS)
     except (OSError, TimeoutError, WayBackError) as error:
@@ -241,8 +241,8 @@ def hold(found: Armed, connection: str, holder: str, directory: Path | None = No
     """
     here = directory or DIRECTORY
     held = replace(found, token=holder, connection=connection or found.connection)
-    _write(here / "holder", f"{holder.replace(':', ' ')}\n")
-    _write(here / "armed", json.dumps(asdict(held)) + "\n")
+    files.write(here / "holder", f"{holder.replace(':', ' ')}\n".encode())
+    files.write(here / "armed", (json.dumps(asdict(held)) + "\n").encode())
     if any((here / name).exists() for name in ("restoring", "restored")):
         (here / "armed").unlink()
         raise WayBackError(_BUSY)
@@ -272,11 +272,6 @@ def confirm(token: str, connection: str, directory: Path | None = None) -> bool:
     except FileNotFoundError:
         return False  # the watch was first
     return True
-
-
-def withdraw(directory: Path | None = None) -> None:
-    """Have the watch take the change back at once."""
-    _write((directory or DIRECTORY) / "now", "")
 
 
 def forget(run: Run, directory: Path | None = None) -> None:
@@ -312,10 +307,3 @@ def _script(undos: Sequence[Undo], here: Path) -> str:
             lines.append(f"{verb} {shlex.quote(path)}")
         lines += [f"try {shlex.join(argv)}" for argv in undo.then]
     return "\n".join([*lines, "sync", ""])
-
-
-def _write(path: Path, text: str) -> None:
-    with files.replacing(path) as stream:
-        stream.write(text.encode())
-        stream.flush()
-        os.fchmod(stream.fileno(), 0o644)

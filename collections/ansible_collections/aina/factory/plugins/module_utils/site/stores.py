@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
 
 _VAULT_INSTEAD = (
@@ -29,7 +30,7 @@ _SOPS_AT = "https://github.com/getsops/sops/releases (a .deb and an .rpm are the
 _RECIPIENT = re.compile(r"\bage1[0-9a-z]{58}\b")
 
 
-class StoreError(Exception):
+class StoreError(FactoryError):
     """A secret cannot be kept; says what to do."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...base import text
 from .. import units, user_managers, way_back
 from . import Context, StepError, lacks_file
 
@@ -118,7 +119,7 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     except (units.UnitsError, OSError, TimeoutError) as error:
         raise StepError(str(error), actions=() if context.check_mode else done) from error
     for item in told.waiting if not context.check_mode else ():
-        context.warn(f"{item['what']} waits for {item['for']}: {item['remedy']}")
+        context.warn(text.waits(item))
     after = "".join(f"{phrase}\n" for phrase in phrases)
     return {
         "changed": bool(phrases),

@@ -214,15 +214,6 @@ def test_whoever_comes_while_it_is_taken_back_waits(host: Host) -> None:
         host.arm(Undo("more"))
 
 
-def test_it_is_withdrawn_at_once_when_that_is_asked_for(host: Host) -> None:
-    host.arm(Undo("the file"), holder=processes.identity())
-
-    way_back.withdraw(host.here)
-
-    assert host.ends(5)
-    assert way_back.taken_back(host.here) == ["the file"]
-
-
 @pytest.mark.parametrize(
     ("path", "concerned"),
     [
