@@ -50,9 +50,8 @@ options:
 extends_documentation_fragment:
   - aina.factory.attributes
 attributes:
-  check_mode:
-    support: full
   diff_mode:
+    description: Shows the file that is or would be written.
     support: full
 author:
   - aina-factory contributors (@ainative-academy)

@@ -24,7 +24,7 @@ _WORDS = (
     r"(?:i/o|tls handshake|read operation|handshake operation) time(?:d )?out",
     r"context deadline exceeded",
     r"client\.timeout exceeded",
-    r"urlopen error timed out",
+    r"<url\w+ error timed out",
     r"too ?many ?requests|rate limit",
     r"(?:answered |: |status(?: code)?:? |HTTP Error |HTTP )(?:429|50[234])\b",
 )

@@ -57,7 +57,7 @@ def foreign(owns: Mapping[str, str]) -> list[str]:
     return [
         path
         for path, name in owns.items()
-        if os.path.lexists(path) and any(True for _ in _others(path, _number(name)))
+        if os.path.lexists(path) and any(True for _other in _others(path, _number(name)))
     ]
 
 

@@ -334,7 +334,9 @@ class Stacking(Protocol):
     """What a stack is made with."""
 
     def merge(self, ours: str, theirs: str) -> TriedMerge: ...
+
     def tree(self, commit: str) -> str: ...
+
     def commit(
         self, tree: str, parents: Sequence[str], message: str, moment: float | None = None
     ) -> str: ...

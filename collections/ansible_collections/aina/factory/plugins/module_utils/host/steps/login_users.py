@@ -97,12 +97,12 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         accounts = {name: found for name in names if (found := _account(name)) is not None}
         plan = login_users.plan(specs, accounts, {group.gr_name for group in grp.getgrall()})
         returned = login_users.give_back(specs, accounts, given)
-        told = "".join(f"{phrase}\n" for phrase, *_ in returned)
-        commands = (*plan.commands, *((phrase, argv) for phrase, argv, _ in returned))
+        told = "".join(f"{phrase}\n" for phrase, *_command in returned)
+        commands = (*plan.commands, *((phrase, argv) for phrase, argv, _back in returned))
         plan = replace(plan, commands=commands, after=f"{plan.after}{told}")
         for undo in login_users.undos(specs, accounts):
             context.protect(undo)
-        for phrase, _, back in returned:
+        for phrase, _argv, back in returned:
             context.protect(way_back.Undo(phrase, then=(back,)))
         if not context.check_mode:
             after = login_users.given_after(specs, accounts, given)

@@ -92,7 +92,7 @@ def test_what_is_declared_no_longer_is_taken_back_as_it_was() -> None:
     # Another run finds everything in place, and forgets nothing.
     assert login_users.given_after([spec], there, given) == given
     assert login_users.give_back([spec], there, given) == []
-    assert [phrase for phrase, *_ in login_users.give_back([], there, given)] == [
+    assert [phrase for phrase, *_commands in login_users.give_back([], there, given)] == [
         "ali: shell /bin/bash -> /usr/bin/zsh, as before",
         "take ali out of users",
     ]

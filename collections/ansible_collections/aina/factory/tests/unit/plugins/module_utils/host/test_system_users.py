@@ -52,7 +52,7 @@ def owners(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         handed.append((name, number))
 
     monkeypatch.setattr(os, "chown", chown)
-    monkeypatch.setattr(system_users, "_number", lambda name: {"factory-x": 4321}.get(name))
+    monkeypatch.setattr(system_users, "_number", {"factory-x": 4321}.get)
     root = pwd.getpwnam("root")
     monkeypatch.setattr(pwd, "getpwuid", lambda _number: root)
     return handed
