@@ -26,11 +26,11 @@ POOL = {"default-address-pools": [{"base": "172.30.0.0/16", "size": 24}]}
 def host(argv: Sequence[str | bytes], **_options: Any) -> Completed:
     """Answer as a host does that reaches its own network alone without a gateway."""
     assert list(argv[:4]) == ["ip", "-o", "route", "get"]
-    return Completed(0, f"{argv[4]} via 192.0.2.1 dev eth0 src 192.0.2.10 uid 0".encode(), b"")
+    return Completed(0, f"{argv[4]!s} via 192.0.2.1 dev eth0 src 192.0.2.10 uid 0".encode(), b"")
 
 
 def neighbourly(argv: Sequence[str | bytes], **_options: Any) -> Completed:
-    return Completed(0, f"{argv[4]} dev eth0 src 172.30.7.10 uid 0".encode(), b"")
+    return Completed(0, f"{argv[4]!s} dev eth0 src 172.30.7.10 uid 0".encode(), b"")
 
 
 @pytest.mark.parametrize(
