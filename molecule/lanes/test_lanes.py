@@ -185,7 +185,7 @@ ENDINGS: dict[str, tuple[list[str], str, str]] = {
     "disk": (["run: head -c 400M /dev/zero >big; df . | tail -1; rm big"], "no_change", "nothing"),
     "forged_result": (
         ["run: echo forged >/proc/1/fd/1", COMMIT.format("forged")],
-        "policy",
+        "forged",
         "standard output",
     ),
 }
@@ -202,11 +202,11 @@ MORE_ENDINGS: dict[str, tuple[list[str], str, str]] = {
     "forged_events": ([FORGED.format("true"), "play: 400"], "failed_turn", "upstream (400)"),
     "endless_result": (
         ["run: printf 'LANE1 result 3000000000\\n' >/proc/1/fd/1", COMMIT.format("forged")],
-        "policy",
+        "too_large",
         "over the limit",
     ),
-    "endless_member": ([HOLES, COMMIT.format("forged")], "policy", "has no place in it"),
-    "hidden_hooks": ([HIDE], "policy", "hasDotgit"),
+    "endless_member": ([HOLES, COMMIT.format("forged")], "forged", "has no place in it"),
+    "hidden_hooks": ([HIDE], "broken", "hasDotgit"),
     # All went well, and what was done is not on the branch.
     "stashed": (["run: echo x >s; git add s; git stash --quiet"], "incomplete", "on stash0 alone"),
 }
@@ -297,7 +297,7 @@ def test_a_lane_may_ask_for_its_own_model_only_and_not_too_often(
 ) -> None:
     other = settings(model="gpt-5.5", requests_max_count=1)
     limited = lane(host, issue(host, "run: true"), other)
-    assert (limited["outcome"], limited["requests_count"]) == ("policy", 2)
+    assert (limited["outcome"], limited["requests_count"]) == ("rate", 2)
 
     ask = (
         "run: node -e \"fetch('http://127.0.0.1:3128/v1/responses', {method: 'POST', body: "

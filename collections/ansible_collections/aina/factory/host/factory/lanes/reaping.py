@@ -101,12 +101,22 @@ def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dic
 
 def _carry_out(settings: LanesSettings, lock_directory: Path, step: reaper.ReapStep) -> None:
     _log.info("%s lane %s: %s", step.verb, step.lane, step.why)
-    unkept = _end(settings, lock_directory, step) if step.verb == "end" else ""
+    if step.verb == "end":
+        unkept = _end(settings, lock_directory, step)
+    else:
+        unkept = supervisor.lost_since(_handed_over_at(settings, step.lane))
     if step.verb in {"end", "finish"}:
         _finish(settings, lock_directory, step, unkept)
     with contextlib.suppress(OSError):
         control_socket.ask("close", step.lane)
     shutil.rmtree(Path(settings.run_dir, Path(step.lane).name), ignore_errors=True)
+
+
+def _handed_over_at(settings: LanesSettings, name: str) -> float:
+    """Return when a lane last handed something over; 0 when it never did."""
+    with contextlib.suppress(OSError):
+        return Path(settings.state_dir, name, supervisor.BUNDLE).stat().st_mtime
+    return 0.0
 
 
 def _lane(settings: LanesSettings, lock_directory: Path, name: str) -> supervisor.Lane | None:

@@ -14,7 +14,13 @@ from ..base import text
 
 NO_CHANGE, CHANGED = "no_change", "changed"
 FAILED_TURN, TIMEOUT, IDLE, OOM = "failed_turn", "timeout", "idle", "oom"
-BUDGET, POLICY, INTERRUPTED, FAILED = "budget", "policy", "interrupted", "failed"
+BUDGET, INTERRUPTED, FAILED = "budget", "interrupted", "failed"
+# Something else than its own program wrote its result: nothing in it is believed.
+FORGED = "forged"
+# What it handed over is more than may be, has objects that git refuses, or does not build on where it began.
+TOO_LARGE, BROKEN, REWRITTEN = "too_large", "broken", "rewritten"
+# It asked the model more often than it may, or another one.
+RATE, MODEL = "rate", "model"
 # All went well but the handing over: there is work that did not come out, or not where it belongs.
 INCOMPLETE = "incomplete"
 # After these the work is pushed: it is whole. After the others the bundle is kept for a resume.
@@ -60,9 +66,9 @@ class LaneEvidence:
     """Everything that is known when a lane has ended.
 
     ``ended_by`` is why the supervisor ended it (timeout, idle, stop), or empty. ``broken``
-    says what was wrong with the handed-over result. ``oom_kill_count`` counts as the kernel
-    did, ``exit_status`` is the container's or ``None`` when nobody saw its end. ``unresolved``
-    says what of a conflict is left, ``unkept`` what of the work did not come out.
+    says what was wrong with the handed-over result, and ``broken_as`` is the outcome of that.
+    ``oom_kill_count`` counts as the kernel did, ``exit_status`` is the container's or ``None``
+    when nobody saw its end. ``unresolved`` says what of a conflict is left, ``unkept`` what of the work did not come out.
     """
 
     exit_status: int | None
@@ -74,6 +80,7 @@ class LaneEvidence:
     has_result: bool
     unresolved: str = ""
     unkept: str = ""
+    broken_as: str = FORGED
 
 
 def is_untouched(result: Mapping[str, Any], base: str) -> bool:
@@ -117,7 +124,7 @@ def decide(evidence: LaneEvidence) -> tuple[str, str]:
     is good only when all that was done came out.
     """
     if evidence.broken:
-        return POLICY, evidence.broken
+        return evidence.broken_as, evidence.broken
     name, detail = _ended(evidence)
     if evidence.unkept and name in GOOD:
         return INCOMPLETE, evidence.unkept
@@ -141,9 +148,9 @@ def _ended(evidence: LaneEvidence) -> tuple[str, str]:
             return OOM, "it was killed from outside, most likely for lack of memory"
         return FAILED, f"it handed over no result; its container ended with {evidence.exit_status}"
     if model.last_verdict in {"rate", "requests"}:
-        return POLICY, "it sent more requests than it may"
+        return RATE, "it sent more requests than it may"
     if model.last_verdict == "model":
-        return POLICY, "it asked for a model that it may not use"
+        return MODEL, "it asked for a model that it may not use"
     if model.requests_count == 0:
         return FAILED_TURN, "the agent ended without having asked the model"
     if model.last_verdict != "complete":
