@@ -192,9 +192,7 @@ ENDINGS: dict[str, tuple[list[str], str, str]] = {
 # Shown by a gateway, a reader and a clone that need no container.
 MORE_ENDINGS: dict[str, tuple[list[str], str, str]] = {
     "forbidden": (["play: 403"], "failed_turn", "upstream (403)"),
-    "limited": (["play: 429"], "failed_turn", "upstream (429)"),
     "wrong": (["play: 400"], "failed_turn", "upstream (400)"),
-    "unavailable": (["play: 503"], "failed_turn", "upstream (503)"),
     "slow": (["play: slow", "run: true"], "no_change", "changed nothing"),
     # More than the transcript holds: it is read to its end all the same.
     "huge": (["play: huge"], "no_change", "changed nothing"),
@@ -610,16 +608,6 @@ def test_a_killed_engine_loses_no_commit(host: Any) -> None:
     until(lambda: host.run("docker ps --all --quiet --filter label=lane").stdout == "")
 
 
-@pytest.mark.deep
-def test_a_model_that_cannot_be_reached_fails_the_turn(host: Any) -> None:
-    host.check_output("systemctl stop model")
-    done = lane(host, issue(host, "run: true"))
-    host.check_output("systemctl start model")
-
-    assert done["outcome"] == "failed_turn"
-    assert "unreachable" in done["detail"]
-
-
 def test_without_a_gateway_no_lane_starts(host: Any) -> None:
     known = host.check_output(f"ls {LANES}")
     host.check_output("systemctl stop factory-lane-gateway")
@@ -729,7 +717,8 @@ def test_another_agent_is_data_and_no_code(host: Any) -> None:
     count = done["requests_count"]
     assert count >= 11
     assert (done["input_tokens"], done["output_tokens"]) == (100 * count, 7 * count)
-    assert done["tokens"] == 107 * count
+    # Of 107 tokens 30 come from the cache, and count as a tenth.
+    assert done["tokens"] == 80 * count
     passed = {
         (line["kind"], line.get("path"), line.get("model"), line["verdict"])
         for line in gateway_log(host, done["lane"])

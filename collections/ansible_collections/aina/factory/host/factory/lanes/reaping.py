@@ -13,6 +13,7 @@ from factory.core.base import documents, processes, text, times
 from factory.core.base.docker import DockerError
 from factory.core.lanes import identity, outcome, reaper
 from factory.core.lanes.settings import LanesSettings
+from factory.core.lanes.spending import day_of
 from factory.lanes import (
     capacity,
     control_socket,
@@ -90,6 +91,7 @@ def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dic
             if item.lane in given_up:
                 _give_up(settings, item)
         _review_residue(settings)
+        _forget_spending(settings)
     return {
         "steps": [vars(step) for step in steps],
         "expired": expired,
@@ -216,6 +218,13 @@ def _forget(settings: LanesSettings, name: str) -> None:
             with contextlib.suppress(Exception):
                 delivery.repository(settings, project, "", results=True).forget(name)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _forget_spending(settings: LanesSettings) -> None:
+    old = time.time() - settings.keep_seconds - 86400
+    for path in Path(settings.state_dir, supervisor.SPENT_DIR).glob("*.jsonl"):
+        if path.stem < day_of(old):
+            path.unlink(missing_ok=True)
 
 
 def _review_residue(settings: LanesSettings) -> None:

@@ -27,6 +27,7 @@ from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import LaneForge
 from factory.core.lanes.gateway import LanePolicy
 from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
+from factory.core.lanes.spending import day_of
 from factory.lanes import (
     capacity,
     control_socket,
@@ -50,6 +51,8 @@ TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
     "sessions.tar.gz",
 )
 RESIDUE = "residue.json"
+# What all lanes have spent, a file for each day.
+SPENT_DIR = "spent"
 _KNOWN_AT_START = ("base", "onto", "title", "conflict", "deadline")
 _POLL_SECONDS = 0.2
 _QUEUE_POLL_SECONDS = 0.5
@@ -332,6 +335,14 @@ class Lane:
         os.chown(self.directory, 0, owner.pw_gid)
         self.directory.chmod(0o710)
         os.chown(self.place, 0, owner.pw_gid)
+        # A lane may go on into the next day.
+        spent_dir = Path(self.settings.state_dir, SPENT_DIR)
+        spent_dir.mkdir(mode=0o710, exist_ok=True)
+        os.chown(spent_dir, 0, owner.pw_gid)
+        for day in (day_of(time.time()), day_of(time.time() + 86400)):
+            spent = spent_dir / f"{day}.jsonl"
+            spent.touch(mode=0o640)
+            os.chown(spent, owner.pw_uid, owner.pw_gid)
         sockets = self.place / control_socket.SOCKET_DIR
         sockets.mkdir(mode=0o755)
         os.chown(sockets, owner.pw_uid, owner.pw_gid)
@@ -348,6 +359,12 @@ class Lane:
             requests_max_count=limits.requests_max_count,
             connect_allowed=self.settings.connect_targets,
             log_path=str(self.directory / GATEWAY_LOG),
+            project=self.project.name,
+            prices=self.settings.prices,
+            cost_max_usd=limits.cost_max_usd,
+            project_limit=self.project.spending,
+            host_limit=self.settings.spending,
+            spent_dir=str(Path(self.settings.state_dir, SPENT_DIR)),
         )
         documents.replace(self.place / control_socket.POLICY, policy.document(), mode=0o640)
         os.chown(self.place / control_socket.POLICY, 0, owner.pw_gid)
@@ -536,6 +553,8 @@ class Lane:
             "tokens": model.tokens,
             "input_tokens": model.input_tokens,
             "output_tokens": model.output_tokens,
+            "cached_tokens": model.cached_tokens,
+            "cost_usd": round(model.cost_usd, 4),
             "requests_count": model.requests_count,
             "refused_count": model.refused_count,
             "exit_status": status,

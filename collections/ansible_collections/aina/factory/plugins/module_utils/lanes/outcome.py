@@ -42,23 +42,29 @@ class Model:
     refused_count: int = 0
     last_verdict: str = ""
     last_status: int = 0
+    cached_tokens: int = 0
+    cost_usd: float = 0.0
 
 
 def model_of(lines: Iterable[Mapping[str, Any]]) -> Model:
     """Add up the gateway's log of one lane."""
-    requests = tokens = input_tokens = output_tokens = refused = 0
-    verdict, status = "", 0
+    found: dict[str, int] = {}
+    cost_usd, verdict, status = 0.0, "", 0
+
+    def count(name: str, number: object) -> None:
+        found[name] = found.get(name, 0) + int(str(number or 0))
+
     for line in lines:
         if line.get("kind") == "model":
-            requests += 1
+            count("requests_count", 1)
             verdict, status = str(line.get("verdict", "")), int(line.get("status") or 0)
-            usage = line.get("usage") or {}
-            input_tokens += int(usage.get("input_tokens") or 0)
-            output_tokens += int(usage.get("output_tokens") or 0)
-            tokens += int(line.get("charged_tokens") or 0)
-        elif line.get("verdict") == "denied":
-            refused += 1
-    return Model(requests, tokens, input_tokens, output_tokens, refused, verdict, status)
+            for name in ("input_tokens", "output_tokens", "cached_tokens"):
+                count(name, (line.get("usage") or {}).get(name))
+            count("tokens", line.get("charged_tokens"))
+            cost_usd += float(line.get("cost_usd") or 0.0)
+        elif line.get("verdict") not in ("allowed", None):
+            count("refused_count", 1)
+    return Model(**found, cost_usd=cost_usd, last_verdict=verdict, last_status=status)
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,8 @@ class LaneEvidence:
     ``ended_by`` is why the supervisor ended it (timeout, idle, stop), or empty. ``broken``
     says what was wrong with the handed-over result, and ``broken_as`` is the outcome of that.
     ``oom_kill_count`` counts as the kernel did, ``exit_status`` is the container's or ``None``
-    when nobody saw its end. ``unresolved`` says what of a conflict is left, ``unkept`` what of the work did not come out.
+    when nobody saw its end. ``unresolved`` says what of a conflict is left, ``unkept``
+    what of the work did not come out.
     """
 
     exit_status: int | None
