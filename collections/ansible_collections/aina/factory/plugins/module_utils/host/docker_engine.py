@@ -36,6 +36,8 @@ CONFIGURATION = Path("/etc/docker/daemon.json")
 RECORD = Path("/var/lib/aina-factory/docker-daemon.json")
 PENDING = Path("/var/lib/aina-factory/docker-restart-pending.json")
 UNIT = "docker.service"
+# Where an engine lies, whoever has brought it.
+PROGRAMS = ("/usr/bin/dockerd", "/usr/local/bin/dockerd", "/usr/sbin/dockerd", "/snap/bin/docker")
 
 _DOCKER = ("docker", "--host", "unix:///run/docker.sock")
 _QUERY_SECONDS = 30.0
@@ -141,6 +143,8 @@ def plan(wish: DesiredEngine, run: Run, boot_time: float, path: Path = CONFIGURA
     changes = _file_changes(target, previous, current, merged, wish.validates)
     # Giving everything back does not ask for a running engine.
     wanted = bool(wish.settings or wish.defaults)
+    if wanted and engine is None:
+        _check_unit(run)
     return EnginePlan(
         path=target,
         record=record,
@@ -155,6 +159,17 @@ def plan(wish: DesiredEngine, run: Run, boot_time: float, path: Path = CONFIGURA
         current=current,
         kept=kept,
     )
+
+
+def _check_unit(run: Run) -> None:
+    """Refuse an engine of somebody else's that systemd does not start by the usual name."""
+    shown = _ask(["systemctl", "show", "--property=LoadState", "--value", UNIT], run)
+    program = next(filter(os.path.lexists, PROGRAMS), "") if shown == "not-found" else ""
+    if program:
+        raise DockerDaemonError(
+            f"there is an engine, {program}, and no {UNIT} that starts it: give it a unit of that name, or remove "
+            "it (a snap: 'snap remove docker'), and converge again"
+        )
 
 
 def swallowed(

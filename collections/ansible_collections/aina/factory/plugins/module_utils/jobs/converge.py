@@ -61,6 +61,7 @@ class ConvergeResult:
     replaced_lines: list[str] = field(default_factory=list)
     consequences: list[dict[str, str]] = field(default_factory=list)
     lacking: set[str] = field(default_factory=set)
+    unfed: list[tuple[str, str]] = field(default_factory=list)
 
 
 def converge(
@@ -84,10 +85,17 @@ def converge(
     _check_users(jobs, result, check=check, run=run)
     called = {job.command[0] for job in jobs.declared}
     result.lacking = {path for path in called & {*PROGRAMS} if not Path(path).exists()}
+    result.unfed = unfed(jobs)
     with _exclusive(check=check):
         settled = _bring(jobs, wanted, result, systemd=systemd, check=check, run=run)
         _report_foreign(jobs, settled, replacements, result, check=check, run=run)
     return result
+
+
+def unfed(jobs: Jobs) -> list[tuple[str, str]]:
+    """Return the jobs that wait for a file, each with the file."""
+    active = [job for job in jobs.declared if job.is_active]
+    return [(job.name, path) for job in active for path in job.needs if not Path(path).exists()]
 
 
 def _wanted(jobs: Jobs, document: Mapping[str, Any], systemd: bool) -> Wanted:

@@ -40,6 +40,7 @@ def unsupported(jobs: Jobs) -> list[str]:
             for field, asked in (
                 ("catch_up", job.catch_up),
                 ("requires", job.requires),
+                ("needs", job.needs),
                 ("on_failure (unit names)", job.failure_units is not None),
             )
             if asked

@@ -101,6 +101,7 @@ def _service(job: Job, resources: ResourceClass) -> str:
         f"Description={_text(_describe(job))}",
         f"ConditionPathExists=!{layout.PAUSED_DIR}/{job.name}",
         f"ConditionPathExists=!{layout.RUNTIME_PAUSED_DIR}/{job.name}",
+        *(f"ConditionPathExists={path}" for path in job.needs),
         *([f"Wants={_text(required)}", f"After={_text(required)}"] if required else []),
         "",
         "[Service]",

@@ -126,6 +126,11 @@ class Job:
             f"be {', '.join(_LINKED_UNITS)} or the full name of a unit",
         ),
     )
+    needs: tuple[str, ...] = setting(
+        (),
+        "Files, such as a secret, without which it does not start; it waits for them.",
+        form=(r"/[^\s%\\\"'!]+", "be the absolute path of a file, without spaces and quotes"),
+    )
     environment: Mapping[str, str] = setting(
         {},
         "Environment variables; no secrets, everybody can read unit files.",

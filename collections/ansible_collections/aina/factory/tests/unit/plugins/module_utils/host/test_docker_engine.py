@@ -209,3 +209,25 @@ def test_networks_by_which_the_run_came_are_refused_and_others_have_a_way_back(
     (undo,) = seen
     assert undo.what == "the engine's networks: default-address-pools"
     assert undo.files == (str(file), str(docker_engine.RECORD))
+
+
+def test_an_engine_that_systemd_does_not_start_by_its_name_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "dockerd"
+    monkeypatch.setattr(docker_engine, "PROGRAMS", (str(program),))
+    usual = host_with("28.1.0")
+
+    def run(argv: Sequence[str | bytes], **options: Any) -> Completed:
+        if "--property=LoadState" in argv:
+            return Completed(0, b"not-found", b"")
+        return usual(argv, **options)
+
+    def plan() -> docker_engine.EnginePlan:
+        return docker_engine.plan(step.wish(PARAMETERS, run), run, 0.0, tmp_path / "daemon.json")
+
+    # On a blank host the unit comes with the package.
+    assert plan().wanted
+    program.touch()
+    with pytest.raises(DockerDaemonError, match="no docker.service that starts it: give it a unit"):
+        plan()

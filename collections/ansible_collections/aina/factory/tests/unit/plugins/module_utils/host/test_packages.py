@@ -86,6 +86,27 @@ def test_a_foreign_engine_is_named() -> None:
     assert packages.plan(ENGINE, situation(["docker-ce"])).adopted == "docker-ce 1.0"
 
 
+@pytest.mark.parametrize(
+    ("installed", "owned", "actions"),
+    [
+        ("", (1, "no path found"), []),
+        ("", "docker-ce: /usr/bin/dockerd", ["install docker.io"]),
+        ("docker.io\tinstalled\t1\n", "docker.io: /usr/bin/dockerd", []),
+    ],
+)
+def test_a_program_that_no_package_owns_is_not_overwritten(
+    tmp_path: Path, installed: str, owned: str | tuple[int, str], actions: list[str]
+) -> None:
+    program = tmp_path / "dockerd"
+    program.touch()
+    spec = PackagesSpec(present=("docker.io",), unless_installed=("docker-ce", str(program)))
+
+    found = packages.plan(spec, packages.read(spec, Host(dpkg_query=[installed, owned]), True))
+
+    assert found.actions == actions
+    assert found.adopted == ("" if actions or installed else f"{program} (no package owns it)")
+
+
 def test_only_fully_installed_packages_count() -> None:
     rows = "git\tinstalled\t1:2.47\ncurl\thalf-configured\t8\nnano\tconfig-files\t7\n"
     host = Host(dpkg_query=[(1, rows)])

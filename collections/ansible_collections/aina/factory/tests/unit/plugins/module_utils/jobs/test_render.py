@@ -8,7 +8,7 @@ import pytest
 
 from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.jobs import cron, render, scripts
+from factory.core.jobs import converge, cron, render, scripts
 from factory.core.jobs.settings import Jobs
 
 
@@ -80,6 +80,19 @@ def test_the_notifier_is_outside_the_prefix_that_calls_it() -> None:
     assert not any("notify" in name for name in files if name.startswith("factory-job-"))
 
 
+def test_a_job_waits_for_the_files_that_it_needs(tmp_path: Path) -> None:
+    there, missing = tmp_path / "there", tmp_path / "missing"
+    there.touch()
+    needs = [str(there), str(missing)]
+
+    unit = render.units(jobs(needs=needs))["factory-job-tick.service"]
+
+    assert [f"ConditionPathExists={path}" in unit.splitlines() for path in needs] == [True, True]
+    assert converge.unfed(jobs(needs=needs)) == [("tick", str(missing))]
+    rests = {"reason": "x", "by": "ali", "since": "2026-06-30"}
+    assert converge.unfed(jobs(needs=needs, state="paused", paused=rests)) == []
+
+
 def test_an_ignored_failure_overrides_the_drop_in_of_the_prefix() -> None:
     name = "factory-job-tick.service.d/10-on-failure.conf"
 
@@ -143,9 +156,9 @@ def test_what_cron_cannot_do_is_refused_by_name(change: dict[str, Any], field: s
 
 
 def test_what_cron_cannot_honour_is_said() -> None:
-    (note,) = cron.unsupported(jobs(catch_up=True, requires=["docker"]))
+    (note,) = cron.unsupported(jobs(catch_up=True, requires=["docker"], needs=["/etc/key"]))
 
-    assert note.startswith("jobs.tick: cron cannot honour catch_up, requires")
+    assert note.startswith("jobs.tick: cron cannot honour catch_up, requires, needs")
 
 
 @pytest.mark.parametrize("name", sorted({**scripts.SYSTEMD, **scripts.CRON}))
