@@ -78,7 +78,7 @@ def _rules(run: Run) -> firewall.Ufw | None:
     """Return the rules that meet a connection; ``None`` where ufw lets all in."""
     try:
         situation = firewall.read(run)
-        if not situation.active or situation.incoming == "allow":
+        if not situation.active or situation.flushed or situation.incoming == "allow":
             return None
         return firewall.read_ufw((), firewall.UFW_DIR, firewall.UFW_DEFAULTS)
     except (firewall.FirewallError, OSError):

@@ -229,5 +229,7 @@ def test_an_engine_that_systemd_does_not_start_by_its_name_is_named_with_the_rem
     # On a blank host the unit comes with the package.
     assert plan().wanted
     program.touch()
-    with pytest.raises(DockerDaemonError, match="no docker.service that starts it: give it a unit"):
+    with pytest.raises(
+        DockerDaemonError, match=r"no docker\.service that starts it: give it a unit"
+    ):
         plan()
