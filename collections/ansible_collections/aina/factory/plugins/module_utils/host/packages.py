@@ -299,9 +299,11 @@ def _repair(run: Run, frontend_lock: AbstractContextManager[object], wait_second
                 said.append(str(error))
     left = interruption(run)
     if left:
+        # They stand at the margin of what dpkg says, one a line.
+        names = " ".join(re.findall(r"^ (\S+)", left, re.MULTILINE)) or "what dpkg --audit names"
         raise PackagesError(
-            "an interrupted installation could not be finished by 'dpkg --configure --pending' "
-            "and 'apt-get install --fix-broken'; repair it by hand, then run again:\n"
+            f"{names}: could be finished neither by 'dpkg --configure --pending' nor by 'apt-get install "
+            f"--fix-broken'; repair it, or remove it ('apt-get remove {names}'), then run again:\n"
             + "\n".join([left, *said])
         )
 

@@ -165,19 +165,21 @@ def test_an_installation_beyond_repair_quotes_dpkg() -> None:
     plan = packages.plan(PackagesSpec(), situation(interrupted="half-installed: x"))
 
     with pytest.raises(
-        PackagesError, match="repair it by hand, then run again:\nhalf-installed: x"
+        PackagesError, match=r"dpkg --audit names: could be .* then run again:\nhalf-installed: x"
     ):
         packages.apply(plan, host, nullcontext(), 5, lists_are_stale=False)
 
 
 def test_a_package_that_never_configures_is_named_though_apt_does_not() -> None:
-    audit = "The following packages are only half configured: vendor-agent"
+    audit = "The following packages are only half configured:\n vendor-agent         x\n"
     host = Host(audit=[audit], apt_get=[(100, "E: Sub-process dpkg returned an error code (1)")])
     plan = packages.plan(PackagesSpec(), situation(interrupted=audit))
 
     with pytest.raises(PackagesError, match="vendor-agent") as caught:
         packages.apply(plan, host, nullcontext(), 1, False)
 
+    assert str(caught.value).startswith("vendor-agent: could be finished neither")
+    assert "'apt-get remove vendor-agent'" in str(caught.value)
     assert "error code" in str(caught.value)
 
 
