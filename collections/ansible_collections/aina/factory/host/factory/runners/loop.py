@@ -787,13 +787,13 @@ class Loop:
             self._tell(Condition.BACKOFF, f"the container engine does not answer: {error}")
         running = None if left is None else [found for found in left if found.running]
         may = reconcile.may_start(None if running is None else [found.name for found in running])
-        if may is Start.WAIT or running is None:
+        if may is Start.WAIT:
             self._nap(min(REST_SECONDS, self.timing.watch_seconds))
             return None
         if may is Start.START:
             self._is_empty = True
             return None
-        return self._adopt(self._one_of(running))
+        return self._adopt(self._one_of(running or []))
 
     def _one_of(self, running: list[SlotContainer]) -> SlotContainer:
         """Return the container to watch; of several, those without a job are ended first."""
