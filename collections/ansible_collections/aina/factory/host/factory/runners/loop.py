@@ -18,6 +18,7 @@ from factory.core.base import times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.docker import DockerError
 from factory.core.base.github.errors import ForgeError, LimitedError, RefusedError, UncertainError
+from factory.core.base.github.remedies import remedy
 from factory.core.runners import container, exits, names, reconcile, state, watch
 from factory.core.runners.api import Deletion, Jit, Registered, Runners
 from factory.core.runners.container import ContainerRun
@@ -357,7 +358,8 @@ class Loop:
             return None
         except (RefusedError, ConfigurationError) as error:
             # The alert is raised at once; the refusal may be gone with the next answer.
-            self._back_off_from_api(f"GitHub refuses: {error}", 0.0, Condition.FAILED)
+            words = f"GitHub refuses: {remedy(error)} ({error})"
+            self._back_off_from_api(words, 0.0, Condition.FAILED)
             return None
         except (ForgeError, OSError) as error:
             # Whether a runner was registered is unknown: what is left of it is swept away.
