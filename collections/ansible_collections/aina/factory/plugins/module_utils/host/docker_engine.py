@@ -84,6 +84,7 @@ class EnginePlan:
     enabled: bool
     current: Settings
     kept: Mapping[str, tuple[Any, Any]]
+    original: str
 
     @property
     def overridden(self) -> dict[str, tuple[Any, Any]]:
@@ -140,7 +141,9 @@ def plan(wish: DesiredEngine, run: Run, boot_time: float, path: Path = CONFIGURA
         changed_at = target.stat().st_ctime if previous is not None else None
         effective = docker_daemon.effective_settings(engine, current, changed_at, record)
         decision = docker_daemon.decide(engine, effective, merged.settings, wish.policy)
-    changes = _file_changes(target, previous, current, merged, wish.validates)
+    # Whoever wrote it gets his own text back.
+    original = record.original if record.owned else (previous or b"").decode(errors="replace")
+    changes = _file_changes(target, previous, current, merged, original, wish.validates)
     # Giving everything back does not ask for a running engine.
     wanted = bool(wish.settings or wish.defaults)
     if wanted and engine is None:
@@ -158,6 +161,7 @@ def plan(wish: DesiredEngine, run: Run, boot_time: float, path: Path = CONFIGURA
         enabled=_enabled(run) if wanted else False,
         current=current,
         kept=kept,
+        original=original,
     )
 
 
@@ -219,13 +223,20 @@ def _parse(path: Path, content: bytes | None) -> dict[str, Any]:
 
 
 def _file_changes(
-    target: Path, previous: bytes | None, current: Settings, merged: MergedFile, validates: bool
+    target: Path,
+    previous: bytes | None,
+    current: Settings,
+    merged: MergedFile,
+    original: str,
+    validates: bool,
 ) -> list[managed_files.Change]:
     if previous is not None and not merged.settings and current:
         return managed_files.plan([], [], [str(target)])
     if current == merged.settings:
         return []
     content = json.dumps(merged.settings, indent=2).encode() + b"\n"
+    if original.strip() and _is_of(original, merged.settings):
+        content = original.encode()
     mode = stat.S_IMODE(target.stat().st_mode) if previous is not None else 0o644
     file = managed_files.FileSpec(
         str(target),
@@ -236,6 +247,13 @@ def _file_changes(
         sensitive=bool(CREDENTIALS.search(content + (previous or b""))),
     )
     return managed_files.plan([], [file], [])
+
+
+def _is_of(text: str, settings: Settings) -> bool:
+    try:
+        return bool(json.loads(text) == settings)
+    except ValueError:
+        return False
 
 
 def dockerd_major(run: Run) -> int | None:
@@ -328,6 +346,7 @@ def load_record(path: Path = RECORD) -> Record:
             replaced=tuple((tuple(key), value) for key, value in values["replaced"]),
             instance=values["instance"],
             settings=values["settings"],
+            original=values.get("original", ""),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DockerDaemonError(
@@ -349,6 +368,7 @@ def _save_record(record: Record, run: Run) -> None:
         "replaced": record.replaced,
         "instance": record.instance,
         "settings": record.settings,
+        "original": record.original,
     }
     _save(RECORD, document, run)
 
@@ -367,7 +387,7 @@ def apply(plan_: EnginePlan, run: Run, boot_time: float) -> RestartDecision:
         # Owned is what either run calls ours, until the file is known to be in place.
         owned = tuple(sorted({*plan_.record.owned, *plan_.merged.owned}))
         instance = engine.instance if engine else ""
-        note = Record(owned, plan_.merged.replaced, instance, plan_.effective)
+        note = Record(owned, plan_.merged.replaced, instance, plan_.effective, plan_.original)
         _save_record(note, run)
         managed_files.apply(plan_.changes, run)
         decision = _activate(plan_, run)
@@ -444,7 +464,8 @@ def _settled(plan_: EnginePlan, decision: RestartDecision, run: Run, boot_time: 
             plan_.effective, plan_.merged.settings, decision.reload
         )
     instance = engine.instance if engine else ""
-    return Record(plan_.merged.owned, plan_.merged.replaced, instance, settings)
+    merged = plan_.merged
+    return Record(merged.owned, merged.replaced, instance, settings, plan_.original)
 
 
 def _note_pending(decision: RestartDecision, engine: RunningEngine | None, run: Run) -> None:

@@ -233,3 +233,17 @@ def test_an_engine_that_systemd_does_not_start_by_its_name_is_named_with_the_rem
         DockerDaemonError, match=r"no docker\.service that starts it: give it a unit"
     ):
         plan()
+
+
+def test_whoever_wrote_the_file_gets_his_own_text_back(file: Path) -> None:
+    theirs = '{ "mtu" : 1400,\n\t"log-driver":"local"}'
+    file.write_text(theirs)
+    context = Context(running(), False, pytest.fail)
+
+    for settings in ({"mtu": 9}, {"mtu": 9, "live-restore": True}):
+        step.execute({**PARAMETERS, "settings": settings}, context)
+    ours = json.loads(file.read_text())
+    step.execute({**PARAMETERS, "state": "absent"}, context)
+
+    assert ours == {"log-driver": "local", "mtu": 9, "live-restore": True}
+    assert file.read_text() == theirs
