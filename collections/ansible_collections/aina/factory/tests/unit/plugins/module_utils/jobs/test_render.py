@@ -80,19 +80,6 @@ def test_the_notifier_is_outside_the_prefix_that_calls_it() -> None:
     assert not any("notify" in name for name in files if name.startswith("factory-job-"))
 
 
-def test_a_job_waits_for_the_files_that_it_needs(tmp_path: Path) -> None:
-    there, missing = tmp_path / "there", tmp_path / "missing"
-    there.touch()
-    needs = [str(there), str(missing)]
-
-    unit = render.units(jobs(needs=needs))["factory-job-tick.service"]
-
-    assert [f"ConditionPathExists={path}" in unit.splitlines() for path in needs] == [True, True]
-    assert converge.unfed(jobs(needs=needs)) == [("tick", str(missing))]
-    rests = {"reason": "x", "by": "ali", "since": "2026-06-30"}
-    assert converge.unfed(jobs(needs=needs, state="paused", paused=rests)) == []
-
-
 def test_an_ignored_failure_overrides_the_drop_in_of_the_prefix() -> None:
     name = "factory-job-tick.service.d/10-on-failure.conf"
 
@@ -119,6 +106,19 @@ def test_each_job_has_its_own_share_of_its_jitter_and_keeps_it() -> None:
 
     assert delays[0] == delays[1] != delays[2]
     assert all(0 <= seconds <= 300 for seconds in delays)
+
+
+def test_a_job_waits_for_the_files_that_it_needs(tmp_path: Path) -> None:
+    there, missing = tmp_path / "there", tmp_path / "missing"
+    there.touch()
+    needs = [str(there), str(missing)]
+
+    unit = render.units(jobs(needs=needs))["factory-job-tick.service"]
+
+    assert [f"ConditionPathExists={path}" in unit.splitlines() for path in needs] == [True, True]
+    assert converge.unfed(jobs(needs=needs)) == [("tick", str(missing))]
+    rests = {"reason": "x", "by": "ali", "since": "2026-06-30"}
+    assert converge.unfed(jobs(needs=needs, state="paused", paused=rests)) == []
 
 
 def test_a_schedule_means_the_time_zone_of_its_job() -> None:
