@@ -8,7 +8,7 @@ import pytest
 
 from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.jobs import converge, cron, render, scripts
+from factory.core.jobs import cron, render, scripts
 from factory.core.jobs.settings import Jobs
 
 
@@ -106,19 +106,6 @@ def test_each_job_has_its_own_share_of_its_jitter_and_keeps_it() -> None:
 
     assert delays[0] == delays[1] != delays[2]
     assert all(0 <= seconds <= 300 for seconds in delays)
-
-
-def test_a_job_waits_for_the_files_that_it_needs(tmp_path: Path) -> None:
-    there, missing = tmp_path / "there", tmp_path / "missing"
-    there.touch()
-    needs = [str(there), str(missing)]
-
-    unit = render.units(jobs(needs=needs))["factory-job-tick.service"]
-
-    assert [f"ConditionPathExists={path}" in unit.splitlines() for path in needs] == [True, True]
-    assert converge.unfed(jobs(needs=needs)) == [("tick", str(missing))]
-    rests = {"reason": "x", "by": "ali", "since": "2026-06-30"}
-    assert converge.unfed(jobs(needs=needs, state="paused", paused=rests)) == []
 
 
 def test_a_schedule_means_the_time_zone_of_its_job() -> None:
