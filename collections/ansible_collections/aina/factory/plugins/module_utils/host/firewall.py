@@ -289,8 +289,8 @@ def _network(source: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 def closed(after: Rules, way_in: WayIn, families: Collection[int] = (4, 6)) -> list[str]:
     """Return which ways in these rules close, where everything else is denied."""
     session = way_in.session
-    shut = _shut(after, way_in, families)
-    problems = [shut] if shut else []
+    why = shut(after, way_in, families)
+    problems = [why] if why else []
     problems += [
         f"the SSH server listens on port {port}, which no entry of the firewall's allowed "
         "ports opens: this would lock everybody out; allow it"
@@ -301,7 +301,7 @@ def closed(after: Rules, way_in: WayIn, families: Collection[int] = (4, 6)) -> l
     return problems
 
 
-def _shut(after: Rules, way_in: WayIn, families: Collection[int]) -> str:
+def shut(after: Rules, way_in: WayIn, families: Collection[int]) -> str:
     """Return why whoever came this way would not come in again; ``""`` when he would."""
     session = way_in.session
     if session is None or session.peer is None or session.is_of_the_host:
@@ -666,7 +666,7 @@ def _ports_to_keep(
     ports = {
         way.session.port
         for way in ways_in
-        if way.session and _shut(after, way, families) and not _shut(before, way, families)
+        if way.session and shut(after, way, families) and not shut(before, way, families)
     }
     knocked = {port for way in ways_in for port in way.ports}
     ours, others = (
@@ -675,7 +675,7 @@ def _ports_to_keep(
     )
     # A rule for an interface is none for everybody, and lets in whoever is there by it.
     still_in = any(
-        way.session and way.session.peer and not _shut(after, way, families) for way in ways_in
+        way.session and way.session.peer and not shut(after, way, families) for way in ways_in
     )
     return ports if others or still_in else ports | ours
 

@@ -216,7 +216,7 @@ def test_an_engine_that_systemd_does_not_start_by_its_name_is_named_with_the_rem
 ) -> None:
     program = tmp_path / "dockerd"
     monkeypatch.setattr(docker_engine, "PROGRAMS", (str(program),))
-    usual = host_with("28.1.0")
+    usual: Run = host_with("28.1.0")
 
     def run(argv: Sequence[str | bytes], **options: Any) -> Completed:
         if "--property=LoadState" in argv:
