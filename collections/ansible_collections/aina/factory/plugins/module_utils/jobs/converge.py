@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..base import locks, settings
+from ..base import files, locks, settings
 from ..base.configuration import ConfigurationError, Section
 from ..base.errors import FactoryError
 from ..base.ports import Run
@@ -187,6 +187,7 @@ def _bring(
         _act(steps.before_files, run)
         managed_files.apply(changes, run)
         _make_locks(jobs)
+        let_boots_pass(jobs, steps.after_files)
         _act(steps.after_files, run)
         if systemd and result.changed:
             installed = plan.Installed(_units(jobs, run), disk, set(paused))
@@ -279,6 +280,14 @@ def _make_locks(jobs: Jobs) -> None:
         path = Path(layout.lock_path(lock))
         path.touch(exist_ok=True)
         path.chmod(0o666)
+
+
+def let_boots_pass(jobs: Jobs, actions: Sequence[plan.Action]) -> None:
+    """Keep a job at boot from running because its timer is started now."""
+    started = {unit for action in actions if action.verb == "start" for unit in action.units}
+    for job in jobs.declared:
+        if job.at_boot and layout.timer(job.name) in started:
+            files.write(Path(layout.booted_path(job.name)), b"")
 
 
 def _report_foreign(
