@@ -17,23 +17,31 @@ from typing import Any
 
 from factory import configuration, effects
 from factory.core.base import documents, times
+from factory.core.base.configuration import ConfigurationError
 from factory.core.base.docker import SOCKET
 from factory.core.base.github import settings as github_settings
+from factory.core.base.github.errors import ForgeError
 from factory.core.base.github.release import platform_of
 from factory.core.base.locks import exclusive
 from factory.core.base.ports import Effects
 from factory.core.base.settings import read
-from factory.core.runners import layout, state
+from factory.core.runners import layout, names, state
+from factory.core.runners.api import Deletion
 from factory.core.runners.converge import Converge, ConvergeOptions
 from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.layout import Places
-from factory.core.runners.settings import Mode, RunnersSettings
+from factory.core.runners.settings import Instance, Mode, RunnersSettings
+from factory.core.runners.state import Condition
 from factory.outcome import Exit, Outcome, UsageError
 from factory.unix_http import fetch_through
 
 _LOCK_SECONDS = 300.0
 _LOCK_POLL_SECONDS = 1.0
-_DRAIN_POLL_SECONDS = 2.0
+_DRAIN_POLL_SECONDS = 1.0
+# So long a supervisor may take to see that its slot is drained.
+_WITHDRAW_SECONDS = 20.0
+# In these a slot has no runner that listens, and starts none while it is drained.
+_CLOSED = (Condition.STOPPED, Condition.BACKOFF, Condition.FAILED, Condition.OUTDATED)
 
 _log = logging.getLogger(__name__)
 
@@ -193,10 +201,11 @@ def _heal(arguments: argparse.Namespace) -> Outcome:
         for text in document[key]:
             _log.warning("%s", text)
     lines = [*document["actions"], *(f"problem: {text}" for text in document["problems"])]
+    lines += document["unwell"]
     failed = bool(document["problems"])
-    return Outcome(
-        Exit.FAILED if failed else Exit.DONE, document, "\n".join(lines) or "all is well"
-    )
+    counted = ", ".join(f"{count} {what}" for what, count in document["counts"].items())
+    well = f"all is well{counted and f': {counted}'}"
+    return Outcome(Exit.FAILED if failed else Exit.DONE, document, "\n".join(lines) or well)
 
 
 def _network(arguments: argparse.Namespace) -> Outcome:
@@ -244,8 +253,14 @@ def _drain(arguments: argparse.Namespace) -> Outcome:
         "since": times.iso(effects.now()),
     }
     documents.replace(path, document)
-    waiting = _wait_until_empty(settings, name, arguments.wait_seconds)
+    waiting, unsaid = _wait_until_empty(settings, name, arguments.wait_seconds)
     told = {"name": name, **document, "waiting_for": waiting}
+    if unsaid:
+        text = (
+            f"{name} is not withdrawn at GitHub yet and may get one more job: {'; '.join(unsaid)};"
+            " its supervisor goes on trying, say it again to be sure"
+        )
+        return Outcome(Exit.FAILED, {**told, "error": text}, f"factory: {text}")
     if waiting and arguments.wait_seconds:
         text = f"{name} takes no other job, but still has one: {', '.join(waiting)}"
         return Outcome(Exit.FAILED, {**told, "error": text}, f"factory: {text}")
@@ -253,28 +268,60 @@ def _drain(arguments: argparse.Namespace) -> Outcome:
     return Outcome(Exit.DONE, told, f"{name} takes no other job: {reason}{words}")
 
 
-def _wait_until_empty(settings: RunnersSettings, name: str, seconds: float) -> list[str]:
-    """Have natives closed and wait until nobody of that name has a job; return who still has."""
-    limit = effects.now() + seconds
+def _wait_until_empty(
+    settings: RunnersSettings, name: str, seconds: float
+) -> tuple[list[str], list[str]]:
+    """Have all of that name closed at GitHub, then wait until nobody has a job.
+
+    Return who still has one, and who may still get one, with the reason.
+    """
+    natives = [i.name for i in settings.instances if i.mode == Mode.NATIVE and i.name == name]
+    slots = [
+        (slot, item)
+        for item in settings.instances
+        if item.mode == Mode.EPHEMERAL
+        for slot in item.slot_names
+        if name in (item.name, slot)
+    ]
+    github = _github(settings)
+    start = effects.now()
     while True:
-        busy = _not_empty(settings, name)
-        if not busy or effects.now() >= limit:
-            return busy
+        busy = [found for native in natives for found in _close_native(settings, native)]
+        unsaid = []
+        for slot, item in slots:
+            has_job, may_get = _withdraw(github, slot, item)
+            busy += [slot] if has_job else []
+            unsaid += [f"{slot}: {may_get}"] if may_get else []
+        waited = effects.now() - start
+        # A supervisor that has seen the mark needs a moment to say so.
+        if waited >= seconds and (not unsaid or waited >= _WITHDRAW_SECONDS):
+            return busy, unsaid
+        if not busy and not unsaid:
+            return busy, unsaid
         time.sleep(_DRAIN_POLL_SECONDS)
 
 
-def _not_empty(settings: RunnersSettings, name: str) -> list[str]:
-    busy = []
-    for item in settings.instances:
-        if item.mode == Mode.NATIVE and item.name == name:
-            busy += _close_native(settings, name)
-        elif item.mode == Mode.EPHEMERAL and name in (item.name, *item.slot_names):
-            slots = item.slot_names if item.name == name else (name,)
-            found = ((slot, state.read(Places().state, slot)) for slot in slots)
-            busy += [
-                s for s, told in found if told and told.state.value in ("idle", "busy", "starting")
-            ]
-    return busy
+def _withdraw(github: GitHubClient, slot: str, item: Instance) -> tuple[bool, str]:
+    """Take a drained slot's runners from GitHub; whether one has a job, and why one may get a job.
+
+    GitHub deletes no runner that has a job. What the supervisor was about to register when
+    the mark was made is closed once the supervisor says that it has seen the mark.
+    """
+    has_job = False
+    try:
+        api = github.api(item.target)
+        for runner in api.listed():
+            ours = names.slot_of(runner.name, github.settings.prefix)
+            if ours is not None and ours[0] == slot:
+                has_job |= api.delete(runner.id) is Deletion.BUSY
+    except (ForgeError, ConfigurationError, OSError) as error:
+        told = state.read(Places().state, slot)
+        if told is None or told.state in _CLOSED:
+            return False, ""
+        return told.state is Condition.BUSY, str(error)
+    told = state.read(Places().state, slot)
+    waits = told is not None and told.state not in (*_CLOSED, Condition.BUSY)
+    return has_job, "its supervisor has not closed it yet" if waits and not has_job else ""
 
 
 def _close_native(settings: RunnersSettings, name: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 
 from . import layout
 from .settings import Instance
@@ -50,8 +51,21 @@ def cpuset(instances: tuple[Instance, ...], slot: str, cpus_count: int) -> str:
     raise KeyError(slot)
 
 
+def declared(run: ContainerRun, instance: Instance) -> str:
+    """Return what changes when a container would be made another way, its image apart."""
+    same = replace(run, name="", runner_id=0, image="")
+    words = [*_words(same, instance), instance.group, *sorted(instance.wanted_labels)]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+
 def create_argv(run: ContainerRun, instance: Instance) -> list[str]:
     """Return the command that makes the container; it waits for its configuration once it is started."""
+    label = f"{layout.DECLARED_LABEL}={declared(run, instance)}"
+    words = [*_words(run, instance), "--label", label]
+    return [*words, "--entrypoint=/bin/sh", run.image, "-c", ENTRY]
+
+
+def _words(run: ContainerRun, instance: Instance) -> list[str]:
     tree = layout.CONTAINER_TREE
     user = layout.CONTAINER_USER_ID
     own = f"uid={user},gid={user}"
@@ -81,7 +95,7 @@ def create_argv(run: ContainerRun, instance: Instance) -> list[str]:
         argv += ["--volume", f"{run.ca_file}:{CERTIFICATES}:ro"]
     for name, value in environment(instance, run.ca_file):
         argv += ["--env", f"{name}={value}"]
-    return [*argv, "--entrypoint=/bin/sh", run.image, "-c", ENTRY]
+    return argv
 
 
 def _tmpfs(path: str, size_mib: int, options: str) -> str:

@@ -192,11 +192,13 @@ class Destination:
 
 @dataclass(frozen=True)
 class Timing:
-    """How often is looked, how long is waited, and when is given up."""
+    """How often is looked, and how long is waited."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "ghost_grace_seconds": "orphan_grace_seconds",
         "ghost_misses_count": "orphan_misses_count",
+        "failures_max_count": "backoff_max_seconds, for a slot that fails only slows down",
+        "failed_retry_seconds": "backoff_max_seconds, for a slot that fails only slows down",
     }
 
     watch_seconds: float = setting(
@@ -217,8 +219,12 @@ class Timing:
     backoff_first_seconds: float = setting(
         5, "Wait after the first failure; it doubles.", minimum=0.01
     )
-    backoff_max_seconds: float = setting(80, "Longest wait after a failure.", minimum=0.01)
-    failures_max_count: int = setting(5, "How many failures in a row end a slot.", minimum=1)
+    backoff_max_seconds: float = setting(
+        300, "Longest wait after a failure.", minimum=0.01, maximum=300
+    )
+    forgotten_max_seconds: float = setting(
+        900, "How long a runner goes on that GitHub does not know any more.", minimum=0.01
+    )
     stop_grace_seconds: float = setting(600, "How long a stop waits for a job.", minimum=0.01)
     drain_max_seconds: float = setting(1800, "How long a converge waits for a job.", minimum=0.01)
     guard_max_age_seconds: float = setting(
@@ -226,9 +232,6 @@ class Timing:
     )
     releases_max_age_seconds: float = setting(
         3600, "How long the list of releases is remembered.", minimum=0.01
-    )
-    failed_retry_seconds: float = setting(
-        3600, "After how long a slot that gave up is started again.", minimum=0.01
     )
 
 
