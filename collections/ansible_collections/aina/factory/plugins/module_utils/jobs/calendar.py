@@ -141,6 +141,8 @@ def to_calendar(schedule: str) -> tuple[str, ...]:
     names = ",".join(
         WEEKDAYS[day] for day in sorted(fields.weekdays, key=lambda day: (day - 1) % 7)
     )
+    if not fields.both_days and WEEKDAY.every == fields.weekdays:
+        return (f"*-{month}-* {time}",)  # "either" of them, and one is every day
     if fields.weekdays == WEEKDAY.every:
         return (by_day,)
     if fields.both_days:
@@ -175,8 +177,8 @@ def in_zone(schedule: str, zone: str) -> tuple[str, ...]:
 
 def _refuse_parting(fields: _CronFields, schedule: str, zone: str, from_: str, other: str) -> None:
     for change in clock_changes.changes(zone):
-        if change.twice == fields.fixed:
-            continue  # both run what is fixed once, and leave out what is not
+        if change.twice and fields.fixed:
+            continue  # both run it once
         moment = fields.first_within(change)
         if moment is not None:
             what = "comes twice" if change.twice else "does not come"
