@@ -84,7 +84,9 @@ def _started(
     for key, value in settings:
         if key in _STARTS and value:
             text = value.lstrip("-@:+!|").replace("%h", home)
-            yield ForeignCommand(where, text, directory.lstrip("-").replace("%h", home) or home, is_quoted=True)
+            yield ForeignCommand(
+                where, text, directory.lstrip("-").replace("%h", home) or home, is_quoted=True
+            )
 
 
 def _settings(path: Path) -> Iterator[tuple[str, str]]:

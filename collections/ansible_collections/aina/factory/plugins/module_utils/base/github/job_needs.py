@@ -18,8 +18,7 @@ from .known_actions import ENGINE_ACTIONS, PROGRAMS_OF_ACTIONS, ROOT_ACTIONS
 FOREIGN_EVENTS = frozenset(
     (
         *("discussion", "discussion_comment", "fork", "issue_comment", "issues", "watch"),
-        *("pull_request_review", "pull_request_review_comment", "pull_request_target"),
-        "workflow_run",
+        *("pull_request_target", "workflow_run"),
     )
 )
 _TEXT_MAX_CHARACTERS = 200_000

@@ -17,6 +17,7 @@ TO_CALENDAR = [
     ("0 0 1 jan *", ("*-01-01 00:00:00",)),
     # Either day: cron's meaning needs two expressions.
     ("0 0 13 * 5", ("*-*-13 00:00:00", "Fri *-*-* 00:00:00")),
+    ("0 5 1 * 0-6", ("*-*-* 05:00:00",)),
     # A star with a step is no restriction to cron, so both must hold.
     ("0 0 */10 * 5", ("Fri *-*-01,11,21,31 00:00:00",)),
     ("@daily", ("*-*-* 00:00:00",)),
