@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import importlib
 import json
 import random
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 RECORD = Path(__file__).with_name("cron_times.json")
@@ -132,12 +134,12 @@ BACK = {
 
 
 def _times_of_cron(line: str, zone: str, start: datetime.datetime) -> list[datetime.datetime]:
-    from cronsim import CronSim, CronSimError  # type: ignore[import-not-found]
+    cronsim: Any = importlib.import_module("cronsim")
 
     found: list[datetime.datetime] = []
     try:
-        moments = CronSim(line, start.astimezone(ZoneInfo(zone)))
-    except CronSimError:  # a day that never comes, such as 31 February
+        moments = cronsim.CronSim(line, start.astimezone(ZoneInfo(zone)))
+    except cronsim.CronSimError:  # a day that never comes, such as 31 February
         return []
     for moment in moments:
         found.append(moment.astimezone(datetime.UTC))

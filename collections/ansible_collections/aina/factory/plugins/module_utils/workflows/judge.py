@@ -393,7 +393,8 @@ def _why_not(work: _Work, name: str, job: Node, labels: list[str]) -> str | None
     }
     needs = needs_of(document.plain(job), whole, work.others.actions)
     needs += [need for label in labels for need in needs_of_label(label)]
-    return "; ".join(work.offer.lacks(needs)) or None
+    offer = work.offer.also(work.policy.runs_on.offers)
+    return "; ".join(offer.lacks(needs)) or None
 
 
 def _move(work: _Work, name: str, pair: tuple[Node, Node], wanted: str | tuple[str, ...]) -> None:

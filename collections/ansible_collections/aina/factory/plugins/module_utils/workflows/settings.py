@@ -64,6 +64,12 @@ class RunsOn:
         "Jobs that move though the runner seems to lack what they need, or though people start"
         " them who need not be trusted.",
     )
+    offers: tuple[str, ...] = setting(
+        (),
+        "What the declared runner has beyond the common CI image: `engine` where jobs may use"
+        " containers, `sudo`, and commands such as `python3`. A job that needs more stays hosted.",
+        form=("[A-Za-z0-9][A-Za-z0-9._+-]*", "be engine, sudo or a command's name"),
+    )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield what names no runner."""
