@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, locks
-from factory.core.base.configuration import ConfigurationError
+from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.watchdog import policy as policies
 from factory.core.watchdog.settings import WatchdogSettings
 from factory.outcome import Exit, Outcome
@@ -47,15 +47,24 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     policy, errors = policies.of(whole)
     if arguments.selftest:
         return _selftest(policy, errors)
-    directory = locks.directory_of(whole)
     if arguments.measure:
-        with locks.exclusive(directory / _LOCKS["measure"]):
+        with locks.exclusive(locks.directory_of(whole) / _LOCKS["measure"]):
             return _measure(policy)
-    with locks.exclusive(directory / _LOCKS["run"]):
-        from factory.watchdog.run import Watchdog
+    return _outcome(look(whole), errors)
 
-        document = Watchdog(policy, whole, errors=errors).once()
-    return _outcome(document, errors)
+
+def look(whole: Section) -> dict[str, Any]:
+    """Judge everything once and return the status.
+
+    Raises:
+        LockedError: another run is at work.
+
+    """
+    from factory.watchdog.run import Watchdog
+
+    policy, errors = policies.of(whole)
+    with locks.exclusive(locks.directory_of(whole) / _LOCKS["run"]):
+        return Watchdog(policy, whole, errors=errors).once()
 
 
 def _outcome(document: dict[str, Any], errors: tuple[str, ...]) -> Outcome:
