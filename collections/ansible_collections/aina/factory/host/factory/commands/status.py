@@ -16,6 +16,7 @@ from factory.core.status import terminal
 from factory.core.watchdog import policy as policies
 from factory.core.watchdog.settings import WatchdogSettings
 from factory.outcome import Exit, Outcome, UsageError
+from factory.watchdog import looking
 from factory.watchdog.store import Reserve, Store
 
 _CLEAR = "\033[H\033[2J"
@@ -49,9 +50,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     document, problem = _read(policy)
     if document is None and _is_new(policy) and os.geteuid() == 0:
         # Right after the first converge nobody has looked yet.
-        from factory.commands import watchdog
-
-        watchdog.look(whole)
+        looking.look(whole)
         document, problem = _read(policy)
     if document is None:
         return Outcome(Exit.FAILED, {"error": problem}, f"factory: {problem}")

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from factory import configuration, locks
-from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.configuration import ConfigurationError
 from factory.core.watchdog import policy as policies
 from factory.core.watchdog.settings import WatchdogSettings
 from factory.outcome import Exit, Outcome
+from factory.watchdog import looking
 
-# Both may take their time, but never twice at once.
-_LOCKS = {"measure": "factory-measure.lock", "run": "factory-watchdog.lock"}
+_MEASURE_LOCK = "factory-measure.lock"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,23 +48,10 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if arguments.selftest:
         return _selftest(policy, errors)
     if arguments.measure:
-        with locks.exclusive(locks.directory_of(whole) / _LOCKS["measure"]):
+        # It may take its time, but never twice at once.
+        with locks.exclusive(locks.directory_of(whole) / _MEASURE_LOCK):
             return _measure(policy)
-    return _outcome(look(whole), errors)
-
-
-def look(whole: Section) -> dict[str, Any]:
-    """Judge everything once and return the status.
-
-    Raises:
-        LockedError: another run is at work.
-
-    """
-    from factory.watchdog.run import Watchdog
-
-    policy, errors = policies.of(whole)
-    with locks.exclusive(locks.directory_of(whole) / _LOCKS["run"]):
-        return Watchdog(policy, whole, errors=errors).once()
+    return _outcome(looking.look(whole), errors)
 
 
 def _outcome(document: dict[str, Any], errors: tuple[str, ...]) -> Outcome:
