@@ -115,7 +115,9 @@ def deliver(
         result["pull_request"] = {"number": issue, "url": conflict["url"]}
         result["delivery"] = "done"
         return
-    branch, base = identity.branch(issue, lane), project.default_branch
+    # A follow-up is added to the branch that there is; its pull request is found by that.
+    branch = str(result.get("continues") or "") or identity.branch(issue, lane)
+    base = project.default_branch
     results.push(head, branch)
     title = str(result.get("title") or result.get("subject") or f"Work of lane {lane}")
     closes = f"Closes #{issue}." if issue else ""

@@ -10,7 +10,7 @@ from typing import Any
 from factory.core.base import documents, times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
-from factory.core.lanes import dispatch, identity
+from factory.core.lanes import dispatch, identity, outcome
 from factory.core.lanes.settings import LaneProject, LanesSettings
 from factory.lanes import capacity, delivery
 
@@ -19,12 +19,12 @@ RESULT = "result.json"
 
 
 def run(
-    settings: LanesSettings, start: Callable[[str, int], str], *, dry_run: bool
+    settings: LanesSettings, start: Callable[[str, int, str], str], *, dry_run: bool
 ) -> dict[str, Any]:
     """Decide about every issue and start what is to be started; return it as ``--json`` prints it.
 
-    ``start`` gets project and issue, and returns what went wrong. A project that GitHub does not
-    tell about is a failure of its own and holds up no other.
+    ``start`` gets project, issue and the lane to go on from, and returns what went wrong. A project
+    that GitHub does not tell about is a failure of its own and holds up no other.
     """
     closed = capacity.draining()
     if closed:
@@ -42,7 +42,7 @@ def run(
     for decision in dispatch.plan(settings, seen, capacity.load(settings), time.time()):
         row = {**vars(decision), "started": False}
         if decision.verb == dispatch.START and not dry_run:
-            trouble = start(decision.project, decision.issue)
+            trouble = start(decision.project, decision.issue, decision.resumed)
             row["started"] = not trouble
             if trouble:
                 failures.append(f"{decision.project} #{decision.issue}: {trouble}")
@@ -67,13 +67,26 @@ def _look(settings: LanesSettings, project: LaneProject) -> dispatch.ObservedPro
 
 
 def _past(settings: LanesSettings, project: LaneProject) -> dict[int, dispatch.Past]:
-    found: dict[int, list[tuple[float, str]]] = {}
+    found: dict[int, list[tuple[float, dict[str, Any]]]] = {}
     for path in Path(settings.state_dir).glob(f"{project.name}-*/{RESULT}"):
         result = documents.read(path) or {}
         if result.get("project") == project.name and not result.get("is_conflict"):
             at = times.seconds(str(result["finished_at"]))
-            found.setdefault(int(result["issue"]), []).append((at, str(result["outcome"])))
-    return {
-        issue: dispatch.Past(tuple(at for at, _failed in ends), max(ends)[1])
-        for issue, ends in found.items()
-    }
+            found.setdefault(int(result["issue"]), []).append((at, result))
+    return {issue: _of_lanes(ends) for issue, ends in found.items()}
+
+
+def _of_lanes(ends: list[tuple[float, dict[str, Any]]]) -> dispatch.Past:
+    ends.sort(key=lambda end: end[0])
+    last = ends[-1][1]
+    is_undelivered = outcome.is_undelivered(last)
+    # What was delivered once is in its pull request, whatever became of that.
+    has_work = bool(last.get("head")) and not last.get("pull_request")
+    outcomes = [str(result["outcome"]) for _at, result in ends]
+    return dispatch.Past(
+        tuple(at for at, _result in ends),
+        outcomes[-1],
+        str(last.get("lane") or "") if has_work else "",
+        is_undelivered,
+        outcomes.count(outcome.INTERRUPTED),
+    )

@@ -11,6 +11,10 @@ from ..base.github.errors import RefusedError, UncertainError
 from ..base.github.transport import Transport
 
 _PAGE, _PAGES_MAX_COUNT = 100, 50
+# Who may write to the repository, in GitHub's words.
+_HEARD = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
+# How a comment of the factory itself begins, which people do not see.
+OWN_COMMENT = "<!-- factory-lane -->"
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,15 @@ class Issue:
 
     number: int
     title: str
+    body: str
+    author: str = ""
+
+
+@dataclass(frozen=True)
+class Comment:
+    """What somebody said about an issue who may write here, or asked for it."""
+
+    author: str
     body: str
 
 
@@ -61,7 +74,34 @@ class LaneForge:
             raise RefusedError(f"#{number} of {self.repository} is a pull request and no issue")
         if document.get("state") != "open":
             raise RefusedError(f"issue #{number} of {self.repository} is {document.get('state')}")
-        return Issue(number, str(document["title"]), str(document.get("body") or ""))
+        author = str((document.get("user") or {}).get("login", ""))
+        return Issue(number, str(document["title"]), str(document.get("body") or ""), author)
+
+    def comments(self, issue: Issue) -> list[Comment]:
+        """Return what was said about an issue by whoever may write here or asked for it.
+
+        Raises:
+            ForgeError: GitHub does not say.
+
+        """
+        found = []
+        for item in self._all(f"issues/{issue.number}/comments", {}):
+            author = str((item.get("user") or {}).get("login", ""))
+            is_heard = item.get("author_association") in _HEARD or author == issue.author
+            body = str(item.get("body") or "")
+            if is_heard and body.strip() and not body.startswith(OWN_COMMENT):
+                found.append(Comment(author, body))
+        return found
+
+    def comment(self, number: int, body: str) -> None:
+        """Say something about an issue.
+
+        Raises:
+            ForgeError: GitHub refuses or does not answer.
+
+        """
+        path = f"/repos/{self.repository}/issues/{number}/comments"
+        self.transport.rest("POST", path, {"body": body})
 
     def conflict(self, number: int) -> Conflict:
         """Return an open pull request whose branch lies in this repository.

@@ -49,6 +49,21 @@ def test_only_an_open_issue_gets_a_lane(document: dict[str, Any], words: str) ->
     assert found.issue(7) == forge.Issue(7, "x", "")
 
 
+def test_who_may_write_or_asked_is_heard_and_the_factory_is_not() -> None:
+    def said(login: str, association: str, body: str) -> dict[str, Any]:
+        return {"user": {"login": login}, "author_association": association, "body": body}
+
+    comments = [
+        said("ali", "NONE", "I asked."),
+        said("eve", "NONE", "Do something else."),
+        said("bob", "MEMBER", "In French."),
+        said("bot", "MEMBER", f"{forge.OWN_COMMENT}\nLane x ended."),
+    ]
+    found, _calls = hub(**{"GET /issues/7/comments": comments})
+    heard = found.comments(forge.Issue(7, "x", "", "ali"))
+    assert heard == [forge.Comment("ali", "I asked."), forge.Comment("bob", "In French.")]
+
+
 def pull(**changes: Any) -> dict[str, Any]:
     head = {"ref": "feature", "repo": {"full_name": "Factory/Demo"}}
     found = {"state": "open", "title": "t", "body": "b", "html_url": "u", "head": head}
