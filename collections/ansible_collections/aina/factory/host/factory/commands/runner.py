@@ -73,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drain.add_argument(
         "--wait-seconds", type=float, default=0.0, metavar="N", help="wait so long for its job"
     )
+    explain = verb("explain", "say of each job of a repository where it can run", _explain)
+    explain.add_argument("repository", metavar="REPOSITORY", help="a project's name, or owner/name")
+    explain.add_argument(
+        "--directory", metavar="DIR", help="another checkout than the project's own"
+    )
     resume = verb("resume", "let a drained runner or slot take jobs again", _resume)
     resume.add_argument("name", metavar="NAME", help="an instance or a slot")
 
@@ -127,6 +132,44 @@ def _list(_arguments: argparse.Namespace) -> Outcome:
     ]
     document = {"runners": list(found.runners), "counts": dict(found.counts)}
     return Outcome(Exit.DONE, document, "\n".join(lines))
+
+
+# --- explain --------------------------------------------------------------------
+
+
+def _explain(arguments: argparse.Namespace) -> Outcome:
+    from factory.core.base.configuration import Section
+    from factory.core.workflows.settings import WorkflowPolicy
+    from factory.runners import explain
+
+    whole = configuration.load(Path(arguments.config))
+    wanted = arguments.repository
+    known = {section.text("name"): section for section in whole.sections("projects", ())}
+    named = [
+        section
+        for name, section in known.items()
+        if wanted.lower() in (name.lower(), section.text("repository").lower())
+    ]
+    if not named and not arguments.directory:
+        raise UsageError(
+            f"no project {wanted!r} is declared; declared are: {', '.join(known) or 'none'};"
+            " for any other checkout say --directory"
+        )
+    policy, repository = Section({}, "workflows"), wanted
+    if named:
+        repository = named[0].text("repository")
+        policy = named[0].section("workflows", {})
+    runs_on = read(WorkflowPolicy, policy).runs_on
+    targets = (repository.lower(), repository.lower().partition("/")[0])
+    instances = [
+        item
+        for item in _settings(arguments).instances
+        if item.present and item.target.lower() in targets
+    ]
+    directory = Path(arguments.directory or named[0].text("path"))
+    found = explain.explain(explain.texts(directory), instances, runs_on, explain.compose())
+    document = {"repository": repository, "jobs": [item.document() for item in found]}
+    return Outcome(Exit.DONE, document, explain.table(found) if found else "it has no workflows")
 
 
 # --- loop -----------------------------------------------------------------------

@@ -18,6 +18,7 @@ from factory.core.base import times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.docker import DockerError
 from factory.core.base.github.errors import ForgeError, LimitedError, RefusedError, UncertainError
+from factory.core.base.github.remedies import remedy
 from factory.core.runners import container, exits, names, reconcile, state, watch
 from factory.core.runners.api import Deletion, Jit, Registered, Runners
 from factory.core.runners.container import ContainerRun
@@ -357,7 +358,8 @@ class Loop:
             return None
         except (RefusedError, ConfigurationError) as error:
             # The alert is raised at once; the refusal may be gone with the next answer.
-            self._back_off_from_api(f"GitHub refuses: {error}", 0.0, Condition.FAILED)
+            words = f"GitHub refuses: {remedy(error)} ({error})"
+            self._back_off_from_api(words, 0.0, Condition.FAILED)
             return None
         except (ForgeError, OSError) as error:
             # Whether a runner was registered is unknown: what is left of it is swept away.
@@ -787,13 +789,13 @@ class Loop:
             self._tell(Condition.BACKOFF, f"the container engine does not answer: {error}")
         running = None if left is None else [found for found in left if found.running]
         may = reconcile.may_start(None if running is None else [found.name for found in running])
-        if may is Start.WAIT or running is None:
+        if may is Start.WAIT:
             self._nap(min(REST_SECONDS, self.timing.watch_seconds))
             return None
         if may is Start.START:
             self._is_empty = True
             return None
-        return self._adopt(self._one_of(running))
+        return self._adopt(self._one_of(running or []))
 
     def _one_of(self, running: list[SlotContainer]) -> SlotContainer:
         """Return the container to watch; of several, those without a job are ended first."""

@@ -11,6 +11,7 @@ from .settings import Instance
 DOCKER = ("docker", "--host", "unix:///run/docker.sock")
 CERTIFICATES = "/etc/aina-factory/ca-certificates.crt"
 DIAGNOSTICS_MIB = 64
+_INODES_PER_MIB = 256
 # The configuration arrives on standard input, where neither ps nor inspect shows it. The
 # application takes it from its environment and removes it there before a job begins.
 ENTRY = (
@@ -80,6 +81,7 @@ def _words(run: ContainerRun, instance: Instance) -> list[str]:
     argv += ["--network", run.network, "--cgroup-parent", run.cgroup_parent]
     argv += ["--cpuset-cpus", run.cpuset, "--pids-limit", str(instance.tasks_count)]
     argv += ["--memory", f"{instance.memory_mib}m", "--memory-swap", f"{instance.memory_mib}m"]
+    argv += ["--shm-size", f"{instance.shared_memory_mib}m"]
     argv += ["--ulimit=core=0", f"--ulimit=fsize={instance.disk_mib << 20}"]
     argv += ["--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={user}:{user}"]
     argv += [_tmpfs("/tmp", instance.tmp_mib, "mode=1777")]  # noqa: S108 - inside the container
@@ -99,7 +101,9 @@ def _words(run: ContainerRun, instance: Instance) -> list[str]:
 
 
 def _tmpfs(path: str, size_mib: int, options: str) -> str:
-    return f"--tmpfs={path}:rw,exec,nosuid,nodev,size={size_mib}m,{options}"
+    # An empty file costs kernel memory that no size bounds; a real tree has some 10 KiB for each file.
+    inodes = size_mib * _INODES_PER_MIB
+    return f"--tmpfs={path}:rw,exec,nosuid,nodev,size={size_mib}m,nr_inodes={inodes},{options}"
 
 
 def environment(instance: Instance, ca_file: str) -> list[tuple[str, str]]:

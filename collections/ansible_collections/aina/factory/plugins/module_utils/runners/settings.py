@@ -80,6 +80,11 @@ class RunnerOptions:
     )
     tasks_count: int = setting(2048, "Processes and threads of one job.", minimum=32)
     tmp_mib: int = setting(1024, "Size of a job container's /tmp.", minimum=1)
+    shm_mib: int = setting(
+        0,
+        "Size of a job container's /dev/shm, which counts as its memory; half of its memory when 0.",
+        minimum=0,
+    )
     work_mib: int = setting(
         2048,
         "Size of a job container's work folder in memory; 0 puts it on the disk.",
@@ -126,6 +131,11 @@ class RunnerOptions:
     docker_socket_reason: str = setting(
         "", "Why jobs may command the container engine, which makes them root on this host."
     )
+
+    @property
+    def shared_memory_mib(self) -> int:
+        """What browsers and databases share; hosted runners have half of the memory."""
+        return self.shm_mib or max(64, self.memory_mib // 2)
 
     @property
     def present(self) -> bool:

@@ -189,7 +189,16 @@ def test_the_work_folder_lies_on_the_disk_where_it_has_no_size_in_memory() -> No
     argv = " ".join(container.create_argv(TURN, on_disk))
 
     assert "/_work" not in argv
-    assert "--tmpfs=/tmp:rw,exec,nosuid,nodev,size=7m" in argv
+    assert "--tmpfs=/tmp:rw,exec,nosuid,nodev,size=7m,nr_inodes=1792" in argv
+
+
+@pytest.mark.parametrize(("shm_mib", "shown"), [(0, "2048m"), (300, "300m")])
+def test_shared_memory_follows_the_jobs_memory_unless_it_is_declared(
+    shm_mib: int, shown: str
+) -> None:
+    instance = Instance(name="d", target="a/b", memory_mib=4096, shm_mib=shm_mib)
+
+    assert f"--shm-size {shown}" in " ".join(container.create_argv(TURN, instance))
 
 
 def test_a_job_is_told_what_was_declared_for_it() -> None:
