@@ -53,9 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resolve = verb("resolve", "let an agent resolve a pull request's conflict with its base")
     resolve.add_argument("project", metavar="REPO", help="a project's name, or owner/name")
     resolve.add_argument("issue", metavar="PULL", help="the pull request's number")
+    revise = verb("revise", "let an agent do what was said about a lane's pull request")
+    revise.add_argument("project", metavar="REPO", help="a project's name, or owner/name")
+    revise.add_argument("issue", metavar="PULL", help="the pull request's number")
     dispatch = verb("dispatch", "start lanes for the open issues that ask for one")
     dispatch.add_argument("--dry-run", action="store_true", help="say what would be started")
-    for chosen in (run, resolve):
+    for chosen in (run, resolve, revise):
         chosen.add_argument(
             "--queue-seconds", type=float, metavar="N", help="wait so long for a place"
         )
@@ -96,6 +99,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     verbs: dict[str, Callable[[LanesSettings, Path, argparse.Namespace], Outcome]] = {
         "run": _run,
         "resolve": _resolve,
+        "revise": _resolve,
         "dispatch": _dispatch,
         "resume": _resume,
         "list": _list,
@@ -138,7 +142,8 @@ def _resolve(
     from factory.lanes.tasks import Task
 
     project = settings.project(arguments.project)
-    task = Task(project, identity.issue_number(arguments.issue), is_conflict=True)
+    number, is_review = identity.issue_number(arguments.issue), arguments.verb == "revise"
+    task = Task(project, number, is_conflict=True, is_review=is_review)
     return _attend(settings, lock_directory, arguments, task)
 
 
@@ -234,14 +239,18 @@ def _dispatch(
 
     _require_root()
 
-    def start(project: str, issue: int, resumed: str) -> str:
-        words = ["resume", resumed] if resumed else ["run", project, str(issue)]
+    def start(project: str, issue: int, resumed: str, *, verb: str = "run") -> str:
+        words = ["resume", resumed] if resumed else [verb, project, str(issue)]
         words.append(f"--queue-seconds={_DISPATCHED_WAIT_SECONDS}")
         return _detach(arguments.config, words, project, issue)
 
     with locks.exclusive(lock_directory / dispatching.LOCK):
         document = dispatching.run(settings, start, dry_run=arguments.dry_run)
     rows = [
+        f"revise {item['project']} #{item['pull_request']}  round {item['round']}"
+        for item in document["reviews"]
+    ]
+    rows += [
         f"{item['verb']:<6} {item['project']} #{item['issue']}  {printable(item['title'])[:50]}  ({item['why']})"
         for item in document["issues"]
     ]
@@ -278,6 +287,7 @@ def _resume(
         text=text,
         resume=arguments.lane,
         is_conflict=bool(result.get("is_conflict")),
+        is_review=bool(result.get("is_review")),
         queue_seconds=arguments.queue_seconds,
     )
     return _start(settings, lock_directory, task)

@@ -106,7 +106,8 @@ def deliver(
     if (
         conflict
         and is_whole
-        and not guarded
+        # In review a person looks at all of it; the marshal holds what is under guard.
+        and (not guarded or result.get("is_review"))
         and identity.issue_of_branch(conflict["branch"]) is not None
     ):
         # A lane made that branch, so another may go on with it. It is only ever added to.

@@ -168,6 +168,7 @@ def _lane(settings: LanesSettings, lock_directory: Path, name: str) -> superviso
                 project,
                 int(state.get("issue") or 0),
                 is_conflict=bool(state.get("is_conflict")),
+                is_review=bool(state.get("is_review")),
             )
             return supervisor.Lane(settings, task, lock_directory, name=name)
     return None

@@ -601,6 +601,7 @@ class Lane:
             "repository": self.project.repository,
             "issue": self.task.issue,
             "is_conflict": self.task.is_conflict,
+            "is_review": self.task.is_review,
             "agent": self.project.agent_name,
             "model": self.project.model,
         }
@@ -741,7 +742,7 @@ def gateway_lines(directory: Path) -> Iterator[dict[str, Any]]:
 def _unresolved(assigned: ResolvedTask, work: collect.Work | None) -> str:
     """Say what of a conflict is left; empty when nothing is, or when there was none."""
     conflict = assigned.conflict
-    if conflict is None or (work is not None and work.is_merged):
+    if conflict is None or not assigned.start.onto or (work is not None and work.is_merged):
         return ""
     return (
         f"the agent ended without having merged {conflict.base_branch} "

@@ -37,6 +37,8 @@ class Task:
     text: str = ""
     resume: str = ""
     is_conflict: bool = False
+    # Of a pull request that a lane made: what was said about it is to be done.
+    is_review: bool = False
     queue_seconds: float | None = None
     listener: Callable[[bytes], None] | None = None
 
@@ -54,7 +56,7 @@ class ResolvedTask:
         """Return what a result says of it, and what :func:`earlier` reads."""
         conflict = asdict(self.conflict) if self.conflict else None
         if conflict is not None:
-            del conflict["body"]
+            del conflict["body"], conflict["remarks"]
         return {
             "base": self.start.base,
             "onto": self.start.onto,
@@ -100,6 +102,14 @@ def find(
                     raise
                 time.sleep(0.05)
 
+    if task.is_review:
+        pull = forge.review(task.issue)
+        if not pull.remarks:
+            raise RefusedError(f"nothing was said about #{task.issue} since its newest commit")
+        begun = updated(lambda git: git.update_pull(task.issue, pull.base_branch))
+        start = _begun(earlier, Start(begun.base), mirror())
+        words = prompt.compose_review(project.repository, pull)
+        return ResolvedTask(start, task.text or words, pull.title, pull)
     if task.is_conflict:
         conflict = forge.conflict(task.issue)
         start = updated(lambda git: git.update_pull(task.issue, conflict.base_branch))
