@@ -14,7 +14,7 @@ from .identity import issue_of_branch
 _PAGE, _PAGES_MAX_COUNT = 100, 50
 # Who may write to the repository, in GitHub's words.
 _HEARD = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
-# How a comment of the factory itself begins, which people do not see.
+# What is in each comment of the factory itself, and people do not see.
 OWN_COMMENT = "<!-- aina-factory: lane -->"
 _OWN_WORDS = "<!-- aina-factory"
 
@@ -93,7 +93,7 @@ class LaneForge:
             author = str((item.get("user") or {}).get("login", ""))
             is_heard = item.get("author_association") in _HEARD or author == issue.author
             body = str(item.get("body") or "")
-            if is_heard and body.strip() and not body.startswith(_OWN_WORDS):
+            if is_heard and body.strip() and _OWN_WORDS not in body:
                 found.append(Comment(author, body))
         return found
 
@@ -156,7 +156,7 @@ class LaneForge:
                 body = str(item.get("body") or "").strip()
                 at = str(item.get("submitted_at") or item.get("created_at") or "")
                 is_heard = item.get("author_association") in _HEARD and at > since
-                if is_heard and body and not body.startswith(_OWN_WORDS):
+                if is_heard and body and _OWN_WORDS not in body:
                     line = item.get("line") or item.get("original_line")
                     where = f"{item['path']}:{line}: " if item.get("path") else ""
                     author = str((item.get("user") or {}).get("login", ""))
