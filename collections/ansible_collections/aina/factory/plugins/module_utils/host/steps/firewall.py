@@ -209,7 +209,9 @@ def _converge(
         before = {
             "enabled": not situation.active,
             "incoming": situation.incoming,
-            "policies": [] if situation.active else [argv for _name, argv in firewall.policies(run)],
+            "policies": []
+            if situation.active
+            else [argv for _name, argv in firewall.policies(run)],
             **_read_note(),
         }
         _write_note(before, ufw.recorded | rules.recorded, run)
