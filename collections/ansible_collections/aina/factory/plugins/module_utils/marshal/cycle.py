@@ -15,7 +15,7 @@ from ..base.github.errors import (
     UnusableError,
 )
 from ..base.ports import Now
-from . import blockers, queueing, retests, rules
+from . import blockers, duplicates, queueing, retests, rules
 from .decide import CyclePlan, Decision, decide
 from .forge import Forge, MovedError, NotMergeableError, PullRequestOutcome
 from .mirror import MirrorError, PushRefusedError, Stacking, stack
@@ -258,6 +258,7 @@ class Cycle:
         train = self.saved.train
         aboard = train.run.members if train.run is not None else ()
         always = {number for number, _head in (*aboard, *train.suspects)}
+        always |= duplicates.twins(self.policy, self.saved.remembered)
         snapshot = self.dependencies.forge.snapshot(
             self.policy, self.branch, self._ranks(), always, self.saved.list_cursor
         )

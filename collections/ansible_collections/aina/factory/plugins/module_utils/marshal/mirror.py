@@ -6,6 +6,7 @@ out; a merge is tried by ``git merge-tree``, so a verdict costs no working tree.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -242,6 +243,7 @@ class Mirror(BareRepository):
             empty=not changes,
             reverted_paths=self._reverted(base_oid, head_oid, changes, window_days),
             updated_from=self._updated_from(base_oid, head_oid),
+            change=hashlib.sha256(repr(sorted(changes.items())).encode()).hexdigest()[:16],
             workflows_differ=self._workflows(head_oid) != self._workflows(merged.tree),
         )
 

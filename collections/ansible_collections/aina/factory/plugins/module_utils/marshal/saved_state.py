@@ -90,6 +90,7 @@ def _earlier_reason(item: Mapping[str, Any]) -> EarlierReason:
         str(item.get("detail", "")),
         str(item.get("owner", "")),
         (str(code), float(since)),
+        str(item.get("change", "")),
     )
 
 
@@ -161,5 +162,8 @@ def earlier_reasons(plan: CyclePlan, snapshot: Snapshot, now: float) -> dict[int
             reason.detail,
             reason.owner.value,
             former,
+            pull.evidence.change
+            if pull.evidence is not None
+            else (before.change if before else ""),
         )
     return kept

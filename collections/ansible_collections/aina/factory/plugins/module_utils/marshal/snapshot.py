@@ -117,6 +117,8 @@ class GitEvidence:
     reverted_paths: tuple[str, ...] = ()
     # Earlier heads into which only the base branch was merged since, by git itself.
     updated_from: tuple[str, ...] = ()
+    # A name for what it changes, alike for most that leave the same: where to look for proof.
+    change: str = ""
     # The base branch has other workflows: CI that is only run again would use the old ones.
     workflows_differ: bool = False
 
@@ -182,6 +184,7 @@ class Branch:
 class EarlierReason:
     """What an earlier cycle said of a pull request, and of which state of it.
 
+    ``change`` is that of git's evidence, of whichever head was seen last.
     ``former`` is what was said, and since when, before it could not be read or examined
     for a while.
     """
@@ -193,6 +196,7 @@ class EarlierReason:
     detail: str = ""
     owner: str = ""
     former: tuple[str, float] = ("", 0.0)
+    change: str = ""
 
     def held_since(self, code: str) -> float | None:
         """Return since when ``code`` holds, None when it is new."""
@@ -230,12 +234,12 @@ class TrainState:
     run: TrainRun | None = None
     suspects: tuple[tuple[int, str], ...] = ()
     bad: Mapping[int, tuple[str, float]] = field(default_factory=dict)
-    retried: Mapping[int, str] = field(default_factory=dict)
     runs_count: int = 0
     bads_in_search: int = 0
     untested: bool = False
     alone_until: float = 0.0
     alone_reason: str = ""
+    retried: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
