@@ -363,7 +363,8 @@ def step() -> dict[str, Any]:
 
 def confirm() -> dict[str, Any]:
     from factory.core.base.ports import Completed
-    from factory.core.host import connection, way_back
+    from factory.core.host import guard
+    from factory.core.host.way_in import connection, way_back
 
     def run(argv: Any, **_more: Any) -> Completed:
         done = subprocess.run(argv, capture_output=True)
@@ -373,7 +374,11 @@ def confirm() -> dict[str, Any]:
     if way_back.taken_back():
         return {"state": "restored"}
     try:
-        confirmed = way_back.confirm(token, connection.session_process(os.getpid()))
+        confirmed = way_back.confirm(
+            token,
+            connection.session_process(os.getpid()),
+            lambda others: guard.shut(others, run, time.time()),
+        )
     except way_back.WayBackError as error:
         return {"state": "not yet", "why": str(error)}
     if confirmed:

@@ -185,16 +185,14 @@ ENDINGS: dict[str, tuple[list[str], str, str]] = {
     "disk": (["run: head -c 400M /dev/zero >big; df . | tail -1; rm big"], "no_change", "nothing"),
     "forged_result": (
         ["run: echo forged >/proc/1/fd/1", COMMIT.format("forged")],
-        "policy",
+        "forged",
         "standard output",
     ),
 }
 # Shown by a gateway, a reader and a clone that need no container.
 MORE_ENDINGS: dict[str, tuple[list[str], str, str]] = {
     "forbidden": (["play: 403"], "failed_turn", "upstream (403)"),
-    "limited": (["play: 429"], "failed_turn", "upstream (429)"),
     "wrong": (["play: 400"], "failed_turn", "upstream (400)"),
-    "unavailable": (["play: 503"], "failed_turn", "upstream (503)"),
     "slow": (["play: slow", "run: true"], "no_change", "changed nothing"),
     # More than the transcript holds: it is read to its end all the same.
     "huge": (["play: huge"], "no_change", "changed nothing"),
@@ -202,11 +200,11 @@ MORE_ENDINGS: dict[str, tuple[list[str], str, str]] = {
     "forged_events": ([FORGED.format("true"), "play: 400"], "failed_turn", "upstream (400)"),
     "endless_result": (
         ["run: printf 'LANE1 result 3000000000\\n' >/proc/1/fd/1", COMMIT.format("forged")],
-        "policy",
+        "too_large",
         "over the limit",
     ),
-    "endless_member": ([HOLES, COMMIT.format("forged")], "policy", "has no place in it"),
-    "hidden_hooks": ([HIDE], "policy", "hasDotgit"),
+    "endless_member": ([HOLES, COMMIT.format("forged")], "forged", "has no place in it"),
+    "hidden_hooks": ([HIDE], "broken", "hasDotgit"),
     # All went well, and what was done is not on the branch.
     "stashed": (["run: echo x >s; git add s; git stash --quiet"], "incomplete", "on stash0 alone"),
 }
@@ -297,7 +295,7 @@ def test_a_lane_may_ask_for_its_own_model_only_and_not_too_often(
 ) -> None:
     other = settings(model="gpt-5.5", requests_max_count=1)
     limited = lane(host, issue(host, "run: true"), other)
-    assert (limited["outcome"], limited["requests_count"]) == ("policy", 2)
+    assert (limited["outcome"], limited["requests_count"]) == ("rate", 2)
 
     ask = (
         "run: node -e \"fetch('http://127.0.0.1:3128/v1/responses', {method: 'POST', body: "
@@ -610,16 +608,6 @@ def test_a_killed_engine_loses_no_commit(host: Any) -> None:
     until(lambda: host.run("docker ps --all --quiet --filter label=lane").stdout == "")
 
 
-@pytest.mark.deep
-def test_a_model_that_cannot_be_reached_fails_the_turn(host: Any) -> None:
-    host.check_output("systemctl stop model")
-    done = lane(host, issue(host, "run: true"))
-    host.check_output("systemctl start model")
-
-    assert done["outcome"] == "failed_turn"
-    assert "unreachable" in done["detail"]
-
-
 def test_without_a_gateway_no_lane_starts(host: Any) -> None:
     known = host.check_output(f"ls {LANES}")
     host.check_output("systemctl stop factory-lane-gateway")
@@ -729,7 +717,8 @@ def test_another_agent_is_data_and_no_code(host: Any) -> None:
     count = done["requests_count"]
     assert count >= 11
     assert (done["input_tokens"], done["output_tokens"]) == (100 * count, 7 * count)
-    assert done["tokens"] == 107 * count
+    # Of 107 tokens 30 come from the cache, and count as a tenth.
+    assert done["tokens"] == 80 * count
     passed = {
         (line["kind"], line.get("path"), line.get("model"), line["verdict"])
         for line in gateway_log(host, done["lane"])

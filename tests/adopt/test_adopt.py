@@ -16,7 +16,7 @@ from sampling import draw
 from waiting import until
 
 from adopt import support
-from adopt.support import Host
+from adopt.support import Host, Ran
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
@@ -83,11 +83,15 @@ def job(rotten: Host, before: dict[str, str]) -> int:
 # --- Adoption ----------------------------------------------------------------
 
 
-def test_the_plan_says_what_becomes_of_everything_and_changes_nothing(
-    rotten: Host, before: dict[str, str], job: int
-) -> None:
-    plan = rotten.play("--check", "--diff")
+@pytest.fixture(scope="module")
+def plan(rotten: Host, before: dict[str, str], job: int) -> Ran:
+    """What a converge would do while the runner of the old days is at work."""
+    return rotten.play("--check", "--diff")
 
+
+def test_the_plan_says_what_becomes_of_everything_and_changes_nothing(
+    rotten: Host, before: dict[str, str], job: int, plan: Ran
+) -> None:
     assert plan.returncode == 0, plan.output
     assert rotten.manifest() == before
     # Taken over, replaced, removed, kept.
@@ -102,9 +106,8 @@ def test_the_plan_says_what_becomes_of_everything_and_changes_nothing(
 
 
 @pytest.fixture(scope="module")
-def adopted(rotten: Host, before: dict[str, str], job: int) -> tuple[set[str], set[str]]:
+def adopted(rotten: Host, plan: Ran) -> tuple[set[str], set[str]]:
     """What the plan announced, and what the converge did."""
-    plan = rotten.play("--check")
     support.foundation("load", rotten)
     done = rotten.converge()
     support.foundation("save", rotten)
@@ -210,6 +213,7 @@ def test_old_readers_find_their_status_file(rotten: Host) -> None:
     assert '"alerts"' in document
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("adopted")
 def test_a_second_converge_of_the_adopted_server_changes_nothing(rotten: Host) -> None:
     before = rotten.fingerprint()

@@ -49,7 +49,7 @@ def generated(root: Path) -> Iterator[tuple[Path, str]]:
 
 def _plays(root: Path, playbook: str, name: str) -> Iterator[str]:
     for play in reversed(_load(root / _PLAYBOOKS / playbook)):
-        roles = [entry["role"].rpartition(".")[2] for entry in reversed(play["roles"])]
+        roles = [entry["role"].rpartition(".")[2] for entry in reversed(play.get("roles", []))]
         parts = [_ROLE.format(role=role) for role in roles if _has_state(root, role)]
         if parts:
             yield _PLAY.format(name=name, hosts=play["hosts"]) + "".join(parts)

@@ -30,9 +30,9 @@ PLAY_KEYS = {
     *("name", "hosts", "become", "gather_facts", "gather_subset", "pre_tasks", "roles"),
     *("any_errors_fatal", "serial", "strategy", "max_fail_percentage"),
 }
-IMPORT_KEYS = {"name", "ansible.builtin.import_playbook", "tags", "when"}
-# What works on the control node alone, before there is anything that a role could converge.
-CONTROL = {"aina.factory.new_inventory", "aina.factory.secrets"}
+IMPORT_KEYS = {"name", "ansible.builtin.import_playbook", "tags", "when", "vars"}
+# What works on the control node alone, before there is anything that a role could converge, or after all was.
+CONTROL = {"aina.factory.new_inventory", "aina.factory.secrets", "ansible.builtin.fail"}
 TASK_IMPORTS = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
 # Modules that leave nothing behind which a state could describe.
 ACTIONS = {"aina.factory.workflow_policy", "aina.factory.worktree_reap"}

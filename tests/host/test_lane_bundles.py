@@ -254,7 +254,7 @@ ANOTHERS_BRANCH = {**OWN_BRANCH, "branch": "feature"}
         # After a crash the result knows of no guarded path; git does.
         ("interrupted", "AGENTS.md", (True, True, True)),
         ("interrupted", "b.txt", (True, False, True)),
-        ("policy", "b.txt", (True, False, True)),
+        ("forged", "b.txt", (True, False, True)),
     ],
 )
 @pytest.mark.parametrize("conflict", [None, OWN_BRANCH, ANOTHERS_BRANCH])

@@ -21,11 +21,14 @@ from simulator import tls
 from waiting import until
 
 from factory.core.lanes import agents as lane_agents
+from factory.core.lanes import gateway as core
 from factory.core.lanes.gateway import LanePolicy
+from factory.core.lanes.spending import day_of
 from factory.lanes import gateway
 from factory.lanes.control_socket import POLICY, SOCKET, SOCKET_DIR
 
 NAME = "demo-7-0a1b2c3d"
+PLAYED = ("status", "statuses", "wait", "words", "end")
 
 
 class Model(http.server.BaseHTTPRequestHandler):
@@ -37,12 +40,17 @@ class Model(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.heard.append(dict(self.headers))
-        self.send_response(asked.get("status", 200))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        asked = body.get("text", {})
+        self.server.heard.append({**self.headers, "body": body})
+        statuses = asked.get("statuses", [asked.get("status", 200)])
+        status = statuses[min(len(self.server.heard), len(statuses)) - 1]
+        self.send_response(status)
+        if "wait" in asked:
+            self.send_header("Retry-After", str(asked["wait"]))
         self.end_headers()
-        if "status" in asked:
-            self.wfile.write(b"played")
+        if status != 200:
+            self.wfile.write(asked.get("words", "played").encode())
             return
         self.wfile.write(b'data: {"type": "response.created"}\n\n')
         self.wfile.flush()
@@ -58,7 +66,7 @@ class Model(http.server.BaseHTTPRequestHandler):
 class Served(http.server.ThreadingHTTPServer):
     daemon_threads = True
     go_on: threading.Event
-    heard: list[dict[str, str]]
+    heard: list[dict[str, Any]]
 
 
 class Lane:
@@ -76,7 +84,9 @@ class Lane:
         return link
 
     def begin(self, **body: Any) -> socket.socket:
-        content = json.dumps({"model": "gpt-5.5", "stream": True, **body}).encode()
+        # How the model shall play stands where the gateway lets it through.
+        played = {name: body.pop(name) for name in PLAYED if name in body}
+        content = json.dumps({"model": "gpt-5.5", "stream": True, "text": played, **body}).encode()
         link = self.connect()
         head = f"POST /v1/responses HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n"
         # An agent has no key that is worth anything, and may think otherwise.
@@ -123,7 +133,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSL
 
 
 @pytest.fixture
-def lane(tmp_path: Path, certificate: tuple[Path, ssl.SSLContext]) -> Iterator[Lane]:
+def lane(
+    tmp_path: Path,
+    certificate: tuple[Path, ssl.SSLContext],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Lane]:
+    # Whoever waits for a model does so where that is what is shown.
+    monkeypatch.setattr(core, "HOLD_SECONDS", 0.0)
     ca_file, context = certificate
     served = Served(("127.0.0.1", 0), Model)
     served.go_on = threading.Event()
@@ -138,7 +154,12 @@ def lane(tmp_path: Path, certificate: tuple[Path, ssl.SSLContext]) -> Iterator[L
     upstream = {"route": {"upstream": f"https://127.0.0.1:{served.server_address[1]}"}}
     route = lane_agents.route_from_document(agents.shipped(codex=upstream)["codex"]["route"])
     registry = f"127.0.0.1:{served.server_address[1]}"
-    policy = LanePolicy(NAME, route, ("gpt-5.5",), 200_000, 1000, 1000, (registry,), str(log))
+    policy = LanePolicy(
+        *(NAME, route, ("gpt-5.5",), 200_000, 1000, 1000, (registry,), str(log), "demo"),
+        spent_dir=str(tmp_path / "spent"),
+    )
+    (tmp_path / "spent").mkdir()
+    (tmp_path / "spent" / f"{day_of(time.time())}.jsonl").touch()
     (place / POLICY).write_text(json.dumps(policy.document()))
     hub = gateway.Gateway(tmp_path, tmp_path, str(ca_file))
     assert hub.open(NAME) == "ok"
@@ -279,10 +300,69 @@ def test_who_hangs_up_pays_for_the_whole_answer(lane: Lane) -> None:
     assert lane.settled() == 100_000
 
 
-@pytest.mark.parametrize("body", [{"stream": False}, {"stream": None}, {"background": True}])
-def test_what_would_not_tell_its_usage_is_not_forwarded(lane: Lane, body: dict[str, Any]) -> None:
-    assert lane.ask(**body).startswith("HTTP/1.1 400")
+def test_a_request_is_written_anew(lane: Lane) -> None:
+    """Nothing that an agent says reaches the model but what is known to be harmless."""
+    tools = [{"type": "function", "name": "f"}, {"type": "web_search"}, {"type": "mcp"}]
+    foreign = {"background": True, "previous_response_id": "r", "service_tier": "priority"}
+    lane.ask(stream=False, store=True, tools=tools, **foreign)
+
+    (heard,) = lane.served.heard
+    sent = {"model": "gpt-5.5", "stream": True, "store": False, "text": {}, "tools": tools[:1]}
+    assert heard["body"] == sent
+    assert lane.settled() == 100_000
+    (line,) = lane.log()
+    assert line["left_out"] == [*foreign, "tool web_search", "tool mcp"]
+
+
+def test_what_would_be_fetched_for_a_lane_is_refused(lane: Lane) -> None:
+    picture = {"type": "input_image", "image_url": "https://example.com/?secret"}
+    answer = lane.ask(input=[{"role": "user", "content": [picture]}])
+    assert "input.content.image_url leads elsewhere" in answer
+    assert lane.served.heard == []
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_overloaded_model_is_waited_for(
+    lane: Lane, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "HOLD_SECONDS", 100.0)
+    monkeypatch.setattr(core, "_PAUSE_SECONDS", 0.01)
+    assert lane.ask(statuses=[status, status, 200]).startswith("HTTP/1.1 200")
+    (line,) = lane.log()
+    assert (line["verdict"], line["attempts_count"], line["charged_tokens"]) == (
+        "complete",
+        3,
+        100_000,
+    )
+
+
+def test_who_waits_for_a_model_is_not_idle_and_may_hang_up(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "HOLD_SECONDS", 100.0)
+    with lane.begin(status=429, wait=50):
+        until(lambda: lane.status()["waiting"] == 1, "the wait", pause_seconds=0.02)
+        assert lane.status()["idle_seconds"] < 5
+    until(lambda: lane.status()["in_flight"] == 0, "the end of the wait", 20, 0.02)
     assert lane.settled() == 0
+
+
+def test_what_lanes_spend_on_one_day_is_counted_together_and_remembered(
+    lane: Lane, certificate: tuple[Path, ssl.SSLContext]
+) -> None:
+    lane.ask()
+    assert lane.settled() == 100_000
+    lane.hub.close(NAME)
+    path = lane.root / NAME / POLICY
+    document = json.loads(path.read_text())
+    (lane.root / "gateway.jsonl").write_text("")
+    # Another lane of the project, at a gateway that was restarted.
+    document |= {"project_limit": {"tokens_per_day": 100_000}}
+    path.write_text(json.dumps(document))
+    lane.hub = gateway.Gateway(lane.root, lane.root, str(certificate[0]))
+    lane.hub.recover()
+
+    assert "the day's tokens of all lanes of demo are used up: 100000 of 100000" in lane.ask()
 
 
 def test_a_lane_takes_a_bounded_part_of_the_gateway(lane: Lane) -> None:

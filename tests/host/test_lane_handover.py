@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,8 @@ class Lane:
 
     root: Path
     base: str = ""
+    # What its agent did.
+    script: str = ""
 
     def run(self, script: str, **more: str) -> bytes:
         """Run what an agent runs; return what was printed."""
@@ -73,17 +76,14 @@ class Lane:
             program.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.root}/called\n')
             program.chmod(0o755)
         text = self.moved("lane")
-        head = text[text.index("cp -R") : text.index("# What was committed so far")]
+        head = text[text.index("cp -R") : text.index("# What was done so far")]
         given = f"say() {{ echo $1; }}\nexec 5<<<'{self.base}'\nset +e\n"
         environment = {"LANE_HOME": "codex", "LANE_INSTRUCTIONS": ".codex/AGENTS.md"}
         return self.run(given + head + "\nwait; exit 0", **environment, **more).decode()
 
     def end(self) -> tuple[str, str, collect.Work | None]:
         """End the lane as its own program does; return what the host makes of it."""
-        text = self.moved("lane")
-        tail = text[text.index("git rev-parse --verify") : text.index('kill "$forwarder"')]
-        given = "say() { :; }; status=0; exec 3>&1 1>&2\nset +e\n"
-        return self.judged(self.run(given + tail))
+        return self.judged(self.run("LANE_STATUS=0 lane-export result"))
 
     def judged(self, stream: bytes) -> tuple[str, str, collect.Work | None]:
         (handover,) = frames.Reader(64 << 20).feed(stream)
@@ -91,7 +91,11 @@ class Lane:
         if handover.bundle:
             bundle = self.root / "lane.bundle"
             bundle.write_bytes(handover.bundle)
-            work = self.results.take(bundle, Start(self.base), "demo-7-0a1b2c3d")
+            try:
+                work = self.results.take(bundle, Start(self.base), "demo-7-0a1b2c3d")
+            except collect.RewrittenError:
+                # What it holds was taken, and is known to whoever looks for it.
+                return outcome.REWRITTEN, "", None
         unkept = outcome.unkept(handover.result, work.head if work else self.base)
         count = work.commits_count if work else 0
         evidence = outcome.LaneEvidence(0, "", "", 0, count, GOOD, True, unkept=unkept)
@@ -260,16 +264,68 @@ KEPT: dict[str, tuple[str, list[str], int]] = {
 }
 
 
-@pytest.mark.parametrize("name", KEPT)
-def test_what_an_agent_has_done_comes_out(name: str, lane: Lane) -> None:
-    script, paths, commits_count = KEPT[name]
-    lane.run(script)
+# More that an agent can leave: where it lies does not matter, only that nothing of it is lost unsaid.
+MORE: dict[str, str] = {
+    "stash": "echo two-x >>a.txt; git stash -q",
+    "stashes": "echo two-x >>a.txt; git stash -q; echo three-x >>a.txt; git stash -q; echo b-x >b",
+    "other branch": "git checkout -qb x; echo b-x >b; git add .; git commit -qm b; git checkout -q lane; echo c-x >c",
+    "other tree": "git worktree add -q ../tree -b tree; echo b-x >../tree/b; echo c-x >c",
+    "tree without a branch": "git worktree add -q --detach ../tree; echo b-x >../tree/b",
+    "amended base": "echo b-x >b; git add .; git commit -q --amend -m new",
+    "other history": "git checkout -q --orphan y; echo b-x >b; git add .; git commit -qm y",
+    "merge under way": "git checkout -qb x; echo b-x >a.txt; git commit -qam b; git checkout -q lane;"
+    " echo c-x >a.txt; git commit -qam c; git merge -q x || true",
+    "rebase under way": "git checkout -qb x; echo b-x >a.txt; git commit -qam b; git checkout -q lane;"
+    " echo c-x >a.txt; git commit -qam c; git rebase -q x 2>/dev/null || true",
+    "called unchanged": "git update-index --assume-unchanged a.txt; echo two-x >>a.txt",
+    "called absent": "git update-index --skip-worktree a.txt; echo two-x >>a.txt",
+    "sparse": "git sparse-checkout set --no-cone nothing; echo b-x >b",
+    "odd names": "mkdir -p 'd [x]'; echo b-x >'d [x]/*b'; echo c-x >$'c\\tc'; echo d-x >-d; echo e-x >:e",
+    "repository in a repository": "git init -q p; echo b-x >p/b; git init -q p/q; echo c-x >p/q/c",
+    "repository in what is tracked": "mkdir p; echo 1 >p/a; git add .; git commit -qm p; git init -q p; echo b-x >p/a",
+    "deleted and written anew": "rm a.txt; mkdir a.txt; echo b-x >a.txt/b",
+    "renamed": "git mv a.txt b.txt; echo b-x >>b.txt",
+    "link": "ln -s b-x b",
+    "no repository": "echo b-x >b; rm -rf .git",
+    "no HEAD": "echo b-x >b; rm .git/HEAD",
+    "lost object": "echo b-x >b; git add .; git commit -qm b; rm b"
+    " .git/objects/$(git rev-parse HEAD:b | sed 's,..,&/,')",
+}
 
-    found, detail, work = lane.end()
 
-    assert (found, work is not None) == ("changed", True), detail
-    assert work is not None
-    assert (list(work.paths), work.commits_count) == (paths, commits_count)
+def lost(lane: Lane, said: str) -> list[str]:
+    """Return the marks of what an agent wrote that did not come out, unless that is said."""
+    argv = "git cat-file --batch --batch-all-objects --unordered <&-"
+    held = lane.run(f"cd {lane.root}/mirror.git; {argv}").decode(errors="replace")
+    wrote = set(re.findall(r"\b[a-z]+-x\b", lane.script))
+    return [] if "not handed over" in said else sorted(mark for mark in wrote if mark not in held)
+
+
+@pytest.mark.parametrize("name", [*KEPT, *MORE])
+def test_nothing_is_lost_unsaid_whenever_a_lane_is_killed(name: str, lane: Lane) -> None:
+    """Its state is looked at as a lane that is killed leaves it, and as one that ends does."""
+    lane.script = MORE[name] if name in MORE else KEPT[name][0].replace("echo b ", "echo b-x ")
+    lane.run(lane.script)
+    # Killed while it works, or while its agent adds to the index.
+    lane.run("mkdir -p .git; touch .git/index.lock")
+    rescued = lane.run("lane-export checkpoint")
+    _, said, _ = lane.judged(rescued)
+    assert lost(lane, said) == []
+    # What was said already is not said again.
+    assert len(lane.run("lane-export checkpoint")) == 0
+    # Killed while it hands over: what came before stays, and what is cut off has forged nothing.
+    final = lane.run("LANE_STATUS=0 lane-export result")
+    reader = frames.Reader(64 << 20)
+    assert len(list(reader.feed(rescued + final[: len(final) // 2]))) == 1
+    with pytest.raises(frames.CutOffError):
+        reader.end()
+    outcome_name, said, work = lane.judged(final)
+    assert lost(lane, said) == []
+    if name in KEPT:
+        _, paths, commits_count = KEPT[name]
+        assert (outcome_name, work is not None) == ("changed", True), said
+        assert work is not None
+        assert (list(work.paths), work.commits_count) == (paths, commits_count)
 
 
 def test_an_agent_that_did_nothing_has_changed_nothing(lane: Lane) -> None:
@@ -283,11 +339,6 @@ NAMED: dict[str, tuple[str, str, int]] = {
     "other branch": (
         "git checkout -qb x\n" + COMMIT.format("b") + "git checkout -q lane",
         "on refs/heads/x alone",
-        1,
-    ),
-    "other tree": (
-        "git worktree add -q ../tree -b tree; echo b >../tree/b; echo c >c",
-        "tree is not committed",
         1,
     ),
     "no repository": (COMMIT.format("b") + "rm -rf .git", "its repository cannot be read", 0),
@@ -311,6 +362,61 @@ def test_what_does_not_come_out_is_named_and_no_success(name: str, lane: Lane) -
     assert (work.commits_count if work else 0) == commits_count
 
 
+def test_what_is_no_work_is_left_out_and_named(lane: Lane) -> None:
+    """Neither a secret nor what a build made lands in a pull request, and neither is an offence."""
+    lane.run(
+        "echo KEY=1 >.env; echo KEY= >.env.example; echo ghp_$(printf 'a%.0s' $(seq 36)) >notes"
+        "; mkdir -p app/node_modules/x target; echo 1 >app/node_modules/x/y; echo 1 >target/o"
+        "; echo 'Signature: 8a477f597d28d172789f06886806bc55' >target/CACHEDIR.TAG"
+        "; head -c 3000000 /dev/zero >big; echo b >b"
+    )
+
+    stream = lane.run("LANE_HANDOVER_MAX_BYTES=5000000 LANE_STATUS=0 lane-export result")
+    found, detail, work = lane.judged(stream)
+
+    assert work is not None
+    assert (found, work.paths, detail) == ("changed", (".env.example", "b"), "1 commits")
+    (handover,) = frames.Reader(64 << 20).feed(stream)
+    assert handover.result["left_out"] == [
+        "app/node_modules (made by a build)",
+        "target (made by a build)",
+        ".env (looks like a secret)",
+        "notes (looks like a secret)",
+        "big (2 MiB)",
+    ]
+    # What is nowhere else is kept beside the work, as far as there is room; what is built anew is not.
+    assert handover.result["beside"] == []
+    lane.run("rm big")
+    lane.judged(lane.run("LANE_STATUS=0 lane-export result"))
+    kept = lane.run(
+        "git fetch -q ../../lane.bundle refs/kept/left-out && git ls-tree -r --name-only FETCH_HEAD"
+    )
+    assert kept.decode().split() == [".env", ".env.example", "a.txt", "b", "notes"]
+
+
+def test_what_is_too_much_to_hand_over_is_named(lane: Lane) -> None:
+    lane.run("head -c 3000000 /dev/urandom >b; git add .; git commit -qm b; echo c >c")
+    found, detail, work = lane.judged(
+        lane.run("LANE_HANDOVER_MAX_BYTES=2000000 LANE_STATUS=0 lane-export result")
+    )
+    assert (found, work) == ("incomplete", None)
+    assert "its commits are 2 MiB, and 1 may be handed over" in detail
+
+
+def test_a_merge_that_its_agent_left_is_one_once_no_conflict_is_left(lane: Lane) -> None:
+    lane.run(MORE["merge under way"])
+    lane.judged(lane.run("lane-export checkpoint"))
+    parents = "git -C ../../mirror.git log -1 --format=%P {}"
+    _, _, left = lane.end()
+    assert left is not None
+    assert len(lane.run(parents.format(left.head)).split()) == 1
+
+    lane.run("echo both >a.txt")
+    _, _, merged = lane.end()
+    assert merged is not None
+    assert len(lane.run(parents.format(merged.head)).split()) == 2
+
+
 def test_what_lies_beside_the_branch_comes_out_with_it(lane: Lane) -> None:
     lane.run(f"echo two >>a.txt; git stash -q; git branch old\n{COMMIT.format('b')}")
     lane.run(f"git checkout -q old\n{COMMIT.format('c')} git checkout -q lane")
@@ -329,7 +435,7 @@ def test_commits_on_a_branch_of_its_own_are_rescued_while_an_agent_works(lane: L
     _, _, work = lane.judged(lane.run("lane-export checkpoint"))
 
     assert work is not None
-    assert (work.paths, work.subject) == (("b",), "b")
+    assert (work.paths, work.commits_count) == (("b", "c"), 2)
     assert lane.run("git branch --show-current") == b"feature/x\n"
 
 
@@ -378,6 +484,65 @@ def test_what_cannot_be_written_down_is_no_success_until_it_is(tmp_path: Path) -
     assert without[0] == "incomplete"
     assert "what it handed over cannot be written: [Errno 17]" in without[1]
     assert concluded() == ("no_change", "the agent ended well and changed nothing")
+
+
+class Output:
+    """What a container wrote before it ended."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = pieces
+
+    def output(self) -> Iterator[tuple[bool, bytes]]:
+        return ((False, piece) for piece in self.pieces)
+
+
+def concluded(lane: supervisor.Lane, base: str = "0" * 40) -> tuple[str, str]:
+    result = lane._conclude(137, tasks.ResolvedTask(collect.Start(base), ""), 0.0, 0.0)
+    return result["outcome"], result["detail"]
+
+
+def test_a_lane_that_is_cut_off_has_forged_nothing_and_says_what_is_lost(tmp_path: Path) -> None:
+    lane = supervised(tmp_path)
+    lane.directory.mkdir()
+    said = {"head": "0" * 40, "dirty_count": 0}
+    lane._ended_by = "an operator"
+    lane._read(Output(frame("checkpoint", **said), frame("result", **said)[:-1]))  # type: ignore[arg-type]
+    (lane.directory / supervisor.BUNDLE).unlink()
+
+    outcome_name, detail = concluded(lane)
+
+    assert outcome_name == "interrupted"
+    assert "what it did after its last checkpoint, at 20" in detail
+    never = supervised(tmp_path)
+    assert "before it handed anything over" in concluded(never)[1]
+
+
+def test_what_is_wrong_with_a_hand_over_has_an_outcome_of_its_own(
+    lane: Lane, tmp_path: Path
+) -> None:
+    def after(script: str, stream: bytes = b"") -> str:
+        watched = supervised(tmp_path)
+        shutil.rmtree(watched.directory, ignore_errors=True)
+        watched.directory.mkdir()
+        mirror = Path(watched.settings.mirror_dir, "demo.git")
+        if not mirror.exists():
+            shutil.copytree(lane.root / "mirror.git", mirror)
+        lane.run(script)
+        watched._read(Output(stream or lane.run("LANE_STATUS=0 lane-export result")))  # type: ignore[arg-type]
+        return concluded(watched, lane.base)[0]
+
+    assert after("true", b"LANE1 result 3000000000\n") == "too_large"
+    assert after("true", b"all is well\n" * 10) == "forged"
+    assert after("echo b >b; git add .; git commit -q --amend -m new") == "rewritten"
+    # What git merely warns of.
+    assert (
+        after(
+            "t=$(printf '040000 tree %s\\t.git\\n' $(git mktree </dev/null) | git mktree)"
+            "; git reset -q --hard refs/host/base; git update-ref refs/heads/lane $(git commit-tree -p HEAD -m x $t)"
+            "; git symbolic-ref HEAD refs/heads/lane"
+        )
+        == "broken"
+    )
 
 
 def test_a_frame_that_nobody_foresaw_breaks_the_result_and_not_the_reader(

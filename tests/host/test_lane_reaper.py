@@ -40,7 +40,7 @@ def test_undelivered_work_is_given_up_last_and_never_silently(
     monkeypatch.setattr(engine, "snapshot", lambda _run_dir: {"container": set()})
     finished(tmp_path, LOST, 3 << 19, outcome="interrupted", head="0" * 40, pull_request=None)
     finished(tmp_path, DELIVERED, 1 << 19, outcome="changed", pull_request={"number": 1})
-    finished(tmp_path, REFUSED, 1 << 12, outcome="policy", head="")
+    finished(tmp_path, REFUSED, 1 << 12, outcome="broken", head="")
 
     enough = reaping.reap(known(tmp_path, keep_total_mib=2), tmp_path, dry_run=False)
     first = reaping.reap(known(tmp_path, keep_total_mib=1), tmp_path, dry_run=True)

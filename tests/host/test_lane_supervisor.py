@@ -200,7 +200,7 @@ def test_an_operator_and_a_broken_result_end_a_lane(lane: supervisor.Lane) -> No
     (lane.place / supervisor.STOP).touch()
     assert lane._due(later) == "an operator"
     lane._broken = "forged"
-    assert lane._due(later) == "policy"
+    assert lane._due(later) == "forged"
 
 
 class Engine:

@@ -209,7 +209,7 @@ def test_undo_gives_it_back_as_it_was(server: Server) -> None:
 
     code, document = server.run("--undo", str(server.landed))
 
-    assert (code, document["restored"]) == (0, str(server.landed))
+    assert (code, document["restored"]) == (0, [str(server.landed)])
     assert (server.git("worktree", "list"), (admin / "index").read_bytes()) == before
     assert server.git("status", "--porcelain", at=server.landed) == ""
 
@@ -222,7 +222,7 @@ def test_undo_finds_the_project_whose_worktree_it_was(server: Server) -> None:
 
     code, document = server.configured(projects, "--undo", str(server.landed))
 
-    assert (code, document["restored"]) == (0, str(server.landed))
+    assert (code, document["restored"]) == (0, [str(server.landed)])
     assert server.landed.is_dir()
 
 
@@ -408,14 +408,130 @@ def test_nothing_is_reaped_while_a_lane_is_being_started(server: Server) -> None
     assert server.landed.is_dir()
 
 
-def test_the_janitors_reap_frees_the_space_at_once(server: Server) -> None:
+def nightly(server: Server, *, dry_run: bool = False) -> dict[str, tuple[str, bool]]:
+    """Return what the janitor's reap says of each worktree that goes or is freed."""
     whole = Section({"projects": [server.project()]}, "configuration")
+    verdicts, failures = reaping.reap_all(whole, dry_run=dry_run)
+    assert failures == []
+    return {
+        f"{one['verdict']} {Path(one['path']).name}": (one["reason"], one["reaped"])
+        for one in verdicts
+        if one["verdict"] != "keep"
+    }
+
+
+def test_what_the_janitor_reaps_can_be_had_back_until_its_time_is_over(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result([0] * 11))
+    night = effects.now()
+    moved = nightly(server)
+    (kept,) = (server.lanes / trash.TREE_TRASH).glob("landed.*")
+    again = nightly(server)
+    assert kept.is_dir()
+    monkeypatch.setattr(effects, "now", lambda: night + DAY)
+
+    foretold = nightly(server, dry_run=True)
+    freed = nightly(server)
+
+    assert (moved, again) == ({"reap landed": ("ancestor", True)}, {})
+    assert foretold == {"free landed": ("retention_over", False)}
+    assert freed == {"free landed": ("retention_over", True)}
+    assert not kept.exists()
+
+
+def test_a_disk_that_is_too_full_takes_the_oldest_back_before_its_time(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = server.lane("second")
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result([0] * 11))
+    (second / "busy").touch()
+    nightly(server)
+    (second / "busy").unlink()
+    night = effects.now()
+    monkeypatch.setattr(effects, "now", lambda: night + 60)
+    nightly(server)
+    # One byte more than may be used.
+    full = os.statvfs_result([1, 1, 1000, 149, 149, 0, 0, 0, 0, 255])
+    monkeypatch.setattr(os, "statvfs", lambda _path: full)
+
+    freed = nightly(server)
+
+    assert freed == {"free landed": ("disk_full", True)}
+    assert list((server.lanes / trash.TREE_TRASH).glob("second.*"))
+
+
+def test_what_was_reaped_is_listed_with_its_reason_and_its_time(server: Server) -> None:
+    server.run()
+
+    code, document = server.run("--list")
+    (entry,) = document["reaped"]
+    _, text = server.told("--list")
+
+    assert (code, entry["path"], entry["reason"]) == (0, str(server.landed), "ancestor")
+    assert entry["until"] == entry["since"] + 600
+    assert entry["bytes"] > 0
+    assert str(server.landed) in text
+
+
+def test_what_could_not_be_deleted_is_listed_and_counts_as_not_freed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.run()
+    real = effects.run
+    monkeypatch.setattr(
+        effects,
+        "run",
+        lambda argv, **options: real(["false"] if "rm" in argv else argv, **options),
+    )
+    whole = Section({"projects": [server.project()]}, "configuration")
+    now = effects.now()
+    monkeypatch.setattr(effects, "now", lambda: now + DAY)
 
     verdicts, failures = reaping.reap_all(whole, dry_run=False)
+    _, document = server.run("--list")
 
-    assert [one["reaped"] for one in verdicts] == [False, True, False]
-    assert failures == []
-    assert not list((server.lanes / trash.TREE_TRASH).glob("landed.*"))
+    assert [one["reaped"] for one in verdicts if one["verdict"] == "free"] == [False]
+    assert len(failures) == 1
+    assert [(one["path"], one["until"]) for one in document["reaped"]] == [
+        (str(server.landed), None)
+    ]
+
+
+@pytest.mark.parametrize("wanted", ["landed", "work/landed", "2000-01-01T00:00"])
+def test_undo_takes_a_name_a_branch_or_a_time(wanted: str, server: Server) -> None:
+    server.git("branch", "-m", "landed", "work/landed")
+    server.run()
+
+    later, _ = server.run("--undo", "2999-01-01")
+    code, document = server.run("--undo", wanted)
+
+    assert later == 1
+    assert (code, document["restored"]) == (0, [str(server.landed)])
+    assert server.git("status", "--porcelain", at=server.landed) == ""
+
+
+def test_undo_gives_the_branch_back_that_was_deleted_meanwhile(server: Server) -> None:
+    before = server.git("rev-parse", "landed")
+    server.run()
+    server.git("branch", "-D", "landed")
+
+    server.run("--undo", str(server.landed))
+
+    assert server.git("rev-parse", "HEAD", at=server.landed) == before
+
+
+def test_one_named_worktree_is_judged_and_reaped_alone(server: Server) -> None:
+    other = server.lane("other")
+
+    _, kept = server.run(str(server.open))
+    code, document = server.run(str(server.landed))
+    unknown, _ = server.run(str(server.root))
+
+    assert judged(kept) == {"open": ("keep", "not_landed", False)}
+    assert (code, judged(document)) == (0, {"landed": ("reap", "ancestor", True)})
+    assert other.is_dir()
+    assert unknown == 2
 
 
 def test_a_process_of_its_own_is_left_behind_to_unlink_later(

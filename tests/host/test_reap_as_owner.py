@@ -149,7 +149,9 @@ def test_a_lane_of_another_goes_and_comes_back_and_goes_for_good(place: Place) -
         str(place.checkout),
         TOOLS,
         reap.PURPOSE,
-        lambda _here, common_dir: trash.undo(str(place.lane), common_dir),
+        lambda here, _common_dir: reap.undo(
+            reap.ReapTask(str(place.checkout)), here, str(place.lane)
+        ),
     )
     assert place.lane.is_dir()
 

@@ -86,13 +86,13 @@ def test_a_drain_waits_and_names_the_slots_that_still_have_a_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runner, "_DRAIN_POLL_SECONDS", 0.01)
-    slot(places, "demo-1", Condition.STOPPED)
-    slot(places, "demo-2", Condition.BUSY)
+    busy = {"demo-1": False, "demo-2": True}
+    monkeypatch.setattr(runner, "_withdraw", lambda _github, slot, _item: (busy[slot], ""))
 
     assert factory("drain", "demo", "--reason", "x", "--wait-seconds", "0.05") == Exit.FAILED
     assert "still has one: demo-2" in capsys.readouterr().err
 
-    slot(places, "demo-2", Condition.STOPPED)
+    busy["demo-2"] = False
     assert factory("drain", "demo", "--reason", "x", "--wait-seconds", "0.05") == Exit.DONE
 
 

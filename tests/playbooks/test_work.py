@@ -1,4 +1,4 @@
-"""playbooks/work.yml with modules that are recorded and end as told; nothing of this machine is touched."""
+"""playbooks/work.yml and site.yml with modules that are recorded and end as told; nothing here is touched."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "ansible_collections/aina/factory"
-# A module that notes that it ran, and fails where its name is among those that fail.
+# A module that notes that it ran, and fails where its name, or a word of its options, is among those that fail.
 MODULE = """#!/usr/bin/python
-import json
+import json, sys  # WANT_JSON
 with open({calls!r}, "a") as calls:
     calls.write({name!r} + "\\n")
-print(json.dumps({{"changed": False, "failed": {fails!r}, "msg": "{name}: no answer", "changed_paths": [],
+asked = open(sys.argv[1]).read()
+fails = {fails!r} or any(word in asked for word in {words!r})
+print(json.dumps({{"changed": False, "failed": fails, "msg": "{name}: no answer", "changed_paths": [],
                   "waiting": {waits!r}}}))
 """
 
@@ -42,13 +44,21 @@ AWAY = {"what": "images: ci", "for": "an answer of docker.io", "remedy": "conver
 
 
 def play(
-    collections: Path, failing: set[str], *options: str, waiting: Collection[str] = ()
+    collections: Path,
+    failing: set[str],
+    *options: str,
+    waiting: Collection[str] = (),
+    playbook: str = "work.yml",
 ) -> tuple[int, list[str], dict[str, Any]]:
     """Return the exit status, the modules that ran, and the recap."""
     calls, recap = collections / "calls", collections / "recap.json"
-    for name in ("sequence", "images", "gh_runners"):
+    names = ("sequence", "images", "gh_runners")
+    words = sorted(failing - {*names})
+    for name in names:
         waits = [AWAY] if name in waiting else []
-        text = MODULE.format(name=name, calls=str(calls), fails=name in failing, waits=waits)
+        text = MODULE.format(
+            name=name, calls=str(calls), fails=name in failing, words=words, waits=waits
+        )
         (collections / COLLECTION / f"plugins/modules/{name}.py").write_text(text)
     inventory = collections / "hosts.yml"
     variables = {"ansible_connection": "local", "ansible_become": False}
@@ -65,7 +75,7 @@ def play(
         [
             *(Path(sys.executable).parent / "ansible-playbook", "--inventory", inventory),
             *("--extra-vars", '{"ansible_become": false}'),
-            *(*options, str(ROOT / "playbooks/work.yml")),
+            *(*options, str(ROOT / "playbooks" / playbook)),
         ],
         env=environment,
         cwd=ROOT,
@@ -101,3 +111,24 @@ def test_what_waits_fails_nothing_and_is_told(collections: Path) -> None:
     assert ran == ["sequence", "images", "sequence", "gh_runners", "sequence"]
     assert (status, recap["outcome"]) == (0, "waiting")
     assert recap["waiting"] == [{"host": "vds", **AWAY}]
+
+
+def test_an_engine_or_a_watchdog_that_fails_stops_no_other_part_of_the_site(
+    collections: Path,
+) -> None:
+    parts = ("--tags", "watchdog,marshal,docker_host,images", "--limit", "vds")
+
+    status, ran, recap = play(
+        collections, {"docker_daemon", "watchdog.json"}, *parts, playbook="site.yml"
+    )
+    alone = play(collections, {"docker_daemon"}, "--limit", "vds", playbook="docker.yml")
+
+    # Watchdog, marshal, engine, the images' declaration and build.
+    assert ran == ["sequence", "sequence", "sequence", "sequence", "images"]
+    assert (status, recap["outcome"]) == (2, "failed")
+    assert [item["what"] for item in recap["failed"]] == [
+        "sequence: no answer",
+        "sequence: no answer",
+        "docker_host: sequence: no answer; watchdog: sequence: no answer",
+    ]
+    assert (alone[0], len(alone[2]["failed"])) == (2, 2)

@@ -84,6 +84,30 @@ class Unit:
 
 
 @dataclass
+class PlayedContainer:
+    """A container of a runner as the played engine has it."""
+
+    name: str
+    slot: str
+    runner_id: int
+    runs: bool = True
+    worker: bool = False
+    created_at: float = field(default_factory=time.time)
+
+    def shown(self) -> dict[str, Any]:
+        """Return it as the engine lists it."""
+        labels = {
+            layout.ROLE_LABEL: "runner",
+            layout.INSTANCE_LABEL: self.slot,
+            layout.RUNNER_LABEL: str(self.runner_id),
+            layout.TARGET_LABEL: REPOSITORY,
+        }
+        condition = "running" if self.runs else "exited"
+        names, created = [f"/{self.name}"], int(self.created_at)
+        return {"Names": names, "Labels": labels, "State": condition, "Created": created}
+
+
+@dataclass
 class FakeHost:
     """Plays the programs that a converge calls; ``calls`` are those that it was asked for."""
 
@@ -94,6 +118,8 @@ class FakeHost:
     calls: list[list[str]] = field(default_factory=list)
     environments: list[Mapping[str, str]] = field(default_factory=list)
     images: dict[str, str] = field(default_factory=dict)
+    containers: dict[str, PlayedContainer] = field(default_factory=dict)
+    engine_answers: bool = True
     rules_count: int = 0
     journal: str = "its last words\n"
 
@@ -133,15 +159,36 @@ class FakeHost:
         return Completed(0 if self.rules_count else 1, b"", b"")
 
     def engine(self, request: Request, *, timeout_seconds: float = 30.0) -> Response:
-        """Answer as the container engine does of its version and of images."""
+        """Answer as the container engine does of its version, of images and of containers."""
         path = urlsplit(request.url).path
+        if not self.engine_answers:
+            raise TimeoutError("timed out")
         if path == "/version":
             return Response(200, {}, b'{"ApiVersion": "1.51"}')
+        if "/containers/" in path:
+            return self._containers(request.method, path.partition("/containers/")[2])
         name = path.partition("/images/")[2].removesuffix("/json")
         found = self.images.get(name)
         if found is None:
             return Response(404, {}, b'{"message": "No such image"}')
         return Response(200, {}, json.dumps({"Id": found}).encode())
+
+    def _containers(self, method: str, path: str) -> Response:
+        if path == "json":
+            shown = [container.shown() for container in self.containers.values()]
+            return Response(200, {}, json.dumps(shown).encode())
+        name, _slash, verb = path.partition("/")
+        if name not in self.containers:
+            return Response(404, {}, b'{"message": "No such container"}')
+        if verb == "top":
+            rows = [["1", "Runner.Listener"]]
+            rows += [["9", "Runner.Worker"]] if self.containers[name].worker else []
+            return Response(200, {}, json.dumps({"Processes": rows}).encode())
+        if verb == "stop":
+            self.containers[name].runs = False
+        elif method == "DELETE":
+            del self.containers[name]
+        return Response(204, {}, b"")
 
     def _docker(self, _words: list[str]) -> Completed:
         return Completed(0, b"br-runners\n", b"")

@@ -13,7 +13,7 @@ from factory.core.runners import layout, names, native, state
 from factory.core.runners.state import Condition, State
 from factory.runners.engine import SlotEngine
 from factory.runners.heal import Healer
-from runners.support import REPOSITORY, RUNNERS, Site, Unit, until
+from runners.support import REPOSITORY, RUNNERS, PlayedContainer, Site, Unit, until
 
 pytestmark = pytest.mark.slow
 COMMON = layout.COMMON_IMAGE
@@ -116,15 +116,18 @@ def test_entries_that_never_came_to_life_are_swept_by_age_and_name_alone(site: S
     entry(site, names.runner_name_of("box", "pool-1", old, 0.1))
     young = names.runner_name_of("box", "pool-1", now, 0.2)
     current = names.runner_name_of("box", "pool-1", old, 0.3)
-    for name in (young, "other-pool-1-abcdefgh", "box-mine"):
+    # The name of another host that begins like ours.
+    neighbour = names.runner_name_of("box-2", "pool-1", old, 0.4)
+    for name in (young, neighbour, "other-pool-1-abcdefgh", "box-mine"):
         entry(site, name)
     known = State("pool-1", "ephemeral", "", Condition.IDLE, "", runner_id=entry(site, current))
     state.write(site.places.state, known)
 
     document = heal(site)
 
-    assert set(site.registered()) == {young, current, "other-pool-1-abcdefgh", "box-mine"}
-    assert len(document["actions"]) == 2  # the rules, and one entry
+    kept = {young, current, neighbour, "other-pool-1-abcdefgh", "box-mine"}
+    assert set(site.registered()) == kept
+    assert len(document["actions"]) == 3  # the rules, the supervisor, and one entry
 
 
 def test_the_oldest_waiting_job_is_noted_for_each_instance(site: Site) -> None:
@@ -147,12 +150,12 @@ def test_the_oldest_waiting_job_is_noted_for_each_instance(site: Site) -> None:
     [
         (Condition.OUTDATED, "sha256:old", 10, False),
         (Condition.OUTDATED, "sha256:new", 10, True),
-        (Condition.FAILED, "sha256:old", 10, False),
-        (Condition.FAILED, "sha256:old", 3700, True),
+        (Condition.OUTDATED, "sha256:old", 3700, True),
+        (Condition.FAILED, "sha256:old", 10, True),
         (Condition.STOPPED, "sha256:new", 9999, False),
     ],
 )
-def test_a_slot_that_gave_up_is_spoken_for_and_started_when_its_cause_may_have_passed(
+def test_a_slot_without_a_supervisor_is_spoken_for_and_started_again(
     site: Site, condition: Condition, image: str, age_seconds: float, starts: bool
 ) -> None:
     pool(site)
@@ -250,3 +253,90 @@ def test_a_github_app_logs_in_with_no_more_than_it_needs(site: Site) -> None:
     arguments = " ".join(word for call in site.host.calls for word in call)
     assert not [token for token in minted if token.value in arguments]
     assert str(key) in arguments  # the path of the key, and nothing of it
+
+
+# --- what nobody watches -------------------------------------------------------------
+
+
+def left_alone(site: Site, slot: str, **more: Any) -> PlayedContainer:
+    """Return a running container of a slot whose supervisor is gone, known to GitHub."""
+    name = names.runner_name_of("box", slot, time.time(), 0.1)
+    made = PlayedContainer(name, slot, entry(site, name), **more)
+    site.host.containers[name] = made
+    return made
+
+
+def busy(site: Site, container: PlayedContainer) -> None:
+    """Have GitHub say that a runner has a job."""
+    scope = site.simulator.world.scopes[f"repos/{REPOSITORY}"]
+    container.worker, scope.runners[container.runner_id].job_id = True, 7
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_what_nobody_watches_is_taken_over_or_ended_and_no_job_is_lost(
+    site: Site, declared: bool
+) -> None:
+    pool(site)
+    slot = "pool-1" if declared else "pool-2"
+    container = left_alone(site, slot)
+    busy(site, container)
+
+    heal(site)
+
+    assert container.runs, "a job is never cut short"
+    assert site.host.units.get(layout.loop_unit(slot), Unit()).is_active is declared
+    site.simulator.world.scopes[f"repos/{REPOSITORY}"].runners[container.runner_id].job_id = None
+    container.worker = False
+    heal(site)
+    assert (container.name in site.host.containers) is declared
+    assert (container.name in site.registered()) is declared
+
+
+def test_what_ended_with_nobody_to_see_it_is_removed(site: Site) -> None:
+    pool(site)
+    left_alone(site, "pool-2", runs=False)
+
+    assert any("ended" in action for action in heal(site)["actions"])
+
+    assert site.host.containers == {}
+
+
+def test_what_github_forgot_is_ended_after_a_quarter_of_an_hour(site: Site) -> None:
+    pool(site)
+    container = left_alone(site, "pool-2", worker=True)
+    site.client.control(
+        "POST", "/remove_runner", {"repository": REPOSITORY, "name": container.name, "ghost": True}
+    )
+    heal(site)
+    assert container.runs
+    noted = documents.read(site.places.shared("forgotten")) or {}
+    assert set(noted["since"]) == {container.name}
+
+    # While GitHub is silent nothing is concluded, however long that lasts.
+    noted["since"] = {container.name: times.iso(time.time() - 901)}
+    documents.replace(site.places.shared("forgotten"), noted)
+    site.client.control("POST", "/faults", {"path": f"{RUNNERS}/*", "answer": {"status": 502}})
+    heal(site)
+    assert container.runs
+    site.client.control("DELETE", "/faults")
+    heal(site)
+    assert site.host.containers == {}
+
+
+def test_all_is_well_counts_and_says_who_is_not(site: Site) -> None:
+    pool(site)
+    site.host.start(layout.loop_unit("pool-1"))
+    container = left_alone(site, "pool-1")
+    now = times.iso(time.time())
+    told = State("pool-1", "ephemeral", "", Condition.IDLE, now, runner_id=container.runner_id)
+    state.write(site.places.state, told)
+
+    document = heal(site)
+    assert document["unwell"] == []
+    assert document["counts"] == {"containers": 1, "entries": 1}
+
+    state.write(site.places.state, told.changed(time.time(), Condition.FAILED, "GitHub refuses"))
+    assert heal(site)["unwell"] == ["pool-1: failed: GitHub refuses"]
+
+    site.host.engine_answers = False
+    assert "which runners run is unknown" in heal(site)["problems"][0]

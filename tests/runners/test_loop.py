@@ -22,7 +22,7 @@ from factory.core.runners import processes, state
 from factory.core.runners.container import ContainerRun
 from factory.runners import loop
 from factory.runners.engine import NOT_STARTED, Attached, ContainerStatus, SlotContainer
-from factory.runners.loop import Loop, Ports
+from factory.runners.loop import Loop, Ports, RunnerSession
 from runners.support import REPOSITORY, RUNNERS, KilledError, Site, until
 
 pytestmark = pytest.mark.slow
@@ -32,8 +32,8 @@ SLOT = "pool-1"
 class Box:
     """One played container: a fresh tree, and the stub's process in it once it is started."""
 
-    def __init__(self, tree: Path, runner_id: int) -> None:
-        self.tree, self.runner_id = tree, runner_id
+    def __init__(self, tree: Path, runner_id: int, declared: str) -> None:
+        self.tree, self.runner_id, self.declared = tree, runner_id, declared
         self.process: subprocess.Popen[bytes] | None = None
         self.written_mib = 0.0
 
@@ -56,7 +56,7 @@ class PlayedEngine:
 
     def containers(self, slot: str) -> list[SlotContainer]:
         return [
-            SlotContainer(name, box.runner_id, REPOSITORY, box.runs)
+            SlotContainer(name, box.runner_id, REPOSITORY, box.runs, slot, box.declared)
             for name, box in list(self.boxes.items())
             if f"-{slot}-" in name
         ]
@@ -74,7 +74,8 @@ class PlayedEngine:
         tree = self.root / name
         with tarfile.open(fileobj=io.BytesIO(stub_runner.tarball("2.330.0"))) as tar:
             tar.extractall(tree)  # noqa: S202 - our own
-        self.boxes[name] = Box(tree, int(label.partition("=")[2]))
+        declared = next(word for word in argv if word.startswith("aina-factory.declared="))
+        self.boxes[name] = Box(tree, int(label.partition("=")[2]), declared.partition("=")[2])
 
     def start(self, name: str, secret: str) -> Attached:
         if self.startless:
@@ -156,8 +157,8 @@ class PlayedEngine:
 class Slot:
     """A loop in a thread, and the levers that move it."""
 
-    def __init__(self, site: Site, engine: PlayedEngine) -> None:
-        self.site, self.engine = site, engine
+    def __init__(self, site: Site, engine: PlayedEngine, name: str = SLOT) -> None:
+        self.site, self.engine, self.name = site, engine, name
         self.preflight = ""
         self.recheck = ""
         self.mark = self.built = "1"
@@ -171,7 +172,7 @@ class Slot:
 
     def _container_run(self, name: str, runner_id: int) -> ContainerRun:
         self.on_turn()
-        return ContainerRun(SLOT, name, runner_id, "ci", "parent", "0", "net")
+        return ContainerRun(self.name, name, runner_id, "ci", "parent", "0", "net")
 
     def _fingerprint(self) -> str:
         self.on_tick()
@@ -183,7 +184,7 @@ class Slot:
 
     def start(self) -> Slot:
         github = self.site.github_client()
-        instance = github.settings.of_slot(SLOT)
+        instance = github.settings.of_slot(self.name)
         assert instance is not None
         assert github.judge(instance).ok
         draws = iter(number / 1009 % 1 for number in range(1, 100000, 7))
@@ -199,7 +200,7 @@ class Slot:
             draw=lambda: next(draws),
             rebuild=self._rebuild,
         )
-        self.loop = Loop(SLOT, instance, ports)
+        self.loop = Loop(self.name, instance, ports)
         self.code = None
         self.thread = threading.Thread(target=self._run, args=(self.loop,))
         self.thread.start()
@@ -224,12 +225,12 @@ class Slot:
 
     @property
     def state(self) -> state.State:
-        found = state.read(self.site.places.state, SLOT)
+        found = state.read(self.site.places.state, self.name)
         assert found is not None
         return found
 
     def is_in(self, condition: str) -> bool:
-        found = state.read(self.site.places.state, SLOT)
+        found = state.read(self.site.places.state, self.name)
         return found is not None and found.state == condition
 
     def idle(self) -> str:
@@ -323,25 +324,61 @@ def test_a_failing_runner_is_replaced_after_a_pause(site: Site, slot: Slot, code
 
 
 def test_a_runner_that_ends_at_once_without_a_job_is_a_failure_too(site: Site, slot: Slot) -> None:
-    order(site, at="start", exit=0, times=99)
+    order(site, at="start", exit=0, times=3)
 
-    assert slot.start().end() == 1
-    assert slot.is_in("failed")
-    assert "5 failures in a row" in slot.state.detail
-    assert site.registered() == {}
+    slot.start()
+
+    until(lambda: slot.is_in("backoff") and slot.state.consecutive_failures == 3, "failures")
+    slot.idle()
+    assert len(site.registered()) == 1
 
 
-def test_too_many_failures_end_the_slot_and_a_new_start_counts_anew(
+def test_a_slot_never_gives_up_and_is_at_full_speed_with_the_first_success(
     site: Site, slot: Slot, engine: PlayedEngine
 ) -> None:
     engine.broken = True
-    assert slot.start().end() == 1
-    assert (slot.state.last_exit_code, slot.state.consecutive_failures) == (125, 5)
-    assert site.registered() == {}
+    slot.start()
+    until(lambda: slot.is_in("backoff") and slot.state.consecutive_failures >= 7, "failures")
+    assert slot.is_in("backoff") and slot.state.last_exit_code == 125
 
     engine.broken = False
+    slot.idle()
+    assert len(site.registered()) == 1
+    site.done(site.queue("true"))
+    until(lambda: slot.state.jobs_count == 1 and slot.state.consecutive_failures == 0)
+
+
+def test_what_jobs_do_to_their_runners_slows_no_slot_down(site: Site, slot: Slot) -> None:
+    order(site, at="job", exit=137, times=6)
     slot.start().idle()
+    for _turn in range(6):
+        site.queue("true")
+    honest = site.queue("echo whole")
+
+    assert site.done(honest)["log"] == "whole\n"
     assert slot.state.consecutive_failures == 0
+
+
+def test_what_a_job_prints_is_not_the_runners_word() -> None:
+    stamp = "2026-01-01 10:00:00Z: "
+    session = RunnerSession("n", 1, 0.0, None)
+    for line in (
+        "Current runner version: '2.330.0'",
+        f"{stamp}Listening for Jobs",
+        f"{stamp}Running job: build",
+        "Current runner version: '9.9.9'",
+        f"[WORKER] {stamp}Job build completed with result: Succeeded",
+        f"{stamp}Running job: other",
+        f"{stamp}Job other completed with result: Succeeded",
+    ):
+        session.hear(line, 1.0)
+    assert (session.job, session.version, session.outcome(0)) == ("build", "2.330.0", "unknown")
+
+    session.hear(f"{stamp}Job build completed with result: Failed", 2.0)
+    assert session.outcome(0) == "Failed"
+    assert "killed" in session.outcome(137)
+    session.hear(f"{stamp}Job build completed with result: Succeeded", 3.0)
+    assert session.outcome(0) == "unknown"
 
 
 def test_an_outdated_version_ends_the_slot_and_asks_for_a_new_image(site: Site, slot: Slot) -> None:
@@ -567,14 +604,53 @@ def test_a_taken_name_is_exchanged_for_another(site: Site, slot: Slot) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422])
-def test_a_refusal_ends_the_slot(site: Site, slot: Slot, status: int) -> None:
-    site.client.control("POST", "/faults", {"path": JIT, "answer": {"status": status}})
+def test_a_refusal_is_told_at_once_and_asked_about_again(
+    site: Site, slot: Slot, status: int
+) -> None:
+    site.client.control("POST", "/faults", {"path": JIT, "times": 3, "answer": {"status": status}})
+    slot.start()
 
-    assert slot.start().end() == 1
-    assert slot.is_in("failed")
+    until(lambda: slot.is_in("failed"), "the word of it")
     assert "GitHub refuses" in slot.state.detail
+    slot.idle()
     tried = [request for request in site.requests() if request == f"POST {JIT}"]
-    assert len(tried) == 1
+    assert len(tried) == 4
+
+
+def test_one_slot_tries_for_all_and_its_success_is_everybodys(
+    site: Site, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(loop, "REST_SECONDS", 0.1)
+    site.section["timing"] |= {"backoff_first_seconds": 1, "backoff_max_seconds": 1}
+    site.section["instances"] = [
+        {"name": "pool", "target": REPOSITORY, "labels": ["demo"], "slots": 3}
+    ]
+    slots = [Slot(site, engine, f"pool-{number}") for number in (1, 2, 3)]
+    site.client.control("POST", "/faults", {"path": JIT, "answer": {"status": 401}})
+    try:
+        for one in slots:
+            one.start()
+        until(lambda: all(one.is_in("failed") for one in slots), "all are refused")
+        site.forget_requests()
+        until(lambda: site.requests().count(f"POST {JIT}") >= 3, "three more tries")
+        assert sum(one.loop is not None and one.loop.probes for one in slots) == 1
+
+        site.client.control("DELETE", "/faults")
+        until(lambda: all(one.is_in("idle") for one in slots), "all are up")
+    finally:
+        for one in slots:
+            one.stop()
+        engine.close()
+        for one in slots:
+            one.end()
+
+
+def test_a_limit_without_end_is_not_waited_out_to_its_end(site: Site, slot: Slot) -> None:
+    answer = {"status": 429, "headers": {"Retry-After": "999999"}}
+    site.client.control("POST", "/faults", {"path": JIT, "times": 2, "answer": answer})
+
+    slot.start().idle()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -806,7 +882,7 @@ def test_a_runner_that_cannot_be_made_ready_does_not_disturb_the_job(
     assert list(site.registered()) == list(engine.boxes) == [slot.state.runner_name]
 
 
-def test_a_failure_of_the_runner_forgets_the_next_one(
+def test_a_job_that_takes_its_runner_along_is_followed_by_the_one_that_is_ready(
     site: Site, slot: Slot, engine: PlayedEngine
 ) -> None:
     _number, ready = busy_with_next(slot)
@@ -814,12 +890,12 @@ def test_a_failure_of_the_runner_forgets_the_next_one(
     assert process is not None
     os.killpg(process.pid, signal.SIGKILL)  # as a container that is killed, with all in it
 
-    until(lambda: slot.state.last_exit_code not in (None, 0), "its end")
+    until(lambda: slot.state.runner_name == ready and slot.is_in("idle"), "the next runner")
     site.let_go()
-    slot.idle()
-    assert slot.state.runner_name != ready
-    assert ready not in site.registered()
-    assert list(engine.boxes) == [slot.state.runner_name]
+    assert slot.state.consecutive_failures == 0
+    assert (
+        slot.state.last_job is not None and slot.state.last_job["outcome"] == "it ended (status -9)"
+    )
 
 
 @pytest.mark.parametrize("step", ["registered", "made", "started", "buried"])
@@ -863,8 +939,55 @@ def test_a_container_that_does_not_start_is_a_failure_and_leaves_nothing(
     site: Site, slot: Slot, engine: PlayedEngine
 ) -> None:
     engine.startless = True
+    slot.start()
 
-    assert slot.start().end() == 1
-
-    assert (slot.state.last_exit_code, slot.state.consecutive_failures) == (125, 5)
+    until(lambda: slot.is_in("backoff") and slot.state.consecutive_failures >= 2, "failures")
+    assert slot.state.last_exit_code == 125
+    slot.stop()
+    assert slot.end() == 0
     assert (site.registered(), engine.boxes) == ({}, {})
+
+
+def test_while_the_engine_is_silent_nothing_is_started_beside_what_runs(
+    site: Site, slot: Slot, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = slot.start().idle()
+    number = site.hold()
+    until(lambda: slot.is_in("busy"))
+    slot.on_tick = kill
+    assert slot.end() == -9
+    slot.on_tick = lambda: None
+    real, silences = engine.containers, iter([True] * 3)
+
+    def containers(wanted: str) -> list[SlotContainer]:
+        if next(silences, False):
+            raise DockerError("docker ps: was still running after 60.0 s")
+        return real(wanted)
+
+    monkeypatch.setattr(engine, "containers", containers)
+    at_once: list[int] = []
+    engine.on_start = lambda: at_once.append(len(engine.running()))
+
+    slot.start()
+    until(lambda: slot.is_in("busy") and slot.state.runner_name == name, "it is taken over")
+    assert engine.running() == [name]
+    site.let_go()
+
+    assert site.done(number)["log"] == "whole\n"
+    until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "the next runner")
+    assert set(at_once) == {1}
+
+
+def test_a_container_that_was_made_by_another_declaration_is_replaced_once_it_is_idle(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    name = slot.start().idle()
+    slot.on_tick = kill
+    slot.end()
+    slot.on_tick = lambda: None
+    pool(site, memory_mib=5000)
+
+    slot.start()
+
+    until(lambda: slot.is_in("idle") and slot.state.runner_name != name, "another runner")
+    assert "5000m" in engine.argv[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -72,6 +73,18 @@ def test_no_runner_is_started_where_the_disk_is_nearly_full(
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(0, 0, 10239 << 20))
 
     assert "/ has 10239 MiB left; jobs are taken from 10240 MiB on" in slot.preflight()
+
+
+@pytest.mark.parametrize(
+    ("free", "files", "told"), [(4, 100, True), (5, 100, False), (0, 0, False)]
+)
+def test_no_runner_is_started_where_the_files_are_nearly_used_up(
+    slot: Preflight, monkeypatch: pytest.MonkeyPatch, free: int, files: int, told: bool
+) -> None:
+    usage = SimpleNamespace(f_favail=free, f_files=files)
+    monkeypatch.setattr(os, "statvfs", lambda _path: usage)
+
+    assert ("/ has room for 4 of 100 files" in slot.preflight()) is told
 
 
 def test_no_runner_is_started_without_its_image_or_the_engine(

@@ -261,8 +261,8 @@ def test_an_image_is_there_only_if_the_engine_has_it_now(server: Server) -> None
 
 
 def runner(server: Server, **changes: Any) -> dict[str, Any]:
-    # Written just before the second run from now.
-    later = times.iso_or_none(server.now + 1700)
+    # Written just before the next run.
+    later = times.iso_or_none(server.now + 900)
     values = {"schema": 1, "instance": "vds-1", "project": "demo", "mode": "native"}
     return {**values, "state": "idle", "since": later, "updated_at": later, **changes}
 
@@ -642,7 +642,7 @@ def test_memory_pressure_and_reboot_are_read_from_the_kernel_and_the_distributio
 ) -> None:
     real = host(server)
     assert memory.read(real).total_bytes > 0
-    assert reboot.read(host(server, system_run_dir=server.root)).required_since is None
+    assert reboot.read(host(server, system_run_dir=server.root)) == reboot.Reboot(None)
     proc = server.root / "proc"
     (proc / "pressure").mkdir(parents=True)
     (proc / "meminfo").write_text(
@@ -656,8 +656,10 @@ def test_memory_pressure_and_reboot_are_read_from_the_kernel_and_the_distributio
     fake = host(server, proc=proc, system_run_dir=server.root)
     assert memory.read(fake).available_bytes == 1024
     assert pressure.read(fake).memory_full == 50.0
-    assert reboot.read(fake).packages == ("linux-image", "libc6")
-    (proc / "pressure/io").write_text("nonsense")
+    asked = reboot.read(fake)
+    assert isinstance(asked, Known)
+    assert asked.value.packages == ("linux-image", "libc6")
+    (proc / "pressure/io").write_text("nonsense\n")
     with pytest.raises(ValueError, match="no line"):
         pressure.read(fake)
 

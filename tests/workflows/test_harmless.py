@@ -14,7 +14,7 @@ jobs:
   build:
     runs-on: ubuntu-latest
     steps:
-      - run: make
+      - run: pnpm test
 """
 
 
@@ -113,7 +113,7 @@ def test_runs_that_somebody_needs_are_put_into_no_group(
         (CALLED.replace("on: w", "permissions: write-all\non: w"), False),
         (CALLED.replace("    steps:", "    permissions: {id-token: write}\n    steps:"), False),
         (CALLED.replace("on: w", "concurrency: x\non: w"), False),
-        (CALLED.replace("- run: make", "- run: git push"), False),
+        (CALLED.replace("- run: pnpm test", "- run: git push"), False),
         ("on: workflow_call\njobs:\n  again:\n    uses: ./.github/workflows/build.yml\n", False),
         (CALLED + "  next:\n    uses: example/shared/.github/workflows/x.yml@v1\n", False),
         ("on: [workflow_call\n", False),
@@ -140,8 +140,8 @@ def test_a_caller_is_judged_with_what_it_calls(called: str | None, is_written: b
         with_step("run: ./scripts/release.sh"),
         with_step("run: docker buildx build --push ."),
         with_step("run: curl -s -X POST https://example.com/hook"),
-        with_step("run: make\n        env: {GH_TOKEN: '${{ github.token }}'}"),
-        with_step("run: make\n        env: {KEY: '${{ secrets.KEY }}'}"),
+        with_step("run: pnpm test\n        env: {GH_TOKEN: '${{ github.token }}'}"),
+        with_step("run: pnpm test\n        env: {KEY: '${{ secrets.KEY }}'}"),
         CHECK.replace("    steps:", "    environment: production\n    steps:"),
     ],
 )
@@ -161,7 +161,7 @@ PULL_REQUEST = "{push: , pull_request: {%s}}"
         CHECK.replace("    steps:", "    if: startsWith(github.ref, 'refs/tags/')\n    steps:"),
         CHECK.replace("    steps:", "    if: github.ref_name != 'x'\n    steps:"),
         CHECK.replace("    steps:", "    if: github.event_name == 'push'\n    steps:"),
-        with_step('run: test "$GITHUB_REF_TYPE" = branch || make all'),
+        with_step('run: test "$GITHUB_REF_TYPE" = branch || pnpm all'),
         with_step("run: git describe --tags"),
         *(
             CHECK.replace("[push, pull_request]", PULL_REQUEST % filters)

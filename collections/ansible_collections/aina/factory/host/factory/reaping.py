@@ -25,10 +25,11 @@ from factory.text import progress_bar
 
 
 def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]], list[str]]:
-    """Reap all projects of a configuration and free their space before returning.
+    """Reap all projects of a configuration, and delete what was reaped long enough ago.
 
-    Returns the verdicts and what failed; a project that fails stops no other. The caller
-    holds the host's lock.
+    Returns the verdicts and what failed; a project that fails stops no other. What was reaped
+    before is among the verdicts as ``free`` when its time is over, with what its deletion frees,
+    or when the disk is too full for it to wait: oldest first. The caller holds the host's lock.
     """
     rules, server = policy(whole), github_settings(whole)
     verdicts: list[dict[str, Any]] = []
@@ -40,9 +41,77 @@ def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]]
             report = model.ReapReport(task.repository, failures=[str(error)])
         verdicts += [verdict.document() for verdict in report.verdicts]
         failures += report.failures
-        if not dry_run and not report.failures:
-            failures += emptied(task, 0.0)
+        try:
+            verdicts += freed(task, rules, failures, dry_run=dry_run)
+        except (GitError, OSError) as error:
+            if not report.failures:  # which say it already
+                failures.append(f"{task.repository}: {error}")
     return verdicts, failures
+
+
+def held(task: reap.ReapTask, policy: Reap) -> list[dict[str, Any]]:
+    """Return what was reaped of one repository and is not deleted yet, oldest first.
+
+    Raises:
+        GitError: the repository cannot be read, see ``owner.act``.
+
+    """
+    found: list[dict[str, Any]] = owner.act(
+        task.repository, tools(), lambda here: reap.held(task, policy, here)
+    )
+    return found
+
+
+def undone(task: reap.ReapTask, wanted: str) -> list[str]:
+    """Give back what ``wanted`` names, see ``reap.undo``; return the paths.
+
+    Raises:
+        LockedError: a reap is at work in the repository.
+        GitError: the repository cannot be read, see ``owner.act``.
+        TrashError: it is not there, or something stands in its place.
+
+    """
+    restored: list[str] = owner.act_alone(
+        task.repository,
+        tools(),
+        reap.PURPOSE,
+        lambda here, _common_dir: reap.undo(task, here, wanted),
+    )
+    return restored
+
+
+def freed(
+    task: reap.ReapTask, policy: Reap, failures: list[str], *, dry_run: bool
+) -> list[dict[str, Any]]:
+    """Delete what was reaped and whose time is over, or look; return it as verdicts.
+
+    Raises:
+        GitError: the repository cannot be read, see ``owner.act``.
+
+    """
+    now = effects.now()
+    verdicts = []
+    pressed_bytes = reap.excess_bytes(task, policy)
+    for entry in held(task, policy):
+        due = entry["until"] is None or entry["until"] <= now
+        if not due and pressed_bytes <= 0:
+            continue
+        pressed_bytes -= entry["bytes"]
+        gone = False
+        if not dry_run:
+            problems = owner.empty(task.repository, tools(), float("-inf"), [entry["token"]])
+            failures += [problem for problem in problems if problem not in failures]
+            gone = entry["token"] not in {left["token"] for left in held(task, policy)}
+        verdicts.append(
+            {
+                "path": entry["path"],
+                "verdict": "free",
+                "reason": "retention_over" if due else "disk_full",
+                "bytes": entry["bytes"],
+                "reaped": gone,
+            }
+        )
+    return verdicts
 
 
 def policy(whole: Section) -> Reap:

@@ -19,12 +19,25 @@ from ..module_utils.base import settings
 from ..module_utils.base.configuration import ConfigurationError, Section
 from ..module_utils.base.settings import LATER, Setting
 from ..module_utils.site import needed_secrets, variables
-from ..module_utils.site.sections import declared
+from ..module_utils.site.sections import SECTIONS, declared
 from ..module_utils.site.settings import Inventory
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 _SITE = "factory_"
 _PROJECTS = "{{ lookup('aina.factory.projects') }}"
+
+
+def _options(path: Path) -> list[str]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    spec = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe one
+    return list(spec["argument_specs"]["main"].get("options") or {})
+
+
+# Ansible imports an action before it forks the worker of each play: what is made here is made once in a run.
+_DECLARED: Mapping[str, type] = {section: declared(section) for section in SECTIONS}
+_OPTIONS: Mapping[str, list[str]] = {
+    path.parts[-3]: _options(path) for path in ROLES.glob("*/meta/*_specs.yml")
+}
 
 
 class ActionModule(ActionBase):
@@ -41,10 +54,9 @@ class ActionModule(ActionBase):
         """Judge the variables of one host."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         given = dict(task_vars or {})
-        options = {path.parts[-3]: _options(path) for path in ROLES.glob("*/meta/*_specs.yml")}
         shared = {f"{_SITE}{item.key}" for item in settings.settings_of(Inventory)}
-        known = {*shared, *(name for names in options.values() for name in names)}
-        prefixes = {_SITE, *(f"{role}_" for role in options)}
+        known = {*shared, *(name for names in _OPTIONS.values() for name in names)}
+        prefixes = {_SITE, *(f"{role}_" for role in _OPTIONS)}
         found = variables.problems(
             given, known, prefixes, variables.RENAMED, variables.RENAMED_PREFIXES
         )
@@ -52,8 +64,8 @@ class ActionModule(ActionBase):
         found += self._site(given, later)
         # What a role makes of the site's variables is no news where these are wrong.
         is_sound = not found
-        for role in sorted(options):
-            found += self._role(role, options[role], given, later, is_sound=is_sound)
+        for role in sorted(_OPTIONS):
+            found += self._role(role, _OPTIONS[role], given, later, is_sound=is_sound)
         if found:
             lines = "".join(f"\n- {problem}" for problem in dict.fromkeys(found))
             result |= {"failed": True, "msg": f"the inventory cannot be meant so:{lines}"}
@@ -106,7 +118,7 @@ class ActionModule(ActionBase):
         ):
             return
         for section in sections:
-            cls = declared(section)
+            cls = _DECLARED[section]
             read: dict[str, Any] = {}
             for item in settings.settings_of(cls):
                 name, made = f"{role}_{item.key}", f"__{role}_{item.key}"
@@ -208,9 +220,3 @@ def _said(error: BaseException) -> list[str]:
 
 def _without_files(project: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in project.items() if key not in ("files", "files_dir")}
-
-
-def _options(path: Path) -> list[str]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    spec = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe one
-    return list(spec["argument_specs"]["main"].get("options") or {})

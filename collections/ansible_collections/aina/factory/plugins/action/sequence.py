@@ -36,15 +36,21 @@ class ActionModule(ActionBase):
         if not isinstance(armed, dict) or self._task.check_mode:
             return result
         problem = self._confirm(armed, task_vars or {})
+        by = "by a new login" if self._is_ssh else "without a login by SSH"
+        result["confirmation"] = "not confirmed, see what failed" if problem else f"confirmed {by}"
         if problem:
             words = [problem, *([result["msg"]] if result.get("failed") else [])]
             result |= {"failed": True, "msg": "; ".join(words)}
         return result
 
+    @property
+    def _is_ssh(self) -> bool:
+        return bool(self._connection.transport.rpartition(".")[2] in _SSH)
+
     def _confirm(self, armed: dict[str, Any], task_vars: dict[str, Any]) -> str:
         """Ask over new connections until the change is confirmed or taken back; return why not."""
         what = ", ".join(armed["what"])
-        is_ssh = self._connection.transport.rpartition(".")[2] in _SSH
+        is_ssh = self._is_ssh
         if not is_ssh:
             self._display.warning(
                 f"what changes the way in ({what}) is confirmed without a login by SSH: this run "

@@ -186,8 +186,9 @@ class CallbackModule(CallbackBase):
             {"host": host, **{key: str(item[key]) for key in ("kind", "what", "why")}}
             for item in (*(values.get("consequences") or ()), *summary.restarts(what))
         ]
+        confirmation = values.get("confirmation") or "taken back unless a new login confirms it"
         self._consequences += [
-            {"host": host, "kind": "way_in", "what": what, "why": "taken back unless confirmed"}
+            {"host": host, "kind": "way_in", "what": what, "why": confirmation}
             for what in values.get("at_risk") or ()
         ]
         if kept := values.get("kept"):

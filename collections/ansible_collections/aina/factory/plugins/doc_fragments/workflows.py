@@ -60,6 +60,13 @@ options:
                 description: Why they stay; the pull request says it.
                 type: str
                 required: true
+          offers:
+            description: >-
+              What the declared runner has beyond the common CI image: C(engine) where jobs may use containers, C(sudo),
+              and commands such as C(python3). A job that needs more stays hosted.
+            type: list
+            elements: str
+            default: []
       triggers:
         description: What starts a workflow. Keys that are left out keep their defaults.
         type: dict

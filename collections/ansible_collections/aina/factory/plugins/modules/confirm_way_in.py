@@ -50,11 +50,13 @@ state:
 """
 
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
-from ansible_collections.aina.factory.plugins.module_utils.host import connection, way_back
+from ansible_collections.aina.factory.plugins.module_utils.host import guard
+from ansible_collections.aina.factory.plugins.module_utils.host.way_in import connection, way_back
 
 
 def main() -> None:
@@ -72,7 +74,9 @@ def main() -> None:
             raise way_back.WayBackError("no SSH session is seen here, so none can confirm anything")
         if way_back.taken_back():
             module.exit_json(changed=False, state="restored")
-        confirmed = way_back.confirm(module.params["token"], session)
+        confirmed = way_back.confirm(
+            module.params["token"], session, lambda others: guard.shut(others, run, time.time())
+        )
     except (way_back.WayBackError, OSError) as error:
         module.fail_json(msg=str(error))
     if confirmed:

@@ -16,6 +16,8 @@ description:
     not start with the new file all the same, the old one is restored.
   - The engine is started, now and with the host. Whether it is reloaded or restarted is decided by what it runs with,
     so that a run that was killed between writing and restarting is completed by the next one.
+  - Networks by which somebody has come to the host, himself or by a gateway, are refused. See M(aina.factory.sequence)
+    for the way back.
   - A restart waits until nothing runs, see O(restart_policy). Until then RV(restart_pending) and
     C(/var/lib/aina-factory/docker-restart-pending.json) say why.
 options:
@@ -43,6 +45,12 @@ options:
     description: Address that a published port is bound to where nobody names one. Engines before version 24 know it for
       the default network alone.
     type: str
+  defaults:
+    description: Which of O(settings), by their names, and of O(build_cache) and O(published_address) hold only where
+      nobody else has set anything. What somebody has set stays, and RV(consequences) names it.
+    type: list
+    elements: str
+    default: []
   restart_policy:
     description:
       - When a restart that is owed may happen.
@@ -105,6 +113,12 @@ overridden:
   type: list
   elements: str
   sample: [log-driver]
+consequences:
+  description: What is replaced of what others have set, and what of it stays in the place of a default.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{kind: replaced, what: "the engine's log-driver", why: '"json-file" -> "local"'}]
 restart_pending:
   description: Keys that wait for a restart, and why it waits. Both are empty when none is owed.
   returned: always

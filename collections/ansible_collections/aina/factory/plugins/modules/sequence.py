@@ -84,14 +84,19 @@ at_risk:
   type: list
   elements: str
   sample: [put the firewall in force]
+confirmation:
+  description: What became of RV(at_risk).
+  returned: when there is something at risk, and it was done
+  type: str
+  sample: confirmed by a new login
 waiting:
   description: What could not be brought about yet, by all steps, as M(aina.factory.units) returns it.
   returned: always
   type: list
   elements: dict
 consequences:
-  description: What a person must know first, by all steps. Each has C(kind) (V(unreachable), V(removed), V(moved) or
-    V(root)), C(what) and C(why).
+  description: What a person must know first, by all steps. Each has C(kind) (V(unreachable), V(removed),
+    V(moved), V(replaced), V(left), V(exempt) or V(root)), C(what) and C(why).
   returned: always
   type: list
   elements: dict
@@ -110,7 +115,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.aina.factory.plugins.module_utils.base import ansible_effects
-from ansible_collections.aina.factory.plugins.module_utils.host import steps, way_back
+from ansible_collections.aina.factory.plugins.module_utils.host import steps
 from ansible_collections.aina.factory.plugins.module_utils.host.steps import (
     allocated_files,
     docker_daemon,
@@ -126,6 +131,7 @@ from ansible_collections.aina.factory.plugins.module_utils.host.steps import (
     trusted_certificates,
     units,
 )
+from ansible_collections.aina.factory.plugins.module_utils.host.way_in import way_back
 from ansible_collections.aina.factory.plugins.module_utils.jobs import bystanders
 from ansible_collections.aina.factory.plugins.module_utils.jobs import step as systemd_jobs
 

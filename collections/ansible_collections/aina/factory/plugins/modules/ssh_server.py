@@ -12,9 +12,11 @@ version_added: 0.1.0
 description:
   - Owns V(/etc/ssh/sshd_config.d/10-aina-factory.conf). C(sshd) judges the whole configuration as it would be, for each
     administrator, before anything is put in force.
-  - Refuses settings with which an administrator, or whoever the run came as, could not log in any more, and settings
-    that another file keeps from taking effect. When the server does not answer after its restart where it listens, the
-    former settings come back.
+  - Refuses settings with which an administrator, or whoever the run came as, could not log in any more, be it for an
+    account that has ended, a password that must be changed first or a shell that is none, and settings that another
+    file keeps from taking effect. When the server does not answer after its restart where it listens, the former
+    settings come back.
+  - For whom settings do not hold, since a Match block of somebody else's says otherwise, is told in RV(consequences).
   - Whether a restart is owed is read off the running server. Open sessions outlive it.
 options:
   settings:
@@ -55,6 +57,12 @@ actions:
   type: list
   elements: str
   sample: [write /etc/ssh/sshd_config.d/10-aina-factory.conf]
+consequences:
+  description: For whom the settings do not hold, such as by a Match block of somebody else's, as
+    M(aina.factory.sequence) returns it.
+  returned: always
+  type: list
+  elements: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -22,6 +22,9 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "moved": ("runs at another time or place", "runs at another time or place"),
     "restarted": ("is restarted", "was restarted"),
     "stopped": ("is stopped", "was stopped"),
+    "replaced": ("is replaced, as declared", "was replaced, as declared"),
+    "left": ("stays as it was found", "stays as it was found"),
+    "exempt": ("stays different for some", "stays different for some"),
     "way_in": ("changes how people come in", "was changed"),
     "root": ("can become root", "can become root"),
 }

@@ -14,7 +14,7 @@ from factory.core.base.settings import read
 from factory.core.base.text import size
 from factory.core.images import build
 from factory.core.images.settings import ImagesSettings
-from factory.outcome import Exit, Outcome
+from factory.outcome import Exit, Outcome, UsageError
 
 _log = logging.getLogger(__name__)
 
@@ -24,9 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         nargs="?",
-        choices=("list", "build"),
+        choices=("list", "build", "rollback"),
         default="list",
-        help="show what is in force, or build what changed (default: %(default)s)",
+        help="show what is in force, build what changed, or go back (default: %(default)s)",
+    )
+    parser.add_argument(
+        "image",
+        nargs="*",
+        metavar="IMAGE",
+        help="with rollback: which, such as ci; all unless given",
     )
     parser.add_argument(
         "--refresh",
@@ -49,6 +55,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     """
     whole = configuration.load(Path(arguments.config))
     chosen = read(ImagesSettings, whole.section("images"), github=github.of(whole))
+    if arguments.image and arguments.action != "rollback":
+        raise UsageError(f"{arguments.action} takes no IMAGE; it is for all of them")
     if arguments.action == "list":
         return _list(Path(chosen.state_dir))
     tools = build.BuildTools(
@@ -63,6 +71,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         if arguments.dry_run:
             return _outcome(builder.survey())
         with locks.exclusive(locks.directory_of(whole) / build.LOCK):
+            if arguments.action == "rollback":
+                return _rolled_back(builder.roll_back(arguments.image))
             return _outcome(builder.build(refresh=arguments.refresh))
     except DockerError as error:
         return Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
@@ -91,6 +101,13 @@ def _list(directory: Path) -> Outcome:
     well = not error and all(item["in_engine"] and item["smoke"] == "ok" for item in found)
     document = {"images": found, **({"error": error} if error else {})}
     return Outcome(Exit.DONE if well else Exit.FAILED, document, "\n".join(rows))
+
+
+def _rolled_back(found: dict[str, str]) -> Outcome:
+    changed = [name for name, words in found.items() if words.startswith("back to ")]
+    text = "\n".join(f"{name}: {words}" for name, words in found.items())
+    document = {"images": found, "changed": bool(changed)}
+    return Outcome(Exit.DONE if changed else Exit.FAILED, document, text)
 
 
 def _outcome(report: build.BuildReport) -> Outcome:

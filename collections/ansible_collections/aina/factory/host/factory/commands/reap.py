@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from factory import configuration, locks, reaping
 from factory.core.base.configuration import Section
 from factory.core.base.git import GitError
 from factory.core.base.text import printable, size
-from factory.core.worktrees import model, owner, reap, trash
+from factory.core.base.times import iso
+from factory.core.worktrees import model, reap, trash
 from factory.core.worktrees.settings import Reap
 from factory.outcome import Exit, Outcome, UsageError
 
@@ -26,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repository",
         metavar="PATH",
         help="the worktrees of this checkout; needs no configuration file",
+    )
+    parser.add_argument(
+        "worktree", metavar="PATH", nargs="?", help="judge and reap this worktree alone"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
     parser.add_argument(
@@ -62,7 +67,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-sizes", action="store_true", help="print the verdicts without measuring the worktrees"
     )
-    parser.add_argument("--undo", metavar="PATH", help="give a reaped worktree back")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="show what was reaped, why, and until when it can be had back",
+    )
+    parser.add_argument(
+        "--undo",
+        metavar="WHAT",
+        help="give a reaped worktree back, by its path, name or branch; or by a time (2026-12-01T04:00)"
+        " all that was reaped since",
+    )
     parser.add_argument(
         "--empty-trash", action="store_true", help="delete what was reaped now, and wait for it"
     )
@@ -81,11 +96,16 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     """
     tasks, policy, whole = _tasks(arguments)
     server = reaping.github_settings(whole) if arguments.github == "auto" else None
+    if arguments.list:
+        return _list(tasks, policy)
     if arguments.undo:
         return _undo(arguments.undo, tasks)
     if arguments.empty_trash:
         return _empty_trash(tasks, arguments.when_due)
     measured = not arguments.no_sizes
+    if arguments.worktree:
+        only = os.path.abspath(arguments.worktree)  # noqa: PTH100 - keeps links
+        tasks = [(replace(task, only=only), name) for task, name in tasks]
     with _host_lock(whole, needed=not arguments.dry_run):
         reports = [
             reaping.reap_one(
@@ -93,6 +113,10 @@ def execute(arguments: argparse.Namespace) -> Outcome:
             )
             for task, repository in tasks
         ]
+    if arguments.worktree and not any(report.verdicts for report in reports):
+        failures = [failure for report in reports for failure in report.failures]
+        known = "; ".join(failures) or "no repository that is asked about has this worktree"
+        raise UsageError(f"{printable(arguments.worktree)}: {known}")
     if not arguments.dry_run:
         for (task, _name), report in zip(tasks, reports, strict=True):
             report.failures += reaping.empty_later(task, policy)
@@ -153,22 +177,45 @@ def _empty_trash(
     return Outcome(Exit.FAILED if problems else Exit.DONE, {"failures": problems}, text)
 
 
-def _undo(path: str, tasks: Sequence[tuple[reap.ReapTask, str | None]]) -> Outcome:
-    wanted = os.path.abspath(path)  # noqa: PTH100 - the directory is not there
-    problems = []
+def _list(tasks: Sequence[tuple[reap.ReapTask, str | None]], policy: Reap) -> Outcome:
+    documents: list[dict[str, Any]] = []
+    problems: list[str] = []
+    rows = [f"{'REAPED':<20} {'COMES BACK UNTIL':<20} {'REASON':<12} {'SIZE':>10}  WORKTREE"]
     for task, _name in tasks:
         try:
-            owner.act_alone(
-                task.repository,
-                reaping.tools(),
-                reap.PURPOSE,
-                lambda _here, common_dir: trash.undo(wanted, common_dir),
+            found = reaping.held(task, policy)
+        except (GitError, OSError) as error:
+            problems.append(f"{task.repository}: {error}")
+            continue
+        documents += found
+        for entry in found:
+            until = "deletion has begun" if entry["until"] is None else iso(entry["until"])
+            rows.append(
+                f"{iso(entry['since']):<20} {until:<20} {entry['reason'] or '?':<12.12}"
+                f" {size(entry['bytes']):>10}  {printable(entry['path'])}"
             )
+    rows += [f"failed: {problem}" for problem in problems]
+    text = "\n".join(rows) if documents or problems else "nothing that was reaped is left"
+    status = Exit.FAILED if problems else Exit.DONE
+    return Outcome(status, {"reaped": documents, "failures": problems}, text)
+
+
+def _undo(wanted: str, tasks: Sequence[tuple[reap.ReapTask, str | None]]) -> Outcome:
+    problems: list[str] = []
+    elsewhere: list[str] = []
+    restored: list[str] = []
+    for task, _name in tasks:
+        try:
+            restored += reaping.undone(task, wanted)
+        except trash.NotThereError as error:
+            elsewhere.append(str(error))
         except (trash.TrashError, GitError, OSError) as error:
             problems.append(str(error))
-        else:
-            return Outcome(Exit.DONE, {"restored": wanted}, f"{printable(wanted)} is back")
-    return Outcome(Exit.FAILED, {"failures": problems}, "\n".join(problems))
+    if not restored:
+        problems += elsewhere
+    text = "\n".join([*(f"{printable(path)} is back" for path in restored), *problems])
+    status = Exit.FAILED if problems else Exit.DONE
+    return Outcome(status, {"restored": restored, "failures": problems}, text)
 
 
 def _outcome(reports: Sequence[model.ReapReport], arguments: argparse.Namespace) -> Outcome:

@@ -17,23 +17,31 @@ from typing import Any
 
 from factory import configuration, effects
 from factory.core.base import documents, times
+from factory.core.base.configuration import ConfigurationError
 from factory.core.base.docker import SOCKET
 from factory.core.base.github import settings as github_settings
+from factory.core.base.github.errors import ForgeError
 from factory.core.base.github.release import platform_of
 from factory.core.base.locks import exclusive
 from factory.core.base.ports import Effects
 from factory.core.base.settings import read
-from factory.core.runners import layout, state
+from factory.core.runners import layout, names, state
+from factory.core.runners.api import Deletion
 from factory.core.runners.converge import Converge, ConvergeOptions
 from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.layout import Places
-from factory.core.runners.settings import Mode, RunnersSettings
+from factory.core.runners.settings import Instance, Mode, RunnersSettings
+from factory.core.runners.state import Condition
 from factory.outcome import Exit, Outcome, UsageError
 from factory.unix_http import fetch_through
 
 _LOCK_SECONDS = 300.0
 _LOCK_POLL_SECONDS = 1.0
-_DRAIN_POLL_SECONDS = 2.0
+_DRAIN_POLL_SECONDS = 1.0
+# So long a supervisor may take to see that its slot is drained.
+_WITHDRAW_SECONDS = 20.0
+# In these a slot has no runner that listens, and starts none while it is drained.
+_CLOSED = (Condition.STOPPED, Condition.BACKOFF, Condition.FAILED, Condition.OUTDATED)
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drain.add_argument("--reason", required=True, help="why; shown wherever the runner is shown")
     drain.add_argument(
         "--wait-seconds", type=float, default=0.0, metavar="N", help="wait so long for its job"
+    )
+    explain = verb("explain", "say of each job of a repository where it can run", _explain)
+    explain.add_argument("repository", metavar="REPOSITORY", help="a project's name, or owner/name")
+    explain.add_argument(
+        "--directory", metavar="DIR", help="another checkout than the project's own"
     )
     resume = verb("resume", "let a drained runner or slot take jobs again", _resume)
     resume.add_argument("name", metavar="NAME", help="an instance or a slot")
@@ -119,6 +132,44 @@ def _list(_arguments: argparse.Namespace) -> Outcome:
     ]
     document = {"runners": list(found.runners), "counts": dict(found.counts)}
     return Outcome(Exit.DONE, document, "\n".join(lines))
+
+
+# --- explain --------------------------------------------------------------------
+
+
+def _explain(arguments: argparse.Namespace) -> Outcome:
+    from factory.core.base.configuration import Section
+    from factory.core.workflows.settings import WorkflowPolicy
+    from factory.runners import explain
+
+    whole = configuration.load(Path(arguments.config))
+    wanted = arguments.repository
+    known = {section.text("name"): section for section in whole.sections("projects", ())}
+    named = [
+        section
+        for name, section in known.items()
+        if wanted.lower() in (name.lower(), section.text("repository").lower())
+    ]
+    if not named and not arguments.directory:
+        raise UsageError(
+            f"no project {wanted!r} is declared; declared are: {', '.join(known) or 'none'};"
+            " for any other checkout say --directory"
+        )
+    policy, repository = Section({}, "workflows"), wanted
+    if named:
+        repository = named[0].text("repository")
+        policy = named[0].section("workflows", {})
+    runs_on = read(WorkflowPolicy, policy).runs_on
+    targets = (repository.lower(), repository.lower().partition("/")[0])
+    instances = [
+        item
+        for item in _settings(arguments).instances
+        if item.present and item.target.lower() in targets
+    ]
+    directory = Path(arguments.directory or named[0].text("path"))
+    found = explain.explain(explain.texts(directory), instances, runs_on, explain.compose())
+    document = {"repository": repository, "jobs": [item.document() for item in found]}
+    return Outcome(Exit.DONE, document, explain.table(found) if found else "it has no workflows")
 
 
 # --- loop -----------------------------------------------------------------------
@@ -193,10 +244,11 @@ def _heal(arguments: argparse.Namespace) -> Outcome:
         for text in document[key]:
             _log.warning("%s", text)
     lines = [*document["actions"], *(f"problem: {text}" for text in document["problems"])]
+    lines += document["unwell"]
     failed = bool(document["problems"])
-    return Outcome(
-        Exit.FAILED if failed else Exit.DONE, document, "\n".join(lines) or "all is well"
-    )
+    counted = ", ".join(f"{count} {what}" for what, count in document["counts"].items())
+    well = f"all is well{counted and f': {counted}'}"
+    return Outcome(Exit.FAILED if failed else Exit.DONE, document, "\n".join(lines) or well)
 
 
 def _network(arguments: argparse.Namespace) -> Outcome:
@@ -244,8 +296,14 @@ def _drain(arguments: argparse.Namespace) -> Outcome:
         "since": times.iso(effects.now()),
     }
     documents.replace(path, document)
-    waiting = _wait_until_empty(settings, name, arguments.wait_seconds)
+    waiting, unsaid = _wait_until_empty(settings, name, arguments.wait_seconds)
     told = {"name": name, **document, "waiting_for": waiting}
+    if unsaid:
+        text = (
+            f"{name} is not withdrawn at GitHub yet and may get one more job: {'; '.join(unsaid)};"
+            " its supervisor goes on trying, say it again to be sure"
+        )
+        return Outcome(Exit.FAILED, {**told, "error": text}, f"factory: {text}")
     if waiting and arguments.wait_seconds:
         text = f"{name} takes no other job, but still has one: {', '.join(waiting)}"
         return Outcome(Exit.FAILED, {**told, "error": text}, f"factory: {text}")
@@ -253,28 +311,60 @@ def _drain(arguments: argparse.Namespace) -> Outcome:
     return Outcome(Exit.DONE, told, f"{name} takes no other job: {reason}{words}")
 
 
-def _wait_until_empty(settings: RunnersSettings, name: str, seconds: float) -> list[str]:
-    """Have natives closed and wait until nobody of that name has a job; return who still has."""
-    limit = effects.now() + seconds
+def _wait_until_empty(
+    settings: RunnersSettings, name: str, seconds: float
+) -> tuple[list[str], list[str]]:
+    """Have all of that name closed at GitHub, then wait until nobody has a job.
+
+    Return who still has one, and who may still get one, with the reason.
+    """
+    natives = [i.name for i in settings.instances if i.mode == Mode.NATIVE and i.name == name]
+    slots = [
+        (slot, item)
+        for item in settings.instances
+        if item.mode == Mode.EPHEMERAL
+        for slot in item.slot_names
+        if name in (item.name, slot)
+    ]
+    github = _github(settings)
+    start = effects.now()
     while True:
-        busy = _not_empty(settings, name)
-        if not busy or effects.now() >= limit:
-            return busy
+        busy = [found for native in natives for found in _close_native(settings, native)]
+        unsaid = []
+        for slot, item in slots:
+            has_job, may_get = _withdraw(github, slot, item)
+            busy += [slot] if has_job else []
+            unsaid += [f"{slot}: {may_get}"] if may_get else []
+        waited = effects.now() - start
+        # A supervisor that has seen the mark needs a moment to say so.
+        if waited >= seconds and (not unsaid or waited >= _WITHDRAW_SECONDS):
+            return busy, unsaid
+        if not busy and not unsaid:
+            return busy, unsaid
         time.sleep(_DRAIN_POLL_SECONDS)
 
 
-def _not_empty(settings: RunnersSettings, name: str) -> list[str]:
-    busy = []
-    for item in settings.instances:
-        if item.mode == Mode.NATIVE and item.name == name:
-            busy += _close_native(settings, name)
-        elif item.mode == Mode.EPHEMERAL and name in (item.name, *item.slot_names):
-            slots = item.slot_names if item.name == name else (name,)
-            found = ((slot, state.read(Places().state, slot)) for slot in slots)
-            busy += [
-                s for s, told in found if told and told.state.value in ("idle", "busy", "starting")
-            ]
-    return busy
+def _withdraw(github: GitHubClient, slot: str, item: Instance) -> tuple[bool, str]:
+    """Take a drained slot's runners from GitHub; whether one has a job, and why one may get a job.
+
+    GitHub deletes no runner that has a job. What the supervisor was about to register when
+    the mark was made is closed once the supervisor says that it has seen the mark.
+    """
+    has_job = False
+    try:
+        api = github.api(item.target)
+        for runner in api.listed():
+            ours = names.slot_of(runner.name, github.settings.prefix)
+            if ours is not None and ours[0] == slot:
+                has_job |= api.delete(runner.id) is Deletion.BUSY
+    except (ForgeError, ConfigurationError, OSError) as error:
+        told = state.read(Places().state, slot)
+        if told is None or told.state in _CLOSED:
+            return False, ""
+        return told.state is Condition.BUSY, str(error)
+    told = state.read(Places().state, slot)
+    waits = told is not None and told.state not in (*_CLOSED, Condition.BUSY)
+    return has_job, "its supervisor has not closed it yet" if waits and not has_job else ""
 
 
 def _close_native(settings: RunnersSettings, name: str) -> list[str]:

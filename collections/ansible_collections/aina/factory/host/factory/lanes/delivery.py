@@ -17,7 +17,13 @@ from factory.core.lanes.forge import LaneForge
 from factory.core.lanes.settings import LaneProject, LanesSettings
 from factory.lanes import tasks
 
-_OUTPUT_MAX_BYTES, _MEMORY_MAX_BYTES = 64 << 20, 1 << 30
+_OUTPUT_MAX_BYTES, _MEMORY_MAX_BYTES, _FILE_MAX_BYTES = 64 << 20, 512 << 20, 1 << 30
+_PROCESSOR_SECONDS = 60
+# What reads a lane's work is one short process at a time, and ends at these whatever stands in that work.
+_BOUNDS = (
+    *("prlimit", f"--data={_MEMORY_MAX_BYTES}", f"--fsize={_FILE_MAX_BYTES}"),
+    *(f"--cpu={_PROCESSOR_SECONDS}", "--core=0", "--"),
+)
 # What yields a token for a repository, and the repository at GitHub.
 GitHub = tuple[Callable[[], str], LaneForge]
 
@@ -43,7 +49,7 @@ def repository(
         f"{github.web_url}/{project.repository}.git",
         login=git_environment(github.web_url, github.ca_file, token) if token else {},
         prefix=prefix,
-        bounds=["prlimit", f"--data={_MEMORY_MAX_BYTES}", "--"] if results else [],
+        bounds=_BOUNDS if results else (),
     )
     if results:
         found.ensure()

@@ -11,6 +11,7 @@ import http.server
 import json
 import logging
 import os
+import select
 import socket
 import socketserver
 import ssl
@@ -26,6 +27,7 @@ from urllib.parse import urlsplit
 from factory.core.base import times
 from factory.core.lanes import agents, gateway, identity
 from factory.core.lanes.gateway import Stream, UsageCounter
+from factory.core.lanes.spending import Spent, day_of
 from factory.lanes.control_socket import POLICY, SOCKET, SOCKET_DIR
 
 CONNECT_SECONDS = 30.0
@@ -36,17 +38,13 @@ _CHUNK_BYTES = 65536
 TURN_SECONDS = 300.0
 # After which time it is worth asking again where other requests of the lane are in the way.
 RETRY_SECONDS = 5
+# How often whoever waits looks whether it still must.
+_LOOK_SECONDS = 1.0
 # What one lane may have of this process, which all lanes share.
 CONNECTIONS_MAX_COUNT = 64
 HELD_MAX_BYTES = 2 * gateway.REQUEST_MAX_BYTES
-# Ours to set, or of one connection only; an encoding would hide the usage.
-_DROPPED = frozenset(
-    {
-        *("host", "connection", "content-length", "transfer-encoding", "keep-alive", "te"),
-        *("proxy-authorization", "proxy-connection", "authorization", "x-api-key", "cookie"),
-        *("accept-encoding", "expect", "upgrade", "trailer"),
-    }
-)
+# What an agent says beside its request, and what of a refusal is looked at.
+_PASSED_ON, _REFUSAL_MAX_BYTES = ("accept", "user-agent"), 1 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +57,10 @@ class LaneSocket:
     key: Callable[[str], str]
     context: ssl.SSLContext
     in_flight: int = 0
+    # Requests that wait for an overloaded model.
+    waiting: int = 0
+    # What is spent by several lanes is counted by one at a time.
+    spending: threading.Lock = field(default_factory=threading.Lock)
     connections_count: int = 0
     # Of the requests that are held in memory.
     held_bytes: int = 0
@@ -73,11 +75,25 @@ class LaneSocket:
         line = {"at": times.iso(time.time()), "lane": policy.lane, **values}
         line["tokens_total"] = self.counter.tokens
         with self.lock:
-            descriptor = os.open(policy.log_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            _append(policy.log_path, line)
+
+    def spent(self, tokens: int, cost_usd: float) -> None:
+        """Write down, for a gateway that is restarted, what all lanes have spent today."""
+        policy = self.counter.policy
+        if policy.spent_dir and tokens:
+            line = {"project": policy.project, "tokens": tokens, "cost_usd": cost_usd}
             try:
-                os.write(descriptor, json.dumps(line).encode() + b"\n")
-            finally:
-                os.close(descriptor)
+                _append(f"{policy.spent_dir}/{day_of(time.time())}.jsonl", line)
+            except OSError as error:
+                _log.warning("what lane %s spent is not written down: %s", policy.lane, error)
+
+
+def _append(path: str, line: Mapping[str, Any]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, json.dumps(line).encode() + b"\n")
+    finally:
+        os.close(descriptor)
 
 
 @dataclass
@@ -87,9 +103,11 @@ class _Charge:
     lane: LaneSocket
     verdict: gateway.RequestVerdict
     request_bytes: int
+    model: str
     status: int = 0
     answer_bytes: int = 0
     charged_tokens: int = 0
+    cost_usd: float = 0.0
     is_settled: bool = False
 
     def settle(self, usage: Mapping[str, int] | None) -> None:
@@ -101,9 +119,17 @@ class _Charge:
             counter = self.lane.counter
             # An upstream that refused has used nothing; one that broke off may have.
             if self.status == 200:
-                self.charged_tokens = counter.charge(usage, self.request_bytes, self.answer_bytes)
+                with self.lane.spending:
+                    self.charged_tokens, self.cost_usd = counter.charge(
+                        usage, self.request_bytes, self.answer_bytes, self.model, time.time()
+                    )
+                self.lane.spent(self.charged_tokens, self.cost_usd)
             counter.release(self.verdict)
             self.lane.lock.notify_all()
+
+
+# The connection to the model, its answer, the beginning of a refusal, and how often it was asked.
+_Asked = tuple[http.client.HTTPSConnection, http.client.HTTPResponse, bytes, int]
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -192,9 +218,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     self.command, self.path, body, time.time()
                 )
                 left = started + TURN_SECONDS - time.monotonic()
-                # Its turn comes when it is known what those under way have really cost.
-                if verdict.name != "reserved" or not lane.lock.wait(max(0.0, left)):
+                # Its turn comes when it is known what those under way have really cost, or with time.
+                if verdict.name not in ("reserved", "rate") or left <= 0:
                     break
+                lane.last_activity = time.monotonic()
+                lane.lock.wait(min(left, verdict.wait_seconds or _LOOK_SECONDS))
             lane.in_flight += verdict.allowed
         values: dict[str, Any] = {
             "kind": "model" if model else "refused",
@@ -207,9 +235,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             lane.note(**values, status=verdict.status, verdict=verdict.name)
             self._refuse(verdict.status, verdict.name, verdict.words)
             return
-        account = _Charge(lane, verdict, len(body))
+        account = _Charge(lane, verdict, len(verdict.body), model)
+        if verdict.left_out:
+            values["left_out"] = verdict.left_out
         try:
-            values |= self._forward(lane, body, account)
+            values |= self._forward(lane, account)
         finally:
             account.settle(None)
             with lane.lock:
@@ -227,22 +257,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return None
         return int(length)
 
-    def _forward(self, lane: LaneSocket, body: bytes, account: _Charge) -> dict[str, Any]:
+    def _forward(self, lane: LaneSocket, account: _Charge) -> dict[str, Any]:
         """Send the request on and its answer back; return what is written down about it."""
-        route, stream = lane.counter.policy.route, Stream(lane.counter.policy.route)
-        address = urlsplit(route.upstream)
-        status, verdict = 0, "unreachable"
-        connection = http.client.HTTPSConnection(
-            address.hostname or "", address.port, context=lane.context, timeout=ANSWER_SECONDS
-        )
+        stream = Stream(lane.counter.policy.route)
+        status, verdict, attempts = 0, "unreachable", 0
+        connection, refusal = None, b""
         try:
-            dropped = _DROPPED | {route.header.lower()}
-            headers = {n: v for n, v in self.headers.items() if n.lower() not in dropped}
-            headers[route.header] = route.value.replace("{key}", lane.key(route.credential))
-            connection.request("POST", f"{address.path}{route.path}", body, headers)
-            answer = connection.getresponse()
+            connection, answer, refusal, attempts = self._asked(lane, account.verdict.body)
             status = account.status = answer.status
             self._pass_on(self._begin, answer)
+            if refusal:
+                self._pass_on(self._send_chunk, refusal)
             while chunk := answer.read1(_CHUNK_BYTES):
                 account.answer_bytes += len(chunk)
                 lane.last_activity = time.monotonic()
@@ -251,6 +276,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     # Before the agent can know that it may ask again.
                     account.settle(stream.usage())
                 self._pass_on(self._send_chunk, chunk)
+            stream.end()
             account.settle(stream.usage())
             self._pass_on(self._send_chunk, b"")
             verdict = "complete" if status == 200 and stream.completed else "upstream"
@@ -265,7 +291,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 with suppress(OSError):
                     self._refuse(502, "unreachable", "the model cannot be reached")
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
         usage = stream.usage()
         account.settle(usage)
         return {
@@ -273,8 +300,63 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             "verdict": verdict,
             "usage": usage,
             "charged_tokens": account.charged_tokens,
+            "cost_usd": round(account.cost_usd, 6),
             "response_bytes": account.answer_bytes,
+            "attempts_count": attempts,
         }
+
+    def _asked(self, lane: LaneSocket, body: bytes) -> _Asked:
+        """Ask the model until it takes the request or no waiting mends that; return its answer.
+
+        Raises:
+            OSError: it cannot be reached.
+
+        """
+        route, began, attempts = lane.counter.policy.route, time.monotonic(), 0
+        address = urlsplit(route.upstream)
+        passed = {*_PASSED_ON, *(name.lower() for name in route.headers)}
+        headers = {n: v for n, v in self.headers.items() if n.lower() in passed}
+        headers["Content-Type"] = "application/json"
+        while True:
+            connection = http.client.HTTPSConnection(
+                address.hostname or "", address.port, context=lane.context, timeout=ANSWER_SECONDS
+            )
+            attempts += 1
+            refusal, retry_after, status = b"", "", 503
+            try:
+                headers[route.header] = route.value.replace("{key}", lane.key(route.credential))
+                connection.request("POST", f"{address.path}{route.path}", body, headers)
+                answer = connection.getresponse()
+                status, retry_after = answer.status, answer.headers.get("Retry-After", "")
+                if status != 200:
+                    refusal = answer.read(_REFUSAL_MAX_BYTES)
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                held = time.monotonic() - began
+                seconds = gateway.pause(status, b"", "", attempts - 1, held)
+                if seconds is None:
+                    raise
+            else:
+                held = time.monotonic() - began
+                seconds = gateway.pause(status, refusal, retry_after, attempts - 1, held)
+                if seconds is None or self._has_left():
+                    return connection, answer, refusal, attempts
+                connection.close()
+            self._hold(lane, seconds)
+
+    def _hold(self, lane: LaneSocket, seconds: float) -> None:
+        """Wait for an overloaded model; who waits for it is not idle."""
+        deadline = time.monotonic() + seconds
+        lane.waiting += 1
+        while (left := deadline - time.monotonic()) > 0 and not self._has_left():
+            lane.last_activity = time.monotonic()
+            time.sleep(min(left, _LOOK_SECONDS))
+        lane.waiting -= 1
+
+    def _has_left(self) -> bool:
+        """Whether whoever asked has hung up."""
+        readable, _writable, _failed = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def _pass_on(self, write: Callable[[Any], None], what: Any) -> None:
         """Write to the lane as long as it listens.
@@ -305,7 +387,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         document = {"error": {"message": words, "type": "invalid_request_error", "code": code}}
         content = json.dumps(document).encode()
         self.send_response_only(status)
-        if code in {"reserved", "size"}:
+        if code in {"reserved", "rate", "size"}:
             self.send_header("Retry-After", str(RETRY_SECONDS))
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
@@ -347,6 +429,9 @@ class Gateway:
         if ca_file:
             self._context.load_verify_locations(ca_file)
         self._lanes: dict[str, LaneSocket] = {}
+        # What was spent today: by all lanes of a project, and by all of the host under no name.
+        self._spent: dict[str, Spent] = {}
+        self._spending = threading.Lock()
         self._lock = threading.Lock()
 
     def recover(self) -> None:
@@ -365,7 +450,11 @@ class Gateway:
                 document, agents.route_from_document(document["route"])
             )
             self._key(policy.route.credential)
-            counter = UsageCounter(policy)
+            counter = UsageCounter(
+                policy,
+                project_spent=self._spent_by(policy, policy.project),
+                host_spent=self._spent_by(policy, ""),
+            )
             counter.recall(_lines(Path(policy.log_path)))
             path = place / SOCKET_DIR / SOCKET
             with self._lock:
@@ -374,11 +463,22 @@ class Gateway:
                 server = _Server(str(path), _Handler)
                 path.chmod(0o666)
                 lane = LaneSocket(counter, self._key, self._context, server=server)
+                lane.spending = self._spending
                 server.lane = self._lanes[name] = lane
             threading.Thread(target=server.serve_forever, args=(0.2,), daemon=True).start()
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"{type(error).__name__}: {error}"
         return "ok"
+
+    def _spent_by(self, policy: gateway.LanePolicy, project: str) -> Spent:
+        with self._spending:
+            if project not in self._spent:
+                found, now = Spent(), time.time()
+                for line in _lines(Path(policy.spent_dir, f"{day_of(now)}.jsonl")):
+                    if project in ("", line.get("project")):
+                        found.add(now, int(line["tokens"]), float(line["cost_usd"]))
+                self._spent[project] = found
+            return self._spent[project]
 
     def _key(self, credential: str) -> str:
         """Return the secret; it is read anew, so that a changed one needs no restart."""
@@ -411,6 +511,8 @@ class Gateway:
         return json.dumps(
             {
                 "tokens": lane.counter.tokens,
+                "cost_usd": round(lane.counter.cost_usd, 4),
+                "waiting": lane.waiting,
                 "requests_count": lane.counter.requests_count,
                 "in_flight": lane.in_flight,
                 "idle_seconds": round(idle, 1),

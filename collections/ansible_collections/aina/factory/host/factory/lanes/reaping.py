@@ -13,6 +13,7 @@ from factory.core.base import documents, processes, text, times
 from factory.core.base.docker import DockerError
 from factory.core.lanes import identity, outcome, reaper
 from factory.core.lanes.settings import LanesSettings
+from factory.core.lanes.spending import day_of
 from factory.lanes import (
     capacity,
     control_socket,
@@ -90,6 +91,7 @@ def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dic
             if item.lane in given_up:
                 _give_up(settings, item)
         _review_residue(settings)
+        _forget_spending(settings)
     return {
         "steps": [vars(step) for step in steps],
         "expired": expired,
@@ -101,12 +103,22 @@ def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dic
 
 def _carry_out(settings: LanesSettings, lock_directory: Path, step: reaper.ReapStep) -> None:
     _log.info("%s lane %s: %s", step.verb, step.lane, step.why)
-    unkept = _end(settings, lock_directory, step) if step.verb == "end" else ""
+    if step.verb == "end":
+        unkept = _end(settings, lock_directory, step)
+    else:
+        unkept = supervisor.lost_since(_handed_over_at(settings, step.lane))
     if step.verb in {"end", "finish"}:
         _finish(settings, lock_directory, step, unkept)
     with contextlib.suppress(OSError):
         control_socket.ask("close", step.lane)
     shutil.rmtree(Path(settings.run_dir, Path(step.lane).name), ignore_errors=True)
+
+
+def _handed_over_at(settings: LanesSettings, name: str) -> float:
+    """Return when a lane last handed something over; 0 when it never did."""
+    with contextlib.suppress(OSError):
+        return Path(settings.state_dir, name, supervisor.BUNDLE).stat().st_mtime
+    return 0.0
 
 
 def _lane(settings: LanesSettings, lock_directory: Path, name: str) -> supervisor.Lane | None:
@@ -206,6 +218,13 @@ def _forget(settings: LanesSettings, name: str) -> None:
             with contextlib.suppress(Exception):
                 delivery.repository(settings, project, "", results=True).forget(name)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _forget_spending(settings: LanesSettings) -> None:
+    old = time.time() - settings.keep_seconds - 86400
+    for path in Path(settings.state_dir, supervisor.SPENT_DIR).glob("*.jsonl"):
+        if path.stem < day_of(old):
+            path.unlink(missing_ok=True)
 
 
 def _review_residue(settings: LanesSettings) -> None:

@@ -27,6 +27,7 @@ from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import LaneForge
 from factory.core.lanes.gateway import LanePolicy
 from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
+from factory.core.lanes.spending import day_of
 from factory.lanes import (
     capacity,
     control_socket,
@@ -50,6 +51,8 @@ TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
     "sessions.tar.gz",
 )
 RESIDUE = "residue.json"
+# What all lanes have spent, a file for each day.
+SPENT_DIR = "spent"
 _KNOWN_AT_START = ("base", "onto", "title", "conflict", "deadline")
 _POLL_SECONDS = 0.2
 _QUEUE_POLL_SECONDS = 0.5
@@ -100,8 +103,12 @@ class Lane:
     name: str = ""
     _ended_by: str = field(default="", init=False)
     _broken: str = field(default="", init=False)
+    _broken_as: str = field(default=outcome.FORGED, init=False)
     _unkept: str = field(default="", init=False)
+    _rescued: bool = field(default=False, init=False)
     _final: frames.Frame | None = field(default=None, init=False)
+    _latest: frames.Frame | None = field(default=None, init=False)
+    _latest_at: float = field(default=0.0, init=False)
     _last_sign: float = field(default_factory=time.monotonic, init=False)
     _shown: float = field(default_factory=time.monotonic, init=False)
 
@@ -328,6 +335,14 @@ class Lane:
         os.chown(self.directory, 0, owner.pw_gid)
         self.directory.chmod(0o710)
         os.chown(self.place, 0, owner.pw_gid)
+        # A lane may go on into the next day.
+        spent_dir = Path(self.settings.state_dir, SPENT_DIR)
+        spent_dir.mkdir(mode=0o710, exist_ok=True)
+        os.chown(spent_dir, 0, owner.pw_gid)
+        for day in (day_of(time.time()), day_of(time.time() + 86400)):
+            spent = spent_dir / f"{day}.jsonl"
+            spent.touch(mode=0o640)
+            os.chown(spent, owner.pw_uid, owner.pw_gid)
         sockets = self.place / control_socket.SOCKET_DIR
         sockets.mkdir(mode=0o755)
         os.chown(sockets, owner.pw_uid, owner.pw_gid)
@@ -344,6 +359,12 @@ class Lane:
             requests_max_count=limits.requests_max_count,
             connect_allowed=self.settings.connect_targets,
             log_path=str(self.directory / GATEWAY_LOG),
+            project=self.project.name,
+            prices=self.settings.prices,
+            cost_max_usd=limits.cost_max_usd,
+            project_limit=self.project.spending,
+            host_limit=self.settings.spending,
+            spent_dir=str(Path(self.settings.state_dir, SPENT_DIR)),
         )
         documents.replace(self.place / control_socket.POLICY, policy.document(), mode=0o640)
         os.chown(self.place / control_socket.POLICY, 0, owner.pw_gid)
@@ -385,7 +406,7 @@ class Lane:
 
     def _due(self, deadline: float) -> str:
         if self._broken:
-            return outcome.POLICY
+            return self._broken_as
         if time.monotonic() >= deadline:
             return outcome.TIMEOUT
         if (self.place / STOP).exists():
@@ -418,11 +439,10 @@ class Lane:
                 elif not self._broken:
                     self._take(reader, piece)
             self._tell(writer, lines.end())
-        try:
+        # Whoever ends in the middle of a frame has forged nothing: what it did not hand over is named.
+        with contextlib.suppress(frames.CutOffError):
             if not self._broken:
                 reader.end()
-        except frames.FrameError as error:
-            self._broken = str(error)
 
     def _tell(self, writer: transcript.Writer, lines: Iterator[bytes]) -> None:
         for line in lines:
@@ -438,6 +458,8 @@ class Lane:
             for frame in reader.feed(chunk):
                 self._final = frame if frame.is_final else self._final
                 self._keep(frame)
+        except frames.TooLargeError as error:
+            self._broken, self._broken_as = str(error), outcome.TOO_LARGE
         except frames.FrameError as error:
             self._broken = str(error)
         except OSError as error:
@@ -454,6 +476,7 @@ class Lane:
             if content:
                 files.write(self.directory / name, content)
         self._unkept = ""
+        self._latest, self._latest_at = frame, time.time()
 
     def _last_rites(self, handle: engine.ContainerHandle) -> None:
         """Make sure that no container is left, rescuing what it holds if its end was not seen."""
@@ -469,6 +492,7 @@ class Lane:
                     is_lost = handle.status is None and item.running
                     if is_lost and self._final is None and not self._broken:
                         self._ended_by = self._ended_by or "the loss of the engine"
+                        self._rescued = True
                         self._unkept = rescued(self, engine.rescue(item.id, limit))
                 if not is_asked:
                     deadline, is_asked = time.monotonic() + _REMOVAL_SECONDS, True
@@ -493,12 +517,15 @@ class Lane:
         work, trouble = self._collect(start)
         model = outcome.model_of(gateway_lines(self.directory))
         unkept = self._unkept
-        if final is not None and not unkept:
-            unkept = outcome.unkept(final.result, work.head if work else start.base)
+        if self._latest is not None and not unkept and not trouble:
+            unkept = outcome.unkept(self._latest.result, work.head if work else start.base)
+        if final is None and not self._rescued:
+            unkept = "; ".join(filter(None, (unkept, lost_since(self._latest_at))))
         evidence = outcome.LaneEvidence(
             exit_status=status,
             ended_by=self._ended_by,
             broken=self._broken or trouble,
+            broken_as=self._broken_as,
             oom_kill_count=_count(final.result.get("oom_kill_count")) if final else 0,
             commits_count=work.commits_count if work else 0,
             model=model,
@@ -507,9 +534,13 @@ class Lane:
             unkept=unkept,
         )
         name, detail = outcome.decide(evidence)
-        beside = outcome.texts(final.result.get("beside")) if final and work else []
+        said = self._latest.result if self._latest else {}
+        beside = outcome.texts(said.get("beside")) if work else []
         if beside:
             detail += f"; beside it in {BUNDLE}: {', '.join(beside)}"
+        left_out = outcome.texts(said.get("left_out"))
+        if left_out:
+            detail += f"; left out of its work: {', '.join(left_out)}"
         return {
             **self._head(),
             **assigned.document(),
@@ -522,6 +553,8 @@ class Lane:
             "tokens": model.tokens,
             "input_tokens": model.input_tokens,
             "output_tokens": model.output_tokens,
+            "cached_tokens": model.cached_tokens,
+            "cost_usd": round(model.cost_usd, 4),
             "requests_count": model.requests_count,
             "refused_count": model.refused_count,
             "exit_status": status,
@@ -552,6 +585,12 @@ class Lane:
         try:
             return self._mirror("", results=True).take(bundle, start, self.name), ""
         except (collect.CollectError, OSError) as error:
+            if not self._broken:
+                self._broken_as = outcome.BROKEN
+                if isinstance(error, collect.RewrittenError):
+                    self._broken_as = outcome.REWRITTEN
+                elif collect.is_too_large(error):
+                    self._broken_as = outcome.TOO_LARGE
             return None, f"the bundle is refused: {error}"
 
     def _outcome_of(self, work: collect.Work | None) -> dict[str, Any]:
@@ -617,6 +656,16 @@ class Lane:
         # Other lanes come and go; what bears their names is theirs.
         others = {path.parent.name for path in Path(self.settings.run_dir).glob(f"*/{OWNER}")}
         return [item for item in reaper.residue(before, after) if item["name"] not in others]
+
+
+def lost_since(handed_over_at: float) -> str:
+    """Say what is lost of a lane that was ended before it could hand over.
+
+    ``handed_over_at`` is when it last did, in seconds since the epoch; 0 when it never did.
+    """
+    if not handed_over_at:
+        return "what it did is lost: it was ended before it handed anything over"
+    return f"what it did after its last checkpoint, at {times.iso(handed_over_at)}, is lost"
 
 
 def rescued(lane: Lane, content: bytes) -> str:

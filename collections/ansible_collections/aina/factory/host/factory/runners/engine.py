@@ -41,6 +41,9 @@ class SlotContainer:
     runner_id: int
     target: str
     running: bool
+    slot: str = ""
+    declared: str = ""
+    created_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,15 @@ class SlotEngine:
 
     def containers(self, slot: str) -> list[SlotContainer]:
         """Return the containers of a slot, stopped ones too."""
+        return self._labelled(f"{layout.INSTANCE_LABEL}={slot}")
+
+    def all_containers(self) -> list[SlotContainer]:
+        """Return the containers of all slots, also of those that nobody declares."""
+        return self._labelled(f"{layout.ROLE_LABEL}=runner")
+
+    def _labelled(self, label: str) -> list[SlotContainer]:
         found = []
-        for item in self._engine.labelled(f"{layout.INSTANCE_LABEL}={slot}"):
+        for item in self._engine.labelled(label):
             labels = item["Labels"]
             runner = str(labels.get(layout.RUNNER_LABEL, ""))
             found.append(
@@ -136,6 +146,9 @@ class SlotEngine:
                     runner_id=int(runner) if runner.isdigit() else 0,
                     target=str(labels.get(layout.TARGET_LABEL, "")),
                     running=item["State"] in ALIVE,
+                    slot=str(labels.get(layout.INSTANCE_LABEL, "")),
+                    declared=str(labels.get(layout.DECLARED_LABEL, "")),
+                    created_at=float(item.get("Created") or 0),
                 )
             )
         return found

@@ -13,18 +13,26 @@ from factory.core.base.configuration import ConfigurationError
 from factory.core.base.docker import DockerError
 from factory.core.base.github.errors import ForgeError
 from factory.core.host import units
-from factory.core.runners import layout, names, native_state, state
-from factory.core.runners.converge import Converge, ConvergeOptions, NativePlan, RunnersPlan
+from factory.core.runners import layout, names, native_state, reconcile, state
+from factory.core.runners.api import Deletion
+from factory.core.runners.converge import (
+    Converge,
+    ConvergeOptions,
+    NativePlan,
+    RunnersPlan,
+    is_drained,
+)
 from factory.core.runners.github_client import GitHubClient
+from factory.core.runners.reconcile import Act, SeenContainer, SeenEntry
 from factory.core.runners.settings import Instance, Mode
 from factory.core.runners.state import Condition, State
 from factory.runners import isolation
-from factory.runners.engine import SlotEngine
+from factory.runners.engine import SlotContainer, SlotEngine
 from factory.runners.isolation import IsolationError
 from factory.runners.preflight import image_names
 
-# An entry this young may belong to a runner that is just being started.
-_SWEPT_FROM_SECONDS = 900.0
+# An outdated slot tries again after so long even where its image is the same.
+_OUTDATED_RETRY_SECONDS = 3600.0
 _TROUBLES = (ForgeError, ConfigurationError, OSError)
 
 _log = logging.getLogger(__name__)
@@ -39,6 +47,7 @@ class Healer:
     boot_time: float
     problems: list[str] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def heal(self) -> dict[str, Any]:
         """Do the round; each part on its own, so that no failure keeps another from being done."""
@@ -46,8 +55,8 @@ class Healer:
         converge = Converge(self.github, self.boot_time, ConvergeOptions(tends_loops=False))
         planned = self._converge(converge)
         self._ask_for_queue()
-        self._sweep()
         self._tend_slots()
+        self._reconcile()
         if planned is not None:
             self._tell_of_natives(converge, planned)
         self._forget_undeclared()
@@ -57,6 +66,8 @@ class Healer:
             "deferred": converge.report.deferred,
             "warnings": converge.report.warnings,
             "problems": self.problems,
+            "unwell": self._unwell(),
+            "counts": self.counts,
             "requests": self.github.meter.requests_count,
         }
 
@@ -99,29 +110,6 @@ class Healer:
         for item in self.github.settings.instances:
             if item.present and mode in (None, item.mode):
                 yield item
-
-    def _sweep(self) -> None:
-        """Remove entries of ours that never came to life and belong to no running slot."""
-        current = {
-            found.runner_id
-            for document in state.all_documents(self.github.places.state).values()
-            if (found := state.from_document(document)) is not None
-        }
-        for target in sorted({item.target for item in self._present(Mode.EPHEMERAL)}):
-            try:
-                self._sweep_target(target, current)
-            except _TROUBLES as error:
-                self.problems.append(f"{target}: what is left of old runners is unknown: {error}")
-
-    def _sweep_target(self, target: str, current: set[int | None]) -> None:
-        api, now = self.github.api(target), self.github.effects.now()
-        for runner in api.listed():
-            ours = names.slot_of(runner.name, self.github.settings.prefix)
-            if ours is None or runner.online or runner.id in current:
-                continue
-            if now - ours[1] > _SWEPT_FROM_SECONDS:
-                api.delete(runner.id)
-                self.actions.append(f"remove what was left of {runner.name}")
 
     # --- slots --------------------------------------------------------------------
 
@@ -171,10 +159,11 @@ class Healer:
         if found.state is Condition.OUTDATED:
             image_id = self._image_id(item)
             why = "its image is another one" if image_id not in (None, found.image_id) else ""
-        elif found.state is Condition.FAILED:
             since = state.moment(found.since)
-            late = since is None or now - since > self.github.settings.timing.failed_retry_seconds
-            why = "it gave up long ago" if late else ""
+            if since is None or now - since > _OUTDATED_RETRY_SECONDS:
+                why = why or "its last try was long ago"
+        elif found.state is Condition.FAILED:
+            why = "its supervisor does not run"
         else:
             return  # stopped by somebody
         if why:
@@ -188,6 +177,123 @@ class Healer:
             if found := self.engine.image_id(name):
                 return found
         return None
+
+    # --- what nobody watches --------------------------------------------------------
+
+    def _reconcile(self) -> None:
+        """Compare what the engine and GitHub have with what is declared and watched."""
+        ephemeral = [i for i in self.github.settings.instances if i.mode == Mode.EPHEMERAL]
+        try:
+            found = self.engine.all_containers()
+        except DockerError as error:
+            if ephemeral:
+                self.problems.append(f"which runners run is unknown: {error}")
+            return  # without it no entry is known to be without life
+        self.counts["containers"] = sum(item.running for item in found)
+        for item in found:
+            try:
+                self._settle(item)
+            except (DockerError, units.UnitsError, *_TROUBLES) as error:
+                self.problems.append(f"{item.name}: {error}")
+        for target in sorted({item.target for item in ephemeral}):
+            try:
+                self._settle_entries(target, {item.runner_id for item in found})
+            except _TROUBLES as error:
+                self.problems.append(f"{target}: what is left of old runners is unknown: {error}")
+
+    def _settle(self, found: SlotContainer) -> None:
+        """Do with a container what the table says."""
+        unit, run, now = layout.loop_unit(found.slot), self.github.effects.run, self._now()
+        item = self.github.settings.of_slot(found.slot)
+        declared = item is not None and item.present
+        status = units.read([unit], run, self.boot_time)[unit]
+        told = state.read(self.github.places.state, found.slot)
+        # One that is just stopping still lets its job end, and another one comes back by itself.
+        supervised = status.active or status.sub_state.startswith(("stop", "final", "auto"))
+        timing = self.github.settings.timing
+        seen = SeenContainer(
+            running=found.running,
+            declared=declared,
+            supervised=supervised,
+            stopped=told is not None and told.state is Condition.STOPPED,
+            age_seconds=now - found.created_at,
+            forgotten_max_seconds=timing.forgotten_max_seconds,
+            job_max_minutes=item.job_max_minutes if item else reconcile.JOB_MAX_MINUTES,
+        )
+        if found.running and not supervised:
+            worker = self.engine.has_worker(found.name)
+            seen = replace(seen, worker=worker, forgotten_seconds=self._forgotten(found))
+        row = reconcile.container(seen)
+        if row.act is Act.KEEP:
+            return
+        if row.act is Act.ADOPT:
+            run(["systemctl", "reset-failed", unit], timeout_seconds=30)
+            units.apply([units.Action("start", unit, row.reason)], run)
+        elif row.act is Act.WITHDRAW:
+            api = self.github.api(found.target)
+            if api.delete(found.runner_id) is Deletion.BUSY:
+                return
+        if row.act in (Act.WITHDRAW, Act.END) and found.running:
+            self.engine.end(found.name)
+        if row.act is not Act.ADOPT:
+            self.engine.remove(found.name)
+        self.actions.append(f"{row.act.name.lower()} {found.name} ({row.reason})")
+
+    def _forgotten(self, found: SlotContainer) -> float:
+        """Return for how long GitHub has said that it knows no such runner; 0 while it does not say."""
+        path, now = self.github.places.shared("forgotten"), self._now()
+        known = documents.read(path) or {}
+        since = {name: at for name, at in (known.get("since") or {}).items() if name != found.name}
+        try:
+            missing = self.github.api(found.target).get(found.runner_id) is None
+        except _TROUBLES as error:
+            _log.warning("%s: GitHub does not say whether it knows it: %s", found.name, error)
+            return 0.0
+        at = state.moment((known.get("since") or {}).get(found.name)) or now
+        if missing:
+            since[found.name] = times.iso(at)
+        documents.replace(path, {"since": since})
+        return now - at if missing else 0.0
+
+    def _settle_entries(self, target: str, with_container: set[int]) -> None:
+        """Remove entries of ours that never came to life and belong to no slot that runs."""
+        api, now = self.github.api(target), self._now()
+        told = state.all_documents(self.github.places.state)
+        current = {s.runner_id for d in told.values() if (s := state.from_document(d)) is not None}
+        slots = {slot for item in self.github.settings.instances for slot in item.slot_names}
+        for runner in api.listed():
+            ours = names.slot_of(runner.name, self.github.settings.prefix)
+            if ours is None:
+                continue
+            seen = SeenEntry(
+                online=runner.online,
+                busy=runner.busy,
+                known_slot=ours[0] in slots | told.keys(),
+                is_current=runner.id in current,
+                has_container=runner.id in with_container,
+                age_seconds=now - ours[1],
+            )
+            self.counts["entries"] = self.counts.get("entries", 0) + seen.known_slot
+            if reconcile.entry(seen).act is Act.REMOVE:
+                api.delete(runner.id)
+                self.actions.append(f"remove what was left of {runner.name}")
+
+    def _now(self) -> float:
+        return self.github.effects.now()
+
+    def _unwell(self) -> list[str]:
+        """Return the declared runners that take no jobs though nobody keeps them from it."""
+        places, found = self.github.places, []
+        for item in self._present():
+            for name in item.slot_names if item.mode == Mode.EPHEMERAL else (item.name,):
+                told = state.read(places.state, name)
+                if told is None:
+                    found.append(f"{name}: nothing was heard of it yet")
+                elif told.state not in (Condition.IDLE, Condition.BUSY) and not (
+                    is_drained(places, item.name) or is_drained(places, name)
+                ):
+                    found.append(f"{name}: {told.state}{told.detail and f': {told.detail}'}")
+        return found
 
     # --- what is told ---------------------------------------------------------------
 

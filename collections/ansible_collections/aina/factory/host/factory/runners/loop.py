@@ -18,16 +18,20 @@ from factory.core.base import times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.docker import DockerError
 from factory.core.base.github.errors import ForgeError, LimitedError, RefusedError, UncertainError
-from factory.core.runners import container, exits, names, state, watch
-from factory.core.runners.api import Deletion, Jit, Runners
+from factory.core.base.github.remedies import remedy
+from factory.core.runners import container, exits, names, reconcile, state, watch
+from factory.core.runners.api import Deletion, Jit, Registered, Runners
 from factory.core.runners.container import ContainerRun
-from factory.core.runners.converge import is_drained
+from factory.core.runners.converge import why_drained
 from factory.core.runners.exits import Next, Reaction
 from factory.core.runners.github_client import GitHubClient
+from factory.core.runners.reconcile import Start
 from factory.core.runners.settings import Instance
 from factory.core.runners.state import Condition, State
 from factory.core.runners.watch import Act, Advice, ContainerObservation
 from factory.runners.engine import NOT_STARTED, ContainerStatus, SlotContainer
+from factory.runners.probe import Probe
+from factory.runners.question import Question
 
 TICK_SECONDS = 0.2
 HEARTBEAT_SECONDS = 60.0
@@ -38,9 +42,16 @@ _NAMES_TRIED = 3
 _ASK_AGAIN_SECONDS = 10.0
 # So often the engine is asked whether the image is another one, though none was recorded as built.
 IMAGE_ASKED_SECONDS = 60.0
-_RUNNING = re.compile(r"Z: Running job: (.+)$")
-_COMPLETED = re.compile(r"Z: Job (.+) completed with result: (\w+)$")
-_VERSION = re.compile(r"Current runner version: '([\d.]+)'")
+# Who waits for another try looks this often whether there is reason to try sooner.
+REST_SECONDS = 5.0
+# GitHub is asked this much more rarely about a runner that has a job.
+_BUSY_FACTOR = 5
+# The application's own words begin a line with the time; what it merely repeats does not.
+_SAID = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ: "
+_RUNNING = re.compile(_SAID + r"Running job: (.+)$")
+_COMPLETED = re.compile(_SAID + r"Job (.+) completed with result: (\w+)$")
+_LISTENING = re.compile(_SAID + r"Listening for Jobs")
+_VERSION = re.compile(r"^Current runner version: '([\d.]+)'")
 
 _log = logging.getLogger(__name__)
 
@@ -143,10 +154,13 @@ class RunnerSession:
     listening: bool = False
     job: str | None = None
     job_since: float | None = None
-    result: str | None = None
+    results: set[str] = field(default_factory=set)
     version: str | None = None
     worker: bool | None = None
     misses_count: int = 0
+    missed_since: float | None = None
+    outdated: bool = False
+    announced: bool = False
     written_mib: float | None = None
     looked_at: float = 0.0
     measured_at: float = 0.0
@@ -158,18 +172,34 @@ class RunnerSession:
     close_after: float = 0.0
     prepare_after: float = 0.0
     ended: Advice | None = None
+    end_again_at: float = 0.0
+    disk: Question[float | None] = field(default_factory=Question)
+    runner: Question[tuple[bool | None, Registered | None, bool]] = field(default_factory=Question)
 
     def hear(self, line: str, now: float) -> None:
-        """Learn from what the application says."""
-        if match := _VERSION.search(line):
-            self.version = match[1]
-        elif "Z: Listening for Jobs" in line:
-            self.listening = True
-        elif match := _RUNNING.search(line):
+        """Learn from what the application says.
+
+        From the moment on that a job runs, the job may say the same: nothing that was said
+        before is changed by it, and only one result can be the application's.
+        """
+        if self.job is None and (match := _RUNNING.search(line)):
             self.listening, self.job = True, match[1]
             self.job_since = self.job_since or now
-        elif match := _COMPLETED.search(line):
-            self.job, self.result = match[1], match[2]
+        elif self.job_since is None and (match := _VERSION.search(line)):
+            self.version = match[1]
+        elif self.job_since is None and _LISTENING.search(line):
+            self.listening = True
+        elif self.job is not None and (match := _COMPLETED.search(line)) and match[1] == self.job:
+            self.results.add(match[2])
+
+    def outcome(self, code: int | None) -> str:
+        """Return how the job ended, by the application's word where only it can have spoken."""
+        if self.ended is not None:
+            return f"ended: {self.ended.reason}"
+        if code != 0:
+            return exits.words(code)
+        # Nobody heard it (another process did), or somebody said something else beside it.
+        return next(iter(self.results)) if len(self.results) == 1 else "unknown"
 
 
 @dataclass
@@ -191,10 +221,12 @@ class Loop:
         self._ready: Ready | None = None
         # Containers that ended or were never started, and the numbers of their runners.
         self._left: list[tuple[str, int]] = []
+        # Whether it is known that no container of this slot runs.
+        self._is_empty = False
+        self._probe = Probe(self.places.shared(f"probe-{self.instance.name}"))
         self._api_failures = 0
         self._written_at = 0.0
         before = state.read(self.places.state, self.slot)
-        gave_up = before is not None and before.state in (Condition.FAILED, Condition.OUTDATED)
         now = times.iso(self._now())
         self.state = State(
             instance=self.slot,
@@ -204,7 +236,7 @@ class Loop:
             since=now,
             updated_at=now,
             version=before.version if before else None,
-            consecutive_failures=0 if before is None or gave_up else before.consecutive_failures,
+            consecutive_failures=before.consecutive_failures if before else 0,
             last_exit_code=before.last_exit_code if before else None,
             last_job=before.last_job if before else None,
             orphans_count=before.orphans_count if before else 0,
@@ -223,6 +255,25 @@ class Loop:
             time.sleep(min(seconds, TICK_SECONDS))
         else:
             self.stopping.wait(seconds)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before another try: one slot tries for all, the others wait until it came up.
+
+        A changed configuration, a drain or a stop is a reason to look sooner.
+        """
+        until, successes = self._now() + seconds, self._probe.successes()
+        while not (self.stopping.is_set() or self._why_drained()):
+            if self.ports.fingerprint() != self._fingerprint:
+                return
+            left = until - self._now()
+            if self._probe.take():
+                if not 0 < left <= seconds:
+                    return
+            elif self._probe.successes() != successes:
+                return
+            self._nap(min(left, REST_SECONDS) if left > 0 else min(seconds, REST_SECONDS))
+            if self._is_due():
+                self._tell(self.state.state, self.state.detail)
 
     def _tell(self, condition: Condition, detail: str = "", **more: Any) -> None:
         github, now = self.ports.github, self._now()
@@ -245,11 +296,25 @@ class Loop:
     def run(self) -> int:
         """Serve until there is a reason to end; return the exit status.
 
-        0: start me again (or not, when the service stops), 1: I gave up, 7: the image is outdated.
+        0: start me again (or not, when the service stops), 7: the image is outdated.
         """
         self._tell(Condition.STARTING, "the supervisor starts")
-        code = self._take_over()
+        try:
+            return self._serve()
+        finally:
+            self._probe.release()
+
+    @property
+    def probes(self) -> bool:
+        """Whether this slot tries for all of its instance."""
+        return self._probe.held
+
+    def _serve(self) -> int:
+        code: int | None = None
         while code is None:
+            if not self._is_empty and not self.stopping.is_set():
+                code = self._take_over()
+                continue
             if self.stopping.is_set():
                 self._clear()
                 self._tell(
@@ -265,11 +330,12 @@ class Loop:
 
     def _step(self) -> int | None:
         """Run one container, or find out why there can be none; return a status to end with."""
-        if self._is_drained():
+        if drained := self._why_drained():
             self._clear()
+            self._probe.release()
             if self.state.state is not Condition.STOPPED or self._is_due():
-                self._tell(Condition.STOPPED, "it is drained", runner_id=None, runner_name=None)
-            self._nap(min(PREFLIGHT_PAUSE_SECONDS, self.timing.watch_seconds))
+                self._tell(Condition.STOPPED, drained, runner_id=None, runner_name=None)
+            self._nap(min(REST_SECONDS, self.timing.watch_seconds))
             return None
         ready = self._take_ready()
         if ready is not None:
@@ -291,8 +357,10 @@ class Loop:
             self._back_off_from_api(str(error), error.retry_after_seconds)
             return None
         except (RefusedError, ConfigurationError) as error:
-            self._tell(Condition.FAILED, f"GitHub refuses: {error}")
-            return 1
+            # The alert is raised at once; the refusal may be gone with the next answer.
+            words = f"GitHub refuses: {remedy(error)} ({error})"
+            self._back_off_from_api(words, 0.0, Condition.FAILED)
+            return None
         except (ForgeError, OSError) as error:
             # Whether a runner was registered is unknown: what is left of it is swept away.
             self._sweep_owed = True
@@ -301,18 +369,21 @@ class Loop:
         self._api_failures = 0
         return self._react(self._turn(ready))
 
-    def _is_drained(self) -> bool:
-        return is_drained(self.places, self.slot) or is_drained(self.places, self.instance.name)
+    def _why_drained(self) -> str:
+        return why_drained(self.places, self.slot, self.instance.name)
 
     def _is_due(self) -> bool:
         return self._now() - self._written_at >= HEARTBEAT_SECONDS
 
-    def _back_off_from_api(self, words: str, at_least_seconds: float) -> None:
+    def _back_off_from_api(
+        self, words: str, at_least_seconds: float, condition: Condition = Condition.BACKOFF
+    ) -> None:
         self._api_failures += 1
         wait = exits.delay(self._api_failures, self.timing, self.ports.draw())
         _log.warning("GitHub: %s", words)
-        self._tell(Condition.BACKOFF, words, runner_id=None, runner_name=None)
-        self._nap(max(wait, at_least_seconds))
+        self._tell(condition, words, runner_id=None, runner_name=None)
+        # By a clock that is wrong a limit ends in years; nothing is waited for longer than the bound.
+        self._rest(min(max(wait, at_least_seconds), self.timing.backoff_max_seconds))
 
     # --- what can be done before a run -----------------------------------------------
 
@@ -427,13 +498,20 @@ class Loop:
         """Run one container to its end."""
         jit = ready.jit
         self._tell(Condition.STARTING, "", runner_id=jit.id, runner_name=jit.name)
+        if drained := self._why_drained():
+            # Who drains it has seen either that it is starting or, by now, that it is not.
+            self._left.append((jit.name, jit.id))
+            return Reaction(Next.GO_ON, 0.0, self.state.consecutive_failures, drained)
         session = RunnerSession(jit.name, jit.id, self._now(), ready.image_id)
         code: int | None = NOT_STARTED
+        self._is_empty = False
         try:
             client = self.ports.engine.start(jit.name, jit.config)
             self._bury()  # the last one, while this one starts
             code = self._supervise(client, session)
+            self._is_empty = True
         except (DockerError, OSError) as error:
+            # It may run all the same: the engine is asked before anything else is started.
             _log.error("%s", error)
             self._tell(Condition.BACKOFF, str(error))
         self._left.append((jit.name, jit.id))
@@ -467,26 +545,46 @@ class Loop:
                 self._nap(TICK_SECONDS * 4)
 
     def _look(self, session: RunnerSession, now: float) -> None:
-        """Ask GitHub and the engine, each at its interval."""
+        """Have GitHub and the engine asked, each at its interval; no question holds up the loop."""
         engine, timing = self.ports.engine, self.timing
-        if now - session.measured_at >= timing.disk_watch_seconds:
+        if now - session.measured_at >= timing.disk_watch_seconds and session.disk.is_free:
             session.measured_at = now
-            session.written_mib = engine.written_mib(session.name)
-        if now - session.looked_at < timing.watch_seconds:
+            session.disk.ask(lambda: engine.written_mib(session.name))
+        if session.disk.has_answer:
+            session.written_mib = session.disk.answer()
+        if session.runner.has_answer:
+            self._learn(session, now, *session.runner.answer())
+        interval = timing.watch_seconds * (1 if session.job_since is None else _BUSY_FACTOR)
+        if now - session.looked_at < interval or not session.runner.is_free:
             return
         first, session.looked_at = session.looked_at == 0.0, now
-        if first or session.job_since is not None:
-            return
-        session.worker = engine.has_worker(session.name)
+        if not first:
+            session.runner.ask(lambda: self._ask_about(session.name, session.runner_id))
+
+    def _ask_about(self, name: str, runner_id: int) -> tuple[bool | None, Registered | None, bool]:
+        """Return whether it has a worker, how GitHub shows it, and whether GitHub answered."""
+        worker = self.ports.engine.has_worker(name)
         try:
-            found = self._api().get(session.runner_id)
-        except (ForgeError, OSError) as error:
-            _log.warning("GitHub does not say how %s is: %s", session.name, error)
-            return
-        session.misses_count = session.misses_count + 1 if found is None else 0
+            return worker, self._api().get(runner_id), True
+        except (ForgeError, ConfigurationError, OSError) as error:
+            _log.warning("GitHub does not say how %s is: %s", name, error)
+            return worker, None, False
+
+    def _learn(
+        self,
+        session: RunnerSession,
+        now: float,
+        worker: bool | None,
+        found: Registered | None,
+        answered: bool,
+    ) -> None:
+        session.worker = worker
+        if answered:
+            session.misses_count = session.misses_count + 1 if found is None else 0
+            session.missed_since = (session.missed_since or now) if found is None else None
         if found is not None and found.online:
             session.listening = True
-        if session.worker or (found is not None and found.busy):
+        if session.job_since is None and (worker or (found is not None and found.busy)):
             session.job_since = now
 
     def _leaving(self, session: RunnerSession, now: float) -> tuple[str, float]:
@@ -494,6 +592,9 @@ class Loop:
         if self.stopping.is_set():
             self._stop_since = self._stop_since or now
             return "the service stops", now - self._stop_since
+        if drained := self._why_drained():
+            session.leaving = drained
+            return drained, 0.0
         if now - session.leaving_asked_at >= min(_ASK_AGAIN_SECONDS, self.timing.watch_seconds):
             session.leaving_asked_at = now
             session.leaving = self._why_leave(session, now)
@@ -501,9 +602,7 @@ class Loop:
         return session.leaving, 0.0
 
     def _why_leave(self, session: RunnerSession, now: float) -> str:
-        if self._is_drained():
-            return "it is drained"
-        if self.ports.fingerprint() != self._fingerprint:
+        if session.outdated or self.ports.fingerprint() != self._fingerprint:
             return "its configuration changed"
         if not self.ports.github.recorded(self.instance, self.timing.guard_max_age_seconds):
             return "its target may not be served"
@@ -536,18 +635,27 @@ class Loop:
                 written_mib=session.written_mib,
                 leaving=leaving,
                 leaving_seconds=leaving_seconds,
+                forgotten_seconds=0.0
+                if session.missed_since is None
+                else now - session.missed_since,
             ),
             self.instance,
             self.timing,
         )
-        if session.ended is not None or advice.act is Act.KEEP:
+        if session.ended is not None:
+            # An engine that did not answer has not ended it.
+            if now >= session.end_again_at:
+                session.end_again_at = now + HEARTBEAT_SECONDS
+                self.ports.engine.end(session.name)
+            return
+        if advice.act is Act.KEEP:
             return
         if advice.act is Act.CLOSE and not (
             now >= session.close_after and self._close(session, now)
         ):
             return
         _log.info("%s is ended: %s", session.name, advice.reason)
-        session.ended = advice
+        session.ended, session.end_again_at = advice, now + HEARTBEAT_SECONDS
         if "orphan" in advice.reason:
             self.state = self.state.changed(
                 now, self.state.state, advice.reason, orphans_count=self.state.orphans_count + 1
@@ -573,14 +681,22 @@ class Loop:
             condition = Condition.BUSY
         else:
             condition = Condition.IDLE if session.listening else Condition.STARTING
-        changed = condition is not self.state.state or session.version not in (
-            None,
-            self.state.version,
-        )
+        if session.listening and not session.announced:
+            session.announced, self._api_failures = True, 0
+            self._probe.succeed()
+        lasted = session.listening and now - session.started_at >= exits.SHORT_SECONDS
+        if lasted and self.state.consecutive_failures:
+            self.state = self.state.changed(
+                now, self.state.state, self.state.detail, consecutive_failures=0
+            )
+        leaving = session.leaving if condition is Condition.BUSY else ""
+        detail = "; then ".join(filter(None, (session.job, leaving)))
+        changed = (condition, state.printable(detail)) != (self.state.state, self.state.detail)
+        changed |= session.version not in (None, self.state.version)
         if changed or self._is_due():
             self._tell(
                 condition,
-                session.job or "",
+                detail,
                 version=session.version or self.state.version,
                 image_id=session.image_id,
             )
@@ -597,12 +713,18 @@ class Loop:
     # --- what follows from an end -----------------------------------------------------
 
     def _judge(self, code: int | None, session: RunnerSession) -> Reaction:
-        now, had_job = self._now(), session.job is not None or session.job_since is not None
+        now = self._now()
+        had_job = session.job is not None or session.job_since is not None
+        if not had_job and session.listening and code not in (0, exits.OUTDATED_CODE):
+            had_job = self._was_busy(session)
         ended = session.ended
         more: dict[str, Any] = {}
         if had_job:
-            outcome = session.result or (f"ended: {ended.reason}" if ended else exits.words(code))
-            last = {"name": session.job, "finished_at": times.iso(now), "outcome": outcome}
+            last = {
+                "name": session.job,
+                "finished_at": times.iso(now),
+                "outcome": session.outcome(code),
+            }
             more = {"last_job": last, "jobs_count": self.state.jobs_count + 1}
         reaction = (
             exits.failure(
@@ -612,7 +734,8 @@ class Loop:
             else exits.react(
                 code,
                 had_job=had_job,
-                was_ended=ended is not None,
+                # Whoever drains it has it closed at GitHub, which ends it too.
+                was_ended=ended is not None or bool(self._why_drained()),
                 lasted_seconds=now - session.started_at,
                 failures=self.state.consecutive_failures,
                 timing=self.timing,
@@ -630,6 +753,15 @@ class Loop:
         )
         return reaction
 
+    def _was_busy(self, session: RunnerSession) -> bool:
+        """Whether GitHub had given a job to a runner that died before it said so."""
+        try:
+            found = self._api().get(session.runner_id)
+        except (ForgeError, ConfigurationError, OSError) as error:
+            _log.warning("GitHub does not say whether %s had a job: %s", session.name, error)
+            return False
+        return found is not None and found.busy
+
     def _react(self, reaction: Reaction) -> int | None:
         if reaction.next is Next.GO_ON:
             return None
@@ -639,29 +771,49 @@ class Loop:
             self._tell(Condition.OUTDATED, reaction.detail, runner_id=None, runner_name=None)
             self.ports.rebuild()
             return exits.OUTDATED_CODE
-        if reaction.next is Next.GIVE_UP:
-            self._tell(Condition.FAILED, reaction.detail, runner_id=None, runner_name=None)
-            return 1
         self._tell(Condition.BACKOFF, reaction.detail, runner_id=None, runner_name=None)
-        self._nap(reaction.delay_seconds)
+        self._rest(reaction.delay_seconds)
         return None
 
     def _take_over(self) -> int | None:
-        """Wait for what an earlier process of this slot has left running."""
+        """Wait for what an earlier process of this slot has left running; nothing starts before."""
+        self._drop_ready()
         try:
             left = self.ports.engine.containers(self.slot)
             for found in left:
                 if not found.running:
                     self.ports.engine.remove(found.name)
         except DockerError as error:
+            left = None
             _log.warning("what is left of the last process is unknown: %s", error)
+            self._tell(Condition.BACKOFF, f"the container engine does not answer: {error}")
+        running = None if left is None else [found for found in left if found.running]
+        may = reconcile.may_start(None if running is None else [found.name for found in running])
+        if may is Start.WAIT:
+            self._nap(min(REST_SECONDS, self.timing.watch_seconds))
             return None
-        for found in left:
-            if found.running:
-                code = self._adopt(found)
-                if code is not None:
-                    return code
-        return None
+        if may is Start.START:
+            self._is_empty = True
+            return None
+        return self._adopt(self._one_of(running or []))
+
+    def _one_of(self, running: list[SlotContainer]) -> SlotContainer:
+        """Return the container to watch; of several, those without a job are ended first."""
+        kept = [found for found in running if len(running) == 1 or not self._end_idle(found)]
+        return (kept or running)[0]
+
+    def _end_idle(self, found: SlotContainer) -> bool:
+        """End a container unless it has a job; whether it was ended."""
+        try:
+            closed = self._api().delete(found.runner_id) is not Deletion.BUSY
+        except (ForgeError, ConfigurationError, OSError) as error:
+            _log.warning("GitHub does not say whether %s is idle: %s", found.name, error)
+            return False
+        if closed and self.ports.engine.has_worker(found.name) is False:
+            _log.info("%s is ended: the slot has another one", found.name)
+            self.ports.engine.end(found.name)
+            return True
+        return False
 
     def _adopt(self, found: SlotContainer) -> int | None:
         _log.info("taking over %s", found.name)
@@ -669,13 +821,14 @@ class Loop:
         self._tell(Condition.IDLE, "taken over", runner_id=found.runner_id, runner_name=found.name)
         try:
             session.image_id = self.ports.engine.image_id(self.ports.image())
+            run = self.ports.container_run(found.name, found.runner_id)
+            session.outdated = found.declared not in ("", container.declared(run, self.instance))
             session.worker = self.ports.engine.has_worker(found.name)
             session.job_since = self._now() if session.worker else None
             code = self._supervise(self.ports.engine.adopt(found.name), session)
         except (DockerError, OSError) as error:
             _log.error("%s", error)
+            self._nap(min(REST_SECONDS, self.timing.watch_seconds))
             return None
         self._left.append((found.name, found.runner_id))
-        # Its words were lost with the process that heard them: an orderly end is a done job.
-        session.result = "unknown" if code == 0 and session.job_since else None
         return self._react(self._judge(code, session))

@@ -22,6 +22,8 @@ from factory.runners.engine import Info, SlotEngine
 # Where the engine keeps images and containers, whichever of its stores it uses.
 _STORES = ("/", "/var/lib/docker", "/var/lib/containerd")
 _SOCKET = Path("/run/docker.sock")
+# The part of a file system's files that must be free; some have no bound and tell none.
+_FILES_FREE_MIN = 0.05
 
 
 @dataclass
@@ -69,6 +71,9 @@ class Preflight:
             free = shutil.disk_usage(store).free >> 20
             if free < floor:
                 return f"{store} has {free} MiB left; jobs are taken from {floor} MiB on (factory janitor frees some)"
+            usage = os.statvfs(store)
+            if usage.f_favail < usage.f_files * _FILES_FREE_MIN:
+                return f"{store} has room for {usage.f_favail} of {usage.f_files} files; factory janitor frees some"
         return ""
 
     def image(self) -> str:

@@ -9,13 +9,13 @@ from typing import Any
 
 from factory.core.base.configuration import Section
 from factory.core.base.ports import Run
-from factory.core.watchdog.facts import Fact, Unknown
+from factory.core.watchdog.facts import Absent, Fact, Known, Unknown
 from factory.core.watchdog.settings import WatchdogSettings
-from factory.core.watchdog.sources import Facts, Host, Source, answered
+from factory.core.watchdog.sources import Facts, Host, Source, told
 from factory.unix_http import fetch_through
 from factory.watchdog.web import fetch
 
-_CERTIFICATE_SECONDS = 10
+_CERTIFICATE_SECONDS = 6
 
 
 def host(
@@ -63,7 +63,7 @@ def side_by_side(
 
     def answer(source: Source[Any], question: Callable[[], Any]) -> None:
         started = time.monotonic()
-        found = answered(question)
+        found = told(lambda: _fact(question()))
         # A source that answers after its time has been given up must change nothing.
         answers.setdefault(source, (found, round(time.monotonic() - started, 3)))
 
@@ -77,6 +77,11 @@ def side_by_side(
         thread.join(max(0.0, deadline - time.monotonic()))
     late = (Unknown(f"no answer within {limit_seconds:g} s"), limit_seconds)
     return {source: answers.setdefault(source, late) for source in questions}
+
+
+def _fact(found: Any) -> Fact[Any]:
+    """Return what a source told: it may say itself as of when that is, or that it is unknown."""
+    return found if isinstance(found, Known | Unknown | Absent) else Known(found)
 
 
 def _adjtimex() -> tuple[int, int, int]:
@@ -100,8 +105,20 @@ def _adjtimex() -> tuple[int, int, int]:
     return state, asked.status, asked.maxerror
 
 
-def _server_certificate(server: str) -> bytes:
+def _server_certificate(server: str) -> tuple[bytes, str]:
+    import socket
     import ssl
 
     name, _colon, port = server.rpartition(":")
-    return ssl.get_server_certificate((name, int(port)), timeout=_CERTIFICATE_SECONDS).encode()
+    address, name = (name.strip("[]"), int(port)), name.strip("[]")
+    trusting = ssl.create_default_context()
+    try:
+        with (
+            socket.create_connection(address, timeout=_CERTIFICATE_SECONDS) as plain,
+            trusting.wrap_socket(plain, server_hostname=name) as secured,
+        ):
+            found = secured.getpeercert(binary_form=True) or b""
+            return ssl.DER_cert_to_PEM_cert(found).encode(), ""
+    except ssl.SSLCertVerificationError as error:
+        pem = ssl.get_server_certificate(address, timeout=_CERTIFICATE_SECONDS).encode()
+        return pem, error.verify_message

@@ -28,7 +28,7 @@ from factory.core.watchdog.checks import (
     workspaces,
 )
 from factory.core.watchdog.checks import services as kept_running
-from factory.core.watchdog.facts import Absent, Fact, Known
+from factory.core.watchdog.facts import Absent, Fact, Known, written
 from factory.core.watchdog.filesystems import DISKS, MOUNTS
 from factory.core.watchdog.settings import WatchdogSettings
 from factory.core.watchdog.silences import Silence, covering
@@ -138,25 +138,29 @@ class Watchdog:
     def _facts(self, known: saved_state.WatchdogState) -> Facts:
         policy = self.policy
         facts = Facts(self.now, found=self.given)
+        waiting = known.outbox.delivery()
+        outside = dead_man.DeadMan(known.dead_man_ok_at, known.dead_man_error)
         facts = self._having(facts, configuration.SOURCE, Known(self.errors))
         facts = self._having(
             facts,
             delivery.SOURCE,
-            Known(known.outbox.delivery())
+            written(waiting, waiting.oldest_at or self.now, "the outbox", self.now)
             if policy.notify.apprise_path
             else Absent("messages are sent nowhere (notify.apprise_path)"),
         )
         facts = self._having(
             facts,
             dead_man.SOURCE,
-            Known(dead_man.DeadMan(known.dead_man_ok_at, known.dead_man_error))
+            written(outside, outside.last_ok_at or self.now, "the last sign of life", self.now)
             if policy.notify.dead_man_path
             else Absent("no outside watcher is declared (notify.dead_man_path)"),
         )
         facts = self._having(
             facts,
             run_gap.SOURCE,
-            Known(run_gap.Previous(known.finished_at))
+            written(
+                run_gap.Previous(known.finished_at), known.finished_at, "the last run", self.now
+            )
             if known.finished_at is not None
             else Absent("this is the first run"),
         )

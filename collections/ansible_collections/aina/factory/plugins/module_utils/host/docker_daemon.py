@@ -40,9 +40,17 @@ _RELOADABLE = frozenset(
         "shutdown-timeout",
     }
 )
+_BOUND_TO = "com.docker.network.bridge.host_binding_ipv4"
 _FIRST_ENGINE_WITH_THREE_LIMITS = 28
 _FIRST_ENGINE_WITH_NETWORK_DEFAULTS = 24
 FIRST_ENGINE_THAT_VALIDATES = 23
+
+
+# What only makes sense together: where one of these is somebody's, no default touches the others.
+_TOGETHER: tuple[frozenset[KeyPath], ...] = (
+    frozenset({("log-driver",), ("log-opts",)}),
+    frozenset({("ip",), ("default-network-opts", "bridge", _BOUND_TO)}),
+)
 
 
 class DockerDaemonError(FactoryError):
@@ -148,7 +156,7 @@ def published_address(engine_major: int, address: str) -> dict[str, Any]:
     """
     if engine_major < _FIRST_ENGINE_WITH_NETWORK_DEFAULTS:
         return {"ip": address}
-    option = {"com.docker.network.bridge.host_binding_ipv4": address}
+    option = {_BOUND_TO: address}
     return {"ip": address, "default-network-opts": {"bridge": option}}
 
 
@@ -188,6 +196,37 @@ def merge(current: Settings, wanted: Settings, record: Record) -> MergedFile:
         tuple(sorted(map(".".join, foreign))),
         tuple(sorted(".".join(path) for path in replaced if replaced[path] != after.get(path))),
     )
+
+
+def with_defaults(
+    current: Settings, declared: Settings, defaults: Settings, record: Record
+) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:
+    """Return the declared settings and those defaults that stand in nobody's place.
+
+    Besides, in dotted notation, what stays as somebody else has it: his value and the default's. A
+    default that an earlier run has put in the place of somebody's value gives it back.
+    """
+    wanted = copy.deepcopy(dict(declared))
+    ours, before = dict(leaves(declared)), dict(leaves(current))
+    replaced = dict(record.replaced)
+    theirs = {path: value for path, value in before.items() if path not in record.owned}
+    theirs |= replaced
+    kept: dict[str, tuple[Any, Any]] = {}
+    for path, value in leaves(defaults):
+        group = next((paths for paths in _TOGETHER if path in paths), frozenset({path}))
+        if path in ours:
+            continue
+        if group & {*theirs}:
+            if path in theirs and theirs[path] != value:
+                kept[".".join(path)] = (theirs[path], value)
+            continue
+        # Options are those of the default's own driver.
+        if path == ("log-opts",) and ours.get(("log-driver",), defaults.get("log-driver")) != (
+            defaults.get("log-driver")
+        ):
+            continue
+        _put(wanted, path, copy.deepcopy(value))
+    return wanted, kept
 
 
 def _put(settings: dict[str, Any], path: KeyPath, value: Any) -> None:

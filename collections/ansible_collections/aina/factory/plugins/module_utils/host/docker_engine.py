@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from .docker_daemon import (
     RunningEngine,
     Settings,
 )
+from .way_in import networks, way_back
+from .way_in.connection import Session
 
 CONFIGURATION = Path("/etc/docker/daemon.json")
 RECORD = Path("/var/lib/aina-factory/docker-daemon.json")
@@ -41,20 +43,22 @@ _RESTART_SECONDS = 300.0
 _RELOAD_POLLS = 50
 _RELOAD_PAUSE = "0.2"
 _BUILD_GROUP = re.compile(r"docker[-/:]buildkit")
-_CREDENTIALS = re.compile(rb"://[^/\s\"]+@")
+CREDENTIALS = re.compile(rb"://[^/\s\"]+@")
 
 
 @dataclass(frozen=True)
 class DesiredEngine:
-    """What the operator declares; an empty ``settings`` gives everything of ours back.
+    """What the operator declares; nothing, and no default, gives everything of ours back.
 
-    ``validates``: the engine can judge a file before it starts with it.
+    ``defaults`` hold where nobody has set anything. ``validates``: the engine can judge a file
+    before it starts with it.
     """
 
     settings: Settings
     policy: RestartPolicy
     store_switch_allowed: bool
     validates: bool = True
+    defaults: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class EnginePlan:
     """The file's next content and how it comes into force.
 
     ``engine`` is ``None`` while the engine does not run, ``effective`` while nobody can
-    know what it runs with. ``wanted``: the engine is to run, now and with the host.
+    know what it runs with. ``wanted``: the engine is to run, now and with the host. ``kept`` are
+    settings of somebody else's in whose place no default is put, with both values.
     """
 
     path: Path
@@ -75,6 +80,20 @@ class EnginePlan:
     decision: RestartDecision
     wanted: bool
     enabled: bool
+    current: Settings
+    kept: Mapping[str, tuple[Any, Any]]
+
+    @property
+    def overridden(self) -> dict[str, tuple[Any, Any]]:
+        """Return what stands there now and is replaced by what is declared, with both values."""
+        before = dict(docker_daemon.leaves(self.current))
+        after = dict(docker_daemon.leaves(self.merged.settings))
+        mine = {*self.record.owned, *(path for path, _value in self.record.replaced)}
+        return {
+            ".".join(path): (before[path], after[path])
+            for path in self.merged.owned
+            if path in before and path not in mine and before[path] != after[path]
+        }
 
     @property
     def restarts(self) -> bool:
@@ -110,9 +129,10 @@ def plan(wish: DesiredEngine, run: Run, boot_time: float, path: Path = CONFIGURA
     target = Path(os.path.realpath(path))
     previous = target.read_bytes() if target.exists() else None
     current, record = _parse(path, previous), load_record()
-    merged = docker_daemon.merge(current, wish.settings, record)
+    settings, kept = docker_daemon.with_defaults(current, wish.settings, wish.defaults, record)
+    merged = docker_daemon.merge(current, settings, record)
     engine = read_engine(run, boot_time)
-    docker_daemon.check(wish.settings, engine, wish.store_switch_allowed)
+    docker_daemon.check(settings, engine, wish.store_switch_allowed)
     effective, decision = None, RestartDecision((), (), "")
     if engine is not None:
         changed_at = target.stat().st_ctime if previous is not None else None
@@ -120,7 +140,7 @@ def plan(wish: DesiredEngine, run: Run, boot_time: float, path: Path = CONFIGURA
         decision = docker_daemon.decide(engine, effective, merged.settings, wish.policy)
     changes = _file_changes(target, previous, current, merged, wish.validates)
     # Giving everything back does not ask for a running engine.
-    wanted = bool(wish.settings)
+    wanted = bool(wish.settings or wish.defaults)
     return EnginePlan(
         path=target,
         record=record,
@@ -132,7 +152,36 @@ def plan(wish: DesiredEngine, run: Run, boot_time: float, path: Path = CONFIGURA
         decision=decision,
         wanted=wanted,
         enabled=_enabled(run) if wanted else False,
+        current=current,
+        kept=kept,
     )
+
+
+def swallowed(
+    wish: DesiredEngine, sessions: Sequence[Session], run: Run, path: Path = CONFIGURATION
+) -> list[str]:
+    """Return which networks the engine would newly take, and somebody has come in by.
+
+    Raises:
+        DockerDaemonError: the file is not JSON.
+
+    """
+    target = Path(os.path.realpath(path))
+    current = _parse(path, target.read_bytes() if target.exists() else None)
+    record = load_record()
+    settings, _kept = docker_daemon.with_defaults(current, wish.settings, wish.defaults, record)
+    return [*networks.swallowed(settings, current, sessions, run)]
+
+
+def undo(plan_: EnginePlan) -> way_back.Undo | None:
+    """Return what gives the engine its former networks back; ``None`` where they stay as they are."""
+    before, after = plan_.current, plan_.merged.settings
+    keys = sorted(key for key in networks.KEYS if before.get(key) != after.get(key))
+    if not keys or not plan_.actions:
+        return None
+    then = (("systemctl", "try-restart", UNIT),)
+    what = f"the engine's networks: {', '.join(keys)}"
+    return way_back.Undo(what, (str(plan_.path), str(RECORD)), then=then)
 
 
 def _enabled(run: Run) -> bool:
@@ -169,7 +218,7 @@ def _file_changes(
         managed_files.Attributes("root", "root", mode),
         validate=("dockerd", "--validate", "--config-file", "%s") if validates else (),
         # A proxy's address may carry a password.
-        sensitive=bool(_CREDENTIALS.search(content + (previous or b""))),
+        sensitive=bool(CREDENTIALS.search(content + (previous or b""))),
     )
     return managed_files.plan([], [file], [])
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.run import output
-from . import managed_files, way_back
-from .connection import Listener, Session
+from . import managed_files
+from .way_in import way_back
+from .way_in.connection import Listener, Session
 
 CHAIN = "AINA-FACTORY"
 COMMENT = "aina-factory"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.run import checked
-from . import way_back
+from .way_in import way_back
 
 CHANGE_SECONDS = 30.0
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.run import checked
-from . import group_members, way_back
+from . import group_members
+from .way_in import way_back
 
 SECONDS = 120.0
 DEFAULT_SHELL = "/bin/bash"

@@ -7,59 +7,29 @@ server does not answer with the new settings, the former ones come back.
 
 from __future__ import annotations
 
-import fnmatch
-import grp
-import ipaddress
-import os
-import pwd
-import re
 import shutil
-import stat
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.errors import FactoryError
 from ..base.ports import Completed, Run
-from . import connection, managed_files, units, way_back
-from .connection import Address, Listener, Session
+from . import managed_files, units
+from .way_in import connection, logins, strangers, way_back
+from .way_in.accounts import Account, Effective
+from .way_in.connection import Address, Listener, Session
 
 CONFIGURATION_DIR = Path("/etc/ssh")
 DROP_IN = "/etc/ssh/sshd_config.d/10-aina-factory.conf"
 SERVICE = "ssh.service"
-PROGRAM = "/usr/sbin/sshd"
 RUNTIME_DIR = Path("/run/sshd")
-SHADOW = Path("/etc/shadow")
-JUDGE_SECONDS = 30.0
 _HEADER = "# Managed by Ansible (aina.factory.ssh_server); edits are lost.\n"
 _ATTRIBUTES = managed_files.Attributes("root", "root", 0o644)
-_KEYLESS = ("none", "")
 
 
 class SshServerError(FactoryError):
     """The settings are refused or did not work; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Account:
-    """What the server looks at when one administrator knocks.
-
-    ``keys`` is the number of usable public keys; ``refusal`` says why keys that are there
-    would not be taken. ``password`` says whether one could be typed, as far as the host knows;
-    ``locked``, that its field begins with an exclamation mark.
-    """
-
-    name: str
-    groups: tuple[str, ...]
-    keys: int
-    refusal: str = ""
-    password: bool = True
-    locked: bool = False
-
-
-Effective = Mapping[str, tuple[str, ...]]
 
 
 def spelt(settings: Mapping[str, object]) -> dict[str, str]:
@@ -117,32 +87,36 @@ def judge(
     *,
     others: Sequence[Session] = (),
     restarts: bool = False,
-) -> None:
+) -> list[dict[str, str]]:
     """Let the server read the whole configuration as it would be, for each administrator.
 
     Whoever the run came as, and the ``others`` who are logged in, are among them as far as the
     settings would newly shut them out.
-    ``restarts`` says that the running server would read the configuration.
+    ``restarts`` says that the running server would read the configuration. Returns, as results
+    list ``consequences``, for whom the settings would not hold.
 
     Raises:
+        WayInError: the server does not tell what holds for somebody.
         SshServerError: it cannot be read, a setting would not be in force, or somebody
             would be locked out. Nothing has been changed.
 
     """
     with tempfile.TemporaryDirectory(prefix="ssh-server-") as directory:
         main = _candidate(Path(directory), settings)
-        done = _ask([PROGRAM, "-t", "-f", str(main)], run)
+        done = logins.ask([logins.PROGRAM, "-t", "-f", str(main)], run)
         if not done.ok:
             raise SshServerError(
                 f"sshd refuses the settings, nothing was changed: {_words(done, directory)}"
             )
+        would_be = ["-f", str(main)]
         peer = session.peer if session else None
         problems: list[str] = []
         for name in administrators if settings else ():
-            now = _effective(name, session, [], run, directory)
-            then = _effective(name, session, ["-f", str(main)], run, directory)
-            problems += lock_out(account(name, then), then, peer)
-            problems += [problem for problem in useless(then) if problem not in [*useless(now)]]
+            now = logins.effective_for(name, session, run)
+            then = logins.effective_for(name, session, run, would_be)
+            problems += logins.lock_out(account(name, then), then, peer)
+            before = [*logins.useless(now)]
+            problems += [problem for problem in logins.useless(then) if problem not in before]
         for who, somebody in [
             ("this run came as", session),
             *(("logged in is", other) for other in others),
@@ -150,18 +124,19 @@ def judge(
             if somebody is None or (somebody.account in administrators and who != "logged in is"):
                 continue
             name = somebody.account
-            now = _effective(name, somebody, [], run, directory)
-            then = _effective(name, somebody, ["-f", str(main)], run, directory)
-            before = [*lock_out(account(name, now), now, somebody.peer), *useless(now)]
+            now = logins.effective_for(name, somebody, run)
+            then = logins.effective_for(name, somebody, run, would_be)
+            before = logins.problems(account(name, now), now, somebody.peer)
+            found = logins.problems(account(name, then), then, somebody.peer)
             # Of what the server has not read yet, what is certain counts as well: he is in.
-            certain = list(shut_out(account(name, then), then, somebody.peer)) if restarts else []
-            found = [*lock_out(account(name, then), then, somebody.peer), *useless(then)]
+            shut_out = logins.shut_out(account(name, then), then, somebody.peer)
+            certain = [*shut_out] if restarts else []
             problems += [
                 f"{who} {name}: {item}" for item in found if item not in before or item in certain
             ]
         moves = {"port", "listenaddress", "addressfamily"} & {name.lower() for name in settings}
-        whole = _ask([PROGRAM, "-T", "-f", str(main)], run)
-        effective = parse(whole.stdout.decode(errors="replace"))
+        whole = logins.ask([logins.PROGRAM, "-T", "-f", str(main)], run)
+        effective = logins.parse(whole.stdout.decode(errors="replace"))
         if session is not None and (restarts or moves):
             problems += moved_away(session, listeners, effective, declared=bool(moves))
         if problems:
@@ -172,22 +147,11 @@ def judge(
         if moves:
             check_sockets(listeners, effective)
         _check_in_force(settings, main, run, directory)
-
-
-def _effective(
-    name: str, session: Session | None, options: list[str], run: Run, directory: str
-) -> Effective:
-    """Return what would hold for this account, coming from where the run came from."""
-    words = f"user={name},host=localhost,addr=127.0.0.1"
-    if session is not None and session.peer is not None:
-        words = (
-            f"user={name},host={session.peer},addr={session.peer},"
-            f"laddr={session.address},lport={session.port}"
+        listed = {str(CONFIGURATION_DIR): directory}
+        blocks = strangers.read(main, listed)
+        return strangers.exempt(
+            settings, effective, blocks, lambda words: logins.effective(words, run, would_be)
         )
-    done = _ask([PROGRAM, "-T", "-C", words, *options], run)
-    if not done.ok:
-        raise SshServerError(f"sshd -T for {name}: {_words(done, directory)}")
-    return parse(done.stdout.decode(errors="replace"))
 
 
 def moved_away(
@@ -283,13 +247,15 @@ def _candidate(directory: Path, settings: Mapping[str, str]) -> Path:
 
 def _check_in_force(settings: Mapping[str, str], main: Path, run: Run, directory: str) -> None:
     """A setting that an earlier file has already made is silently without effect."""
-    done = _ask([PROGRAM, "-T", "-f", str(main)], run)
+    done = logins.ask([logins.PROGRAM, "-T", "-f", str(main)], run)
     alone = main.with_name("alone")
     alone.write_text(content(settings) if settings else "", encoding="utf-8")
-    wanted = _ask([PROGRAM, "-T", "-f", str(alone)], run)
+    wanted = logins.ask([logins.PROGRAM, "-T", "-f", str(alone)], run)
     if not done.ok or not wanted.ok:
         raise SshServerError(f"sshd -T: {_words(wanted if done.ok else done, directory)}")
-    actual, declared = (parse(item.stdout.decode(errors="replace")) for item in (done, wanted))
+    actual, declared = (
+        logins.parse(item.stdout.decode(errors="replace")) for item in (done, wanted)
+    )
     without = [
         name
         for name in settings
@@ -300,204 +266,6 @@ def _check_in_force(settings: Mapping[str, str], main: Path, run: Run, directory
             f"{', '.join(without)}: not in force, since a file that sshd reads before {DROP_IN} sets "
             "it too, or sshd_config does not include sshd_config.d; see 'sshd -T'. Nothing was changed"
         )
-
-
-def parse(text: str) -> dict[str, tuple[str, ...]]:
-    """Return ``sshd -T``'s answer; a keyword that is repeated has several values."""
-    found: dict[str, tuple[str, ...]] = {}
-    for line in text.splitlines():
-        name, _space, value = line.partition(" ")
-        found[name.lower()] = (*found.get(name.lower(), ()), value.strip())
-    return found
-
-
-def shut_out(account: Account, effective: Effective, peer: Address | None = None) -> Iterator[str]:
-    """Yield the settings that name this account and let it in by no method whatever."""
-    name = account.name
-    allowed, denied = effective.get("allowusers", ()), effective.get("denyusers", ())
-    if _is_meant(name, peer, denied, unknown=True) or (
-        allowed and not _is_meant(name, peer, allowed, unknown=False)
-    ):
-        yield f"AllowUsers or DenyUsers shut {name} out"
-    allowed, denied = effective.get("allowgroups", ()), effective.get("denygroups", ())
-    if _matches(account.groups, denied) or (allowed and not _matches(account.groups, allowed)):
-        yield f"AllowGroups or DenyGroups shut {name} out"
-    root = _one(effective, "permitrootlogin")
-    if name == "root" and root in {"no", "forced-commands-only"}:
-        yield f"PermitRootLogin is {root}, and root is one of the administrators"
-
-
-def lock_out(account: Account, effective: Effective, peer: Address | None = None) -> Iterator[str]:
-    """Yield why this administrator, coming from ``peer``, could not log in any more."""
-    name = account.name
-    yield from shut_out(account, effective, peer)
-    root = _one(effective, "permitrootlogin")
-    if account.locked and _one(effective, "usepam") == "no":
-        yield f"{name}'s password is locked, with which sshd lets nobody in where UsePAM is no"
-    by_key = _one(effective, "pubkeyauthentication") == "yes" and (
-        account.keys > 0
-        or _one(effective, "authorizedkeyscommand") not in _KEYLESS
-        or _one(effective, "trustedusercakeys") not in _KEYLESS
-    )
-    by_password = account.password and (name != "root" or root == "yes")
-    methods = {
-        "publickey": by_key,
-        "password": by_password and _one(effective, "passwordauthentication") == "yes",
-        "keyboard-interactive": by_password
-        and _one(effective, "kbdinteractiveauthentication") == "yes",
-    }
-    if not any(methods.values()):
-        files = " ".join(effective.get("authorizedkeysfile", ()))
-        yield f"{name} has no public key that would be taken ({account.refusal or files}); add one"
-        return
-    demands = " ".join(effective.get("authenticationmethods", ())).split()
-    # Each demand names methods that are all needed; what is not judged here may work.
-    if demands not in ([], ["any"]) and not any(
-        all(methods.get(method.partition(":")[0], True) for method in demand.split(","))
-        for demand in demands
-    ):
-        yield f"{name} cannot satisfy AuthenticationMethods {' '.join(demands)}"
-
-
-def useless(effective: Effective) -> Iterator[str]:
-    """Yield why a login would be worth nothing to whoever administers a host by it."""
-    command = _one(effective, "forcecommand")
-    if command not in _KEYLESS:
-        yield f"ForceCommand lets everybody run {command} alone"
-    if _one(effective, "maxsessions") == "0":
-        yield "MaxSessions 0 allows no session"
-    if _one(effective, "chrootdirectory") not in _KEYLESS:
-        yield f"ChrootDirectory keeps everybody in {_one(effective, 'chrootdirectory')}"
-
-
-def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
-    words = [word for line in patterns for word in line.split()]
-    return any(fnmatch.fnmatchcase(name, word) for name in names for word in words)
-
-
-def _is_meant(name: str, peer: Address | None, patterns: Sequence[str], *, unknown: bool) -> bool:
-    """Whether a pattern USER or USER@HOST is of this account; a host's name may be anybody's."""
-    for word in (word for line in patterns for word in line.split()):
-        user, at, host = word.rpartition("@") if "@" in word else (word, "", "")
-        if not fnmatch.fnmatchcase(name, user):
-            continue
-        if not at or peer is None or fnmatch.fnmatchcase(str(peer), host):
-            return True
-        try:
-            if peer in ipaddress.ip_network(host, strict=False):
-                return True
-        except ValueError:
-            if unknown and any(character.isalpha() for character in host):
-                return True
-    return False
-
-
-def _one(effective: Effective, name: str) -> str:
-    return effective.get(name, ("",))[0]
-
-
-def read_account(name: str, effective: Effective) -> Account:
-    """Look at an account as the server would.
-
-    Raises:
-        SshServerError: there is no such account.
-
-    """
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        raise SshServerError(
-            f"administrator {name} is no account of this host; create it first, with its key"
-        ) from None
-    groups = [_group(number) for number in os.getgrouplist(name, entry.pw_gid)]
-    strict = _one(effective, "strictmodes") == "yes"
-    accepted = set(_one(effective, "pubkeyacceptedalgorithms").split(",")) - {""}
-    keys, refusals = 0, []
-    for word in " ".join(effective.get("authorizedkeysfile", ())).split():
-        path = keys_path(word, name, entry.pw_uid, entry.pw_dir)
-        count = _count_keys(path, accepted)
-        refusal = _loose(path, entry) if strict and count else ""
-        if refusal:
-            refusals.append(refusal)
-        else:
-            keys += count
-    password = _password_field(name)
-    return Account(
-        name,
-        tuple(groups),
-        keys,
-        "; ".join(refusals),
-        _is_password(password, effective),
-        locked=(password or "").startswith("!"),
-    )
-
-
-def _group(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)
-
-
-def keys_path(word: str, name: str, number: int, home: str) -> Path:
-    """Return the file that an entry of ``AuthorizedKeysFile`` means for an account."""
-    tokens = {"%h": home, "%u": name, "%U": str(number), "%%": "%"}
-    text = re.sub("%[huU%]", lambda match: tokens[match[0]], word)
-    return Path(text if text.startswith("/") else f"{home}/{text}")
-
-
-def _password_field(name: str) -> str | None:
-    """Return what the host keeps as the account's password; ``None`` where it keeps nothing."""
-    try:
-        lines = SHADOW.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        fields = line.split(":")
-        if fields[0] == name and len(fields) > 1:
-            return fields[1]
-    return None
-
-
-def _is_password(field: str | None, effective: Effective) -> bool:
-    """Whether this is a password that one could type; PAM may know one that the host does not."""
-    if field is None:
-        return _one(effective, "usepam") == "yes"
-    if not field:
-        return _one(effective, "permitemptypasswords") == "yes"
-    return not field.startswith(("!", "*"))
-
-
-def _count_keys(path: Path, accepted: Collection[str]) -> int:
-    """Count the keys of a type that the server takes; without ``accepted``, of any."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return 0
-    found = 0
-    for line in lines:
-        types = [word for word in line.split() if word.startswith(("ssh-", "ecdsa-", "sk-"))]
-        if not types or line.lstrip().startswith("#"):
-            continue
-        # A key of RSA signs by newer algorithms than its type is named after.
-        signs = {types[0], "rsa-sha2-256", "rsa-sha2-512"} if types[0] == "ssh-rsa" else {types[0]}
-        # A line for an authority's certificates says nothing of their own types.
-        found += not accepted or "cert-authority" in line or bool(signs & {*accepted})
-    return found
-
-
-def _loose(path: Path, entry: pwd.struct_passwd) -> str:
-    """Return which directory or file StrictModes would take offence at."""
-    # sshd follows links first, and looks no higher than the home.
-    path, home = path.resolve(), Path(entry.pw_dir).resolve()
-    parents = list(path.parents)
-    if home in parents:
-        parents = parents[: parents.index(home) + 1]
-    for item in (path, *parents):
-        status = item.stat()
-        if status.st_uid not in (0, entry.pw_uid) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"{item} belongs to another user or is writable by others"
-    return ""
 
 
 def restart(run: Run, boot_time: float, changed: bool) -> list[units.Action]:
@@ -593,15 +361,11 @@ def _greets(host: str, port: int, run: Run) -> str:
 
 def ports(run: Run) -> list[int]:
     """Return the ports that the configuration makes the server listen on."""
-    done = _ask([PROGRAM, "-T"], run)
+    done = logins.ask([logins.PROGRAM, "-T"], run)
     if not done.ok:
         return []
-    found = parse(done.stdout.decode(errors="replace"))
+    found = logins.parse(done.stdout.decode(errors="replace"))
     return [int(value) for value in found.get("port", ()) if value.isdigit()]
-
-
-def _ask(argv: list[str], run: Run) -> Completed:
-    return run(argv, environment={"LC_ALL": "C"}, timeout_seconds=JUDGE_SECONDS)
 
 
 def _words(done: Completed, directory: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base import documents, times
+from ..base.configuration import ConfigurationError
 from ..base.docker import DockerError
 from ..base.errors import FactoryError
 from ..base.github.release import ReleaseError
@@ -213,7 +214,10 @@ class Builder:
     def _retire(self, retired: Sequence[str]) -> None:
         """Take the names of images away that nobody declares any more, and their records."""
         if retired:
-            self._engine.tell(["image", "rm", "--no-prune", *retired])
+            there = set(names(self.tools.run))
+            former = [name.removesuffix(":current") + ":previous" for name in retired]
+            gone = [*retired, *(name for name in former if name in there)]
+            self._engine.tell(["image", "rm", "--no-prune", *gone])
         for name in retired:
             image = name.removeprefix(f"{PREFIX}/").removesuffix(":current")
             Path(self.settings.state_dir, f"{image}.json").unlink(missing_ok=True)
@@ -334,7 +338,56 @@ class Builder:
             found |= layers.npm_credentials(npmrc_file.read_text("utf-8", "replace"))
         return found
 
+    def roll_back(self, wanted: Sequence[str]) -> dict[str, str]:
+        """Put the former image of each name in force again; return what became of each.
+
+        The image that was in force keeps its content's name from being built again: only another
+        content, or a refresh, ends the going back. To go back once more undoes it.
+
+        Raises:
+            DockerError: the engine does not answer.
+            ConfigurationError: the sources are missing, or a name is none of ours.
+
+        """
+        steps = {step.spec.name: step for step in self.survey().steps}
+        if unknown := sorted(set(wanted) - steps.keys()):
+            raise ConfigurationError(
+                f"no image {', '.join(unknown)} is declared; declared are: {', '.join(steps)}"
+            )
+        found: dict[str, str] = {}
+        for name in wanted or steps:
+            step = steps[name]
+            before = self._engine.find([step.spec.previous]).get(step.spec.previous)
+            if before is None:
+                found[name] = "there is no former image"
+                continue
+            if step.current is not None and step.current.id == before.id:
+                found[name] = "the former image is the same"
+                continue
+            self._swap(step, before)
+            found[name] = f"back to {times.iso(before.created_at)}"
+        return found
+
+    def _swap(self, step: BuildStep, before: EngineImage) -> None:
+        """Let the former image and the one in force change their names, and write it down."""
+        spec, path = step.spec, self._record_path(step.spec)
+        aside = f"{spec.repository}:candidate-aside"
+        if step.current is not None:
+            self._engine.tell(["tag", spec.current, aside])
+        self._engine.tell(["tag", spec.previous, spec.current])
+        if step.current is not None:
+            self._engine.tell(["tag", aside, spec.previous])
+            self._engine.tell(["image", "rm", "--no-prune", aside])
+        record = dict(documents.read(path) or {})
+        content = before.labels.get(CONTENT_LABEL, "")
+        record |= _record(step, before, "", self._base_built_at(), record, built=False, now=0.0)
+        record["rolled_back_from"] = "" if content == step.content else step.content
+        record["detail"] = "" if content == step.content else "it was rolled back"
+        documents.replace(path, record)
+
     def _put_in_force(self, step: BuildStep) -> None:
+        if step.current is not None:
+            self._engine.tell(["tag", step.spec.current, step.spec.previous])
         self._engine.tell(["tag", _candidate(step), step.spec.current])
         self._drop(step)
 
@@ -365,7 +418,10 @@ class Builder:
         before = documents.read(path) or {}
         failure = report.failures.get(name, "")
         built = name in report.built
-        recorded = before.get("smoke") == "ok" and before.get("content") == step.content
+        recorded = before.get("smoke") == "ok" and step.content in (
+            before.get("content"),
+            before.get("rolled_back_from"),
+        )
         if not built and not failure and recorded:
             return
         current = self._engine.find([step.spec.current]).get(step.spec.current)

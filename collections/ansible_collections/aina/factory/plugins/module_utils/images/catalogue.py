@@ -58,6 +58,11 @@ class Spec:
         """The name of the one in force."""
         return f"{self.repository}:current"
 
+    @property
+    def previous(self) -> str:
+        """The name of the one that was in force before, to which one can go back."""
+        return f"{self.repository}:previous"
+
 
 def read_pins(source_dir: str) -> dict[str, str]:
     """Return the versions that ``factory-base/package.json`` pins, by tool.

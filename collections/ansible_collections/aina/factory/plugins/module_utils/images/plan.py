@@ -76,6 +76,9 @@ def _why(
         return "it is missing"
     if current.labels.get(CONTENT_LABEL) == content:
         return ""
+    # Somebody went back from just this content; only another one is built again.
+    if record.get("rolled_back_from") == content:
+        return ""
     before = record.get("inputs")
     kinds = contents.difference(before, inputs) if isinstance(before, Mapping) else []
     return f"changed: {', '.join(_WORDS[kind] for kind in kinds) or 'its content'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from ..base.ports import Run
 from . import layout, observe
@@ -25,10 +26,8 @@ def read(jobs: Jobs, run: Run) -> Actual:
     else:
         scheduled = _scheduled()
     directory = Path(layout.RUNS_DIR)
-    records = {job.name: observe.read_json(directory / f"{job.name}.json") for job in jobs.declared}
-    successes = {
-        job.name: observe.read_json(directory / f"{job.name}.success.json") for job in jobs.declared
-    }
+    records = {job.name: _record(directory / f"{job.name}.json") for job in jobs.declared}
+    successes = {job.name: _record(directory / f"{job.name}.success.json") for job in jobs.declared}
     return Actual(
         units,
         observe.pauses(layout.RUNTIME_PAUSED_DIR, "runtime"),
@@ -36,6 +35,11 @@ def read(jobs: Jobs, run: Run) -> Actual:
         {name: record for name, record in successes.items() if record is not None},
         scheduled,
     )
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """Return a record; an empty one where it is damaged, ``None`` where there is none."""
+    return observe.read_json(path) or ({} if path.exists() else None)
 
 
 def _scheduled() -> set[str] | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..host import root_holders
 from ..host.steps import Context
+from ..host.way_in import root_holders
 from . import foreign
 
 ARGUMENTS: dict[str, Any] = {}

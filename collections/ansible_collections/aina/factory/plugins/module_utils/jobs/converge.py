@@ -15,9 +15,10 @@ from ..base.configuration import ConfigurationError, Section
 from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.run import checked
-from ..host import managed_files, root_equivalents, system_users
+from ..host import managed_files, system_users
 from ..host.managed_files import Attributes, DirectorySpec, FileSpec
 from ..host.steps import PROGRAMS
+from ..host.way_in import root_equivalents
 from . import cron, foreign, layout, observe, plan, render, scripts, validate
 from .settings import Job, Jobs, Replacement
 

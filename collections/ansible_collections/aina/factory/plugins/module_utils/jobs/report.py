@@ -15,6 +15,8 @@ from .settings import Job, Jobs
 
 # How a run ends that calls for nobody.
 FINE = ("success", "skipped", "replaced")
+# A record that is dated further ahead says nothing: the clock went back since.
+_AHEAD_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,10 @@ def _missed(
 ) -> bool | None:
     if job.expect_every_seconds is None or is_paused:
         return False
-    success = _ended(actual.last_successes.get(job.name))
+    record = actual.last_successes.get(job.name)
+    success = _ended(record)
+    if record is not None and (not isinstance(success, int) or success > now + _AHEAD_SECONDS):
+        return None
     if isinstance(success, int):
         return now - success > job.expect_every_seconds
     if timer is None or timer.active_since is None:

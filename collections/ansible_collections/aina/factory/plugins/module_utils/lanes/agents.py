@@ -25,12 +25,17 @@ _WORD = ("[A-Za-z0-9][A-Za-z0-9_.-]*", "be one word of letters, digits, dashes a
 class Usage:
     """Where one kind of event of the answer says how many tokens were used."""
 
-    event: str = setting(REQUIRED, "The type of the event.")
+    event: str = setting("", "The type of the event; empty where events have none.")
     at: tuple[str, ...] = setting(REQUIRED, "The keys that lead to the counts, outermost first.")
     input: tuple[str, ...] = setting(
         (), "Keys whose counts together are what went in; it may be counted in parts."
     )
     output: tuple[str, ...] = setting((), "Keys whose counts together are what came out.")
+    cached: tuple[str, ...] = setting(
+        (),
+        "Keys whose counts together are the part of the input that was read from a cache, and is"
+        " billed as such; a dot leads to an inner key.",
+    )
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,24 @@ class Route:
         REQUIRED, "Name of the secret, a key of `lanes_credentials`.", form=_WORD
     )
     completed_event: str = setting(
-        REQUIRED, "The type of the event with which a whole answer ends."
+        REQUIRED,
+        "The type of the event with which a whole answer ends, or its text such as `[DONE]`.",
+    )
+    fields: tuple[str, ...] = setting(
+        REQUIRED, "Keys of a request that reach the model; all others are left out."
+    )
+    forced: Mapping[str, object] = setting(
+        {"stream": True}, "What a request says in any case, whatever the agent wrote.", adds=True
+    )
+    tools: tuple[str, ...] = setting(
+        ("function", "custom"),
+        "Types of tools that the agent itself runs; all others are left out. A star stands for any"
+        " ending, and `custom` for a tool without a type.",
+        adds=False,
+    )
+    output_limit: str = setting("", "Key of a request that bounds the tokens of its answer.")
+    headers: tuple[str, ...] = setting(
+        (), "Headers of the agent that reach the model, beside what it accepts.", form=_WORD
     )
     usage: tuple[Usage, ...] = setting(
         REQUIRED, "Which events of the answer say how many tokens were used."

@@ -21,8 +21,12 @@ from ..base.text import printable
 
 # Of what a lane has written, in a result.
 SUBJECT_MAX_LENGTH, PATHS_MAX_COUNT = 250, 100
+# Of one bundle. Who reads a change of more paths than this?
+OBJECTS_MAX_COUNT, PATHS_MAX_TAKEN_COUNT = 500_000, 50_000
 # What talks to the remote: it logs in, and reads what GitHub sends instead of what lanes have written.
 _REMOTE = ("fetch", "push")
+# How it is said that a program was ended by what bounds it.
+_PAST_BOUNDS = re.compile("printed more than|[Oo]ut of memory|ended with -|[Ff]ile too large")
 _OBJECT = re.compile(rb"[0-9a-f]{40}\Z")
 _SAFE = (
     *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0"),
@@ -33,6 +37,19 @@ _SAFE = (
 
 class CollectError(FactoryError):
     """Git refused; the message quotes it."""
+
+
+class RewrittenError(CollectError):
+    """What was handed over does not build on where its lane began."""
+
+
+class LargeError(CollectError):
+    """What was handed over stands for more than is taken."""
+
+
+def is_too_large(error: Exception) -> bool:
+    """Whether git came to no end with what was handed over within its bounds."""
+    return isinstance(error, LargeError) or _PAST_BOUNDS.search(str(error)) is not None
 
 
 @dataclass(frozen=True)
@@ -132,23 +149,31 @@ class LaneMirror(BareRepository):
         """Check a bundle and take its one branch over as ``refs/lanes/<lane>``.
 
         Raises:
-            CollectError: it is no bundle, holds something broken, or does not build on the base.
+            RewrittenError: it does not build on the base.
+            LargeError: it stands for too much.
+            CollectError: it is no bundle, or holds something broken.
 
         """
         base, onto = start.base, start.onto
         head, pack = _opened(bundle.read_bytes())
+        objects_count = int.from_bytes(pack[8:12], "big")
+        if objects_count > OBJECTS_MAX_COUNT:
+            raise LargeError(f"the bundle has {objects_count} objects, over {OBJECTS_MAX_COUNT}")
         # A fetch from a bundle would let pass what git only warns of, such as a tree with a .git.
         check = ("index-pack", "--strict", "--threads=1", "--stdin", "--fix-thin")
         self.out(*check, stdin=pack)
         if not self.is_ancestor(base, head):
-            raise CollectError(f"the bundle does not build on {base}")
+            raise RewrittenError(f"the bundle does not build on {base}")
         self._refuse_links(start, head)
+        paths = self._paths(start, head)
+        if len(paths) > PATHS_MAX_TAKEN_COUNT:
+            raise LargeError(f"it changes {len(paths)} paths, over {PATHS_MAX_TAKEN_COUNT}")
         self.out("update-ref", f"refs/lanes/{lane}", head)
         known = [f"^{base}", *([f"^{onto}"] if onto else [])]
         return Work(
             head=head,
             commits_count=int(self.text("rev-list", "--count", head, *known)),
-            paths=self._paths(start, head),
+            paths=paths,
             subject=self.text("log", "-1", "--format=%s", head)[:SUBJECT_MAX_LENGTH],
             summary=self.text("diff", "--shortstat", "--no-ext-diff", "--no-textconv", base, head),
             is_merged=not onto or self.is_ancestor(onto, head),

@@ -140,6 +140,7 @@ def _environment(project: LaneProject, place: Place) -> Sequence[tuple[str, str]
         ("LANE_HOME", agent.home),
         ("LANE_INSTRUCTIONS", agent.instructions),
         ("LANE_SESSIONS", agent.sessions),
+        ("LANE_HANDOVER_MAX_BYTES", str(limits.bundle_max_mib * MIB)),
         ("LANE_TIMEOUT_SECONDS", f"{limits.timeout_seconds + UNWATCHED_SECONDS:.0f}"),
         ("HTTPS_PROXY", "http://127.0.0.1:3128"),
         ("https_proxy", "http://127.0.0.1:3128"),

@@ -23,7 +23,15 @@ _RESULT_MAX_BYTES = 65536
 
 
 class FrameError(FactoryError):
-    """The stream is not one that the lane's own program writes, or it is too large."""
+    """The stream is not one that the lane's own program writes."""
+
+
+class TooLargeError(FrameError):
+    """There is more in it than may be handed over."""
+
+
+class CutOffError(FrameError):
+    """It ends in the middle of a frame."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ class Reader:
             self._kind, self._size = header[1], int(header[2])
             del self._buffer[: end + 1]
             if self._size > self.max_bytes:
-                raise FrameError(
+                raise TooLargeError(
                     f"a result of {self._size} bytes is over the limit of {self.max_bytes}"
                 )
         return len(self._buffer) >= self._size
@@ -81,11 +89,11 @@ class Reader:
         """Say that no more comes.
 
         Raises:
-            FrameError: a frame was cut off.
+            CutOffError: there should be more.
 
         """
         if self._buffer or self._size >= 0:
-            raise FrameError("the result was cut off")
+            raise CutOffError("the result was cut off")
 
 
 def _unpack(content: bytes, *, is_final: bool) -> Frame:

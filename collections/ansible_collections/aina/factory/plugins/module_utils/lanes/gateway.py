@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..base.settings import plain
 from .agents import Route, Usage
+from .spending import Limit, Price, Spent
 
 REQUEST_MAX_BYTES = 32 << 20
 # Without any word on usage a request is charged by its size, so that silence costs something.
 _BYTES_PER_TOKEN = 4
 # What one answer of a model has at most, with all that it thinks; no model gives more.
 _ANSWER_MAX_TOKENS = 128_000
+# Less than this providers refuse.
+_ANSWER_MIN_TOKENS = 16
+# How long a model that is overloaded is asked again before its refusal reaches the agent, and the first pause.
+HOLD_SECONDS, _PAUSE_SECONDS, _PAUSE_MAX_SECONDS = 1200.0, 1.0, 60.0
+_OVERLOADED = frozenset({429, 500, 502, 503, 504, 529})
+# What no waiting mends, in the words of providers.
+_FINAL = (b"insufficient_quota", b"billing", b"credit balance", b"context_length_exceeded")
+
+
+def pause(
+    status: int, refusal: bytes, retry_after: str, attempts_count: int, held_seconds: float
+) -> float | None:
+    """Return after how many seconds a refused request is sent again; ``None`` where it is not.
+
+    ``refusal`` is the answer's beginning, ``retry_after`` the provider's own word, in seconds.
+    """
+    if status not in _OVERLOADED or any(word in refusal for word in _FINAL):
+        return None
+    seconds = min(_PAUSE_SECONDS * 2.0 ** min(attempts_count, 10), _PAUSE_MAX_SECONDS)
+    if retry_after.strip().isdigit():
+        seconds = max(1.0, float(retry_after))
+    return seconds if held_seconds + seconds <= HOLD_SECONDS else None
 
 
 @dataclass(frozen=True)
@@ -30,6 +53,16 @@ class LanePolicy:
     requests_max_count: int
     connect_allowed: tuple[str, ...]
     log_path: str
+    project: str = ""
+    # What each of its models costs; empty where that is not declared.
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    # In money, for this lane alone; 0 for none.
+    cost_max_usd: float = 0.0
+    # Of a day, of all lanes of its project and of the host.
+    project_limit: Limit = field(default_factory=Limit)
+    host_limit: Limit = field(default_factory=Limit)
+    # Where what lanes have spent is written down, a file for each day.
+    spent_dir: str = ""
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -38,6 +71,9 @@ class LanePolicy:
             "route": plain(self.route),
             "models": list(self.models),
             "connect_allowed": list(self.connect_allowed),
+            "prices": {model: vars(price) for model, price in self.prices.items()},
+            "project_limit": vars(self.project_limit),
+            "host_limit": vars(self.host_limit),
         }
 
 
@@ -53,6 +89,11 @@ class RequestVerdict:
     status: int = 0
     words: str = ""
     reserved_tokens: int = 0
+    # What is sent in place of the lane's own words.
+    body: bytes = b""
+    left_out: tuple[str, ...] = ()
+    # When it is worth trying again; 0 where it is not known.
+    wait_seconds: float = 0.0
 
     @property
     def allowed(self) -> bool:
@@ -64,7 +105,11 @@ class UsageCounter:
     """What one lane has used so far."""
 
     policy: LanePolicy
+    # What all lanes of its project, and all of the host, have spent today.
+    project_spent: Spent = field(default_factory=Spent)
+    host_spent: Spent = field(default_factory=Spent)
     tokens: int = 0
+    cost_usd: float = 0.0
     requests_count: int = 0
     reserved_tokens: int = 0
     _recent: deque[float] = field(default_factory=deque)
@@ -75,6 +120,7 @@ class UsageCounter:
             if line.get("kind") == "model" and line.get("charged_tokens") is not None:
                 self.requests_count += 1
                 self.tokens += int(line["charged_tokens"])
+                self.cost_usd += float(line.get("cost_usd") or 0.0)
 
     def judge_model(
         self, method: str, path: str, body: bytes, now: float
@@ -93,33 +139,46 @@ class UsageCounter:
             return RequestVerdict(
                 "model", 400, f"model {model!r} is not one that this lane may use"
             ), model
-        if document.get("stream") is not True or document.get("background"):
-            # What it uses is told in the stream, and nowhere else where it could be read.
-            return RequestVerdict("unstreamed", 400, "a lane's requests are streamed"), model
-        if self.tokens >= self.policy.token_budget:
-            words = f"lane token budget exhausted: {self.tokens} of {self.policy.token_budget}"
+        for where in _elsewhere(document):
+            words = f"{where} leads elsewhere: what a lane asks about stands in its request"
+            return RequestVerdict("remote", 400, words), model
+        words = self._used_up(now)
+        if words:
             return RequestVerdict("budget", 400, words), model
         if self.requests_count >= self.policy.requests_max_count:
             words = f"lane request limit reached: {self.policy.requests_max_count}"
             return RequestVerdict("requests", 400, words), model
         # A token is a byte at least. What is under way counts with the most that it may cost, so
         # that the budget is overrun by the last request alone.
-        reserved = len(body) + _ANSWER_MAX_TOKENS
-        if (
-            self.reserved_tokens
-            and self.tokens + self.reserved_tokens + reserved > self.policy.token_budget
-        ):
+        left = self.policy.token_budget - self.tokens - self.reserved_tokens
+        sent, left_out, answer_tokens = rewritten(self.policy.route, document, left)
+        reserved = len(sent) + answer_tokens
+        if self.reserved_tokens and reserved > left:
             words = "requests under way hold the rest of the lane's token budget; try again"
             return RequestVerdict("reserved", 429, words), model
         while self._recent and self._recent[0] <= now - 60:
             self._recent.popleft()
         if len(self._recent) >= self.policy.requests_per_minute:
             words = f"lane request rate reached: {self.policy.requests_per_minute} per minute"
-            return RequestVerdict("rate", 429, words), model
+            wait = self._recent[0] + 60 - now
+            return RequestVerdict("rate", 429, words, wait_seconds=wait), model
         self._recent.append(now)
         self.requests_count += 1
         self.reserved_tokens += reserved
-        return RequestVerdict("forwarded", reserved_tokens=reserved), model
+        return RequestVerdict(
+            "forwarded", reserved_tokens=reserved, body=sent, left_out=left_out
+        ), model
+
+    def _used_up(self, now: float) -> str:
+        """Say which budget is used up; empty when none is."""
+        policy = self.policy
+        if self.tokens >= policy.token_budget:
+            return f"lane token budget exhausted: {self.tokens} of {policy.token_budget}"
+        if policy.cost_max_usd and self.cost_usd >= policy.cost_max_usd:
+            return f"lane budget exhausted: {self.cost_usd:.2f} of {policy.cost_max_usd:.2f} USD"
+        return policy.project_limit.passed(
+            self.project_spent, f"all lanes of {policy.project}", now
+        ) or policy.host_limit.passed(self.host_spent, "all lanes of this server", now)
 
     def release(self, verdict: RequestVerdict) -> None:
         """Give back what a request was thought to cost at most."""
@@ -131,15 +190,99 @@ class UsageCounter:
             return RequestVerdict("allowed")
         return RequestVerdict("denied", 403, f"{target} is not reachable from a lane")
 
-    def charge(self, usage: Mapping[str, int] | None, request_bytes: int, answer_bytes: int) -> int:
-        """Count a finished request and return what it cost."""
-        cost = (
-            sum(usage.values())
-            if usage is not None
-            else (request_bytes + answer_bytes) // _BYTES_PER_TOKEN
-        )
-        self.tokens += cost
-        return cost
+    def charge(
+        self,
+        usage: Mapping[str, int] | None,
+        request_bytes: int,
+        answer_bytes: int,
+        model: str = "",
+        now: float = 0.0,
+    ) -> tuple[int, float]:
+        """Count a finished request; return the tokens that it is charged with and its price in USD.
+
+        What was read from a cache is charged with the part of a token that the provider bills.
+        """
+        price = self.policy.prices.get(model, Price())
+        if usage is None:
+            # Nobody has said what it was: all of it is new.
+            usage = {"input_tokens": (request_bytes + answer_bytes) // _BYTES_PER_TOKEN}
+        tokens, cost = price.tokens(usage), price.usd(usage)
+        self.tokens += tokens
+        self.cost_usd += cost
+        for spent in (self.project_spent, self.host_spent):
+            spent.add(now, tokens, cost)
+        return tokens, cost
+
+
+def rewritten(
+    route: Route, document: Mapping[str, Any], left_tokens: int
+) -> tuple[bytes, tuple[str, ...], int]:
+    """Write a request anew: only what is known to be harmless, and what the route says in any case.
+
+    Returns the request, what was left out of it, and the most tokens that its answer can have.
+    """
+    left_out = [name for name in document if name not in route.fields and name not in route.forced]
+    sent = {name: value for name, value in document.items() if name in route.fields}
+    tools = sent.get("tools")
+    if isinstance(tools, list):
+        kept = [tool for tool in tools if _is_own(route, tool)]
+        left_out += [f"tool {_tool_type(tool)}" for tool in tools if not _is_own(route, tool)]
+        sent["tools"] = kept
+        if not kept:
+            del sent["tools"]
+            sent.pop("tool_choice", None)
+    sent |= route.forced
+    most = _ANSWER_MAX_TOKENS
+    if route.output_limit:
+        given = sent.get(route.output_limit)
+        if isinstance(given, int) and not isinstance(given, bool) and given > 0:
+            most = min(most, given)
+        # What goes in has its part of what is left; the last answer is cut short rather than the budget passed.
+        rest = left_tokens - len(json.dumps(sent)) // _BYTES_PER_TOKEN
+        if rest < most:
+            most = max(rest, _ANSWER_MIN_TOKENS)
+            sent[route.output_limit] = most
+    words = tuple(str(name)[:60] for name in left_out[:20])
+    return json.dumps(sent, ensure_ascii=False).encode("utf-8", "replace"), words, most
+
+
+def _tool_type(tool: object) -> str:
+    return str(tool.get("type", "custom")) if isinstance(tool, dict) else "of no form"
+
+
+def _is_own(route: Route, tool: object) -> bool:
+    kind = _tool_type(tool)
+    return any(
+        kind == each or (each.endswith("*") and kind.startswith(each[:-1])) for each in route.tools
+    )
+
+
+# Where what a request holds can be an address, a file of somebody's account, or another's server.
+_ADDRESSES = frozenset({"image_url", "file_url", "server_url", "url", "uri", "file_uri", "file_id"})
+_CALLED_WITH = ("input", "arguments", "parameters")
+_CONTENTS = ("input", "messages", "system", "instructions", "contents")
+
+
+def _elsewhere(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys of a request by which the provider would fetch something for a lane."""
+    waiting: list[tuple[str, Any]] = [(name, document.get(name)) for name in _CONTENTS]
+    while waiting:
+        where, value = waiting.pop()
+        if isinstance(value, list):
+            waiting += [(where, item) for item in value]
+        elif isinstance(value, dict):
+            # What a tool of the agent was called with is its own.
+            is_call = value.get("type") in ("tool_use", "function")
+            for name, inner in value.items():
+                if (
+                    name in _ADDRESSES
+                    and isinstance(inner, str)
+                    and inner
+                    and not inner.startswith("data:")
+                ):
+                    yield f"{where}.{name}"
+                elif name != "annotations" and not (is_call and name in _CALLED_WITH):
+                    waiting.append((f"{where}.{name}"[:80], inner))
 
 
 def _document(body: bytes) -> dict[str, Any]:
@@ -159,13 +302,17 @@ def _document(body: bytes) -> dict[str, Any]:
 
 @dataclass
 class Stream:
-    """Follows an answer while it passes: usage, and whether it came to its proper end."""
+    """Follows an answer while it passes: usage, and whether it came to its proper end.
+
+    It is a stream of events, or one document where a provider does not stream.
+    """
 
     route: Route
     completed: bool = False
     _line: bytearray = field(default_factory=bytearray)
     _skipping: bool = False
-    _seen: dict[str, dict[str, int]] = field(default_factory=dict)
+    _has_events: bool = False
+    _seen: dict[int, dict[str, int]] = field(default_factory=dict)
 
     _LINE_MAX_BYTES = 4 << 20
 
@@ -177,10 +324,30 @@ class Stream:
             if len(self._line) > self._LINE_MAX_BYTES:
                 self._line.clear()
                 self._skipping = True
-            if part.endswith((b"\n", b"\r")):
+            # A document may have any number of lines.
+            if part.endswith((b"\n", b"\r")) and not self._is_document():
                 self._take(bytes(self._line).strip())
                 self._line.clear()
                 self._skipping = False
+
+    def _is_document(self) -> bool:
+        return not self._has_events and self._line.lstrip()[:1] == b"{"
+
+    def end(self) -> None:
+        """Say that no more comes."""
+        rest = bytes(self._line).strip()
+        if not self._is_document():
+            self._take(rest)
+            return
+        document = _document(rest)
+        counts: dict[str, int] = {}
+        for rule in self.route.usage:
+            # Without events the document says in one place what they would have said in several.
+            value = document.get(rule.at[-1])
+            counts = (_counts(value, rule) if isinstance(value, dict) else {}) | counts
+        if counts:
+            self._seen[0] = counts
+        self.completed = bool(self._seen) and not document.get("error")
 
     def usage(self) -> dict[str, int] | None:
         """Return the tokens by kind, or ``None`` when the answer said nothing about them."""
@@ -194,9 +361,15 @@ class Stream:
 
     def _take(self, line: bytes) -> None:
         if not line.startswith(b"data:"):
+            self._has_events |= line.startswith((b"event:", b":"))
+            return
+        self._has_events = True
+        text = line[5:].strip()
+        if text == self.route.completed_event.encode():
+            self.completed = True
             return
         try:
-            event = json.loads(line[5:])
+            event = json.loads(text)
         except (ValueError, RecursionError):
             return
         if not isinstance(event, dict):
@@ -204,25 +377,40 @@ class Stream:
         kind = event.get("type")
         if kind == self.route.completed_event:
             self.completed = True
-        for rule in self.route.usage:
-            if rule.event == kind:
+        for number, rule in enumerate(self.route.usage):
+            if rule.event == (kind or ""):
                 value: Any = event
                 for key in rule.at:
                     value = value.get(key) if isinstance(value, dict) else None
-                counts = _counts(value, rule) if isinstance(value, dict) else {}
-                if counts:
-                    self._seen[rule.event] = counts
+                self._count(number, value)
+
+    def _count(self, number: int, value: object) -> None:
+        counts = _counts(value, self.route.usage[number]) if isinstance(value, dict) else {}
+        if counts:
+            self._seen[number] = counts
 
 
 def _counts(usage: Mapping[str, Any], rule: Usage) -> dict[str, int]:
     """Return how many tokens went in and came out; a kind of which nothing is said is left out."""
     found: dict[str, int] = {}
-    for kind, names in (("input_tokens", rule.input), ("output_tokens", rule.output)):
-        values = [usage.get(name) for name in names]
-        said = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+    kinds = (
+        ("input_tokens", rule.input),
+        ("output_tokens", rule.output),
+        ("cached_tokens", rule.cached),
+    )
+    for kind, names in kinds:
+        said = [count for count in (_number(usage, name) for name in names) if count is not None]
         if said:
             found[kind] = sum(said)
     return found
+
+
+def _number(usage: Mapping[str, Any], name: str) -> int | None:
+    value: Any = usage
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if is_count else None
 
 
 def policy_from_document(document: Mapping[str, Any], route: Route) -> LanePolicy:
@@ -236,4 +424,10 @@ def policy_from_document(document: Mapping[str, Any], route: Route) -> LanePolic
         requests_max_count=int(document["requests_max_count"]),
         connect_allowed=tuple(document["connect_allowed"]),
         log_path=str(document["log_path"]),
+        project=str(document.get("project") or ""),
+        prices={name: Price(**price) for name, price in (document.get("prices") or {}).items()},
+        cost_max_usd=float(document.get("cost_max_usd") or 0.0),
+        project_limit=Limit(**(document.get("project_limit") or {})),
+        host_limit=Limit(**(document.get("host_limit") or {})),
+        spent_dir=str(document.get("spent_dir") or ""),
     )

@@ -14,7 +14,13 @@ from ..base import text
 
 NO_CHANGE, CHANGED = "no_change", "changed"
 FAILED_TURN, TIMEOUT, IDLE, OOM = "failed_turn", "timeout", "idle", "oom"
-BUDGET, POLICY, INTERRUPTED, FAILED = "budget", "policy", "interrupted", "failed"
+BUDGET, INTERRUPTED, FAILED = "budget", "interrupted", "failed"
+# Something else than its own program wrote its result: nothing in it is believed.
+FORGED = "forged"
+# What it handed over is more than may be, has objects that git refuses, or does not build on where it began.
+TOO_LARGE, BROKEN, REWRITTEN = "too_large", "broken", "rewritten"
+# It asked the model more often than it may, or another one.
+RATE, MODEL = "rate", "model"
 # All went well but the handing over: there is work that did not come out, or not where it belongs.
 INCOMPLETE = "incomplete"
 # After these the work is pushed: it is whole. After the others the bundle is kept for a resume.
@@ -36,23 +42,29 @@ class Model:
     refused_count: int = 0
     last_verdict: str = ""
     last_status: int = 0
+    cached_tokens: int = 0
+    cost_usd: float = 0.0
 
 
 def model_of(lines: Iterable[Mapping[str, Any]]) -> Model:
     """Add up the gateway's log of one lane."""
-    requests = tokens = input_tokens = output_tokens = refused = 0
-    verdict, status = "", 0
+    found: dict[str, int] = {}
+    cost_usd, verdict, status = 0.0, "", 0
+
+    def count(name: str, number: object) -> None:
+        found[name] = found.get(name, 0) + int(str(number or 0))
+
     for line in lines:
         if line.get("kind") == "model":
-            requests += 1
+            count("requests_count", 1)
             verdict, status = str(line.get("verdict", "")), int(line.get("status") or 0)
-            usage = line.get("usage") or {}
-            input_tokens += int(usage.get("input_tokens") or 0)
-            output_tokens += int(usage.get("output_tokens") or 0)
-            tokens += int(line.get("charged_tokens") or 0)
-        elif line.get("verdict") == "denied":
-            refused += 1
-    return Model(requests, tokens, input_tokens, output_tokens, refused, verdict, status)
+            for name in ("input_tokens", "output_tokens", "cached_tokens"):
+                count(name, (line.get("usage") or {}).get(name))
+            count("tokens", line.get("charged_tokens"))
+            cost_usd += float(line.get("cost_usd") or 0.0)
+        elif line.get("verdict") not in ("allowed", None):
+            count("refused_count", 1)
+    return Model(**found, cost_usd=cost_usd, last_verdict=verdict, last_status=status)
 
 
 @dataclass(frozen=True)
@@ -60,9 +72,10 @@ class LaneEvidence:
     """Everything that is known when a lane has ended.
 
     ``ended_by`` is why the supervisor ended it (timeout, idle, stop), or empty. ``broken``
-    says what was wrong with the handed-over result. ``oom_kill_count`` counts as the kernel
-    did, ``exit_status`` is the container's or ``None`` when nobody saw its end. ``unresolved``
-    says what of a conflict is left, ``unkept`` what of the work did not come out.
+    says what was wrong with the handed-over result, and ``broken_as`` is the outcome of that.
+    ``oom_kill_count`` counts as the kernel did, ``exit_status`` is the container's or ``None``
+    when nobody saw its end. ``unresolved`` says what of a conflict is left, ``unkept``
+    what of the work did not come out.
     """
 
     exit_status: int | None
@@ -74,6 +87,7 @@ class LaneEvidence:
     has_result: bool
     unresolved: str = ""
     unkept: str = ""
+    broken_as: str = FORGED
 
 
 def is_untouched(result: Mapping[str, Any], base: str) -> bool:
@@ -117,7 +131,7 @@ def decide(evidence: LaneEvidence) -> tuple[str, str]:
     is good only when all that was done came out.
     """
     if evidence.broken:
-        return POLICY, evidence.broken
+        return evidence.broken_as, evidence.broken
     name, detail = _ended(evidence)
     if evidence.unkept and name in GOOD:
         return INCOMPLETE, evidence.unkept
@@ -141,9 +155,9 @@ def _ended(evidence: LaneEvidence) -> tuple[str, str]:
             return OOM, "it was killed from outside, most likely for lack of memory"
         return FAILED, f"it handed over no result; its container ended with {evidence.exit_status}"
     if model.last_verdict in {"rate", "requests"}:
-        return POLICY, "it sent more requests than it may"
+        return RATE, "it sent more requests than it may"
     if model.last_verdict == "model":
-        return POLICY, "it asked for a model that it may not use"
+        return MODEL, "it asked for a model that it may not use"
     if model.requests_count == 0:
         return FAILED_TURN, "the agent ended without having asked the model"
     if model.last_verdict != "complete":

@@ -13,6 +13,7 @@ from ..base.github.settings import GitHub
 from ..base.settings import setting
 from . import agents
 from .agents import Agent
+from .spending import Limit, Price
 
 # The agent of a project that names none.
 AGENT = "codex"
@@ -42,7 +43,15 @@ class Limits:
         minimum=0.05,
         maximum=1440,
     )
-    token_budget: int = setting(2_000_000, "Tokens of the model, in and out together.", minimum=1)
+    token_budget: int = setting(
+        2_000_000,
+        "Tokens of the model, in and out together; one from the provider's cache is a tenth, or what"
+        " `lanes_prices` says.",
+        minimum=1,
+    )
+    cost_max_usd: float = setting(
+        0.0, "Money that the model may cost, in USD by `lanes_prices`; 0 for no limit.", minimum=0
+    )
     requests_per_minute: int = setting(
         60, "Requests to the model within any minute; more are told to wait.", minimum=1
     )
@@ -138,6 +147,7 @@ class LaneOptions(Limits):
     )
     draft: bool = setting(False, "Whether its pull requests begin as drafts.")
     dispatch: Dispatch = setting(Dispatch(), "Which of its issues get lanes by themselves.")
+    spending: Limit = setting(Limit(), "What its lanes may spend together on one day.")
 
 
 @dataclass(frozen=True)
@@ -169,6 +179,7 @@ class LaneProject:
     guarded_label: str
     draft: bool
     dispatch: Dispatch
+    spending: Limit
 
 
 @dataclass(frozen=True)
@@ -257,6 +268,10 @@ class LanesSettings:
         "By name, the files on the host that hold the models' keys; only the gateway sees them.",
         kind="path",
     )
+    prices: Mapping[str, Price] = setting(
+        {}, "What models cost, by their names; money is counted by it, and cached tokens."
+    )
+    spending: Limit = setting(Limit(), "What all lanes may spend together on one day.")
     users: tuple[str, ...] = setting(
         (),
         "Who may start lanes besides root, through `run-lane` and nothing else.",
@@ -325,6 +340,18 @@ class LanesSettings:
             elif not project.model and not self.agents[project.agent].model:
                 rule = f"be the name of a model, for {project.agent} has no default"
                 yield f"projects.{project.name}.model", rule, ""
+            else:
+                yield from self._unpriced(project)
+
+    def _unpriced(self, project: ProjectOfLanes) -> Iterator[tuple[str, str, str]]:
+        """Yield models that would cost nothing where money is limited."""
+        limits = (project.cost_max_usd, project.spending.usd_per_day, self.spending.usd_per_day)
+        models = (project.model or self.agents[project.agent].model, *project.models)
+        for model in models if any(limits) else ():
+            price = self.prices.get(model)
+            if price is None or not price.input_usd or not price.output_usd:
+                rule = "have a price in lanes_prices, for money is limited"
+                yield f"projects.{project.name}.model", rule, model
 
 
 def _with_agent(project: ProjectOfLanes, agent: Agent, steering: list[str]) -> LaneProject:
@@ -345,4 +372,5 @@ def _with_agent(project: ProjectOfLanes, agent: Agent, steering: list[str]) -> L
         guarded_label=project.guarded_label,
         draft=project.draft,
         dispatch=project.dispatch,
+        spending=project.spending,
     )

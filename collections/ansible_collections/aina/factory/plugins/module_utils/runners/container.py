@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 
 from . import layout
 from .settings import Instance
@@ -10,6 +11,7 @@ from .settings import Instance
 DOCKER = ("docker", "--host", "unix:///run/docker.sock")
 CERTIFICATES = "/etc/aina-factory/ca-certificates.crt"
 DIAGNOSTICS_MIB = 64
+_INODES_PER_MIB = 256
 # The configuration arrives on standard input, where neither ps nor inspect shows it. The
 # application takes it from its environment and removes it there before a job begins.
 ENTRY = (
@@ -50,8 +52,21 @@ def cpuset(instances: tuple[Instance, ...], slot: str, cpus_count: int) -> str:
     raise KeyError(slot)
 
 
+def declared(run: ContainerRun, instance: Instance) -> str:
+    """Return what changes when a container would be made another way, its image apart."""
+    same = replace(run, name="", runner_id=0, image="")
+    words = [*_words(same, instance), instance.group, *sorted(instance.wanted_labels)]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+
 def create_argv(run: ContainerRun, instance: Instance) -> list[str]:
     """Return the command that makes the container; it waits for its configuration once it is started."""
+    label = f"{layout.DECLARED_LABEL}={declared(run, instance)}"
+    words = [*_words(run, instance), "--label", label]
+    return [*words, "--entrypoint=/bin/sh", run.image, "-c", ENTRY]
+
+
+def _words(run: ContainerRun, instance: Instance) -> list[str]:
     tree = layout.CONTAINER_TREE
     user = layout.CONTAINER_USER_ID
     own = f"uid={user},gid={user}"
@@ -66,6 +81,7 @@ def create_argv(run: ContainerRun, instance: Instance) -> list[str]:
     argv += ["--network", run.network, "--cgroup-parent", run.cgroup_parent]
     argv += ["--cpuset-cpus", run.cpuset, "--pids-limit", str(instance.tasks_count)]
     argv += ["--memory", f"{instance.memory_mib}m", "--memory-swap", f"{instance.memory_mib}m"]
+    argv += ["--shm-size", f"{instance.shared_memory_mib}m"]
     argv += ["--ulimit=core=0", f"--ulimit=fsize={instance.disk_mib << 20}"]
     argv += ["--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={user}:{user}"]
     argv += [_tmpfs("/tmp", instance.tmp_mib, "mode=1777")]  # noqa: S108 - inside the container
@@ -81,11 +97,13 @@ def create_argv(run: ContainerRun, instance: Instance) -> list[str]:
         argv += ["--volume", f"{run.ca_file}:{CERTIFICATES}:ro"]
     for name, value in environment(instance, run.ca_file):
         argv += ["--env", f"{name}={value}"]
-    return [*argv, "--entrypoint=/bin/sh", run.image, "-c", ENTRY]
+    return argv
 
 
 def _tmpfs(path: str, size_mib: int, options: str) -> str:
-    return f"--tmpfs={path}:rw,exec,nosuid,nodev,size={size_mib}m,{options}"
+    # An empty file costs kernel memory that no size bounds; a real tree has some 10 KiB for each file.
+    inodes = size_mib * _INODES_PER_MIB
+    return f"--tmpfs={path}:rw,exec,nosuid,nodev,size={size_mib}m,nr_inodes={inodes},{options}"
 
 
 def environment(instance: Instance, ca_file: str) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from ..base import documents
 from ..base.configuration import ConfigurationError
 from ..base.github import release
 from ..base.github.errors import ForgeError
@@ -28,6 +29,7 @@ from .layout import Places
 from .native import DesiredRunner, LocalRunner, NativeError, RegisteredState, RunnerSteps
 from .native_host import BusyError, NativeHost, Waits
 from .settings import Instance, Mode, RunnersSettings
+from .state import printable
 
 _FAILURES = (
     *(ConfigurationError, ForgeError, ManagedFilesError, NativeError),
@@ -232,7 +234,7 @@ class Converge:
         remote = host.remote(local.registration)
         version = self._version_for(item, local, version)
         forbidden = not self.verdicts.get(item.name, GuardVerdict(())).ok
-        rests = "it is drained" if is_drained(self.places, item.name) else ""
+        rests = why_drained(self.places, item.name)
         wish = host.wish(version, rests="its target may not be served" if forbidden else rests)
         if forbidden and local.registration is None and not status.active:
             return NativePlan(host, wish, local, remote, RunnerSteps(()))
@@ -394,6 +396,17 @@ class Converge:
 def is_drained(places: Places, name: str) -> bool:
     """Whether somebody keeps an instance or a slot, or the whole server, from taking jobs."""
     return places.server_drained.exists() or places.drained(name).exists()
+
+
+def why_drained(places: Places, *names: str) -> str:
+    """Return in words why something takes no jobs, as whoever drained it said; "" when nobody did."""
+    for path in (places.server_drained, *(places.drained(name) for name in names)):
+        if path.exists():
+            said = documents.read(path) or {}
+            by, reason = (printable(str(said.get(key) or "")) for key in ("by", "reason"))
+            who = f" ({by})" if by else ""
+            return f"it is drained: {reason}{who}" if reason else "it is drained"
+    return ""
 
 
 def undeclared_natives(settings: RunnersSettings, places: Places) -> list[Instance]:

@@ -1,9 +1,14 @@
 """What the end of a runner means, and what happens next.
 
+A slot is never closed, only slow: whatever goes wrong, another try follows, after five seconds
+first and after five minutes at most. What a job did is the job's: its runner registered,
+listened and got it, so all that carries runners works, and the next one follows at once.
+
 ========================  ==========================================================
-0                         the job is done: the next one at once. Without a job, and
-                          soon after the start, it counts as a failure: a server that
-                          turns each runner away must not be asked without pause.
+after a job, whatever     the next one at once
+0                         the next one at once. Soon after the start it counts as a
+                          failure: a server that turns each runner away must not be
+                          asked without pause.
 1                         it cannot run: bad configuration, registration gone
 2, 3, 4, 5, 6             try again: retryable, updating (twice), session conflict,
                           configuration renewed
@@ -12,8 +17,6 @@
 125, 126, 127             the engine could not start the container
 137, 143, other           killed or crashed
 ========================  ==========================================================
-
-All but 0 and 7 wait, longer each time, and end the slot after too many in a row.
 """
 
 from __future__ import annotations
@@ -49,7 +52,6 @@ class Next(StrEnum):
 
     GO_ON = "go on"
     BACK_OFF = "back off"
-    GIVE_UP = "give up"
     OUTDATED = "outdated"
 
 
@@ -73,18 +75,15 @@ def words(code: int | None) -> str:
 
 def delay(failures: int, timing: Timing, draw: float) -> float:
     """Return how long to wait after the n-th failure in a row; ``draw`` lies in [0, 1)."""
-    base = min(
-        timing.backoff_first_seconds * 2.0 ** max(0, failures - 1), timing.backoff_max_seconds
-    )
-    # A fifth either way: slots that failed together do not come back together.
-    return base * (0.8 + 0.4 * draw)
+    # The exponent is bounded: a slot may fail for weeks.
+    doubled = timing.backoff_first_seconds * 2.0 ** min(max(0, failures - 1), 30)
+    # Up to a third less, never more: slots that failed together do not come back together.
+    return min(doubled, timing.backoff_max_seconds) * (1.0 - draw / 3)
 
 
 def failure(failures: int, detail: str, timing: Timing, draw: float) -> Reaction:
     """React to one more failure in a row."""
     count = failures + 1
-    if count >= timing.failures_max_count:
-        return Reaction(Next.GIVE_UP, 0.0, count, f"{count} failures in a row; the last: {detail}")
     return Reaction(Next.BACK_OFF, delay(count, timing, draw), count, detail)
 
 
@@ -98,11 +97,15 @@ def react(
     timing: Timing,
     draw: float,
 ) -> Reaction:
-    """Return what follows a runner's end; ``was_ended``: the supervisor itself ended it."""
-    if code == OUTDATED_CODE:
+    """Return what follows a runner's end; ``was_ended``: somebody wanted it to end."""
+    if code == OUTDATED_CODE and not had_job:
         return Reaction(Next.OUTDATED, 0.0, failures + 1, words(code))
     if was_ended:
         return Reaction(Next.GO_ON, 0.0, 0, "ended by its supervisor")
-    if code == 0 and (had_job or lasted_seconds >= SHORT_SECONDS):
-        return Reaction(Next.GO_ON, 0.0, 0, "the job is done" if had_job else words(code))
+    if had_job:
+        return Reaction(
+            Next.GO_ON, 0.0, 0, f"its job is over: {words(code)}" if code else "the job is done"
+        )
+    if code == 0 and lasted_seconds >= SHORT_SECONDS:
+        return Reaction(Next.GO_ON, 0.0, 0, words(code))
     return failure(failures, words(code), timing, draw)

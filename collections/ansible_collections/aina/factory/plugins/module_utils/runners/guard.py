@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base.github.errors import ForgeError, RefusedError
+from ..base.github.remedies import remedy
 from .api import Runners
 from .settings import Instance
 
@@ -53,7 +54,9 @@ class _Judge:
     def not_said(self, what: str, error: Exception) -> None:
         """Object to an unknown: the cure is an answer, never to allow more."""
         self.unknown = True
-        self.object(f"GitHub does not say {what}: {error}", _UNKNOWN_REMEDY)
+        self.object(
+            f"GitHub does not say {what}: {error}", f"{remedy(error)}; it is asked again by itself"
+        )
 
     def object(self, problem: str, remedy: str) -> None:
         self.problems.append(f"{self._api.target}: {problem}; {remedy}")
@@ -62,10 +65,6 @@ class _Judge:
         return GuardVerdict(tuple(self.problems), self.unknown)
 
 
-_UNKNOWN_REMEDY = (
-    "see that the target's name is right, that the login may read its administration settings,"
-    " and that GitHub answers; it is asked again by itself"
-)
 _PUBLIC_REMEDY = (
     "make it private, or set public_repository_reason if strangers may run code on this host"
 )

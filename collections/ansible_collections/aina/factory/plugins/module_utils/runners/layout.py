@@ -30,6 +30,8 @@ ROLE_LABEL = "aina-factory.role"
 INSTANCE_LABEL = "aina-factory.instance"
 RUNNER_LABEL = "aina-factory.runner"
 TARGET_LABEL = "aina-factory.target"
+# What a container was made of: it is compared with what would be made today.
+DECLARED_LABEL = "aina-factory.declared"
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,11 @@ class RunnerOptions:
     )
     tasks_count: int = setting(2048, "Processes and threads of one job.", minimum=32)
     tmp_mib: int = setting(1024, "Size of a job container's /tmp.", minimum=1)
+    shm_mib: int = setting(
+        0,
+        "Size of a job container's /dev/shm, which counts as its memory; half of its memory when 0.",
+        minimum=0,
+    )
     work_mib: int = setting(
         2048,
         "Size of a job container's work folder in memory; 0 puts it on the disk.",
@@ -126,6 +131,11 @@ class RunnerOptions:
     docker_socket_reason: str = setting(
         "", "Why jobs may command the container engine, which makes them root on this host."
     )
+
+    @property
+    def shared_memory_mib(self) -> int:
+        """What browsers and databases share; hosted runners have half of the memory."""
+        return self.shm_mib or max(64, self.memory_mib // 2)
 
     @property
     def present(self) -> bool:
@@ -192,11 +202,13 @@ class Destination:
 
 @dataclass(frozen=True)
 class Timing:
-    """How often is looked, how long is waited, and when is given up."""
+    """How often is looked, and how long is waited."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "ghost_grace_seconds": "orphan_grace_seconds",
         "ghost_misses_count": "orphan_misses_count",
+        "failures_max_count": "backoff_max_seconds, for a slot that fails only slows down",
+        "failed_retry_seconds": "backoff_max_seconds, for a slot that fails only slows down",
     }
 
     watch_seconds: float = setting(
@@ -217,8 +229,12 @@ class Timing:
     backoff_first_seconds: float = setting(
         5, "Wait after the first failure; it doubles.", minimum=0.01
     )
-    backoff_max_seconds: float = setting(80, "Longest wait after a failure.", minimum=0.01)
-    failures_max_count: int = setting(5, "How many failures in a row end a slot.", minimum=1)
+    backoff_max_seconds: float = setting(
+        300, "Longest wait after a failure.", minimum=0.01, maximum=300
+    )
+    forgotten_max_seconds: float = setting(
+        900, "How long a runner goes on that GitHub does not know any more.", minimum=0.01
+    )
     stop_grace_seconds: float = setting(600, "How long a stop waits for a job.", minimum=0.01)
     drain_max_seconds: float = setting(1800, "How long a converge waits for a job.", minimum=0.01)
     guard_max_age_seconds: float = setting(
@@ -226,9 +242,6 @@ class Timing:
     )
     releases_max_age_seconds: float = setting(
         3600, "How long the list of releases is remembered.", minimum=0.01
-    )
-    failed_retry_seconds: float = setting(
-        3600, "After how long a slot that gave up is started again.", minimum=0.01
     )
 
 

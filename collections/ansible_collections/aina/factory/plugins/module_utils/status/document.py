@@ -28,7 +28,7 @@ from ..watchdog.checks import (
     worktrees,
 )
 from ..watchdog.checks.disks import SPACE
-from ..watchdog.facts import Fact, Known, Unknown
+from ..watchdog.facts import NOT_GATHERED, Fact, Known, Unknown
 from ..watchdog.filesystems import DISKS, Filesystem
 from ..watchdog.heal import Attempt, Repair
 from ..watchdog.messages import Outbox
@@ -111,11 +111,18 @@ def build(report: WatchdogReport) -> dict[str, Any]:
 
 
 def _overall(report: WatchdogReport) -> str:
-    firing = report.step.firing
-    if any(track.check != UNKNOWN for track in firing):
+    """Return the worst that is known; what is not yet bad for long enough is not "ok" either.
+
+    An alert that only informs (a pause to review) leaves it as it is.
+    """
+    told = [track for track in report.step.firing if track.severity != "info"]
+    if report.problems or any(track.check != UNKNOWN for track in told):
         return "problem"
-    # Whoever looks now is not to wait until it has been unknown often enough for a message.
-    unclear = firing or any(item.status is Status.UNKNOWN for item in report.findings)
+    # Whoever looks now is not to wait until it has been so often enough for a message.
+    doubted = [item for item in report.findings if item.status in (Status.UNKNOWN, Status.PROBLEM)]
+    unclear = told or any(
+        item.status is Status.UNKNOWN or BY_NAME[item.check].severity != "info" for item in doubted
+    )
     return "unknown" if unclear else "ok"
 
 
@@ -218,7 +225,7 @@ def _disks(facts: Facts, policy: WatchdogSettings) -> list[dict[str, Any]]:
     limit = policy.limits.get(SPACE.name, SPACE)
     return [
         {
-            **_disk(path, fact, samples.get(path, ()), owners.get(path), facts.now),
+            **_disk(path, fact, samples.get(path, ()), owners.get(path, NOT_GATHERED), facts.now),
             "raise_percent": limit.raise_at,
             "clear_percent": limit.clear_at,
         }
@@ -230,7 +237,7 @@ def _disk(
     path: str,
     fact: Fact[Filesystem],
     history: Sequence[DiskSample],
-    found: Attribution | None,
+    found: Fact[Any],
     now: float,
 ) -> dict[str, Any]:
     if not isinstance(fact, Known):
@@ -253,9 +260,10 @@ def _disk(
     }
 
 
-def _owners(found: Attribution | None) -> dict[str, Any] | None:
-    if found is None:
+def _owners(fact: Fact[Any]) -> dict[str, Any] | None:
+    if not isinstance(fact, Known):
         return None
+    found: Attribution = fact.value
     by_path = {owner.path: owner for owner in found.owners}
     buckets = []
     for name, count in attribution.buckets(found):

@@ -80,10 +80,14 @@ def _cut(line: str, width: int) -> str:
 
 def _head(document: Mapping[str, Any], now: float, paint: Any) -> list[str]:
     age = now - times.seconds(document["generated_at"])
-    overall = document["overall"]
+    is_old = now > times.seconds(document["next_expected_at"]) + 60
+    overall = "unknown" if is_old or age < -60 else document["overall"]
     lines = [f"{document['host']}  {paint(overall, overall.upper())}  {duration(age)} ago"]
-    if now > times.seconds(document["next_expected_at"]) + 60:
+    if is_old:
         words = f"this is old: the watchdog should have run at {document['next_expected_at']}"
+        lines.append(paint("problem", words))
+    if age < -60:
+        words = f"this is dated {duration(-age)} ahead of now; did the clock go back?"
         lines.append(paint("problem", words))
     lines += [paint("problem", f"not done: {text}") for text in document["run"]["problems"]]
     return lines

@@ -16,13 +16,17 @@ from ..base import times
 from ..base.configuration import Section
 from .check import Finding, Status
 from .checks import BY_NAME
-from .facts import DAY
+from .facts import DAY, HOUR
 from .settings import WatchdogSettings
 from .silences import Silence, covering
 
 UNKNOWN = "unknown"
 _UNKNOWN_TITLE = "Cannot be known"
 _MOST_DOUBLINGS = 4
+# So many new outages of an alert that is not trusted yet are told at once within a day; any
+# further one has to last.
+_MOST_AT_ONCE = 4
+_LASTING_SECONDS = 2 * HOUR
 _GONE = "no longer found"
 _GONE_BEFORE = f"{_GONE}; before: "
 
@@ -41,7 +45,9 @@ class Track:
 
     ``recent`` holds for the last M runs whether they were bad; ``told_at`` is when a
     message last spoke of the alert, and None while none did; ``relapses`` are the times at
-    which it was raised again within a day.
+    which it was raised again within a day. ``well_since`` is set while it is raised, though
+    good by now; ``again_since`` when it then became bad once more, and ``untold_outage``
+    while nobody was told of that.
     """
 
     key: str
@@ -57,6 +63,9 @@ class Track:
     relapses: tuple[float, ...] = ()
     detail: str = ""
     value: float | None = None
+    well_since: float | None = None
+    again_since: float | None = None
+    untold_outage: bool = False
 
     @property
     def firing(self) -> bool:
@@ -85,6 +94,13 @@ class Track:
             return BY_NAME[self.check].advice
         return "find out why; what is not known is never taken as fine"
 
+    @property
+    def _told_detail(self) -> str:
+        if self.well_since is None:
+            return self.detail
+        since = times.iso_or_none(self.well_since)
+        return f"well since {since}, and not trusted yet; before: {self.detail}"
+
     def document(self) -> dict[str, Any]:
         """Return the JSON form for people and programs."""
         return {
@@ -93,7 +109,7 @@ class Track:
             "subject": self.subject,
             "severity": self.severity,
             "title": self.title,
-            "detail": self.detail,
+            "detail": self._told_detail,
             "advice": self.advice,
             "value": self.value,
             "since": times.iso_or_none(self.since),
@@ -226,7 +242,11 @@ def _gone(track: Track, policy: WatchdogSettings) -> _Verdict:
 def _advance(track: Track, verdict: _Verdict, now: float) -> Track:
     needed, window = verdict.raise_after
     bad = verdict.bad or (track.firing and verdict.lingers)
+    again_since = track.again_since
     recent = (*track.recent, bad)[-window:]
+    # Well for as long as anybody else needs to be, and bad again: an outage of its own.
+    if track.firing and track.good_runs >= verdict.clear_runs:
+        again_since, recent = (now, (True,)) if bad else (None, recent)
     since = track.since
     if bad and since is None:
         since = now
@@ -243,7 +263,19 @@ def _advance(track: Track, verdict: _Verdict, now: float) -> Track:
         # A cleared alert is told in the words of its last bad moment.
         detail=verdict.detail if bad or not track.firing else track.detail,
         value=verdict.value,
+        well_since=None if bad or not track.firing else track.well_since or now,
+        again_since=again_since,
     )
+    if after.firing and again_since is not None and sum(recent) >= needed and bad:
+        lasts = now - again_since >= _LASTING_SECONDS
+        if lasts or len(after.relapses) < _MOST_AT_ONCE:
+            return replace(
+                after,
+                since=again_since,
+                again_since=None,
+                untold_outage=True,
+                relapses=(*after.relapses, now),
+            )
     if not after.firing and sum(recent) >= needed:
         relapsed = track.cleared_at is not None and now - track.cleared_at < DAY
         relapses = (*after.relapses, now) if relapsed else after.relapses
@@ -251,7 +283,16 @@ def _advance(track: Track, verdict: _Verdict, now: float) -> Track:
     doublings = min(len(after.relapses), _MOST_DOUBLINGS)
     if after.firing and after.good_runs >= verdict.clear_runs * 2**doublings:
         return replace(
-            after, raised_at=None, since=None, recent=(), reminders=0, cleared_at=now, told_at=None
+            after,
+            raised_at=None,
+            since=None,
+            recent=(),
+            reminders=0,
+            cleared_at=now,
+            told_at=None,
+            well_since=None,
+            again_since=None,
+            untold_outage=False,
         )
     return after
 
@@ -268,8 +309,9 @@ def _speak(
         return after, AlertChange.RECOVERED if before.told_at is not None else None
     if not after.firing or silenced:
         return after, None
-    if after.told_at is None:
-        return replace(after, told_at=now), AlertChange.RAISED
+    if after.told_at is None or after.untold_outage:
+        after = replace(after, told_at=now, untold_outage=False, reminders=0)
+        return after, AlertChange.RAISED
     if now - after.told_at >= pause_before_reminder(after.reminders, policy):
         return replace(after, told_at=now, reminders=after.reminders + 1), AlertChange.REMINDER
     return after, None
@@ -322,4 +364,7 @@ def _track(section: Section) -> Track:
         relapses=tuple(relapses),
         detail=section.text("detail", ""),
         value=number("value"),
+        well_since=number("well_since"),
+        again_since=number("again_since"),
+        untold_outage=section.boolean("untold_outage", False),
     )

@@ -9,6 +9,7 @@ from ..base.configuration import Section
 from ..base.settings import REQUIRED, setting
 
 _UNITS = {"mib": "mebibytes"}
+_SECONDS = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0, "days": 86400.0}
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Limit:
         """The unit of its quantity."""
         last = self.name.rpartition("_")[2]
         return _UNITS.get(last, last)
+
+    @property
+    def seconds(self) -> float:
+        """Where the alert of a time is raised, in seconds."""
+        return self.raise_at * _SECONDS[self.unit]
 
     def exceeded(self, value: float) -> bool:
         """Whether the value raises an alert."""

@@ -102,7 +102,10 @@ def _disks(facts: Facts) -> Iterable[Metric]:
 def _owners(facts: Facts) -> Iterable[Metric]:
     owners = facts[OWNERS]
     samples: list[tuple[Mapping[str, str], float]] = []
-    for path, found in owners.value.items() if isinstance(owners, Known) else ():
+    for path, fact in owners.value.items() if isinstance(owners, Known) else ():
+        if not isinstance(fact, Known):
+            continue
+        found = fact.value
         samples += [
             ({"path": path, "owner": owner.path}, owner.bytes)
             for owner in found.owners

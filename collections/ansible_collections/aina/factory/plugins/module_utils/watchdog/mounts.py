@@ -10,6 +10,7 @@ from typing import Any
 from ..base.configuration import Section
 from ..base.mounts import unescaped
 from .facts import Fact, Known
+from .readings import ReadingError
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class MountEntry:
 
 def parse(table: bytes) -> Mapping[str, MountEntry]:
     """Return what is mounted where, from ``/proc/self/mountinfo``; the uppermost mount counts."""
+    if not table.endswith(b"\n"):
+        raise ReadingError("the table of mounts was not read to its end")
     found = {}
     for line in table.splitlines():
         left, _dash, right = line.partition(b" - ")

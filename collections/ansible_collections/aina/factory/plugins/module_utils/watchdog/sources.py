@@ -7,7 +7,8 @@ is handed to it with the :class:`Host`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic
@@ -16,7 +17,7 @@ from ..base.configuration import Section
 from ..base.errors import FactoryError
 from ..base.ports import Fetch, Run
 from ..jobs import layout
-from .facts import NOT_GATHERED, Absent, Fact, Known, T, Unknown
+from .facts import NOT_GATHERED, Absent, Fact, Known, T, Unknown, written
 from .limits import Limit
 from .settings import WatchdogSettings
 
@@ -33,7 +34,8 @@ class Host:
 
     ``engine`` reaches the container engine's socket, ``fetch`` any other server;
     ``adjtimex`` returns state, status and largest error (in microseconds) of the kernel's
-    clock; ``server_certificate`` the certificate (PEM) of a HOST:PORT.
+    clock; ``server_certificate`` the certificate (PEM)
+    of a HOST:PORT, and why it would not be trusted under that name ("" where it would be).
     """
 
     policy: WatchdogSettings
@@ -43,7 +45,7 @@ class Host:
     engine: Fetch
     fetch: Fetch
     adjtimex: Callable[[], tuple[int, int, int]]
-    server_certificate: Callable[[str], bytes]
+    server_certificate: Callable[[str], tuple[bytes, str]]
     # When the run before this one looked, if there was one, and the failures it told of.
     last_look_at: float | None = None
     told_failures: Mapping[str, Sequence[str]] | None = None
@@ -56,9 +58,21 @@ class Host:
         """Return a limit as it is on this host."""
         return self.policy.limits.get(limit.name, limit)
 
+    def written(
+        self,
+        value: T,
+        at: float,
+        by: str,
+        limit: Limit | None = None,
+        moments: Iterable[float | None] = (),
+    ) -> Known[T] | Unknown:
+        """Return what ``by`` wrote down at a time; beyond this host's limit it is unknown."""
+        lasts = math.inf if limit is None else self.limit(limit).seconds
+        return written(value, at, by, self.now, lasts_seconds=lasts, moments=moments)
+
     def is_new(self, limit: Limit) -> bool:
         """Whether the host is watched for less than the hours of a limit."""
-        return (self.now - self._watched_since()) / 3600 < self.limit(limit).raise_at
+        return self.now - self._watched_since() < self.limit(limit).seconds
 
     def _watched_since(self) -> float:
         """Return when the first sample that is kept was taken; now where there is none."""
@@ -78,7 +92,7 @@ class Source(Generic[T]):
     """
 
     name: str
-    read: Callable[[Host], T] | None = None
+    read: Callable[[Host], T | Fact[T]] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +117,13 @@ class Facts:
 
 def answered(read: Callable[[], T]) -> Fact[T]:
     """Return what ``read`` returns, or why it is unknown or absent; no error gets through."""
+    return told(lambda: Known(read()))
+
+
+def told(read: Callable[[], Fact[T]]) -> Fact[T]:
+    """Return the fact that ``read`` returns, or why there is none; no error gets through."""
     try:
-        return Known(read())
+        return read()
     except AbsentError as reason:
         return Absent(str(reason))
     except (OSError, TimeoutError) as error:
@@ -117,12 +136,12 @@ def answered(read: Callable[[], T]) -> Fact[T]:
 
 
 def listed(
-    documents: Mapping[str, Fact[Any]], read: Callable[[Any, str], T]
+    documents: Mapping[str, Fact[Any]], read: Callable[[Any, str], Fact[T]]
 ) -> Mapping[str, Fact[T]]:
     """Read each of several documents by itself: a broken one is unknown, alone."""
 
     def one(name: str, fact: Fact[Any]) -> Fact[T]:
-        return answered(lambda: read(fact.value, name)) if isinstance(fact, Known) else fact
+        return told(lambda: read(fact.value, name)) if isinstance(fact, Known) else fact
 
     return {name: one(name, fact) for name, fact in documents.items()}
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from . import edit, semantics
+from . import edit, needs, semantics
 from .document import Compose, Document, DocumentError, Node, NodeKind
 from .edit import Edit, Value
 from .semantics import Neighbours
@@ -308,7 +308,15 @@ def _runs_on(work: _Work, name: str, job: Node, pair: tuple[Node, Node]) -> None
         work.problem(pair[0], f"job {name} demands {labels}, which no runner offers")
     elif labels == ["self-hosted"]:
         work.problem(pair[0], f"job {name} takes any self-hosted runner; name it more closely")
-    if wanted is not None:
+    lacks = needs.missing(needs.of_job(document, job), policy.runs_on.offers)
+    if wanted is not None and lacks:
+        words = ", ".join(f"{need.what} (line {need.line}: {need.words})" for need in lacks)
+        work.keep(
+            pair[0],
+            f"job {name} stays on its hosted runner: the declared one has no {words};"
+            " name it in runs_on.offers where it has",
+        )
+    elif wanted is not None:
         shown = wanted if isinstance(wanted, str) else list(wanted)
         what = f"{work.at(pair[0])}: job {name} runs on {shown}"
         work.edits.append(edit.replace(value, wanted, ("jobs", name, "runs-on"), what))

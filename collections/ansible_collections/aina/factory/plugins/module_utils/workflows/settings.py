@@ -59,6 +59,12 @@ class RunsOn:
         form=_LABEL,
     )
     keep_hosted: tuple[KeptJobs, ...] = setting((), "Jobs that stay on GitHub's own runners.")
+    offers: tuple[str, ...] = setting(
+        (),
+        "What the declared runner has beyond the common CI image: `engine` where jobs may use"
+        " containers, `sudo`, and commands such as `python3`. A job that needs more stays hosted.",
+        form=("[A-Za-z0-9][A-Za-z0-9._+-]*", "be engine, sudo or a command's name"),
+    )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield what names no runner."""

@@ -26,12 +26,14 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..base.git import REMOTE_SECONDS, Git, GitError, lines
 from ..base.trust import read_file
+from . import hints
 from .model import Evidence
 
 # (mode, object id); mode 000000 is "not there".
@@ -39,6 +41,8 @@ State = tuple[str, str]
 # Some hundred thousand boundaries.
 _SHALLOW_BYTES = 32 << 20
 _ABSENT = "000000"
+# Merges that are compared at once: each differs from its parents in all that the others did.
+_JOINS = 8
 # So many of the newest commits are tried where the default branch renamed a lane's file.
 _RENAME_COMMITS = 200
 # Asked with the commits that git alone could not prove; answers (commit -> detail).
@@ -195,8 +199,10 @@ class _History:
         self.position: dict[str, int] = {}
         self.boundaries: frozenset[str] = frozenset()
 
-    def output(self, *words: str, stdin: bytes = b"") -> bytes:
-        return self._git.output(*words, stdin=stdin, environment=self._scratch)
+    def output(
+        self, *words: str, stdin: bytes = b"", environment: Mapping[str, str] = MappingProxyType({})
+    ) -> bytes:
+        return self._git.output(*words, stdin=stdin, environment={**self._scratch, **environment})
 
     def ensure(self, remote_name: str, remote: Remote, branches: Iterable[str]) -> None:
         """Have the remote's default branch and ``branches`` at hand, without moving any ref."""
@@ -340,6 +346,17 @@ class _History:
                 current.append(Changed(next(parts), (old_mode, old), (new_mode, new)))
         return result
 
+    def states(self, commit: str, paths: Collection[bytes]) -> dict[bytes, State]:
+        """Return those of ``paths`` that ``commit`` has, with their states."""
+        found: dict[bytes, State] = {}
+        if paths:
+            for entry in self.output("ls-tree", "-r", "-z", "--full-tree", commit).split(b"\0"):
+                told, _tab, path = entry.partition(b"\t")
+                if path in paths:
+                    mode, _type, oid = told.decode().split(" ")
+                    found[path] = (mode, oid)
+        return found
+
     def merge(self, pairs: Sequence[tuple[str, str]]) -> list[str | None]:
         """Return the tree that merging each pair gives, or None where it conflicts."""
         if not pairs:
@@ -378,6 +395,8 @@ class _Lane:
     window: int  # how many commits of the chain are newer than the newest fork
     base: str | None  # the newest fork
     touched: set[bytes] = field(default_factory=set)
+    # Of the paths that its commits touched: what the fork had and what its end has.
+    net: dict[bytes, tuple[State, State]] = field(default_factory=dict)
     # Whether the lane's end shows that all of its commits were made. Where some of them
     # could be left out without a difference, content alone proves nothing.
     comparable: bool = False
@@ -408,6 +427,7 @@ def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -
         lane.touched = {path for commit in lane.own for path in touched[commit]}
         changed = compared.get((trees.get(lane.base or "", ""), trees[lane.head]), [])
         net = {change.path: change.new for change in changed}
+        lane.net = {c.path: (c.old, c.new) for c in changed if c.path in lane.touched}
         lane.comparable = (
             bool(lane.window and lane.touched)
             # What a path held that ends as it began is in no tree of the default branch.
@@ -420,7 +440,7 @@ def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -
     _find_snapshots(history, comparable, events, landed)
     _find_rebased(lanes.values(), steps, events, landed)
     rest = [lane for lane in comparable if lane.head not in landed]
-    _find_replays(history, rest, events, chain_paths, landed)
+    _find_replays(history, rest, steps, events, chain_paths, landed)
     _cover_clean_merges(history, lanes, touched, landed)
     for head in heads:
         if head in landed:
@@ -552,36 +572,43 @@ def _steps_by_commit(
         or [(empty, trees[commit])]
         for commit in commits
     }
-    compared = history.compare(pair for group in pairs.values() for pair in group)
-    paths = {
-        commit: [{change.path for change in compared[pair]} for pair in group]
-        for commit, group in pairs.items()
-    }
-    touched = {commit: groups[0] for commit, groups in paths.items() if len(groups) == 1}
-    for commit in commits - touched.keys():
-        touched[commit] = set.intersection(*paths[commit])
-    for commit in commits:
-        # A merge that takes back what the default branch did is work of its own.
-        for parent, differing in zip(history.parents[commit], paths[commit], strict=False):
-            if len(paths[commit]) > 1 and parent not in history.parents:
-                explained = {
-                    path
-                    for other in history.own(commit)
-                    if len(history.parents[other]) < 2
-                    for path in touched[other]
-                }
-                touched[commit] = touched[commit] | (differing - explained)
-    states = {
-        commit: {
-            change.path: (change.old, change.new)
-            for pair in reversed(group)
-            for change in compared[pair]
-        }
-        for commit, group in pairs.items()
-    }
-    return {
-        commit: {path: states[commit][path] for path in paths} for commit, paths in touched.items()
-    }
+    steps: dict[str, dict[bytes, tuple[State, State]]] = {}
+    single = {commit: group[0] for commit, group in pairs.items() if len(group) == 1}
+    compared = history.compare(single.values())
+    for commit, pair in single.items():
+        steps[commit] = {change.path: (change.old, change.new) for change in compared[pair]}
+    joins = sorted(commits - single.keys(), key=history.age.__getitem__, reverse=True)
+    for first in range(0, len(joins), _JOINS):
+        portion = joins[first : first + _JOINS]
+        compared = history.compare(pair for commit in portion for pair in pairs[commit])
+        for commit in portion:
+            changed = [
+                {change.path: (change.old, change.new) for change in compared[pair]}
+                for pair in pairs[commit]
+            ]
+            steps[commit] = _own_steps(history, commit, changed, steps)
+    return steps
+
+
+def _own_steps(
+    history: _History,
+    commit: str,
+    changed: Sequence[Mapping[bytes, tuple[State, State]]],
+    steps: Mapping[str, Mapping[bytes, tuple[State, State]]],
+) -> dict[bytes, tuple[State, State]]:
+    """Return what a merge did itself: what differs from each of its ``changed`` parents."""
+    touched = set(changed[0]).intersection(*changed[1:])
+    # A merge that takes back what the default branch did is work of its own.
+    for parent, differing in zip(history.parents[commit], changed, strict=True):
+        if parent not in history.parents:
+            explained = {
+                path
+                for other in history.own(commit)
+                if len(history.parents[other]) < 2
+                for path in steps[other]
+            }
+            touched |= differing.keys() - explained
+    return {path: next(found[path] for found in changed if path in found) for path in touched}
 
 
 def _chain_events(
@@ -609,13 +636,13 @@ def _find_snapshots(
     events: Mapping[bytes, list[tuple[int, State, State]]],
     landed: dict[str, Evidence],
 ) -> None:
-    trees, tip = history.trees, history.trees[history.chain[0]]
-    compared = history.compare((tip, trees[lane.head]) for lane in lanes)
+    absent: State = (_ABSENT, "0" * len(history.chain[0]))
+    at_tip = history.states(history.chain[0], set().union(*(lane.touched for lane in lanes)))
     for lane in lanes:
         wanted = {
-            change.path: change.new
-            for change in compared[(tip, trees[lane.head])]
-            if change.path in lane.touched
+            path: lane.net[path][1]
+            for path in lane.touched
+            if at_tip.get(path, absent) != lane.net[path][1]
         }
         index = _match(lane, wanted, events)
         if index is not None:
@@ -680,40 +707,37 @@ def _match(
 def _find_replays(
     history: _History,
     lanes: Sequence[_Lane],
+    steps: Mapping[str, Mapping[bytes, tuple[State, State]]],
     events: Mapping[bytes, list[tuple[int, State, State]]],
     chain_paths: Sequence[set[bytes]],
     landed: dict[str, Evidence],
 ) -> None:
+    """Try the merges that could give what the default branch has."""
+    if not lanes:
+        return
+    renamed = {lane.head: _newest_renamed(lane, events) for lane in lanes}
+    places = _hints(history, lanes, chain_paths, max(renamed.values()))
+    of_lanes = _sums_of_lanes(history, lanes, steps)
     questions: list[tuple[_Lane, int, int]] = []
     for lane in lanes:
-        within = {
-            index
-            for path in lane.touched
-            for index, _old, _new in events.get(path, ())
-            if index < lane.window
-        }
-        # Where the default branch renamed a file of the lane, what lands has other paths.
-        renamed = max(
-            (
-                index
-                for path in lane.touched
-                for index, _old, new in events.get(path, ())
-                if index < lane.window and new[0] == _ABSENT
-            ),
-            default=0,
-        )
-        within |= set(range(min(renamed, _RENAME_COMMITS)))
         count = sum(len(history.parents[commit]) == 1 for commit in lane.own)
-        for index in sorted(within):
+        for index in places.of(lane.touched, *of_lanes[lane.head]):
             for length in {1, count} - {0}:
-                if index + length < len(history.chain) and index + length <= lane.window:
-                    stretch = range(index, index + length)
-                    if all(
+                stretch = range(index, index + length)
+                if (
+                    stretch.stop < len(history.chain)
+                    and stretch.stop <= lane.window
+                    and all(
                         chain_paths[step] <= lane.touched
-                        or (step < renamed and len(chain_paths[step]) <= len(lane.touched))
+                        or (
+                            step < min(renamed[lane.head], _RENAME_COMMITS)
+                            and len(chain_paths[step]) <= len(lane.touched)
+                        )
                         for step in stretch
-                    ):
-                        questions.append((lane, index, length))
+                    )
+                    and (index < renamed[lane.head] or _could_give(history, lane, stretch, events))
+                ):
+                    questions.append((lane, index, length))
     pairs = [(history.chain[index + length], lane.head) for lane, index, length in questions]
     answers = history.merge(pairs)
     for (lane, index, length), tree in zip(questions, answers, strict=True):
@@ -722,6 +746,102 @@ def _find_replays(
         if tree == history.trees[commit] != before and lane.head not in landed:
             detail = f"merging it into the parent of {commit} gives exactly that commit's tree"
             landed[lane.head] = Evidence("replay", detail)
+
+
+def _newest_renamed(lane: _Lane, events: Mapping[bytes, list[tuple[int, State, State]]]) -> int:
+    """Return the commit up to which what lands can have other paths than the lane."""
+    return max(
+        (
+            index
+            for path in lane.touched
+            for index, _old, new in events.get(path, ())
+            if index < lane.window and new[0] == _ABSENT
+        ),
+        default=0,
+    )
+
+
+def _hints(
+    history: _History, lanes: Sequence[_Lane], chain_paths: Sequence[set[bytes]], renamed: int
+) -> hints.Hints:
+    """Sum up the commits of the chain that touch nothing but what some lane touched."""
+    touched = set().union(*(lane.touched for lane in lanes))
+    most = max(len(lane.touched) for lane in lanes)
+    places = {
+        index: (history.trees[history.chain[index + 1]], history.trees[history.chain[index]])
+        for index, paths in enumerate(chain_paths[: len(history.chain) - 1])
+        if paths
+        and len(paths) <= most
+        and (index < min(renamed, _RENAME_COMMITS) or paths <= touched)
+    }
+    sizes = {pair: len(chain_paths[index]) for index, pair in places.items()}
+    sums = hints.lines_changed(history.output, sizes)
+    told = {index: sums[pair] for index, pair in places.items() if pair in sums}
+    return hints.hints(told, chain_paths)
+
+
+def _sums_of_lanes(
+    history: _History,
+    lanes: Sequence[_Lane],
+    steps: Mapping[str, Mapping[bytes, tuple[State, State]]],
+) -> dict[str, tuple[hints.Sums, list[hints.Sums]]]:
+    """Return per lane the sums of what it did as a whole, and of each of its commits."""
+    trees = history.trees
+    whole = {lane.head: (trees.get(lane.base or "", ""), trees[lane.head]) for lane in lanes}
+    single = {
+        commit: (trees[history.parents[commit][0]], trees[commit])
+        for lane in lanes
+        for commit in lane.own
+        if len(history.parents[commit]) == 1
+    }
+    sizes = {pair: len(lane.touched) for lane in lanes if (pair := whole[lane.head])[0]}
+    sizes |= {pair: len(steps[commit]) for commit, pair in single.items()}
+    sums = hints.lines_changed(history.output, sizes)
+    return {
+        lane.head: (
+            sums.get(whole[lane.head], hints.Sums()),
+            [
+                sums.get(single[commit], hints.Sums())
+                for commit in sorted(lane.own, key=history.age.__getitem__, reverse=True)
+                if commit in single
+            ],
+        )
+        for lane in lanes
+    }
+
+
+def _could_give(
+    history: _History,
+    lane: _Lane,
+    stretch: range,
+    events: Mapping[bytes, list[tuple[int, State, State]]],
+) -> bool:
+    """Whether a merge of the lane before ``stretch`` could give what is after it, path by path.
+
+    Where the default branch has a path as the fork had it, a merge takes the lane's; where both
+    have the same, it changes nothing. Only a path that both changed needs a merge to tell.
+    """
+    if not 0 < lane.window < len(history.chain) or history.chain[lane.window] != lane.base:
+        return True  # what the fork had is not among what the chain tells
+    if any(new[0] == _ABSENT for _old, new in lane.net.values()):
+        return True  # what the lane renamed takes along what the default branch did to it
+    for path in lane.touched:
+        old, new = lane.net[path]
+        before = after = None
+        for index, earlier, later in events.get(path, ()):
+            if index >= lane.window:
+                break
+            if after is None and index >= stretch.start:
+                after = later
+            if index >= stretch.stop:
+                before = later
+                break
+            before = earlier
+        before = old if before is None else before
+        after = before if after is None else after
+        if before in (old, new) and after != new:
+            return False
+    return True
 
 
 def _cover_clean_merges(

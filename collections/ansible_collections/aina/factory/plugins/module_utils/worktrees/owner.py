@@ -21,7 +21,7 @@ import resource
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +55,14 @@ _ENVIRONMENT = re.compile(
 )
 _OBJECT_ID = re.compile(r"[0-9a-f]{40,64}")
 _ERRORS: Mapping[str, type[Exception]] = {
-    error.__name__: error for error in (GitError, OSError, trash.TrashError, locks.LockFileError)
+    error.__name__: error
+    for error in (
+        GitError,
+        OSError,
+        trash.TrashError,
+        trash.NotThereError,
+        locks.LockFileError,
+    )
 }
 
 
@@ -80,8 +87,12 @@ def act(repository: str, tools: reap.ReapTools, work: Work) -> Any:
     return work(tools) if account is None else _in_child(account, repository, tools, work)
 
 
-def empty(repository: str, tools: reap.ReapTools, before: float) -> list[str]:
-    """Delete what was reaped before ``before`` (seconds since the epoch); return problems.
+def empty(
+    repository: str, tools: reap.ReapTools, before: float, early: Collection[str] = ()
+) -> list[str]:
+    """Delete what was reaped before ``before`` (seconds since the epoch), or is one of ``early``.
+
+    Returns problems; ``early`` are tokens of entries.
 
     What others, root in a container for one, have put into a tree its owner cannot remove:
     root does, by descriptors that follow no link.
@@ -93,7 +104,7 @@ def empty(repository: str, tools: reap.ReapTools, before: float) -> list[str]:
 
     def work(here: reap.ReapTools) -> list[list[str]]:
         common_dir = survey.common_directory(here.run, repository)
-        problems = trash.empty(common_dir, before, here.run, here.occupants)
+        problems = trash.empty(common_dir, before, here.run, here.occupants, early)
         return [problems, trash.half_deleted(common_dir) if problems else []]
 
     problems: list[str]

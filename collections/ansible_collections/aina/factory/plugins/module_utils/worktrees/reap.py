@@ -39,13 +39,14 @@ class ReapTask:
     """One repository and what is known of it beforehand.
 
     ``default_branch`` is asked of the remote when not given; ``worktree_roots`` are where
-    directories unknown to git are looked for.
+    directories unknown to git are looked for; ``only`` is the one worktree that is judged.
     """
 
     repository: str
     remote: str = "origin"
     default_branch: str | None = None
     worktree_roots: tuple[str, ...] = ()
+    only: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,11 @@ def plan(task: ReapTask, policy: Reap, tools: ReapTools) -> ReapReport:
     git = Git(tools.run, task.repository)
     git.defuse()
     report = ReapReport(task.repository)
-    items = survey.listed(git, common_dir)
+    known = survey.listed(git, common_dir)
+    items = [item for item in known if task.only in {None, item.path}]
     mounted = frozenset(mounts.points())
     obstacles = {
-        item.path: _fenced(_obstacles_at_first_sight, item, items, policy, mounted)
+        item.path: _fenced(_obstacles_at_first_sight, item, known, policy, mounted)
         for item in items
     }
     private = _private_commits(git, [item for item in items if not obstacles[item.path]], obstacles)
@@ -135,7 +137,7 @@ def plan(task: ReapTask, policy: Reap, tools: ReapTools) -> ReapReport:
             trace=look.trace,
         )
         report.verdicts.append(decide(facts, policy, tools.now()))
-    report.unknown_directories = _unknown_directories(task, items)
+    report.unknown_directories = _unknown_directories(task, known) if task.only is None else []
     return report
 
 
@@ -445,7 +447,8 @@ def _reap_one(
         if item.branch is None and verdict.reason not in {"ancestor", "remote_ref"}:
             # No branch keeps these commits, and the remote has them only under other ids.
             git.output("update-ref", f"refs/reaped/{item.head}", item.head or "")
-        trash.move(item.path, admin_dir, common_dir, tools.now(), difference)
+        token = trash.move(item.path, admin_dir, common_dir, tools.now(), difference)
+        trash.note(common_dir, token, verdict.reason, item.branch, item.head)
     except trash.ChangedError as error:
         return _spared(verdict, str(error))
     except (trash.TrashError, GitError, OSError, ValueError) as error:
@@ -481,14 +484,71 @@ def _give_back_the_occupied(report: ReapReport, common_dir: str, tools: ReapTool
             report.verdicts[index] = _spared(verdict, f"process_inside: {', '.join(names)}")
 
 
-def due_before(task: ReapTask, policy: Reap, tools: ReapTools) -> float:
-    """Return the time (seconds since the epoch) up to which reaped trees may be deleted now."""
+def excess_bytes(task: ReapTask, policy: Reap) -> float:
+    """Return how much of a file system with worktrees is used beyond what may be.
+
+    More than zero: reaped ones cannot wait their time.
+    """
+    excess = float("-inf")
     for place in (task.repository, *task.worktree_roots):
         try:
             disk = os.statvfs(place)
         except OSError:
             continue
         used = disk.f_blocks - disk.f_bfree
-        if 100 * used >= policy.trash_disk_used_percent * max(1, used + disk.f_bavail):
-            return tools.now()
-    return tools.now() - policy.trash_retention_seconds
+        allowed = policy.trash_disk_used_percent / 100 * max(1, used + disk.f_bavail)
+        excess = max(excess, (used - allowed) * max(1, disk.f_frsize))
+    return excess
+
+
+def due_before(task: ReapTask, policy: Reap, tools: ReapTools) -> float:
+    """Return the time (seconds since the epoch) up to which reaped trees may be deleted now."""
+    now = tools.now()
+    return now if excess_bytes(task, policy) >= 0 else now - policy.trash_retention_seconds
+
+
+def held(task: ReapTask, policy: Reap, tools: ReapTools) -> list[dict[str, Any]]:
+    """Return what was reaped and can come back, or could not be deleted, oldest first.
+
+    ``until`` is the time (seconds since the epoch) up to which it surely can; nothing where its
+    deletion has begun.
+
+    Raises:
+        GitError: the repository as a whole cannot be read.
+
+    """
+    common_dir = survey.common_directory(tools.run, task.repository)
+    return [
+        {
+            "token": entry.token,
+            "path": entry.path,
+            "branch": entry.branch,
+            "head": entry.head,
+            "reason": entry.reason,
+            "since": entry.since,
+            "until": None if entry.deleting else entry.since + policy.trash_retention_seconds,
+            "bytes": walk(entry.tree + (trash.DELETING if entry.deleting else "")).bytes,
+        }
+        for entry in sorted(trash.entries(common_dir), key=lambda item: item.since)
+    ]
+
+
+def undo(task: ReapTask, tools: ReapTools, wanted: str) -> list[str]:
+    """Give reaped worktrees back, and the branch of each that lost it meanwhile; return paths.
+
+    ``wanted`` is what :func:`trash.chosen` takes.
+
+    Raises:
+        GitError: the repository as a whole cannot be read.
+        TrashError: it is not there, or something stands in its place.
+
+    """
+    common_dir = survey.common_directory(tools.run, task.repository)
+    git = Git(tools.run, task.repository)
+    found = trash.undo(wanted, common_dir)
+    for entry in found:
+        if entry.branch and entry.head:
+            name = f"refs/heads/{entry.branch}"
+            if not git.call("rev-parse", "--verify", "--quiet", name).ok:
+                git.output("update-ref", name, entry.head, "0" * len(entry.head))
+    return [entry.path for entry in found]

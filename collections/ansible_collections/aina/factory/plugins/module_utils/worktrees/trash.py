@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from ..base import mounts
@@ -31,6 +33,9 @@ from . import processes
 TREE_TRASH = ".aina-factory-trash"
 ADMIN_TRASH = "aina-factory-trash"
 DELETING = ".deleting"
+# Beside git's own files for a reaped worktree: what it was, and why it went.
+_RECORD = "aina-factory-reaped"
+_RECORD_BYTES = 1 << 16
 _UNLINKERS = 2
 # The next run goes on with a tree that takes longer.
 _UNLINK_SECONDS = 3600.0
@@ -48,13 +53,21 @@ class TrashError(FactoryError):
     """A worktree could not be moved; it is where it was. The message says why."""
 
 
+class NotThereError(TrashError):
+    """Nothing of the trash is meant; the message says what was asked for."""
+
+
 class ChangedError(TrashError):
     """A worktree changed before it was moved; it is where it was. The message says what."""
 
 
 @dataclass(frozen=True)
 class TrashEntry:
-    """One reaped worktree; ``since`` is when it was reaped, in seconds since the epoch."""
+    """One reaped worktree; ``since`` is when it was reaped, in seconds since the epoch.
+
+    ``reason``, ``branch`` and ``head`` are as its verdict had them, and empty where a full disk
+    kept them from being written.
+    """
 
     token: str
     path: str
@@ -62,6 +75,25 @@ class TrashEntry:
     admin: str
     since: float
     deleting: bool
+    reason: str = ""
+    branch: str = ""
+    head: str = ""
+
+
+def note(common_dir: str, token: str, reason: str, branch: str | None, head: str | None) -> None:
+    """Write down why the entry ``token`` went."""
+    document = {"reason": reason, "branch": branch or "", "head": head or ""}
+    with contextlib.suppress(OSError):  # it goes and comes back without
+        file = Path(common_dir, ADMIN_TRASH, token, _RECORD)
+        file.write_text(json.dumps(document), encoding="ascii")
+
+
+def _noted(admin: Path) -> dict[str, str]:
+    try:
+        known = json.loads(read_file(admin / _RECORD, _RECORD_BYTES))
+        return {name: str(known[name]) for name in ("reason", "branch", "head")}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
 
 
 def make_ready(parents: Iterable[str], common_dir: str) -> None:
@@ -186,7 +218,7 @@ def entries(common_dir: str) -> list[TrashEntry]:
         there = [p for p in places if os.path.lexists(p) or os.path.lexists(p + DELETING)]
         tree = (there or places)[0]
         deleting = admin.name != token or os.path.lexists(tree + DELETING)
-        found.append(TrashEntry(token, path, tree, str(admin), since, deleting))
+        found.append(TrashEntry(token, path, tree, str(admin), since, deleting, **_noted(admin)))
     return found
 
 
@@ -223,21 +255,54 @@ def _belongs(tree: Path, admin_dir: str) -> bool:
     return os.path.realpath(target.removeprefix("gitdir: ")) == os.path.realpath(admin_dir)
 
 
-def undo(path: str, common_dir: str) -> None:
-    """Give a reaped worktree back.
+def chosen(wanted: str, some: Sequence[TrashEntry]) -> list[TrashEntry]:
+    """Return the entries that ``wanted`` names: a path, the name of a lane, a branch, or a time.
+
+    Of entries with the same path it is the newest. A time (ISO 8601, of this host where it has
+    no zone) stands for all that was reaped since.
+
+    Raises:
+        NotThereError: there is none.
+        TrashError: a name stands for several.
+
+    """
+    newest: dict[str, TrashEntry] = {}
+    for entry in sorted(some, key=lambda item: item.since):
+        if not entry.deleting:
+            newest[entry.path] = entry
+    path = os.path.abspath(wanted)  # noqa: PTH100 - the directory is not there
+    if path in newest:
+        return [newest[path]]
+    named = [
+        entry
+        for entry in newest.values()
+        if wanted in {entry.path.rpartition("/")[2], entry.branch}
+    ]
+    if len(named) > 1:
+        paths = ", ".join(entry.path for entry in named)
+        raise TrashError(f"{wanted} stands for several: {paths}; name one by its path")
+    if not named:
+        try:
+            since = datetime.fromisoformat(wanted).timestamp()
+        except (ValueError, OverflowError):
+            since = float("inf")
+        named = [entry for entry in newest.values() if entry.since >= since]
+    if not named:
+        raise NotThereError(f"{wanted} is not in the trash; it was never reaped or is deleted")
+    return named
+
+
+def undo(wanted: str, common_dir: str) -> list[TrashEntry]:
+    """Give back what ``wanted`` names, see :func:`chosen`; return it.
 
     Raises:
         TrashError: it is not in the trash any more, or something stands in its place.
 
     """
-    path = os.path.normpath(path)
-    found = [entry for entry in entries(common_dir) if entry.path == path and not entry.deleting]
-    if not found:
-        raise TrashError(
-            f"{path} is not in the trash of {common_dir}; it was never reaped or is deleted"
-        )
-    entry = max(found, key=lambda item: item.since)
-    put_back(entry, common_dir)
+    found = chosen(wanted, entries(common_dir))
+    for entry in found:
+        put_back(entry, common_dir)
+    return found
 
 
 def put_back(entry: TrashEntry, common_dir: str) -> None:
@@ -249,7 +314,8 @@ def put_back(entry: TrashEntry, common_dir: str) -> None:
     """
     admin_dir = f"{common_dir}/worktrees/{entry.token.rpartition('.')[0]}"
     try:
-        _refuse_what_others_change(entry.tree)
+        if os.path.lexists(entry.tree):
+            _refuse_what_others_change(entry.tree)
         branch = os.fsdecode(read_file(f"{entry.admin}/HEAD")).strip()
         taken = _heads(common_dir)
     except OSError as error:
@@ -266,6 +332,7 @@ def put_back(entry: TrashEntry, common_dir: str) -> None:
         os.rename(entry.admin, admin_dir)  # noqa: PTH104
         # A kill here leaves what a kill in move() leaves; the next run finishes it.
         os.rename(entry.tree, entry.path)  # noqa: PTH104
+        Path(admin_dir, _RECORD).unlink(missing_ok=True)
     except OSError as error:
         raise TrashError(f"{entry.path} could not be restored: {error.strerror}") from error
 
@@ -285,13 +352,23 @@ def oldest(common_dir: str) -> float | None:
     return min((entry.since for entry in entries(common_dir)), default=None)
 
 
-def empty(common_dir: str, before: float, run: Run, look: Look = look_around) -> list[str]:
+def empty(
+    common_dir: str,
+    before: float,
+    run: Run,
+    look: Look = look_around,
+    early: Collection[str] = (),
+) -> list[str]:
     """Delete what was reaped before ``before`` (seconds since the epoch); return problems.
 
-    What a process sits in is given back. Two unlinkers at idle priority: more of them only
-    fight for the disk's journal.
+    The entries whose tokens are in ``early`` go, too. What a process sits in is given back. Two
+    unlinkers at idle priority: more of them only fight for the disk's journal.
     """
-    due = [entry for entry in entries(common_dir) if entry.deleting or entry.since <= before]
+    due = [
+        entry
+        for entry in entries(common_dir)
+        if entry.deleting or entry.since <= before or entry.token in early
+    ]
     occupied, problems = give_back_the_occupied(due, common_dir, look)
     free = [entry for entry in due if entry.token not in occupied]
     with ThreadPoolExecutor(_UNLINKERS) as unlinkers:

@@ -9,6 +9,7 @@ and more. The modules are shells over it: :func:`alone` runs one step,
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +17,8 @@ from typing import Any, Protocol
 from ...base import ansible_effects, processes
 from ...base.errors import FactoryError
 from ...base.ports import Run
-from .. import connection, way_back
+from .. import guard as guard_
+from ..way_in import connection, way_back
 
 
 class StepError(FactoryError):
@@ -85,12 +87,19 @@ class Protection:
         if self._check_mode:
             return
         earlier = self._armed.undos if self._armed else ()
-        armed = way_back.Armed(self._holder, self._session(), (*earlier, undo))
+        others = self._armed.others if self._armed else self._others()
+        armed = way_back.Armed(self._holder, self._session(), (*earlier, undo), others)
         try:
             way_back.arm(armed, self._holder, self._seconds, self._run)
         except way_back.WayBackError as error:
             raise StepError(str(error)) from error
         self._armed = armed
+
+    def _others(self) -> tuple[connection.Session, ...]:
+        """Return who else is logged in and could log in again as the host is now."""
+        found = guard_.others(self._run)
+        shut_out = [session for session, _why in guard_.shut(found, self._run, time.time())]
+        return tuple(session for session in found if session not in shut_out)
 
     def _session(self) -> str:
         return connection.session_process(os.getpid())

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ...base.ports import Run
-from .. import connection, firewall, managed_files, reach, ssh_server
+from .. import firewall, managed_files, reach, ssh_server
+from .. import guard as guard_
+from ..way_in import connection, logins
 from . import Context, StepError
 
 _OPENINGS: dict[str, Any] = {
@@ -67,24 +69,20 @@ def _policy(parameters: dict[str, Any]) -> firewall.Policy:
 def _ways_in(run: Run) -> list[firewall.WayIn]:
     """Return how the run came; several where it may have been one of them, the likeliest first."""
     listeners = connection.read_listeners(run)
-    if not listeners and Path(ssh_server.PROGRAM).exists():
+    if not listeners and Path(logins.PROGRAM).exists():
         # None runs now; one may be started.
         listeners = tuple(connection.Listener(_EVERYWHERE, port) for port in ssh_server.ports(run))
     found = [
-        firewall.WayIn(
-            session,
-            connection.interface_of(session.address, run) if session.address else "",
-            listeners,
-        )
+        guard_.way_in(session, listeners, run, own=True)
         for session in connection.read_sessions(os.getpid(), listeners)
     ]
     own = {way_in.session for way_in in found}
     found = found or [firewall.WayIn(listeners=listeners)]
-    for session in connection.read_others(listeners):
-        if session not in own and session.address is not None:
-            interface = connection.interface_of(session.address, run)
-            found.append(firewall.WayIn(session, interface, listeners, is_of_the_run=False))
-    return found
+    return found + [
+        guard_.way_in(session, listeners, run, own=False)
+        for session in connection.read_others(listeners)
+        if session not in own and session.address is not None
+    ]
 
 
 def _read_note() -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import grp
 from typing import Any
 
-from .. import group_members, install_manifest, managed_files, root_equivalents, root_holders
+from .. import group_members, install_manifest, managed_files
+from ..way_in import root_equivalents, root_holders
 from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {

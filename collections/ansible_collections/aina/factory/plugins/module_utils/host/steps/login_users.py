@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...base.ports import Run
-from .. import group_members, login_users, managed_files, way_back
+from .. import group_members, login_users, managed_files
+from ..way_in import way_back
 from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .. import managed_files, way_back
+from .. import managed_files
+from ..way_in import way_back
 from . import PROGRAMS, Context, StepError, lacks_program
 
 _ATTRIBUTES: dict[str, Any] = {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...base.ports import Run
-from .. import connection, managed_files, ssh_server, units
+from .. import managed_files, ssh_server, units
+from ..way_in import accounts, connection, logins
 from . import Context, StepError
 
 ARGUMENTS: dict[str, Any] = {
@@ -19,6 +21,7 @@ ARGUMENTS: dict[str, Any] = {
 _GREETING_SECONDS = 20.0
 _REFUSALS = (
     ssh_server.SshServerError,
+    accounts.WayInError,
     managed_files.ManagedFilesError,
     units.UnitsError,
     OSError,
@@ -38,29 +41,31 @@ def _answer_problem(run: Run) -> str:
 
 def _plan(
     parameters: dict[str, Any], context: Context
-) -> tuple[list[managed_files.Change], list[units.Action]]:
-    """Return what is to be done, once the server has judged it."""
+) -> tuple[list[managed_files.Change], list[units.Action], list[dict[str, str]]]:
+    """Return what is to be done, once the server has judged it, and for whom it does not hold."""
     settings, run = ssh_server.spelt(parameters["settings"]), context.run
     changes = ssh_server.change(settings)
-    if not Path(ssh_server.PROGRAM).exists():
-        return changes, []
+    if not Path(logins.PROGRAM).exists():
+        return changes, [], []
     boot_time = time.time() - time.monotonic()
     actions = ssh_server.restart(run, boot_time, bool(changes))
+    exempt: list[dict[str, str]] = []
     if settings or changes:
+        account = partial(accounts.read_account, today=int(time.time() // 86400))
         listeners = connection.read_listeners(run)
         sessions = connection.read_sessions(os.getpid(), listeners)
         with ssh_server.runtime_dir(stays=not context.check_mode):
-            ssh_server.judge(
+            exempt = ssh_server.judge(
                 settings,
                 parameters["administrators"],
                 run,
-                ssh_server.read_account,
+                account,
                 sessions[0] if sessions else None,
                 listeners,
                 others=[item for item in connection.read_others(listeners) if item not in sessions],
                 restarts=bool(actions),
             )
-    return changes, actions
+    return changes, actions, exempt
 
 
 def guard(parameters: dict[str, Any], context: Context) -> None:
@@ -75,10 +80,10 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Let the server judge the settings, then put them in force."""
     run = context.run
     try:
-        installed = Path(ssh_server.PROGRAM).exists()
+        installed = Path(logins.PROGRAM).exists()
         if parameters["settings"] and not installed and not context.check_mode:
-            raise StepError(f"{ssh_server.PROGRAM} is not installed; install openssh-server")
-        changes, actions = _plan(parameters, context)
+            raise StepError(f"{logins.PROGRAM} is not installed; install openssh-server")
+        changes, actions, exempt = _plan(parameters, context)
         if changes or actions:
             context.protect(ssh_server.undo(changes, actions))
         if not context.check_mode:
@@ -90,6 +95,7 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         "changed": bool(steps),
         "actions": steps,
         "changed_paths": [item.path for item in changes],
+        "consequences": exempt,
         "diff": [
             {
                 "before_header": item.path,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...base import text
-from .. import units, user_managers, way_back
+from .. import units, user_managers
+from ..way_in import way_back
 from . import Context, StepError, lacks_file
 
 ARGUMENTS: dict[str, Any] = {

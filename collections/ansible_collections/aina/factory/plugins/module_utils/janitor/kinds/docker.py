@@ -23,7 +23,7 @@ from ..limits import Limited
 from ..model import Candidate, Kind, KindLimits
 
 # What containers start from: of these only the replaced ones go, which have no name any more.
-FACTORY_IMAGES = ("aina-factory/*:current", "aina-factory/base:*")
+FACTORY_IMAGES = ("aina-factory/*:current", "aina-factory/*:previous", "aina-factory/base:*")
 _ENDED = frozenset({"exited", "dead", "created"})
 
 

@@ -23,7 +23,11 @@ class WorktreesSettings:
 
 @dataclass
 class Worktrees:
-    """Worktrees whose work has landed. Age and disk use never make one go."""
+    """Worktrees whose work has landed. Age and disk use never make one go.
+
+    One that goes can be had back for a time and frees nothing until then; what went before frees
+    its space when that time is over, or when the disk is full.
+    """
 
     reap: Reap
     limits: KindLimits = field(
@@ -31,7 +35,7 @@ class Worktrees:
     )
     name: str = field(default="worktrees", init=False)
     failures: Sequence[str] = field(default=(), init=False)
-    _reaped: dict[str, Mapping[str, Any]] | None = field(default=None, init=False)
+    _reaped: dict[tuple[str, str], Mapping[str, Any]] | None = field(default=None, init=False)
 
     def inventory(self) -> Sequence[Candidate]:
         """Ask the reaper for its verdicts; see ``Kind``."""
@@ -40,10 +44,11 @@ class Worktrees:
             Candidate(
                 kind=self.name,
                 target=str(item["path"]),
-                bytes=int(item["bytes"] or 0),
+                bytes=int(item["bytes"] or 0) if item["verdict"] == "free" else 0,
                 last_used=None,
-                held_by="" if item["verdict"] == "reap" else str(item["reason"]),
-                due=str(item["reason"]) if item["verdict"] == "reap" else "",
+                held_by=str(item["reason"]) if item["verdict"] == "keep" else "",
+                due="" if item["verdict"] == "keep" else str(item["reason"]),
+                handle=item["verdict"],
             )
             for item in verdicts
         ]
@@ -52,8 +57,13 @@ class Worktrees:
         """Reap once, at the first call, and report per worktree; see ``Kind``."""
         if self._reaped is None:
             verdicts, self.failures = self.reap(False)
-            self._reaped = {str(item["path"]): item for item in verdicts}
-        item = self._reaped.get(candidate.target)
+            self._reaped = {(str(item["path"]), str(item["verdict"])): item for item in verdicts}
+        item = self._reaped.get((candidate.target, str(candidate.handle)))
         if item is None or not item["reaped"]:
-            return Removal(False, 0, str(item["reason"]) if item else "gone")
+            return Removal(False, 0, self._why(candidate, item))
         return Removal(True, candidate.bytes, "")
+
+    def _why(self, candidate: Candidate, item: Mapping[str, Any] | None) -> str:
+        if item is None:  # the verdict is another one now
+            item = (self._reaped or {}).get((candidate.target, "keep"))
+        return str(item["reason"]) if item else "gone"

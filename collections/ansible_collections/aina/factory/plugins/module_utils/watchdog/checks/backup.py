@@ -9,7 +9,7 @@ from pathlib import Path
 from ...base.text import duration
 from .. import readings
 from ..check import Answer, AtLimit, Check, JudgeContext, Status
-from ..facts import HOUR
+from ..facts import HOUR, Fact
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, parsed
 
@@ -25,7 +25,7 @@ class Backup:
     last_success_at: float | None
 
 
-def read(host: Host) -> Backup:
+def read(host: Host) -> Backup | Fact[Backup]:
     """Read ``backup/report.json``, where a backup is declared."""
     if not host.whole.has("backup"):
         raise AbsentError("no backup is declared")
@@ -34,7 +34,9 @@ def read(host: Host) -> Backup:
         section = readings.section(parsed(path), "backup")
         state = section.text("state", choices=("ok", "incomplete", "failed"))
         last = readings.time_or_none(section, "last_success_at")
-        return Backup(state, section.text("detail", ""), last)
+        at = readings.time_or_none(section, "updated_at") or last or 0.0
+        found = Backup(state, section.text("detail", ""), last)
+        return host.written(found, at, "the backup's report", moments=[last])
     if host.is_new(AGE):
         raise AbsentError("no backup was made yet")
     return Backup("failed", f"{path} does not exist; did the job that makes it ever run?", None)
@@ -53,7 +55,7 @@ def judge(backup: Backup, context: JudgeContext) -> Iterator[Answer]:
     yield Answer("", status, detail, round(hours, 1), lingers)
 
 
-SOURCE = Source("backup", read)
+SOURCE = Source[Backup]("backup", read)
 CHECKS = (
     Check(
         name="backup",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...base import times
 from ...base.text import duration
 from ..check import Answer, AtLimit, Check, JudgeContext, Status
 from ..facts import MINUTE
@@ -30,20 +29,14 @@ class DeadMan:
 
 def judge(dead_man: DeadMan, context: JudgeContext) -> Iterator[Answer]:
     """Judge how long the outside watcher has not heard of this host."""
-    if not dead_man.error:
-        yield Answer(
-            "",
-            Status.OK,
-            f"last heard of us at {times.iso_or_none(dead_man.last_ok_at) or 'never'}",
-            0,
-        )
-        return
     if dead_man.last_ok_at is None:
-        yield Answer("", Status.PROBLEM, f"has never heard of us: {dead_man.error}")
+        words = f"has never heard of us: {dead_man.error}" if dead_man.error else "not called yet"
+        yield Answer("", Status.PROBLEM if dead_man.error else Status.ABSENT, words)
         return
     minutes = (context.now - dead_man.last_ok_at) / MINUTE
     status, lingers = context.by(SILENT, minutes)
-    detail = f"last heard of us {duration(minutes * MINUTE)} ago: {dead_man.error}"
+    detail = f"last heard of us {duration(minutes * MINUTE)} ago"
+    detail += f": {dead_man.error}" if dead_man.error else ""
     yield Answer("", status, detail, round(minutes, 1), lingers)
 
 

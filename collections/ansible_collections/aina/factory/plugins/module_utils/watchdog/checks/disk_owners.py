@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ...base.configuration import Section
-from ...base.text import duration, size
+from ...base.text import size
 from .. import attribution
 from ..attribution import Attribution
-from ..check import Answer, AtLimit, Check, JudgeContext, Status, not_known, some
-from ..facts import HOUR
+from ..check import Answer, AtLimit, Check, JudgeContext, each, some
+from ..facts import Fact, Known, Unknown
 from ..filesystems import hidden
 from ..limits import Limit
-from ..sources import AbsentError, Host, Source, parsed
+from ..sources import AbsentError, Host, Source, parsed, told
 
 UNATTRIBUTED = Limit(
     "unattributed_percent",
@@ -34,7 +34,7 @@ MEASURE_AGE = Limit(
 _MIB = 1 << 20
 
 # By disk.
-Owners = Mapping[str, Attribution]
+Owners = Mapping[str, Fact[Attribution]]
 
 
 def read(host: Host) -> Owners:
@@ -47,7 +47,16 @@ def read(host: Host) -> Owners:
             raise AbsentError("not measured yet")
         raise OSError(f"{path} does not exist; did the job that measures the disk ever run?")
     section = Section(parsed(path), "owners")
-    return {item.text("path"): attribution.from_section(item) for item in section.sections("disks")}
+    found = {
+        item.text("path"): told(lambda item=item: _dated(host, attribution.from_section(item)))  # type: ignore[misc]
+        for item in section.sections("disks")
+    }
+    missing = [disk for disk in host.policy.disks if disk not in found]
+    return {**found, **{disk: Unknown(f"{disk} was not measured") for disk in missing}}
+
+
+def _dated(host: Host, found: Attribution) -> Fact[Attribution]:
+    return host.written(found, found.measured_at, "the measurement", MEASURE_AGE)
 
 
 def judge_unattributed(owners: Owners, context: JudgeContext) -> Iterator[Answer]:
@@ -80,23 +89,15 @@ def _measured(
     owners: Owners, context: JudgeContext, judge: Callable[[str, Attribution], Iterator[Answer]]
 ) -> Iterator[Answer]:
     """Judge the measurements that are new enough, of filesystems that are there."""
-    for path, found in owners.items():
-        age = context.now - found.measured_at
-        unknown = hidden(path, context.facts)
-        if unknown is not None:
-            yield not_known(path, unknown)
-        elif context.exceeded(MEASURE_AGE, age / HOUR):
-            detail = f"last measured {duration(age)} ago; look at the job that measures the disk"
-            yield Answer(path, Status.UNKNOWN, detail, source=path)
-        else:
-            yield from judge(path, found)
+    seen = {path: hidden(path, context.facts) or found for path, found in owners.items()}
+    yield from each(seen, judge)
 
 
 def example(now: float, share: float, deleted_mib: float = 0) -> Owners:
     """Return the measurement of one disk."""
     used = 100 << 30
     deleted, rest = round(deleted_mib * _MIB), round(used * share / 100)
-    return {"/": Attribution("/", now, used, (), deleted, (), rest, None, True)}
+    return {"/": Known(Attribution("/", now, used, (), deleted, (), rest, None, True))}
 
 
 SOURCE = Source("owners", read)

@@ -40,9 +40,10 @@ def judge_space(disks: Disks, context: JudgeContext) -> Iterator[Answer]:
 
 def _growers(path: str, context: JudgeContext) -> str:
     owners = context.facts[OWNERS]
-    if not isinstance(owners, Known) or path not in owners.value:
+    fact = owners.value.get(path) if isinstance(owners, Known) else None
+    if not isinstance(fact, Known):
         return ""
-    found = owners.value[path]
+    found = fact.value
     grown = [(item.growth_bytes or 0, item.path) for item in found.owners]
     grown.append((found.unattributed_growth_bytes or 0, "unattributed"))
     told = [f"{name} +{size(count)}" for count, name in sorted(grown, reverse=True) if count > 0]

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...base.text import duration
 from .. import readings
 from ..check import Answer, BadOrGood, Check, JudgeContext, Status, some
-from ..facts import HOUR
+from ..facts import Fact
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, parsed
 
@@ -27,24 +26,22 @@ class Drift:
     changes: tuple[str, ...]
 
 
-def read(host: Host) -> Drift:
+def read(host: Host) -> Fact[Drift]:
     path = Path(host.policy.data_dir, "drift.json")
     if not path.exists() and not host.whole.has("drift"):
         raise AbsentError("nobody looks for drift here")
     section = readings.section(parsed(path), "drift")
-    return Drift(
+    found = Drift(
         readings.time(section, "checked_at"),
         section.text("error", ""),
         readings.sentences(section, "changes"),
     )
+    return host.written(found, found.checked_at, "the look for drift", AGE)
 
 
-def judge(drift: Drift, context: JudgeContext) -> Iterator[Answer]:
+def judge(drift: Drift, _context: JudgeContext) -> Iterator[Answer]:
     """Report what differs from the declared state."""
-    age = (context.now - drift.checked_at) / HOUR
-    if context.exceeded(AGE, age):
-        yield Answer("", Status.UNKNOWN, f"last looked at {duration(age * HOUR)} ago")
-    elif drift.error:
+    if drift.error:
         yield Answer("", Status.UNKNOWN, f"the look failed: {drift.error}")
     elif drift.changes:
         detail = f"differs from the declared state: {some(drift.changes)}"
@@ -53,7 +50,7 @@ def judge(drift: Drift, context: JudgeContext) -> Iterator[Answer]:
         yield Answer("", Status.OK, "as declared", 0)
 
 
-SOURCE = Source("drift", read)
+SOURCE = Source[Drift]("drift", read)
 CHECKS = (
     Check(
         name="drift",

@@ -10,11 +10,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ...base import documents as kept_documents
+from ...base import settings
+from ...base.configuration import ConfigurationError
+from ...base.github import settings as github
 from ...base.ports import Request
 from ...base.text import duration
 from .. import readings
 from ..check import Answer, AtLimit, Check, JudgeContext, Status, each
-from ..facts import DAY, Fact, Known
+from ..facts import DAY, Fact, Known, Unknown
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, documents, listed
 
@@ -47,16 +50,36 @@ def read(host: Host) -> Mapping[str, Fact[ImageState]]:
         raise OSError(f"no image is built yet: {_problem(directory)}")
     if not written:
         raise AbsentError("no image of the factory is declared")
-    found = listed(written, image)
+    found = dict(listed(written, lambda values, name: image(host, values, name)))
+    for name in _declared(host):
+        found.setdefault(name, Unknown(f"{name} is declared, and no build of it is told of"))
     if not host.policy.engine_socket_path:
         return found
     there = _in_engine(host)
     return {
-        name: Known(replace(fact.value, presence=_presence(written[name], there)))
+        name: replace(fact, value=replace(fact.value, presence=_presence(written[name], there)))
         if isinstance(fact, Known)
         else fact
         for name, fact in found.items()
     }
+
+
+def _declared(host: Host) -> list[str]:
+    """Return the images that are to be built here; none where their sources are not there."""
+    from ...images import catalogue
+    from ...images.runner import RunnerArchive
+    from ...images.settings import ImagesSettings
+
+    if not host.whole.has("images"):
+        return []
+    section, own = host.whole.section("images"), github.of(host.whole)
+    chosen = settings.read(ImagesSettings, section, github=own)
+    # Which archive it is decides what is built, and not which images there are.
+    archive = RunnerArchive("", "", "") if chosen.runner is not None else None
+    try:
+        return [spec.name for spec in catalogue.catalogue(chosen, archive)]
+    except ConfigurationError:
+        return []
 
 
 def _problem(directory: Path) -> str:
@@ -68,9 +91,10 @@ def _problem(directory: Path) -> str:
     return " ".join(words.split())[:_PROBLEM_WIDTH]
 
 
-def image(values: Any, name: str) -> ImageState:
+def image(host: Host, values: Any, name: str) -> Fact[ImageState]:
+    """Return one image, as its build wrote it down."""
     section = readings.section(values, name)
-    return ImageState(
+    found = ImageState(
         name=section.text("image", name),
         built_at=readings.time(section, "built_at"),
         base_built_at=readings.time_or_none(section, "base_built_at"),
@@ -78,6 +102,8 @@ def image(values: Any, name: str) -> ImageState:
         smoke=section.text("smoke", choices=("ok", "failed")),
         detail=section.text("detail", ""),
     )
+    moments = [found.base_built_at]
+    return host.written(found, found.built_at, f"the build of {name}", moments=moments)
 
 
 def _in_engine(host: Host) -> Mapping[str, str]:

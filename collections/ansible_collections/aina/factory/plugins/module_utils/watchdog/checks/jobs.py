@@ -10,6 +10,7 @@ from ...base.text import duration
 from ...jobs import actual, layout, observe, report
 from ...jobs.settings import Jobs
 from ..check import Answer, BadOrGood, Check, JudgeContext, Status
+from ..facts import AHEAD_SECONDS
 from ..failures import RECENT_SECONDS, FailedUnit, notes
 from ..sources import AbsentError, Host, Source
 
@@ -87,7 +88,11 @@ def judge_failed(found: Report, context: JudgeContext) -> Iterator[Answer]:
     """Judge how each job's runs ended: the last one, and those that failed since the last look."""
     for job in found["jobs"]:
         last, failure = job["last_run"], found["failures"].get(job["name"])
-        if last is None and failure is None:
+        if last is None and failure is None and job["last_success_at"] is None:
+            continue
+        doubt = _doubt(job, context.now) if failure is None else ""
+        if doubt:
+            yield Answer(job["name"], Status.UNKNOWN, doubt)
             continue
         status, detail = Status.PROBLEM, f"last run: {last['result']}" if last else "failed"
         if last is not None and last["result"] not in report.FINE:
@@ -100,6 +105,22 @@ def judge_failed(found: Report, context: JudgeContext) -> Iterator[Answer]:
         yield Answer(job["name"], status, detail)
 
 
+def _doubt(job: Mapping[str, Any], now: float) -> str:
+    """Return why the record of a job's last run says nothing of it; "" where it does."""
+    success_at = job["last_success_at"]
+    if job["last_run"] is None:
+        return f"it succeeded at {success_at}, and of its last run nothing is told"
+    ended_at = job["last_run"]["ended_at"]
+    if ended_at is None:
+        return "the record of its last run cannot be read"
+    ahead = times.seconds(ended_at) - now
+    if ahead > AHEAD_SECONDS:
+        return f"its last run is dated {duration(ahead)} ahead of now; did the clock go back?"
+    if success_at is not None and success_at > ended_at:
+        return f"it succeeded at {success_at}, and its last run is told of {ended_at}"
+    return ""
+
+
 def judge_overlapping(job: Mapping[str, Any], context: JudgeContext) -> Answer | None:
     """Judge whether a run is still at work, or held off, when the next is due."""
     if job["paused"]:
@@ -107,6 +128,9 @@ def judge_overlapping(job: Mapping[str, Any], context: JudgeContext) -> Answer |
     interval = job["interval_seconds"]
     if job["running_since"] is not None and interval is not None:
         ran = context.now - times.seconds(job["running_since"])
+        if ran < -AHEAD_SECONDS:
+            detail = f"it runs since {job['running_since']}, which is ahead of now"
+            return Answer(job["name"], Status.UNKNOWN, detail)
         if ran > interval:
             detail = f"runs for {duration(ran)}, longer than the {duration(interval)} between slots"
             return Answer(job["name"], Status.PROBLEM, detail, ran)

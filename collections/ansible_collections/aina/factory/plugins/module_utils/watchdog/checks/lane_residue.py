@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...base.text import duration
 from .. import readings
 from ..check import Answer, BadOrGood, Check, JudgeContext, Status, some
+from ..facts import HOUR, Fact
 from ..sources import AbsentError, Host, Source, parsed
 
 
@@ -19,12 +21,20 @@ class Residue:
     differences: tuple[str, ...]
 
 
-def read(host: Host) -> Residue:
-    path = Path(host.policy.data_dir, "lanes/residue.json")
-    if not path.exists():
+def read(host: Host) -> Fact[Residue]:
+    """Return what the lanes' reaper found; it looks whenever a lane ends."""
+    lanes = Path(host.policy.data_dir, "lanes")
+    path = lanes / "residue.json"
+    if not path.exists() and not any(lanes.glob("*/result.json")):
         raise AbsentError("no lane has ended yet")
     section = readings.section(parsed(path), "residue")
-    return Residue(readings.time(section, "checked_at"), readings.sentences(section, "differences"))
+    checked_at = readings.time(section, "checked_at")
+    found = Residue(checked_at, readings.sentences(section, "differences"))
+    ended_at = max((result.stat().st_mtime for result in lanes.glob("*/result.json")), default=0.0)
+    if checked_at < ended_at - HOUR:
+        ago = duration(ended_at - checked_at)
+        raise OSError(f"nobody looked at what lanes left since {ago} before the last one ended")
+    return host.written(found, checked_at, "the look at what lanes left")
 
 
 def judge(residue: Residue, _context: JudgeContext) -> Iterator[Answer]:
@@ -36,7 +46,7 @@ def judge(residue: Residue, _context: JudgeContext) -> Iterator[Answer]:
         yield Answer("", Status.OK, "ended lanes left nothing behind", 0)
 
 
-SOURCE = Source("residue", read)
+SOURCE = Source[Residue]("residue", read)
 CHECKS = (
     Check(
         name="lane_residue",

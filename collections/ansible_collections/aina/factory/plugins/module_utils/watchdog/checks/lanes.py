@@ -46,19 +46,21 @@ def read(host: Host) -> Mapping[str, Fact[LaneState]]:
     states = {}
     for directory in sorted(root.iterdir()) if root.is_dir() else ():
         state = directory / "state.json"
-        if state.exists() and not (directory / "result.json").exists():
+        # A lane's first act is to write its state.
+        if directory.is_dir() and not (directory / "result.json").exists():
             states[directory.name] = document(state)
-    found = dict(listed(states, lane))
+    found = dict(listed(states, lambda values, name: lane(host, values, name)))
     waits = waits_for(_secrets(host))
     if waits:
         found["all"] = Unknown(f"no lane can start{waits}")
     return found
 
 
-def lane(values: Any, name: str) -> LaneState:
+def lane(host: Host, values: Any, name: str) -> Fact[LaneState]:
+    """Return one running lane; how long it is silent is judged, and no time in it lies ahead."""
     section = readings.section(values, name)
     started = readings.time(section, "started_at")
-    return LaneState(
+    found = LaneState(
         name=name,
         project=section.text("project", ""),
         issue=str(section.value("issue", "")),
@@ -67,6 +69,8 @@ def lane(values: Any, name: str) -> LaneState:
         last_output_at=readings.time_or_none(section, "last_output_at"),
         updated_at=readings.time_or_none(section, "updated_at") or started,
     )
+    moments = (found.started_at, found.last_output_at)
+    return host.written(found, found.updated_at, f"the state of lane {name}", moments=moments)
 
 
 def _secrets(host: Host) -> list[str]:

@@ -36,6 +36,8 @@ def read(host: Host) -> MemoryUse:
 
 
 def parse(text: str) -> MemoryUse:
+    if not text.endswith("\n"):
+        raise ReadingError("/proc/meminfo was not read to its end")
     values = {}
     for line in text.splitlines():
         name, _colon, rest = line.partition(":")

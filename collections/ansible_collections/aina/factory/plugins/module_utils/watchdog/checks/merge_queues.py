@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,12 @@ from ...base.text import duration
 from ..check import Answer, AtLimit, BadOrGood, Check, JudgeContext, Status, each
 from ..facts import HOUR, MINUTE, Fact, Known
 from ..limits import Limit
-from ..sources import AbsentError, Host, Source, answered, parsed
+from ..sources import AbsentError, Host, Source, parsed, told
 
 RED = Limit("main_red_minutes", "How long a main branch is red.", raise_at=60, clear_at=60)
 WAITING = Limit(
     "merge_waiting_hours", "How long a pull request waits to be merged.", raise_at=24, clear_at=24
 )
-# The age of a report is judged where it is read, with the marshal's own function.
 REPORT_AGE = Limit(
     "merge_report_minutes", "Age of the marshal's last report.", raise_at=60, clear_at=60
 )
@@ -39,17 +39,19 @@ def read(host: Host) -> Queues:
     names = [item.text("name") for item in section.sections("projects", ())]
     if not names:
         raise AbsentError("no project has a merge policy")
-    stale = host.limit(REPORT_AGE).raise_at * MINUTE
 
-    def one(name: str) -> Mapping[str, Any]:
+    def one(name: str) -> Fact[Mapping[str, Any]]:
         path = root / name / "report.json"
-        report = parsed(path) if path.exists() else None
-        told = status.facts(report, host.now, stale_seconds=stale)
+        report: Any = parsed(path) if path.exists() else None
+        told = status.facts(report, host.now, stale_seconds=math.inf)
         if told["state"] == "unknown":
             raise ValueError(told["detail"])
-        return told
+        moments = [float(item["reason"]["since"]) for item in report["pull_requests"]]
+        moments += [float(report["halted_since"]), float(report["main_red_since"])]
+        by = f"the marshal's report on {name}"
+        return host.written(told, float(report["time"]), by, REPORT_AGE, moments)
 
-    return {name: answered(lambda name=name: one(name)) for name in names}  # type: ignore[misc]
+    return {name: told(lambda name=name: one(name)) for name in names}  # type: ignore[misc]
 
 
 def judge_report(queues: Queues, _context: JudgeContext) -> Iterator[Answer]:

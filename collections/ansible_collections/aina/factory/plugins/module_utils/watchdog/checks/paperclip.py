@@ -11,7 +11,7 @@ from ...base.text import duration
 from ...paperclip.settings import PaperclipSettings
 from .. import paperclip
 from ..check import Answer, AtLimit, BadOrGood, Check, JudgeContext, Status, not_known, some
-from ..facts import HOUR, MINUTE, Known
+from ..facts import AHEAD_SECONDS, HOUR, MINUTE, Known
 from ..limits import Limit
 from ..paperclip import FEWEST_RUNS, BoardRun, Company, Paperclip
 from ..sources import AbsentError, Host, Source
@@ -91,6 +91,8 @@ def judge_progress(company: Company, context: JudgeContext) -> Answer:
             return Answer(company.name, Status.ABSENT, "there is nothing to do")
         return Answer(company.name, Status.UNKNOWN, "no succeeded run is known")
     hours = (context.now - company.last_success_at) / HOUR
+    if hours * HOUR < -AHEAD_SECONDS:
+        return Answer(company.name, Status.UNKNOWN, "its last success is dated ahead of now")
     status, lingers = context.by(SUCCESS, hours)
     detail = f"the last run that succeeded ended {duration(hours * HOUR)} ago"
     return Answer(company.name, status, detail, round(hours, 1), lingers)
@@ -118,6 +120,8 @@ def judge_silent(company: Company, context: JudgeContext) -> Answer:
     silent = [((context.now - at) / MINUTE, name) for at, name in heard if at is not None]
     if not silent:
         return Answer(company.name, Status.OK, "no run is silent", 0)
+    if min(silent)[0] * MINUTE < -AHEAD_SECONDS:
+        return Answer(company.name, Status.UNKNOWN, "a run of it is dated ahead of now")
     minutes, name = max(silent)
     status, lingers = context.by(SILENT, minutes)
     detail = f"the run of {name} is silent for {duration(minutes * MINUTE)}"

@@ -56,6 +56,8 @@ def parse(memory: str, io: str, cpu: str) -> Pressure:
 
 
 def _average(text: str, kind: str) -> float:
+    if not text.endswith("\n"):
+        raise ReadingError(f"/proc/pressure was not read to the end of its line {kind}")
     for line in text.splitlines():
         words = line.split()
         if words and words[0] == kind:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...base.text import duration
 from ..check import Answer, AtLimit, Check, JudgeContext, Status, some
-from ..facts import DAY
+from ..facts import DAY, Fact
 from ..limits import Limit
 from ..sources import Host, Source
 
@@ -24,14 +24,16 @@ class Reboot:
     packages: tuple[str, ...] = ()
 
 
-def read(host: Host) -> Reboot:
+def read(host: Host) -> Reboot | Fact[Reboot]:
     """Look for the distribution's own mark."""
     mark = host.system_run_dir / "reboot-required"
     if not mark.exists():
         return Reboot(None)
     packages = host.system_run_dir / "reboot-required.pkgs"
     names = packages.read_text().split() if packages.exists() else []
-    return Reboot(mark.stat().st_mtime, tuple(dict.fromkeys(names)))
+    asked_at = mark.stat().st_mtime
+    found = Reboot(asked_at, tuple(dict.fromkeys(names)))
+    return host.written(found, asked_at, str(mark))
 
 
 def judge(reboot: Reboot, context: JudgeContext) -> Iterator[Answer]:
@@ -46,7 +48,7 @@ def judge(reboot: Reboot, context: JudgeContext) -> Iterator[Answer]:
     yield Answer("", status, detail, round(days, 1), lingers)
 
 
-SOURCE = Source("reboot", read)
+SOURCE = Source[Reboot]("reboot", read)
 CHECKS = (
     Check(
         name="reboot",

@@ -63,8 +63,14 @@ Runners = Mapping[str, Fact[Runner]]
 
 def read(host: Host) -> Runners:
     """Return the runners; a project that declares one of which nothing is known is unknown."""
-    found = dict(listed(documents(Path(host.policy.data_dir, "runners")), runner))
-    known = [fact.value.project for fact in found.values() if isinstance(fact, Known)]
+    written = documents(Path(host.policy.data_dir, "runners"))
+    found = dict(listed(written, lambda values, name: runner(host, values, name)))
+    # What a supervisor wrote once was a runner's; whether it is so now is told of by itself.
+    known = [
+        str(fact.value.get("project", ""))
+        for fact in written.values()
+        if isinstance(fact, Known) and isinstance(fact.value, Mapping)
+    ]
     for section in host.whole.sections("projects", ()):
         declared = section.value("runner", {})
         name = section.text("name")
@@ -82,11 +88,12 @@ def read(host: Host) -> Runners:
     return found
 
 
-def runner(values: Any, name: str) -> Runner:
+def runner(host: Host, values: Any, name: str) -> Fact[Runner]:
+    """Return one runner, as its supervisor wrote it down not too long ago."""
     section = readings.section(values, name)
     job = section.section("last_job", {})
     words = [job.text(key, "") for key in ("name", "outcome", "finished_at")]
-    return Runner(
+    found = Runner(
         name=section.text("instance", name),
         project=section.text("project", ""),
         mode=section.text("mode", ""),
@@ -101,17 +108,14 @@ def runner(values: Any, name: str) -> Runner:
         unit_active=readings.flag_or_none(section, "unit_active"),
         last_job=" ".join(filter(None, words)),
     )
+    by = f"the state of {found.name}"
+    return host.written(found, found.updated_at, by, STATE_AGE, [found.since])
 
 
 def judge_runner(runners: Runners, context: JudgeContext) -> Iterator[Answer]:
     """Judge a runner by its supervisor's word, its unit and the age of that word."""
 
     def one(name: str, runner: Runner) -> Iterator[Answer]:
-        age = (context.now - runner.updated_at) / MINUTE
-        if context.exceeded(STATE_AGE, age):
-            detail = f"its state was last written {duration(age * MINUTE)} ago ({runner.state})"
-            yield Answer(name, Status.UNKNOWN, detail)
-            return
         if runner.state == "unknown":
             yield Answer(name, Status.UNKNOWN, runner.detail or "its supervisor cannot tell")
             return

@@ -87,7 +87,7 @@ def test_a_run_that_changed_nothing_of_the_way_in_opens_no_other_connection() ->
 def test_a_change_is_confirmed_over_a_connection_that_nobody_shares() -> None:
     action = Played({"changed": True, "way_back": ARMED}, [CUT, {"state": "confirmed"}])
 
-    assert action.run() == {"changed": True}
+    assert action.run() == {"changed": True, "confirmation": "confirmed by a new login"}
 
     name, arguments, options = action.asked[-1]
     assert (name, arguments) == (sequence.CONFIRM, {"token": "7:7", "new_connection": True})
@@ -104,6 +104,7 @@ def test_a_change_that_the_host_took_back_is_a_failure_that_says_why() -> None:
     assert result["failed"]
     assert "nobody could log in any more (Connection timed out)" in result["msg"]
     assert "taken this back: ufw enable" in result["msg"]
+    assert result["confirmation"].startswith("not confirmed")
 
 
 @pytest.mark.parametrize("answer", [CUT, {"state": "unknown"}, {"failed": True, "msg": "sudo"}])
@@ -120,14 +121,15 @@ def test_what_failed_is_confirmed_as_well_and_stays_a_failure() -> None:
     confirmed = Played(failed, [{"state": "confirmed"}]).run()
     restored = Played(failed, [{"state": "restored"}]).run()
 
-    assert confirmed == {"failed": True, "msg": "apt"}
+    said = {"confirmation": "confirmed by a new login"}
+    assert confirmed == {"failed": True, "msg": "apt", **said}
     assert restored["msg"].endswith("ufw enable; apt")
 
 
 def test_without_ssh_it_is_confirmed_and_said_that_no_login_was_tried() -> None:
     action = Played({"way_back": ARMED}, [{"state": "confirmed"}], "community.docker.docker")
 
-    assert action.run() == {}
+    assert action.run() == {"confirmation": "confirmed without a login by SSH"}
 
     assert action.asked[-1][1]["new_connection"] is False
     assert "confirmed without a login by SSH" in action.warned[0]

@@ -182,3 +182,14 @@ def test_module_calls_are_counted_and_the_slowest_tasks_named(
 
     assert document["module_calls"] == {"vds": 1}
     assert any("1 module calls on vds" in line for line in play.screen.lines)
+
+
+def test_what_changes_the_way_in_is_told_with_what_became_of_it(play: Play, plan: Play) -> None:
+    at_risk = ["ufw enable"]
+    play.task("ok", changed=True, at_risk=at_risk, confirmation="confirmed by a new login")
+    plan.task("ok", changed=True, at_risk=at_risk)
+
+    (done,), (planned,) = (part.end()["consequences"] for part in (play, plan))
+
+    assert done["why"] == "confirmed by a new login"
+    assert planned["why"] == "taken back unless a new login confirms it"

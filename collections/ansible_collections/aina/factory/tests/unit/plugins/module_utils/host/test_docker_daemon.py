@@ -219,3 +219,79 @@ def test_a_published_port_stays_on_the_loopback_in_every_network_that_the_engine
     assert old == {"ip": "127.0.0.1"}
     assert new["ip"] == "127.0.0.1"
     assert list(new["default-network-opts"]["bridge"].values()) == ["127.0.0.1"]
+
+
+DEFAULTS = {
+    **OURS,
+    "ip": "127.0.0.1",
+    "default-network-opts": {
+        "bridge": {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}
+    },
+    "builder": {"gc": {"enabled": True}},
+}
+
+
+@pytest.mark.parametrize(
+    ("current", "declared", "theirs", "kept"),
+    [
+        ({}, {}, {}, {}),
+        # One of what belongs together is somebody's: so is the rest.
+        (
+            {"log-driver": "json-file"},
+            {},
+            {"log-driver": "json-file"},
+            {"log-driver": ("json-file", "local")},
+        ),
+        (
+            {"log-opts": {"max-size": "9m"}},
+            {},
+            {"log-opts": {"max-size": "9m"}},
+            {"log-opts": ({"max-size": "9m"}, {"max-size": "20m"})},
+        ),
+        ({"ip": "0.0.0.0"}, {}, {"ip": "0.0.0.0"}, {"ip": ("0.0.0.0", "127.0.0.1")}),  # noqa: S104
+        (
+            {"builder": {"gc": {"enabled": False}}, "live-restore": True},
+            {},
+            {"builder": {"gc": {"enabled": False}}},
+            {"builder.gc": ({"enabled": False}, {"enabled": True})},
+        ),
+        # What the inventory says replaces it.
+        ({"log-driver": "json-file", "log-opts": {"x": "1"}}, OURS, {}, {}),
+        ({}, {"log-driver": "journald"}, {"log-driver": "journald"}, {}),
+    ],
+)
+def test_a_default_never_takes_the_place_of_what_somebody_has_set(
+    current: dict[str, Any],
+    declared: dict[str, Any],
+    theirs: dict[str, Any],
+    kept: dict[str, Any],
+) -> None:
+    settings, found = docker_daemon.with_defaults(current, declared, DEFAULTS, Record())
+
+    assert found == kept
+    after = docker_daemon.merge(current, settings, Record()).settings
+    assert {key: after[key] for key in theirs} == theirs
+    if "log-driver" in theirs:
+        assert "log-opts" not in after
+    if "ip" in theirs:
+        assert "default-network-opts" not in after
+    if not theirs:
+        assert {key: after[key] for key in OURS} == OURS
+
+
+def test_a_default_that_an_earlier_run_put_there_stays_and_gives_back_what_it_replaced() -> None:
+    before = {"log-driver": "json-file", "ip": "192.0.2.1"}
+    first = docker_daemon.merge(before, {**DEFAULTS, "mtu": 9}, Record())
+    record = Record(owned=first.owned, replaced=first.replaced)
+    # Somebody has changed one of ours since.
+    spoilt = {**first.settings, "live-restore": False}
+
+    settings, _kept = docker_daemon.with_defaults(spoilt, {"mtu": 9}, DEFAULTS, record)
+    after = docker_daemon.merge(spoilt, settings, record).settings
+
+    assert {key: after.get(key) for key in (*before, "log-opts", "live-restore", "mtu")} == {
+        **before,
+        "log-opts": None,
+        "live-restore": True,
+        "mtu": 9,
+    }

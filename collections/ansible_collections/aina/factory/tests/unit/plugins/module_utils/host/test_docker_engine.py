@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,11 +15,13 @@ from factory.core.host import docker_engine, managed_files
 from factory.core.host.docker_daemon import DockerDaemonError
 from factory.core.host.steps import Context, StepError
 from factory.core.host.steps import docker_daemon as step
+from factory.core.host.way_in import connection
 
 PARAMETERS: dict[str, Any] = {
     "settings": {"log-driver": "local"},
     "build_cache": None,
     "published_address": "",
+    "defaults": [],
     "restart_policy": "drained",
     "image_store_switch_allowed": False,
     "state": "present",
@@ -154,3 +157,55 @@ def test_a_file_that_is_not_json_is_not_overwritten(file: Path) -> None:
         step.execute(PARAMETERS, Context(running(), False, pytest.fail))
 
     assert file.read_text() == "{"
+
+
+def test_what_is_replaced_and_what_stays_of_others_is_told_with_both_values(file: Path) -> None:
+    theirs = {"log-driver": "json-file", "ip": "192.0.2.1", "mtu": 1400}
+    file.write_text(json.dumps(theirs))
+    context = Context(running(), True, pytest.fail)
+    declared = {"settings": {"mtu": 1450, "log-driver": "local"}, "published_address": "127.0.0.1"}
+
+    found = step.execute(
+        {**PARAMETERS, **declared, "defaults": ["log-driver", "published_address"]}, context
+    )
+
+    assert [(item["kind"], item["what"]) for item in found["consequences"]] == [
+        ("replaced", "the engine's mtu"),
+        ("left", "the engine's ip"),
+        ("left", "the engine's log-driver"),
+    ]
+    assert found["consequences"][0]["why"] == "1400 -> 1450"
+    assert '"json-file" was there, and "local" is a default' in found["consequences"][2]["why"]
+
+
+def test_networks_by_which_the_run_came_are_refused_and_others_have_a_way_back(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer, address = map(ipaddress.ip_address, ("172.30.7.2", "192.0.2.10"))
+    session = connection.Session("ali", peer, address, 22)
+    monkeypatch.setattr(step, "_sessions", lambda _run: [session])
+    monkeypatch.setattr(docker_engine.swallowed, "__defaults__", (file,))
+    routes = running()
+
+    def run(argv: Sequence[str | bytes], **options: Any) -> Completed:
+        if argv[0] == "ip":
+            return Completed(0, b"172.30.7.2 via 192.0.2.1 dev eth0", b"")
+        return routes(argv, **options)
+
+    seen: list[Any] = []
+    context = Context(run, True, pytest.fail, protect=seen.append)
+
+    def wanted(base: str) -> dict[str, Any]:
+        pools = [{"base": base, "size": 24}]
+        return {**PARAMETERS, "settings": {"default-address-pools": pools}}
+
+    with pytest.raises(
+        StepError, match=r"172\.30\.0\.0/16 holds 172\.30\.7\.2, .* were not changed"
+    ):
+        step.guard(wanted("172.30.0.0/16"), context)
+    step.guard(wanted("172.29.0.0/16"), context)
+    step.execute(wanted("172.29.0.0/16"), context)
+
+    (undo,) = seen
+    assert undo.what == "the engine's networks: default-address-pools"
+    assert undo.files == (str(file), str(docker_engine.RECORD))

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from factory.core.host import firewall
-from factory.core.host.connection import Listener, Session
 from factory.core.host.firewall import (
     FirewallError,
     Opening,
@@ -19,6 +18,7 @@ from factory.core.host.firewall import (
     Ufw,
     WayIn,
 )
+from factory.core.host.way_in.connection import Listener, Session
 
 SSH = Opening("22", "tcp")
 WEB = Opening("443", "tcp", ("10.0.0.0/8", "2001:db8::/32"))

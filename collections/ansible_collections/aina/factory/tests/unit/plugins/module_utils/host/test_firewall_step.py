@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from factory.core.base.ports import Completed
-from factory.core.host import connection, firewall, steps
-from factory.core.host.connection import Listener, Session
+from factory.core.host import firewall, steps
 from factory.core.host.steps import StepError
 from factory.core.host.steps import firewall as step
+from factory.core.host.way_in import connection
+from factory.core.host.way_in.connection import Listener, Session
 
 ALLOWED: dict[str, Any] = {"port": "22", "protocol": "tcp", "sources": []}
 PARAMETERS: dict[str, Any] = {

@@ -11,21 +11,14 @@ from typing import Any
 import pytest
 
 from factory.core.base.ports import Completed
-from factory.core.host import (
-    connection,
-    firewall,
-    managed_files,
-    ssh_server,
-    steps,
-    units,
-    way_back,
-)
+from factory.core.host import firewall, managed_files, ssh_server, steps, units
 from factory.core.host.steps import StepError
 from factory.core.host.steps import firewall as firewall_step
 from factory.core.host.steps import group_members as group_step
 from factory.core.host.steps import login_users as users_step
 from factory.core.host.steps import managed_files as files_step
 from factory.core.host.steps import ssh_server as ssh_step
+from factory.core.host.way_in import connection, logins, way_back
 
 ALI = SimpleNamespace(pw_dir="/", pw_shell="/bin/sh", pw_gid=0)
 USER: dict[str, Any] = {"name": "ali", "home": "", "shell": "/bin/bash", "groups": ["sudo"]}
@@ -41,8 +34,8 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(grp, "getgrgid", lambda _number: SimpleNamespace(gr_name="ali"))
     change = managed_files.Change(managed_files.ChangeKind.REMOVE, ssh_server.DROP_IN, "", "")
     restart = units.Action("restart", "ssh.service", "because")
-    monkeypatch.setattr(ssh_step, "_plan", lambda _parameters, _context: ([change], [restart]))
-    monkeypatch.setattr(ssh_server, "PROGRAM", "/bin/sh")
+    monkeypatch.setattr(ssh_step, "_plan", lambda _parameters, _context: ([change], [restart], []))
+    monkeypatch.setattr(logins, "PROGRAM", "/bin/sh")
     situation = firewall.Situation(True, "deny", False, False, {})
     monkeypatch.setattr(firewall, "read", lambda _run: situation)
     monkeypatch.setattr(firewall, "UFW_DIR", tmp_path)

@@ -11,8 +11,10 @@ import pytest
 
 from factory.core.base.ports import Completed, Run
 from factory.core.host import managed_files, ssh_server, units
-from factory.core.host.connection import Listener, Session
-from factory.core.host.ssh_server import Account, SshServerError
+from factory.core.host.ssh_server import SshServerError
+from factory.core.host.way_in import accounts, logins
+from factory.core.host.way_in.accounts import Account
+from factory.core.host.way_in.connection import Listener, Session
 
 ALI = Account("ali", ("ali", "sudo"), 1)
 KEYLESS = Account("ali", ("ali", "sudo"), 0)
@@ -57,9 +59,9 @@ CASES = [
 
 @pytest.mark.parametrize(("account", "changed", "words"), CASES)
 def test_whoever_would_be_locked_out_is_named(account: Account, changed: str, words: str) -> None:
-    effective = {**ssh_server.parse(STRICT), **ssh_server.parse(changed)}
+    effective = {**logins.parse(STRICT), **logins.parse(changed)}
 
-    problems = "; ".join(ssh_server.lock_out(account, effective))
+    problems = "; ".join(logins.lock_out(account, effective))
 
     assert words in problems
     assert bool(words) == bool(problems)
@@ -68,7 +70,7 @@ def test_whoever_would_be_locked_out_is_named(account: Account, changed: str, wo
 def test_why_a_key_would_not_be_taken_is_said() -> None:
     loose = Account("ali", ("ali",), 0, "/home/ali belongs to another user")
 
-    (problem,) = ssh_server.lock_out(loose, ssh_server.parse(STRICT))
+    (problem,) = logins.lock_out(loose, logins.parse(STRICT))
 
     assert "/home/ali belongs to another user" in problem
 
@@ -99,9 +101,9 @@ SESSION = Session("ops", OFFICE, SERVER, 2222)
     ],
 )
 def test_an_account_may_be_meant_from_some_addresses_only(changed: str, shut_out: bool) -> None:
-    effective = {**ssh_server.parse(STRICT), **ssh_server.parse(changed)}
+    effective = {**logins.parse(STRICT), **logins.parse(changed)}
 
-    assert bool(list(ssh_server.lock_out(ALI, effective, OFFICE))) is shut_out
+    assert bool(list(logins.lock_out(ALI, effective, OFFICE))) is shut_out
 
 
 @pytest.mark.parametrize(
@@ -125,11 +127,12 @@ def test_a_password_is_looked_for_where_it_is(
 ) -> None:
     shadow = tmp_path / "shadow"
     shadow.write_text("bob:x:1::\n" + ("" if field is None else f"ali:{field}:1:0:9:7:::\n"))
-    monkeypatch.setattr(ssh_server, "SHADOW", shadow)
+    monkeypatch.setattr(accounts, "SHADOW", shadow)
 
-    kept = ssh_server._password_field("ali")
+    fields = accounts._shadow("ali")
+    kept = fields[1] if fields else None
 
-    assert ssh_server._is_password(kept, ssh_server.parse(words)) is has_one
+    assert accounts._is_password(kept, logins.parse(words)) is has_one
 
 
 @pytest.mark.parametrize(
@@ -142,7 +145,7 @@ def test_a_password_is_looked_for_where_it_is(
     ],
 )
 def test_keys_are_looked_for_where_the_account_has_them(word: str, path: str) -> None:
-    assert str(ssh_server.keys_path(word, "ali", 1000, "/data/ali")) == path
+    assert str(accounts.keys_path(word, "ali", 1000, "/data/ali")) == path
 
 
 def test_a_home_that_is_a_link_is_judged_where_it_leads(tmp_path: Path) -> None:
@@ -154,9 +157,9 @@ def test_a_home_that_is_a_link_is_judged_where_it_leads(tmp_path: Path) -> None:
     me = os.getuid()
     entry = pwd.struct_passwd(("ali", "x", me, me, "", str(tmp_path / "link"), "/bin/sh"))
 
-    assert ssh_server._loose(tmp_path / "link" / "keys", entry) == ""
+    assert accounts._loose(tmp_path / "link" / "keys", entry) == ""
     home.chmod(0o777)
-    assert f"{home} belongs to another" in ssh_server._loose(tmp_path / "link" / "keys", entry)
+    assert f"{home} belongs to another" in accounts._loose(tmp_path / "link" / "keys", entry)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +183,7 @@ def test_a_server_does_not_move_away_from_where_the_run_found_it(
     there = [Listener(ipaddress.ip_address("::"), 2222, unit)]
 
     def problems(*, declared: bool) -> list[str]:
-        effective = ssh_server.parse(configured)
+        effective = logins.parse(configured)
         return list(ssh_server.moved_away(SESSION, there, effective, declared=declared))
 
     assert bool(problems(declared=False)) is refused
@@ -312,7 +315,7 @@ def test_a_key_of_a_type_that_is_not_taken_is_none(
         "# ssh-rsa AAAA\nssh-ed25519 AAAA\nno-pty ssh-rsa AAAA\ncert-authority ssh-rsa AAAA\n"
     )
 
-    assert ssh_server._count_keys(keys, set(accepted.split(",")) - {""}) == count
+    assert accounts._count_keys(keys, set(accepted.split(",")) - {""}) == count
 
 
 def test_the_ports_that_settings_name_are_known_before_the_server_listens_there() -> None:
@@ -340,9 +343,9 @@ def test_where_to_listen_is_not_declared_in_vain_beside_a_socket_of_systemd(
 
     if refused:
         with pytest.raises(SshServerError, match=r"ssh\.socket listens for it on"):
-            ssh_server.check_sockets(there, ssh_server.parse(configured))
+            ssh_server.check_sockets(there, logins.parse(configured))
     else:
-        ssh_server.check_sockets(there, ssh_server.parse(configured))
+        ssh_server.check_sockets(there, logins.parse(configured))
 
 
 @pytest.mark.usefixtures("configuration")

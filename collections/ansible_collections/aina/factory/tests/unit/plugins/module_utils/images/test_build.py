@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from factory.core.base.configuration import Section
+from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.docker import DockerError
 from factory.core.base.ports import Completed, Response
 from factory.core.base.settings import read
@@ -167,7 +167,8 @@ class Host:
         return self.builder().build(refresh=refresh)
 
     def in_force(self) -> dict[str, str]:
-        return {name: str(found["Id"]) for name, found in self.docker.names.items()}
+        found = self.docker.names.items()
+        return {name: str(image["Id"]) for name, image in found if not name.endswith(":previous")}
 
     def record(self, name: str) -> dict[str, Any]:
         return dict(json.loads((self.state / f"{name}.json").read_text()))
@@ -365,3 +366,42 @@ def test_a_base_that_cannot_be_pulled_says_what_to_do_instead(tmp_path: Path) ->
     del host.docker.__dict__["_pull"]
     host.build()
     assert not (host.state / PROBLEM).exists()
+
+
+def test_one_goes_back_to_the_former_image_and_stays_there_until_its_content_changes(
+    host: Host,
+) -> None:
+    first = host.in_force()[LANE]
+    host.write("lane/Dockerfile", "# a bad day\n")
+    host.build()
+    second = host.in_force()[LANE]
+    assert second != first
+
+    assert "back to" in host.builder().roll_back(["lane"])["lane"]
+
+    assert host.in_force()[LANE] == first == host.record("lane")["id"]
+    assert host.record("lane")["detail"] == "it was rolled back"
+    # The nightly run does not build the bad one again, another content it builds.
+    assert host.build().built == []
+    assert host.in_force()[LANE] == first
+    host.write("lane/Dockerfile", "# mended\n")
+    assert "lane" in host.build().built
+    assert host.in_force()[LANE] not in (first, second)
+    assert "rolled_back_from" not in host.record("lane")
+
+
+def test_going_back_twice_undoes_it_and_without_a_former_image_nothing_happens(host: Host) -> None:
+    before = host.in_force()
+    assert host.builder().roll_back([])["lane"] == "there is no former image"
+    assert host.in_force() == before
+    host.write("lane/Dockerfile", "# another\n")
+    host.build()
+    after = host.in_force()[LANE]
+
+    host.builder().roll_back(["lane"])
+    host.builder().roll_back(["lane"])
+
+    assert host.in_force()[LANE] == after
+    assert host.record("lane")["rolled_back_from"] == ""
+    with pytest.raises(ConfigurationError, match="no image nobody is declared"):
+        host.builder().roll_back(["nobody"])

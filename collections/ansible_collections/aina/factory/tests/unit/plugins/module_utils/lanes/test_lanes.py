@@ -55,6 +55,7 @@ def settings(**values: Any) -> LanesSettings:
         ({"agents": {"x": {}}}, "lanes.agents.x.command is missing"),
         ({"agents": {"codex": {"route": {"upstream": "http://x"}}}}, "be an https address"),
         ({"agents": {"codex": {"route": {"value": "Bearer"}}}}, "hold {key}"),
+        ({"project": {"cost_max_usd": 5}}, "have a price in lanes_prices, for money is limited"),
         ({"projects": [PROJECT, PROJECT]}, "name 'demo' is declared twice"),
     ],
 )
@@ -119,6 +120,7 @@ MESSAGES: dict[str, Any] = {
     "header": "X-Api-Key",
     "credential": "x",
     "completed_event": "message_stop",
+    "fields": ["model", "messages"],
     "usage": [
         {"event": "message_start", "at": ["message", "usage"], "input": ["input_tokens", "cached"]},
         {"event": "message_delta", "at": ["usage"], "output": ["output_tokens"]},
@@ -384,8 +386,8 @@ def test_what_is_under_way_counts_with_the_most_that_it_may_cost() -> None:
 
 def test_an_answer_without_usage_is_charged_by_its_size() -> None:
     counter = gateway.UsageCounter(policy())
-    assert counter.charge(None, 400, 400) == 200
-    assert counter.charge({}, 400, 400) == 0
+    assert counter.charge(None, 400, 400)[0] == 200
+    assert counter.charge({}, 400, 400)[0] == 0
 
 
 def test_a_restarted_gateway_knows_what_was_used() -> None:
@@ -462,7 +464,8 @@ GOOD = outcome.LaneEvidence(
     [
         ({}, "changed"),
         ({"commits_count": 0}, "no_change"),
-        ({"broken": "forged", "ended_by": "timeout"}, "policy"),
+        ({"broken": "x", "ended_by": "timeout"}, "forged"),
+        ({"broken": "x", "broken_as": "rewritten"}, "rewritten"),
         ({"ended_by": "timeout"}, "timeout"),
         ({"ended_by": "idle"}, "idle"),
         ({"ended_by": "an operator"}, "interrupted"),
@@ -474,8 +477,8 @@ GOOD = outcome.LaneEvidence(
         ({"model": replace(GOOD.model, last_verdict="cut")}, "failed_turn"),
         ({"model": replace(GOOD.model, last_verdict="upstream", last_status=401)}, "failed_turn"),
         ({"model": replace(GOOD.model, last_verdict="budget")}, "budget"),
-        ({"model": replace(GOOD.model, last_verdict="rate")}, "policy"),
-        ({"model": replace(GOOD.model, last_verdict="model")}, "policy"),
+        ({"model": replace(GOOD.model, last_verdict="rate")}, "rate"),
+        ({"model": replace(GOOD.model, last_verdict="model")}, "model"),
         ({"unresolved": "main is not merged"}, "failed_turn"),
         ({"unkept": "b.txt"}, "incomplete"),
         ({"unkept": "b.txt", "commits_count": 0}, "incomplete"),

@@ -30,7 +30,8 @@ ENDS = [
     (0, False, 3600.0, Next.GO_ON),
     (0, False, 1.0, Next.BACK_OFF),
     (1, False, 1.0, Next.BACK_OFF),
-    (2, True, 100.0, Next.BACK_OFF),
+    (2, True, 100.0, Next.GO_ON),
+    (2, False, 100.0, Next.BACK_OFF),
     (3, False, 100.0, Next.BACK_OFF),
     (4, False, 100.0, Next.BACK_OFF),
     (5, False, 240.0, Next.BACK_OFF),
@@ -38,8 +39,12 @@ ENDS = [
     (7, False, 1.0, Next.OUTDATED),
     (125, False, 0.1, Next.BACK_OFF),
     (127, False, 0.1, Next.BACK_OFF),
-    (134, True, 50.0, Next.BACK_OFF),
-    (137, True, 50.0, Next.BACK_OFF),
+    # What a job did is not the runner's failure.
+    (7, True, 50.0, Next.GO_ON),
+    (134, True, 50.0, Next.GO_ON),
+    (137, True, 50.0, Next.GO_ON),
+    (137, False, 50.0, Next.BACK_OFF),
+    (None, True, 50.0, Next.GO_ON),
     (None, False, 1.0, Next.BACK_OFF),
 ]
 
@@ -61,20 +66,28 @@ def test_every_end_has_its_consequence(
         assert f"status {code}" in reaction.detail
 
 
-def test_the_wait_doubles_up_to_its_bound_and_the_fifth_failure_gives_up() -> None:
-    reactions = [react(1, failures=count) for count in range(5)]
+def test_the_wait_doubles_up_to_five_minutes_and_never_gets_longer() -> None:
+    waits = [react(1, failures=count, draw=0.0).delay_seconds for count in (*range(8), 10**6)]
 
-    assert [r.delay_seconds for r in reactions] == [5, 10, 20, 40, 0]
-    assert reactions[-1].next is Next.GIVE_UP
-    assert "5 failures in a row" in reactions[-1].detail
-    assert exits.delay(20, TIMING, 0.5) == 80
+    assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+    assert max(exits.delay(n, TIMING, draw / 10) for n in range(1, 99) for draw in range(10)) <= 300
+
+
+@pytest.mark.parametrize(("outage_seconds", "lost_max_seconds"), [(1, 60), (180, 180)])
+def test_little_is_lost_after_an_outage(outage_seconds: float, lost_max_seconds: float) -> None:
+    for draw in range(100):
+        now, failures = 0.0, 0
+        while now < outage_seconds:
+            failures += 1
+            now += exits.delay(failures, TIMING, draw / 100)
+        assert now - outage_seconds < lost_max_seconds
 
 
 def test_slots_that_failed_together_do_not_come_back_together() -> None:
     waits = {exits.delay(1, TIMING, draw) for draw in (0.0, 0.3, 0.6, 0.99)}
 
     assert len(waits) == 4
-    assert all(4 <= wait <= 6 for wait in waits)
+    assert all(10 / 3 <= wait <= 5 for wait in waits)
 
 
 def test_success_forgives_and_the_supervisors_own_deed_is_no_failure() -> None:
@@ -103,6 +116,8 @@ WATCHED: list[tuple[dict[str, Any], Act]] = [
     ({"misses_count": 9, "job_seconds": 5.0}, Act.KEEP),
     ({"listening": False, "age_seconds": 299.0}, Act.KEEP),
     ({"listening": False, "age_seconds": 301.0}, Act.END),
+    ({"forgotten_seconds": 901.0, "job_seconds": 5.0}, Act.END),
+    ({"forgotten_seconds": 899.0, "job_seconds": 5.0}, Act.KEEP),
     ({"age_seconds": 86401.0}, Act.CLOSE),
     ({"age_seconds": 86401.0, "job_seconds": 10.0}, Act.KEEP),
     ({"job_seconds": 360 * 60 + 1.0}, Act.END),
@@ -174,7 +189,16 @@ def test_the_work_folder_lies_on_the_disk_where_it_has_no_size_in_memory() -> No
     argv = " ".join(container.create_argv(TURN, on_disk))
 
     assert "/_work" not in argv
-    assert "--tmpfs=/tmp:rw,exec,nosuid,nodev,size=7m" in argv
+    assert "--tmpfs=/tmp:rw,exec,nosuid,nodev,size=7m,nr_inodes=1792" in argv
+
+
+@pytest.mark.parametrize(("shm_mib", "shown"), [(0, "2048m"), (300, "300m")])
+def test_shared_memory_follows_the_jobs_memory_unless_it_is_declared(
+    shm_mib: int, shown: str
+) -> None:
+    instance = Instance(name="d", target="a/b", memory_mib=4096, shm_mib=shm_mib)
+
+    assert f"--shm-size {shown}" in " ".join(container.create_argv(TURN, instance))
 
 
 def test_a_job_is_told_what_was_declared_for_it() -> None:

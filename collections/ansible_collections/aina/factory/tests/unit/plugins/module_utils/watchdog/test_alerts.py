@@ -111,14 +111,65 @@ def test_an_answer_that_comes_and_goes_is_one_alert_and_one_recovery() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.booleans(), min_size=RUNS_OF_A_DAY, max_size=RUNS_OF_A_DAY))
-def test_no_pattern_of_a_day_brings_more_than_five_alerts(answers: list[bool]) -> None:
+def test_no_pattern_of_a_day_brings_more_than_eight_alerts(answers: list[bool]) -> None:
     server = Server()
 
     for answer in answers:
         server.judge([Finding("engine", "", Status.OK if answer else Status.PROBLEM, "")])
 
-    # Each relapse doubles how long it must stay well: 2 + 4 + 8 + 16 + 32 runs.
-    assert server.changes(AlertChange.RAISED) <= 5
+    # Each relapse doubles how long it must stay well, and four new outages are told at once;
+    # beyond these only what lasts for two hours is.
+    assert server.changes(AlertChange.RAISED) <= 8
+
+
+@pytest.mark.parametrize("pattern", ["BBGG", "BBGGG", "BBBGGGG", "BBGGBGGG"])
+def test_no_regular_pattern_of_a_day_brings_more_than_eight_alerts(pattern: str) -> None:
+    server = Server()
+    for letter in (pattern * RUNS_OF_A_DAY)[:RUNS_OF_A_DAY]:
+        status = Status.OK if letter == "G" else Status.PROBLEM
+        server.judge([Finding("engine", "", status, "")])
+    assert server.changes(AlertChange.RAISED) <= 8
+
+
+@pytest.mark.parametrize("incidents", [1, 2, 3])
+def test_an_outage_that_begins_in_distrust_is_told_within_30_minutes(incidents: int) -> None:
+    server = Server()
+    bad, good = (Finding("engine", "", status, "x") for status in (Status.PROBLEM, Status.OK))
+    for _incident in range(incidents):
+        for finding in (bad, bad, *[good] * 40):
+            server.judge([finding])
+            if not server.tracks["engine"].firing and finding is good:
+                break
+    server.judge([bad])
+    server.judge([bad])
+    for _run in range(2):
+        server.judge([good])
+    assert server.tracks["engine"].firing, "it is not believed yet"
+    assert server.tracks["engine"].document()["detail"].startswith("well since 20")
+    before = server.changes(AlertChange.RAISED)
+
+    server.judge([bad])
+    server.judge([bad])
+
+    assert server.changes(AlertChange.RAISED) == before + 1
+    assert server.tracks["engine"].since == server.now - RUN, "since this outage began"
+    assert server.tracks["engine"].document()["detail"] == "x"
+
+
+def test_what_never_comes_to_rest_is_told_again_once_it_lasts() -> None:
+    server = Server()
+    bad, good = (Finding("engine", "", status, "x") for status in (Status.PROBLEM, Status.OK))
+    for finding in [bad, bad, good, good] * 5:
+        server.judge([finding])
+    before = server.changes(AlertChange.RAISED)
+
+    for _run in range(7):
+        server.judge([bad])
+    assert server.changes(AlertChange.RAISED) == before
+    for _run in range(3):
+        server.judge([bad])
+
+    assert server.changes(AlertChange.RAISED) == before + 1
 
 
 def test_whoever_relapses_must_stay_well_twice_as_long_up_to_a_bound() -> None:

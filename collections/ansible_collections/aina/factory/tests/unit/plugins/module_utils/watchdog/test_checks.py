@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,6 +27,7 @@ from factory.core.watchdog.checks import paperclip as board
 from factory.core.watchdog.facts import Absent, Known, Unknown
 from factory.core.watchdog.filesystems import DISKS
 from factory.core.watchdog.limits import Limit
+from factory.core.watchdog.sources import Host
 
 NOW = 1_800_000_000.0
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -77,19 +78,38 @@ def _lane(age_hours: float, now: float) -> Any:
     return {"l": Known(lane)}
 
 
-def _owners(age_hours: float, now: float) -> Any:
-    found = disk_owners.example(now, 0)["/"]
-    return {"/": replace(found, measured_at=now - age_hours * HOUR)}
+# What somebody wrote down is too old where it is read: the limit, and the check that then lacks it.
+LASTING: Mapping[str, str] = {
+    "measure_age_hours": "disk_owners",
+    "state_age_minutes": "runner",
+    "merge_report_minutes": "merge_report",
+    "drift_age_hours": "drift",
+}
+
+
+def lasting_problem(name: str, limits: Mapping[str, Limit]) -> str:
+    """Say where what was written down does not last as long as is promised; "" when it does."""
+    check = LASTING[name]
+    unit = MINUTE if name.endswith("_minutes") else HOUR
+    value = checks.BY_NAME[check].selftest.fact(LIMITS, NOW, bad=False)
+    whole = Section({}, "configuration")
+    policy_ = replace(POLICY, limits=cast("policy.Limits", limits))
+    host = Host(policy_, whole, NOW, *[cast("Any", None)] * 5)
+
+    def at(age: float) -> Status:
+        (limit,) = (item for item in checks.BY_NAME[check].limits if item.name == name)
+        fact = host.written(value, NOW - age * unit, "it", limit)
+        given = selftest.alone(NOW, checks.BY_NAME[check].source, fact)
+        return min(item.status for item in checks.run(given, limits) if item.check == check)
+
+    lasts = PROMISED[name][0]
+    if at(lasts) is not Status.UNKNOWN:
+        return f"{name}: known though it is {lasts} old"
+    return "" if at(lasts - 0.1) is Status.OK else f"{name}: not known though younger than {lasts}"
 
 
 # Limits that are no check's main one: the check, the fact for a value, what lies beyond.
 OTHERS: Mapping[str, tuple[str, Any, Status]] = {
-    "measure_age_hours": ("disk_owners", _owners, Status.UNKNOWN),
-    "state_age_minutes": (
-        "runner",
-        lambda value, now: runners.example(now, updated_at=now - value * MINUTE),
-        Status.UNKNOWN,
-    ),
     "runner_failures_count": (
         "runner",
         lambda value, now: runners.example(now, consecutive_failures=value),
@@ -105,11 +125,6 @@ OTHERS: Mapping[str, tuple[str, Any, Status]] = {
         "pressure",
         lambda value, _: pressure.Pressure(0, 0, value),
         Status.PROBLEM,
-    ),
-    "drift_age_hours": (
-        "drift",
-        lambda value, now: drift.Drift(now - value * HOUR, "", ()),
-        Status.UNKNOWN,
     ),
 }
 MAIN = {
@@ -159,13 +174,19 @@ def edge_problem(name: str, limits: Mapping[str, Limit]) -> str:
 
 def test_every_limit_is_promised_and_has_its_edges_tested() -> None:
     assert {n: (i.raise_at, i.clear_at, i.high_is_bad) for n, i in LIMITS.items()} == PROMISED
-    # The age of a marshal's report is judged where it is read, with the marshal's own function.
-    assert {*EDGES, "merge_report_minutes"} == LIMITS.keys()
+    assert {*EDGES, *LASTING} == LIMITS.keys()
 
 
 @pytest.mark.parametrize("name", EDGES)
 def test_a_limit_acts_exactly_where_it_is_promised_to(name: str) -> None:
     assert edge_problem(name, LIMITS) == ""
+
+
+@pytest.mark.parametrize("name", LASTING)
+def test_what_was_written_down_lasts_exactly_as_long_as_is_promised(name: str) -> None:
+    assert lasting_problem(name, LIMITS) == ""
+    for kind in ("raise_later", "raise_sooner"):
+        assert lasting_problem(name, {**LIMITS, name: mutated(LIMITS[name], kind)}) != ""
 
 
 # Limits between whose two thresholds a value can lie.
@@ -284,7 +305,7 @@ def test_a_disk_alert_names_who_grew_most() -> None:
         True,
     )
     full = selftest.alone(NOW, DISKS, Known(disks.example(90)))
-    given = full.having(disk_owners.SOURCE, Known({"/": owners}))
+    given = full.having(disk_owners.SOURCE, Known({"/": Known(owners)}))
 
     (found,) = [item for item in checks.run(given, POLICY.limits) if item.check == "disk_space"]
 

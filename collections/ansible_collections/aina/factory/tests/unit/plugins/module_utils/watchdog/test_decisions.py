@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,6 +16,7 @@ from factory.core.watchdog.checks import memory, pressure, runners
 from factory.core.watchdog.facts import Known, Unknown
 from factory.core.watchdog.failures import FailedUnit
 from factory.core.watchdog.settings import Heal, WatchdogSettings
+from factory.core.watchdog.sources import Host
 from factory.core.watchdog.workspaces import HEALABLE, Workspace, Workspaces
 
 NOW = 1_800_000_000.0
@@ -421,7 +422,7 @@ def test_a_state_that_says_something_else_is_an_error_that_names_the_key(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigurationError) as error:
-        runners.runner({**RUNNER, **changes}, "vds-1")
+        runners.runner(cast("Host", None), {**RUNNER, **changes}, "vds-1")
     assert message in str(error.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import stat
 import subprocess
@@ -14,11 +15,17 @@ import pytest
 
 from factory.core.base import processes
 from factory.core.base.ports import Completed
-from factory.core.host import way_back
-from factory.core.host.way_back import Armed, Undo, WayBackError
+from factory.core.host.way_in import way_back
+from factory.core.host.way_in.connection import Session
+from factory.core.host.way_in.way_back import Armed, Undo, WayBackError
 
 GONE = "999999999:1"
 SYSTEMCTL = '#!/bin/sh\necho "systemctl $*" >>"$TOLD"\n'
+
+
+def nobody(_others: object) -> list[tuple[Session, str]]:
+    """Say that nobody else is shut out."""
+    return []
 
 
 @dataclass
@@ -124,24 +131,39 @@ def test_what_a_new_connection_confirms_stays(host: Host) -> None:
     host.arm(Undo("the file", (str(file),)), holder=processes.identity())
     file.write_text("after\n")
 
-    assert way_back.confirm("token", "2:2", host.here)
+    assert way_back.confirm("token", "2:2", nobody, host.here)
     way_back.forget(host.run, host.here)
 
     assert host.ends()
     assert file.read_text() == "after\n"
     assert host.left == []
-    assert not way_back.confirm("token", "2:2", host.here)
+    assert not way_back.confirm("token", "2:2", nobody, host.here)
 
 
 def test_neither_the_same_connection_nor_another_run_confirms(host: Host) -> None:
     host.arm(Undo("the file"), holder=processes.identity())
 
     with pytest.raises(WayBackError, match="the connection in which the change was made"):
-        way_back.confirm("token", "1:1", host.here)
+        way_back.confirm("token", "1:1", nobody, host.here)
     with pytest.raises(WayBackError, match="another run"):
-        way_back.confirm("other", "2:2", host.here)
+        way_back.confirm("other", "2:2", nobody, host.here)
 
     assert way_back.pending(host.here) is not None
+
+
+def test_what_shuts_somebody_else_out_is_not_confirmed(host: Host) -> None:
+    peer, address = map(ipaddress.ip_address, ("203.0.113.9", "2001:db8::1"))
+    bob = Session("bob", peer, address, 22)
+    armed = Armed("token", "1:1", (Undo("the file"),), (bob,))
+    way_back.arm(armed, processes.identity(), 1, host.run, host.here)
+
+    def out(others: Sequence[Session]) -> list[tuple[Session, str]]:
+        return [(other, "AllowGroups shut bob out") for other in others]
+
+    assert way_back.pending(host.here) == armed
+    with pytest.raises(WayBackError, match=r"bob from 203\.0\.113\.9: AllowGroups shut bob out"):
+        way_back.confirm("token", "2:2", out, host.here)
+    assert way_back.confirm("token", "2:2", nobody, host.here)
 
 
 def test_the_watch_waits_for_the_end_of_the_run_and_not_for_ever(
@@ -197,7 +219,7 @@ def test_several_changes_lead_back_to_what_was_there_before_the_first(host: Host
     held = way_back.hold(found, "3:3", processes.identity(), host.here)
     assert held.undos == (one,)
     with pytest.raises(WayBackError, match="another run"):
-        way_back.confirm("token", "4:4", host.here)
+        way_back.confirm("token", "4:4", nobody, host.here)
     two = Undo("two", (str(file),), first=(say[1],), then=(say[2],))
     host.arm(*held.undos, two)
 

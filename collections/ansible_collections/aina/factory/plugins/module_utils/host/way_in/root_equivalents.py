@@ -7,7 +7,7 @@ import os
 import pwd
 import re
 
-from ..base.ports import Run
+from ...base.ports import Run
 
 # What members of these groups can do, root can: they start containers with any mount, or write disks.
 GROUPS = ("docker", "incus-admin", "libvirt", "lxd", "disk", "kmem", "shadow")

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ..base import processes
-from ..base.ports import Run
+from ...base import processes
+from ...base.ports import Run
 
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 

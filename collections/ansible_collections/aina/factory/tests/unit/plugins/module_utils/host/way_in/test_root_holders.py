@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from factory.core.base.ports import Completed
-from factory.core.host import root_holders
+from factory.core.host.way_in import root_holders
 
 ACCOUNTS = {
     "root": (0, 0),

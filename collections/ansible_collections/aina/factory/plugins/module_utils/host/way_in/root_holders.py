@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..base.ports import Run
+from ...base.ports import Run
 from .root_equivalents import GROUPS
 
 ASK_SECONDS = 30.0

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from factory.core.base.ports import Completed
-from factory.core.host import connection
-from factory.core.host.connection import Listener, Session
+from factory.core.host.way_in import connection
+from factory.core.host.way_in.connection import Listener, Session
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what a kernel lists; nothing is bound
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from factory.core.host import root_equivalents
+from factory.core.host.way_in import root_equivalents
 
 HEAD = "User ali may run the following commands on vds:\n"
 

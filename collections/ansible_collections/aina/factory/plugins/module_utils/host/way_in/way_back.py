@@ -11,16 +11,18 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..base import files
-from ..base.errors import FactoryError
-from ..base.ports import Run
-from ..base.run import checked
-from . import managed_files
+from ...base import files
+from ...base.errors import FactoryError
+from ...base.ports import Run
+from ...base.run import checked
+from .. import managed_files
+from . import connection
+from .connection import Session
 
 DIRECTORY = Path("/var/lib/aina-factory/way-back")
 UNIT = "aina-factory-way-back.service"
@@ -117,12 +119,14 @@ class Undo:
 class Armed:
     """A change that waits to be confirmed.
 
-    ``connection`` names the session in which it was made, ``""`` for none of SSH's.
+    ``connection`` names the session in which it was made, ``""`` for none of SSH's. ``others``
+    could come in again before it, and are to afterwards.
     """
 
     token: str
     connection: str
     undos: tuple[Undo, ...]
+    others: tuple[Session, ...] = ()
 
 
 def of_files(paths: Collection[str]) -> Undo | None:
@@ -155,8 +159,9 @@ def pending(directory: Path | None = None) -> Armed | None:
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
         undos = tuple(_undo(item) for item in found["undos"])
-        return Armed(found["token"], found["connection"], undos)
-    except (ValueError, KeyError, TypeError) as error:
+        others = tuple(_session(item) for item in found.get("others", ()))
+        return Armed(found["token"], found["connection"], undos, others)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WayBackError(
             f"{record} is damaged ({error!r}); wait until {UNIT} has taken the last change back"
         ) from error
@@ -165,6 +170,19 @@ def pending(directory: Path | None = None) -> Armed | None:
 def _undo(item: dict[str, Any]) -> Undo:
     first, then = (tuple(tuple(argv) for argv in item[key]) for key in ("first", "then"))
     return Undo(item["what"], tuple(item["files"]), first, then)
+
+
+def _session(item: dict[str, Any]) -> Session:
+    peer, address = (connection.address_of(str(item[key])) for key in ("peer", "address"))
+    return Session(item["account"], peer, address, int(item["port"]))
+
+
+def _record(armed: Armed) -> bytes:
+    others = [
+        {**asdict(other), "peer": str(other.peer), "address": str(other.address)}
+        for other in armed.others
+    ]
+    return (json.dumps({**asdict(replace(armed, others=())), "others": others}) + "\n").encode()
 
 
 def taken_back(directory: Path | None = None) -> list[str]:
@@ -214,7 +232,7 @@ def arm(wanted: Armed, holder: str, seconds: int, run: Run, directory: Path | No
         if not _wanted().is_symlink():
             _wanted().parent.mkdir(exist_ok=True)
             _wanted().symlink_to(f"../{UNIT}")
-        files.write(here / "armed", (json.dumps(asdict(wanted)) + "\n").encode())
+        files.write(here / "armed", _record(wanted))
         for argv in (["daemon-reload"], ["start", UNIT]):
             checked(run, ["systemctl", *argv], error=WayBackError, timeout_seconds=ASK_SECONDS)
     except (OSError, TimeoutError, WayBackError) as error:
@@ -232,7 +250,7 @@ def _filled(text: str, values: dict[str, str]) -> str:
     return text
 
 
-def hold(found: Armed, connection: str, holder: str, directory: Path | None = None) -> Armed:
+def hold(found: Armed, session: str, holder: str, directory: Path | None = None) -> Armed:
     """Let the change of an earlier run wait for this one, which comes to its end after it.
 
     Raises:
@@ -240,23 +258,29 @@ def hold(found: Armed, connection: str, holder: str, directory: Path | None = No
 
     """
     here = directory or DIRECTORY
-    held = replace(found, token=holder, connection=connection or found.connection)
+    held = replace(found, token=holder, connection=session or found.connection)
     files.write(here / "holder", f"{holder.replace(':', ' ')}\n".encode())
-    files.write(here / "armed", (json.dumps(asdict(held)) + "\n").encode())
+    files.write(here / "armed", _record(held))
     if any((here / name).exists() for name in ("restoring", "restored")):
         (here / "armed").unlink()
         raise WayBackError(_BUSY)
     return held
 
 
-def confirm(token: str, connection: str, directory: Path | None = None) -> bool:
-    """Let the change stay, when it is this one and ``connection`` is a new one.
+def confirm(
+    token: str,
+    session: str,
+    shut: Callable[[Sequence[Session]], Iterable[tuple[Session, str]]],
+    directory: Path | None = None,
+) -> bool:
+    """Let the change stay, when it is this one and ``session`` is a new one.
 
-    ``connection`` is ``""`` where the control node has none that could be new. Returns whether
-    the change stays; from then on nothing takes it back.
+    ``session`` is ``""`` where the control node has none that could be new; ``shut`` says who of
+    the others could not come in any more. Returns whether the change stays; from then on nothing
+    takes it back.
 
     Raises:
-        WayBackError: it is another change, or no new connection.
+        WayBackError: it is another change, no new connection, or shuts somebody else out.
 
     """
     here = directory or DIRECTORY
@@ -265,8 +289,11 @@ def confirm(token: str, connection: str, directory: Path | None = None) -> bool:
         return False
     if found.token != token:
         raise WayBackError("another run has changed the way in meanwhile, and is to confirm that")
-    if connection and connection == found.connection:
+    if session and session == found.connection:
         raise WayBackError("this is the connection in which the change was made, and no new one")
+    out = [f"{other.account} from {other.peer}: {why}" for other, why in shut(found.others)]
+    if out:
+        raise WayBackError(f"others who were logged in could not log in again: {'; '.join(out)}")
     try:
         (here / "armed").rename(here / "confirmed")
     except FileNotFoundError:

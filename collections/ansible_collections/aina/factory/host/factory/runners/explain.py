@@ -1,0 +1,163 @@
+"""Where each job of a repository's workflows can run, and what is missing; by the workflow policy's judgement."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from factory.core.runners.settings import Instance, Mode
+from factory.core.runners.state import printable
+from factory.core.workflows import needs
+from factory.core.workflows.document import Compose, Document, DocumentError, Node, NodeKind
+from factory.core.workflows.settings import RunsOn
+from factory.core.workflows.yaml_nodes import composer
+from factory.outcome import UsageError
+
+FOLDER = ".github/workflows"
+_FILES_MAX = 200
+_FILE_MAX_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One job: where it runs (``here``, ``hosted``, ``variable``, ``nowhere``, ``called``, ``unknown``)."""
+
+    workflow: str
+    job: str
+    line: int
+    where: str
+    missing: tuple[str, ...]
+    words: str
+
+    def document(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        return asdict(self)
+
+
+def compose() -> Compose:
+    """Return what reads YAML.
+
+    Raises:
+        UsageError: the host has no PyYAML.
+
+    """
+    try:
+        return composer(importlib.import_module("yaml"))
+    except ImportError:
+        raise UsageError(
+            "this reads YAML, and python3-yaml is missing; apt-get install python3-yaml"
+        ) from None
+
+
+def texts(checkout: Path) -> dict[str, str]:
+    """Return the workflows of a checkout by name; no link is followed, nothing else is read.
+
+    Raises:
+        UsageError: the checkout cannot be read.
+
+    """
+    folder = checkout / FOLDER
+    found = {}
+    try:
+        if folder.resolve() != checkout.resolve() / FOLDER:
+            raise UsageError(f"{folder} is a link; read the checkout that it belongs to instead")
+        names = sorted(path.name for path in folder.iterdir() if path.suffix in (".yml", ".yaml"))
+        for name in names[:_FILES_MAX]:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            with os.fdopen(os.open(folder / name, flags), "rb") as source:
+                if stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                    found[name] = source.read(_FILE_MAX_BYTES).decode(errors="replace")
+    except OSError as error:
+        raise UsageError(f"{error.filename or folder}: {error.strerror}") from error
+    return found
+
+
+def explain(
+    workflows: dict[str, str], instances: Sequence[Instance], runs_on: RunsOn, reader: Compose
+) -> list[Explained]:
+    """Return every job of the workflows, with what the declared runners make of it."""
+    found: list[Explained] = []
+    for name, text in workflows.items():
+        try:
+            document = Document(text, reader)
+            jobs = document.get(document.root, "jobs")
+            if jobs is None or jobs.kind is not NodeKind.MAPPING:
+                raise DocumentError("there is no mapping 'jobs'")
+            found += [
+                _job(name, document, key, document.resolve(value), instances, runs_on)
+                for key, value in jobs.pairs
+            ]
+        except (DocumentError, RecursionError) as error:
+            words = printable(f"it cannot be read: {error}")
+            found.append(Explained(printable(name), "-", 1, "unknown", (), words))
+    return [replace(item, job=printable(item.job), words=printable(item.words)) for item in found]
+
+
+def _job(
+    name: str,
+    document: Document,
+    key: Node,
+    job: Node,
+    instances: Sequence[Instance],
+    runs_on: RunsOn,
+) -> Explained:
+    line = document.line_of(key.start)
+    if document.entry(job, "uses") is not None:
+        return Explained(name, key.value, line, "called", (), "the workflow that it calls says it")
+    wanted = document.strings(document.get(job, "runs-on"))
+    needed = needs.of_job(document, job)
+
+    def say(where: str, offers: set[str], words: str) -> Explained:
+        lacks = needs.missing(needed, offers)
+        missing = tuple(f"{need.what} (line {need.line}: {need.words})" for need in lacks)
+        return Explained(name, key.value, line, where, missing, words)
+
+    if not wanted:
+        return say("unknown", set(runs_on.offers), "it names a runner group, or no runner")
+    if any("${{" in label for label in wanted):
+        by_variable = any(f"vars.{runs_on.variable}" in label for label in wanted)
+        if by_variable:
+            return say("variable", set(runs_on.offers), f"here while {runs_on.variable} says so")
+        return say("unknown", set(runs_on.offers), "it computes its runner")
+    if any(label in runs_on.hosted_labels for label in wanted):
+        return say("hosted", set(runs_on.offers), "it asks for a runner of GitHub's")
+    for instance in instances:
+        if {label.lower() for label in wanted} <= set(_labels(instance)):
+            offers = {*runs_on.offers, *_offers(instance)}
+            return say("here", offers, f"by {instance.name}")
+    return say("nowhere", set(), f"no runner of this server has {', '.join(wanted)}")
+
+
+def _labels(instance: Instance) -> Iterator[str]:
+    yield from (label.lower() for label in instance.labels)
+    if instance.default_labels:
+        yield from ("self-hosted", "linux", "x64" if os.uname().machine == "x86_64" else "arm64")
+
+
+def _offers(instance: Instance) -> Iterator[str]:
+    """Yield what an instance has by its declaration: a native runner has the host's own commands."""
+    if instance.mode == Mode.NATIVE:
+        yield from needs.TOOLS
+        if not instance.strict:
+            yield needs.SUDO
+
+
+def table(found: Sequence[Explained]) -> str:
+    """Return it for a person."""
+    rows = [("WORKFLOW", "JOB", "WHERE", "MISSING HERE")]
+    rows += [
+        (
+            f"{item.workflow}:{item.line}",
+            item.job,
+            f"{item.where}, {item.words}",
+            "; ".join(item.missing) or ("-" if item.where != "unknown" else "?"),
+        )
+        for item in found
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
