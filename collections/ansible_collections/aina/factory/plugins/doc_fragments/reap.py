@@ -23,6 +23,24 @@ options:
         description: Whether a commit that the remote holds counts as safe although it has not landed.
         type: bool
         default: true
+      other_remotes:
+        description: >-
+          Remotes that are asked as well, where the checkout has them: a fork's work lands there.
+        type: list
+        elements: str
+        default: [upstream]
+      base_branches:
+        description: Branches (globs) on which work lands beside the default one, C(release/*) for one.
+        type: list
+        elements: str
+        default: []
+      holding_refs:
+        description: >-
+          Refs of a remote (globs) of which a commit is safe that one of them contains. What is given is added to the
+          standard ones.
+        type: list
+        elements: str
+        default: []
       reap_dead_locks:
         description: Whether a locked worktree can go when its lock names a process that is gone.
         type: bool

@@ -185,22 +185,34 @@ def _prove(
     private = {oid for commits in private_commits.values() for oid in commits}
     tools.progress("asking the remote", 0, 1)
     try:
-        remote = landed.ask_remote(git, task.remote, task.default_branch)
+        remotes = [landed.ask_remote(git, task.remote, task.default_branch, policy)]
     except GitError as error:
         report.warnings.append(f"the remote {task.remote} does not answer: {error}")
         return landed.Proofs(unknown=dict.fromkeys(heads | private, "the remote does not answer"))
-    report.default_branch = remote.default_branch
+    report.default_branch = remotes[0].default_branch
+    for name in _others(git, task, policy):
+        try:
+            remotes.append(landed.ask_remote(git, name, None, policy))
+        except GitError as error:
+            report.warnings.append(f"the remote {name} does not answer: {error}")
     tools.progress("looking for landed work", 0, 1)
-    return landed.prove(
+    proofs = landed.prove(
         git,
         common_dir,
-        task.remote,
-        remote,
+        remotes,
         heads | private,
         {item.branch for item in items if item.branch},
         count_pushed=policy.reap_pushed,
         merged_pull_requests=tools.merged_pull_requests,
     )
+    report.warnings += proofs.warnings
+    return proofs
+
+
+def _others(git: Git, task: ReapTask, policy: Reap) -> list[str]:
+    """Return the other remotes that the checkout has."""
+    known = git.output("remote").decode(errors="surrogateescape").splitlines()
+    return [name for name in policy.other_remotes if name in known and name != task.remote]
 
 
 def _occupants(tools: ReapTools, items: Iterable[Listed]) -> processes.Occupants:

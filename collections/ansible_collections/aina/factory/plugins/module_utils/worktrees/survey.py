@@ -61,6 +61,10 @@ def common_directory(run: Run, repository: str) -> str:
         GitError: it is no git repository, or git cannot read it.
 
     """
+    for directory in (repository, f"{repository}/.git"):
+        for name in ("", *sorted(_SHORT_FILES)):
+            with suppress(OSError):
+                _refuse_what_has_no_end(os.path.join(directory, name))  # noqa: PTH118
     git = Git(run, repository)
     words = ("rev-parse", "--path-format=absolute", "--git-common-dir")
     output = git.output(*words, timeout_seconds=_AT_ONCE_SECONDS)
@@ -134,7 +138,8 @@ def _refuse_what_has_no_end(path: str) -> None:
     status = Path(path).stat()
     if any(is_kind(status.st_mode) for is_kind in (stat.S_ISFIFO, stat.S_ISCHR, stat.S_ISBLK)):
         raise GitError(f"{path} is no plain file; look at it and remove it")
-    if Path(path).name in _SHORT_FILES and status.st_size > _SHORT_BYTES:
+    is_short = Path(path).name in {*_SHORT_FILES, ".git"} and stat.S_ISREG(status.st_mode)
+    if is_short and status.st_size > _SHORT_BYTES:
         raise GitError(f"{path} is no plain file of git's: it has {status.st_size} bytes")
 
 

@@ -685,3 +685,33 @@ def test_the_table_of_mounts_is_read_as_the_kernel_writes_it(tmp_path: Path) -> 
     line = rb"36 35 98:0 /mnt1 /mnt/with\040space\134 rw,noatime - ext3 /dev/root rw"
     table.write_bytes(line + b"\n")
     assert mounts.points(str(table)) == ["/mnt/with space\\"]
+
+
+def test_what_landed_upstream_of_a_fork_goes(world: World) -> None:
+    lane = world.lane(world.root / "lanes/lane")
+    (lane / "file").write_text("work")
+    world.git("add", "file", at=lane)
+    world.git("commit", "-q", "-m", "Work", at=lane)
+    upstream = world.root / "upstream.git"
+    world.git("clone", "-q", "--bare", world.root / "origin.git", upstream)
+    world.git("remote", "add", "upstream", upstream)
+    assert world.plan()["lane"].reason == "not_landed"
+    (world.checkout / "file").write_text("work")
+    world.git("add", "file")
+    world.git("commit", "-q", "-m", "Land")
+
+    world.git("push", "-q", "upstream", "main")
+
+    assert world.plan()["lane"].reason == "snapshot"
+
+
+def test_another_remote_that_does_not_answer_is_told_and_stops_nothing(world: World) -> None:
+    world.lane(world.root / "lanes/lane")
+    world.git("remote", "add", "upstream", world.root / "nowhere.git")
+    tools = reap.ReapTools(effects.run, effects.now)
+
+    report = reap.plan(world.task, POLICY, tools)
+
+    assert by_name(report)["lane"].reason == "ancestor"
+    (warning,) = report.warnings
+    assert "upstream" in warning
