@@ -22,6 +22,7 @@ DRAWN_COUNT = {
     "connections that are lost": 1,
     "moments of a power loss": 1,
     "moments of a kill of a reap": 3,
+    "repositories that are turned against root": 5,
     "states of the ways in": 2,
     "effects of a converge of runners": 1,
     "ansible-core under the sanity tests": 1,

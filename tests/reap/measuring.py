@@ -52,8 +52,7 @@ def proved(repository: str) -> Cost:
     proofs = landed.prove(
         Git(run, repository),
         repository,
-        "origin",
-        landed.Remote("main", {"refs/heads/main": tip}),
+        [landed.Remote("main", {"refs/heads/main": tip})],
         set(heads.values()),
         (),
         count_pushed=False,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.server
 import json
+import os
 import re
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -145,3 +148,90 @@ def visit(
     return Seen(
         done.stdout, console, [path for path in asked if path != "/frame"], json.loads(text)
     )
+
+
+class Tab:
+    """A browser that is told what to do over two pipes, as its own developer tools do."""
+
+    def __init__(self, directory: Path) -> None:
+        ask, self._out = os.pipe()
+        self._in, answer = os.pipe()
+        argv = [program(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+        argv += ["--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-pipe"]
+        argv += [f"--user-data-dir={directory / 'profile'}", "about:blank"]
+        # It reads from 3 and writes to 4, whatever these are here.
+        words = ["bash", "-c", f'exec "$@" 3<&{ask} 4>&{answer}', "chromium", *argv]
+        self.process = subprocess.Popen(
+            words,
+            pass_fds=[ask, answer],
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(ask)
+        os.close(answer)
+        self._rest, self._number, self._session = b"", 0, ""
+        self.console: list[str] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._number += 1
+        session = {"sessionId": self._session} if self._session else {}
+        asked = {"id": self._number, "method": method, "params": parameters, **session}
+        os.write(self._out, json.dumps(asked).encode() + b"\0")
+        while True:
+            while b"\0" not in self._rest:
+                piece = os.read(self._in, 1 << 20)
+                assert piece, "the browser is gone"
+                self._rest += piece
+            line, _nul, self._rest = self._rest.partition(b"\0")
+            told = json.loads(line)
+            if told.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown"):
+                self.console.append(json.dumps(told["params"]))
+            if told.get("id") == self._number:
+                assert "error" not in told, told
+                result: dict[str, Any] = told["result"]
+                return result
+
+    def evaluate(self, expression: str) -> Any:
+        result = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def wait_for(self, expression: str, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.evaluate(expression):
+            assert time.monotonic() < deadline, expression
+            time.sleep(0.1)
+
+    def open(self, address: str, width: int, height: int, *, dark: bool) -> None:
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Page.navigate", url=address)
+        self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    def screenshot(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+
+
+@contextmanager
+def tab(directory: Path) -> Iterator[Tab]:
+    """Start a browser, and end it afterwards."""
+    found = Tab(directory)
+    try:
+        yield found
+    finally:
+        found.process.terminate()
+        found.process.wait(20)

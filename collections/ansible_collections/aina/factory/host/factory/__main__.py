@@ -20,6 +20,7 @@ DEFAULT_CONFIGURATION = "/etc/aina-factory/factory.json"
 # several run every few minutes.
 COMMANDS = {
     "backup": "make and prove a snapshot of this server",
+    "console": "show the status in a browser",
     "drain": "begin nothing new and wait until nothing works",
     "drift": "look how far the server is from its declaration",
     "images": "show the images, or build what changed",

@@ -23,6 +23,24 @@ options:
         description: Whether a commit that the remote holds counts as safe although it has not landed.
         type: bool
         default: true
+      other_remotes:
+        description: >-
+          Remotes that are asked as well, where the checkout has them: a fork's work lands there.
+        type: list
+        elements: str
+        default: [upstream]
+      base_branches:
+        description: Branches (globs) on which work lands beside the default one, C(release/*) for one.
+        type: list
+        elements: str
+        default: []
+      holding_refs:
+        description: >-
+          Refs of a remote (globs) of which a commit is safe that one of them contains. What is given is added to the
+          standard ones.
+        type: list
+        elements: str
+        default: []
       reap_dead_locks:
         description: Whether a locked worktree can go when its lock names a process that is gone.
         type: bool
@@ -43,6 +61,10 @@ options:
         description: How long a deleted worktree can be had back.
         type: float
         default: 600
+      reaped_commits_retention_days:
+        description: How long commits that only the reaped worktree knew can be had back, by refs/reaped/.
+        type: int
+        default: 90
       trash_disk_used_percent:
         description: A file system that is fuller than this gets the space back at once.
         type: float

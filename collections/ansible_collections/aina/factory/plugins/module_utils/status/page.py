@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..base import times
@@ -29,25 +31,36 @@ h1{font-size:24px;margin:0}h2{font-size:17px;margin:28px 0 8px}h3{font-size:15px
 .ok{color:var(--ok)}.problem,.critical{color:var(--problem)}.warning{color:var(--warning)}
 .unknown{color:var(--unknown)}.info{color:var(--info)}
 section,.alert{background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:12px 16px}
-.alert{border-left:5px solid currentColor}.alert p{color:var(--ink);margin:2px 0}.alert p.quiet{color:var(--soft)}
+.alert{border-left:5px solid currentColor;overflow-wrap:anywhere}
+.alert p{color:var(--ink);margin:2px 0}.alert p.quiet{color:var(--soft)}
 #alerts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(340px,100%),1fr));gap:8px}
-.alert.silenced{opacity:.65}.alert strong{word-break:break-word}
+.alert.silenced{border-style:dashed}.alert strong{word-break:break-word}
 #old{display:none;background:var(--problem);color:var(--bg);padding:8px 16px;border-radius:8px;margin:8px 0}
 table{width:100%;border-collapse:collapse;font-size:14px}
 th{text-align:left;color:var(--soft);font-weight:600;font-size:12px;border-bottom:1.5px solid var(--rule)}
-th,td{padding:5px 8px 5px 0;vertical-align:top;overflow-wrap:anywhere}td{border-bottom:1px solid var(--rule)}
+th,td{padding:5px 8px 5px 0;vertical-align:top;overflow-wrap:anywhere}
+th,td.word{overflow-wrap:normal}td{border-bottom:1px solid var(--rule)}
 tr:last-child td{border-bottom:0}
 .plot{width:100%;height:auto;display:block;font-size:12px}.plot text{fill:var(--soft)}
 .plot .area{fill:var(--bar);opacity:.18}.plot .line{fill:none;stroke:var(--bar);stroke-width:2}
 .plot .axis{stroke:var(--rule)}.plot .limit{stroke:var(--problem);stroke-dasharray:4 4;opacity:.6}
 .plot .bar{fill:var(--warning)}.plot .bar.critical{fill:var(--problem)}.plot .bar.info{fill:var(--info)}
-.meter{background:var(--rule);border-radius:4px;height:10px;overflow:hidden;margin:6px 0}
-.meter i{display:block;height:100%;background:var(--bar)}.meter i.problem{background:var(--problem)}
+.share{display:block;width:100%;height:8px;border-radius:4px;background:var(--rule);margin:4px 0;overflow:hidden}
+.share rect{fill:var(--bar)}.share.problem rect{fill:var(--problem)}.share.rest rect{fill:var(--unknown)}
+#tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(240px,100%),1fr));gap:8px;margin:8px 0}
+#tiles section{padding:7px 12px;min-width:0}#tiles h2{margin:0;font-size:15px}
+#tiles ul{list-style:none;margin:0;padding:0}
+#tiles li{white-space:nowrap;overflow:hidden;text-overflow:ellipsis;font-size:13px;line-height:1.45}
+#note{background:var(--warning);color:var(--bg);padding:6px 16px;border-radius:8px}
+pre{overflow-wrap:anywhere;white-space:pre-wrap;margin:2px 0 8px;font-size:13px}code{overflow-wrap:anywhere}
+.said{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+a{color:var(--info)}a:focus-visible,summary:focus-visible{outline:3px solid var(--info);outline-offset:2px}
 .owners{display:grid;grid-template-columns:minmax(0,1fr) auto auto;gap:4px 12px;font-size:14px;margin-top:8px}
-.owners .track{grid-column:1/-1;background:var(--rule);border-radius:3px;height:6px;overflow:hidden}
-.owners .track i{display:block;height:100%;background:var(--bar)}.owners .track i.rest{background:var(--unknown)}
+.owners .share{grid-column:1/-1}
 .owners span{overflow-wrap:anywhere}.owners .number{text-align:right;white-space:nowrap}
-@media (min-width:641px){td:first-child{white-space:nowrap;padding-right:14px}}
+#alerts{align-items:start}
+@media (min-width:641px){#tiles li{white-space:normal;overflow-wrap:anywhere}
+td:first-child{white-space:nowrap;padding-right:14px}}
 summary{cursor:pointer;font-weight:600;padding:4px 0}
 @media (max-width:640px){thead{display:none}tr,td{display:block}td{border:0;padding:1px 0}
 tr{border-bottom:1px solid var(--rule);padding:7px 0}tr:last-child{border-bottom:0}
@@ -55,26 +68,100 @@ td[data-label]::before{content:attr(data-label) ": ";color:var(--soft);font-size
 td:empty{display:none}h1{font-size:21px}.plot{font-size:20px}}
 """
 # A page cannot tell by itself that nobody renews it; without this an old one looks well.
-_SCRIPT = (
-    "const old=document.getElementById('old');"
-    "const check=()=>{if(Date.now()>Date.parse(old.dataset.next)+120000)old.style.display='block'};"
+_OLD = (
+    "const check=()=>{const old=document.getElementById('old');"
+    "if(old&&Date.now()>Date.parse(old.dataset.next)+120000)old.style.display='block'};"
     "check();setInterval(check,30000);"
 )
+# A file cannot be asked whether it is new; the console looks without loading anything anew.
+_SCRIPT = f"{_OLD}setTimeout(()=>location.reload(),60000);"
+_RELATIVE = (
+    "const relative=()=>{for(const e of document.querySelectorAll('time')){"
+    "const s=(Date.parse(e.dateTime)-Date.now())/1e3,a=Math.abs(s);"
+    "const t=a<60?Math.round(a)+' s':a<5400?Math.round(a/60)+' min':"
+    "a<129600?Math.round(a/3600)+' h':Math.round(a/86400)+' d';"
+    "e.textContent=s<0?t+' ago':'in '+t}};relative();"
+)
+LIVE_SCRIPT = (
+    f"{_OLD}{_RELATIVE}"
+    "const live=document.getElementById('live'),note=document.getElementById('note'),"
+    "said=document.getElementById('said');let tag=live.dataset.tag;"
+    "const look=async()=>{if(document.hidden)return;try{"
+    "const r=await fetch(location.pathname+'?part',{headers:{'If-None-Match':tag},cache:'no-store',redirect:'error'});"
+    "if(r.status===200){const open=[...live.querySelectorAll('details[open]')].map(e=>e.id),"
+    "at=document.activeElement?.id;live.innerHTML=await r.text();tag=r.headers.get('ETag');"
+    "for(const id of open){const e=document.getElementById(id);if(e)e.open=true}"
+    "if(at)document.getElementById(at)?.focus();"
+    "const words=document.getElementById('headline')?.textContent||'';"
+    "if(said.textContent!==words)said.textContent=words}"
+    "else if(r.status!==304)throw r.status;note.hidden=true}catch{note.hidden=false}check();relative()};"
+    "setInterval(look,5000);document.addEventListener('visibilitychange',look);"
+)
+
+
+class Html(str):
+    """Text that is meant for the browser as it is."""
+
+    __slots__ = ()
+
 
 Cell: TypeAlias = "tuple[str, str] | str"
 
 
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def content_policy(script: str, *, connects: bool = False) -> str:
+    """Return what a browser may do for the page: its own style and script, and nothing else."""
+    own = f"style-src {_digest(_STYLE)}; script-src {_digest(script)}; img-src data:"
+    asks = "; connect-src 'self'" if connects else ""
+    return f"default-src 'none'; {own}{asks}; base-uri 'none'; form-action 'none'"
+
+
 def render(document: Mapping[str, Any]) -> str:
-    digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
-    body = "".join(
+    """Return the status as a file of its own."""
+    policy = content_policy(_SCRIPT)
+    return _whole(
+        f"{document['host']}: {document['overall']}",
+        f"<main>{main(document, times.seconds(document['generated_at']))}</main>",
+        _SCRIPT,
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+    )
+
+
+def live(title: str, inner: str, tag: str) -> str:
+    """Return a page of the console: what is shown is asked for again, and exchanged in place."""
+    body = (
+        '<p id="said" class="said" role="status"></p>'
+        '<main><p id="note" role="alert" hidden>The server does not answer; what is shown is old.</p>'
+        f'<div id="live" data-tag="{escape(tag)}">{inner}</div></main>'
+    )
+    return _whole(title, body, LIVE_SCRIPT)
+
+
+def _whole(title: str, body: str, script: str, meta: str = "") -> str:
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{meta}'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<link rel="icon" href="data:,"><title>{escape(title)}</title><style>{_STYLE}</style></head>'
+        f"<body>{body}<script>{script}</script></body></html>\n"
+    )
+
+
+def main(
+    document: Mapping[str, Any], now: float, lanes: Mapping[str, LaneNow] | None = None
+) -> str:
+    """Return what the page shows of the status; ``lanes`` is what running ones do at this moment."""
+    return "".join(
         (
-            _header(document),
-            _alerts(document),
+            _header(document, now),
+            _tiles(document, now, lanes or {}),
+            _alerts(document, now),
             _disks(document),
             _jobs(document),
             _runners(document),
-            _lanes(document),
+            _lanes(document, linked=lanes is not None),
             _queue(document),
             _board(document),
             _host(document),
@@ -83,19 +170,188 @@ def render(document: Mapping[str, Any]) -> str:
             _checks(document),
         )
     )
-    title = f"{document['host']}: {document['overall']}"
+
+
+@dataclass(frozen=True)
+class LaneNow:
+    """What a running lane does at this moment, and how many tokens it has cost."""
+
+    does: str
+    tokens: int
+
+
+def when(moment: str | None, now: float) -> Html:
+    """Return a moment as people say it, the exact one beside it."""
+    if not moment:
+        return Html("")
+    away = times.seconds(moment) - now
+    words = f"{duration(-away)} ago" if away < 0 else f"in {duration(away)}"
+    exact = escape(moment)
+    return Html(f'<time datetime="{exact}" title="{exact}">{words}</time>')
+
+
+def _share(percent: float, mark: str = "") -> str:
+    width = f"{max(0.0, min(100.0, percent)):.1f}"
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta http-equiv="refresh" content="60"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
-        f"<body><main>{body}</main><script>{_SCRIPT}</script></body></html>\n"
+        f'<svg class="share {mark}" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect width="{width}" height="8"/></svg>'
     )
 
 
-def _header(document: Mapping[str, Any]) -> str:
-    overall = document["overall"]
+def _tile(name: str, title: str, lines: Iterable[str], mark: str = "") -> str:
+    items = "".join(f"<li>{line}</li>" for line in lines)
+    head = f'<h2><a href="#{name}">{title}</a></h2>'
+    return f'<section class="tile {mark}" id="tile-{name}">{head}<ul>{items}</ul></section>'
+
+
+def _tiles(document: Mapping[str, Any], now: float, lanes: Mapping[str, LaneNow]) -> str:
+    """Return what people come for: disk, agents, queue, jobs."""
+    tiles = (
+        _disk_tile(document),
+        _agents_tile(document, now, lanes),
+        _queue_tile(document, now),
+        _jobs_tile(document, now),
+    )
+    return f'<div id="tiles">{"".join(tiles)}</div>'
+
+
+def _not_known(part: Mapping[str, Any]) -> list[str]:
+    if part["state"] == "known":
+        return []
+    word = "Unknown" if part["state"] == "unknown" else "None"
+    mark = "unknown" if part["state"] == "unknown" else "quiet"
+    return [f'<span class="{mark}">{word}: {escape(part["reason"])}</span>']
+
+
+def _disk_tile(document: Mapping[str, Any]) -> str:
+    lines: list[str] = []
+    for disk in document["disk"][:3]:
+        path = escape(disk["path"])
+        if not disk["known"]:
+            lines.append(f'<span class="unknown">{path} unknown: {escape(disk["reason"])}</span>')
+            continue
+        full, used = disk["full_in_hours"], disk["used_percent"]
+        grown = disk["growth_bytes_per_hour"]
+        trend = "trend not known yet" if grown is None else "not about to fill"
+        trend = f"full in {duration(full * 3600)}" if full is not None else trend
+        mark = "problem" if used >= disk["raise_percent"] else ""
+        word = "too full: " if mark else ""
+        lines.append(f'<strong class="{mark}">{word}{used} %</strong> of {path}, {trend}')
+        lines.append(_share(used, mark))
+        buckets = sorted(
+            (disk["owners"] or {"buckets": []})["buckets"], key=lambda item: -item["bytes"]
+        )
+        lines += [
+            f'<span title="{escape(item["name"])}">{size(item["bytes"])} {escape(item["name"])}</span>'
+            for item in buckets[: 3 if len(document["disk"]) == 1 else 1]
+        ]
+    return _tile("disk", "Disk", lines or ["No disk is watched."])
+
+
+def _agents_tile(document: Mapping[str, Any], now: float, lanes: Mapping[str, LaneNow]) -> str:
+    items = document["lanes"]["items"]
+    lines = _not_known(document["lanes"])
+    for item in items[:3]:
+        name = escape(item["name"])
+        if not item["known"]:
+            lines.append(f'<span class="unknown">{name} unknown: {escape(item["reason"])}</span>')
+            continue
+        doing = lanes.get(item["name"])
+        what = f"{escape(item['project'])} #{escape(item['issue'])}"
+        cost = f"{doing.tokens:,} tokens, " if doing else ""
+        lines.append(f"<strong>{what}</strong> {cost}begun {when(item['started_at'], now)}")
+        words = doing.does if doing and doing.does else item["state"]
+        lines.append(f'<span title="{escape(words)}">{escape(words)}</span>')
+    lines += [f"and {len(items) - 3} more"] if len(items) > 3 else []
+    for item in document["board"]["items"][:1]:
+        lines.append(
+            f"{escape(item['name'])}: {item['agents_running']} running, {item['agents_active']} active, "
+            f"{item['agents_error']} in error"
+        )
+    return _tile("lanes", f"Agents at work: {len(items)}", lines or ["No lane is running."])
+
+
+def _queue_tile(document: Mapping[str, Any], now: float) -> str:
+    lines, count = _not_known(document["merge_queue"]), 0
+    for project in document["merge_queue"]["items"][:2]:
+        name = escape(project["name"])
+        if not project["known"]:
+            lines.append(
+                f'<span class="unknown">{name} unknown: {escape(project["reason"])}</span>'
+            )
+            continue
+        count += project["open_count"]
+        if project["halted_since"]:
+            why = escape(project["halted_reason"])
+            lines.append(f'<strong class="problem">halted</strong> {why}')
+        if project["main_red_since"]:
+            red = when(project["main_red_since"], now)
+            lines.append(f'<strong class="problem">default branch red</strong> since {red}')
+        waiting = {who: item for who, item in project["waiting"].items() if item["count"]}
+        words = ", ".join(f"{escape(who)} {item['count']}" for who, item in waiting.items())
+        lines.append(f"{name}: waits for {words}" if words else f"{name}: nothing waits")
+        oldest = max(waiting.values(), key=lambda item: item["oldest_seconds"], default=None)
+        pulls = {pull["number"]: pull for pull in project["pull_requests"]}
+        if oldest is not None and oldest["oldest_number"] in pulls:
+            pull = pulls[oldest["oldest_number"]]
+            why = f"{pull['code']} {pull['detail']}".strip()
+            lines.append(f"oldest {_pull_link(project, pull)}: {escape(why)}")
+    return _tile("merge_queue", f"Pull requests: {count}", lines)
+
+
+def _pull_link(project: Mapping[str, Any], pull: Mapping[str, Any]) -> str:
+    number, repository = int(pull["number"]), str(project.get("repository", ""))
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        return f"#{number}"
+    address = f"https://github.com/{repository}/pull/{number}"
+    return f'<a href="{escape(address)}" rel="noreferrer noopener">#{number}</a>'
+
+
+def _jobs_tile(document: Mapping[str, Any], now: float) -> str:
+    jobs = document["jobs"]["items"]
+    lines = _not_known(document["jobs"])
+    bad = [job for job in jobs if job["missed"] or _has_failed(job)]
+    for job in bad[:2]:
+        words = "failed" if _has_failed(job) else "missed"
+        lines.append(f'<strong class="problem">{words}</strong> {escape(job["name"])}')
+    running = [escape(job["name"]) for job in jobs if job["running"]]
+    paused = [escape(job["name"]) for job in jobs if job["paused"]]
+    lines += [f"running: {', '.join(running)}"] if running else []
+    lines += [f"paused: {', '.join(paused)}"] if paused else []
+    due = sorted((job["next_elapse_at"], job["name"]) for job in jobs if job["next_elapse_at"])
+    lines += [f"next: {escape(due[0][1])} {when(due[0][0], now)}"] if due else []
+    return _tile("jobs", f"Jobs: {len(jobs)}, {len(bad)} not well", lines)
+
+
+def _has_failed(job: Mapping[str, Any]) -> bool:
+    last = job["last_run"]
+    return last is not None and last["result"] not in ("success", "skipped", "replaced")
+
+
+def _headline(document: Mapping[str, Any]) -> str:
+    alerts = [alert for alert in document["alerts"] if not alert["silenced"]]
+    if document["overall"] == "ok":
+        return "All is well."
+    counts = {
+        word: sum(alert["severity"] == word for alert in alerts)
+        for word in ("critical", "warning", "info")
+    }
+    words = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    return (
+        f"{words or 'Not certain yet'}; first: {alerts[0]['title']}"
+        if alerts
+        else "Not certain yet."
+    )
+
+
+def is_doubtful(document: Mapping[str, Any], now: float) -> bool:
+    """Whether the status says nothing of now: nobody renewed it, or it is from the future."""
+    is_old = now > times.seconds(document["next_expected_at"]) + 120
+    return is_old or now < times.seconds(document["generated_at"]) - 60
+
+
+def _header(document: Mapping[str, Any], now: float) -> str:
+    overall = "unknown" if is_doubtful(document, now) else document["overall"]
     problems = "".join(
         f'<div class="alert problem"><p>Not done: {escape(text)}</p></div>'
         for text in document["run"]["problems"]
@@ -103,15 +359,15 @@ def _header(document: Mapping[str, Any]) -> str:
     return (
         f"<header><h1>{escape(document['host'])}</h1>"
         f'<span class="badge {overall}" id="overall">{overall}</span>'
-        f'<span class="meta">{escape(document["generated_at"])}, took {document["run"]["seconds"]} s; '
-        f"next by {escape(document['next_expected_at'])}</span></header>"
+        f'<span class="meta">looked {when(document["generated_at"], now)}</span>'
+        f'<span class="meta" id="headline">{escape(_headline(document))}</span></header>'
         f'<div id="old" data-next="{escape(document["next_expected_at"])}">This page is old: the watchdog '
         f"should have run at {escape(document['next_expected_at'])}.</div>{problems}"
     )
 
 
-def _alerts(document: Mapping[str, Any]) -> str:
-    cards = "".join(_alert(alert) for alert in document["alerts"])
+def _alerts(document: Mapping[str, Any], now: float) -> str:
+    cards = "".join(_alert(alert, now) for alert in document["alerts"])
     if not cards:
         cards = '<section><p class="ok">No alert.</p></section>'
     pending = "".join(
@@ -121,7 +377,7 @@ def _alerts(document: Mapping[str, Any]) -> str:
     return f'<h2>Alerts</h2><div id="alerts">{cards}{pending}</div>'
 
 
-def _alert(alert: Mapping[str, Any]) -> str:
+def _alert(alert: Mapping[str, Any], now: float) -> str:
     silence = alert["silenced"]
     note = ""
     title = f"{alert['title']}: {alert['subject']}" if alert["subject"] else alert["title"]
@@ -145,11 +401,10 @@ def _disks(document: Mapping[str, Any]) -> str:
         used, full = disk["used_percent"], disk["full_in_hours"]
         limits = (disk["raise_percent"], disk["clear_percent"])
         trend = f"full in {duration(full * 3600)}" if full is not None else "not about to fill"
-        bad = " class=problem" if used >= disk["raise_percent"] else ""
         parts.append(
             f"{title}<p>{used} % of {size(disk['total_bytes'])} used, "
             f"{size(disk['available_bytes'])} free, {trend}</p>"
-            f'<div class="meter"><i{bad} style="width:{min(100, used)}%"></i></div>'
+            f"{_share(used, 'problem' if used >= disk['raise_percent'] else '')}"
             f"{plot.history(disk['history'], disk['total_bytes'], limits)}{_owners(disk['owners'])}"
         )
     return f'<h2>Disk</h2><section id="disk">{"".join(parts) or _none()}</section>'
@@ -166,11 +421,11 @@ def _owners(owners: Mapping[str, Any] | None) -> str:
         grown = bucket["growth_bytes"]
         growth = f"{'+' if grown > 0 else ''}{size(grown)} in 24 h" if grown else ""
         old = " (not reached in time)" if bucket["stale"] else ""
-        rest = " class=rest" if not bucket["name"].startswith("/") else ""
+        rest = "" if bucket["name"].startswith("/") else "rest"
         rows.append(
             f"<span>{escape(bucket['name'])}{old}</span><span class=number>{growth}</span>"
             f"<span class=number>{size(bucket['bytes'])}</span>"
-            f'<div class="track"><i{rest} style="width:{share:.1f}%"></i></div>'
+            f"{_share(share, rest)}"
         )
     note = (
         f"Measured {escape(owners['measured_at'])} in {owners['seconds']} s; "
@@ -193,7 +448,7 @@ def _jobs(document: Mapping[str, Any]) -> str:
             [f"no success within {duration(job['expect_every_seconds'])}"] if job["missed"] else []
         )
         notes += job["drift"] if job["drift"] is not None else ["actual state unknown"]
-        failed = last is not None and last["result"] not in ("success", "skipped", "replaced")
+        failed = _has_failed(job)
         rows.append(
             (
                 job["name"],
@@ -234,13 +489,22 @@ def _runners(document: Mapping[str, Any]) -> str:
     return _part("Runners", "runners", document["runners"], head, rows)
 
 
-def _lanes(document: Mapping[str, Any]) -> str:
+def _lanes(document: Mapping[str, Any], *, linked: bool) -> str:
     rows: list[Sequence[Cell]] = []
     for item in document["lanes"]["items"]:
         if item["known"]:
             heard = item["last_output_at"] or ""
             what = f"{item['project']} {item['issue']}"
-            rows.append((item["name"], what, item["state"], item["started_at"] or "", heard))
+            name = Html(f'<a href="/lane/{escape(item["name"])}">{escape(item["name"])}</a>')
+            rows.append(
+                (
+                    name if linked else item["name"],
+                    what,
+                    item["state"],
+                    item["started_at"] or "",
+                    heard,
+                )
+            )
         else:
             rows.append((item["name"], "", ("unknown", "unknown"), "", item["reason"]))
     head = ("Lane", "Issue", "State", "Started", "Last heard")
@@ -272,8 +536,8 @@ def _queue(document: Mapping[str, Any]) -> str:
         for pull in project["pull_requests"][:_SHOWN_PULLS]:
             why = f"{pull['code']}: {pull['detail']}" if pull["detail"] else pull["code"]
             age = duration(now - times.seconds(pull["since"])) if pull["since"] else ""
-            what = f"#{pull['number']} {pull['title']}"
-            rows.append((name, what, pull["decision"], pull["owner"], why, age))
+            what = Html(f"{_pull_link(project, pull)} {escape(pull['title'])}")
+            rows.append((name, what, (pull["decision"], "word"), (pull["owner"], "word"), why, age))
     head = ("Project", "Pull request", "Decision", "Who acts", "Why", "For")
     return _part("Merge queue", "merge_queue", document["merge_queue"], head, rows)
 
@@ -355,7 +619,9 @@ def _timeline(document: Mapping[str, Any]) -> str:
     ]
     table = _table(("When", "What", "Alert", "Detail"), rows) if rows else ""
     more = (
-        f"<details><summary>{len(rows)} latest changes</summary>{table}</details>" if rows else ""
+        f'<details id="changes"><summary>{len(rows)} latest changes</summary>{table}</details>'
+        if rows
+        else ""
     )
     return f'<h2>Timeline</h2><section id="timeline">{drawn}{more}</section>'
 
@@ -401,7 +667,7 @@ def _checks(document: Mapping[str, Any]) -> str:
     ]
     table = _table(("Status", "Check", "Subject", "Detail"), rows)
     return (
-        f'<h2>Checks</h2><section id="checks"><details><summary>{len(rows)} findings</summary>'
+        f'<h2>Checks</h2><section id="checks"><details id="all"><summary>{len(rows)} findings</summary>'
         f"{table}</details></section>"
     )
 
@@ -435,11 +701,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
         cells = []
         for label, cell in zip(head, row, strict=True):
             text, mark = cell if isinstance(cell, tuple) else (cell, "")
+            shown = text if isinstance(text, Html) else escape(text)
             style = f' class="{escape(mark)}"' if mark else ""
             # Empty cells are left out on a phone, label and all.
-            cells.append(
-                f'<td data-label="{label}"{style}>{escape(text)}</td>' if text else "<td></td>"
-            )
+            cells.append(f'<td data-label="{label}"{style}>{shown}</td>' if text else "<td></td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
     titles = "".join(f"<th>{label}</th>" for label in head)
     return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table>"

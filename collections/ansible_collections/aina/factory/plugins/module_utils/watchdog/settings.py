@@ -196,6 +196,27 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class ConsoleSettings:
+    """Where the status is served to browsers; whoever has the server's token may read it."""
+
+    listen: tuple[str, ...] = setting(
+        ("127.0.0.1:8713",),
+        "Addresses at which it is served, this host's own alone unless others are named; an empty"
+        " list for no console.",
+        form=(r"(\[[0-9a-fA-F:]+\]|[0-9.]+):[0-9]{1,5}", "be an address and a port"),
+        adds=False,
+    )
+    names: tuple[str, ...] = setting(
+        (),
+        "Names of the host under which a proxy of the site passes requests on, beside localhost.",
+        form=(r"[A-Za-z0-9.-]+", "be a host name"),
+    )
+    idle_seconds: float = setting(
+        300, "After how long without a visitor it ends; the next one starts it again.", minimum=10
+    )
+
+
+@dataclass(frozen=True)
 class WatchdogSettings:
     """What the watchdog watches, whom it tells, and what it may repair."""
 
@@ -256,6 +277,7 @@ class WatchdogSettings:
         " those that roles bring.",
     )
     clock_enabled: bool = setting(True, "Whether the clock must be synchronised.")
+    console: ConsoleSettings = setting(ConsoleSettings(), "Where the status is served to browsers.")
     gather_seconds: float = setting(
         20, "How long a source of facts may take until what it knows is unknown.", minimum=0.1
     )

@@ -23,10 +23,12 @@ does not reach) did is in the default branch:
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -35,12 +37,16 @@ from ..base.git import REMOTE_SECONDS, Git, GitError, lines
 from ..base.trust import read_file
 from . import hints
 from .model import Evidence
+from .settings import HOLDING_REFS, Reap
 
 # (mode, object id); mode 000000 is "not there".
 State = tuple[str, str]
 # Some hundred thousand boundaries.
 _SHALLOW_BYTES = 32 << 20
 _ABSENT = "000000"
+# A number in the name of a pull request's ref, GitLab's too; of the newest so many are fetched.
+_REQUEST = re.compile(r"/(\d+)/head$")
+_REQUESTS = 100
 # Merges that are compared at once: each differs from its parents in all that the others did.
 _JOINS = 8
 # So many of the newest commits are tried where the default branch renamed a lane's file.
@@ -59,34 +65,44 @@ class Changed(NamedTuple):
 
 @dataclass(frozen=True)
 class Remote:
-    """What the remote said just now: its default branch and its refs."""
+    """What a remote said just now: its default branch and its refs.
+
+    ``bases`` are the other branches on which work lands; ``holding_refs`` are patterns of the
+    refs that keep what they contain.
+    """
 
     default_branch: str
     refs: Mapping[str, str]
+    name: str = "origin"
+    bases: tuple[str, ...] = ()
+    holding_refs: tuple[str, ...] = HOLDING_REFS
 
-    @property
-    def tip(self) -> str:
-        """The commit of the default branch."""
-        return self.refs[f"refs/heads/{self.default_branch}"]
+    def tip(self, branch: str) -> str:
+        """Return the commit of a branch."""
+        return self.refs[f"refs/heads/{branch}"]
 
     @property
     def holding(self) -> dict[str, str]:
-        """Object id -> name of a ref that keeps it: branches and pull requests."""
-        return {
-            oid: name
-            for name, oid in self.refs.items()
-            if name.startswith("refs/heads/")
-            or (name.startswith("refs/pull/") and name.endswith("/head"))
-        }
+        """Object id -> name of a ref that keeps it, branches before others."""
+        names = [
+            name
+            for name in self.refs
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.holding_refs)
+        ]
+        names.sort(key=lambda name: not name.startswith("refs/heads/"), reverse=True)
+        return {self.refs[name]: name.removesuffix("^{}") for name in names}
 
 
-def ask_remote(git: Git, name: str, default_branch: str | None) -> Remote:
+def ask_remote(
+    git: Git, name: str, default_branch: str | None, policy: Reap | None = None
+) -> Remote:
     """List the remote's refs.
 
     Raises:
         GitError: the remote does not answer, or has no such default branch.
 
     """
+    policy = policy or Reap()
     output = git.output("ls-remote", "--symref", name, timeout_seconds=REMOTE_SECONDS)
     refs: dict[str, str] = {}
     announced = None
@@ -101,7 +117,14 @@ def ask_remote(git: Git, name: str, default_branch: str | None) -> Remote:
         raise GitError(f"remote {name} does not say which branch is its default; name it")
     if f"refs/heads/{branch}" not in refs:
         raise GitError(f"remote {name} has no branch {branch}")
-    return Remote(branch, refs)
+    bases = [
+        other
+        for ref in sorted(refs)
+        if ref.startswith("refs/heads/")
+        and (other := ref.removeprefix("refs/heads/")) != branch
+        and any(fnmatch.fnmatchcase(other, pattern) for pattern in policy.base_branches)
+    ]
+    return Remote(branch, refs, name, tuple(bases), policy.holding_refs)
 
 
 @dataclass
@@ -111,13 +134,14 @@ class Proofs:
     evidence: dict[str, Evidence] = field(default_factory=dict)
     # Commit -> why nothing can be said. Unknown is never landed.
     unknown: dict[str, str] = field(default_factory=dict)
+    # What could not be asked: it proves nothing, and what others prove stands.
+    warnings: list[str] = field(default_factory=list)
 
 
 def prove(
     git: Git,
     common_dir: str,
-    remote_name: str,
-    remote: Remote,
+    remotes: Sequence[Remote],
     heads: Iterable[str],
     branches: Iterable[str],
     *,
@@ -130,34 +154,65 @@ def prove(
     directory.
 
     Raises:
-        GitError: git failed on the repository as a whole.
+        GitError: git failed on the repository as a whole, or the first remote's default branch
+            could not be fetched.
 
     """
     with git.scratch_objects(common_dir) as scratch:
-        history = _History(git, scratch, common_dir)
-        history.ensure(remote_name, remote, branches if count_pushed else ())
         proofs = Proofs()
-        asked = sorted(set(heads))
-        present = history.present(asked)
-        for head in set(asked) - present:
+        present = _History(git, scratch, common_dir).present(sorted(set(heads)))
+        for head in set(heads) - present:
             proofs.unknown[head] = "its commit is not in the repository"
-        for head, problem in history.unreadable(sorted(present), remote.tip).items():
-            proofs.unknown[head] = problem
-            present.discard(head)
-        for head in present:
-            if head not in history.parents:
-                detail = f"the remote's {remote.default_branch} contains it"
-                proofs.evidence[head] = Evidence("ancestor", detail)
-        if count_pushed:
-            _prove_by_remote(history, remote, present, proofs)
-        open_heads = [head for head in sorted(present) if head not in proofs.evidence]
-        _prove_each_by_content(history, open_heads, proofs)
-        open_heads = [head for head in open_heads if head not in proofs.evidence]
+        names = sorted(branches) if count_pushed else []
+        targets = [(remote, name) for remote in remotes for name in _bases(remote)]
+        for number, (remote, base) in enumerate(targets):
+            history = _History(git, scratch, common_dir)
+            try:
+                history.ensure(remote, [base, *names])
+                _prove_on(
+                    history, remote, base, present - proofs.evidence.keys(), proofs, count_pushed
+                )
+            except GitError as error:
+                if number == 0:
+                    raise
+                proofs.warnings.append(f"{base} of the remote {remote.name}: {error}")
+        history = _History(git, scratch, common_dir)
+        for remote in remotes if count_pushed else ():
+            if undecided := present - proofs.evidence.keys() - proofs.unknown.keys():
+                history.fetch_requests(remote)
+                _prove_by_remote(history, remote, undecided, proofs)
+        open_heads = sorted(present - proofs.evidence.keys())
         if merged_pull_requests is not None and open_heads:
             for head, detail in merged_pull_requests(open_heads).items():
                 proofs.evidence[head] = Evidence("pull_request", detail)
-                proofs.unknown.pop(head, None)
+        for head in proofs.evidence:
+            proofs.unknown.pop(head, None)
         return proofs
+
+
+def _bases(remote: Remote) -> list[str]:
+    return [remote.default_branch, *remote.bases]
+
+
+def _prove_on(
+    history: _History,
+    remote: Remote,
+    base: str,
+    heads: set[str],
+    proofs: Proofs,
+    count_pushed: bool,
+) -> None:
+    """Find what one branch of a remote says of ``heads``."""
+    problems = history.unreadable(sorted(heads), remote.tip(base))
+    proofs.unknown |= problems
+    readable = heads - problems.keys()
+    for head in readable:
+        if head not in history.parents:
+            detail = f"{base} of the remote {remote.name} contains it"
+            proofs.evidence[head] = Evidence("ancestor", detail)
+    if count_pushed:
+        _prove_by_remote(history, remote, readable, proofs)
+    _prove_each_by_content(history, sorted(readable - proofs.evidence.keys()), proofs)
 
 
 def _prove_by_remote(history: _History, remote: Remote, heads: set[str], proofs: Proofs) -> None:
@@ -204,9 +259,18 @@ class _History:
     ) -> bytes:
         return self._git.output(*words, stdin=stdin, environment={**self._scratch, **environment})
 
-    def ensure(self, remote_name: str, remote: Remote, branches: Iterable[str]) -> None:
-        """Have the remote's default branch and ``branches`` at hand, without moving any ref."""
-        names = [f"refs/heads/{name}" for name in (remote.default_branch, *branches)]
+    def ensure(self, remote: Remote, branches: Iterable[str]) -> None:
+        """Have those of ``branches`` at hand that the remote has, without moving any ref."""
+        self._have(remote, [f"refs/heads/{name}" for name in branches])
+
+    def fetch_requests(self, remote: Remote) -> None:
+        """Have the newest heads of pull requests at hand; those that cannot be had prove nothing."""
+        requests = [name for name in remote.holding.values() if _REQUEST.search(name)]
+        requests.sort(key=lambda name: int(_REQUEST.search(name)[1]), reverse=True)  # type: ignore[index]
+        with suppress(GitError):
+            self._have(remote, requests[:_REQUESTS])
+
+    def _have(self, remote: Remote, names: Iterable[str]) -> None:
         wanted = {name: remote.refs[name] for name in names if name in remote.refs}
         here = self.present(sorted(wanted.values()))
         missing = sorted(name for name, oid in wanted.items() if oid not in here)
@@ -214,11 +278,11 @@ class _History:
             return
         options = ["--quiet", "--no-tags", "--no-write-fetch-head"]
         try:
-            self._fetch(self._git, *options, "--refmap=", remote_name, *missing)
+            self._fetch(self._git, *options, "--refmap=", remote.name, *missing)
         except GitError:
             # Git refuses to fetch while one worktree's HEAD names a missing commit. An empty
             # repository that borrows the objects has no such worktree.
-            url = self.output("remote", "get-url", remote_name).decode(errors="surrogateescape")
+            url = self.output("remote", "get-url", remote.name).decode(errors="surrogateescape")
             empty = f"{self._scratch['GIT_OBJECT_DIRECTORY']}/fetch.git"
             self._git.output("init", "--quiet", "--bare", empty)
             self._fetch(self._git.at(empty), *options, url.removesuffix("\n"), *missing)
@@ -392,6 +456,8 @@ class _Lane:
 
     head: str
     own: list[str]
+    # Of what is proved: the head, or what followed a merge that brought the lane level.
+    key: str
     window: int  # how many commits of the chain are newer than the newest fork
     base: str | None  # the newest fork
     touched: set[bytes] = field(default_factory=set)
@@ -439,7 +505,7 @@ def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -
     comparable = [lane for lane in lanes.values() if lane.comparable]
     _find_snapshots(history, comparable, events, landed)
     _find_rebased(lanes.values(), steps, events, landed)
-    rest = [lane for lane in comparable if lane.head not in landed]
+    rest = [lane for lane in comparable if lane.key not in landed]
     _find_replays(history, rest, steps, events, chain_paths, landed)
     _cover_clean_merges(history, lanes, touched, landed)
     for head in heads:
@@ -449,7 +515,7 @@ def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -
 
 def _lanes(history: _History, heads: Sequence[str], proofs: Proofs) -> dict[str, _Lane]:
     """Return the lanes of ``heads``, and of every own parent that a merge at the tip joins."""
-    lanes: dict[str, _Lane] = {}
+    lanes: dict[str, _Lane] = {}  # by key
     pending = list(heads)
     while pending:
         head = pending.pop()
@@ -462,10 +528,34 @@ def _lanes(history: _History, heads: Sequence[str], proofs: Proofs) -> dict[str,
         forks = {fork: history.newer_than(fork) for fork in history.forks(own)}
         base = min(forks, key=lambda fork: (forks[fork], fork), default=None)
         window = forks[base] if base is not None else len(history.chain)
-        lanes[head] = _Lane(head, own, window, base)
+        lanes[head] = _Lane(head, own, head, window, base)
         if len(history.parents[head]) > 1:
             pending.extend(history.parents[head])
+        level, fork = _level(history, head)
+        if level is not None:
+            pending.append(level)
+            rest = [commit for commit in own if commit not in set(history.own(level))]
+            key = f"{level}..{head}"
+            lanes[key] = _Lane(head, rest, key, history.newer_than(fork), fork)
     return lanes
+
+
+def _level(history: _History, head: str) -> tuple[str | None, str]:
+    """Return the newest merge below ``head`` after which the lane was as the default branch.
+
+    All before it is one landing, and what follows begins at the merged commit, which is the
+    other value: a second pull request from the same branch.
+    """
+    commit = head
+    while len(parents := history.parents.get(commit, ())) > 0:
+        forks = [parent for parent in parents if parent not in history.parents]
+        if commit != head and 0 < len(forks) < len(parents):
+            history.read_trees(forks)
+            for fork in forks:
+                if history.trees[fork] == history.trees[commit]:
+                    return commit, fork
+        commit = parents[0]
+    return None, ""
 
 
 def _shows_all(
@@ -647,7 +737,7 @@ def _find_snapshots(
         index = _match(lane, wanted, events)
         if index is not None:
             commit = history.chain[index]
-            landed[lane.head] = Evidence("snapshot", f"{commit} has every path as the lane left it")
+            landed[lane.key] = Evidence("snapshot", f"{commit} has every path as the lane left it")
 
 
 def _find_rebased(
@@ -667,12 +757,12 @@ def _find_rebased(
             frozenset((path, old, new) for path, (old, new) in steps[commit].items())
             for commit in lane.own
         ]
-        if lane.head in landed or not all(wanted):
+        if lane.key in landed or not all(wanted):
             continue
         if all(newest.get(changes, lane.window) < lane.window for changes in wanted):
             count = len(lane.own)
             detail = f"each of its {count} commits is there with exactly the same changes"
-            landed[lane.head] = Evidence("rebase", detail)
+            landed[lane.key] = Evidence("rebase", detail)
 
 
 def _match(
@@ -715,13 +805,13 @@ def _find_replays(
     """Try the merges that could give what the default branch has."""
     if not lanes:
         return
-    renamed = {lane.head: _newest_renamed(lane, events) for lane in lanes}
+    renamed = {lane.key: _newest_renamed(lane, events) for lane in lanes}
     places = _hints(history, lanes, chain_paths, max(renamed.values()))
     of_lanes = _sums_of_lanes(history, lanes, steps)
     questions: list[tuple[_Lane, int, int]] = []
     for lane in lanes:
         count = sum(len(history.parents[commit]) == 1 for commit in lane.own)
-        for index in places.of(lane.touched, *of_lanes[lane.head]):
+        for index in places.of(lane.touched, *of_lanes[lane.key]):
             for length in {1, count} - {0}:
                 stretch = range(index, index + length)
                 if (
@@ -730,12 +820,12 @@ def _find_replays(
                     and all(
                         chain_paths[step] <= lane.touched
                         or (
-                            step < min(renamed[lane.head], _RENAME_COMMITS)
+                            step < min(renamed[lane.key], _RENAME_COMMITS)
                             and len(chain_paths[step]) <= len(lane.touched)
                         )
                         for step in stretch
                     )
-                    and (index < renamed[lane.head] or _could_give(history, lane, stretch, events))
+                    and (index < renamed[lane.key] or _could_give(history, lane, stretch, events))
                 ):
                     questions.append((lane, index, length))
     pairs = [(history.chain[index + length], lane.head) for lane, index, length in questions]
@@ -743,9 +833,9 @@ def _find_replays(
     for (lane, index, length), tree in zip(questions, answers, strict=True):
         commit = history.chain[index]
         before = history.trees[history.chain[index + length]]
-        if tree == history.trees[commit] != before and lane.head not in landed:
+        if tree == history.trees[commit] != before and lane.key not in landed:
             detail = f"merging it into the parent of {commit} gives exactly that commit's tree"
-            landed[lane.head] = Evidence("replay", detail)
+            landed[lane.key] = Evidence("replay", detail)
 
 
 def _newest_renamed(lane: _Lane, events: Mapping[bytes, list[tuple[int, State, State]]]) -> int:
@@ -787,19 +877,19 @@ def _sums_of_lanes(
 ) -> dict[str, tuple[hints.Sums, list[hints.Sums]]]:
     """Return per lane the sums of what it did as a whole, and of each of its commits."""
     trees = history.trees
-    whole = {lane.head: (trees.get(lane.base or "", ""), trees[lane.head]) for lane in lanes}
+    whole = {lane.key: (trees.get(lane.base or "", ""), trees[lane.head]) for lane in lanes}
     single = {
         commit: (trees[history.parents[commit][0]], trees[commit])
         for lane in lanes
         for commit in lane.own
         if len(history.parents[commit]) == 1
     }
-    sizes = {pair: len(lane.touched) for lane in lanes if (pair := whole[lane.head])[0]}
+    sizes = {pair: len(lane.touched) for lane in lanes if (pair := whole[lane.key])[0]}
     sizes |= {pair: len(steps[commit]) for commit, pair in single.items()}
     sums = hints.lines_changed(history.output, sizes)
     return {
-        lane.head: (
-            sums.get(whole[lane.head], hints.Sums()),
+        lane.key: (
+            sums.get(whole[lane.key], hints.Sums()),
             [
                 sums.get(single[commit], hints.Sums())
                 for commit in sorted(lane.own, key=history.age.__getitem__, reverse=True)
@@ -854,8 +944,16 @@ def _cover_clean_merges(
     progress = True
     while progress:
         progress = False
-        for head in lanes:
+        for key, lane in lanes.items():
+            head = lane.head
             parents = history.parents[head]
+            if key != head:
+                before = key.partition("..")[0]
+                if head not in landed and {key, before} <= landed.keys():
+                    detail = f"{before} landed, and so has what follows"
+                    landed[head] = Evidence(landed[key].kind, detail)
+                    progress = True
+                continue
             if head in landed or len(parents) < 2 or touched[head]:
                 continue
             own_parents = [parent for parent in parents if parent in history.parents]

@@ -42,6 +42,9 @@ DISPOSABLE = (
     "*.egg-info/",
 )
 
+# What a forge calls a branch, a tag, and the head of a pull request.
+HOLDING_REFS = ("refs/heads/*", "refs/tags/*", "refs/pull/*/head", "refs/merge-requests/*/head")
+
 
 @dataclass(frozen=True)
 class Reap:
@@ -55,6 +58,19 @@ class Reap:
     )
     reap_pushed: bool = setting(
         True, "Whether a commit that the remote holds counts as safe although it has not landed."
+    )
+    other_remotes: tuple[str, ...] = setting(
+        ("upstream",),
+        "Remotes that are asked as well, where the checkout has them: a fork's work lands there.",
+        adds=False,
+    )
+    base_branches: tuple[str, ...] = setting(
+        (), "Branches (globs) on which work lands beside the default one, `release/*` for one."
+    )
+    holding_refs: tuple[str, ...] = setting(
+        HOLDING_REFS,
+        "Refs of a remote (globs) of which a commit is safe that one of them contains.",
+        adds=True,
     )
     reap_dead_locks: bool = setting(
         False, "Whether a locked worktree can go when its lock names a process that is gone."
@@ -70,6 +86,11 @@ class Reap:
     )
     trash_retention_seconds: float = setting(
         600, "How long a deleted worktree can be had back.", minimum=0
+    )
+    reaped_commits_retention_days: int = setting(
+        90,
+        "How long commits that only the reaped worktree knew can be had back, by refs/reaped/.",
+        minimum=1,
     )
     trash_disk_used_percent: float = setting(
         85,

@@ -49,6 +49,7 @@ _ACTIVITY_FILES = (
 )
 _SHORT_FILES = {"HEAD", "commondir", "config", "config.worktree", "gitdir", "locked"}
 _SHORT_BYTES = 1 << 20
+_REFLOG_BYTES = 64 << 20
 # What git can say at once, unless a file that it reads is none.
 _AT_ONCE_SECONDS = 60.0
 _LOCK_PID = re.compile(r"\bpid[\s=:]+(\d+)", re.IGNORECASE)
@@ -61,6 +62,10 @@ def common_directory(run: Run, repository: str) -> str:
         GitError: it is no git repository, or git cannot read it.
 
     """
+    for directory in (repository, f"{repository}/.git"):
+        for name in ("", *sorted(_SHORT_FILES)):
+            with suppress(OSError):
+                _refuse_what_has_no_end(os.path.join(directory, name))  # noqa: PTH118
     git = Git(run, repository)
     words = ("rev-parse", "--path-format=absolute", "--git-common-dir")
     output = git.output(*words, timeout_seconds=_AT_ONCE_SECONDS)
@@ -134,7 +139,8 @@ def _refuse_what_has_no_end(path: str) -> None:
     status = Path(path).stat()
     if any(is_kind(status.st_mode) for is_kind in (stat.S_ISFIFO, stat.S_ISCHR, stat.S_ISBLK)):
         raise GitError(f"{path} is no plain file; look at it and remove it")
-    if Path(path).name in _SHORT_FILES and status.st_size > _SHORT_BYTES:
+    is_short = Path(path).name in {*_SHORT_FILES, ".git"} and stat.S_ISREG(status.st_mode)
+    if is_short and status.st_size > _SHORT_BYTES:
         raise GitError(f"{path} is no plain file of git's: it has {status.st_size} bytes")
 
 
@@ -283,6 +289,28 @@ def private_commits(git: Git, item: Listed) -> list[str]:
         if not path.is_dir():
             found.append(read_file(path).decode("ascii", errors="replace").strip())
     return [oid for oid in found if re.fullmatch(r"[0-9a-f]{40,64}", oid)]
+
+
+def only_of_reflog(git: Git, admin_dir: str) -> list[str]:
+    """Return the newest commits that nothing but the worktree's own reflog holds.
+
+    Raises:
+        GitError: git cannot read its history.
+
+    """
+    with suppress(OSError):
+        told = read_file(f"{admin_dir}/logs/HEAD", _REFLOG_BYTES).decode("ascii", errors="replace")
+        words = {word for line in told.splitlines() for word in line.split(" ", 2)[:2]}
+        oids = sorted(
+            word for word in words if re.fullmatch(r"[0-9a-f]{40,64}", word) and set(word) != {"0"}
+        )
+        check = git.output("cat-file", "--batch-check", stdin=lines(oids)).decode()
+        here = [line.split()[0] for line in check.splitlines() if line.split()[1:2] == ["commit"]]
+        words_of_git = ("rev-list", "--parents", "--stdin", "--not", "--all")
+        found = git.output(*words_of_git, stdin=lines(here)).decode().splitlines() if here else []
+        inner = {parent for line in found for parent in line.split()[1:]}
+        return [commit for line in found if (commit := line.split()[0]) not in inner]
+    return []
 
 
 def stash_subjects(git: Git) -> list[str]:

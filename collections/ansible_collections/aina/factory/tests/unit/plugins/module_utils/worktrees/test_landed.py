@@ -12,6 +12,7 @@ import pytest
 from factory import effects
 from factory.core.base.git import Git
 from factory.core.worktrees import landed
+from factory.core.worktrees.settings import Reap
 
 
 class World:
@@ -55,14 +56,13 @@ class World:
         self.publish()
         self.git("checkout", "-q", "lane")
 
-    def evidence(self) -> str | None:
+    def evidence(self, policy: Reap | None = None) -> str | None:
         git = Git(effects.run, str(self.clone))
         head = self.git("rev-parse", "lane")
         proofs = landed.prove(
             git,
             str(self.clone / ".git"),
-            "origin",
-            landed.ask_remote(git, "origin", None),
+            [landed.ask_remote(git, "origin", None, policy)],
             [head],
             [],
             count_pushed=True,
@@ -166,8 +166,7 @@ def test_github_is_asked_for_what_git_alone_cannot_prove(world: World) -> None:
     proofs = landed.prove(
         git,
         str(world.clone / ".git"),
-        "origin",
-        landed.ask_remote(git, "origin", None),
+        [landed.ask_remote(git, "origin", None)],
         [open_head, landed_head],
         [],
         count_pushed=True,
@@ -296,8 +295,7 @@ def test_one_damaged_history_is_unknown_and_spares_the_others(world: World) -> N
     proofs = landed.prove(
         git,
         str(world.clone / ".git"),
-        "origin",
-        landed.ask_remote(git, "origin", None),
+        [landed.ask_remote(git, "origin", None)],
         [good, broken],
         [],
         count_pushed=True,
@@ -306,3 +304,59 @@ def test_one_damaged_history_is_unknown_and_spares_the_others(world: World) -> N
 
     assert set(proofs.evidence) == {good}
     assert set(proofs.unknown) == {broken}
+
+
+@pytest.mark.parametrize("ref", ["refs/merge-requests/7/head", "refs/tags/v1"])
+def test_whatever_a_forge_calls_its_refs_holds_a_commit(ref: str, world: World) -> None:
+    world.edit("5", "five")
+
+    world.git("push", "-q", "origin", f"lane:{ref}")
+
+    assert world.evidence() == "remote_ref"
+
+
+def test_a_pull_request_that_went_on_elsewhere_holds_what_it_began_with(world: World) -> None:
+    world.edit("5", "five")
+    world.edit("7", "seven")
+    world.git("push", "-q", "origin", "lane:refs/pull/7/head")
+    world.git("reset", "-q", "--hard", "lane~1")
+    world.git("reflog", "expire", "--expire=now", "--all")
+    world.git("gc", "-q", "--prune=now")
+
+    assert world.evidence() == "remote_ref"
+
+
+def test_a_second_squash_from_the_same_branch_has_landed(world: World) -> None:
+    world.edit("5", "five")
+    world.squash()
+    world.git("merge", "-q", "-m", "Merge main", "origin/main")
+    world.edit("9", "nine")
+    assert world.evidence() is None
+
+    world.squash()
+    world.on_main(lambda: world.edit("20", "twenty"))
+
+    assert world.evidence() == "snapshot"
+
+
+def test_a_revert_after_the_first_landing_is_not_landed(world: World) -> None:
+    world.edit("5", "five")
+    world.squash()
+    world.git("merge", "-q", "-m", "Merge main", "origin/main")
+    world.edit("five", "5")
+
+    world.on_main(lambda: world.edit("20", "twenty"))
+
+    assert world.evidence() is None
+
+
+def test_a_squash_on_a_base_branch_that_is_named_has_landed(world: World) -> None:
+    world.edit("5", "five")
+    world.git("checkout", "-q", "--detach", "origin/main")
+    world.git("merge", "-q", "--squash", "lane")
+    world.git("commit", "-q", "-m", "Land")
+    world.git("push", "-q", "origin", "HEAD:refs/heads/release/1")
+    world.git("checkout", "-q", "lane")
+
+    assert world.evidence() is None
+    assert world.evidence(Reap(base_branches=("release/*",))) == "snapshot"

@@ -1,0 +1,344 @@
+"""The console: the status over HTTP, behind a token, for reading alone.
+
+systemd holds its socket and starts it with the first visitor; it ends when nobody came for a while.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import http.server
+import json
+import os
+import secrets
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from factory.core.lanes import identity
+from factory.core.status import lane_page, page
+from factory.core.status.page import LaneNow
+from factory.core.watchdog.settings import WatchdogSettings
+from factory.lanes import transcript
+from factory.watchdog.store import Reserve, Store
+
+_FIRST_DESCRIPTOR = 3
+_COOKIE = "factory-console"
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+_MOST_AT_ONCE = 32
+_REQUEST_SECONDS = 15
+_TAIL_BYTES = 256 << 10
+_SHOWN_LANES = 40
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a browser asks for; names of headers are lower-case."""
+
+    target: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What it gets."""
+
+    status: HTTPStatus
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Console:
+    """What the console shows, and to whom."""
+
+    policy: WatchdogSettings
+    lanes_dir: Path
+    token: str
+
+    def reply(self, asked: Asked, now: float) -> Reply:
+        """Answer one request; whoever does not hold the token learns nothing."""
+        address = urlsplit(asked.target)
+        if not self._is_meant(asked):
+            return _words(HTTPStatus.FORBIDDEN, "This is not where the console is served.")
+        query = parse_qs(address.query, keep_blank_values=True)
+        if "token" in query:
+            return self._let_in(query["token"][0], address.path)
+        if not self._may_read(asked):
+            words = "Open the address that this prints on the server: sudo factory console"
+            return _words(HTTPStatus.FORBIDDEN, words)
+        if address.path == "/status.json":
+            return self._document(asked)
+        if address.path == "/":
+            return self._status(asked, "part" in query, now)
+        name = address.path.removeprefix("/lane/")
+        if name != address.path and identity.is_lane(name):
+            return self._lane(asked, name, "part" in query, now)
+        return _words(HTTPStatus.NOT_FOUND, "There is no such page.")
+
+    def _is_meant(self, asked: Asked) -> bool:
+        """Whether the request was meant for this server, by its own pages.
+
+        Another site's page can have a name of its own lead here, or send a request along.
+        """
+        host = urlsplit(f"//{asked.headers.get('host', '')}").hostname or ""
+        if host not in (*_LOCAL, *self.policy.console.names):
+            return False
+        origin = asked.headers.get("origin")
+        if origin not in (None, "null") and urlsplit(origin).netloc != asked.headers.get("host"):
+            return False
+        site = asked.headers.get("sec-fetch-site", "none")
+        # A link from elsewhere may lead here; the cookie stays behind then, and nothing is shown.
+        return site in ("none", "same-origin") or asked.headers.get("sec-fetch-mode") == "navigate"
+
+    @property
+    def _key(self) -> str:
+        return hmac.new(self.token.encode(), b"console", hashlib.sha256).hexdigest()
+
+    def _may_read(self, asked: Asked) -> bool:
+        scheme, _space, bearer = asked.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return hmac.compare_digest(bearer.encode(), self.token.encode())
+        pairs = (item.strip().partition("=") for item in asked.headers.get("cookie", "").split(";"))
+        given = next((value for name, _equals, value in pairs if name == _COOKIE), "")
+        return hmac.compare_digest(given.encode(), self._key.encode())
+
+    def _let_in(self, token: str, path: str) -> Reply:
+        if not hmac.compare_digest(token.encode(), self.token.encode()):
+            return _words(HTTPStatus.FORBIDDEN, "This token is not the server's.")
+        cookie = f"{_COOKIE}={self._key}; HttpOnly; SameSite=Strict; Path=/; Max-Age=2592000"
+        # The token leaves the address bar, and with it the history.
+        target = f"/{path.lstrip('/')}"
+        return Reply(HTTPStatus.SEE_OTHER, headers={"Location": target, "Set-Cookie": cookie})
+
+    def _read(self) -> tuple[dict[str, Any] | None, str, str]:
+        """Return the status and a mark of its content; or why there is none."""
+        store = Store(Reserve(Path(self.policy.state_dir, "reserve"), 0))
+        path = store.newest(Path(self.policy.status_path))
+        try:
+            content = path.read_bytes()
+            document = json.loads(content)
+        except (OSError, ValueError) as error:
+            return None, "", f"The status cannot be read: {error}"
+        if not isinstance(document, dict) or document.get("schema") != 1:
+            return None, "", f"{path} is not of schema 1; run factory watchdog"
+        return document, hashlib.sha256(content).hexdigest()[:16], ""
+
+    def _document(self, asked: Asked) -> Reply:
+        document, mark, problem = self._read()
+        if document is None:
+            return _words(HTTPStatus.SERVICE_UNAVAILABLE, problem)
+        return _content(asked, json.dumps(document), mark, "application/json")
+
+    def _status(self, asked: Asked, is_part: bool, now: float) -> Reply:
+        document, mark, problem = self._read()
+        if document is None:
+            return _words(HTTPStatus.SERVICE_UNAVAILABLE, problem)
+        names = [str(item["name"]) for item in document["lanes"]["items"] if item["known"]]
+        lanes = {name: self._now(name) for name in names[:_SHOWN_LANES] if identity.is_lane(name)}
+        # A page that nobody renews becomes old without any change of the file.
+        state = f"{mark}{page.is_doubtful(document, now)}{sorted(map(repr, lanes.items()))}"
+        mark = hashlib.sha256(state.encode()).hexdigest()[:16]
+        if is_part:
+            return _content(asked, lambda: page.main(document, now, lanes), mark)
+        title = f"{document['host']}: {document['overall']}"
+        inner = page.main(document, now, lanes)
+        return _content(asked, page.live(title, inner, f'"{mark}"'), mark)
+
+    def _now(self, name: str) -> LaneNow:
+        directory = self.lanes_dir / name
+        words = (
+            transcript.describe(event) for event in reversed(_tail(directory / "transcript.jsonl"))
+        )
+        charged = [
+            int(line["charged_tokens"])
+            for line in transcript.events(directory / "gateway.jsonl")
+            if line.get("kind") == "model" and isinstance(line.get("charged_tokens"), int)
+        ]
+        return LaneNow(next(filter(None, words), "")[:200], sum(charged))
+
+    def _lane(self, asked: Asked, name: str, is_part: bool, now: float) -> Reply:
+        directory = self.lanes_dir / name
+        if not directory.is_dir():
+            return _words(HTTPStatus.NOT_FOUND, "There is no such lane.")
+        events = _tail(directory / "transcript.jsonl")
+        state, result = (_mapping(directory / f"{part}.json") for part in ("state", "result"))
+        inner = lane_page.main(name, state, result, events, self._now(name), now)
+        mark = hashlib.sha256(repr((state, result, events)).encode()).hexdigest()[:16]
+        shown = inner if is_part else page.live(name, inner, f'"{mark}"')
+        return _content(asked, shown, mark)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _tail(path: Path) -> list[dict[str, Any]]:
+    """Return the last events of a file that may be long."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return []
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return []
+        file.seek(max(0, found.st_size - _TAIL_BYTES))
+        lines = file.read(_TAIL_BYTES).splitlines()
+    events = []
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                events.append(event)
+    return events
+
+
+def _content(asked: Asked, text: Any, mark: str, kind: str = "text/html") -> Reply:
+    """Return what is asked for, or that it has not changed."""
+    if asked.headers.get("if-none-match") == f'"{mark}"':
+        return Reply(HTTPStatus.NOT_MODIFIED, headers={"ETag": f'"{mark}"'})
+    body = (text() if callable(text) else text).encode("utf-8", "replace")
+    headers = {"Content-Type": f"{kind}; charset=utf-8", "ETag": f'"{mark}"'}
+    return Reply(HTTPStatus.OK, body, headers)
+
+
+def _words(status: HTTPStatus, words: str) -> Reply:
+    headers = {"Content-Type": "text/plain; charset=utf-8"}
+    return Reply(status, f"{words}\n".encode("utf-8", "replace"), headers)
+
+
+def token_of(policy: WatchdogSettings, *, make: bool = False) -> str:
+    """Return the token that opens the console; root makes it where there is none.
+
+    Raises:
+        OSError: it cannot be read or made.
+
+    """
+    path = Path(policy.state_dir, "console-token")
+    if make and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(fresh, flags, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
+    token = path.read_text(encoding="utf-8").strip()
+    if len(token) < 32:
+        raise OSError(f"{path} holds no token; remove it, and factory console makes a new one")
+    return token
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves one socket; so many requests at once at most, and none for long."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, listening: socket.socket, console: Console) -> None:
+        """Take over a socket that listens."""
+        super().__init__(("", 0), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self.console = console
+        self.last_asked_at = time.monotonic()
+        self._places = threading.BoundedSemaphore(_MOST_AT_ONCE)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin a request, where there is place for one more."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer it, and give the place back."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, _request: Any, _client_address: Any) -> None:
+        """Say nothing: whoever hangs up in the middle is no news."""
+
+    def serve_until_idle(self, idle_seconds: float) -> None:
+        """Serve until nobody asked for so long."""
+        self.timeout = min(5.0, idle_seconds)
+        while time.monotonic() - self.last_asked_at < idle_seconds:
+            self.handle_request()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+    timeout = _REQUEST_SECONDS
+    server_version, sys_version = "factory", ""
+
+    def do_GET(self) -> None:
+        """Answer, with what a browser may do for the answer."""
+        self.server.last_asked_at = time.monotonic()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        reply = self.server.console.reply(Asked(self.path, headers), time.time())
+        self.send_response(reply.status)
+        policy = page.content_policy(page.LIVE_SCRIPT, connects=True)
+        fixed = {
+            "Content-Security-Policy": f"{policy}; frame-ancestors 'none'",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Cache-Control": "no-store",
+            "Content-Length": str(len(reply.body)),
+        }
+        for name, value in {**fixed, **reply.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing: an address may hold a token."""
+
+
+def inherited() -> list[socket.socket]:
+    """Return the sockets that systemd hands over; none where it did not start this."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    return [socket.socket(fileno=_FIRST_DESCRIPTOR + number) for number in range(count)]
+
+
+def serve(console: Console, sockets: list[socket.socket], idle_seconds: float) -> None:
+    """Serve all sockets until nobody came for a while."""
+    servers = [Server(listening, console) for listening in sockets]
+    threads = [
+        threading.Thread(target=server.serve_until_idle, args=(idle_seconds,)) for server in servers
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@contextlib.contextmanager
+def listening(address: str) -> Iterator[socket.socket]:
+    """Listen at an address of this host, without systemd."""
+    host, _colon, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as found:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host.strip("[]"), int(port)))
+        found.listen(_MOST_AT_ONCE)
+        yield found
