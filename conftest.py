@@ -26,6 +26,7 @@ FIRST = (
     "tests/molecule/test_scenarios.py::test_scenario[gh-actions-runner]",
     "tests/adopt/",
     "tests/molecule/test_scenarios.py::test_scenario[lanes]",
+    "tests/gates/test_gates.py::test_gate[sanity",
     "tests/molecule/test_scenarios.py::test_scenario[host-baseline]",
     "tests/molecule/test_scenarios.py::test_scenario[images]",
     "tests/molecule/test_scenarios.py::test_scenario[factory-crons]",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
+import yaml
 from gates.tree import COLLECTION, files, remembered, require, run, shell_scripts
 from gates.yaml_files import load, walk
 
 # The two links at the top lead to them.
 _ANSIBLE = (f"{COLLECTION}/roles", f"{COLLECTION}/playbooks")
+_OF_A_PLAY = {"hosts", "ansible.builtin.import_playbook"}
 
 
 def ruff_check(root: Path) -> str:
@@ -67,9 +70,34 @@ def ansible_lint(root: Path) -> str:
 
 
 def ansible_lint_scenarios(root: Path) -> str:
-    """Judge the scenarios' playbooks, and whatever else is Ansible's, likewise."""
-    apart = ["--exclude", *(str(root / name) for name in (*_ANSIBLE, "roles", "playbooks"))]
-    return run(root, [*ANSIBLE_LINT, *apart])
+    """Judge the scenarios' playbooks, and whatever else is Ansible's, likewise.
+
+    One playbook that imports all of them spares a program for each.
+    """
+    apart = [f"{name}/" for name in (*_ANSIBLE, "roles", "playbooks")]
+    # What is named to it, it judges, whatever its configuration says.
+    apart += load(root / ".ansible-lint")["exclude_paths"]
+    found = [path for path in files(root, "*.yml") if not str(path).startswith(tuple(apart))]
+    playbooks = require([path for path in found if _is_playbook(load(root / path))], "playbook")
+    with tempfile.TemporaryDirectory(prefix="aina-factory-lint-") as temporary:
+        everything = Path(temporary, "everything.yml")
+        everything.write_text(
+            yaml.safe_dump(
+                [
+                    {"name": f"Import {path}", "ansible.builtin.import_playbook": str(root / path)}
+                    for path in playbooks
+                ],
+                sort_keys=False,
+            )
+        )
+        others = [path for path in found if path not in playbooks]
+        return run(root, [*ANSIBLE_LINT, everything, *others])
+
+
+def _is_playbook(document: object) -> bool:
+    plays = document if isinstance(document, list) else []
+    keys = [set(play) & _OF_A_PLAY if isinstance(play, dict) else set() for play in plays]
+    return bool(keys) and all(keys)
 
 
 @remembered(shell_scripts)
