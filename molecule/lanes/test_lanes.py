@@ -893,6 +893,7 @@ def test_the_marshal_has_a_conflict_resolved(host: Any) -> None:
     merge = {
         "conflict_lane": True,
         "max_merges_per_cycle": 0,
+        "waits_for_ci": False,
     }
     shared = json.loads(host.check_output("cat /etc/aina-factory/factory.json"))
     section = {

@@ -297,6 +297,28 @@ def test_whichever_way_work_is_published_a_person_sees_what_is_guarded_or_unfini
     assert place.git("rev-parse", "lane/7-00000000", at="hub") == start.base
 
 
+def test_a_follow_up_goes_into_the_pull_request_that_there_is(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = place.results.update("main")
+    place.commit("b.txt", "two\n")
+    work = place.results.take(place.bundle(), start, LANE)
+    place.git("branch", "lane/7-00000000", "main", at="hub")
+    section = {"agents": agents.shipped(), "projects": [{"name": "demo", "repository": "a/b"}]}
+    known = read(LanesSettings, Section(section, "lanes"))
+    monkeypatch.setattr(delivery, "repository", lambda *_, **__: place.results)
+    proposals = Proposals()
+    result: dict[str, Any] = {"lane": LANE, "issue": 7, "base": start.base, "outcome": "changed"}
+    result |= {"agent": "codex", "model": "m", "summary": "", "requests_count": 1, "tokens": 1}
+    result |= {"duration_seconds": 1, "continues": "lane/7-00000000"}
+
+    delivery.deliver(known, known.lane_projects[0], proposals, "", result)
+
+    assert [pull["head"] for pull in proposals.opened] == ["lane/7-00000000"]
+    assert place.git("rev-parse", "lane/7-00000000", at="hub") == work.head
+    assert place.git("branch", "--list", "lane/7-0a1b2c3d", at="hub") == ""
+
+
 def test_what_was_committed_before_a_reboot_is_kept_for_a_lane_that_goes_on(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import agents
 import pytest
 
 from factory.core.base.configuration import Section
+from factory.core.base.github.errors import UncertainError
 from factory.core.base.settings import read
 from factory.core.lanes import reaper
 from factory.core.lanes.settings import LanesSettings
-from factory.lanes import engine, reaping
+from factory.lanes import delivery, engine, reaping
 
 LOST, DELIVERED, REFUSED = (f"demo-{number}-0a1b2c3d" for number in (1, 2, 3))
 
@@ -64,6 +67,52 @@ def test_undelivered_work_is_given_up_last_and_never_silently(
     again = reaping.reap(known(tmp_path, keep_total_mib=1), tmp_path, dry_run=False)
     assert again["expired"] == []
     assert json.loads((tmp_path / "state/residue.json").read_text())["differences"] == []
+
+
+def test_work_that_github_did_not_take_is_delivered_until_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "lanes", list)
+    monkeypatch.setattr(engine, "snapshot", lambda _run_dir: {"container": set()})
+    monkeypatch.setattr(delivery, "github", lambda *_: (lambda: "a-token", None))
+    answers: list[Exception | None] = [UncertainError("a 502")] * 6 + [None]
+    asked: list[str] = []
+
+    def deliver(
+        _settings: object, _project: object, _hub: object, _token: str, result: Any
+    ) -> None:
+        asked.append(result["lane"])
+        error = answers.pop(0)
+        if error is not None:
+            raise error
+        result |= {"pull_request": {"number": 12, "url": "u"}, "delivery": "done"}
+
+    monkeypatch.setattr(delivery, "deliver", deliver)
+    work = {"outcome": "changed", "head": "0" * 40, "pull_request": None}
+    finished(tmp_path, LOST, 1, **work, delivery="failed: a 502")
+    # Not whole: a person decides.
+    finished(tmp_path, REFUSED, 1, **{**work, "outcome": "budget"}, delivery="")
+    path = tmp_path / "state" / LOST / "result.json"
+
+    def again(waited_seconds: float) -> tuple[list[str], list[str]]:
+        at = time.time() - waited_seconds
+        os.utime(path, (at, at))
+        done = reaping.reap(known(tmp_path), tmp_path, dry_run=False)
+        residue = tmp_path / "state/residue.json"
+        told = json.loads(residue.read_text())["differences"] if residue.exists() else []
+        return done["delivered"], [item["what"] for item in told]
+
+    assert again(30) == ([], [])
+    assert asked == []
+    told: list[str] = []
+    for attempt in range(6):
+        assert told == []
+        told = again(61 * 2**attempt)[1]
+        assert len(asked) == attempt + 1
+    assert told == [f"lane {LOST}: GitHub does not take its work: a 502"]
+    assert again(61) == ([], told)
+    assert again(3601) == ([LOST], [])
+    assert (json.loads(path.read_text())["delivery"], set(asked)) == ("done", {LOST})
 
 
 def test_what_a_lane_was_about_survives_its_supervisor(tmp_path: Path) -> None:

@@ -317,6 +317,32 @@ def test_work_that_github_does_not_take_stays_and_is_said(
     assert result == {"outcome": "changed", "head": "0" * 40, "delivery": f"failed: {error}"}
 
 
+class Told(forge.LaneForge):
+    """GitHub as far as an issue is told something."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.said: list[str] = []
+
+    def comment(self, _number: int, body: str) -> None:
+        if self.error:
+            raise self.error
+        self.said.append(body)
+
+
+def test_what_went_wrong_is_said_on_the_issue(lane: supervisor.Lane) -> None:
+    result: dict[str, Any] = {"outcome": "budget", "head": "0" * 40}
+    hub = Told()
+    lane._tell_issue(hub, {**result, "detail": "x\n```\n@ali [a](http://x)\x1b[2J"})
+    (said,) = hub.said
+    assert said.startswith(f"{forge.OWN_COMMENT}\nLane `{NAME}` ended as `budget`:")
+    # It stands in a block that nothing in it can end.
+    block = said.partition("```text\n")[2].partition("\n```")[0]
+    assert block == r"x\nQQQ\n@ali [a](http://x)\x1b[2J".replace("Q", "'")
+    assert f"factory lane resume {NAME}" in said
+    lane._tell_issue(Told(RefusedError("a 403")), {**result, "detail": "x"})
+
+
 def test_a_conflict_that_is_left_is_no_success() -> None:
     conflict = forge.Conflict(5, "t", "b", "u", "lane/7-0a1b2c3d", "main")
     assigned = tasks.ResolvedTask(Start("0" * 40, "1" * 40), "", conflict=conflict)

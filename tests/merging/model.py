@@ -76,6 +76,11 @@ class Pull:
     comments: list[str] = field(default_factory=list)
     branch_there: bool = True
     fork_tree: dict[str, str] = field(default_factory=dict)
+    # The run of Actions behind its checks, 0 for none, since when, and what it says of the change.
+    run_id: int = 0
+    check_at: float = START - 60
+    at_fault: bool = False
+    reruns: list[float] = field(default_factory=list)
     # GitHub never says whether it can be merged; nobody can read it; git fails at its head.
     never_computed: bool = False
     unreadable: bool = False
@@ -145,6 +150,12 @@ class Repository:
     # What happens right before the read of this number: a kind, and whom it befalls.
     events: dict[int, tuple[str, int]] = field(default_factory=dict)
     reads_count: int = 0
+    # CI has runners; without any a job fails at once, and is one of those that never began.
+    ci_works: bool = True
+    # So many batches are red though nothing is amiss.
+    flakes: int = 0
+    ci_seconds: float = 0.0
+    never_began: set[int] = field(default_factory=set)
     # Called around every request: where another marshal may come in between.
     pause: Callable[[], None] = lambda: None
 
@@ -193,6 +204,17 @@ class Repository:
             pull.draft = True
         elif kind == "close":
             pull.state = "CLOSED"
+
+    def rerun(self, run_id: int) -> None:
+        """Run again what failed; CI answers at once."""
+        pull = next(pull for pull in self.pulls.values() if pull.run_id == run_id)
+        pull.reruns.append(self.now_seconds)
+        pull.check_at = self.now_seconds
+        passes = self.ci_works and not pull.at_fault
+        pull.check = CheckState.SUCCESS if passes else CheckState.FAILURE
+        self.never_began.discard(run_id)
+        if not self.ci_works:
+            self.never_began.add(run_id)
 
     def advance_queue(self) -> None:
         """Let GitHub's queue land or put out whom it has tested."""
@@ -443,7 +465,16 @@ class Forge:
             state = Mergeable.UNKNOWN
         reported = {"ci": pull.check, "lint": pull.lint}
         checks = tuple(
-            CheckRun(name, state, "app", START - 60, ACTIONS)
+            CheckRun(
+                name,
+                state,
+                "app",
+                pull.check_at,
+                ACTIONS,
+                ended_at=pull.check_at + repository.ci_seconds,
+                job_id=pull.run_id,
+                run_id=pull.run_id,
+            )
             for name, state in reported.items()
             if state is not None
         )
@@ -564,9 +595,19 @@ class Forge:
         self.repository.pause()
         if oid not in self.repository.branches.values():
             return Checks()
-        red = self.repository.red(self.repository.trees[oid])
+        red = self.repository.red(self.repository.trees[oid]) or self.repository.flakes > 0
+        self.repository.flakes = max(0, self.repository.flakes - 1)
         state = CheckState.FAILURE if red else CheckState.SUCCESS
         return Checks((CheckRun("ci", state, "app", self.repository.now_seconds, ACTIONS),))
+
+    def ran(self, job_id: int) -> bool:
+        return job_id not in self.repository.never_began
+
+    def pulse(self, branch: str, ids: Sequence[str]) -> object:
+        return [self.repository.pulls[int(number)].check for number in ids]
+
+    def rerun(self, run_id: int) -> None:
+        self._write(f"rerun {run_id}", lambda: self.repository.rerun(run_id))
 
     def _write(self, name: str, action: Callable[[], Any]) -> Any:
         return self.repository.write(name, action)

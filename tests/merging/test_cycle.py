@@ -243,6 +243,31 @@ def test_main_turning_red_between_two_merges_stops_the_second() -> None:
     assert landed(repository) == [1, 2]
 
 
+@pytest.mark.parametrize("kept", [("b1",), ("b*",)])
+def test_a_lasting_branch_stays_with_those_that_target_it(kept: tuple[str, ...]) -> None:
+    repository = Repository(independent(2), replace(POLICY, lasting_branches=kept))
+    repository.pulls[2].base = "b1"
+
+    Runner(repository).cycle()
+
+    assert repository.pulls[1].state == "MERGED"
+    assert repository.pulls[1].branch_there
+    assert repository.pulls[2].base == "b1"
+
+
+def test_what_is_only_said_comes_after_what_lands_and_is_capped() -> None:
+    pulls = {n: Pull(n, {"readme": f"v{n}"}) for n in range(1, 31)}
+    repository = Repository({**pulls, 31: Pull(31, {"file": "1"})}, POLICY)
+    for pull in pulls.values():
+        pull.fork_tree = {"readme": "older"}
+
+    Runner(repository).cycle()
+
+    assert repository.landed == [31]
+    assert repository.writes[0] == "merge 31"
+    assert sum(write.startswith("label") for write in repository.writes) == 20
+
+
 def test_dependants_are_retargeted_before_the_branch_goes() -> None:
     pulls = independent(2)
     pulls[2].base = "b1"
@@ -395,7 +420,7 @@ TRAIN = replace(POLICY, mode="train", cycle_budget_seconds=3000)
 
 
 @pytest.mark.parametrize("bad", [(), (1,), (30,), (1, 2), (1, 30), (29, 30), (15, 16), (7, 22)])
-def test_a_train_of_thirty_lands_every_good_one_in_at_most_twelve_runs(
+def test_a_train_of_thirty_lands_every_good_one_in_at_most_fourteen_runs(
     bad: tuple[int, ...],
 ) -> None:
     pulls = independent(30)
@@ -407,7 +432,7 @@ def test_a_train_of_thirty_lands_every_good_one_in_at_most_twelve_runs(
 
     assert sorted(landed(repository)) == [n for n in pulls if n not in bad]
     assert repository.red_mains == 0
-    assert len(repository.ci_runs) <= 12
+    assert len(repository.ci_runs) <= 14
     assert repository.branches == {}
 
 
@@ -504,7 +529,20 @@ def test_what_changes_while_a_batch_is_about_to_land_keeps_it_from_landing(kind:
     assert repository.red_mains == 0
 
 
-def test_no_pair_of_bad_ones_needs_more_than_twelve_runs() -> None:
+def test_a_check_that_is_red_once_blames_nobody() -> None:
+    repository = Repository(independent(4), TRAIN)
+    # All, the first half, and the first one alone: red for no reason.
+    repository.flakes = 3
+    runner = Runner(repository)
+
+    runner.until_quiet()
+
+    assert sorted(landed(repository)) == [1, 2, 3, 4]
+    assert repository.flakes == 0
+    assert runner.saved.train.bad == {}
+
+
+def test_no_pair_of_bad_ones_needs_more_than_fourteen_runs() -> None:
     from factory.core.marshal import trains
 
     def runs(bad: set[int]) -> int:
@@ -517,10 +555,11 @@ def test_no_pair_of_bad_ones_needs_more_than_twelve_runs() -> None:
             else:
                 left, known = left[size:], max(0, known - size)
             if known == 1:
-                left, known, found = left[1:], 0, found + 1
+                # Before it is blamed it has one more test, alone.
+                left, known, found, count = left[1:], 0, found + 1, count + 1
         return count
 
-    assert max(runs(set(pair)) for pair in itertools.combinations(range(30), 2)) == 12
+    assert max(runs(set(pair)) for pair in itertools.combinations(range(30), 2)) == 14
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def test_the_configured_command_is_asked_to_resolve_a_conflict(
         results = []
         for _ in range(3):
             capsys.readouterr()
-            assert main(["marshal", "--config", path, "--json"]) == 0
+            assert main(["marshal", "--config", path, "--json", "--once"]) == 0
             (project,) = json.loads(capsys.readouterr().out)["projects"]
             rows = project["pull_requests"]
             found = [p for p in rows if p["reason"]["code"] == "conflict"]

@@ -59,6 +59,7 @@ SETTINGS = [
     "allow_auto_merge",
     "delete_branch_on_merge",
     "merge_delay_seconds",
+    "ci_slots",
     "update_branch_delay_seconds",
     "fork_approval_policy",
     "fork_workflows",

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from zlib import crc32
 
-from simulator.model import CheckRun, Ci, Pull, Repository, Rule, Status
+from simulator.model import (
+    Account,
+    CheckRun,
+    Ci,
+    Job,
+    Pull,
+    Repository,
+    Rule,
+    Run,
+    Status,
+    Workflow,
+)
 from simulator.world import World
 
 ACTIONS_ID = 15368
@@ -116,6 +127,34 @@ def _app_of(context: CheckRun | Status) -> str:
     return context.creator.login.removesuffix("[bot]") if context.creator.kind == "Bot" else ""
 
 
+def workflow_of(world: World, repository: Repository, name: str) -> Workflow:
+    """Return a workflow, making it when it is new."""
+    if name not in repository.workflows:
+        path = f".github/workflows/{name.lower().replace(' ', '-')}.yml"
+        repository.workflows[name] = Workflow(world.new_id(), name, path)
+    return repository.workflows[name]
+
+
+def start_run(
+    world: World,
+    repository: Repository,
+    workflow: Workflow,
+    branch: str,
+    *,
+    event: str = "push",
+    actor: Account | None = None,
+    oid: str = "",
+) -> Run:
+    """Begin a run of a workflow; it has no jobs yet."""
+    oid, now = oid or repository.git.branch(branch) or "", world.now()
+    number = sum(run.workflow is workflow for run in repository.runs) + 1
+    who = actor or repository.owner
+    run = Run(world.new_id(), workflow, number, branch, oid, event, now, now, who)
+    run.suite_id = world.new_id()
+    repository.runs.append(run)
+    return run
+
+
 def add_check(
     world: World,
     repository: Repository,
@@ -126,8 +165,14 @@ def add_check(
     status: str | None = None,
     app: str = "github-actions",
     workflow: str | None = "ci",
+    run: Run | None = None,
+    branch: str = "",
 ) -> CheckRun:
-    """Report a check on a commit; without a conclusion it is still running."""
+    """Report a check on a commit; without a conclusion it is still running.
+
+    One of Actions is a job of a run: of ``run``, whose job the caller makes, or of the
+    commit's own run of the workflow, with a job that no runner takes.
+    """
     now = world.now()
     status = status or ("completed" if conclusion else "in_progress")
     check = CheckRun(
@@ -143,7 +188,41 @@ def add_check(
         suite_id=world.new_id(),
     )
     repository.checks.setdefault(oid, []).append(check)
+    if run is None and app == "github-actions" and workflow:
+        run = _run_of(world, repository, oid, workflow, branch)
+        _play(world, run, check)
+    if run is not None:
+        check.run_id, check.suite_id = run.id, run.suite_id
     return check
+
+
+def _run_of(world: World, repository: Repository, oid: str, workflow: str, branch: str) -> Run:
+    for run in reversed(repository.runs):
+        if run.head_oid == oid and run.workflow.name == workflow:
+            return run
+    return start_run(world, repository, workflow_of(world, repository, workflow), branch, oid=oid)
+
+
+def _play(world: World, run: Run, check: CheckRun) -> Job:
+    """Make the job behind a check; of a re-run it takes the former one's place."""
+    job = Job(check.id, run, check.name, ["ubuntu-latest"], [], world.now(), is_played=True)
+    job.check, check.job = check, job
+    _mirror(check)
+    run.jobs = [*(old for old in run.jobs if old.name != job.name), job]
+    return job
+
+
+def _mirror(check: CheckRun) -> None:
+    """Let the played job behind a check say what the check says."""
+    job = check.job
+    if job is None:
+        return
+    job.status, job.conclusion = check.status, check.conclusion
+    job.started_at, job.completed_at = check.started_at, check.completed_at
+    job.run.updated_at = max(job.run.updated_at, check.completed_at or check.started_at or 0.0)
+    if job.started_at is not None and not job.steps and check.takes_seconds >= 0:
+        job.steps = [{"name": "Set up job", "run": "true"}]
+        job.runner_name = "GitHub Actions 1"
 
 
 def conclude(check: CheckRun, conclusion: str, moment: float) -> None:
@@ -151,15 +230,58 @@ def conclude(check: CheckRun, conclusion: str, moment: float) -> None:
     check.started_at = check.started_at or moment
     check.completed_at = moment
     check.ends_at = None
+    _mirror(check)
+
+
+def rerun(world: World, repository: Repository, run: Run, *, failed_only: bool) -> bool:
+    """Start a run's jobs again, on the same commit; False when one has not ended yet.
+
+    A played job is played as CI is now; what nobody plays ends as it did before.
+    """
+    if run.status != "completed":
+        return False
+    chosen = [job for job in run.jobs if not failed_only or job.conclusion not in PASSING]
+    run.attempt += 1
+    run.updated_at = world.now()
+    played = {ci.name: ci for ci in repository.ci if ci.workflow == run.workflow.name}
+    for job in chosen:
+        ci = played.get(job.name) or Ci(
+            job.name, run.workflow.name, conclusion=job.conclusion or "success"
+        )
+        repository.ci_runs += 1
+        _start(world, repository, ci, run.head_oid, run.branch)
+    return True
 
 
 def settle(world: World, repository: Repository) -> None:
-    """End every played check whose time has come."""
+    """End every played check whose time has come, and let the next one take its slot."""
     now = world.now()
-    for runs in repository.checks.values():
-        for run in runs:
-            if run.ends_at is not None and run.ends_at <= now:
-                conclude(run, run.ends_with or "success", run.ends_at)
+    while True:
+        due = [run for run in _all(repository) if run.ends_at is not None and run.ends_at <= now]
+        if not due:
+            return
+        ended = min(due, key=lambda run: (run.ends_at or 0.0, run.id))
+        moment = ended.ends_at or now
+        conclude(ended, ended.ends_with or "success", moment)
+        _take_slots(repository, moment)
+
+
+def _all(repository: Repository) -> list[CheckRun]:
+    return [run for runs in repository.checks.values() for run in runs]
+
+
+def _take_slots(repository: Repository, moment: float) -> None:
+    """Begin what waits, in its order, as long as there is a slot."""
+    everything = _all(repository)
+    waiting = sorted((run.queued_at, run.id, run) for run in everything if run.queued_at)
+    running = sum(run.ends_at is not None for run in everything)
+    for queued_at, _id, run in waiting:
+        if repository.ci_slots and running >= repository.ci_slots:
+            return
+        running += 1
+        run.status, run.started_at = "in_progress", max(moment, queued_at)
+        run.queued_at, run.ends_at = 0.0, run.started_at + run.takes_seconds
+        _mirror(run)
 
 
 def start_ci(
@@ -173,13 +295,24 @@ def start_ci(
         if known or not any(fnmatchcase(branch, pattern) for pattern in ci.branches):
             continue
         repository.ci_runs += 1
-        if not ci.reports:
-            continue
-        check = add_check(world, repository, oid, ci.name, None, workflow=ci.workflow)
-        check.ends_at = world.now() + ci.delay_seconds
-        check.ends_with = _verdict(repository, ci, oid)
-        if not ci.delay_seconds:
-            conclude(check, check.ends_with, world.now())
+        if ci.reports:
+            _start(world, repository, ci, oid, branch)
+
+
+def _start(world: World, repository: Repository, ci: Ci, oid: str, branch: str) -> None:
+    check = add_check(
+        world, repository, oid, ci.name, None, status="queued", workflow=ci.workflow, branch=branch
+    )
+    if not ci.starts:
+        # No runner ever has it: GitHub shows a failure, and a job without a step.
+        check.takes_seconds = -1.0
+        conclude(check, "failure", world.now())
+        return
+    check.ends_with, check.takes_seconds = _verdict(repository, ci, oid), ci.delay_seconds
+    check.queued_at = world.now()
+    _take_slots(repository, world.now())
+    if not ci.delay_seconds and check.ends_at is not None:
+        conclude(check, check.ends_with, world.now())
 
 
 def _verdict(repository: Repository, ci: Ci, oid: str) -> str:

@@ -198,6 +198,10 @@ class CheckRun:
     # A simulated check ends by itself at this time with this conclusion.
     ends_at: float | None = None
     ends_with: str | None = None
+    # It waits for a slot of CI since then, and will take so long.
+    queued_at: float = 0.0
+    takes_seconds: float = 0.0
+    job: Job | None = None
 
 
 @dataclass
@@ -263,6 +267,8 @@ class Ci:
     reports: bool = True
     # Whether the workflow has the trigger without which a merge queue waits in vain.
     merge_group: bool = True
+    # CI without minutes: a run fails at once, and no job of it ever starts.
+    starts: bool = True
 
 
 @dataclass
@@ -343,6 +349,8 @@ class Job:
     runner_name: str | None = None
     check: CheckRun | None = None
     log: str = ""
+    # Played by the simulator: no runner takes it.
+    is_played: bool = False
 
 
 @dataclass
@@ -449,6 +457,8 @@ class Repository:
     rules: list[Rule] = field(default_factory=list)
     ci: list[Ci] = field(default_factory=list)
     ci_runs: int = 0
+    # How many played checks run at once, 0 for all; the others wait for their turn.
+    ci_slots: int = 0
     releases: list[Release] = field(default_factory=list)
     workflows: dict[str, Workflow] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)

@@ -7,17 +7,11 @@ import json
 from typing import Any
 
 from simulator import checks
-from simulator.model import (
-    Account,
-    Job,
-    Json,
-    Repository,
-    Run,
-    Runner,
-    RunnerScope,
-    Workflow,
-)
+from simulator.checks import start_run, workflow_of
+from simulator.model import Job, Json, Repository, Run, Runner, RunnerScope
 from simulator.world import World
+
+__all__ = ["start_run", "workflow_of"]
 
 TOKEN_SECONDS = 3600.0
 SILENT_SECONDS = 60.0
@@ -164,38 +158,11 @@ def remove(scope: RunnerScope, runner: Runner, *, force: bool = False) -> None:
 # --- Jobs -------------------------------------------------------------------
 
 
-def workflow_of(world: World, repository: Repository, name: str) -> Workflow:
-    """Return a workflow, making it when it is new."""
-    if name not in repository.workflows:
-        path = f".github/workflows/{name.lower().replace(' ', '-')}.yml"
-        repository.workflows[name] = Workflow(world.new_id(), name, path)
-    return repository.workflows[name]
-
-
 def queue_job(world: World, repository: Repository, given: Json) -> Job:
     """Queue a job in a run of its own; ``given`` as in a scenario."""
     branch = given.get("branch", repository.default_branch)
     workflow = workflow_of(world, repository, given.get("workflow", "ci"))
     return add_job(world, repository, start_run(world, repository, workflow, branch), given)
-
-
-def start_run(
-    world: World,
-    repository: Repository,
-    workflow: Workflow,
-    branch: str,
-    *,
-    event: str = "push",
-    actor: Account | None = None,
-) -> Run:
-    """Begin a run of a workflow; it has no jobs yet."""
-    oid, now = repository.git.branch(branch) or "", world.now()
-    number = sum(run.workflow is workflow for run in repository.runs) + 1
-    who = actor or repository.owner
-    run = Run(world.new_id(), workflow, number, branch, oid, event, now, now, who)
-    run.suite_id = world.new_id()
-    repository.runs.append(run)
-    return run
 
 
 def add_job(world: World, repository: Repository, run: Run, given: Json) -> Job:
@@ -208,9 +175,15 @@ def add_job(world: World, repository: Repository, run: Run, given: Json) -> Job:
     labels = given.get("labels", ["self-hosted"])
     job = Job(world.new_id(), run, name, labels, steps, world.now())
     job.check = checks.add_check(
-        world, repository, run.head_oid, name, None, status="queued", workflow=run.workflow.name
+        world,
+        repository,
+        run.head_oid,
+        name,
+        None,
+        status="queued",
+        workflow=run.workflow.name,
+        run=run,
     )
-    job.check.run_id, job.check.suite_id = run.id, run.suite_id
     run.jobs.append(job)
     return job
 
@@ -222,7 +195,8 @@ def all_jobs(world: World, scope: RunnerScope) -> list[tuple[Repository, Job]]:
     for repository in world.repositories.values():
         mine = repository.scope is scope
         if mine or (kind == "orgs" and repository.owner.login.lower() == owner.lower()):
-            found += [(repository, job) for run in repository.runs for job in run.jobs]
+            jobs = (job for run in repository.runs for job in run.jobs)
+            found += [(repository, job) for job in jobs if not job.is_played]
     return found
 
 

@@ -559,8 +559,6 @@ def factory(server: Server, *words: str) -> int:
 def test_the_command_runs_once_and_status_shows_it(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert factory(server, "status") == Exit.FAILED
-    assert "run factory watchdog" in capsys.readouterr().err
     assert factory(server, "watchdog", "--json") == Exit.DONE
     first = json.loads(capsys.readouterr().out)
     assert first["schema"] == 1
@@ -608,7 +606,8 @@ def test_watching_shows_the_status_again_and_again(server: Server) -> None:
     assert process.stdout is not None
     seen = 0
     for line in process.stdout:
-        seen += "\033[H" in line
+        assert "\033" not in line, "a pipe gets no codes"
+        seen += line.startswith("test ")
         if seen == 3:
             break
     process.terminate()
@@ -629,7 +628,15 @@ def test_a_silence_is_made_shown_and_ended(
     assert "--reason" in capsys.readouterr().err
     assert factory(server, "silence", "drfit", "--hours", "2", "--reason", "x") == Exit.USAGE
     assert "must fit a check's name" in capsys.readouterr().err
-    assert factory(server, "silence", "drift", "--hours", "2", "--reason", "we know") == Exit.DONE
+    assert factory(server, "silence", "drift", "--hours", "999", "--reason", "x") == Exit.USAGE
+    assert "at most 168 are made here" in capsys.readouterr().err
+    assert factory(server, "silence") == Exit.DONE
+    assert capsys.readouterr().out == "nothing is silent\n"
+    argv = ("silence", "drift", "--hours", "2", "--reason", "we know", "--by", "ali")
+    assert factory(server, *argv) == Exit.DONE
+    capsys.readouterr()
+    assert factory(server, "silence") == Exit.DONE
+    assert capsys.readouterr().out.endswith("ali, made here: we know\n")
 
     document_ = server.run(2)
 
@@ -701,3 +708,19 @@ def test_an_address_without_a_program_is_never_printed() -> None:
     error = notify._ping(address, [address], web.fetch, 1, failed=False)
 
     assert "secretsecret" not in error
+
+
+def test_the_first_status_looks_by_itself(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.write_config()
+    if os.geteuid() != 0:
+        pytest.skip("only root may look; run as root")
+
+    assert factory(server, "status") == Exit.DONE
+
+    assert " s ago" in capsys.readouterr().out.splitlines()[0]
+    (server.data / "status.json").unlink()
+    capsys.readouterr()
+    assert factory(server, "status") == Exit.FAILED, "it ran, and its status is lost"
+    assert "run factory watchdog" in capsys.readouterr().err

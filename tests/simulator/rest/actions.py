@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulator import checks
 from simulator.clock import iso, optional_iso
 from simulator.http import Answer, HttpError
 from simulator.model import Job, Json, Run, Workflow
@@ -163,6 +164,31 @@ def cancel(call: Call) -> Json:
     return {}
 
 
+RERUN_SECONDS = 30 * 86400.0
+
+
+def _rerun(call: Call, *, failed_only: bool) -> Json:
+    found = _one_run(call)
+    if call.world.now() - found.created_at > RERUN_SECONDS:
+        words = "Unable to retry this workflow run because it was created over a month ago"
+        raise HttpError(403, words)
+    if not checks.rerun(call.world, call.repository, found, failed_only=failed_only):
+        raise HttpError(403, "This workflow is already running")
+    return {}
+
+
+@route("POST", f"{BASE}/runs/{{run}}/rerun", "actions:write", status=201)
+def rerun(call: Call) -> Json:
+    """Run all jobs again, on the same commit."""
+    return _rerun(call, failed_only=False)
+
+
+@route("POST", f"{BASE}/runs/{{run}}/rerun-failed-jobs", "actions:write", status=201)
+def rerun_failed_jobs(call: Call) -> Json:
+    """Run those again that did not pass."""
+    return _rerun(call, failed_only=True)
+
+
 def _one_job(call: Call) -> Job:
     for found in call.repository.runs:
         for job in found.jobs:
@@ -185,6 +211,8 @@ def _job(call: Call, found: Job) -> Json:
     base = shapes.repository_url(call.world, call.repository)
     url = f"{base}/actions/jobs/{found.id}"
     check = found.check.id if found.check else found.id
+    # GitHub's own words for a job that no runner has.
+    nobody = (0, "", 0, "") if found.is_played and not found.runner_name else (None,) * 4
     return {
         "id": found.id,
         "run_id": found.run.id,
@@ -213,10 +241,10 @@ def _job(call: Call, found: Job) -> Json:
         ],
         "check_run_url": f"{base}/check-runs/{check}",
         "labels": found.labels,
-        "runner_id": found.runner.id if found.runner else None,
-        "runner_name": found.runner_name,
-        "runner_group_id": found.runner.group_id if found.runner else None,
-        "runner_group_name": "Default" if found.runner else None,
+        "runner_id": found.runner.id if found.runner else nobody[0],
+        "runner_name": found.runner_name or nobody[1],
+        "runner_group_id": found.runner.group_id if found.runner else nobody[2],
+        "runner_group_name": "Default" if found.runner else nobody[3],
     }
 
 

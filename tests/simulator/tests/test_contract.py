@@ -164,6 +164,9 @@ def write_all(client: Client) -> None:
     write("PUT", f"{R}/issues/2/labels", {"labels": ["hold"]})
     write("DELETE", f"{R}/issues/2/labels/hold")
     write("POST", f"{R}/labels", {"name": "conflict", "color": "ff0000"})
+    ended = client.rest("GET", f"{R}/actions/runs?status=completed").body["workflow_runs"]
+    write("POST", f"{R}/actions/runs/{ended[0]['id']}/rerun", status=201)
+    write("POST", f"{R}/actions/runs/{ended[1]['id']}/rerun-failed-jobs", status=201)
     write("POST", f"{R}/statuses/{sha}", {"state": "success", "context": "lint"})
     write("POST", f"{R}/pulls/2/reviews", {"event": "APPROVE", "body": "Good"})
     write("PATCH", f"{R}/pulls/3", {"state": "closed"})

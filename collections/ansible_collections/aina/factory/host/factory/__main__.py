@@ -6,13 +6,17 @@ import argparse
 import importlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
+from factory import VERSION
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.locks import LockFileError
 from factory.outcome import SCHEMA, Exit, LockedError, Outcome, UsageError
 
+# As a shell tells of a program that ended by SIGPIPE.
+_CLOSED_PIPE = 141
 DEFAULT_CONFIGURATION = "/etc/aina-factory/factory.json"
 
 # Each name is a module of factory.commands that offers SUMMARY, add_arguments(parser)
@@ -27,6 +31,7 @@ COMMANDS = {
     "janitor": "let go of what the server may forget",
     "jobs": "show declared against actual jobs",
     "lane": "let agents work, each in a container of its own",
+    "manual": "print the manual page, or what a shell completes",
     "marshal": "land what is green, oldest first",
     "paperclip": "say whether agents are at work and who can reach it",
     "pause": "keep a job from running",
@@ -35,18 +40,24 @@ COMMANDS = {
     "runner": "supervise, heal and drain CI runners",
     "silence": "keep an alert quiet until a given time",
     "status": "show what the watchdog last found",
+    "takeover": "show what runs by the clock that is not ours, or give back what was taken",
     "validate": "check the configuration files",
     "watchdog": "judge the server's state, repair, write it down, tell",
 }
 
 
+# In place of one subcommand: all are imported.
+ALL = "*"
+
+
 def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     """Return the parser; only the chosen subcommand is imported and filled in."""
     parser = argparse.ArgumentParser(prog="factory", description="Operate this factory server.")
+    parser.add_argument("--version", action="version", version=f"factory {VERSION}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if name != chosen:
+        if chosen not in (name, ALL):
             continue
         subparser.add_argument(
             "--config",
@@ -60,7 +71,18 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return its exit code."""
+    """Run one subcommand and return its exit code; whoever stops reading ends it quietly."""
+    try:
+        code = _main(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered has nowhere to go, and the interpreter would say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED_PIPE
+    return code
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments_given = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in arguments_given if word in COMMANDS), None)
     arguments = build_parser(chosen).parse_args(arguments_given)

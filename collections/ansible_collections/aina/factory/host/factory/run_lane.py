@@ -21,6 +21,7 @@ _VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "resume": (("LANE",), ("queue_seconds",)),
     "deliver": (("LANE",), ()),
     "resolve": (("REPO", "PULL"), ("detach", "events", "queue_seconds")),
+    "revise": (("REPO", "PULL"), ("detach", "events", "queue_seconds")),
     "dispatch": ((), ("dry_run",)),
 }
 _RUN = (("REPO", "ISSUE"), ("stdin", "detach", "events", "model", "queue_seconds"))

@@ -52,6 +52,10 @@ options:
         description: After how long a required check that still runs needs a person.
         type: float
         default: 360
+      check_max_age_days:
+        description: After how long a green required check has expired and CI is asked for again; 0 is never.
+        type: float
+        default: 30
       settle_seconds:
         description: How old the head of a pull request is at least before it lands.
         type: float
@@ -87,12 +91,12 @@ options:
         default: intentional-revert
       stale_revert_guard:
         description: >-
-          Whether a pull request waits that would put back the content that files of main had before, as an old branch
-          does.
+          Whether a pull request waits that would put back what files of main were before something landed since it left
+          main, as an old branch does.
         type: bool
         default: true
       stale_revert_window_days:
-        description: How far back the history of main is compared for that.
+        description: How far back the history of main is compared for that at most.
         type: int
         default: 14
       forks_allowed:
@@ -144,17 +148,27 @@ options:
         type: int
         default: 10
       max_updates_per_cycle:
-        description: How many branches are brought up to date in one cycle.
+        description: In mode C(strict), how many are brought up to date and in test at once.
         type: int
         default: 1
+      max_marks_per_cycle:
+        description: How many are labelled and commented on in one cycle.
+        type: int
+        default: 20
       examined_per_cycle:
         description: How many candidates are read in full in one cycle.
         type: int
         default: 30
       cycle_budget_seconds:
-        description: After how long a cycle begins nothing more.
+        description: After how long a run begins nothing more.
         type: float
         default: 540
+      waits_for_ci:
+        description: >-
+          Whether a run of the job looks on until that time while CI tests what could land, so that it lands when its
+          last check ends.
+        type: bool
+        default: true
       mergeability_budget_seconds:
         description: How long a cycle waits until GitHub has found out whether pull requests can be merged.
         type: float
@@ -163,6 +177,13 @@ options:
         description: Whether the branch of what landed is deleted.
         type: bool
         default: true
+      lasting_branches:
+        description: >-
+          Patterns of branches that stay when they have landed somewhere, with the pull requests on them; a protected
+          one does in any case. What is given is added to the standard ones.
+        type: list
+        elements: str
+        default: []
       points_floor:
         description: How many points of GitHub's rate limit are left for others; at that a cycle stops.
         type: int
@@ -217,6 +238,10 @@ options:
               asked again whether the branch takes a push.
             type: float
             default: 12
+      retest:
+        description: When CI is asked for again; C(true) as it stands here. Keys that are left out keep their defaults.
+        type: raw
+        default: {}
       conflict_lane:
         description: >-
           Who is asked to resolve an agent's conflict; C(true) is a lane of this server, without it nobody is. Keys that

@@ -61,6 +61,10 @@ options:
         description: How long a deleted worktree can be had back.
         type: float
         default: 600
+      reaped_commits_retention_days:
+        description: How long commits that only the reaped worktree knew can be had back, by refs/reaped/.
+        type: int
+        default: 90
       trash_disk_used_percent:
         description: A file system that is fuller than this gets the space back at once.
         type: float

@@ -138,7 +138,12 @@ from ansible_collections.aina.factory.plugins.module_utils.marshal.settings impo
     MergePolicy,
 )
 
-ACTING = {"merge": "merged", "update": "updated", "close_duplicate": "closed"}
+ACTING = {
+    "merge": "merged",
+    "update": "updated",
+    "retest": "tested again",
+    "close_duplicate": "closed",
+}
 
 
 def _settings(parameters: dict[str, Any]) -> MarshalSettings:

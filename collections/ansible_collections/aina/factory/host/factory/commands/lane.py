@@ -19,6 +19,7 @@ from factory.core.base import documents
 from factory.core.base.docker import DockerError
 from factory.core.base.github import settings as github
 from factory.core.base.settings import read
+from factory.core.base.text import printable
 from factory.core.lanes import identity, outcome
 from factory.core.lanes.settings import LanesSettings
 from factory.outcome import Exit, LockedError, Outcome, UsageError
@@ -52,9 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resolve = verb("resolve", "let an agent resolve a pull request's conflict with its base")
     resolve.add_argument("project", metavar="REPO", help="a project's name, or owner/name")
     resolve.add_argument("issue", metavar="PULL", help="the pull request's number")
+    revise = verb("revise", "let an agent do what was said about a lane's pull request")
+    revise.add_argument("project", metavar="REPO", help="a project's name, or owner/name")
+    revise.add_argument("issue", metavar="PULL", help="the pull request's number")
     dispatch = verb("dispatch", "start lanes for the open issues that ask for one")
     dispatch.add_argument("--dry-run", action="store_true", help="say what would be started")
-    for chosen in (run, resolve):
+    for chosen in (run, resolve, revise):
         chosen.add_argument(
             "--queue-seconds", type=float, metavar="N", help="wait so long for a place"
         )
@@ -95,6 +99,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     verbs: dict[str, Callable[[LanesSettings, Path, argparse.Namespace], Outcome]] = {
         "run": _run,
         "resolve": _resolve,
+        "revise": _resolve,
         "dispatch": _dispatch,
         "resume": _resume,
         "list": _list,
@@ -137,7 +142,8 @@ def _resolve(
     from factory.lanes.tasks import Task
 
     project = settings.project(arguments.project)
-    task = Task(project, identity.issue_number(arguments.issue), is_conflict=True)
+    number, is_review = identity.issue_number(arguments.issue), arguments.verb == "revise"
+    task = Task(project, number, is_conflict=True, is_review=is_review)
     return _attend(settings, lock_directory, arguments, task)
 
 
@@ -233,14 +239,19 @@ def _dispatch(
 
     _require_root()
 
-    def start(project: str, issue: int) -> str:
-        words = ["run", project, str(issue), f"--queue-seconds={_DISPATCHED_WAIT_SECONDS}"]
+    def start(project: str, issue: int, resumed: str, *, verb: str = "run") -> str:
+        words = ["resume", resumed] if resumed else [verb, project, str(issue)]
+        words.append(f"--queue-seconds={_DISPATCHED_WAIT_SECONDS}")
         return _detach(arguments.config, words, project, issue)
 
     with locks.exclusive(lock_directory / dispatching.LOCK):
         document = dispatching.run(settings, start, dry_run=arguments.dry_run)
     rows = [
-        f"{item['verb']:<6} {item['project']} #{item['issue']}  {item['title'][:50]}  ({item['why']})"
+        f"revise {item['project']} #{item['pull_request']}  round {item['round']}"
+        for item in document["reviews"]
+    ]
+    rows += [
+        f"{item['verb']:<6} {item['project']} #{item['issue']}  {printable(item['title'])[:50]}  ({item['why']})"
         for item in document["issues"]
     ]
     rows += [f"failed: {words}" for words in document["failures"]]
@@ -276,6 +287,7 @@ def _resume(
         text=text,
         resume=arguments.lane,
         is_conflict=bool(result.get("is_conflict")),
+        is_review=bool(result.get("is_review")),
         queue_seconds=arguments.queue_seconds,
     )
     return _start(settings, lock_directory, task)
@@ -302,14 +314,15 @@ def _list(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace)
             found.append({**state, "outcome": f"{state['state']}{lost}"})
     found.sort(key=lambda item: str(item.get("started_at")))
     rows = [
-        f"{'LANE':<34} {'OUTCOME':<14} {'TOKENS':>9} {'SECONDS':>8}  STARTED               RESULT"
+        f"{'LANE':<34} {'OUTCOME':<14} {'TOKENS':>9} {'USD':>7} {'SECONDS':>8}  STARTED               RESULT"
     ]
     for item in found:
         pull = item.get("pull_request") or {}
         words = f"#{pull['number']}" if pull else str(item.get("detail") or "")
         rows.append(
             f"{item['lane']:<34} {item['outcome']:<14} {item.get('tokens', '-'):>9} "
-            f"{item.get('duration_seconds', '-'):>8}  {item.get('started_at')}  {words[:60]}"
+            f"{item.get('cost_usd', '-'):>7} {item.get('duration_seconds', '-'):>8}  "
+            f"{item.get('started_at')}  {printable(words)[:60]}"
         )
     return Outcome(Exit.DONE, {"lanes": found}, "\n".join(rows))
 
@@ -325,9 +338,8 @@ def _logs(settings: LanesSettings, _locks: Path, arguments: argparse.Namespace) 
         if arguments.json:
             shown.append(event)
         else:
-            words = transcript.describe(event)
-            if words:
-                print(words, flush=True)
+            words = [transcript.describe(event), *transcript.output(event)]
+            print("\n".join(filter(None, words)), end="\n" if any(words) else "", flush=True)
     return Outcome(Exit.DONE, {"lane": arguments.lane, "events": shown}, "")
 
 
@@ -397,6 +409,7 @@ def _reap(settings: LanesSettings, lock_directory: Path, arguments: argparse.Nam
     lost = document["given_up"]
     rows += [f"forget {name}" for name in document["expired"] if name not in lost]
     rows += [f"give up the undelivered work of {name} (lanes.keep_total_mib)" for name in lost]
+    rows += [f"delivered {name}" for name in document["delivered"]]
     rows += [f"failed: {words}" for words in document["failures"]]
     failed = bool(document["failures"])
     return Outcome(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 # Somebody is looking: the cycle that runs just now is over soon, and takes less than a minute.
 _DRY_RUN_WAIT_SECONDS = 120.0
+_AT_ONCE_COUNT = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project", metavar="NAME", help="only this project")
     parser.add_argument(
         "--dry-run", action="store_true", help="print what a run would do; change nothing"
+    )
+    wait = parser.add_mutually_exclusive_group()
+    wait.add_argument(
+        "--wait",
+        action="store_true",
+        help="look on while CI tests what could land, so that it lands when its last check ends",
+    )
+    wait.add_argument(
+        "--once",
+        action="store_true",
+        help="do not even wait for CI that was run again; so it is in a terminal, where somebody waits",
     )
     parser.add_argument(
         "--resume",
@@ -60,10 +74,13 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     documents: list[dict[str, Any]] = []
     locked: list[str] = []
     wrong: list[ConfigurationError] = []
-    for project in projects:
+    # Each in its own time: one whose CI is slow keeps no other waiting.
+    with ThreadPoolExecutor(max_workers=_AT_ONCE_COUNT) as pool:
+        begun = [pool.submit(_cycle, chosen, p, ports, arguments) for p in projects]
+    for project, cycle in zip(projects, begun, strict=True):
         # What keeps one project from its cycle is not the others' matter.
         try:
-            documents.append(_cycle(chosen, project, ports, arguments))
+            documents.append(cycle.result())
         except LockedError as error:
             locked.append(str(error))
         except (ConfigurationError, OSError) as error:
@@ -124,9 +141,23 @@ def _cycle(
     ports: Effects,
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
-    seconds = _DRY_RUN_WAIT_SECONDS if arguments.dry_run else 0.0
-    waits = locks.patience(seconds, time.monotonic, time.sleep)
-    with locks.exclusive(Path(chosen.state_dir) / project.name / "lock", waits):
-        return assembly.cycle(
-            chosen, project, ports, dry_run=arguments.dry_run, resume=arguments.resume
+    path = Path(chosen.state_dir) / project.name / "lock"
+    if not arguments.dry_run:
+        # Another run that only waits for CI holds no lock; one that works is soon done.
+        return assembly.serve(
+            chosen,
+            project,
+            ports,
+            lambda: locks.exclusive(path),
+            resume=arguments.resume,
+            waits=_waits(arguments),
         )
+    with locks.exclusive(path, locks.patience(_DRY_RUN_WAIT_SECONDS, time.monotonic, time.sleep)):
+        return assembly.cycle(chosen, project, ports, dry_run=True)
+
+
+def _waits(arguments: argparse.Namespace) -> str:
+    """Return for whose CI a run waits; see ``assembly.serve``."""
+    if arguments.wait:
+        return "awaited"
+    return "" if arguments.once or sys.stdout.isatty() else "driven"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from factory import configuration, effects, jobs, locks
@@ -11,7 +12,7 @@ from factory.core.base import times
 from factory.core.base.configuration import Section
 from factory.core.watchdog import policy as policies
 from factory.core.watchdog.checks import BY_NAME
-from factory.core.watchdog.silences import from_section
+from factory.core.watchdog.silences import Silence, from_section
 from factory.outcome import Exit, Outcome, UsageError
 from factory.watchdog import saved_state
 from factory.watchdog.store import Reserve, Store
@@ -22,7 +23,10 @@ LOCK = "factory-silences.lock"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``factory silence``."""
     parser.add_argument(
-        "match", metavar="MATCH", help="an alert's key, or a pattern such as 'job_*'"
+        "match",
+        nargs="?",
+        metavar="MATCH",
+        help="an alert's key, or a pattern such as 'job_*'; without one all silences are shown",
     )
     parser.add_argument("--hours", type=float, help="for how long; nothing is silent for ever")
     parser.add_argument("--reason", help="why; shown wherever the alert is shown")
@@ -41,6 +45,16 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     whole = configuration.load(Path(arguments.config))
     policy, _errors = policies.tolerant(whole.section("watchdog", {}))
     now = effects.now()
+    if arguments.match is None:
+        return _listed(saved_state.silences(policy), now)
+    longest = policy.silence_max_hours
+    if not arguments.end and arguments.hours and arguments.hours > longest:
+        rule = (
+            "longer ones are declared in the inventory (watchdog_silences), where others see them"
+        )
+        raise UsageError(
+            f"--hours is {arguments.hours:g}; at most {longest:g} are made here: {rule}"
+        )
     if not arguments.end and not (arguments.hours and arguments.hours > 0):
         raise UsageError("--hours is missing; say for how long, nothing is silent for ever")
     if not arguments.end and not (arguments.reason or "").strip():
@@ -74,3 +88,14 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         return Outcome(Exit.DONE, {"ended": ended, "changed": ended > 0}, text)
     text = f"{arguments.match} is silent until {fresh['until']}: {fresh['reason']}"
     return Outcome(Exit.DONE, {"silence": fresh, "changed": True}, text)
+
+
+def _listed(found: Sequence[Silence], now: float) -> Outcome:
+    """Show every silence: what it covers, until when, why, whose it is and where it was made."""
+    documents = [item.document(now) for item in found]
+    rows = [
+        f"{item['match']}  {'until' if item['active'] else 'ended'} {item['until']}  {item['by']}, "
+        f"{item['origin']}: {item['reason']}"
+        for item in documents
+    ]
+    return Outcome(Exit.DONE, {"silences": documents}, "\n".join(rows) or "nothing is silent")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -15,9 +16,10 @@ from factory.core.status import terminal
 from factory.core.watchdog import policy as policies
 from factory.core.watchdog.settings import WatchdogSettings
 from factory.outcome import Exit, Outcome, UsageError
+from factory.watchdog import looking
 from factory.watchdog.store import Reserve, Store
 
-_CLEAR = "\033[H\033[2J\033[3J"
+_CLEAR = "\033[H\033[2J"
 _SCHEMA = 1
 
 
@@ -46,6 +48,10 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if arguments.watch is not None:
         return _watch(policy, max(0.2, arguments.watch))
     document, problem = _read(policy)
+    if document is None and _is_new(policy) and os.geteuid() == 0:
+        # Right after the first converge nobody has looked yet.
+        looking.look(whole)
+        document, problem = _read(policy)
     if document is None:
         return Outcome(Exit.FAILED, {"error": problem}, f"factory: {problem}")
     if arguments.html:
@@ -56,7 +62,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         except OSError as error:
             raise UsageError(f"--html {arguments.html}: {error.strerror}") from error
         return Outcome(Exit.DONE, {"page": arguments.html}, f"written: {arguments.html}")
-    text = terminal.render(document, effects.now(), _width(), coloured=sys.stdout.isatty())
+    text = terminal.render(document, effects.now(), _width(), coloured=_is_coloured())
     return Outcome(Exit.DONE, document, text)
 
 
@@ -77,19 +83,31 @@ def _read(policy: WatchdogSettings) -> tuple[dict[str, Any] | None, str]:
     return document, ""
 
 
+def _is_new(policy: WatchdogSettings) -> bool:
+    """Whether the watchdog never ran here: neither a status nor its memory is there."""
+    paths = (policy.status_path, f"{policy.state_dir}/state.json")
+    store = Store(Reserve(Path(policy.state_dir, "reserve"), 0))
+    return not any(store.newest(Path(path)).exists() for path in paths)
+
+
 def _watch(policy: WatchdogSettings, pause_seconds: float) -> Outcome:
     try:
         while True:
             document, problem = _read(policy)
             text = problem
             if document is not None:
-                text = terminal.render(
-                    document, effects.now(), _width(), coloured=sys.stdout.isatty()
-                )
-            print(f"{_CLEAR}{text}", flush=True)
+                text = terminal.render(document, effects.now(), _width(), coloured=_is_coloured())
+            # A pipe gets plain text, one status after the other.
+            print(f"{_CLEAR}{text}" if sys.stdout.isatty() else f"{text}\n", flush=True)
             time.sleep(pause_seconds)
     except KeyboardInterrupt:
         return Outcome(Exit.DONE, {}, "")
+
+
+def _is_coloured() -> bool:
+    return (
+        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
 
 
 def _width() -> int:

@@ -11,9 +11,9 @@ from factory.core.base.configuration import ConfigurationError
 from factory.core.watchdog import policy as policies
 from factory.core.watchdog.settings import WatchdogSettings
 from factory.outcome import Exit, Outcome
+from factory.watchdog import looking
 
-# Both may take their time, but never twice at once.
-_LOCKS = {"measure": "factory-measure.lock", "run": "factory-watchdog.lock"}
+_MEASURE_LOCK = "factory-measure.lock"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,15 +47,11 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     policy, errors = policies.of(whole)
     if arguments.selftest:
         return _selftest(policy, errors)
-    directory = locks.directory_of(whole)
     if arguments.measure:
-        with locks.exclusive(directory / _LOCKS["measure"]):
+        # It may take its time, but never twice at once.
+        with locks.exclusive(locks.directory_of(whole) / _MEASURE_LOCK):
             return _measure(policy)
-    with locks.exclusive(directory / _LOCKS["run"]):
-        from factory.watchdog.run import Watchdog
-
-        document = Watchdog(policy, whole, errors=errors).once()
-    return _outcome(document, errors)
+    return _outcome(looking.look(whole), errors)
 
 
 def _outcome(document: dict[str, Any], errors: tuple[str, ...]) -> Outcome:

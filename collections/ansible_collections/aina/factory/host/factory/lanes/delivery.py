@@ -106,7 +106,8 @@ def deliver(
     if (
         conflict
         and is_whole
-        and not guarded
+        # In review a person looks at all of it; the marshal holds what is under guard.
+        and (not guarded or result.get("is_review"))
         and identity.issue_of_branch(conflict["branch"]) is not None
     ):
         # A lane made that branch, so another may go on with it. It is only ever added to.
@@ -115,7 +116,9 @@ def deliver(
         result["pull_request"] = {"number": issue, "url": conflict["url"]}
         result["delivery"] = "done"
         return
-    branch, base = identity.branch(issue, lane), project.default_branch
+    # A follow-up is added to the branch that there is; its pull request is found by that.
+    branch = str(result.get("continues") or "") or identity.branch(issue, lane)
+    base = project.default_branch
     results.push(head, branch)
     title = str(result.get("title") or result.get("subject") or f"Work of lane {lane}")
     closes = f"Closes #{issue}." if issue else ""

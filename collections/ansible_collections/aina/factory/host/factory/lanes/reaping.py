@@ -11,6 +11,7 @@ from typing import Any
 
 from factory.core.base import documents, processes, text, times
 from factory.core.base.docker import DockerError
+from factory.core.base.errors import FactoryError
 from factory.core.lanes import identity, outcome, reaper
 from factory.core.lanes.settings import LanesSettings
 from factory.core.lanes.spending import day_of
@@ -26,6 +27,8 @@ from factory.lanes import (
 LOCK = "factory-lanes-reaper.lock"
 # Among the differences that are alerts: undelivered work that is gone, told for a day.
 _GIVEN_UP, _TOLD_SECONDS = "work", 86400.0
+# And work that GitHub has not taken for long.
+_UNDELIVERED = "delivery"
 _log = logging.getLogger(__name__)
 
 
@@ -80,6 +83,7 @@ def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dic
                 _carry_out(settings, lock_directory, step)
             except (DockerError, OSError) as error:
                 failures.append(f"{step.lane}: {error}")
+    delivered = [] if dry_run else _deliver_again(settings)
     kept = _kept(settings)
     expired = reaper.expired(kept, time.time(), settings.keep_seconds, settings.keep_total_bytes)
     given_up = [item.lane for item in kept if item.is_unsaved and item.lane in expired]
@@ -96,9 +100,43 @@ def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dic
         "steps": [vars(step) for step in steps],
         "expired": expired,
         "given_up": given_up,
+        "delivered": delivered,
         "failures": failures,
-        "changed": bool(steps or expired),
+        "changed": bool(steps or expired or delivered),
     }
+
+
+def _deliver_again(settings: LanesSettings) -> list[str]:
+    """Deliver what GitHub did not take, until it does; return the lanes whose work it took."""
+    done = []
+    for path in sorted(Path(settings.state_dir).glob(f"*/{supervisor.RESULT}")):
+        result = documents.read(path) or {}
+        lane = path.parent.name
+        known = {project.name: project for project in settings.lane_projects}
+        project = known.get(str(result.get("project")))
+        with contextlib.suppress(FileNotFoundError):
+            is_due = outcome.is_undelivered(result) and reaper.is_due(
+                result, path.stat().st_mtime, time.time()
+            )
+            if project is None or not is_due:
+                continue
+            try:
+                token, forge = delivery.github(settings, project)
+                delivery.deliver(settings, project, forge, token(), result)
+                done.append(lane)
+            except (FactoryError, OSError) as error:
+                result["delivery"] = f"failed: {error}"
+                count = int(result.get("delivery_attempts_count") or 0) + 1
+                result["delivery_attempts_count"] = count
+                _log.warning("lane %s is not delivered in try %d: %s", lane, count, error)
+                if count == reaper.TOLD_ATTEMPTS_COUNT:
+                    what = (
+                        f"lane {lane}: GitHub does not take its work: {text.printable(str(error))}"
+                    )
+                    told = {"kind": _UNDELIVERED, "name": lane, "what": what}
+                    supervisor.record_residue(settings, lane, [told])
+            documents.replace(path, result)
+    return done
 
 
 def _carry_out(settings: LanesSettings, lock_directory: Path, step: reaper.ReapStep) -> None:
@@ -130,6 +168,7 @@ def _lane(settings: LanesSettings, lock_directory: Path, name: str) -> superviso
                 project,
                 int(state.get("issue") or 0),
                 is_conflict=bool(state.get("is_conflict")),
+                is_review=bool(state.get("is_review")),
             )
             return supervisor.Lane(settings, task, lock_directory, name=name)
     return None
@@ -220,6 +259,11 @@ def _forget(settings: LanesSettings, name: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+def _is_undelivered(settings: LanesSettings, name: str) -> bool:
+    path = Path(settings.state_dir, identity.checked(name), supervisor.RESULT)
+    return outcome.is_undelivered(documents.read(path) or {})
+
+
 def _forget_spending(settings: LanesSettings) -> None:
     old = time.time() - settings.keep_seconds - 86400
     for path in Path(settings.state_dir, supervisor.SPENT_DIR).glob("*.jsonl"):
@@ -241,6 +285,7 @@ def _review_residue(settings: LanesSettings) -> None:
         # What could not be looked at then is looked at with each lane that ends.
         if (item.get("kind") in now and item.get("name") in now[str(item["kind"])])
         or (item.get("kind") == _GIVEN_UP and str(item.get("since")) > told)
+        or (item.get("kind") == _UNDELIVERED and _is_undelivered(settings, str(item.get("name"))))
     ]
     if left != known:
         at = times.iso(time.time())

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factory.core.base import documents, files, processes, times
+from factory.core.base import documents, files, processes, text, times
 from factory.core.base.docker import DockerError
 from factory.core.base.errors import FactoryError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
 from factory.core.lanes.collect import Start
-from factory.core.lanes.forge import LaneForge
+from factory.core.lanes.forge import OWN_COMMENT, LaneForge
 from factory.core.lanes.gateway import LanePolicy
 from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
 from factory.core.lanes.spending import day_of
@@ -65,6 +65,7 @@ _HANDOVER_SECONDS = 60
 _ENGINE_WAIT_SECONDS = 90.0
 # How long the engine, which is at work, may take to remove a container.
 _REMOVAL_SECONDS, _REMOVAL_POLL_SECONDS = 10.0, 0.05
+_SAID_MAX_LENGTH = 2000
 _SESSION = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
 
 _log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class GatewayError(FactoryError, OSError):
 
 # What keeps a lane from starting, and what that is called; the first that fits.
 _REFUSALS: dict[type[Exception], str] = {
+    tasks.ProposedError: "proposed",
     ForgeError: "github",
     collect.CollectError: "git",
     DockerError: "engine",
@@ -106,6 +108,7 @@ class Lane:
     _broken_as: str = field(default=outcome.FORGED, init=False)
     _unkept: str = field(default="", init=False)
     _rescued: bool = field(default=False, init=False)
+    _earlier: dict[str, Any] = field(default_factory=dict, init=False)
     _final: frames.Frame | None = field(default=None, init=False)
     _latest: frames.Frame | None = field(default=None, init=False)
     _latest_at: float = field(default=0.0, init=False)
@@ -149,9 +152,10 @@ class Lane:
         with ThreadPoolExecutor() as pool:
             parent = pool.submit(engine.cgroup_parent, self.settings.slice, pool)
             github = pool.submit(delivery.github, self.settings, self.project)
+            self._refuse_what_waits()
             self._admit()
             try:
-                earlier = self._seed()
+                earlier = self._earlier = self._seed()
                 owner = self._make_place()
                 opened = pool.submit(self._open_gateway, owner)
                 found = pool.submit(self._find, pool, github, earlier)
@@ -232,6 +236,8 @@ class Lane:
             control_socket.ask("close", self.name)
         if result["outcome"] in outcome.DELIVERED:
             self._deliver(forge, token, result)
+        elif self.task.issue and result["outcome"] not in outcome.GOOD:
+            self._tell_issue(forge, result)
         shutil.rmtree(self.directory / "seed", ignore_errors=True)
         self._clear()
         result["residue"] = self._residue(seen)
@@ -239,6 +245,26 @@ class Lane:
         return result
 
     # --- Admission ---------------------------------------------------------------------
+
+    def _refuse_what_waits(self) -> None:
+        """Begin nothing anew that is done already.
+
+        Raises:
+            NotStartedError: another lane's work on this waits for GitHub.
+
+        """
+        if self.task.resume or not self.task.issue:
+            return
+        for path in Path(self.settings.state_dir).glob(f"{self.project.name}-*/{RESULT}"):
+            result = documents.read(path) or {}
+            same = (result.get("project"), result.get("issue"), bool(result.get("is_conflict")))
+            mine = (self.project.name, self.task.issue, self.task.is_conflict)
+            if same == mine and outcome.is_undelivered(result):
+                raise NotStartedError(
+                    "undelivered",
+                    f"lane {result.get('lane')} has done this, and GitHub is asked again to take it;"
+                    f" factory lane deliver {result.get('lane')} asks now",
+                )
 
     def _admit(self) -> None:
         """Wait for a place and take it.
@@ -256,7 +282,7 @@ class Lane:
                 if obstacle is None:
                     self._take_place()
                     return
-            if obstacle.code == capacity.DRAINING:
+            if obstacle.code in (capacity.DRAINING, admission.ISSUE_TAKEN):
                 raise NotStartedError(obstacle.code, obstacle.words)
             if time.monotonic() >= deadline:
                 raise NotStartedError(
@@ -561,6 +587,8 @@ class Lane:
             **self._outcome_of(work),
             "session": self._session(),
             "resumes": self.task.resume,
+            # A follow-up goes into the pull request that there is.
+            "continues": self._earlier.get("branch") if self._earlier.get("pull_request") else "",
             "branch": "",
             "pull_request": None,
             "delivery": "",
@@ -573,6 +601,7 @@ class Lane:
             "repository": self.project.repository,
             "issue": self.task.issue,
             "is_conflict": self.task.is_conflict,
+            "is_review": self.task.is_review,
             "agent": self.project.agent_name,
             "model": self.project.model,
         }
@@ -620,6 +649,14 @@ class Lane:
             result["delivery"] = f"failed: {error}"
             _log.warning("lane %s is done but not delivered: %s", self.name, error)
 
+    def _tell_issue(self, forge: LaneForge, result: dict[str, Any]) -> None:
+        """Say at GitHub what went wrong; that this fails too is no reason for anything."""
+        goes_on = f"`factory lane resume {self.name}` goes on from there." if result["head"] else ""
+        try:
+            forge.comment(self.task.issue, said(self.name, result, goes_on))
+        except (ForgeError, OSError) as error:
+            _log.warning("lane %s: its issue is not told: %s", self.name, error)
+
     def _finish(self, result: dict[str, Any]) -> None:
         documents.replace(self.directory / RESULT, result)
         (self.directory / STATE).unlink(missing_ok=True)
@@ -656,6 +693,13 @@ class Lane:
         # Other lanes come and go; what bears their names is theirs.
         others = {path.parent.name for path in Path(self.settings.run_dir).glob(f"*/{OWNER}")}
         return [item for item in reaper.residue(before, after) if item["name"] not in others]
+
+
+def said(lane: str, result: dict[str, Any], goes_on: str) -> str:
+    """Return what a lane's issue is told; what the lane wrote is shown, and does nothing there."""
+    detail = text.printable(str(result["detail"])).replace("`", "'")[:_SAID_MAX_LENGTH]
+    head = f"{OWN_COMMENT}\nLane `{lane}` ended as `{result['outcome']}`:"
+    return f"{head}\n\n```text\n{detail}\n```\n\n{goes_on}".strip()
 
 
 def lost_since(handed_over_at: float) -> str:
@@ -698,7 +742,7 @@ def gateway_lines(directory: Path) -> Iterator[dict[str, Any]]:
 def _unresolved(assigned: ResolvedTask, work: collect.Work | None) -> str:
     """Say what of a conflict is left; empty when nothing is, or when there was none."""
     conflict = assigned.conflict
-    if conflict is None or (work is not None and work.is_merged):
+    if conflict is None or not assigned.start.onto or (work is not None and work.is_merged):
         return ""
     return (
         f"the agent ended without having merged {conflict.base_branch} "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.core.base.github.errors import RefusedError
-from factory.core.lanes import collect, prompt
+from factory.core.lanes import collect, identity, prompt
 from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import Conflict, LaneForge
 from factory.core.lanes.settings import LaneProject
@@ -18,6 +18,10 @@ from factory.locks import exclusive
 from factory.outcome import LockedError
 
 _MIRROR_WAIT_SECONDS = 600.0
+
+
+class ProposedError(RefusedError):
+    """The issue has a pull request of a lane already."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Task:
     text: str = ""
     resume: str = ""
     is_conflict: bool = False
+    # Of a pull request that a lane made: what was said about it is to be done.
+    is_review: bool = False
     queue_seconds: float | None = None
     listener: Callable[[bytes], None] | None = None
 
@@ -50,7 +56,7 @@ class ResolvedTask:
         """Return what a result says of it, and what :func:`earlier` reads."""
         conflict = asdict(self.conflict) if self.conflict else None
         if conflict is not None:
-            del conflict["body"]
+            del conflict["body"], conflict["remarks"]
         return {
             "base": self.start.base,
             "onto": self.start.onto,
@@ -96,6 +102,14 @@ def find(
                     raise
                 time.sleep(0.05)
 
+    if task.is_review:
+        pull = forge.review(task.issue)
+        if not pull.remarks:
+            raise RefusedError(f"nothing was said about #{task.issue} since its newest commit")
+        begun = updated(lambda git: git.update_pull(task.issue, pull.base_branch))
+        start = _begun(earlier, Start(begun.base), mirror())
+        words = prompt.compose_review(project.repository, pull)
+        return ResolvedTask(start, task.text or words, pull.title, pull)
     if task.is_conflict:
         conflict = forge.conflict(task.issue)
         start = updated(lambda git: git.update_pull(task.issue, conflict.base_branch))
@@ -106,12 +120,27 @@ def find(
         words = prompt.compose_conflict(project.repository, conflict, start.onto, paths)
         return ResolvedTask(start, task.text or words, conflict.title, conflict)
     newest = pool.submit(updated, lambda git: git.update(project.default_branch))
+    proposed = pool.submit(_proposed, forge, task) if task.issue and not task.resume else None
     issue = forge.issue(task.issue) if task.issue else None
+    comments = forge.comments(issue) if issue is not None else []
+    if proposed is not None and (branch := proposed.result()):
+        raise ProposedError(
+            f"branch {branch} is the open pull request for #{task.issue}; factory lane resume of its"
+            " lane goes on in that, or close it first"
+        )
     start = _begun(earlier, newest.result(), mirror())
     if issue is None:
         return ResolvedTask(start, task.text)
-    words = prompt.compose(project.repository, issue.number, issue.title, issue.body)
+    words = prompt.compose(
+        project.repository, issue.number, issue.title, issue.body, comments=comments
+    )
     return ResolvedTask(start, task.text or words, issue.title)
+
+
+def _proposed(forge: LaneForge, task: Task) -> str:
+    """Return the branch of a lane that an open pull request for the issue has; empty without one."""
+    of_issue = (b for b in forge.open_branches() if identity.issue_of_branch(b) == task.issue)
+    return next(of_issue, "")
 
 
 def _begun(earlier: dict[str, Any], newest: Start, mirror: collect.LaneMirror) -> Start:

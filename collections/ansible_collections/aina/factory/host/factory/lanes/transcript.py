@@ -12,8 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from factory.core.base import text
+
 _log = logging.getLogger(__name__)
 _LINE_MAX_BYTES = 1 << 20
+# Of what a command has printed.
+_OUTPUT_MAX_LINES, _OUTPUT_MAX_LENGTH = 20, 500
 # What looks like a secret is none of a transcript's business, wherever it came from.
 _SECRET = re.compile(
     rb"sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
@@ -67,27 +71,27 @@ class Writer:
         """Write one event and return it as written; empty when nothing was."""
         if not line or self._full:
             return b""
-        text = _SECRET.sub(b"[left out]", line)
-        if not _is_event(text):
-            text = json.dumps({"type": "stderr", "text": text.decode(errors="replace")}).encode()
-        text += b"\n"
-        if len(text) > self._left:
+        kept = _SECRET.sub(b"[left out]", line)
+        if not _is_event(kept):
+            kept = json.dumps({"type": "stderr", "text": kept.decode(errors="replace")}).encode()
+        kept += b"\n"
+        if len(kept) > self._left:
             self._full = True
-            text = b'{"type":"lane","what":"the transcript is full; the rest is left out"}\n'
-        self._left -= len(text)
+            kept = b'{"type":"lane","what":"the transcript is full; the rest is left out"}\n'
+        self._left -= len(kept)
         try:
-            self._file.write(text)
+            self._file.write(kept)
         except OSError as error:
             # The rest is still read, and the lane's work is taken.
             self._full = True
             _log.warning("%s cannot be written: %s", self._file.name, error)
-        return text
+        return kept
 
 
-def _is_event(text: bytes) -> bool:
+def _is_event(line: bytes) -> bool:
     # Deep nesting is no value that Python could not read: it is too deep.
     try:
-        return isinstance(json.loads(text), dict)
+        return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
 
@@ -108,7 +112,30 @@ def events(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def describe(event: dict[str, Any]) -> str:
-    """Return an event as one line for people; empty when it says nothing to them."""
+    """Return an event as one line for people; empty when it says nothing to them.
+
+    Whatever an agent wrote, a terminal that shows it obeys none of it.
+    """
+    return text.printable(_described(event).rstrip("\n"))
+
+
+def output(event: dict[str, Any]) -> list[str]:
+    """Return how a command ended and the end of what it printed, as lines for people."""
+    item = event.get("item")
+    if event.get("type") != "item.completed" or not isinstance(item, dict):
+        return []
+    if item.get("type") != "command_execution":
+        return []
+    lines = str(item.get("aggregated_output") or "").splitlines()
+    left_out = [f"    ({len(lines) - _OUTPUT_MAX_LINES} lines before)"]
+    shown = [
+        f"    {text.printable(line[:_OUTPUT_MAX_LENGTH])}" for line in lines[-_OUTPUT_MAX_LINES:]
+    ]
+    ended = f"    exit {text.printable(str(item.get('exit_code')))[:20]}"
+    return [*(left_out if len(lines) > _OUTPUT_MAX_LINES else []), *shown, ended]
+
+
+def _described(event: dict[str, Any]) -> str:
     kind = str(event.get("type", ""))
     item = event.get("item") if isinstance(event.get("item"), dict) else {}
     if kind == "lane":

@@ -60,8 +60,8 @@ class Job:
     paused: Pause | None = setting(None, "Why the job rests; required when it does.")
     schedule: str = setting(
         "",
-        "When it runs, as systemd's OnCalendar or cron's five fields; required unless `state` is"
-        " `absent`.",
+        "When it runs, as systemd's OnCalendar or cron's five fields, or `@reboot` for each start of"
+        " the host; required unless `state` is `absent`.",
     )
     timezone: str = setting(
         "UTC",
@@ -149,6 +149,11 @@ class Job:
         return self.state == "present"
 
     @property
+    def at_boot(self) -> bool:
+        """Whether it runs at each start of the host, and by no time."""
+        return calendar.is_at_boot(self.schedule)
+
+    @property
     def title(self) -> str:
         """What people read: what it does."""
         return self.description or self.name
@@ -185,9 +190,14 @@ class Job:
     def _wrong_schedule(self) -> Iterator[tuple[str, str]]:
         schedule = " ".join(self.schedule.split())
         try:
+            calendar.in_zone(schedule, self.timezone)
             expressions = calendar.to_calendar(schedule)
         except calendar.ScheduleError as error:
             yield "schedule", f"be one that can be read: {error}"
+            return
+        if self.at_boot:
+            if self.catch_up:
+                yield "catch_up", "be left out of a job at boot, which misses no time"
             return
         words = schedule.split()
         if not words or not all(_CALENDAR.fullmatch(expression) for expression in expressions):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from .settings import LaneProject, LanesSettings
 
 MIB = 1 << 20
+# Who waited for this would do all of it again.
+ISSUE_TAKEN = "issue_taken"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def obstacle(
 ) -> Obstacle | None:
     """Return what is in the way of a new lane; ``None`` when nothing is."""
     if (project.name, issue) in load.running:
-        return Obstacle("issue_taken", f"a lane works on issue {issue} of {project.name} already")
+        return Obstacle(ISSUE_TAKEN, f"a lane works on issue {issue} of {project.name} already")
     if len(load.running) >= settings.concurrency_count:
         return Obstacle(
             "lanes_taken", f"all {settings.concurrency_count} lanes of this server are taken"

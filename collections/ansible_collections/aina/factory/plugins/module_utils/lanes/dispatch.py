@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from . import admission
+from .outcome import INTERRUPTED
 from .settings import LaneProject, LanesSettings
 
 START, WAIT, SKIP = "start", "wait", "skip"
+INTERRUPTED_MAX_COUNT = 5
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Past:
 
     finished_at: tuple[float, ...] = ()
     last_outcome: str = ""
+    # The last one that left work, from which another can go on; and whether GitHub is to take it.
+    lane: str = ""
+    is_undelivered: bool = False
+    # How many were ended by something else than themselves.
+    interrupted_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class DispatchDecision:
     title: str
     verb: str
     why: str
+    # The lane from which it goes on.
+    resumed: str = ""
 
 
 def plan(
@@ -81,7 +90,10 @@ def _decide(
     if not verb:
         obstacle = admission.obstacle(settings, project, wish.number, load)
         verb, why = (WAIT, obstacle.words) if obstacle else (START, "it is open and has the label")
-    return DispatchDecision(project.name, wish.number, wish.title, verb, why)
+    past = seen.past.get(wish.number, Past())
+    resumed = past.lane if verb == START else ""
+    why = f"it goes on from {resumed}" if resumed else why
+    return DispatchDecision(project.name, wish.number, wish.title, verb, why, resumed)
 
 
 def _past(seen: ObservedProject, wish: LabelledIssue, now: float) -> tuple[str, str]:
@@ -93,7 +105,12 @@ def _past(seen: ObservedProject, wish: LabelledIssue, now: float) -> tuple[str, 
     if wish.number in seen.proposed:
         return SKIP, "a lane's pull request for it is open"
     past = seen.past.get(wish.number, Past())
-    tries = len(past.finished_at)
+    if past.is_undelivered:
+        return WAIT, f"lane {past.lane} has done it, and GitHub is asked again to take that"
+    # What a restart of the engine or of the host ended is none of its own tries, and goes on at once.
+    if past.last_outcome == INTERRUPTED and past.interrupted_count <= INTERRUPTED_MAX_COUNT:
+        return "", ""
+    tries = len(past.finished_at) - min(past.interrupted_count, INTERRUPTED_MAX_COUNT)
     if tries >= rules.attempts_max_count:
         return SKIP, (
             f"{tries} lanes ended without solving it, the last as {past.last_outcome}; "

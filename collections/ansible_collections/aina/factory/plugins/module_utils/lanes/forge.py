@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from ..base.github.errors import RefusedError, UncertainError
 from ..base.github.transport import Transport
+from .identity import issue_of_branch
 
 _PAGE, _PAGES_MAX_COUNT = 100, 50
+# Who may write to the repository, in GitHub's words.
+_HEARD = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
+# What is in each comment of the factory itself, and people do not see.
+OWN_COMMENT = "<!-- aina-factory: lane -->"
+_OWN_WORDS = "<!-- aina-factory"
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,15 @@ class Issue:
 
     number: int
     title: str
+    body: str
+    author: str = ""
+
+
+@dataclass(frozen=True)
+class Comment:
+    """What somebody said about an issue who may write here, or asked for it."""
+
+    author: str
     body: str
 
 
@@ -32,6 +47,8 @@ class Conflict:
     url: str
     branch: str
     base_branch: str
+    # What is to be done about it besides, of a pull request that is in review.
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,34 @@ class LaneForge:
             raise RefusedError(f"#{number} of {self.repository} is a pull request and no issue")
         if document.get("state") != "open":
             raise RefusedError(f"issue #{number} of {self.repository} is {document.get('state')}")
-        return Issue(number, str(document["title"]), str(document.get("body") or ""))
+        author = str((document.get("user") or {}).get("login", ""))
+        return Issue(number, str(document["title"]), str(document.get("body") or ""), author)
+
+    def comments(self, issue: Issue) -> list[Comment]:
+        """Return what was said about an issue by whoever may write here or asked for it.
+
+        Raises:
+            ForgeError: GitHub does not say.
+
+        """
+        found = []
+        for item in self._all(f"issues/{issue.number}/comments", {}):
+            author = str((item.get("user") or {}).get("login", ""))
+            is_heard = item.get("author_association") in _HEARD or author == issue.author
+            body = str(item.get("body") or "")
+            if is_heard and body.strip() and _OWN_WORDS not in body:
+                found.append(Comment(author, body))
+        return found
+
+    def comment(self, number: int, body: str) -> None:
+        """Say something about an issue.
+
+        Raises:
+            ForgeError: GitHub refuses or does not answer.
+
+        """
+        path = f"/repos/{self.repository}/issues/{number}/comments"
+        self.transport.rest("POST", path, {"body": body})
 
     def conflict(self, number: int) -> Conflict:
         """Return an open pull request whose branch lies in this repository.
@@ -87,6 +131,57 @@ class LaneForge:
             str(document["base"]["ref"]),
         )
 
+    def review(self, number: int) -> Conflict:
+        """Return a lane's open pull request with what was said about its newest commit.
+
+        People who may write are heard, and checks that failed.
+
+        Raises:
+            ForgeError: GitHub does not say, or it is not open, or no lane made its branch.
+
+        """
+        found = self.conflict(number)
+        if issue_of_branch(found.branch) is None:
+            raise RefusedError(f"#{number} is on {found.branch}, which no lane made")
+        head = str(self._get(f"pulls/{number}")["head"]["sha"])
+        since = str(self._get(f"commits/{head}")["commit"]["committer"]["date"])
+        remarks = []
+        places = (
+            f"issues/{number}/comments",
+            f"pulls/{number}/comments",
+            f"pulls/{number}/reviews",
+        )
+        for place in places:
+            for item in self._all(place, {}):
+                body = str(item.get("body") or "").strip()
+                at = str(item.get("submitted_at") or item.get("created_at") or "")
+                is_heard = item.get("author_association") in _HEARD and at > since
+                if is_heard and body and _OWN_WORDS not in body:
+                    line = item.get("line") or item.get("original_line")
+                    where = f"{item['path']}:{line}: " if item.get("path") else ""
+                    author = str((item.get("user") or {}).get("login", ""))
+                    remarks.append(f"{author} said: {where}{body}")
+        runs = self._get(f"commits/{head}/check-runs?per_page={_PAGE}").get("check_runs") or []
+        for run in runs:
+            if run.get("conclusion") in ("failure", "timed_out"):
+                said = run.get("output") or {}
+                about = " ".join(filter(None, (said.get("title"), said.get("summary"))))
+                remarks.append(f"The check {run.get('name')} failed: {about}".rstrip(": "))
+        return replace(found, remarks=tuple(remarks))
+
+    def _get(self, what: str) -> dict[str, Any]:
+        return dict(self.transport.rest("GET", f"/repos/{self.repository}/{what}"))
+
+    def open_pulls(self) -> list[tuple[int, str]]:
+        """Return the open pull requests of this repository, by number, and their branches.
+
+        Raises:
+            ForgeError: GitHub does not say.
+
+        """
+        found = self._all("pulls", {"state": "open"})
+        return [(int(item["number"]), str(item["head"]["ref"])) for item in found]
+
     def open_issues(self, label: str) -> list[dict[str, Any]]:
         """Return the open issues that carry ``label``, the oldest first.
 
@@ -104,7 +199,7 @@ class LaneForge:
             ForgeError: GitHub does not say.
 
         """
-        return [str(item["head"]["ref"]) for item in self._all("pulls", {"state": "open"})]
+        return [branch for _number, branch in self.open_pulls()]
 
     def _all(self, what: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

@@ -90,6 +90,13 @@ class LaneEvidence:
     broken_as: str = FORGED
 
 
+def is_undelivered(result: Mapping[str, Any]) -> bool:
+    """Whether a lane's work is whole, and GitHub has not taken it yet."""
+    is_whole = result.get("outcome") in DELIVERED and bool(result.get("head"))
+    is_failed = str(result.get("delivery") or "").startswith("failed")
+    return is_whole and is_failed and not result.get("pull_request")
+
+
 def is_untouched(result: Mapping[str, Any], base: str) -> bool:
     """Whether a lane's last frame says that it stands where it began, with nothing left over."""
     return result.get("head") == base and not _not_whole(result)

@@ -8,6 +8,10 @@ from typing import Any
 
 # After its deadline a lane's own supervisor has this long to end it.
 GRACE_SECONDS = 60.0
+# After how long work that GitHub did not take is delivered again: at first, and at last.
+_RETRY_SECONDS, _RETRY_MAX_SECONDS = 60.0, 3600.0
+# After so many tries a person is told.
+TOLD_ATTEMPTS_COUNT = 6
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,12 @@ def _over(kept: Sequence[Kept], total_bytes: int) -> list[Kept]:
         going.append(item)
         left -= item.size_bytes
     return going
+
+
+def is_due(result: Mapping[str, Any], finished_at: float, now: float) -> bool:
+    """Whether GitHub is asked again to take a lane's work; ``finished_at`` is when it last was."""
+    count = int(result.get("delivery_attempts_count") or 0)
+    return now - finished_at >= min(_RETRY_SECONDS * 2.0 ** min(count, 10), _RETRY_MAX_SECONDS)
 
 
 def superseded(results: Mapping[str, Mapping[str, Any]]) -> set[str]:

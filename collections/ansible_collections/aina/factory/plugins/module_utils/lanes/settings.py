@@ -97,6 +97,13 @@ class Dispatch:
     attempts_max_count: int = setting(
         2, "How many lanes an issue gets until a person looks at it.", minimum=1, maximum=100
     )
+    rounds_max_count: int = setting(
+        3,
+        "How often a lane goes on in its pull request with what people who may write, or checks, said"
+        " about it; 0 for never.",
+        minimum=0,
+        maximum=100,
+    )
     retry_hours: float = setting(
         6, "How long after a lane its issue gets the next one.", minimum=0, maximum=8760
     )

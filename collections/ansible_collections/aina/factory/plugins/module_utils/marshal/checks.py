@@ -107,6 +107,12 @@ def judge(
     return _first_problem(policy, counted, missing, since, now)
 
 
+def oldest(required: tuple[Required, ...], checks: Checks) -> float:
+    """Return when the oldest of the newest required checks began, 0 where nobody knows."""
+    counting = (c for c in latest(checks.items) if any(one.counts(c) for one in required))
+    return min((check.started_at for check in counting if check.started_at), default=0.0)
+
+
 def _absent(required: Required, checks: Iterable[CheckRun]) -> str:
     """Name what has not reported, and who else did under its name."""
     others = {check.app or "a commit status" for check in checks if check.name == required.name}

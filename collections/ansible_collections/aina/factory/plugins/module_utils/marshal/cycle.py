@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any, Protocol, TypeVar
 
 from ..base.github.errors import (
@@ -14,7 +15,7 @@ from ..base.github.errors import (
     UnusableError,
 )
 from ..base.ports import Now
-from . import blockers, queueing, rules
+from . import blockers, duplicates, queueing, retests, rules
 from .decide import CyclePlan, Decision, decide
 from .forge import Forge, MovedError, NotMergeableError, PullRequestOutcome
 from .mirror import MirrorError, PushRefusedError, Stacking, stack
@@ -99,6 +100,10 @@ class CycleReport:
     halted_since: float = 0.0
     halted_reason: str = ""
     main_red_since: float = 0.0
+    # The ids of those that land, or are tried again, once CI has said something of them.
+    awaited: tuple[str, ...] = ()
+    # Those of them whose CI the marshal had run again itself, or will.
+    driven: tuple[str, ...] = ()
     # Whether the last snapshot showed something to write.
     intends: bool = False
     # Writes that were sent; None in a dry run.
@@ -122,6 +127,8 @@ class CycleReport:
             "halted_since": self.halted_since,
             "halted_reason": self.halted_reason,
             "main_red_since": self.main_red_since,
+            "awaited": list(self.awaited),
+            "driven": list(self.driven),
             "changed": self.changed,
             "warnings": self.warnings,
             "requests": self.requests_count,
@@ -251,6 +258,7 @@ class Cycle:
         train = self.saved.train
         aboard = train.run.members if train.run is not None else ()
         always = {number for number, _head in (*aboard, *train.suspects)}
+        always |= duplicates.twins(self.policy, self.saved.remembered)
         snapshot = self.dependencies.forge.snapshot(
             self.policy, self.branch, self._ranks(), always, self.saved.list_cursor
         )
@@ -260,8 +268,16 @@ class Cycle:
             self.saved = queueing.noticed(
                 self.policy, self.saved, open_now, self.dependencies.now()
             )
+        snapshot = self._with_evidence(replace(snapshot, saved=self.saved))
+        judged = retests.settled(
+            self.policy,
+            snapshot,
+            self.saved,
+            self.dependencies.forge.ran,
+            self.dependencies.now(),
+        )
+        self.saved = replace(self.saved, retests=judged)
         snapshot = replace(snapshot, saved=self.saved)
-        snapshot = self._with_evidence(snapshot)
         run = self.saved.train.run
         if self.policy.mode == "train" and run is not None and not run.landing:
             snapshot = replace(
@@ -280,6 +296,12 @@ class Cycle:
         self.report.decisions = {**kept, **decided}
         if any(pull.can_bypass for pull in snapshot.pulls):
             self.warn("the token could bypass branch rules; use a GitHub App without bypass rights")
+        if snapshot.branch.rules_hidden:
+            self.warn(
+                f"the token cannot read the protection of {snapshot.branch.name}, which it could "
+                "bypass, so each one is brought up to date before it lands; let it read the "
+                "repository's administration, or use a GitHub App without bypass rights"
+            )
         return plan
 
     def _ranks(self) -> dict[int, str]:
@@ -608,13 +630,16 @@ class Cycle:
         """Move the dependants and delete the branch; what GitHub refuses is left to people."""
         if self.snapshot is not None and self.snapshot.deletes_branch_on_merge:
             return
+        lasting = any(fnmatchcase(outcome.head_ref, p) for p in self.policy.lasting_branches)
+        if lasting or (outcome.head_protected and not outcome.is_fork):
+            # Others are opened against it for its own sake, not for what has landed just now.
+            return
         # Deleting a branch closes every pull request that still targets it.
         freed = [self._retarget(number) for number, _title in outcome.dependants]
         deletable = (
             all(freed)
             and self.policy.delete_branch
             and not outcome.is_fork
-            and not outcome.head_protected
             and outcome.dependants_complete
             and outcome.head_ref != self.branch
             and outcome.head_ref_oid == judged_head

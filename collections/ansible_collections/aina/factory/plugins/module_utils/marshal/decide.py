@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from . import authority, blockers, conflict_lanes, duplicates, rules, trains
+from . import authority, blockers, conflict_lanes, duplicates, retests, rules, trains
 from .reasons import Code, Owner, Reason, RuleVerdict, Verb, wait
 from .settings import MergePolicy
 from .snapshot import PullRequest, Snapshot
@@ -29,7 +29,7 @@ class Decision:
     @property
     def acts(self) -> bool:
         """Whether carrying it out writes anything."""
-        acting = self.verb in (Verb.MERGE, Verb.UPDATE, Verb.CLOSE_DUPLICATE)
+        acting = self.verb in (Verb.MERGE, Verb.UPDATE, Verb.RETEST, Verb.CLOSE_DUPLICATE)
         marking = bool(self.conflict_label) or self.marks_duplicate
         return acting or marking or self.asks_lane
 
@@ -52,6 +52,7 @@ class CyclePlan:
     blocker: Reason | None
     main_red_since: float
     train: trains.TrainStep | None = None
+    retests_main: bool = False
 
     @property
     def acts(self) -> bool:
@@ -59,7 +60,7 @@ class CyclePlan:
         if self.blocker is not None:
             return False
         boards = self.train is not None and self.train.verb in ("start", "land")
-        return boards or any(decision.acts for decision in self.decisions)
+        return boards or self.retests_main or any(decision.acts for decision in self.decisions)
 
     def of(self, number: int) -> Decision | None:
         """Return the decision about ``number``."""
@@ -96,6 +97,9 @@ def decide(policy: MergePolicy, snapshot: Snapshot, now: float) -> CyclePlan:
             chosen[pull.number] = blocker
         elif (red := blockers.main_blocks(policy, snapshot, pull, now)) is not None:
             chosen[pull.number] = red
+    if blocker is None:
+        rest = [pull for pull in pulls if pull.number not in found]
+        chosen.update(retests.verdicts(policy, snapshot, rest, verdicts, now))
     candidates = [pull for pull in pulls if pull.number not in chosen]
     step = _land(policy, snapshot, candidates, chosen, now)
     return CyclePlan(
@@ -103,6 +107,7 @@ def decide(policy: MergePolicy, snapshot: Snapshot, now: float) -> CyclePlan:
         blocker.reason if blocker else None,
         blockers.main_red_since(policy, snapshot, now),
         step,
+        blocker is None and retests.main_is_due(policy, snapshot, now),
     )
 
 
@@ -143,7 +148,8 @@ def _land(
     if policy.mode == "train":
         return _board(policy, snapshot, candidates, chosen, now)
     strict = policy.mode == "strict" or (policy.mode == "fast" and snapshot.branch.strict)
-    merges = updates = 0
+    merges = 0
+    updates = _in_test(snapshot, chosen) if strict else 0
     for pull in candidates:
         earlier = snapshot.conflicting.get(pull.number)
         if earlier is not None:
@@ -163,6 +169,18 @@ def _land(
                 Verb.MERGE, Reason(Code.GREEN, "ready", Owner.MARSHAL)
             )
     return None
+
+
+def _in_test(snapshot: Snapshot, chosen: Mapping[int, RuleVerdict]) -> int:
+    """Return how many are up to date with the base branch, or will be, and wait for CI only."""
+    pulls = {pull.number: pull for pull in snapshot.pulls}
+    count = 0
+    for number, verdict in chosen.items():
+        evidence = pulls[number].evidence
+        current = evidence is not None and evidence.clean and not evidence.behind_count
+        tested = verdict.reason.code in (Code.CHECK_PENDING, Code.CHECK_MISSING)
+        count += verdict.verb is Verb.RETEST or (tested and current)
+    return count
 
 
 def _behind(policy: MergePolicy, behind_count: int, updates: int) -> RuleVerdict:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import authority, rules
 from .reasons import Prospect
 from .settings import MergePolicy
-from .snapshot import PullRequest, Snapshot
+from .snapshot import EarlierReason, PullRequest, Snapshot
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,20 @@ def find(policy: MergePolicy, snapshot: Snapshot, now: float) -> dict[int, Dupli
     for pull in eligible:
         if pull.evidence is not None and pull.evidence.empty and _closable(policy, pull):
             found[pull.number] = Duplicate(pull.number, 0, "empty against the base branch")
+    return found
+
+
+def twins(policy: MergePolicy, remembered: Mapping[int, EarlierReason]) -> set[int]:
+    """Return whom to look at together: they seemed to change the same when each was seen."""
+    groups: dict[str, list[int]] = {}
+    for number, item in sorted(remembered.items()):
+        if item.change and policy.duplicates.action != "off":
+            groups.setdefault(item.change, []).append(number)
+    found: set[int] = set()
+    for members in groups.values():
+        if len(members) > 1 and len(found) + 2 <= policy.examined_per_cycle // 2:
+            # The oldest may be the one to keep; the others are compared with it in turn.
+            found |= {members[0], *members[1 : policy.examined_per_cycle // 2 - len(found)]}
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -14,13 +15,28 @@ from ..base.github.errors import (
     UncertainError,
     UnusableError,
 )
-from . import conflict_lanes, duplicates, queueing, saved_state, trains
+from . import (
+    conflict_lanes,
+    duplicates,
+    queueing,
+    retests,
+    rules,
+    saved_state,
+    trains,
+)
 from .cycle import Cycle, CycleReport, Dependencies, StopCycle
 from .decide import CyclePlan, Decision
 from .mirror import MirrorError, PushRefusedError, stack
 from .reasons import Code, Verb
 from .settings import MergePolicy
-from .snapshot import SavedState, TrainRun, TrainState
+from .snapshot import (
+    Checks,
+    PullRequest,
+    Retest,
+    SavedState,
+    TrainRun,
+    TrainState,
+)
 
 _TRAIN_POLL_SECONDS = 15.0
 # What takes a place under the cap: it landed, or may have.
@@ -35,10 +51,15 @@ def run(
     dependencies: Dependencies,
     *,
     dry_run: bool,
+    started_at: float = 0.0,
 ) -> CycleReport:
-    """Run one cycle, or with ``dry_run`` print what it would do: it reads and writes nothing."""
+    """Run one cycle, or with ``dry_run`` print what it would do: it reads and writes nothing.
+
+    Its time counts from ``started_at``, where it goes on with what an earlier one began.
+    """
     report = CycleReport(repository, policy.mode, acted=None if dry_run else 0)
-    cycle = Cycle(policy, branch, saved, dependencies, report, started_at=dependencies.now())
+    began = started_at or dependencies.now()
+    cycle = Cycle(policy, branch, saved, dependencies, report, started_at=began)
     try:
         if dry_run:
             cycle.take_snapshot()
@@ -51,6 +72,8 @@ def run(
         report.stopped = f"limited: {error}; continues in {error.retry_after_seconds:.0f} s"
     except (ForgeError, MirrorError) as error:
         report.stopped, report.failed = f"failed: {error}", True
+    report.awaited = _awaited(cycle)
+    report.driven = _driven(cycle, report.awaited)
     meter = dependencies.forge.meter
     report.requests_count, report.points_count = meter.requests_count, meter.points_count
     report.points_remaining = meter.points_remaining
@@ -78,17 +101,61 @@ def _carry_out(cycle: Cycle) -> None:
             cycle.turn(number, partial(_finish, cycle, number))
     if plan.blocker is not None:
         return
-    for decision in plan.decisions:
-        _mark(cycle, decision)
-    _ask_lanes(cycle, plan)
-    for decision in plan.chosen(Verb.CLOSE_DUPLICATE):
-        _take_turn(cycle, decision, _close)
+    if cycle.policy.mode == "train":
+        # It takes all the time that there is.
+        _tend(cycle, plan)
+        _drive(cycle, plan)
+        return
+    places = cycle.policy.max_merges_per_cycle
+    left = _land_ready(cycle, plan, places)
+    while left < places and _lands_singly(cycle) and cycle.left_seconds() > 0:
+        # Whoever is next is behind now: CI must not stand idle until the next cycle.
+        results = cycle.report.results
+        cycle.report.results = {n: said for n, said in results.items() if said in _LANDED}
+        places, plan = left, _plan(cycle)
+        left = _land_ready(cycle, plan, places)
+    _tend(cycle, plan)
+
+
+def _tend(cycle: Cycle, plan: CyclePlan) -> None:
+    """Do what lands nobody now: CI first, what is only said last."""
+    if plan.retests_main:
+        cycle.turn(0, partial(_retest_main, cycle))
+    for decision in plan.chosen(Verb.RETEST):
+        _take_turn(cycle, decision, _retest)
     for decision in plan.chosen(Verb.UPDATE):
         _take_turn(cycle, decision, _update)
-    if cycle.policy.mode == "train":
-        _drive(cycle, plan)
-    else:
-        _land_ready(cycle, plan)
+    for decision in plan.chosen(Verb.CLOSE_DUPLICATE):
+        _take_turn(cycle, decision, _close)
+    _ask_lanes(cycle, plan)
+    marks = (d for d in plan.decisions if d.conflict_label or d.marks_duplicate)
+    for decision in itertools.islice(marks, cycle.policy.max_marks_per_cycle):
+        if cycle.left_seconds() <= 0:
+            return
+        _mark(cycle, decision)
+
+
+def _lands_singly(cycle: Cycle) -> bool:
+    strict = cycle.snapshot is not None and cycle.snapshot.branch.strict
+    # Of classic protection GitHub tells only once one is behind.
+    strict = strict or Code.BEHIND in cycle.report.results.values()
+    return cycle.policy.mode == "strict" or (cycle.policy.mode == "fast" and strict)
+
+
+def _awaited(cycle: Cycle) -> tuple[str, ...]:
+    """Return the ids of those that nothing keeps from landing but CI, or their turn for it."""
+    if cycle.snapshot is None or cycle.report.blocker or cycle.policy.mode == "native":
+        return ()
+    ids = {pull.number: pull.id for pull in cycle.snapshot.pulls}
+    return tuple(
+        ids[number]
+        for number, decision in cycle.report.decisions.items()
+        if number in ids
+        and (
+            cycle.report.results.get(number) in ("updated", "retested")
+            or (number not in cycle.report.results and decision.reason.code.meaning.awaits_ci)
+        )
+    )
 
 
 def _take_turn(cycle: Cycle, decision: Decision, act: Callable[[Cycle, Decision], str]) -> str:
@@ -103,9 +170,27 @@ def _finish(cycle: Cycle, number: int) -> str:
     return ""
 
 
-def _land_ready(cycle: Cycle, plan: CyclePlan) -> None:
-    """Land in order; whoever does not land leaves its place under the cap to the next one."""
-    places = cycle.policy.max_merges_per_cycle
+def _driven(cycle: Cycle, awaited: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those whose CI was run again, and has not ended, or waits for a slot."""
+    pulls = cycle.snapshot.pulls if cycle.snapshot is not None else ()
+    asked = {
+        (entry.number, entry.head_oid)
+        for entry in cycle.saved.retests
+        if entry.how == "rerun" and not entry.outcome
+    }
+    next_ = {n for n, d in cycle.report.decisions.items() if d.reason.code is Code.RETEST_NEXT}
+    return tuple(
+        pull.id
+        for pull in pulls
+        if pull.id in awaited and ((pull.number, pull.head_oid) in asked or pull.number in next_)
+    )
+
+
+def _land_ready(cycle: Cycle, plan: CyclePlan, places: int) -> int:
+    """Land in order; whoever does not land leaves its place under the cap to the next one.
+
+    Returns the places that are left.
+    """
     for decision in plan.decisions:
         ready = decision.verb is Verb.MERGE or decision.reason.code is Code.CAP_REACHED
         if not ready or places <= 0:
@@ -116,6 +201,7 @@ def _land_ready(cycle: Cycle, plan: CyclePlan) -> None:
         if result == "budget":
             raise StopCycle("budget", f"a later cycle continues with #{decision.number}")
         places -= result in _LANDED
+    return places
 
 
 def _plan(cycle: Cycle) -> CyclePlan:
@@ -142,6 +228,7 @@ def _plan(cycle: Cycle) -> CyclePlan:
     marked |= {d.number for d in plan.decisions if d.duplicate is not None} & labelled
     cycle.save(
         remembered=kept,
+        retests=cycle.saved.retests,
         main_red_since=plan.main_red_since,
         refused=refused,
         marked=tuple(sorted(marked)),
@@ -283,6 +370,65 @@ def _update(cycle: Cycle, decision: Decision) -> str:
     return "updated"
 
 
+def _retest(cycle: Cycle, decision: Decision) -> str:
+    """Have CI test a head once more, if a fresh read still says that nothing else is amiss."""
+    snapshot, pull = cycle.reread(decision.number)
+    if pull is None or pull.head_oid != decision.head_oid:
+        return "head_moved"
+    now = cycle.dependencies.now()
+    own = rules.own_verdict(cycle.policy, snapshot, pull, now)
+    if not retests.liftable(cycle.policy, snapshot, pull, own, now):
+        return own.reason.code if own is not None else "green"
+    found = pull.detail.checks if pull.detail is not None else Checks()
+    found = retests.counted(cycle.policy, snapshot, found)
+    how = retests.how(cycle.policy, snapshot, pull, now)
+    runs = retests.runs_of(cycle.policy, found, now)
+    updates = bool(pull.evidence and pull.evidence.behind_count)
+    if how == "rerun" and _rerun(cycle, pull.number, pull.head_oid, runs):
+        return "retested"
+    if how == "rerun" and not updates:
+        return "not retested"
+    return _ask(cycle, pull.number, pull.head_oid, "update", lambda: _bring_up(cycle, pull))
+
+
+def _bring_up(cycle: Cycle, pull: PullRequest) -> None:
+    cycle.write(lambda: cycle.dependencies.forge.update_branch(pull), "update", pull.number)
+
+
+def _retest_main(cycle: Cycle) -> str:
+    """Have CI test the base branch once more: red for want of CI, it would block for ever."""
+    if cycle.snapshot is None:
+        return ""
+    branch, now = cycle.snapshot.branch, cycle.dependencies.now()
+    found = retests.counted(cycle.policy, cycle.snapshot, branch.checks)
+    _rerun(cycle, 0, branch.oid, retests.runs_of(cycle.policy, found, now))
+    return ""
+
+
+def _rerun(cycle: Cycle, number: int, head_oid: str, runs: tuple[int, ...]) -> bool:
+    def act() -> None:
+        for run_id in runs:
+            cycle.write(partial(cycle.dependencies.forge.rerun, run_id), "rerun", number)
+
+    return _ask(cycle, number, head_oid, "rerun", act) == "retested"
+
+
+def _ask(cycle: Cycle, number: int, head_oid: str, how: str, act: Callable[[], None]) -> str:
+    # Kept first: a run that dies right after it must not ask twice.
+    before = cycle.saved.retests
+    entry = Retest(number, head_oid, cycle.dependencies.now(), how)
+    cycle.save(retests=(*before, entry))
+    try:
+        act()
+    except UnusableError:
+        raise
+    except RefusedError as error:
+        cycle.save(retests=(*before, replace(entry, how="refused")))
+        cycle.warn(f"#{number}: CI could not be asked for again: {error}" if number else str(error))
+        return f"not retested: {error}"
+    return "retested"
+
+
 # -- the train ------------------------------------------------------------------------
 
 
@@ -392,6 +538,10 @@ def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
 
     Every head is among its ancestors, so that GitHub calls each of them merged.
     """
+    if cycle.snapshot is not None and cycle.snapshot.branch.push_forbidden:
+        # The remote might take it all the same, from a login that may pass the rules by.
+        _land_alone_from_now_on(cycle, cycle.snapshot.branch.push_forbidden)
+        return False
     problems = _blockers(cycle, run_)
     if problems:
         cycle.report.results.update(problems)
@@ -406,16 +556,19 @@ def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
     except PushRefusedError as error:
         cycle.save(cleanups=saved.cleanups, pushed=saved.pushed)
         if not error.moved:
-            until = cycle.dependencies.now() + cycle.policy.train.retry_seconds
-            train = replace(cycle.saved.train, alone_until=until, alone_reason=str(error))
-            cycle.save(train=train)
-            _warn_of_none_together(cycle)
+            _land_alone_from_now_on(cycle, str(error))
         return False
     for number, head in run_.members:
         cycle.record("merge", number, "done", head=head, commit=run_.tip_oid)
     for number, _head in run_.members:
         cycle.report.results[number] = cycle.turn(number, partial(cycle.finished, number))
     return True
+
+
+def _land_alone_from_now_on(cycle: Cycle, why: str) -> None:
+    until = cycle.dependencies.now() + cycle.policy.train.retry_seconds
+    cycle.save(train=replace(cycle.saved.train, alone_until=until, alone_reason=why))
+    _warn_of_none_together(cycle)
 
 
 def _blockers(cycle: Cycle, run_: TrainRun) -> dict[int, str]:

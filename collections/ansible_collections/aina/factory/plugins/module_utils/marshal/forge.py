@@ -77,6 +77,16 @@ class Forge(Protocol):
     def commit_checks(self, oid: str) -> Checks:
         """Return the checks of one commit."""
 
+    def ran(self, job_id: int) -> bool:
+        """Whether a job of Actions did anything; one that nobody gave a runner did not."""
+        raise NotImplementedError
+
+    def pulse(self, branch: str, ids: Sequence[str]) -> object:
+        """Return something that differs once CI has said something of these, or they moved."""
+
+    def rerun(self, run_id: int) -> None:
+        """Run again what failed of a run of Actions."""
+
     def merge(self, pull: PullRequest, method: str) -> str:
         """Merge exactly ``pull.head_oid``; return the merge commit's oid."""
 

@@ -17,6 +17,7 @@ from .settings import MergePolicy
 from .snapshot import Branch, Checks, Detail, Mergeable, PullRequest, Snapshot
 
 _TRANSIENT = "Base branch was modified"
+_NOT_PROTECTED = "Branch not protected"
 _MOVED = "Head branch was modified"
 
 
@@ -33,6 +34,7 @@ class GithubForge:
         self._rest = f"/repos/{quote(self._owner)}/{quote(self._name)}"
         self._wants = {"threads": False, "issues": False}
         self._classic_apps: tuple[tuple[str, int], ...] | None = None
+        self._protection: tuple[bool, str] | tuple[()] | None = None
 
     # -- reading ------------------------------------------------------------------
 
@@ -60,7 +62,7 @@ class GithubForge:
         pulls = tuple(full.get(pull.number, pull) for pull in snapshot.pulls)
         return replace(
             snapshot,
-            branch=self._bound(snapshot.branch, full.values()),
+            branch=self._bound(snapshot.branch, pulls),
             pulls=pulls,
             points_remaining=self.meter.points_remaining,
         )
@@ -70,7 +72,9 @@ class GithubForge:
 
         Asked for once, and only where an app but Actions reports a check that nobody bound.
         """
-        details = [pull.detail for pull in pulls if pull is not None and pull.detail is not None]
+        seen = [pull for pull in pulls if pull is not None]
+        branch = self._held_to_its_rules(branch, seen)
+        details = [pull.detail for pull in seen if pull.detail is not None]
         reported = [*branch.checks.items, *(one for each in details for one in each.checks.items)]
         names = checks.unbound(self._policy, branch)
         strange = {one.name for one in reported if one.app not in ("", checks.ACTIONS)}
@@ -78,6 +82,35 @@ class GithubForge:
             self._classic_apps = self._read_classic_apps(branch.name)
         found = tuple(pair for pair in self._classic_apps or () if pair[0] in names)
         return replace(branch, check_apps=(*branch.check_apps, *found))
+
+    def _held_to_its_rules(self, branch: Branch, pulls: Sequence[PullRequest]) -> Branch:
+        """Add "up to date" of classic protection: GitHub tells it to whom it binds only.
+
+        Whoever could pass it by is told it by REST; where not even that, it is taken for on.
+        """
+        if any(pull.merge_state == "BEHIND" for pull in pulls):
+            branch = replace(branch, strict=True)
+        if not any(pull.can_bypass for pull in pulls):
+            return branch
+        if self._protection is None:
+            self._protection = self._read_protection(branch.name)
+        strict, forbidden = self._protection or (True, "")
+        return replace(
+            branch,
+            strict=branch.strict or strict,
+            push_forbidden=branch.push_forbidden or forbidden,
+            rules_hidden=not self._protection,
+        )
+
+    def _read_protection(self, branch: str) -> tuple[bool, str] | tuple[()]:
+        """Return what classic protection asks, () where that cannot be read."""
+        path = f"{self._rest}/branches/{quote(branch, safe='')}/protection"
+        try:
+            return parsing.protection(self._transport.rest("GET", path))
+        except RefusedError as error:
+            return (False, "") if _NOT_PROTECTED in str(error) else ()
+        except (UncertainError, *MALFORMED):
+            return ()
 
     def _read_classic_apps(self, branch: str) -> tuple[tuple[str, int], ...]:
         try:
@@ -289,6 +322,21 @@ class GithubForge:
             return Checks(complete=False)
         return _every_page(first, rollup, lambda after: self._commit(oid, after))
 
+    def ran(self, job_id: int) -> bool:
+        """Whether a job of Actions did anything; what cannot be told counts as yes."""
+        try:
+            answer = self._transport.rest("GET", f"{self._rest}/actions/jobs/{job_id}")
+            return bool(answer["steps"] or answer["runner_name"])
+        except (RefusedError, UncertainError, *MALFORMED):
+            return True
+
+    def pulse(self, branch: str, ids: Sequence[str]) -> object:
+        """Return what differs once CI has said something of these; see ``Forge``."""
+        variables = {"owner": self._owner, "name": self._name, "ids": list(ids)}
+        variables["branch"] = f"refs/heads/{branch}"
+        answer = self._transport.graphql(queries.PULSE, variables)
+        return answer["repository"], answer["nodes"]
+
     # -- writing ------------------------------------------------------------------
 
     def _write(self, method: str, path: str, body: Any = None) -> Any:
@@ -320,6 +368,10 @@ class GithubForge:
             if _MOVED in str(error):
                 raise MovedError(str(error)) from error
             raise NotMergeableError(str(error)) from error
+
+    def rerun(self, run_id: int) -> None:
+        """Run again what failed of a run of Actions."""
+        self._write("POST", f"/actions/runs/{run_id}/rerun-failed-jobs")
 
     def update_branch(self, pull: PullRequest) -> None:
         """Merge the base into the head, if it still is the judged one."""

@@ -6,6 +6,7 @@ out; a merge is tried by ``git merge-tree``, so a verdict costs no working tree.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ _IDENTITY = {
 }
 _ZERO = "0" * 40
 _FORBIDDEN = re.compile(r"(error:|HTTP) 403\b")
+# Who undoes so many whole commits that were there before has an old tree.
+_STALE_COUNT = 2
 # So many updates of one head are followed back; an approval older than that is given anew.
 _UPDATES_COUNT = 20
 
@@ -44,18 +47,18 @@ class PushRefusedError(MirrorError):
 
 
 @dataclass(frozen=True)
-class History:
-    """What landed lately: for every path the blobs it had before, and what was added."""
+class Landed:
+    """A commit that landed, and what each of its paths was before; zeros for one that it added."""
 
-    old_blobs: Mapping[bytes, frozenset[str]]
-    added: frozenset[bytes]
+    oid: bytes
+    before: tuple[tuple[bytes, str], ...]
 
 
 @dataclass
 class Mirror(BareRepository):
     """The marshal's copy; ``environment`` carries what git needs to log in."""
 
-    _history: dict[tuple[str, int], History] = field(default_factory=dict)
+    _history: dict[tuple[str, int], tuple[Landed, ...]] = field(default_factory=dict)
 
     error = MirrorError
     timeout_seconds = 300.0
@@ -238,9 +241,14 @@ class Mirror(BareRepository):
             behind,
             result_tree=merged.tree,
             empty=not changes,
-            reverted_paths=self._reverted(base_oid, changes, window_days),
+            reverted_paths=self._reverted(base_oid, head_oid, changes, window_days),
             updated_from=self._updated_from(base_oid, head_oid),
+            change=hashlib.sha256(repr(sorted(changes.items())).encode()).hexdigest()[:16],
+            workflows_differ=self._workflows(head_oid) != self._workflows(merged.tree),
         )
+
+    def _workflows(self, tree: str) -> bytes:
+        return self.out("ls-tree", tree, ".github/workflows")
 
     def _updated_from(self, base_oid: str, head_oid: str) -> tuple[str, ...]:
         """Return the heads to which nothing but the base branch was added, the newest first.
@@ -264,27 +272,39 @@ class Mirror(BareRepository):
         raw = self.out("diff-tree", "-r", "-z", "--no-renames", "--raw", before, after)
         return dict(_pairs(raw))
 
-    def _reverted(
-        self, base_oid: str, changes: Mapping[bytes, str], window_days: int
-    ) -> tuple[str, ...]:
-        history = self.history(base_oid, window_days)
-        return tuple(
-            sorted(
-                path.decode(errors="replace")
-                for path, blob in changes.items()
-                if (blob == _ZERO and path in history.added)
-                or (blob != _ZERO and blob in history.old_blobs.get(path, ()))
-            )
-        )
+    def _fork(self, base_oid: str, head_oid: str) -> str:
+        """Return where a branch left the base, before whatever it merged of it since.
 
-    def history(self, base_oid: str, window_days: int) -> History:
-        """Return what landed on the base branch within the window, by path."""
+        A merge of the base that took nothing of it over would hide behind the merge base.
+        """
+        own = self.out("rev-list", "--first-parent", head_oid, f"^{base_oid}").decode().split()
+        below = self.parents(own[-1])[:1] if own else []
+        return below[0] if below else self.text("merge-base", base_oid, head_oid)
+
+    def _reverted(
+        self, base_oid: str, head_oid: str, changes: Mapping[bytes, str], window_days: int
+    ) -> tuple[str, ...]:
+        """Return the paths that a head puts back to what they were before something landed.
+
+        What landed before it left the base its author knew, and may well change. But whoever
+        undoes several whole commits of those has an old tree on a new base.
+        """
+        landed = self.history(base_oid, window_days)
+        since = set(self.out("rev-list", f"{self._fork(base_oid, head_oid)}..{base_oid}").split())
+        whole = [commit for commit in landed if all(changes.get(p) == b for p, b in commit.before)]
+        counting = [commit for commit in landed if commit.oid in since]
+        counting += whole if len(whole) >= _STALE_COUNT else []
+        found = {p for c in counting for p, blob in c.before if changes.get(p) == blob}
+        return tuple(sorted(path.decode(errors="replace") for path in found))
+
+    def history(self, base_oid: str, window_days: int) -> tuple[Landed, ...]:
+        """Return what landed on the base branch within the window, the newest first."""
         key = (base_oid, window_days)
         if key not in self._history:
             self._history[key] = self._read_history(base_oid, window_days)
         return self._history[key]
 
-    def _read_history(self, base_oid: str, window_days: int) -> History:
+    def _read_history(self, base_oid: str, window_days: int) -> tuple[Landed, ...]:
         newest = int(self.out("show", "-s", "--format=%ct", base_oid))
         raw = self.out(
             "log",
@@ -295,18 +315,18 @@ class Mirror(BareRepository):
             "-z",
             "--no-abbrev",
             "--no-renames",
-            "--format=",
+            "--format=%x01%H",
             f"--since={newest - window_days * 86400}",
             base_oid,
         )
-        old: dict[bytes, set[str]] = {}
-        added: set[bytes] = set()
-        for path, before in _pairs(raw, before=True):
-            if before == _ZERO:
-                added.add(path)
-            else:
-                old.setdefault(path, set()).add(before)
-        return History({path: frozenset(blobs) for path, blobs in old.items()}, frozenset(added))
+        found = []
+        for text in raw.split(b"\1")[1:]:
+            oid, _nul, rest = text.partition(b"\0")
+            # The first commit of all has nothing before it to go back to.
+            before = tuple(_pairs(rest, before=True))
+            if before:
+                found.append(Landed(oid.strip(), before))
+        return tuple(found)
 
     def last_change(self, base_oid: str, head_oid: str, paths: Sequence[str]) -> str:
         """Return the subject of the newest landed commit that touched ``paths``, or ""."""

@@ -33,6 +33,25 @@ _CONCLUSIONS = {
 }
 # Who belongs to the project, as GitHub sees it.
 _MEMBERS = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
+# Rules under which a branch takes no push of several tested together; an admin's token would pass them by.
+_NO_PUSH = {
+    "PULL_REQUEST": "it requires a pull request",
+    "MERGE_QUEUE": "it requires GitHub's merge queue",
+    "REQUIRED_LINEAR_HISTORY": "it requires a linear history",
+    "REQUIRED_SIGNATURES": "it requires signed commits",
+}
+_NO_PUSH_CLASSIC = {
+    "requiredApprovingReviewCount": _NO_PUSH["PULL_REQUEST"],
+    "requiresLinearHistory": _NO_PUSH["REQUIRED_LINEAR_HISTORY"],
+    "requiresSignatures": _NO_PUSH["REQUIRED_SIGNATURES"],
+}
+_NO_PUSH_REST = {
+    "required_pull_request_reviews": _NO_PUSH["PULL_REQUEST"],
+    "required_linear_history": _NO_PUSH["REQUIRED_LINEAR_HISTORY"],
+    "required_signatures": _NO_PUSH["REQUIRED_SIGNATURES"],
+    "restrictions": "it restricts who pushes",
+    "lock_branch": "it is locked",
+}
 _RUNNING = frozenset({"REQUESTED", "QUEUED", "IN_PROGRESS", "WAITING", "PENDING"})
 _STATUSES = {
     "SUCCESS": CheckState.SUCCESS,
@@ -67,9 +86,19 @@ def check(node: Mapping[str, Any]) -> CheckRun:
         state = CheckState.UNKNOWN
     suite = node["checkSuite"]
     app = suite.get("app") or {"slug": "", "databaseId": None}
-    workflow = ((suite.get("workflowRun") or {}).get("workflow") or {}).get("name", "")
-    source, began = f"{app['slug']}/{workflow}", moment(node["startedAt"])
-    return CheckRun(node["name"], state, source, began, app["slug"], app["databaseId"] or 0)
+    run = suite.get("workflowRun") or {}
+    workflow = (run.get("workflow") or {}).get("name", "")
+    return CheckRun(
+        node["name"],
+        state,
+        f"{app['slug']}/{workflow}",
+        moment(node["startedAt"]),
+        app["slug"],
+        app["databaseId"] or 0,
+        ended_at=moment(node.get("completedAt")),
+        job_id=(node.get("databaseId") or 0) if run else 0,
+        run_id=run.get("databaseId") or 0,
+    )
 
 
 def checks(rollup: Mapping[str, Any] | None) -> Checks:
@@ -195,6 +224,7 @@ def branch(node: Mapping[str, Any]) -> Branch:
     approvals = int(classic.get("requiredApprovingReviewCount") or 0)
     resolution = bool(classic.get("requiresConversationResolution"))
     strict, bound = False, set()
+    forbidden = {words for key, words in _NO_PUSH_CLASSIC.items() if classic.get(key)}
     rules = node["rules"] or {"nodes": [], "totalCount": 0}
     for rule in rules["nodes"]:
         parameters = rule["parameters"] or {}
@@ -205,7 +235,9 @@ def branch(node: Mapping[str, Any]) -> Branch:
                 (item["context"], item["integrationId"]) for item in listed if item["integrationId"]
             }
             strict = strict or parameters["strictRequiredStatusChecksPolicy"]
-        elif rule["type"] == "PULL_REQUEST":
+        if rule["type"] in _NO_PUSH:
+            forbidden.add(_NO_PUSH[rule["type"]])
+        if rule["type"] == "PULL_REQUEST":
             approvals = max(approvals, parameters["requiredApprovingReviewCount"])
             resolution = resolution or parameters["requiredReviewThreadResolution"]
     return Branch(
@@ -218,7 +250,20 @@ def branch(node: Mapping[str, Any]) -> Branch:
         conversation_resolution=resolution,
         strict=strict,
         rules_known=len(rules["nodes"]) == rules["totalCount"],
+        push_forbidden=", ".join(sorted(forbidden)),
     )
+
+
+def protection(answer: Mapping[str, Any]) -> tuple[bool, str]:
+    """Read what classic protection asks: whether a head is up to date, and why none may push."""
+    wanted = answer.get("required_status_checks") or {}
+    forbidden = {words for key, words in _NO_PUSH_REST.items() if _is_on(answer.get(key))}
+    return bool(wanted.get("strict")), ", ".join(sorted(forbidden))
+
+
+def _is_on(rule: Any) -> bool:
+    # A rule that is on without a switch of its own is there, another has one.
+    return bool(rule) and (not isinstance(rule, Mapping) or rule.get("enabled", True) is True)
 
 
 def classic_apps(answer: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:

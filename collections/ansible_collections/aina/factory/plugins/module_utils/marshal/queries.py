@@ -8,8 +8,8 @@ _CONTEXTS = """
   nodes {
     __typename
     ... on CheckRun {
-      name status conclusion startedAt
-      checkSuite { app { slug databaseId } workflowRun { workflow { name } } }
+      databaseId name status conclusion startedAt completedAt
+      checkSuite { app { slug databaseId } workflowRun { databaseId workflow { name } } }
     }
     ... on StatusContext { context state createdAt creator { login __typename } }
   }
@@ -67,6 +67,7 @@ fragment branch on Ref {{
   }}
   refUpdateRule {{
     requiredStatusCheckContexts requiredApprovingReviewCount requiresConversationResolution
+    requiresLinearHistory requiresSignatures
   }}
   rules(first: 30) {{
     totalCount
@@ -164,6 +165,33 @@ query Commit($owner: String!, $name: String!, $oid: GitObjectID!, $after: String
     }}
   }}
 }}
+"""
+
+# No page of anything: however many are asked for, it costs one point.
+PULSE = """
+query Pulse($owner: String!, $name: String!, $branch: String!, $ids: [ID!]!) {
+  rateLimit { cost remaining resetAt }
+  repository(owner: $owner, name: $name) {
+    ref(qualifiedName: $branch) { target { oid ... on Commit { ...counts } } }
+  }
+  nodes(ids: $ids) { ... on PullRequest { state headRefOid ...heads } }
+}
+fragment counts on Commit {
+  statusCheckRollup {
+    contexts(first: 1) {
+      checkRunCountsByState { state count }
+      statusContextCountsByState { state count }
+    }
+  }
+}
+fragment heads on PullRequest {
+  statusCheckRollup {
+    contexts(first: 1) {
+      checkRunCountsByState { state count }
+      statusContextCountsByState { state count }
+    }
+  }
+}
 """
 
 ENQUEUE = """

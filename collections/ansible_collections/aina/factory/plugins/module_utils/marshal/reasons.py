@@ -22,6 +22,7 @@ class Verb(StrEnum):
     MERGE = "merge"
     WAIT = "wait"
     UPDATE = "update"
+    RETEST = "retest"
     SKIP = "skip"
     CLOSE_DUPLICATE = "close_duplicate"
 
@@ -44,12 +45,14 @@ class Meaning:
 
     ``lasts``: found out by a full look, and true as long as the pull request stays the same.
     ``is_ready``: of one that is ready itself, and does not go to the end of the line.
+    ``awaits_ci``: of one that CI alone keeps from landing, or its turn for CI.
     ``interrupts``: of one that could not be seen just now; what was said before may still hold.
     """
 
     lasts: bool = False
     is_ready: bool = False
     interrupts: bool = False
+    awaits_ci: bool = False
     prospect: Prospect | None = None
 
 
@@ -92,21 +95,25 @@ class Code(StrEnum):
     EMPTY = "empty", Meaning(lasts=True)
     NO_CHECKS = "no_checks"
     NO_REQUIRED_CHECKS = "no_required_checks", Meaning(lasts=True)
-    CHECK_MISSING = "check_missing", Meaning(prospect=Prospect.TESTED)
+    CHECK_MISSING = "check_missing", Meaning(awaits_ci=True, prospect=Prospect.TESTED)
     CHECK_NEVER_REPORTED = "check_never_reported", Meaning(lasts=True)
-    CHECK_PENDING = "check_pending", Meaning(prospect=Prospect.TESTED)
+    CHECK_PENDING = "check_pending", Meaning(awaits_ci=True, prospect=Prospect.TESTED)
     CHECK_OVERDUE = "check_overdue", Meaning(lasts=True)
     CHECK_FAILED = "check_failed", Meaning(lasts=True)
+    CHECK_EXPIRED = "check_expired", Meaning(lasts=True, prospect=Prospect.TESTED)
+    RETEST = "retest", Meaning(awaits_ci=True, prospect=Prospect.TESTED)
+    RETEST_NEXT = "retest_next", Meaning(awaits_ci=True, prospect=Prospect.TESTED)
+    RETEST_BUDGET = "retest_budget"
     CHECK_UNREADABLE = "check_unreadable", Meaning(lasts=True)
     CHECK_NEEDS_ACTION = "check_needs_action", Meaning(lasts=True)
-    SETTLING = "settling", Meaning(prospect=Prospect.TESTED)
+    SETTLING = "settling", Meaning(awaits_ci=True, prospect=Prospect.TESTED)
     MERGEABILITY_UNKNOWN = "mergeability_unknown"
     LEFT_MERGE_QUEUE = "left_merge_queue"
     REFUSED_BY_GITHUB = "refused_by_github"
     DUPLICATE = "duplicate"
     CONFLICT_WITH_QUEUE = "conflict_with_queue"
     BEHIND = "behind"
-    BEHIND_QUEUE = "behind_queue", Meaning(is_ready=True)
+    BEHIND_QUEUE = "behind_queue", Meaning(is_ready=True, awaits_ci=True)
     CAP_REACHED = "cap_reached", Meaning(is_ready=True)
     GREEN = "green", Meaning(is_ready=True)
     TRAIN_STARTING = "train_starting", Meaning(is_ready=True)

@@ -209,6 +209,14 @@ def green(
     problem = checks.judge(policy, required, detail.checks, since, now)
     if problem is not None:
         return problem
+    evidence = pull.evidence
+    oldest = checks.oldest(required, detail.checks)
+    age_days = (now - oldest) / 86400 if oldest else 0.0
+    # As long as the base branch has not moved, nothing can have come to be wrong.
+    moved = evidence is not None and bool(evidence.behind_count)
+    if moved and 0 < policy.check_max_age_days < age_days:
+        words = f"green since {age_days:.0f} days, and the base branch has moved"
+        return wait(Code.CHECK_EXPIRED, words, Owner.AUTHOR)
     if now - since < policy.settle_seconds:
         return wait(
             Code.SETTLING, f"the head is younger than {policy.settle_seconds:g} s", Owner.MARSHAL

@@ -13,6 +13,7 @@ from .snapshot import (
     EarlierReason,
     Refusal,
     RepeatedConflict,
+    Retest,
     SavedState,
     Snapshot,
     TrainRun,
@@ -71,6 +72,7 @@ def from_document(document: Mapping[str, Any]) -> SavedState:
                 for number, item in document.get("conflicts", {}).items()
             },
             marked=tuple(int(number) for number in document.get("marked", ())),
+            retests=tuple(_retest(item) for item in document.get("retests", ())),
             landed_count=int(document.get("landed_count", 0)),
             list_cursor=str(document.get("list_cursor", "")),
         )
@@ -88,6 +90,18 @@ def _earlier_reason(item: Mapping[str, Any]) -> EarlierReason:
         str(item.get("detail", "")),
         str(item.get("owner", "")),
         (str(code), float(since)),
+        str(item.get("change", "")),
+    )
+
+
+def _retest(item: Mapping[str, Any]) -> Retest:
+    return Retest(
+        int(item["number"]),
+        str(item["head_oid"]),
+        float(item["at"]),
+        str(item.get("how", "rerun")),
+        float(item.get("minutes", 0.0)),
+        str(item.get("outcome", "")),
     )
 
 
@@ -110,6 +124,7 @@ def _train(document: Mapping[str, Any]) -> TrainState:
         ),
         suspects=_members(document.get("suspects", [])),
         bad={int(key): (pair[0], float(pair[1])) for key, pair in document.get("bad", {}).items()},
+        retried=_heads(document.get("retried", {})),
         runs_count=int(document.get("runs_count", 0)),
         bads_in_search=int(document.get("bads_in_search", 0)),
         untested=bool(document.get("untested", False)),
@@ -147,5 +162,8 @@ def earlier_reasons(plan: CyclePlan, snapshot: Snapshot, now: float) -> dict[int
             reason.detail,
             reason.owner.value,
             former,
+            pull.evidence.change
+            if pull.evidence is not None
+            else (before.change if before else ""),
         )
     return kept

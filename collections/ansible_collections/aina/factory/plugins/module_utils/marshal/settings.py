@@ -189,6 +189,26 @@ class Train:
         return self.retry_hours * 3600
 
 
+@dataclass(frozen=True)
+class Retest:
+    """CI that is asked for once more: red or silent heads that nothing else keeps from landing.
+
+    A head is run again once before anybody is blamed. Where no runner ever had a job of it,
+    as without minutes, it is asked again and again, ever more seldom, until CI works.
+    """
+
+    enabled: bool = setting(True, "Whether CI is asked for again.")
+    slots: int = setting(4, "How many of these are in test at once.", minimum=1)
+    runs_per_day: int = setting(
+        100, "How often a day it is asked for, the base branch included.", minimum=0
+    )
+    minutes_per_day: float = setting(
+        1000,
+        "How many minutes of CI these may take a day; runs at hand come to their end.",
+        minimum=0,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class MergePolicy:
     """Which pull requests of a project land, in which order, and what the marshal marks or closes.
@@ -232,6 +252,11 @@ class MergePolicy:
     check_finish_deadline_minutes: float = setting(
         360, "After how long a required check that still runs needs a person.", minimum=0
     )
+    check_max_age_days: float = setting(
+        30,
+        "After how long a green required check has expired and CI is asked for again; 0 is never.",
+        minimum=0,
+    )
     settle_seconds: float = setting(
         0, "How old the head of a pull request is at least before it lands.", minimum=0
     )
@@ -267,11 +292,11 @@ class MergePolicy:
     )
     stale_revert_guard: bool = setting(
         True,
-        "Whether a pull request waits that would put back the content that files of main had before,"
-        " as an old branch does.",
+        "Whether a pull request waits that would put back what files of main were before something"
+        " landed since it left main, as an old branch does.",
     )
     stale_revert_window_days: int = setting(
-        14, "How far back the history of main is compared for that.", minimum=1
+        14, "How far back the history of main is compared for that at most.", minimum=1
     )
     forks_allowed: bool = setting(False, "Whether pull requests from forks land.")
     authors_allowed: tuple[str, ...] = setting(
@@ -293,13 +318,23 @@ class MergePolicy:
     )
     max_merges_per_cycle: int = setting(10, "How many land in one cycle.", minimum=0)
     max_updates_per_cycle: int = setting(
-        1, "How many branches are brought up to date in one cycle.", minimum=0
+        1,
+        "In mode `strict`, how many are brought up to date and in test at once.",
+        minimum=0,
+    )
+    max_marks_per_cycle: int = setting(
+        20, "How many are labelled and commented on in one cycle.", minimum=0
     )
     examined_per_cycle: int = setting(
         30, "How many candidates are read in full in one cycle.", minimum=1, maximum=100
     )
     cycle_budget_seconds: float = setting(
-        540, "After how long a cycle begins nothing more.", minimum=1
+        540, "After how long a run begins nothing more.", minimum=1
+    )
+    waits_for_ci: bool = setting(
+        True,
+        "Whether a run of the job looks on until that time while CI tests what could land, so that"
+        " it lands when its last check ends.",
     )
     mergeability_budget_seconds: float = setting(
         60,
@@ -307,6 +342,28 @@ class MergePolicy:
         minimum=0,
     )
     delete_branch: bool = setting(True, "Whether the branch of what landed is deleted.")
+    lasting_branches: tuple[str, ...] = setting(
+        (
+            "main",
+            "master",
+            "trunk",
+            "develop",
+            "development",
+            "dev",
+            "staging",
+            "production",
+            "release",
+            "release/*",
+            "release-*",
+            "releases/*",
+            "stable",
+            "stable/*",
+            "next",
+        ),
+        "Patterns of branches that stay when they have landed somewhere, with the pull requests on"
+        " them; a protected one does in any case.",
+        adds=True,
+    )
     points_floor: int = setting(
         500,
         "How many points of GitHub's rate limit are left for others; at that a cycle stops.",
@@ -314,6 +371,9 @@ class MergePolicy:
     )
     duplicates: Duplicates = setting(Duplicates(), "How duplicates are treated.")
     train: Train = setting(Train(), "The batches of the mode `train`.")
+    retest: Retest = setting(
+        Retest(), "When CI is asked for again; `true` as it stands here.", short="enabled"
+    )
     conflict_lane: ConflictLane | None = setting(
         None,
         "Who is asked to resolve an agent's conflict; `true` is a lane of this server, without it"

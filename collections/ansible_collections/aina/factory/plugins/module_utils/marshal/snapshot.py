@@ -34,7 +34,8 @@ class Mergeable(StrEnum):
 class CheckRun:
     """One check run or commit status. Times are seconds since the epoch, 0 when absent.
 
-    ``app`` is the slug of the app that reported it, empty for a person's token.
+    ``app`` is the slug of the app that reported it, empty for a person's token. ``job_id`` and
+    ``run_id`` are those of Actions, 0 for what somebody else reported.
     """
 
     name: str
@@ -43,6 +44,9 @@ class CheckRun:
     started_at: float = 0.0
     app: str = ""
     app_id: int = 0
+    ended_at: float = 0.0
+    job_id: int = 0
+    run_id: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,10 @@ class GitEvidence:
     reverted_paths: tuple[str, ...] = ()
     # Earlier heads into which only the base branch was merged since, by git itself.
     updated_from: tuple[str, ...] = ()
+    # A name for what it changes, alike for most that leave the same: where to look for proof.
+    change: str = ""
+    # The base branch has other workflows: CI that is only run again would use the old ones.
+    workflows_differ: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,12 +174,17 @@ class Branch:
     conversation_resolution: bool = False
     strict: bool = False
     rules_known: bool = True
+    # Why the rules forbid to push several at once, whatever the login could do.
+    push_forbidden: str = ""
+    # The login could pass by rules that it cannot read: they are taken for strict.
+    rules_hidden: bool = False
 
 
 @dataclass(frozen=True)
 class EarlierReason:
     """What an earlier cycle said of a pull request, and of which state of it.
 
+    ``change`` is that of git's evidence, of whichever head was seen last.
     ``former`` is what was said, and since when, before it could not be read or examined
     for a while.
     """
@@ -183,6 +196,7 @@ class EarlierReason:
     detail: str = ""
     owner: str = ""
     former: tuple[str, float] = ("", 0.0)
+    change: str = ""
 
     def held_since(self, code: str) -> float | None:
         """Return since when ``code`` holds, None when it is new."""
@@ -211,7 +225,8 @@ class TrainState:
     """What the train knows between cycles.
 
     ``suspects`` is the smallest group known to be red or, when ``untested``, what is left of
-    one that the remote did not take. ``bad`` maps a number to the head that was found red and
+    one that the remote did not take. ``retried`` maps a number to the head that has one more test,
+    alone, before it is blamed. ``bad`` maps a number to the head that was found red and
     when. Until ``alone_until`` the base branch takes no batch, for ``alone_reason``: each one
     is tested and landed by itself.
     """
@@ -224,6 +239,7 @@ class TrainState:
     untested: bool = False
     alone_until: float = 0.0
     alone_reason: str = ""
+    retried: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -249,6 +265,23 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Retest:
+    """CI that was asked for once more for a head; ``number`` 0 is the base branch itself.
+
+    ``how`` is rerun or update, or what GitHub refused. ``minutes`` is what it took so far.
+    ``outcome`` is passed; failed, when it ran, so that the change is at fault; or never_ran, when
+    no runner had it; empty while nobody knows.
+    """
+
+    number: int
+    head_oid: str
+    at: float
+    how: str = "rerun"
+    minutes: float = 0.0
+    outcome: str = ""
+
+
+@dataclass(frozen=True)
 class SavedState:
     """What a project's marshal remembers from one cycle to the next."""
 
@@ -271,6 +304,7 @@ class SavedState:
     conflicts: Mapping[int, RepeatedConflict] = field(default_factory=dict)
     # Duplicates that were given their label: one that lacks it now was taken out by somebody.
     marked: tuple[int, ...] = ()
+    retests: tuple[Retest, ...] = ()
     landed_count: int = 0
     # Where the next snapshot goes on with the list, after the oldest page.
     list_cursor: str = ""

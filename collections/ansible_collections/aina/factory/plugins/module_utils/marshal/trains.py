@@ -82,9 +82,13 @@ def _narrow(saved: TrainState, suspects: tuple[Member, ...], now: float) -> Trai
     if len(suspects) != 1:
         return replace(saved, suspects=suspects)
     number, head = suspects[0]
+    if saved.retried.get(number) != head:
+        # A red that does not come again is nobody's fault: it has one more test, alone.
+        return replace(saved, suspects=suspects, retried={**saved.retried, number: head})
     return replace(
         saved,
         suspects=(),
+        retried={other: tried for other, tried in saved.retried.items() if other != number},
         bad={**saved.bad, number: (head, now)},
         bads_in_search=saved.bads_in_search + 1,
     )

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from ..base import times
-from ..watchdog import attribution, trend
+from ..watchdog import attribution, causes, trend
 from ..watchdog.alerts import UNKNOWN, Track, Transition
 from ..watchdog.attribution import Attribution
 from ..watchdog.check import Finding, Status
@@ -129,7 +129,8 @@ def _overall(report: WatchdogReport) -> str:
 def _alert(track: Track, report: WatchdogReport) -> dict[str, Any]:
     silence = covering(track.key, report.silences, report.facts.now)
     told = silence.document(report.facts.now) if silence is not None else None
-    return {**track.document(), "silenced": told}
+    firing = {item.key for item in report.step.firing}
+    return {**track.document(), "silenced": told, "cause": causes.of(track.key, firing)}
 
 
 def _check(finding: Finding, facts: Facts) -> dict[str, Any]:

@@ -379,10 +379,11 @@ def _alerts(document: Mapping[str, Any], now: float) -> str:
 
 def _alert(alert: Mapping[str, Any], now: float) -> str:
     silence = alert["silenced"]
-    note = ""
+    cause = alert["cause"]
+    note = f'<p class="quiet">An effect of {escape(cause)}.</p>' if cause else ""
     title = f"{alert['title']}: {alert['subject']}" if alert["subject"] else alert["title"]
     if silence:
-        note = f'<p class="quiet">Silent until {escape(silence["until"])}: {escape(silence["reason"])}</p>'
+        note += f'<p class="quiet">Silent until {escape(silence["until"])}: {escape(silence["reason"])}</p>'
     return (
         f'<div class="alert {escape(alert["severity"])}{" silenced" if silence else ""}">'
         f"<strong>{escape(title)}</strong>"

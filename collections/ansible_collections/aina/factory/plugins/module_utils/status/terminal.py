@@ -102,6 +102,7 @@ def _alerts(document: Mapping[str, Any], paint: Any) -> list[str]:
     for alert in document["alerts"]:
         silence = alert.get("silenced")
         note = f" [silent until {silence['until']}: {silence['reason']}]" if silence else ""
+        note += f" [an effect of {alert['cause']}]" if alert.get("cause") else ""
         lines.append(paint(alert["severity"], printable(f"{_alert(alert)}{note}")))
         lines.append(f"{'':<8} since {alert['since']}; {alert['advice']}")
     if not lines:

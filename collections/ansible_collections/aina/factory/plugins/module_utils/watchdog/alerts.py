@@ -14,6 +14,7 @@ from typing import Any
 
 from ..base import times
 from ..base.configuration import Section
+from . import causes
 from .check import Finding, Status
 from .checks import BY_NAME
 from .facts import DAY, HOUR
@@ -35,6 +36,7 @@ class AlertChange(StrEnum):
     """What a message says of an alert."""
 
     RAISED = "raised"
+    WORSE = "worse"
     REMINDER = "reminder"
     RECOVERED = "recovered"
 
@@ -47,7 +49,8 @@ class Track:
     message last spoke of the alert, and None while none did; ``relapses`` are the times at
     which it was raised again within a day. ``well_since`` is set while it is raised, though
     good by now; ``again_since`` when it then became bad once more, and ``untold_outage``
-    while nobody was told of that.
+    while nobody was told of that. ``stage`` counts how many of its check's stages the value
+    has reached, ``told_stage`` of how many a message spoke.
     """
 
     key: str
@@ -66,6 +69,8 @@ class Track:
     well_since: float | None = None
     again_since: float | None = None
     untold_outage: bool = False
+    stage: int = 0
+    told_stage: int = 0
 
     @property
     def firing(self) -> bool:
@@ -80,6 +85,8 @@ class Track:
     @property
     def severity(self) -> str:
         """How urgent it is: critical, warning or info."""
+        if self.stage and self.firing:
+            return "critical"
         return BY_NAME[self.check].severity if self.check in BY_NAME else "warning"
 
     @property
@@ -124,6 +131,8 @@ class Edge:
 
     change: AlertChange
     track: Track
+    # Other raised alerts that it is the cause of.
+    effects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,7 +183,7 @@ def step(
     }
     unclear = {finding.key for finding in findings if finding.status is Status.UNKNOWN}
     next_tracks: dict[str, Track] = {}
-    edges: list[Edge] = []
+    judged: list[tuple[Track, Track]] = []
     for key in sorted({*tracks, *verdicts}):
         track = tracks.get(key)
         verdict = verdicts.get(key)
@@ -191,13 +200,27 @@ def step(
         after = _advance(before, verdict, now)
         if key not in verdicts and after.firing:
             after = replace(after, detail=f"{_GONE_BEFORE}{after.detail}")
-        silenced = covering(key, active, now) is not None
-        after, change = _speak(before, after, policy, now, silenced=silenced)
+        judged.append((before, after))
+        next_tracks[key] = after
+    firing = {key for key, track in next_tracks.items() if track.firing}
+    # What is not told does not tell of its effects either.
+    spoken = {key for key in firing if covering(key, active, now) is None}
+    edges: list[Edge] = []
+    for before, track in judged:
+        key = track.key
+        silenced = key not in spoken or causes.of(key, spoken) is not None
+        after, change = _speak(before, track, policy, now, silenced=silenced)
         if change is not None:
-            edges.append(Edge(change, after if change is not AlertChange.RECOVERED else before))
-        if after.firing or any(after.recent) or _recent_relapse(after, now):
-            next_tracks[key] = after
-    return Transition(next_tracks, tuple(edges))
+            told = after if change is not AlertChange.RECOVERED else before
+            effects = tuple(item for item in sorted(firing) if causes.of(item, {key}) == key)
+            edges.append(Edge(change, told, effects))
+        next_tracks[key] = after
+    kept = {
+        key: track
+        for key, track in next_tracks.items()
+        if track.firing or any(track.recent) or _recent_relapse(track, now)
+    }
+    return Transition(kept, tuple(edges))
 
 
 def _verdicts(findings: Sequence[Finding], policy: WatchdogSettings) -> dict[str, _Verdict]:
@@ -264,6 +287,7 @@ def _advance(track: Track, verdict: _Verdict, now: float) -> Track:
         detail=verdict.detail if bad or not track.firing else track.detail,
         value=verdict.value,
         well_since=None if bad or not track.firing else track.well_since or now,
+        stage=_stage(verdict) if bad else 0,
         again_since=again_since,
     )
     if after.firing and again_since is not None and sum(recent) >= needed and bad:
@@ -293,8 +317,15 @@ def _advance(track: Track, verdict: _Verdict, now: float) -> Track:
             well_since=None,
             again_since=None,
             untold_outage=False,
+            stage=0,
+            told_stage=0,
         )
     return after
+
+
+def _stage(verdict: _Verdict) -> int:
+    check = BY_NAME.get(verdict.check)
+    return check.stage(verdict.value) if check is not None else 0
 
 
 def _recent_relapse(track: Track, now: float) -> bool:
@@ -310,11 +341,18 @@ def _speak(
     if not after.firing or silenced:
         return after, None
     if after.told_at is None or after.untold_outage:
-        after = replace(after, told_at=now, untold_outage=False, reminders=0)
-        return after, AlertChange.RAISED
+        after = replace(after, untold_outage=False, reminders=0)
+        return _spoken_of(after, now), AlertChange.RAISED
+    if after.stage > after.told_stage:
+        return _spoken_of(after, now), AlertChange.WORSE
     if now - after.told_at >= pause_before_reminder(after.reminders, policy):
-        return replace(after, told_at=now, reminders=after.reminders + 1), AlertChange.REMINDER
+        after = replace(after, reminders=after.reminders + 1)
+        return _spoken_of(after, now), AlertChange.REMINDER
     return after, None
+
+
+def _spoken_of(track: Track, now: float) -> Track:
+    return replace(track, told_at=now, told_stage=max(track.stage, track.told_stage))
 
 
 def pause_before_reminder(reminders: int, policy: WatchdogSettings) -> float:
@@ -367,4 +405,6 @@ def _track(section: Section) -> Track:
         well_since=number("well_since"),
         again_since=number("again_since"),
         untold_outage=section.boolean("untold_outage", False),
+        stage=section.integer("stage", 0),
+        told_stage=section.integer("told_stage", 0),
     )

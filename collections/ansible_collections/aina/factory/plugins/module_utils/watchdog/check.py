@@ -134,6 +134,15 @@ class Check(Generic[T]):
     raise_after: tuple[int, int] = (2, 3)
     other_limits: tuple[Limit, ...] = ()
     value_unit: str = ""
+    # Where a raised alert becomes worse, each step further than the one before.
+    stages: tuple[float, ...] = ()
+
+    def stage(self, value: float | None) -> int:
+        """Return how many of its stages a value has reached."""
+        limit = self.selftest.limit
+        if value is None or limit is None:
+            return 0
+        return sum(value >= at if limit.high_is_bad else value <= at for at in self.stages)
 
     @property
     def unit(self) -> str:

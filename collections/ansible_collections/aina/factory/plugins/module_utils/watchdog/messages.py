@@ -12,6 +12,7 @@ from typing import Any
 from ..base import times
 from ..base.configuration import Section
 from .alerts import AlertChange, Edge
+from .check import some
 from .checks.delivery import Delivery
 from .settings import Notify
 
@@ -19,6 +20,7 @@ MOST_WAITING = 100
 _SHORTEST_SECRET = 6
 _HEADINGS = {
     AlertChange.RAISED: "PROBLEM",
+    AlertChange.WORSE: "WORSE",
     AlertChange.REMINDER: "STILL",
     AlertChange.RECOVERED: "RECOVERED",
 }
@@ -66,7 +68,7 @@ def compose(edges: Sequence[Edge], notify: Notify, host: str, now: float) -> Mes
         "time": times.iso_or_none(now) or "",
         "summary": _summary(counts),
         "edges": "\n".join(_line(edge) for edge in sorted(edges, key=_order)),
-        "problems": str(counts[AlertChange.RAISED]),
+        "problems": str(counts[AlertChange.RAISED] + counts[AlertChange.WORSE]),
         "reminders": str(counts[AlertChange.REMINDER]),
         "recovered": str(counts[AlertChange.RECOVERED]),
     }
@@ -77,6 +79,7 @@ def compose(edges: Sequence[Edge], notify: Notify, host: str, now: float) -> Mes
 def _summary(counts: Mapping[AlertChange, int]) -> str:
     words = {
         AlertChange.RAISED: ("problem", "problems"),
+        AlertChange.WORSE: ("problem is worse", "problems are worse"),
         AlertChange.REMINDER: ("problem goes on", "problems go on"),
         AlertChange.RECOVERED: ("recovered", "recovered"),
     }
@@ -99,6 +102,8 @@ def _line(edge: Edge) -> str:
     head = f"{_HEADINGS[edge.change]} {track.key}: {track.detail}"
     if edge.change is AlertChange.RECOVERED:
         return f"{_HEADINGS[edge.change]} {track.key} (was: {track.detail})"
+    if edge.effects:
+        head += f"\n  with it: {some(edge.effects)}"
     return f"{head}\n  since {times.iso_or_none(track.since)}, {track.severity}; {track.advice}"
 
 

@@ -265,6 +265,11 @@ class WatchdogSettings:
     silences: tuple[SilenceSettings, ...] = setting(
         (), "Alerts that nobody wants to hear of for a time; they stay in the status."
     )
+    silence_max_hours: float = setting(
+        168,
+        "For how long `factory silence` keeps an alert quiet at most; the inventory may for longer.",
+        minimum=1,
+    )
     heal: Heal = setting(Heal(), "What may be repaired, and how often.")
     engine_socket_path: str = setting(
         "/run/docker.sock",

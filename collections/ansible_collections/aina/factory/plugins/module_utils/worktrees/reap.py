@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base import mounts
-from ..base.git import Git, GitError
+from ..base.git import Git, GitError, lines
 from ..base.locks import DIRECTORY
 from ..base.ports import Now, Run
 from . import landed, processes, survey, trash
@@ -21,6 +21,8 @@ from .settings import Reap
 
 # What the lock of a repository is for: one reap or undo at a time.
 PURPOSE = "reap"
+# Commits that a reap keeps are named after its day.
+DAY_SECONDS = 86400
 
 Progress = Callable[[str, int, int], None]
 
@@ -211,8 +213,11 @@ def _prove(
 
 def _others(git: Git, task: ReapTask, policy: Reap) -> list[str]:
     """Return the other remotes that the checkout has."""
-    known = git.output("remote").decode(errors="surrogateescape").splitlines()
-    return [name for name in policy.other_remotes if name in known and name != task.remote]
+    return [
+        name
+        for name in policy.other_remotes
+        if name != task.remote and git.call("config", "--get", f"remote.{name}.url").ok
+    ]
 
 
 def _occupants(tools: ReapTools, items: Iterable[Listed]) -> processes.Occupants:
@@ -418,6 +423,25 @@ def carry_out(report: ReapReport, task: ReapTask, policy: Reap, tools: ReapTools
             report.verdicts[index] = _spared(verdict, changed)
         tools.progress("reaping", number + 1, len(doomed))
     _give_back_the_occupied(report, common_dir, tools)
+    try:
+        _expire(git, policy, tools)
+    except GitError as error:
+        report.warnings.append(str(error))
+
+
+def _expire(git: Git, policy: Reap, tools: ReapTools) -> None:
+    """Let go of what earlier reaps kept, when its time is over."""
+    today = tools.now() // DAY_SECONDS
+    names = git.output("for-each-ref", "--format=%(refname)", "refs/reaped").decode().splitlines()
+    over = [
+        name
+        for name in names
+        if (day := name.split("/")[2]).isdigit()
+        and name.count("/") == 3
+        and today - int(day) > policy.reaped_commits_retention_days
+    ]
+    if over:
+        git.output("update-ref", "--stdin", stdin=lines([f"delete {name}" for name in over]))
 
 
 def _parent(path: str) -> str:
@@ -456,9 +480,14 @@ def _reap_one(
         return _difference(trace, seen, walk(admin_dir), admin_dir)
 
     try:
-        if item.branch is None and verdict.reason not in {"ancestor", "remote_ref"}:
-            # No branch keeps these commits, and the remote has them only under other ids.
-            git.output("update-ref", f"refs/reaped/{item.head}", item.head or "")
+        kept = survey.only_of_reflog(git, admin_dir)
+        if item.branch is None and verdict.reason != "ancestor":
+            # No branch here keeps these commits; the remote's may be gone tomorrow.
+            kept = [*kept, item.head or ""]
+        if kept := list(dict.fromkeys(kept)):
+            day = int(tools.now() // DAY_SECONDS)
+            stdin = lines([f"update refs/reaped/{day}/{oid} {oid}" for oid in kept])
+            git.output("update-ref", "--stdin", stdin=stdin)
         token = trash.move(item.path, admin_dir, common_dir, tools.now(), difference)
         trash.note(common_dir, token, verdict.reason, item.branch, item.head)
     except trash.ChangedError as error:

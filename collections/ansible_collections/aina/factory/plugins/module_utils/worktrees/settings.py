@@ -87,6 +87,11 @@ class Reap:
     trash_retention_seconds: float = setting(
         600, "How long a deleted worktree can be had back.", minimum=0
     )
+    reaped_commits_retention_days: int = setting(
+        90,
+        "How long commits that only the reaped worktree knew can be had back, by refs/reaped/.",
+        minimum=1,
+    )
     trash_disk_used_percent: float = setting(
         85,
         "A file system that is fuller than this gets the space back at once.",

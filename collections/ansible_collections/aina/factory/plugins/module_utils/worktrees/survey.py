@@ -49,6 +49,7 @@ _ACTIVITY_FILES = (
 )
 _SHORT_FILES = {"HEAD", "commondir", "config", "config.worktree", "gitdir", "locked"}
 _SHORT_BYTES = 1 << 20
+_REFLOG_BYTES = 64 << 20
 # What git can say at once, unless a file that it reads is none.
 _AT_ONCE_SECONDS = 60.0
 _LOCK_PID = re.compile(r"\bpid[\s=:]+(\d+)", re.IGNORECASE)
@@ -288,6 +289,28 @@ def private_commits(git: Git, item: Listed) -> list[str]:
         if not path.is_dir():
             found.append(read_file(path).decode("ascii", errors="replace").strip())
     return [oid for oid in found if re.fullmatch(r"[0-9a-f]{40,64}", oid)]
+
+
+def only_of_reflog(git: Git, admin_dir: str) -> list[str]:
+    """Return the newest commits that nothing but the worktree's own reflog holds.
+
+    Raises:
+        GitError: git cannot read its history.
+
+    """
+    with suppress(OSError):
+        told = read_file(f"{admin_dir}/logs/HEAD", _REFLOG_BYTES).decode("ascii", errors="replace")
+        words = {word for line in told.splitlines() for word in line.split(" ", 2)[:2]}
+        oids = sorted(
+            word for word in words if re.fullmatch(r"[0-9a-f]{40,64}", word) and set(word) != {"0"}
+        )
+        check = git.output("cat-file", "--batch-check", stdin=lines(oids)).decode()
+        here = [line.split()[0] for line in check.splitlines() if line.split()[1:2] == ["commit"]]
+        words_of_git = ("rev-list", "--parents", "--stdin", "--not", "--all")
+        found = git.output(*words_of_git, stdin=lines(here)).decode().splitlines() if here else []
+        inner = {parent for line in found for parent in line.split()[1:]}
+        return [commit for line in found if (commit := line.split()[0]) not in inner]
+    return []
 
 
 def stash_subjects(git: Git) -> list[str]:

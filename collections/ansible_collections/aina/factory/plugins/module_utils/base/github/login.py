@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from .. import times
@@ -29,11 +30,12 @@ def token_source(
     run: Run,
     fetch: Fetch,
     now: Now,
+    wished: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[], str]:
     """Return what yields a valid token whenever it is called.
 
     ``target`` is a repository's owner/name or an organization; an App's token is narrowed
-    to it and to ``permissions``.
+    to it and to ``permissions``, and has of the ``wished`` ones what the App was given.
 
     Raises:
         ConfigurationError: there is no token to be had; says where it was looked for.
@@ -47,7 +49,7 @@ def token_source(
     if login.method == "gh":
         token = _from_gh(login, run, api_url)
         return lambda: token
-    app = _App(login, api_url, target, permissions, run, fetch, now)
+    app = _App(login, api_url, target, permissions, run, fetch, now, wished)
     return app.token
 
 
@@ -116,9 +118,10 @@ class _App:
         run: Run,
         fetch: Fetch,
         now: Now,
+        wished: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._login, self._api_url, self._target = login, api_url, target
-        self._permissions = dict(permissions)
+        self._permissions, self._wished = dict(permissions), dict(wished)
         self._run, self._fetch, self._now = run, fetch, now
         self._token, self._expires_at = "", 0.0
 
@@ -137,7 +140,10 @@ class _App:
         jwt = self._jwt()
         found = self.installation(jwt)
         name = self._target.partition("/")[2]
-        body: dict[str, object] = {"permissions": self._permissions}
+        held = found.get("permissions")
+        known = held if isinstance(held, dict) else {}
+        more = {name: level for name, level in self._wished.items() if known.get(name) == level}
+        body: dict[str, object] = {"permissions": {**more, **self._permissions}}
         if name:
             body["repositories"] = [name]
         path = f"/app/installations/{found.get('id')}/access_tokens"

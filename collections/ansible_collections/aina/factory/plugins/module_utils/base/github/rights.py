@@ -47,6 +47,8 @@ NEEDED: Mapping[str, Permissions] = {
         "workflows": "write",
     },
 }
+# Capability -> what it makes use of where a login has it, and does without where not.
+WISHED: Mapping[str, Permissions] = {"marshal": {"actions": "write"}}
 # GitHub's form for fine-grained tokens does not offer these, though its answers name them.
 ONLY_APPS_AND_CLASSIC = frozenset({"checks"})
 _LEVELS = ("read", "write")

@@ -65,5 +65,6 @@ CHECKS = (
         judge=judge,
         selftest=AtLimit(AGE, lambda hours, now: Backup("ok", "", now - hours * HOUR)),
         raise_after=(1, 1),
+        stages=(168,),
     ),
 )

@@ -108,5 +108,6 @@ CHECKS = (
         judge=judge,
         selftest=AtLimit(LEFT, lambda days, now: {"c": Known(Certificate("c", now + days * DAY))}),
         raise_after=(1, 1),
+        stages=(7, 2, 0),
     ),
 )

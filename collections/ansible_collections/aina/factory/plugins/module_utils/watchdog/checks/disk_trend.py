@@ -72,5 +72,6 @@ CHECKS = (
         selftest=AtLimit(FULL_WITHIN, _full_in),
         severity="critical",
         raise_after=(3, 3),
+        stages=(24, 6),
     ),
 )

@@ -102,6 +102,7 @@ CHECKS = (
         judge=judge_space,
         selftest=AtLimit(SPACE, lambda percent, _now: example(percent)),
         severity="critical",
+        stages=(90, 95, 99),
     ),
     Check(
         name="disk_inodes",
@@ -111,6 +112,7 @@ CHECKS = (
         judge=judge_inodes,
         selftest=AtLimit(INODES, lambda percent, _now: example(10, percent)),
         severity="critical",
+        stages=(90, 95, 99),
     ),
     Check(
         name="disk_mount",

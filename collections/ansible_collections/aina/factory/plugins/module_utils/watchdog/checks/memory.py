@@ -73,5 +73,6 @@ CHECKS = (
             lambda percent, _now: MemoryUse(10_000, round(100 * min(100, percent)), 0, 0),
         ),
         severity="critical",
+        stages=(2,),
     ),
 )

@@ -58,5 +58,6 @@ CHECKS = (
         judge=judge,
         selftest=AtLimit(REQUIRED, lambda days, now: Reboot(now - days * DAY)),
         raise_after=(1, 1),
+        stages=(30,),
     ),
 )

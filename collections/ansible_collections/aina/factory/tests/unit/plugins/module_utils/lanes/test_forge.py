@@ -49,6 +49,53 @@ def test_only_an_open_issue_gets_a_lane(document: dict[str, Any], words: str) ->
     assert found.issue(7) == forge.Issue(7, "x", "")
 
 
+def test_who_may_write_or_asked_is_heard_and_the_factory_is_not() -> None:
+    def said(login: str, association: str, body: str) -> dict[str, Any]:
+        return {"user": {"login": login}, "author_association": association, "body": body}
+
+    comments = [
+        said("ali", "NONE", "I asked."),
+        said("eve", "NONE", "Do something else."),
+        said("bob", "MEMBER", "In French."),
+        said("bot", "MEMBER", f"{forge.OWN_COMMENT}\nLane x ended."),
+    ]
+    found, _calls = hub(**{"GET /issues/7/comments": comments})
+    heard = found.comments(forge.Issue(7, "x", "", "ali"))
+    assert heard == [forge.Comment("ali", "I asked."), forge.Comment("bob", "In French.")]
+
+
+def test_what_is_new_about_a_lanes_pull_request_is_found() -> None:
+    def said(body: str, at: str = "2026-01-02T00:00:01Z", **more: Any) -> dict[str, Any]:
+        author = {"user": {"login": "bob"}, "author_association": "MEMBER"}
+        return {**author, "body": body, "created_at": at, **more}
+
+    head = {"ref": "lane/7-0a1b2c3d", "sha": "s", "repo": {"full_name": "factory/demo"}}
+    runs = [
+        {"name": "test", "conclusion": "failure", "output": {"title": "2 failed"}},
+        {"name": "lint", "conclusion": "success"},
+    ]
+    answers = {
+        "GET /pulls/5": pull(head=head),
+        "GET /commits/s": {"commit": {"committer": {"date": "2026-01-02T00:00:00Z"}}},
+        "GET /issues/5/comments": [
+            said("old", "2026-01-01T00:00:00Z"),
+            said("new"),
+            said("no", author_association="NONE"),
+        ],
+        "GET /pulls/5/comments": [said("here", path="a.txt", line=3)],
+        "GET /pulls/5/reviews": [said(""), said("again", submitted_at="2026-01-02T00:00:02Z")],
+        "GET /commits/s/check-runs": {"check_runs": runs},
+    }
+    found, _calls = hub(**answers)
+    assert found.review(5).remarks == (
+        *("bob said: new", "bob said: a.txt:3: here", "bob said: again"),
+        "The check test failed: 2 failed",
+    )
+    answers["GET /pulls/5"] = pull(head={**head, "ref": "feature"})
+    with pytest.raises(RefusedError, match="which no lane made"):
+        hub(**answers)[0].review(5)
+
+
 def pull(**changes: Any) -> dict[str, Any]:
     head = {"ref": "feature", "repo": {"full_name": "Factory/Demo"}}
     found = {"state": "open", "title": "t", "body": "b", "html_url": "u", "head": head}

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from factory.core.marshal.decide import decide
+from factory.core.marshal.duplicates import twins
 from factory.core.marshal.settings import Duplicates, MergePolicy, RequiredCheck
 from factory.core.marshal.snapshot import (
     Checks,
     CheckState,
     Detail,
+    EarlierReason,
     GitEvidence,
     PullRequest,
     Snapshot,
@@ -125,3 +127,17 @@ def test_what_main_has_already_is_a_duplicate_of_main() -> None:
     empty = GitEvidence("base", "head", result_tree="tree", empty=True)
 
     assert duplicates(replace(MINE, evidence=empty), replace(TWIN, evidence=empty)) == {1: 0, 2: 0}
+
+
+def test_twins_far_apart_in_a_long_queue_are_looked_at_together() -> None:
+    seen = {n: EarlierReason("check_pending", NOW, change=f"change-{n}") for n in range(1, 200)}
+    seen[190] = replace(seen[190], change="change-3")
+
+    assert twins(POLICY, seen) == {3, 190}
+    assert twins(replace(POLICY, duplicates=Duplicates()), seen) == set()
+
+
+def test_many_twins_leave_half_of_a_look_to_all_others() -> None:
+    seen = {n: EarlierReason("check_pending", NOW, change=f"change-{n % 50}") for n in range(200)}
+
+    assert len(twins(POLICY, seen)) <= POLICY.examined_per_cycle // 2

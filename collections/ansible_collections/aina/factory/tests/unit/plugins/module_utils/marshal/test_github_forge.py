@@ -115,3 +115,51 @@ def test_who_may_land_first_is_read_in_full_and_whom_nothing_changed_for_last() 
     assert examined(pulls, waiting, set()) == [5, 6, 7]
     # A batch under test is always seen, or it would seem to have changed.
     assert examined(pulls, {}, {8, 7}) == [7, 8, 4]
+
+
+def held(github: Github, **pull: Any) -> Branch:
+    """Return what a branch without a rule of its own is held to, with one such pull request."""
+    return github.forge._held_to_its_rules(Branch("main", "base"), [replace(PULL, **pull)])
+
+
+def test_who_is_bound_by_up_to_date_is_told_so_by_a_head_that_is_behind() -> None:
+    github = Github()
+
+    assert held(github, merge_state="BEHIND").strict
+    assert not held(github).strict
+    assert github.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "strict", "hidden"),
+    [
+        (200, {"required_status_checks": {"strict": True}}, True, False),
+        (200, {"required_status_checks": {"strict": False}}, False, False),
+        (200, {"enforce_admins": {"enabled": False}}, False, False),
+        (404, {"message": "Branch not protected"}, False, False),
+        (404, {"message": "Not Found"}, True, True),
+        (403, {"message": "Resource not accessible"}, True, True),
+        (502, {}, True, True),
+    ],
+)
+def test_who_could_pass_the_rules_by_keeps_them_also_unread(
+    status: int, document: dict[str, Any], strict: bool, hidden: bool
+) -> None:
+    found = held(Github(status, document), can_bypass=True)
+
+    assert (found.strict, found.rules_hidden) == (strict, hidden)
+
+
+@pytest.mark.parametrize(
+    ("document", "forbidden"),
+    [
+        ({"required_pull_request_reviews": {"url": "x"}}, "it requires a pull request"),
+        ({"required_signatures": {"enabled": True}}, "it requires signed commits"),
+        ({"required_linear_history": {"enabled": True}}, "it requires a linear history"),
+        ({"required_linear_history": {"enabled": False}}, ""),
+        ({"restrictions": {"users": []}}, "it restricts who pushes"),
+        ({}, ""),
+    ],
+)
+def test_a_train_is_pushed_past_no_rule(document: dict[str, Any], forbidden: str) -> None:
+    assert held(Github(200, document or {"url": "x"}), can_bypass=True).push_forbidden == forbidden

@@ -97,6 +97,38 @@ def test_a_stale_tree_committed_on_new_main_names_what_it_would_undo(
     assert evidence.reverted_paths == ("added", "touched")
 
 
+def test_what_a_branch_knew_when_it_left_main_it_may_change(
+    origin: Origin, mirror: Callable[..., Mirror]
+) -> None:
+    origin.commit("Begin", kept="1\n", touched="old\n")
+    origin.commit("Fix a bug", touched="fixed\n")
+    base = origin.commit("Add a file", added="new\n")
+    removed = origin.pull(1, base, added=None, renamed="new\n")
+    returned = origin.pull(2, base, touched="old\n")
+
+    found = mirror(p1=removed, p2=returned)
+
+    assert found.evidence(base, removed, 14).reverted_paths == ()
+    assert found.evidence(base, returned, 14).reverted_paths == ()
+
+
+def test_what_landed_since_is_undone_by_nobody_unnoticed(
+    origin: Origin, mirror: Callable[..., Mirror]
+) -> None:
+    origin.commit("Begin", touched="old\n")
+    left = origin.commit("Change it", touched="other\n")
+    base = origin.commit("Add a file", added="new\n")
+    head = origin.pull(1, left, mine="1\n")
+    # It merges main and takes nothing of it over.
+    origin.git("checkout", "--quiet", "--detach", head)
+    origin.git("merge", "--quiet", "-s", "ours", "-m", "Merge main", base)
+    merged = origin.git("rev-parse", "HEAD")
+    origin.git("update-ref", "refs/pull/1/head", merged)
+    origin.git("checkout", "--quiet", "main")
+
+    assert mirror(p1=merged).evidence(base, merged, 14).reverted_paths == ("added",)
+
+
 def test_an_honest_branch_from_old_main_reverts_nothing(
     origin: Origin, mirror: Callable[..., Mirror]
 ) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.core.base.configuration import Section
-from factory.core.watchdog import alerts, checks, messages, policy
+from factory.core.watchdog import alerts, causes, checks, messages, policy
 from factory.core.watchdog.alerts import AlertChange
 from factory.core.watchdog.check import Finding, Status
 from factory.core.watchdog.checks import disks, runners
@@ -364,3 +364,115 @@ def test_findings_without_a_value_are_kept_and_read_again() -> None:
     server.judge([Finding("engine", "", Status.PROBLEM, "gone \ud800")])
 
     assert server.tracks["engine"].pending
+
+
+# -- worse --------------------------------------------------------------------------------
+
+
+def test_a_disk_that_fills_further_is_told_at_each_stage_once() -> None:
+    server = Server()
+
+    day_of(server, [86, 87, 88, 91, 92, 89, 91, 96, 100, 100])
+
+    assert server.told == [
+        ("raised", "disk_space:/"),
+        ("worse", "disk_space:/"),
+        ("worse", "disk_space:/"),
+        ("worse", "disk_space:/"),
+    ]
+
+
+def test_a_stage_that_is_reached_at_once_is_no_second_message() -> None:
+    server = Server()
+
+    day_of(server, [97, 97, 97])
+
+    assert server.told == [("raised", "disk_space:/")]
+
+
+def test_what_becomes_worse_in_a_silence_is_told_when_it_ends() -> None:
+    server = Server()
+    day_of(server, [86, 86])
+    server.silences = [Silence("disk_*", server.now + 2 * RUN, "x", "y")]
+
+    day_of(server, [96, 96, 96])
+
+    assert [change for change, _key in server.told] == ["raised", "worse"]
+
+
+@pytest.mark.parametrize(
+    "check", [check for check in checks.CHECKS if check.stages], ids=lambda check: check.name
+)
+def test_stages_lie_beyond_the_limit_and_each_beyond_the_last(check: Any) -> None:
+    limit = check.selftest.limit
+    steps = (limit.raise_at, *check.stages)
+
+    assert all((a < b) == limit.high_is_bad and a != b for a, b in pairwise(steps))
+    assert check.stage(limit.raise_at) == 0
+    assert [check.stage(at) for at in check.stages] == [*range(1, len(check.stages) + 1)]
+    assert check.stage(None) == 0
+
+
+# -- causes -------------------------------------------------------------------------------
+
+
+def finding(check: str, subject: str, *, bad: bool = True) -> Finding:
+    return Finding(check, subject, Status.PROBLEM if bad else Status.OK, "words")
+
+
+def test_an_engine_that_is_down_is_one_message_with_its_effects() -> None:
+    server = Server()
+    effects = [finding("image", name) for name in ("ci", "lane")]
+    effects += [finding("runner", "r"), finding("unit_failed", "docker.service")]
+
+    for _run in range(40):
+        server.judge([finding("engine", ""), *effects])
+
+    raised = [key for change, key in server.told if change == "raised"]
+    assert raised[-1] == "engine"
+    assert set(raised) <= {"engine", "unit_failed:docker.service"}, "one is raised a run earlier"
+    assert not {"image:ci", "image:lane", "runner:r"} & {key for _change, key in server.told}
+
+
+def test_the_message_of_a_cause_names_its_effects() -> None:
+    tracks: Any = {}
+    for run in range(2):
+        found = [finding("engine", ""), finding("image", "ci")]
+        step = alerts.step(tracks, found, POLICY, (), START + run * RUN)
+        tracks = step.tracks
+
+    message = messages.compose(step.edges, POLICY.notify, "host", START)
+
+    assert message is not None
+    assert message.title == "host: 1 problem"
+    assert "with it: image:ci" in message.body
+
+
+def test_an_effect_that_outlives_its_cause_is_told_then() -> None:
+    server = Server()
+    for _run in range(3):
+        server.judge([finding("engine", ""), finding("image", "ci")])
+    assert server.told == [("raised", "engine")]
+
+    for _run in range(3):
+        server.judge([finding("engine", "", bad=False), finding("image", "ci")])
+
+    assert server.told[1:] == [("recovered", "engine"), ("raised", "image:ci")]
+
+
+def test_a_silenced_cause_hides_no_effect() -> None:
+    server = Server()
+    server.silences = [Silence("engine", server.now + DAY, "x", "y")]
+
+    for _run in range(2):
+        server.judge([finding("engine", ""), finding("image", "ci")])
+
+    assert server.told == [("raised", "image:ci")]
+
+
+def test_causes_are_checks_and_none_is_its_own_effect() -> None:
+    for cause, effects in causes.EFFECTS.items():
+        for key in (cause, *effects):
+            head = key.partition(":")[0]
+            assert head == "unknown" or head in checks.BY_NAME, key
+        assert causes.of(cause.replace("*", "x"), {cause.replace("*", "x")}) is None

@@ -674,7 +674,11 @@ def test_a_commit_that_landed_under_another_id_is_kept_though_no_branch_holds_it
 
     assert world.reap()["lane"].reaped
 
-    kept = "refs/heads/lane" if on_a_branch else f"refs/reaped/{head}"
+    kept = (
+        "refs/heads/lane"
+        if on_a_branch
+        else f"refs/reaped/{int(effects.now() // reap.DAY_SECONDS)}/{head}"
+    )
     refs = world.git("for-each-ref", "--format=%(refname)", "--points-at", head)
     assert refs.split() == [kept]
 
@@ -715,3 +719,20 @@ def test_another_remote_that_does_not_answer_is_told_and_stops_nothing(world: Wo
     assert by_name(report)["lane"].reason == "ancestor"
     (warning,) = report.warnings
     assert "upstream" in warning
+
+
+def test_a_commit_that_only_the_reflog_knows_is_kept_for_a_time(world: World) -> None:
+    lane = world.lane(world.root / "lanes/lane")
+    world.git("commit", "-q", "--allow-empty", "-m", "Given up", at=lane)
+    given_up = world.git("rev-parse", "HEAD", at=lane)
+    world.git("reset", "-q", "--hard", "main", at=lane)
+    world.git("update-ref", "-d", "ORIG_HEAD", at=lane)
+
+    verdicts = world.reap()
+    kept = world.git("for-each-ref", "--format=%(objectname)", "refs/reaped")
+    later = reap.ReapTools(effects.run, lambda: effects.now() + 91 * reap.DAY_SECONDS)
+    reap.carry_out(ReapReport(str(world.checkout)), world.task, POLICY, later)
+
+    assert verdicts["lane"].reaped
+    assert kept == given_up
+    assert world.git("for-each-ref", "refs/reaped") == ""
