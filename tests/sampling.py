@@ -25,6 +25,7 @@ DRAWN_COUNT = {
     "repositories that are turned against root": 5,
     "states of the ways in": 2,
     "effects of a converge of runners": 1,
+    "schedules": 40,
     "ansible-core under the sanity tests": 1,
     "differences of Ubuntu": 1,
     "ways in which a write at GitHub fails": 2,

@@ -24,6 +24,7 @@ KEPT = Path("/root/ways-in")
 ETC = ("ssh", "ufw", "default/ufw", "sudoers.d", "passwd", "shadow", "group", "gshadow")
 PEOPLE = ("ali", "ops")
 CONFIRM_SECONDS = 15
+KNOCK_SECONDS = 3
 SSHD = "/etc/ssh/sshd_config"
 FILES = ("/etc/ssh", "/etc/ufw", "/etc/default/ufw", "/etc/sudoers.d")
 
@@ -264,6 +265,9 @@ def attempt(state: dict[str, Any]) -> dict[str, Any]:
                 "UserKnownHostsFile=/dev/null",
                 "-o",
                 "LogLevel=ERROR",
+                # Whom the state shuts out is not to get in later by what the run opens.
+                "-o",
+                f"ConnectTimeout={KNOCK_SECONDS}",
                 "-i",
                 str(KEPT / "id"),
                 f"ops@{HOST}",
@@ -278,7 +282,7 @@ def attempt(state: dict[str, Any]) -> dict[str, Any]:
     )
     try:
         if session:
-            time.sleep(1)
+            time.sleep(KNOCK_SECONDS + 0.5)
         for verb in ("converge", "leave"):
             ran = change(state, state[verb])
             report[verb] = f"{ran['outcome']}: {ran.get('failed') or ran.get('at_risk') or ''}"[

@@ -115,7 +115,7 @@ def test_what_was_started_is_stopped_before_its_unit_goes(hosts: dict[str, list[
 def records(steps: list[Step]) -> set[str]:
     """Return the records of the packages that roles install or give back."""
     found = [step.options for step in steps if step.module == "packages"]
-    return {options["record_path"] for options in found if options.get("record_path")}
+    return {options.get("record_path", "none") for options in found}
 
 
 def test_accounts_and_packages_go_whose_only_user_leaves(hosts: dict[str, list[Step]]) -> None:
@@ -125,6 +125,7 @@ def test_accounts_and_packages_go_whose_only_user_leaves(hosts: dict[str, list[S
     assert {*entries(left, "system_users", "absent")} == {*made} != set()
     giving = [step for step in left if step.options.get("absent")]
     assert records(here) == records(giving) != set()
+    assert "none" not in records(here)
 
 
 def test_where_paperclip_runs_by_other_means_it_is_only_watched(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from factory import __main__
-from factory.core.workflows import needs
+from factory.core.base.github.job_needs import Kind, needs_of
 from factory.core.workflows.document import Document
 from factory.core.workflows.yaml_nodes import composer
 from workflows.judging import judged
@@ -33,7 +33,9 @@ def needed(text: str) -> set[str]:
     document = Document(text, composer(yaml))
     found = document.get(document.root, "jobs")
     assert found is not None
-    return {need.what for need in needs.of_job(document, next(found.pairs)[1])}
+    needs = needs_of(document.plain(next(found.pairs)[1]))
+    names = {Kind.ENGINE: "engine", Kind.ROOT: "sudo"}
+    return {names.get(need.kind, need.what) for need in needs}
 
 
 CASES = [

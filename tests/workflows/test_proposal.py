@@ -221,6 +221,26 @@ def test_only_a_repository_that_is_private_gets_a_proposal(told: Any, words: str
         found.check_visibility(plain)
 
 
+def test_the_repositorys_own_actions_are_read_for_what_they_need(place: Place) -> None:
+    job = "  {0}:\n    runs-on: ubuntu-latest\n    steps: [{{uses: ./tools/{0}}}]\n"
+    for name, step in (("build", "pnpm build"), ("ship", "docker push x")):
+        directory = place.clone / "tools" / name
+        directory.mkdir(parents=True)
+        runs = f"{{using: composite, steps: [{{shell: bash, run: {step}}}]}}"
+        (directory / "action.yml").write_text(f"name: {name}\nruns: {runs}\n")
+    place.commit(
+        "ci.yml", "on: push\njobs:\n" + "".join(map(job.format, ("build", "ship", "none")))
+    )
+
+    _repository, plan, _policy = place.plan()
+
+    assert [(job.job, job.outcome) for job in plan.reports[0].jobs] == [
+        ("build", "moved"),
+        ("ship", "kept"),
+        ("none", "kept"),
+    ]
+
+
 def test_a_proposal_is_not_withdrawn_where_a_workflow_could_not_be_judged(place: Place) -> None:
     place.play()
     place.commit("ci.yml", "on: [push\n")

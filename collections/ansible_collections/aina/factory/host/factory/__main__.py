@@ -40,6 +40,7 @@ COMMANDS = {
     "runner": "supervise, heal and drain CI runners",
     "silence": "keep an alert quiet until a given time",
     "status": "show what the watchdog last found",
+    "takeover": "show what runs by the clock that is not ours, or give back what was taken",
     "validate": "check the configuration files",
     "watchdog": "judge the server's state, repair, write it down, tell",
 }

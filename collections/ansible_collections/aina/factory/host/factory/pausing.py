@@ -85,6 +85,8 @@ def _start_timer(job: Job, pause: Path) -> str | None:
     timer = layout.timer(job.name)
     if not job.catch_up:
         Path(layout.STAMP_DIR, f"stamp-{timer}").unlink(missing_ok=True)
+    if job.at_boot:
+        files.write(Path(layout.booted_path(job.name)), b"")
     # Gone before the timer starts: a job that catches up may be due at that moment.
     pause.unlink()
     done = effects.run(["systemctl", "enable", "--now", timer])

@@ -19,6 +19,18 @@ _PAUSE_SECONDS = 3.0
 _RESTORE_SECONDS = 120.0
 
 
+def _refusal_of_sudo(result: dict[str, Any]) -> str:
+    """Return why sudo has not even started the module; ``""`` where it has."""
+    said = f"{result.get('module_stderr') or ''}\n{result.get('module_stdout') or ''}"
+    line = next((line for line in said.splitlines() if line.startswith("sudo:")), "")
+    if not (result.get("failed") and line):
+        return ""
+    return (
+        f"sudo lets this account do nothing here ({line}). Where it demands a terminal, let a file in "
+        "/etc/sudoers.d say 'Defaults:ACCOUNT !requiretty', or run with ANSIBLE_PIPELINING=0 and ssh -tt"
+    )
+
+
 class ActionModule(ActionBase):
     """Calls the module of the task; where that has left a watch on the host, confirms."""
 
@@ -32,6 +44,8 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         detached = bool(self._task.async_val) and not self._connection.has_native_async
         result |= self._execute_module(task_vars=task_vars, wrap_async=detached)
+        if refusal := _refusal_of_sudo(result):
+            result["msg"] = refusal
         armed = result.pop("way_back", None)
         if not isinstance(armed, dict) or self._task.check_mode:
             return result

@@ -57,7 +57,27 @@ options:
                 type: str
                 default: "*"
               reason:
-                description: Why they stay; the pull request says it.
+                description: Why; the pull request says it.
+                type: str
+                required: true
+          move_anyway:
+            description: >-
+              Jobs that move though the runner seems to lack what they need, or though people start them who need not be
+              trusted.
+            type: list
+            elements: dict
+            default: []
+            suboptions:
+              workflow:
+                description: Pattern of the workflow's file name, such as C(release.yml).
+                type: str
+                required: true
+              job:
+                description: Pattern of the jobs' names.
+                type: str
+                default: "*"
+              reason:
+                description: Why; the pull request says it.
                 type: str
                 required: true
           offers:

@@ -35,7 +35,8 @@ options:
     elements: str
     default: []
   unless_installed:
-    description: When one of these is installed, nothing is installed. RV(adopted) names it.
+    description: When one of these is installed, nothing is installed. A path is a program that is there and belongs
+      to no package. RV(adopted) names it.
     type: list
     elements: str
     default: []

@@ -33,6 +33,10 @@ options:
     description: The branch that the pull request goes to.
     type: str
     default: main
+  runner:
+    description: What the project's runner is like, as C(runner) of its entry in C(factory_projects). A job moves only
+      to a runner that offers what it needs; without this, to one that offers what a fresh container does.
+    type: dict
   propose:
     description: Whether a pull request is opened or refreshed. Otherwise the module only reports.
     type: bool
@@ -85,6 +89,10 @@ workflows:
       description: What a person must look at.
       type: list
       elements: str
+    jobs:
+      description: What becomes of each job, with C(job), C(outcome) (V(moved), V(kept) or V(problem)) and C(reason).
+      type: list
+      elements: dict
 pull_request:
   description: Number and address of the pull request; empty when there is none.
   returned: always
@@ -98,6 +106,7 @@ stopped:
 
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +125,8 @@ from ansible_collections.aina.factory.plugins.module_utils.base.github.rights im
 from ansible_collections.aina.factory.plugins.module_utils.base.github.transport import Transport
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.marshal.mirror import Mirror, MirrorError
+from ansible_collections.aina.factory.plugins.module_utils.runners.offer import offer
+from ansible_collections.aina.factory.plugins.module_utils.runners.settings import RunnerOptions
 from ansible_collections.aina.factory.plugins.module_utils.workflows.repository import (
     PolicyProposal,
     WorkflowRepository,
@@ -161,7 +172,11 @@ def _converge(module: AnsibleModule) -> tuple[PolicyProposal, bool]:
     with tempfile.TemporaryDirectory(prefix="workflow-policy-") as directory:
         repository = _repository(module, directory)
         repository.check_visibility(policy)
-        plan = repository.plan(policy, composer(YAML))
+        declared = module.params["runner"]
+        offered = (
+            None if declared is None else offer(read(RunnerOptions, Section(declared, "runner")))
+        )
+        plan = repository.plan(policy, composer(YAML), offered)
         due = plan.is_due
         if module.params["propose"] and not module.check_mode:
             repository.propose(plan, policy)
@@ -191,6 +206,7 @@ def main() -> None:
                 "default": {},
                 "options": argument_spec(WorkflowPolicy),
             },
+            "runner": {"type": "dict"},
             "propose": {"type": "bool", "default": True},
             "github": {"type": "dict", "default": {}, "options": argument_spec(github.GitHub)},
         },
@@ -214,6 +230,7 @@ def main() -> None:
                 "edits": report.edits,
                 "kept": report.kept,
                 "problems": report.problems,
+                "jobs": [asdict(job) for job in report.jobs],
             }
             for report in plan.reports
         ],

@@ -72,7 +72,10 @@ def _read(policy: WatchdogSettings) -> tuple[dict[str, Any] | None, str]:
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
-        return None, f"{path} does not exist; run factory watchdog, or look at its job"
+        return (
+            None,
+            f"{path} does not exist yet; the job watchdog writes it (factory jobs: when), or run factory watchdog",
+        )
     except (OSError, ValueError) as error:
         return None, f"{path} cannot be read: {error}"
     if not isinstance(document, dict) or document.get("schema") != _SCHEMA:

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factory.core.runners.settings import Instance, Mode
+from factory.core.base.github.job_needs import Offer, needs_of
+from factory.core.runners.offer import offer
+from factory.core.runners.settings import Instance
 from factory.core.runners.state import printable
-from factory.core.workflows import needs
 from factory.core.workflows.document import Compose, Document, DocumentError, Node, NodeKind
 from factory.core.workflows.settings import RunsOn
 from factory.core.workflows.yaml_nodes import composer
@@ -110,41 +111,37 @@ def _job(
     if document.entry(job, "uses") is not None:
         return Explained(name, key.value, line, "called", (), "the workflow that it calls says it")
     wanted = document.strings(document.get(job, "runs-on"))
-    needed = needs.of_job(document, job)
+    needed = needs_of(document.plain(job))
+    declared = Offer().also(runs_on.offers)
 
-    def say(where: str, offers: set[str], words: str) -> Explained:
-        lacks = needs.missing(needed, offers)
-        missing = tuple(f"{need.what} (line {need.line}: {need.words})" for need in lacks)
-        return Explained(name, key.value, line, where, missing, words)
+    def say(where: str, offered: Offer, words: str) -> Explained:
+        lacks = offered.lacks(needed)
+        return Explained(name, key.value, line, where, tuple(lacks), words)
 
     if not wanted:
-        return say("unknown", set(runs_on.offers), "it names a runner group, or no runner")
+        return say("unknown", declared, "it names a runner group, or no runner")
     if any("${{" in label for label in wanted):
         by_variable = any(f"vars.{runs_on.variable}" in label for label in wanted)
         if by_variable:
-            return say("variable", set(runs_on.offers), f"here while {runs_on.variable} says so")
-        return say("unknown", set(runs_on.offers), "it computes its runner")
+            return say("variable", declared, f"here while {runs_on.variable} says so")
+        return say("unknown", declared, "it computes its runner")
     if any(label in runs_on.hosted_labels for label in wanted):
-        return say("hosted", set(runs_on.offers), "it asks for a runner of GitHub's")
+        return say("hosted", declared, "it asks for a runner of GitHub's")
     for instance in instances:
         if {label.lower() for label in wanted} <= set(_labels(instance)):
-            offers = {*runs_on.offers, *_offers(instance)}
-            return say("here", offers, f"by {instance.name}")
-    return say("nowhere", set(), f"no runner of this server has {', '.join(wanted)}")
+            offered = offer(instance, _architecture()).also(runs_on.offers)
+            return say("here", offered, f"by {instance.name}")
+    return say("nowhere", declared, f"no runner of this server has {', '.join(wanted)}")
 
 
 def _labels(instance: Instance) -> Iterator[str]:
     yield from (label.lower() for label in instance.labels)
     if instance.default_labels:
-        yield from ("self-hosted", "linux", "x64" if os.uname().machine == "x86_64" else "arm64")
+        yield from ("self-hosted", "linux", _architecture())
 
 
-def _offers(instance: Instance) -> Iterator[str]:
-    """Yield what an instance has by its declaration: a native runner has the host's own commands."""
-    if instance.mode == Mode.NATIVE:
-        yield from needs.TOOLS
-        if not instance.strict:
-            yield needs.SUDO
+def _architecture() -> str:
+    return "x64" if os.uname().machine == "x86_64" else "arm64"
 
 
 def table(found: Sequence[Explained]) -> str:

@@ -89,13 +89,14 @@ class Record:
     """What earlier runs wrote down.
 
     ``owned`` are the keys that are ours; ``replaced`` what stood there before us;
-    ``settings`` what the engine ``instance`` ran with.
+    ``settings`` what the engine ``instance`` ran with; ``original`` the file's text before us.
     """
 
     owned: tuple[KeyPath, ...] = ()
     replaced: tuple[tuple[KeyPath, Any], ...] = ()
     instance: str = ""
     settings: Settings | None = None
+    original: str = ""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ CONFIGURATION = Path("/etc/docker/daemon.json")
 RECORD = Path("/var/lib/aina-factory/docker-daemon.json")
 PENDING = Path("/var/lib/aina-factory/docker-restart-pending.json")
 UNIT = "docker.service"
+# Where an engine lies, whoever has brought it.
+PROGRAMS = ("/usr/bin/dockerd", "/usr/local/bin/dockerd", "/usr/sbin/dockerd", "/snap/bin/docker")
 
 _DOCKER = ("docker", "--host", "unix:///run/docker.sock")
 _QUERY_SECONDS = 30.0
@@ -82,6 +84,7 @@ class EnginePlan:
     enabled: bool
     current: Settings
     kept: Mapping[str, tuple[Any, Any]]
+    original: str
 
     @property
     def overridden(self) -> dict[str, tuple[Any, Any]]:
@@ -138,9 +141,13 @@ def plan(wish: DesiredEngine, run: Run, boot_time: float, path: Path = CONFIGURA
         changed_at = target.stat().st_ctime if previous is not None else None
         effective = docker_daemon.effective_settings(engine, current, changed_at, record)
         decision = docker_daemon.decide(engine, effective, merged.settings, wish.policy)
-    changes = _file_changes(target, previous, current, merged, wish.validates)
+    # Whoever wrote it gets his own text back.
+    original = record.original if record.owned else (previous or b"").decode(errors="replace")
+    changes = _file_changes(target, previous, current, merged, original, wish.validates)
     # Giving everything back does not ask for a running engine.
     wanted = bool(wish.settings or wish.defaults)
+    if wanted and engine is None:
+        _check_unit(run)
     return EnginePlan(
         path=target,
         record=record,
@@ -154,7 +161,19 @@ def plan(wish: DesiredEngine, run: Run, boot_time: float, path: Path = CONFIGURA
         enabled=_enabled(run) if wanted else False,
         current=current,
         kept=kept,
+        original=original,
     )
+
+
+def _check_unit(run: Run) -> None:
+    """Refuse an engine of somebody else's that systemd does not start by the usual name."""
+    shown = _ask(["systemctl", "show", "--property=LoadState", "--value", UNIT], run)
+    program = next(filter(os.path.lexists, PROGRAMS), "") if shown == "not-found" else ""
+    if program:
+        raise DockerDaemonError(
+            f"there is an engine, {program}, and no {UNIT} that starts it: give it a unit of that name, or remove "
+            "it (a snap: 'snap remove docker'), and converge again"
+        )
 
 
 def swallowed(
@@ -204,13 +223,20 @@ def _parse(path: Path, content: bytes | None) -> dict[str, Any]:
 
 
 def _file_changes(
-    target: Path, previous: bytes | None, current: Settings, merged: MergedFile, validates: bool
+    target: Path,
+    previous: bytes | None,
+    current: Settings,
+    merged: MergedFile,
+    original: str,
+    validates: bool,
 ) -> list[managed_files.Change]:
     if previous is not None and not merged.settings and current:
         return managed_files.plan([], [], [str(target)])
     if current == merged.settings:
         return []
     content = json.dumps(merged.settings, indent=2).encode() + b"\n"
+    if original.strip() and _is_of(original, merged.settings):
+        content = original.encode()
     mode = stat.S_IMODE(target.stat().st_mode) if previous is not None else 0o644
     file = managed_files.FileSpec(
         str(target),
@@ -221,6 +247,13 @@ def _file_changes(
         sensitive=bool(CREDENTIALS.search(content + (previous or b""))),
     )
     return managed_files.plan([], [file], [])
+
+
+def _is_of(text: str, settings: Settings) -> bool:
+    try:
+        return bool(json.loads(text) == settings)
+    except ValueError:
+        return False
 
 
 def dockerd_major(run: Run) -> int | None:
@@ -313,6 +346,7 @@ def load_record(path: Path = RECORD) -> Record:
             replaced=tuple((tuple(key), value) for key, value in values["replaced"]),
             instance=values["instance"],
             settings=values["settings"],
+            original=values.get("original", ""),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DockerDaemonError(
@@ -334,6 +368,7 @@ def _save_record(record: Record, run: Run) -> None:
         "replaced": record.replaced,
         "instance": record.instance,
         "settings": record.settings,
+        "original": record.original,
     }
     _save(RECORD, document, run)
 
@@ -352,7 +387,7 @@ def apply(plan_: EnginePlan, run: Run, boot_time: float) -> RestartDecision:
         # Owned is what either run calls ours, until the file is known to be in place.
         owned = tuple(sorted({*plan_.record.owned, *plan_.merged.owned}))
         instance = engine.instance if engine else ""
-        note = Record(owned, plan_.merged.replaced, instance, plan_.effective)
+        note = Record(owned, plan_.merged.replaced, instance, plan_.effective, plan_.original)
         _save_record(note, run)
         managed_files.apply(plan_.changes, run)
         decision = _activate(plan_, run)
@@ -429,7 +464,8 @@ def _settled(plan_: EnginePlan, decision: RestartDecision, run: Run, boot_time: 
             plan_.effective, plan_.merged.settings, decision.reload
         )
     instance = engine.instance if engine else ""
-    return Record(plan_.merged.owned, plan_.merged.replaced, instance, settings)
+    merged = plan_.merged
+    return Record(merged.owned, merged.replaced, instance, settings, plan_.original)
 
 
 def _note_pending(decision: RestartDecision, engine: RunningEngine | None, run: Run) -> None:

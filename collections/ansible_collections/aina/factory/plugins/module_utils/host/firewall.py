@@ -74,6 +74,19 @@ for pair in iptables:4 ip6tables:6; do
 done
 """
 
+# Ufw makes its chains, and what leads to them, only where none is left. Meanwhile nobody is shut out.
+_CLEAR = r"""set -u
+for tool in iptables ip6tables; do
+  for chain in INPUT FORWARD OUTPUT; do "$tool" -w 20 -P "$chain" ACCEPT; done
+  "$tool" -w 20 -S | sed -n 's/^-A \([A-Z]* -j ufw6\{0,1\}-.*\)/\1/p' |
+    while read -r rule; do "$tool" -w 20 -D $rule; done
+  for verb in -F -X; do
+    "$tool" -w 20 -S | sed -n 's/^-N \(ufw6\{0,1\}-.*\)/\1/p' |
+      while read -r chain; do "$tool" -w 20 "$verb" "$chain"; done
+  done
+done
+"""
+
 _UNIT_TEXT = f"""{_HEADER}[Unit]
 Description=Keep published container ports behind the firewall
 PartOf=docker.service
@@ -173,13 +186,17 @@ class Ufw:
 
 @dataclass(frozen=True)
 class Situation:
-    """What the tools say; ``tables`` are the kernel's filter rules, absent without the engine."""
+    """What the tools say; ``tables`` are the kernel's filter rules, absent without the engine.
+
+    ``flushed`` says that somebody has taken ufw's rules out of them, and left its chains.
+    """
 
     active: bool
     incoming: str
     engine_runs: bool
     guard_enabled: bool
     tables: dict[int, str]
+    flushed: bool = False
 
 
 @dataclass(frozen=True)
@@ -272,8 +289,8 @@ def _network(source: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 def closed(after: Rules, way_in: WayIn, families: Collection[int] = (4, 6)) -> list[str]:
     """Return which ways in these rules close, where everything else is denied."""
     session = way_in.session
-    shut = _shut(after, way_in, families)
-    problems = [shut] if shut else []
+    why = shut(after, way_in, families)
+    problems = [why] if why else []
     problems += [
         f"the SSH server listens on port {port}, which no entry of the firewall's allowed "
         "ports opens: this would lock everybody out; allow it"
@@ -284,7 +301,7 @@ def closed(after: Rules, way_in: WayIn, families: Collection[int] = (4, 6)) -> l
     return problems
 
 
-def _shut(after: Rules, way_in: WayIn, families: Collection[int]) -> str:
+def shut(after: Rules, way_in: WayIn, families: Collection[int]) -> str:
     """Return why whoever came this way would not come in again; ``""`` when he would."""
     session = way_in.session
     if session is None or session.peer is None or session.is_of_the_host:
@@ -512,7 +529,25 @@ def read(run: Run) -> Situation:
             # Without that chain the engine publishes nothing by this family.
             if family == 4 or ":DOCKER-USER " in table:
                 tables[family] = table
-    return Situation(active, default[1] if default else "", engine_runs, enabled, tables)
+    whole = dict(tables)
+    for family in _LISTING.keys() - whole.keys():
+        # A kernel without IPv6 has no such table.
+        shown = run([_LISTING[family], "-t", "filter"], timeout_seconds=ASK_SECONDS)
+        whole[family] = shown.stdout.decode(errors="replace")
+    flushed = any(is_flushed(family, table, active=active) for family, table in whole.items())
+    return Situation(active, default[1] if default else "", engine_runs, enabled, tables, flushed)
+
+
+def is_flushed(family: int, table: str, *, active: bool) -> bool:
+    """Whether somebody has taken ufw's rules out of a table, and left its chains.
+
+    Ufw takes chains that are there for whole: it would deny everything and let nobody in.
+    """
+    chain = "ufw6" if family == 6 else "ufw"
+    jumps = [f"-A INPUT -j {chain}-before-input"]
+    if active:
+        jumps.append(f"-A {chain}-before-input -j {chain}-user-input")
+    return f":{chain}-user-input " in table and not {*jumps} <= {*table.splitlines()}
 
 
 def files(policy: Policy | None) -> list[managed_files.Change]:
@@ -631,7 +666,7 @@ def _ports_to_keep(
     ports = {
         way.session.port
         for way in ways_in
-        if way.session and _shut(after, way, families) and not _shut(before, way, families)
+        if way.session and shut(after, way, families) and not shut(before, way, families)
     }
     knocked = {port for way in ways_in for port in way.ports}
     ours, others = (
@@ -640,7 +675,7 @@ def _ports_to_keep(
     )
     # A rule for an interface is none for everybody, and lets in whoever is there by it.
     still_in = any(
-        way.session and way.session.peer and not _shut(after, way, families) for way in ways_in
+        way.session and way.session.peer and not shut(after, way, families) for way in ways_in
     )
     return ports if others or still_in else ports | ours
 
@@ -673,8 +708,12 @@ def plan(
     commands = [*rules.additions, *rules.deletions]
     if (situation.active and situation.incoming != "deny") or not situation.active:
         commands.append(("ufw default deny incoming", ("ufw", "default", "deny", "incoming")))
+    if situation.flushed:
+        commands.append(("clear what somebody has left of ufw's chains", ("sh", "-c", _CLEAR)))
     if not situation.active:
         commands.append(("ufw enable", ("ufw", "--force", "enable")))
+    elif situation.flushed:
+        commands.append(("ufw reload, for somebody has flushed its rules", ("ufw", "reload")))
     if any(change.path.startswith("/etc/systemd/") for change in changes):
         commands.append(("daemon-reload", ("systemctl", "daemon-reload")))
     if policy.guard_containers and not situation.guard_enabled:
@@ -743,13 +782,14 @@ def protect(
         return
     paths = [str(path) for path in sorted(UFW_DIR.rglob("*")) if path.is_file()]
     again: tuple[tuple[str, ...], ...] = (("ufw", "--force", "enable"),)
-    if not situation.active:
+    filters = situation.active and not situation.flushed
+    if not filters:
         again = tuple(argv for _phrase, argv in policies(run))
     prepare(
         way_back.Undo(
             f"firewall: {', '.join(phrases)}",
             (*paths, str(UFW_DEFAULTS), *notes),
-            () if situation.active else (("ufw", "--force", "disable"),),
+            () if filters else (("ufw", "--force", "disable"),),
             again,
         )
     )

@@ -54,7 +54,8 @@ def shut(sessions: Iterable[Session], run: Run, now: float) -> Iterator[tuple[Se
         problems = [*_by_server(session, run, account)]
         if rules is not None:
             found = way_in(session, listeners, run, own=False)
-            problems += firewall.closed(rules.rules, found, rules.families)
+            # Where else the server listens is no matter of this session.
+            problems += filter(None, [firewall.shut(rules.rules, found, rules.families)])
         if problems:
             yield session, "; ".join(problems)
 
@@ -78,7 +79,7 @@ def _rules(run: Run) -> firewall.Ufw | None:
     """Return the rules that meet a connection; ``None`` where ufw lets all in."""
     try:
         situation = firewall.read(run)
-        if not situation.active or situation.incoming == "allow":
+        if not situation.active or situation.flushed or situation.incoming == "allow":
             return None
         return firewall.read_ufw((), firewall.UFW_DIR, firewall.UFW_DEFAULTS)
     except (firewall.FirewallError, OSError):

@@ -9,6 +9,7 @@ would take away besides.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -51,7 +52,8 @@ class PackagesSpec:
     A name in ``present`` may be followed by alternatives, as in ``chrony | ntpsec``: the first
     is installed unless one of the others is there already. ``optional`` are installed where
     the configured repositories have them. When one of ``unless_installed`` is there, nothing
-    is installed: it does the same job and belongs to somebody else. With ``own_only`` those
+    is installed: it does the same job and belongs to somebody else; a path there means a program
+    that no package owns. With ``own_only`` those
     of ``absent`` go that an earlier run has installed, as its record says.
     """
 
@@ -120,8 +122,11 @@ def read(
 
     """
     names = {name for entry in spec.present for name in alternatives(entry)}
-    names |= {*spec.optional, *spec.absent, *spec.unless_installed}
+    programs = [name for name in spec.unless_installed if name.startswith("/")]
+    names |= {*spec.optional, *spec.absent, *spec.unless_installed} - {*programs}
     installed = _installed(sorted(names), run) if names else {}
+    if not all({*alternatives(entry)} & {*installed} for entry in spec.present):
+        installed |= {path: "(no package owns it)" for path in programs if _is_unowned(path, run)}
     missing = [name for name in spec.optional if name not in installed]
     candidates = _candidates(missing, run) if lists_exist else None
     return ObservedPackages(installed, interruption(run), candidates, own)
@@ -135,6 +140,11 @@ def _installed(names: Sequence[str], run: Run) -> dict[str, str]:
         raise PackagesError(f"dpkg-query: {done.said}")
     rows = [line.split("\t") for line in done.stdout.decode(errors="replace").splitlines()]
     return {row[0]: row[2] for row in rows if len(row) == 3 and row[1] == "installed"}
+
+
+def _is_unowned(path: str, run: Run) -> bool:
+    """Whether this is a program that dpkg would overwrite without a word."""
+    return os.path.lexists(path) and not _query(["dpkg-query", "--search", "--", path], run).ok
 
 
 def interruption(run: Run) -> str:
@@ -289,9 +299,11 @@ def _repair(run: Run, frontend_lock: AbstractContextManager[object], wait_second
                 said.append(str(error))
     left = interruption(run)
     if left:
+        # They stand at the margin of what dpkg says, one a line.
+        names = " ".join(re.findall(r"^ (\S+)", left, re.MULTILINE)) or "what dpkg --audit names"
         raise PackagesError(
-            "an interrupted installation could not be finished by 'dpkg --configure --pending' "
-            "and 'apt-get install --fix-broken'; repair it by hand, then run again:\n"
+            f"{names}: could be finished neither by 'dpkg --configure --pending' nor by 'apt-get install "
+            f"--fix-broken'; repair it, or remove it ('apt-get remove {names}'), then run again:\n"
             + "\n".join([left, *said])
         )
 

@@ -2,16 +2,21 @@
 
 The two languages differ where it hurts: cron runs when the day of the month *or* the
 day of the week matches, systemd only when both do. Each conversion is exact or refused;
-the tests compare the times with those that systemd itself gives.
+the tests compare the times with those of a cron and of systemd itself. At a change of the
+clock they part: cron makes up for what fell into the missing hour, and runs what has no fixed
+time in both of the two equal ones.
 """
 
 from __future__ import annotations
 
+import datetime
 import re
 from dataclasses import dataclass
 from itertools import pairwise
 
 from ..base.errors import FactoryError
+from . import clock_changes
+from .clock_changes import ClockChange
 
 WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
 _WEEKDAY_NUMBER = {
@@ -44,6 +49,9 @@ CALENDAR_MACROS = {
 }
 
 
+AT_BOOT = "@reboot"
+
+
 class ScheduleError(FactoryError, ValueError):
     """A schedule that cannot be read or not be expressed; says why."""
 
@@ -66,13 +74,53 @@ MONTH = _Field("month", 1, 12)
 WEEKDAY = _Field("day of week", 0, 6)
 
 
+@dataclass(frozen=True)
+class _CronFields:
+    """What the five fields of a schedule mean to cron."""
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    # A field that starts with "*" is no restriction to cron, even as "*/2".
+    both_days: bool
+    fixed: bool
+
+    @property
+    def is_of_every_hour(self) -> bool:
+        return (self.hours, self.days, self.months, self.weekdays) == (
+            *(field.every for field in (HOUR, DAY, MONTH, WEEKDAY)),
+        )
+
+    def runs_on(self, day: datetime.date) -> bool:
+        by_day, by_weekday = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        comes = by_day and by_weekday if self.both_days else by_day or by_weekday
+        return comes and day.month in self.months
+
+    def first_within(self, change: ClockChange) -> datetime.datetime | None:
+        """Return the first time within a change of the clock at which it would run."""
+        moment = change.begin
+        while moment < change.end:
+            is_time = moment.minute in self.minutes and moment.hour in self.hours
+            if is_time and self.runs_on(moment.date()):
+                return moment
+            moment += datetime.timedelta(minutes=1)
+        return None
+
+
 def is_cron(schedule: str) -> bool:
     """Whether ``schedule`` is written in cron's language: five fields or an @ macro."""
     return schedule.startswith("@") or len(schedule.split()) == 5
 
 
+def is_at_boot(schedule: str) -> bool:
+    """Whether it means each start of the host, and no time."""
+    return schedule.strip() == AT_BOOT
+
+
 def to_calendar(schedule: str) -> tuple[str, ...]:
-    """Return OnCalendar expressions for a schedule in either language.
+    """Return OnCalendar expressions for a schedule in either language; none for the boot.
 
     Days of month and of week that are both restricted become two expressions, since
     cron means "either". Steps that systemd would misread are given their end.
@@ -82,33 +130,86 @@ def to_calendar(schedule: str) -> tuple[str, ...]:
 
     """
     schedule = " ".join(schedule.split())
+    if is_at_boot(schedule):
+        return ()
     if not is_cron(schedule):
         return (" ".join(_closed(word) for word in schedule.split()),)
-    fields = CRON_MACROS.get(schedule, schedule).split()
-    if len(fields) != 5:
-        raise ScheduleError(f"{schedule!r} is not one of {', '.join(CRON_MACROS)}")
-    minutes = _cron_field(fields[0], MINUTE)
-    hours = _cron_field(fields[1], HOUR)
-    days = _cron_field(fields[2], DAY)
-    months = _cron_field(fields[3], MONTH, MONTHS)
-    weekdays = _cron_weekdays(fields[4])
-    time = f"{_calendar_values(hours, HOUR)}:{_calendar_values(minutes, MINUTE)}:00"
-    month = _calendar_values(months, MONTH)
-    by_day = f"*-{month}-{_calendar_values(days, DAY)} {time}"
-    names = ",".join(WEEKDAYS[day] for day in sorted(weekdays, key=lambda day: (day - 1) % 7))
-    if weekdays == WEEKDAY.every:
+    fields = _cron_fields(schedule)
+    time = f"{_calendar_values(fields.hours, HOUR)}:{_calendar_values(fields.minutes, MINUTE)}:00"
+    month = _calendar_values(fields.months, MONTH)
+    by_day = f"*-{month}-{_calendar_values(fields.days, DAY)} {time}"
+    names = ",".join(
+        WEEKDAYS[day] for day in sorted(fields.weekdays, key=lambda day: (day - 1) % 7)
+    )
+    if not fields.both_days and WEEKDAY.every == fields.weekdays:
+        return (f"*-{month}-* {time}",)  # "either" of them, and one is every day
+    if fields.weekdays == WEEKDAY.every:
         return (by_day,)
-    # A field that starts with "*" is no restriction to cron, even as "*/2".
-    if fields[2].startswith("*") or fields[4].startswith("*"):
+    if fields.both_days:
         return (f"{names} {by_day}",)
     return (by_day, f"{names} *-{month}-* {time}")
 
 
-def to_cron(schedule: str) -> str:
-    """Return cron's five fields for a schedule in either language.
+def in_zone(schedule: str, zone: str) -> tuple[str, ...]:
+    """Return OnCalendar expressions, each with its time zone.
+
+    What runs in every hour of every day is told in UTC, where no hour is missing or comes twice.
 
     Raises:
-        ScheduleError: cron cannot express it.
+        ScheduleError: a cron schedule that cannot be read, or that systemd would run at other
+            times than cron when the clock changes.
+
+    """
+    schedule = " ".join(schedule.split())
+    if is_cron(schedule) and not is_at_boot(schedule):
+        fields = _cron_fields(schedule)
+        shifted = {
+            frozenset(
+                (minute - offset // datetime.timedelta(minutes=1)) % 60 for minute in fields.minutes
+            )
+            for offset in clock_changes.offsets(zone)
+        }
+        if fields.is_of_every_hour and len(shifted) == 1:
+            return (f"*-*-* *:{_calendar_values(shifted.pop(), MINUTE)}:00 UTC",)
+        _refuse_parting(fields, schedule, zone, "cron's five fields", "systemd's language")
+    return tuple(f"{text} {zone}" for text in to_calendar(schedule))
+
+
+def _refuse_parting(fields: _CronFields, schedule: str, zone: str, from_: str, other: str) -> None:
+    for change in clock_changes.changes(zone):
+        if change.twice and fields.fixed:
+            continue  # both run it once
+        moment = fields.first_within(change)
+        if moment is not None:
+            what = "comes twice" if change.twice else "does not come"
+            raise ScheduleError(
+                f"{schedule!r} means {moment:%H:%M}, which {what} in {zone} on {moment:%Y-%m-%d}: "
+                f"cron and systemd then run at different times, so {from_} cannot be told to the "
+                f"other; write it in {other}, choose another hour, or UTC as the time zone"
+            )
+
+
+def _cron_fields(schedule: str) -> _CronFields:
+    fields = CRON_MACROS.get(schedule, schedule).split()
+    if len(fields) != 5:
+        raise ScheduleError(f"{schedule!r} is not one of {', '.join((*CRON_MACROS, AT_BOOT))}")
+    return _CronFields(
+        _cron_field(fields[0], MINUTE),
+        _cron_field(fields[1], HOUR),
+        _cron_field(fields[2], DAY),
+        _cron_field(fields[3], MONTH, MONTHS),
+        _cron_weekdays(fields[4]),
+        both_days=fields[2].startswith("*") or fields[4].startswith("*"),
+        fixed=not (fields[0].startswith("*") or fields[1].startswith("*")),
+    )
+
+
+def to_cron(schedule: str, zone: str = "UTC") -> str:
+    """Return cron's five fields, or its word for the boot, for a schedule in either language.
+
+    Raises:
+        ScheduleError: cron cannot express it, or would run it at other times than systemd when
+            the clock of its time zone changes.
 
     """
     schedule = " ".join(schedule.split())
@@ -127,7 +228,7 @@ def to_cron(schedule: str) -> str:
             f"cron cannot demand a day of the month and a day of the week at once, as {schedule!r} "
             "does"
         )
-    return " ".join(
+    found = " ".join(
         (
             _cron_values(_calendar_field(time[1], MINUTE), MINUTE),
             _cron_values(_calendar_field(time[0], HOUR), HOUR),
@@ -136,6 +237,8 @@ def to_cron(schedule: str) -> str:
             _cron_values(weekdays, WEEKDAY),
         )
     )
+    _refuse_parting(_cron_fields(found), schedule, zone, "systemd's language", "cron's five fields")
+    return found
 
 
 def interval_seconds(schedule: str) -> int | None:
@@ -145,6 +248,8 @@ def interval_seconds(schedule: str) -> int | None:
     """
     day = 24 * 60 * 60
     shortest = day
+    if is_at_boot(schedule):
+        return None
     try:
         for expression in to_calendar(schedule):
             known = CALENDAR_MACROS.get(expression.lower(), expression)

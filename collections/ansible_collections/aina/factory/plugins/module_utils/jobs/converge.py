@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..base import locks, settings
+from ..base import files, locks, settings
 from ..base.configuration import ConfigurationError, Section
 from ..base.errors import FactoryError
 from ..base.ports import Run
@@ -19,7 +19,7 @@ from ..host import managed_files, system_users
 from ..host.managed_files import Attributes, DirectorySpec, FileSpec
 from ..host.steps import PROGRAMS
 from ..host.way_in import root_equivalents
-from . import cron, foreign, layout, observe, plan, render, scripts, validate
+from . import cron, elsewhere, foreign, layout, observe, plan, render, scripts, takeover, validate
 from .settings import Job, Jobs, Replacement
 
 ACTION_SECONDS = 300.0
@@ -61,6 +61,7 @@ class ConvergeResult:
     replaced_lines: list[str] = field(default_factory=list)
     consequences: list[dict[str, str]] = field(default_factory=list)
     lacking: set[str] = field(default_factory=set)
+    unfed: list[tuple[str, str]] = field(default_factory=list)
 
 
 def converge(
@@ -84,10 +85,17 @@ def converge(
     _check_users(jobs, result, check=check, run=run)
     called = {job.command[0] for job in jobs.declared}
     result.lacking = {path for path in called & {*PROGRAMS} if not Path(path).exists()}
+    result.unfed = unfed(jobs)
     with _exclusive(check=check):
         settled = _bring(jobs, wanted, result, systemd=systemd, check=check, run=run)
         _report_foreign(jobs, settled, replacements, result, check=check, run=run)
     return result
+
+
+def unfed(jobs: Jobs) -> list[tuple[str, str]]:
+    """Return the jobs that wait for a file, each with the file."""
+    active = [job for job in jobs.declared if job.is_active]
+    return [(job.name, path) for job in active for path in job.needs if not Path(path).exists()]
 
 
 def _wanted(jobs: Jobs, document: Mapping[str, Any], systemd: bool) -> Wanted:
@@ -188,6 +196,7 @@ def _bring(
         _act(steps.before_files, run)
         managed_files.apply(changes, run)
         _make_locks(jobs)
+        let_boots_pass(jobs, steps.after_files)
         _act(steps.after_files, run)
         if systemd and result.changed:
             installed = plan.Installed(_units(jobs, run), disk, set(paused))
@@ -282,6 +291,14 @@ def _make_locks(jobs: Jobs) -> None:
         path.chmod(0o666)
 
 
+def let_boots_pass(jobs: Jobs, actions: Sequence[plan.Action]) -> None:
+    """Keep a job at boot from running because its timer is started now."""
+    started = {unit for action in actions if action.verb == "start" for unit in action.units}
+    for job in jobs.declared:
+        if job.at_boot and layout.timer(job.name) in started:
+            files.write(Path(layout.booted_path(job.name)), b"")
+
+
 def _report_foreign(
     jobs: Jobs,
     settled: Sequence[Job],
@@ -295,7 +312,7 @@ def _report_foreign(
     for user in sorted({entry.user for entry in replacements}):
         path = f"{foreign.CRONTABS_DIR}/{user}"
         entries = [entry for entry in replacements if entry.user == user]
-        text = _user_crontab(user, run) if path in tables else ""
+        text = user_crontab(user, run) if path in tables else ""
         left, removed, refused = foreign.without_replaced(text, entries, settled, jobs)
         result.warnings += [f"crontab of {user}: {reason}" for reason in refused]
         if removed:
@@ -314,11 +331,11 @@ def _report_foreign(
             )
             tables[path] = left
             if not check:
-                _replace_crontab(user, text, left, run)
-    _park(replacements, settled, jobs, tables, result, check=check, run=run)
+                _replace_crontab(user, text, left, removed, run)
+    commands = _foreign_commands(result.backend, run)
+    _park(replacements, settled, jobs, tables, commands, result, check=check)
     duplicates = foreign.crontab_duplicates(jobs, tables)
-    if result.backend == "systemd":
-        duplicates += foreign.timer_duplicates(jobs, run)
+    duplicates += foreign.command_duplicates(jobs, commands)
     for item in duplicates:
         result.foreign.append({"job": item.job, "where": item.where, "what": item.what})
         result.warnings.append(
@@ -327,22 +344,28 @@ def _report_foreign(
         )
 
 
+def _foreign_commands(backend: str, run: Run) -> list[foreign.ForeignCommand]:
+    """Return what runs by the clock beside crontabs."""
+    homes = [(entry.pw_name, entry.pw_dir) for entry in pwd.getpwall()]
+    timers = foreign.timer_commands(run) if backend == "systemd" else []
+    return [*timers, *elsewhere.user_timers(homes), *elsewhere.at_jobs()]
+
+
 def _park(
     replacements: Sequence[Replacement],
     settled: Sequence[Job],
     jobs: Jobs,
     tables: Mapping[str, str],
+    commands: Sequence[foreign.ForeignCommand],
     result: ConvergeResult,
     *,
     check: bool,
-    run: Run,
 ) -> None:
     """Put scripts aside that nothing runs any more; they stay readable where their owner looks."""
     present = [entry.park for entry in replacements if entry.park and Path(entry.park).is_file()]
     users = dict(tables)
-    if present and result.backend == "systemd":
-        for command in foreign.timer_commands(run):
-            users[command.timer] = f"{users.get(command.timer, '')}{command.text}\n"
+    for command in commands:
+        users[command.where] = f"{users.get(command.where, '')}{command.text}\n"
     for script in present:
         result.warnings += [
             f"{script} is not parked: {where}" for where in foreign.users_of(script, jobs, users)
@@ -370,40 +393,52 @@ def _park(
         if Path(target).exists():
             raise ConvergeError(f"{source} cannot be parked: {target} exists; look at both")
         Path(target).parent.mkdir(exist_ok=True)
+        takeover.record([takeover.Taken("script", source, target)])
         Path(source).rename(target)
 
 
-def _user_crontab(user: str, run: Run) -> str:
-    """Return the crontab as its owner wrote it: the stored file has a header of cron's own."""
+def user_crontab(user: str, run: Run) -> str:
+    """Return a crontab as its owner wrote it: the stored file has a header of cron's own."""
     argv = ["crontab", "-u", user, "-l"]
     done = checked(run, argv, error=ConvergeError, timeout_seconds=ACTION_SECONDS)
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
-def _replace_crontab(user: str, before: str, after: str, run: Run) -> None:
+def _replace_crontab(user: str, before: str, after: str, removed: Sequence[str], run: Run) -> None:
     content = before.encode("utf-8", "surrogateescape")
     copy = copy_path(Path(_BACKUP_DIR, f"crontab-{user}"), content)
-    if copy is not None:
+    if not copy.exists():
         specification = FileSpec(str(copy), content, Attributes("root", "root", 0o600))
         managed_files.apply(managed_files.plan((), [specification], ()), run)
+    takeover.record([takeover.Taken("line", line, str(copy), user) for line in removed])
+    install_crontab(user, after, run)
+
+
+def install_crontab(user: str, text: str, run: Run) -> None:
+    """Give a user another crontab.
+
+    Raises:
+        ConvergeError: crontab refuses it.
+
+    """
     checked(
         run,
         ["crontab", "-u", user, "-"],
         error=ConvergeError,
-        stdin=after.encode("utf-8", "surrogateescape"),
+        stdin=text.encode("utf-8", "surrogateescape"),
         timeout_seconds=ACTION_SECONDS,
     )
 
 
-def copy_path(first: Path, content: bytes) -> Path | None:
-    """Return where a crontab is kept before an edit; ``None`` where it is kept already.
+def copy_path(first: Path, content: bytes) -> Path:
+    """Return where a crontab is kept before an edit; it may be there already.
 
     The first copy has the plain name, later ones are numbered; none is ever overwritten.
     """
     number, path = 0, first
     while path.exists():
         if path.read_bytes() == content:
-            return None
+            break
         number += 1
         path = first.with_name(f"{first.name}.{number}")
     return path

@@ -40,6 +40,7 @@ def unsupported(jobs: Jobs) -> list[str]:
             for field, asked in (
                 ("catch_up", job.catch_up),
                 ("requires", job.requires),
+                ("needs", job.needs),
                 ("on_failure (unit names)", job.failure_units is not None),
             )
             if asked
@@ -52,17 +53,17 @@ def unsupported(jobs: Jobs) -> list[str]:
 
 
 def _entry(job: Job, jobs: Jobs, host_timezone: str) -> str:
-    try:
-        schedule = calendar.to_cron(job.schedule)
-    except calendar.ScheduleError as error:
-        raise ConfigurationError(
-            f"jobs.{job.name}.schedule: {error}; write cron's five fields for this host"
-        ) from None
-    if not _same_timezone(job.timezone, host_timezone):
+    if not job.at_boot and not _same_timezone(job.timezone, host_timezone):
         raise ConfigurationError(
             f"jobs.{job.name}.timezone is {job.timezone!r}, but this host's cron runs in "
             f"{host_timezone!r}; set that, or change the host's time zone"
         )
+    try:
+        schedule = calendar.to_cron(job.schedule, job.timezone)
+    except calendar.ScheduleError as error:
+        raise ConfigurationError(
+            f"jobs.{job.name}.schedule: {error}; write cron's five fields for this host"
+        ) from None
     if job.credentials:
         raise ConfigurationError(
             f"jobs.{job.name}.credentials needs systemd as PID 1; cron has none"

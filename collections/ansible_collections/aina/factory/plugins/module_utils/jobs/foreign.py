@@ -128,6 +128,20 @@ def crontabs() -> dict[str, str]:
     return found
 
 
+def live_lines(tables: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the table and the text of each entry that is live; of a script only its path."""
+    return [
+        (path, line.strip())
+        for path, text in sorted(tables.items())
+        for line, entry in list(_entries(path, text))[: 1 if _is_script(path) else None]
+        if entry is not None and entry.is_live
+    ]
+
+
+def _is_script(path: str) -> bool:
+    return str(PurePosixPath(path).parent) in _SCRIPT_DIRS
+
+
 def clocked(tables: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the live lines, by table, that run by the host's clock; scripts of a directory are not."""
     found = {
@@ -137,7 +151,7 @@ def clocked(tables: Mapping[str, str]) -> dict[str, list[str]]:
             if entry is not None and entry.is_live and not entry.at_boot
         ]
         for path, text in tables.items()
-        if path != _ANACRON_TABLE and str(PurePosixPath(path).parent) not in _SCRIPT_DIRS
+        if path != _ANACRON_TABLE and not _is_script(path)
     }
     return {path: lines for path, lines in found.items() if lines}
 
@@ -149,21 +163,22 @@ def _files(directory: str) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class TimerCommand:
-    """A command line that a foreign timer starts."""
+class ForeignCommand:
+    """A command line that a foreign timer, or at, starts."""
 
-    timer: str
+    where: str
     text: str
     directory: str
+    is_quoted: bool = False
 
     @property
     def reading(self) -> Reading:
-        """What it runs; systemd shows the words without their quotes."""
-        shell = _SHELL_TEXT.match(self.text)
+        """What it runs; systemd itself shows the words without their quotes."""
+        shell = None if self.is_quoted else _SHELL_TEXT.match(self.text)
         return command_lines.read(shell["text"] if shell else self.text, {}, self.directory)
 
 
-def timer_commands(run: Run) -> list[TimerCommand]:
+def timer_commands(run: Run) -> list[ForeignCommand]:
     """Return what the foreign services run that timers start.
 
     Raises:
@@ -189,7 +204,7 @@ def timer_commands(run: Run) -> list[TimerCommand]:
         if not timers or values.get("Id", "").startswith(layout.PREFIX):
             continue
         found += [
-            TimerCommand(timers[0], text, values.get("WorkingDirectory", ""))
+            ForeignCommand(timers[0], text, values.get("WorkingDirectory", ""))
             for text in re.findall(
                 r"^Exec\w+=.*?argv\[\]=(.*?) ; (?:ignore_errors=|\})", block, re.MULTILINE
             )
@@ -197,11 +212,11 @@ def timer_commands(run: Run) -> list[TimerCommand]:
     return found
 
 
-def timer_duplicates(jobs: Jobs, run: Run) -> list[ForeignDuplicate]:
-    """Return the foreign services started by timers that run a declared job."""
+def command_duplicates(jobs: Jobs, commands: Iterable[ForeignCommand]) -> list[ForeignDuplicate]:
+    """Return those of foreign commands that run a declared job."""
     return [
-        ForeignDuplicate(job.name, command.timer, command.text)
-        for command in timer_commands(run)
+        ForeignDuplicate(job.name, command.where, command.text)
+        for command in commands
         for job in jobs.declared
         if runs(command.reading, job)
     ]

@@ -22,6 +22,7 @@ TMPFILES_PATH = "/etc/tmpfiles.d/factory-jobs.conf"
 CRON_PATH = "/etc/cron.d/aina-factory"
 STAMP_DIR = "/var/lib/systemd/timers"
 SYSTEMD_MARK = "/run/systemd/system"  # exists exactly where PID 1 is systemd
+BOOTED_DIR = "/run/aina-factory-booted"  # per job at boot: it had its run, or came later
 SKIPPED = 75  # sysexits' EX_TEMPFAIL: a lock was held, nothing was done
 
 
@@ -33,6 +34,11 @@ def timer(name: str) -> str:
 def service(name: str) -> str:
     """Return the service unit of the job ``name``."""
     return f"{PREFIX}{name}.service"
+
+
+def booted_path(name: str) -> str:
+    """Return what says that the job ``name`` is not to run before the next boot."""
+    return f"{BOOTED_DIR}/{name}"
 
 
 def lock_path(lock: str) -> str:

@@ -9,6 +9,7 @@ from .settings import Job, Jobs, Pause, ResourceClass
 
 HEADER = "# Managed by aina.factory.systemd_jobs (role: factory_crons); edits are lost.\n"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_AFTER_BOOT_SECONDS = 30
 _ON_FAILURE_FILE = "10-on-failure.conf"
 _PREFIX_DROP_IN = f"{layout.PREFIX}.service.d/{_ON_FAILURE_FILE}"
 
@@ -101,7 +102,10 @@ def _service(job: Job, resources: ResourceClass) -> str:
         f"Description={_text(_describe(job))}",
         f"ConditionPathExists=!{layout.PAUSED_DIR}/{job.name}",
         f"ConditionPathExists=!{layout.RUNTIME_PAUSED_DIR}/{job.name}",
+        # A timer that is started later finds its time after the boot passed, and fires at once.
+        *([f"ConditionPathExists=!{layout.booted_path(job.name)}"] if job.at_boot else []),
         *([f"Wants={_text(required)}", f"After={_text(required)}"] if required else []),
+        *(f"ConditionPathExists={path}" for path in job.needs),
         "",
         "[Service]",
         "Type=oneshot",
@@ -120,6 +124,11 @@ def _service(job: Job, resources: ResourceClass) -> str:
         f"TimeoutStartSec={job.timeout_seconds}",
         "TimeoutStopSec=30",
         f"SuccessExitStatus={layout.SKIPPED}{replaced}",
+        *(
+            [f"ExecStartPre=+/usr/bin/install -D -m 0644 /dev/null {layout.booted_path(job.name)}"]
+            if job.at_boot
+            else []
+        ),
         "ExecStart=" + " ".join(quote(word, expands_variables=True) for word in command_line(job)),
         f"ExecStopPost=+{layout.LIBRARY_DIR}/record {job.name}",
     ]
@@ -138,6 +147,7 @@ def _timer(job: Job) -> str:
         "",
         "[Timer]",
         *(f"OnCalendar={expression}" for expression in calendars(job)),
+        *([f"OnBootSec={_AFTER_BOOT_SECONDS}"] if job.at_boot else []),
         f"RandomizedDelaySec={job.jitter_seconds}",
         "FixedRandomDelay=true",
         "AccuracySec=1s",
@@ -151,8 +161,8 @@ def _timer(job: Job) -> str:
 
 
 def calendars(job: Job) -> tuple[str, ...]:
-    """Return the job's OnCalendar expressions, each with its time zone."""
-    return tuple(f"{text} {job.timezone}" for text in calendar.to_calendar(job.schedule))
+    """Return the job's OnCalendar expressions, each with its time zone; none for the boot."""
+    return calendar.in_zone(job.schedule, job.timezone)
 
 
 def _slice(name: str, resources: ResourceClass) -> str:

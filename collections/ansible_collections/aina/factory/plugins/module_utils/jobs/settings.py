@@ -60,8 +60,8 @@ class Job:
     paused: Pause | None = setting(None, "Why the job rests; required when it does.")
     schedule: str = setting(
         "",
-        "When it runs, as systemd's OnCalendar or cron's five fields; required unless `state` is"
-        " `absent`.",
+        "When it runs, as systemd's OnCalendar or cron's five fields, or `@reboot` for each start of"
+        " the host; required unless `state` is `absent`.",
     )
     timezone: str = setting(
         "UTC",
@@ -126,6 +126,11 @@ class Job:
             f"be {', '.join(_LINKED_UNITS)} or the full name of a unit",
         ),
     )
+    needs: tuple[str, ...] = setting(
+        (),
+        "Files, such as a secret, without which it does not start; it waits for them.",
+        form=(r"/[^\s%\\\"'!]+", "be the absolute path of a file, without spaces and quotes"),
+    )
     environment: Mapping[str, str] = setting(
         {},
         "Environment variables; no secrets, everybody can read unit files.",
@@ -142,6 +147,11 @@ class Job:
     def is_active(self) -> bool:
         """Whether its timer is declared to run."""
         return self.state == "present"
+
+    @property
+    def at_boot(self) -> bool:
+        """Whether it runs at each start of the host, and by no time."""
+        return calendar.is_at_boot(self.schedule)
 
     @property
     def title(self) -> str:
@@ -180,9 +190,14 @@ class Job:
     def _wrong_schedule(self) -> Iterator[tuple[str, str]]:
         schedule = " ".join(self.schedule.split())
         try:
+            calendar.in_zone(schedule, self.timezone)
             expressions = calendar.to_calendar(schedule)
         except calendar.ScheduleError as error:
             yield "schedule", f"be one that can be read: {error}"
+            return
+        if self.at_boot:
+            if self.catch_up:
+                yield "catch_up", "be left out of a job at boot, which misses no time"
             return
         words = schedule.split()
         if not words or not all(_CALENDAR.fullmatch(expression) for expression in expressions):

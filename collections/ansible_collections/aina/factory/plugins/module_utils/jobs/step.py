@@ -8,7 +8,7 @@ from typing import Any
 from ..base.configuration import ConfigurationError
 from ..base.locks import LockFileError
 from ..host.managed_files import ManagedFilesError
-from ..host.steps import Context, StepError, lacks_program
+from ..host.steps import Context, StepError, lacks_file, lacks_program
 from ..host.system_users import SystemUsersError
 from . import converge
 from .observe import ObservationError
@@ -72,5 +72,8 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
         "foreign": result.foreign,
         "replaced_lines": result.replaced_lines,
         "consequences": result.consequences,
-        "waiting": [lacks_program("what the jobs call", path) for path in sorted(result.lacking)],
+        "waiting": [
+            *(lacks_program("what the jobs call", path) for path in sorted(result.lacking)),
+            *(lacks_file(f"the job {name}", path) for name, path in result.unfed),
+        ],
     }

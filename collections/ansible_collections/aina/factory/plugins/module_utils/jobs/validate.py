@@ -58,9 +58,9 @@ def schedules(jobs: Jobs, run: Run) -> None:
         ValidationError: a schedule cannot be read or never elapses.
 
     """
-    if not jobs.declared:
-        return
     together = [text for job in jobs.declared for text in render.calendars(job)]
+    if not together:
+        return
     done = _judge(["systemd-analyze", "calendar", "--", *together], run)
     if done.ok and b"Next elapse: never" not in done.stdout:
         return

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from ..base.github.job_needs import Offer
+from ..base.github.job_needs import COMMON_PROGRAMS, Offer
 from .settings import Mode, RunnerOptions
 
-# Of the common CI image: the distribution's base, and what images/factory-base and images/ci add.
-_IMAGE = "24.04"
-_PROGRAMS = frozenset(
-    (
-        *("bash", "curl", "gh", "git", "jq", "node", "npm", "npx", "perl", "pnpm", "pnpx", "rg"),
-        *("sh", "socat", "ssh", "tar", "unzip", "xz", "zstd"),
-    )
-)
+_IMAGE = "24.04"  # the Ubuntu release of the common CI image
 
 
 def offer(options: RunnerOptions, architecture: str = "x64") -> Offer:
@@ -22,11 +15,12 @@ def offer(options: RunnerOptions, architecture: str = "x64") -> Offer:
             engine=bool(options.docker_socket_reason),
             root=not options.strict,
             architecture=architecture,
+            programs=None,
         )
     common = not options.image
     return Offer(
         engine=bool(options.docker_socket_reason),
         architecture=architecture,
         image=_IMAGE if common else "",
-        programs=_PROGRAMS if common else None,
+        programs=COMMON_PROGRAMS if common else None,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..base.errors import FactoryError
 
@@ -133,6 +133,15 @@ class Document:
         if node.kind is NodeKind.SEQUENCE:
             return ("sequence", *(self.shape(item) for item in node.items))
         return ("mapping", *((key.value, self.shape(value)) for key, value in node.pairs))
+
+    def plain(self, node: Node) -> Any:
+        """Return a node as plain data, scalars as texts; a key that stands twice counts once."""
+        node = self.resolve(node)
+        if node.kind is NodeKind.SCALAR:
+            return None if node.is_null else node.value
+        if node.kind is NodeKind.SEQUENCE:
+            return [self.plain(item) for item in node.items]
+        return {key.value: self.plain(value) for key, value in node.pairs}
 
     def line_of(self, offset: int) -> int:
         """Return the number of the line, counted from 1."""

@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from . import edit, needs, semantics
+from ..base.github.job_needs import Offer, foreign_events, needs_of, needs_of_label
+from . import edit, semantics
 from .document import Compose, Document, DocumentError, Node, NodeKind
 from .edit import Edit, Value
 from .semantics import Neighbours
 from .settings import WorkflowPolicy
 
-_MATRIX = re.compile(r"\$\{\{\s*matrix\.([A-Za-z_][\w-]*)\s*\}\}\Z")
+_MATRIX = re.compile(r"\$\{\{\s*matrix\.([A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*){0,3})\s*\}\}\Z")
 _ACTION = re.compile(r"(?P<name>[\w.-]+/[\w./-]+)@(?P<ref>[^\s@]+)\Z")
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 _LINE_MAX_CHARACTERS = 600
@@ -20,6 +21,15 @@ _MINUTES = re.compile(r"0*([0-9]*)\Z")
 
 # The commit of "owner/name", "ref"; "" when nobody can say.
 ResolvePin = Callable[[str, str], str]
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """What becomes of one job: ``moved`` to the declared runner, ``kept``, or a ``problem``."""
+
+    job: str
+    outcome: str
+    reason: str
 
 
 @dataclass
@@ -32,6 +42,7 @@ class WorkflowReport:
     edits: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    jobs: list[JobOutcome] = field(default_factory=list)
 
 
 @dataclass
@@ -44,7 +55,24 @@ class _Work:
     resolve_pin: ResolvePin
     report: WorkflowReport
     others: Neighbours
+    offer: Offer
     edits: list[Edit] = field(default_factory=list)
+
+    def moves(self, job: str, reason: str) -> None:
+        self.report.jobs.append(JobOutcome(job, "moved", reason[:_LINE_MAX_CHARACTERS]))
+
+    def stays(self, node: Node, job: str, reason: str) -> None:
+        """Leave a job where it runs, and say why."""
+        self.keep(node, f"job {job} {reason}")
+        self.rests(job, reason)
+
+    def rests(self, job: str, reason: str) -> None:
+        """Tell of a job that nothing is to be done about."""
+        self.report.jobs.append(JobOutcome(job, "kept", reason[:_LINE_MAX_CHARACTERS]))
+
+    def fails(self, node: Node, job: str, reason: str) -> None:
+        self.problem(node, f"job {job} {reason}")
+        self.report.jobs.append(JobOutcome(job, "problem", reason[:_LINE_MAX_CHARACTERS]))
 
     def at(self, node: Node) -> str:
         return f"{self.name}:{self.document.line_of(node.start)}"
@@ -74,10 +102,12 @@ def judge(
     compose: Compose,
     resolve_pin: ResolvePin,
     others: Neighbours | None = None,
+    offer: Offer | None = None,
 ) -> WorkflowReport:
     """Return what the policy makes of the workflow ``name`` (its file's name).
 
     ``others``: all other workflows of the repository; without them the file stands alone.
+    ``offer``: what the declared runner offers; without it, what a fresh container does.
     A file that cannot be edited safely stays as it is, and says so. What may take something
     away from a workflow that works is not written but suggested.
     """
@@ -87,7 +117,9 @@ def judge(
         jobs = document.get(document.root, "jobs")
         if jobs is None or jobs.kind is not NodeKind.MAPPING:
             raise DocumentError("there is no mapping 'jobs'; is this a workflow?")
-        work = _Work(name, document, policy, resolve_pin, report, others or Neighbours())
+        work = _Work(
+            name, document, policy, resolve_pin, report, others or Neighbours(), offer or Offer()
+        )
         _triggers(work)
         _top_level(work)
         for key, value in jobs.pairs:
@@ -96,12 +128,12 @@ def judge(
         report.edits = [item.what for item in work.edits]
     except DocumentError as error:
         report.problems.append(f"{name}: {str(error)[:_LINE_MAX_CHARACTERS]}")
-        report.after, report.edits = text, []
+        report.after, report.edits, report.jobs = text, [], []
     except Exception as error:
         report.problems.append(
             f"{name}: cannot be judged ({type(error).__name__}); edit it by hand"
         )
-        report.after, report.edits = text, []
+        report.after, report.edits, report.jobs = text, [], []
     return report
 
 
@@ -264,17 +296,18 @@ def _add_top(work: _Work, before: Node, key: str, value: dict[str, Value], reaso
 def _job(work: _Work, key: Node, job: Node) -> None:
     document = work.document
     if job.kind is not NodeKind.MAPPING:
-        work.problem(key, f"job {key.value} is not a mapping")
+        work.fails(key, key.value, "is not a mapping")
         return
     path = ("jobs", key.value)
     called = document.get(job, "uses")
     if called is not None:
         # A called workflow brings its own runners and limits.
+        work.rests(key.value, f"calls {called.value}, which says where its jobs run")
         _pin(work, called, (*path, "uses"))
         return
     pair = document.entry(job, "runs-on")
     if pair is None:
-        work.problem(key, f"job {key.value} has no runs-on")
+        work.fails(key, key.value, "has no runs-on")
         return
     _runs_on(work, key.value, job, pair)
     _timeout(work, key.value, job, pair)
@@ -287,39 +320,91 @@ def _job(work: _Work, key: Node, job: Node) -> None:
 
 def _runs_on(work: _Work, name: str, job: Node, pair: tuple[Node, Node]) -> None:
     policy, document = work.policy, work.document
-    value = document.resolve(pair[1])
+    value, key = document.resolve(pair[1]), pair[0]
     kept = next((item for item in policy.runs_on.keep_hosted if item.covers(work.name, name)), None)
     labels = document.strings(value)
     if kept is not None:
-        work.keep(pair[0], f"job {name} stays on its hosted runner: {kept.reason}")
-        return
-    if labels is None:
-        work.keep(pair[0], f"job {name} names a runner group; it is left alone")
-        return
-    wanted: str | tuple[str, ...] | None = None
-    if len(labels) == 1 and labels[0] in policy.runs_on.hosted_labels:
-        wanted = _runner(policy, labels[0])
+        work.stays(key, name, f"stays on its hosted runner: {kept.reason}")
+    elif labels is None:
+        work.stays(key, name, "names a runner group; it is left alone")
     elif len(labels) == 1 and (match := _MATRIX.match(labels[0])):
-        wanted = _of_matrix(work, name, job, match[1], pair[0])
+        _of_matrix(work, name, job, match[1], pair)
     elif len(labels) == 1 and "${{" in labels[0]:
-        if _expression(policy, "")[:20] not in labels[0]:
-            work.keep(pair[0], f"job {name} computes its runner; it is left alone")
-    elif any(label in policy.runs_on.hosted_labels for label in labels):
-        work.problem(pair[0], f"job {name} demands {labels}, which no runner offers")
+        if _expression(policy, "")[:20] in labels[0]:
+            work.rests(name, f"reads the variable {policy.runs_on.variable} already")
+        else:
+            work.stays(key, name, "computes its runner; it is left alone")
+    elif len(labels) == 1 and _is_hosted(policy, labels[0]):
+        reason = _why_not(work, name, job, labels)
+        if reason is None:
+            _move(work, name, pair, _runner(policy, labels[0]))
+        else:
+            work.stays(key, name, f"stays on its hosted runner: {reason}")
+    else:
+        _elsewhere(work, name, key, labels)
+
+
+def _elsewhere(work: _Work, name: str, key: Node, labels: list[str]) -> None:
+    """Tell of a job whose labels are none of the hosted runners that are replaced."""
+    if any(_is_hosted(work.policy, label) for label in labels):
+        work.fails(key, name, f"demands {labels}, which no runner offers")
     elif labels == ["self-hosted"]:
-        work.problem(pair[0], f"job {name} takes any self-hosted runner; name it more closely")
-    lacks = needs.missing(needs.of_job(document, job), policy.runs_on.offers)
-    if wanted is not None and lacks:
-        words = ", ".join(f"{need.what} (line {need.line}: {need.words})" for need in lacks)
-        work.keep(
-            pair[0],
-            f"job {name} stays on its hosted runner: the declared one has no {words};"
-            " name it in runs_on.offers where it has",
-        )
-    elif wanted is not None:
-        shown = wanted if isinstance(wanted, str) else list(wanted)
-        what = f"{work.at(pair[0])}: job {name} runs on {shown}"
-        work.edits.append(edit.replace(value, wanted, ("jobs", name, "runs-on"), what))
+        work.fails(key, name, "takes any self-hosted runner; name it more closely")
+    elif any(label.casefold() == "self-hosted" for label in labels):
+        foreign = foreign_events(semantics.started_by(work.name, work.document, work.others))
+        if foreign:
+            work.fails(
+                key,
+                name,
+                f"runs on an own runner, and {foreign[0]} lets people start it who need not be "
+                "trusted",
+            )
+        else:
+            work.rests(name, f"runs on {labels} already")
+    else:
+        other = [need.why for label in labels for need in needs_of_label(label)]
+        why = other[0] if other else f"it asks for {', '.join(labels)}"
+        work.stays(key, name, f"stays where it runs: {why}, which is none of hosted_labels")
+
+
+def _is_hosted(policy: WorkflowPolicy, label: str) -> bool:
+    """Whether GitHub's own runner of this name is replaced; labels ignore case."""
+    return label.casefold() in {known.casefold() for known in policy.runs_on.hosted_labels}
+
+
+def _anyway(work: _Work, name: str) -> str:
+    """Return why a job moves whatever it needs; "" where nobody has said so."""
+    items = work.policy.runs_on.move_anyway
+    return next((item.reason for item in items if item.covers(work.name, name)), "")
+
+
+def _why_not(work: _Work, name: str, job: Node, labels: list[str]) -> str | None:
+    """Say why a job does not move to the declared runner; ``None`` where it can."""
+    document = work.document
+    if _anyway(work, name):
+        return None
+    foreign = foreign_events(semantics.started_by(work.name, document, work.others))
+    if foreign:
+        return f"{foreign[0]} lets people start it who need not be trusted"
+    whole = {
+        key.value: document.plain(value)
+        for key, value in document.root.pairs
+        if key.value != "jobs"
+    }
+    needs = needs_of(document.plain(job), whole, work.others.actions)
+    needs += [need for label in labels for need in needs_of_label(label)]
+    offer = work.offer.also(work.policy.runs_on.offers)
+    return "; ".join(offer.lacks(needs)) or None
+
+
+def _move(work: _Work, name: str, pair: tuple[Node, Node], wanted: str | tuple[str, ...]) -> None:
+    shown = wanted if isinstance(wanted, str) else list(wanted)
+    reason = _anyway(work, name)
+    said = f"job {name} runs on {shown}" + (f", as was said: {reason}" if reason else "")
+    work.moves(name, said.removeprefix(f"job {name} "))
+    value = work.document.resolve(pair[1])
+    what = f"{work.at(pair[0])}: {said}"
+    work.edits.append(edit.replace(value, wanted, ("jobs", name, "runs-on"), what))
 
 
 def _expression(policy: WorkflowPolicy, hosted: str) -> str:
@@ -336,24 +421,53 @@ def _runner(policy: WorkflowPolicy, hosted: str) -> str | tuple[str, ...]:
     return f"${{{{ {_expression(policy, hosted)} }}}}"
 
 
-def _of_matrix(work: _Work, name: str, job: Node, axis: str, where: Node) -> str | None:
-    """Return the expression for a matrix: its values, and so the checks' names, stay."""
-    document, policy = work.document, work.policy
+def _of_matrix(work: _Work, name: str, job: Node, axis: str, pair: tuple[Node, Node]) -> None:
+    """Move a job by its matrix: the values, and so the checks' names, stay."""
+    values = _axis(work.document, job, axis.split("."))
+    key = pair[0]
+    if not values:
+        work.stays(key, name, "takes its runner from a matrix that cannot be read")
+        return
+    hosted = [label for label in values if _is_hosted(work.policy, label)]
+    reasons = {label: _why_not(work, name, job, [label]) for label in hosted}
+    moving = [label for label in hosted if reasons[label] is None]
+    staying = "; ".join(dict.fromkeys(reason for reason in reasons.values() if reason))
+    if not moving:
+        why = staying or f"its matrix asks for {', '.join(values)}"
+        work.stays(key, name, f"stays where it runs: {why}")
+        return
+    if staying:
+        work.keep(key, f"job {name} moves in part: {staying}")
+    tests = " || ".join(f"matrix.{axis} == '{label}'" for label in moving)
+    chosen = f"({tests})" if len(moving) > 1 else tests
+    runner = _expression(work.policy, moving[0])
+    _move(work, name, pair, f"${{{{ {chosen} && {runner} || matrix.{axis} }}}}")
+
+
+def _axis(document: Document, job: Node, path: list[str]) -> list[str]:
+    """Return every value of a matrix's axis, or of what lies within its values; none if unknown."""
     strategy = document.get(job, "strategy")
     matrix = document.get(strategy, "matrix") if strategy is not None else None
-    values = document.strings(document.get(matrix, axis)) if matrix is not None else None
-    if matrix is None or values is None:
-        work.keep(where, f"job {name} takes its runner from a matrix that cannot be read")
-        return None
-    include = document.get(matrix, "include")
+    if matrix is None or matrix.kind is not NodeKind.MAPPING:
+        return []
+    axis, include = document.get(matrix, path[0]), document.get(matrix, "include")
+    if any(node is not None and node.kind is not NodeKind.SEQUENCE for node in (axis, include)):
+        return []
+    nodes = list(axis.items) if axis is not None else []
     for item in include.items if include is not None else ():
-        values += document.strings(document.get(item, axis)) or []
-    hosted = [label for label in dict.fromkeys(values) if label in policy.runs_on.hosted_labels]
-    if not hosted:
-        return None
-    tests = " || ".join(f"matrix.{axis} == '{label}'" for label in hosted)
-    chosen = f"({tests})" if len(hosted) > 1 else tests
-    return f"${{{{ {chosen} && {_expression(policy, hosted[0])} || matrix.{axis} }}}}"
+        given = document.get(item, path[0])
+        nodes += [given] if given is not None else []
+    found = []
+    for node in nodes:
+        inner: Node | None = document.resolve(node)
+        for step in path[1:]:
+            inner = document.get(inner, step) if inner is not None else None
+        if inner is None:
+            continue
+        if inner.kind is not NodeKind.SCALAR or "${{" in inner.value:
+            return []
+        found.append(inner.value)
+    return list(dict.fromkeys(found))
 
 
 def _timeout(work: _Work, name: str, job: Node, runs_on: tuple[Node, Node]) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import posixpath
 import re
 import urllib.parse
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..base.errors import FactoryError
 from ..base.github.errors import ForgeError, RefusedError
+from ..base.github.job_needs import Offer
 from ..base.github.transport import Transport
 from ..marshal.mirror import Mirror
 from . import judge, semantics
-from .document import Compose
+from .document import Compose, Document
 from .judge import WorkflowReport
 from .settings import WorkflowPolicy
 
@@ -22,6 +27,7 @@ BRANCH = "aina-factory/workflow-policy"
 TITLE = "Bring the workflows under the declared policy"
 _MARK = "<!-- aina-factory-workflow-policy: {} -->"
 _WITHDRAWN = _MARK.format("withdrawn")
+_ACTIONS_MAX_COUNT = 100
 _BODY_MAX_CHARACTERS = 60_000  # GitHub takes 65536
 
 
@@ -95,8 +101,10 @@ class WorkflowRepository:
             "private, or say in public_allowed_because why that is meant"
         )
 
-    def plan(self, policy: WorkflowPolicy, compose: Compose) -> PolicyProposal:
-        """Read the default branch's workflows and judge them.
+    def plan(
+        self, policy: WorkflowPolicy, compose: Compose, offer: Offer | None = None
+    ) -> PolicyProposal:
+        """Read the default branch's workflows and judge them; ``offer`` is what the runner offers.
 
         Raises:
             WorkflowsError: GitHub or git does not answer, or a file is not text.
@@ -117,12 +125,38 @@ class WorkflowRepository:
                 odd[name] = files[path].decode(errors="replace")
                 plan.reports.append(WorkflowReport(name, "", "", problems=[f"{name}: not UTF-8"]))
         together = semantics.neighbours({**texts, **odd}, compose)
+        read = [document for document in together.documents.values() if document is not None]
+        together = replace(together, actions=self._actions(base, read, compose))
+        commit_of = functools.cache(self.commit_of)
         for name, text in texts.items():
             others = together.without(name)
-            plan.reports.append(judge.judge(name, text, policy, compose, self.commit_of, others))
+            plan.reports.append(judge.judge(name, text, policy, compose, commit_of, others, offer))
         self._find_pull_request(plan)
         self._stop(plan)
         return plan
+
+    def _actions(
+        self, base: str, documents: list[Document], compose: Compose
+    ) -> dict[str, Mapping[str, Any] | None]:
+        """Read the repository's own actions, and those that they use."""
+        found: dict[str, Mapping[str, Any] | None] = {}
+        while documents:
+            names = [name for name in semantics.own_actions(documents) if name not in found]
+            documents = []
+            for name in names[:_ACTIONS_MAX_COUNT]:
+                found[name] = None
+                path = posixpath.normpath(name)
+                if path == "." or path.startswith(".."):
+                    continue
+                files = self.git.files(base, path)
+                content = files.get(f"{path}/action.yml") or files.get(f"{path}/action.yaml")
+                try:
+                    document = Document((content or b"").decode(), compose)
+                except (FactoryError, UnicodeDecodeError):
+                    continue
+                found[name] = document.plain(document.root)
+                documents.append(document)
+        return found
 
     def commit_of(self, action: str, ref: str) -> str:
         """Return the commit that an action's tag or branch means now; "" when nobody says."""
@@ -242,6 +276,14 @@ def _body(plan: PolicyProposal, policy: WorkflowPolicy) -> str:
     reports = plan.reports
     lines = ["What the declared policy changes:", ""]
     lines += [f"- {what}" for report in reports for what in report.edits]
+    lines += ["", "Where each job runs from then on:", ""]
+    lines += [
+        f"- {report.name}, {job.job} ({job.outcome}): {job.reason}"
+        for report in reports
+        for job in report.jobs
+    ]
+    count = Counter(job.outcome for report in reports for job in report.jobs)
+    lines += ["", "Jobs: " + ", ".join(f"{count[k]} {k}" for k in ("moved", "kept", "problem"))]
     for title, rows in (
         ("What stays, and why:", [line for report in reports for line in report.kept]),
         ("What a person must look at:", [line for report in reports for line in report.problems]),

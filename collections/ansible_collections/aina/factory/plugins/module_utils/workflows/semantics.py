@@ -7,9 +7,11 @@ question is answered by the reason why it is not proven; "" means that it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from ..base.github.job_needs import FOREIGN_EVENTS
 from .document import Compose, Document, Node, NodeKind
 
 _CALL = re.compile(r"\./\.github/workflows/([^/@]+)\Z")
@@ -76,6 +78,8 @@ class Neighbours:
 
     texts: Mapping[str, str] = field(default_factory=dict)
     documents: Mapping[str, Document | None] = field(default_factory=dict)
+    # What the repository's own actions say, by their path ("./x"); None where one cannot be read.
+    actions: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
     @property
     def unread(self) -> Mapping[str, str]:
@@ -87,6 +91,7 @@ class Neighbours:
         return Neighbours(
             {key: text for key, text in self.texts.items() if key != name},
             {key: document for key, document in self.documents.items() if key != name},
+            self.actions,
         )
 
 
@@ -111,6 +116,41 @@ def events(document: Document) -> dict[str, Node]:
     if on.kind is NodeKind.SEQUENCE:
         return {document.resolve(item).value: item for item in on.items}
     return {key.value: value for key, value in on.pairs}
+
+
+def started_by(
+    name: str, document: Document, others: Neighbours, seen: frozenset[str] = frozenset()
+) -> set[str]:
+    """Return the events that start a workflow, by itself or by the workflows that call it."""
+    found = set(events(document))
+    for other, neighbour in others.documents.items():
+        if neighbour is None or other in seen or other == name:
+            continue
+        calls = (document.get(job, "uses") for _name, job in _jobs(neighbour))
+        if any(call and (m := _CALL.match(call.value)) and m[1] == name for call in calls):
+            found |= started_by(other, neighbour, others, seen | {name})
+    for text in others.unread.values():
+        if f"workflows/{name}" in text:
+            found |= {event for event in FOREIGN_EVENTS if event in text}
+    return found
+
+
+def own_actions(documents: Iterable[Document]) -> list[str]:
+    """Return the paths of the repository's own actions that these use, as "./x"."""
+    found = {
+        value.value.rstrip("/")
+        for document in documents
+        for key, value in _pairs(document.root)
+        if key.value == "uses" and value.value.startswith("./") and not _CALL.match(value.value)
+    }
+    return sorted(found)
+
+
+def _pairs(node: Node) -> Iterator[tuple[Node, Node]]:
+    if node.kind is NodeKind.MAPPING:
+        yield from node.pairs
+    for item in node.items:
+        yield from _pairs(item)
 
 
 def _jobs(document: Document) -> Iterator[tuple[str, Node]]:

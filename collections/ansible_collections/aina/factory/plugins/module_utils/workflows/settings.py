@@ -19,11 +19,11 @@ UNPINNABLE = {
 
 @dataclass(frozen=True)
 class KeptJobs:
-    """Jobs that stay on hosted runners, and why."""
+    """Jobs that are excepted, and why."""
 
     workflow: str = setting(REQUIRED, "Pattern of the workflow's file name, such as `release.yml`.")
     job: str = setting("*", "Pattern of the jobs' names.")
-    reason: str = setting(REQUIRED, "Why they stay; the pull request says it.")
+    reason: str = setting(REQUIRED, "Why; the pull request says it.")
 
     def covers(self, workflow: str, job: str) -> bool:
         """Whether the pattern means this job; ``workflow`` is the file's name."""
@@ -59,6 +59,11 @@ class RunsOn:
         form=_LABEL,
     )
     keep_hosted: tuple[KeptJobs, ...] = setting((), "Jobs that stay on GitHub's own runners.")
+    move_anyway: tuple[KeptJobs, ...] = setting(
+        (),
+        "Jobs that move though the runner seems to lack what they need, or though people start"
+        " them who need not be trusted.",
+    )
     offers: tuple[str, ...] = setting(
         (),
         "What the declared runner has beyond the common CI image: `engine` where jobs may use"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -18,8 +18,7 @@ from .known_actions import ENGINE_ACTIONS, PROGRAMS_OF_ACTIONS, ROOT_ACTIONS
 FOREIGN_EVENTS = frozenset(
     (
         *("discussion", "discussion_comment", "fork", "issue_comment", "issues", "watch"),
-        *("pull_request_review", "pull_request_review_comment", "pull_request_target"),
-        "workflow_run",
+        *("pull_request_target", "workflow_run"),
     )
 )
 _TEXT_MAX_CHARACTERS = 200_000
@@ -62,6 +61,13 @@ _HOSTED_PROGRAMS = frozenset(
         *("yamllint", "yarn", "yq", "zip"),
     )
 )
+# What the common CI image holds: the distribution's base, and what images/factory-base and images/ci add.
+COMMON_PROGRAMS = frozenset(
+    (
+        *("bash", "curl", "gh", "git", "jq", "node", "npm", "npx", "perl", "pnpm", "pnpx", "rg"),
+        *("sh", "socat", "ssh", "tar", "unzip", "xz", "zstd"),
+    )
+)
 _SHELLS = {"pwsh": "pwsh", "powershell": "powershell", "cmd": "cmd", "python": "python"}
 _OTHER_SYSTEM = re.compile(r"(?:.*-)?(macos|windows|mac|win)(?:-|\d|\Z)", re.IGNORECASE)
 _UBUNTU = re.compile(r"ubuntu-(\d\d\.\d\d)\Z", re.IGNORECASE)
@@ -93,14 +99,25 @@ class Need:
 class Offer:
     """What a runner offers. ``image`` is its Ubuntu release, and ``programs`` what its image holds.
 
-    An empty ``image`` and ``programs`` of ``None`` mean that nobody has declared them.
+    An empty ``image`` and ``programs`` of ``None`` mean that nobody has declared them. Without a
+    word it is a fresh container of the common CI image.
     """
 
     engine: bool = False
     root: bool = False
     architecture: str = "x64"
     image: str = ""
-    programs: frozenset[str] | None = None
+    programs: frozenset[str] | None = COMMON_PROGRAMS
+
+    def also(self, names: Iterable[str]) -> Offer:
+        """Return the same with what somebody declares beyond: ``engine``, ``sudo``, programs."""
+        more = frozenset(names)
+        return replace(
+            self,
+            engine=self.engine or "engine" in more,
+            root=self.root or "sudo" in more,
+            programs=None if self.programs is None else self.programs | more,
+        )
 
     def lacks(self, needs: Iterable[Need]) -> list[str]:
         """Return one part of a sentence for each need that is not met."""
@@ -166,25 +183,29 @@ def _needs(
     for key in ("container", "services"):
         if job.get(key):
             yield Need(Kind.ENGINE, key, f"it has '{key}'")
-    steps = _mappings(job.get("steps"))
-    given = {
-        program
-        for step in steps
-        for program in PROGRAMS_OF_ACTIONS.get(_action(step.get("uses")), ())
-    }
-    for step in steps:
-        if isinstance(step.get("uses"), str):
-            yield from _of_action(step["uses"], actions, given, depth=0)
+    # In a container of its own a job finds its programs, and may be root.
+    is_contained = bool(job.get("container"))
+    given: set[str] = set()
     for where in (workflow, job):
         defaults = where.get("defaults")
         run = defaults.get("run") if isinstance(defaults, Mapping) else None
         if isinstance(run, Mapping):
             yield from _of_shell(run.get("shell"), given)
-    yield from _of_steps(steps, given)
+    for need in _of_steps(_mappings(job.get("steps")), given, actions, depth=0):
+        if not is_contained or need.kind not in (Kind.ROOT, Kind.PROGRAM):
+            yield need
 
 
-def _of_steps(steps: Iterable[Mapping[str, Any]], given: set[str]) -> Iterator[Need]:
+def _of_steps(
+    steps: Iterable[Mapping[str, Any]],
+    given: set[str],
+    actions: Mapping[str, Mapping[str, Any] | None],
+    *,
+    depth: int,
+) -> Iterator[Need]:
     for step in steps:
+        if isinstance(step.get("uses"), str):
+            yield from _of_action(step["uses"], actions, given, depth=depth)
         yield from _of_shell(step.get("shell"), given)
         if isinstance(step.get("run"), str):
             yield from _of_script(step["run"], given)
@@ -205,15 +226,10 @@ def _of_action(
         elif str(runs.get("using", "")).lower() == "docker":
             yield Need(Kind.ENGINE, "docker", f"its action {shown} is an image")
         else:
-            steps = _mappings(runs.get("steps"))
-            for step in steps:
-                name = _action(step.get("uses"))
-                given |= set(PROGRAMS_OF_ACTIONS.get(name, ()))
-                if isinstance(step.get("uses"), str):
-                    yield from _of_action(step["uses"], actions, given, depth=depth + 1)
-            yield from _of_steps(steps, given)
+            yield from _of_steps(_mappings(runs.get("steps")), given, actions, depth=depth + 1)
         return
     name = _action(uses)
+    given |= set(PROGRAMS_OF_ACTIONS.get(name, ()))
     owner = name.partition("/")[0]
     repository = "/".join(name.split("/")[:2])
     if {name, repository, f"{owner}/*"} & ENGINE_ACTIONS:
@@ -243,14 +259,14 @@ def _of_script(script: str, given: set[str]) -> Iterator[Need]:
         if word in ("command", "which", "type", "echo", "printf"):
             continue
         said = f"it runs '{' '.join((word, *rest[:2]))[:_SHOWN_MAX_CHARACTERS]}'"
-        words = [word, *(rest if word == "sudo" else ())]
-        for program in words:
-            if program in _ENGINE_PROGRAMS:
-                yield Need(Kind.ENGINE, program, said)
+        behind = next((w for w in rest if not w.startswith("-")), "") if word == "sudo" else ""
         if word in _ROOT_PROGRAMS:
             yield Need(Kind.ROOT, "root", said)
-        if word in _HOSTED_PROGRAMS and word not in given:
-            yield Need(Kind.PROGRAM, word, f"it runs {word}")
+        for program in (word, behind):
+            if program in _ENGINE_PROGRAMS:
+                yield Need(Kind.ENGINE, program, said)
+            if program in _HOSTED_PROGRAMS and program not in given:
+                yield Need(Kind.PROGRAM, program, f"it runs {program}")
 
 
 def _action(uses: Any) -> str:

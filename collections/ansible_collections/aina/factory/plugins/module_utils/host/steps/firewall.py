@@ -144,7 +144,7 @@ def _telling(
     """Return the plan with what others do not reach any more once it is carried out."""
     if not plan.actions:
         return plan
-    lets_all_in = not situation.active or situation.incoming == "allow"
+    lets_all_in = not situation.active or situation.flushed or situation.incoming == "allow"
     before = reach.found(None if lets_all_in else ufw.rules, situation.tables)
     return replace(plan, consequences=tuple(reach.cut_off(reach.read(run), before, after)))
 

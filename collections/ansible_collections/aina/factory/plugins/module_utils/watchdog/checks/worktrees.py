@@ -9,6 +9,8 @@ from ..check import Answer, BadOrGood, Check, JudgeContext, Status, some
 from ..sources import AbsentError, Host, Source
 from ..workspaces import RegisteredWorktrees, survey_worktrees
 
+_EMPTY = "is a project's path, and holds no repository: clone it there"
+
 
 def read(host: Host) -> RegisteredWorktrees:
     """Look at every registered worktree of every project."""
@@ -21,7 +23,7 @@ def read(host: Host) -> RegisteredWorktrees:
 def judge(worktrees: RegisteredWorktrees, _context: JudgeContext) -> Iterator[Answer]:
     """Report registered worktrees that have lost their directory."""
     for path in worktrees.missing:
-        yield Answer(path, Status.UNKNOWN, f"{path} is a project's path, and holds no repository")
+        yield Answer(path, Status.UNKNOWN, f"{path} {_EMPTY}")
     found = len(worktrees.dangling)
     if found:
         detail = f"registered, but their directory is gone: {some(worktrees.dangling)}"

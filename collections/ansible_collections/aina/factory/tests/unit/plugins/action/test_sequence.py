@@ -134,3 +134,15 @@ def test_without_ssh_it_is_confirmed_and_said_that_no_login_was_tried() -> None:
     assert action.asked[-1][1]["new_connection"] is False
     assert "confirmed without a login by SSH" in action.warned[0]
     assert action.connection.resets == 0
+
+
+@pytest.mark.parametrize("key", ["module_stderr", "module_stdout"])
+def test_a_sudo_that_demands_a_terminal_is_named_with_the_remedy(key: str) -> None:
+    said = {key: "noise\nsudo: sorry, you must have a tty to run sudo\n"}
+    unread = {"failed": True, "msg": "No start of json char found", **said}
+
+    result = Played(unread, []).run()
+
+    assert result["msg"].startswith("sudo lets this account do nothing here (sudo: sorry, you must")
+    assert "!requiretty" in result["msg"]
+    assert Played({"failed": True, "msg": "apt"}, []).run()["msg"] == "apt"

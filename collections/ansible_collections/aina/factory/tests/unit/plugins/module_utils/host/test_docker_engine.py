@@ -209,3 +209,41 @@ def test_networks_by_which_the_run_came_are_refused_and_others_have_a_way_back(
     (undo,) = seen
     assert undo.what == "the engine's networks: default-address-pools"
     assert undo.files == (str(file), str(docker_engine.RECORD))
+
+
+def test_an_engine_that_systemd_does_not_start_by_its_name_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "dockerd"
+    monkeypatch.setattr(docker_engine, "PROGRAMS", (str(program),))
+    usual: Run = host_with("28.1.0")
+
+    def run(argv: Sequence[str | bytes], **options: Any) -> Completed:
+        if "--property=LoadState" in argv:
+            return Completed(0, b"not-found", b"")
+        return usual(argv, **options)
+
+    def plan() -> docker_engine.EnginePlan:
+        return docker_engine.plan(step.wish(PARAMETERS, run), run, 0.0, tmp_path / "daemon.json")
+
+    # On a blank host the unit comes with the package.
+    assert plan().wanted
+    program.touch()
+    with pytest.raises(
+        DockerDaemonError, match=r"no docker\.service that starts it: give it a unit"
+    ):
+        plan()
+
+
+def test_whoever_wrote_the_file_gets_his_own_text_back(file: Path) -> None:
+    theirs = '{ "mtu" : 1400,\n\t"log-driver":"local"}'
+    file.write_text(theirs)
+    context = Context(running(), False, pytest.fail)
+
+    for settings in ({"mtu": 9}, {"mtu": 9, "live-restore": True}):
+        step.execute({**PARAMETERS, "settings": settings}, context)
+    ours = json.loads(file.read_text())
+    step.execute({**PARAMETERS, "state": "absent"}, context)
+
+    assert ours == {"log-driver": "local", "mtu": 9, "live-restore": True}
+    assert file.read_text() == theirs

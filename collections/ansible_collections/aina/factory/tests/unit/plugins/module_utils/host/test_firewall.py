@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from factory.core.base.ports import Completed
 from factory.core.host import firewall
 from factory.core.host.firewall import (
     FirewallError,
@@ -18,6 +19,7 @@ from factory.core.host.firewall import (
     Ufw,
     WayIn,
 )
+from factory.core.host.way_in import way_back
 from factory.core.host.way_in.connection import Listener, Session
 
 SSH = Opening("22", "tcp")
@@ -95,6 +97,33 @@ def test_an_opening_is_made_before_anything_is_denied() -> None:
         "ufw default deny incoming",
         "ufw enable",
     ]
+
+
+@pytest.mark.parametrize(("family", "chain"), [(4, "ufw"), (6, "ufw6")])
+def test_rules_that_somebody_has_flushed_come_back(family: int, chain: str) -> None:
+    lines = [f"-A INPUT -j {chain}-before-input", f"-A {chain}-before-input -j {chain}-user-input"]
+    whole = "\n".join([f":{chain}-user-input - [0:0]", *lines])
+    flushed = Situation(True, "deny", True, True, {4: table()}, flushed=True)
+    rules = firewall.plan_rules(POLICY, ufw(*MINE))
+    seen: list[way_back.Undo] = []
+
+    plan = firewall.plan(POLICY, flushed, rules, [])
+    firewall.protect(
+        plan, flushed, lambda *_w, **_m: Completed(0, b"-P INPUT ACCEPT", b""), seen.append
+    )
+
+    # Without the first, ufw would deny everything and reach none of its rules.
+    cleared = "clear what somebody has left of ufw's chains"
+    assert plan.actions == [cleared, "ufw reload, for somebody has flushed its rules"]
+    off = replace(flushed, active=False)
+    assert firewall.plan(POLICY, off, rules, []).actions[-2:] == [cleared, "ufw enable"]
+    assert ("iptables", "-w", "20", "-P", "INPUT", "ACCEPT") in seen[0].then
+    assert not firewall.is_flushed(family, whole, active=True)
+    assert all(firewall.is_flushed(family, whole.replace(line, ""), active=True) for line in lines)
+    # Where ufw has no chains it is not what filters.
+    assert not firewall.is_flushed(family, "", active=True)
+    # What is off has no rules, and is reached all the same.
+    assert not firewall.is_flushed(family, whole.replace(lines[1], ""), active=False)
 
 
 def test_our_stale_rules_go_and_those_of_others_stay() -> None:

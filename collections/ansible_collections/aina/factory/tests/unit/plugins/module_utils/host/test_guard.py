@@ -29,7 +29,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     state: dict[str, Any] = {"sshd": OPEN, "rules": [rule], "ended": "", "situation": IN_FORCE}
     program = tmp_path / "sshd"
     program.touch()
-    listener = Listener(ipaddress.ip_address("::"), 22)
+    # Of the other nobody has opened anything, which keeps nobody out who comes by the first.
+    listeners = [Listener(ipaddress.ip_address("::"), port) for port in (22, 2222)]
 
     def account(name: str, _effective: object, today: int) -> Account:
         assert today == 20_000
@@ -37,7 +38,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     monkeypatch.setattr(logins, "PROGRAM", str(program))
     monkeypatch.setattr(accounts, "read_account", account)
-    monkeypatch.setattr(connection, "read_listeners", lambda _run: (listener,))
+    monkeypatch.setattr(connection, "read_listeners", lambda _run: listeners)
     monkeypatch.setattr(firewall, "read", lambda _run: state["situation"])
     monkeypatch.setattr(
         firewall,

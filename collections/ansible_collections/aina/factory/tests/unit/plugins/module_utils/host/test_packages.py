@@ -86,6 +86,27 @@ def test_a_foreign_engine_is_named() -> None:
     assert packages.plan(ENGINE, situation(["docker-ce"])).adopted == "docker-ce 1.0"
 
 
+@pytest.mark.parametrize(
+    ("installed", "owned", "actions"),
+    [
+        ("", (1, "no path found"), []),
+        ("", "docker-ce: /usr/bin/dockerd", ["install docker.io"]),
+        ("docker.io\tinstalled\t1\n", "docker.io: /usr/bin/dockerd", []),
+    ],
+)
+def test_a_program_that_no_package_owns_is_not_overwritten(
+    tmp_path: Path, installed: str, owned: str | tuple[int, str], actions: list[str]
+) -> None:
+    program = tmp_path / "dockerd"
+    program.touch()
+    spec = PackagesSpec(present=("docker.io",), unless_installed=("docker-ce", str(program)))
+
+    found = packages.plan(spec, packages.read(spec, Host(dpkg_query=[installed, owned]), True))
+
+    assert found.actions == actions
+    assert found.adopted == ("" if actions or installed else f"{program} (no package owns it)")
+
+
 def test_only_fully_installed_packages_count() -> None:
     rows = "git\tinstalled\t1:2.47\ncurl\thalf-configured\t8\nnano\tconfig-files\t7\n"
     host = Host(dpkg_query=[(1, rows)])
@@ -144,19 +165,21 @@ def test_an_installation_beyond_repair_quotes_dpkg() -> None:
     plan = packages.plan(PackagesSpec(), situation(interrupted="half-installed: x"))
 
     with pytest.raises(
-        PackagesError, match="repair it by hand, then run again:\nhalf-installed: x"
+        PackagesError, match=r"dpkg --audit names: could be .* then run again:\nhalf-installed: x"
     ):
         packages.apply(plan, host, nullcontext(), 5, lists_are_stale=False)
 
 
 def test_a_package_that_never_configures_is_named_though_apt_does_not() -> None:
-    audit = "The following packages are only half configured: vendor-agent"
+    audit = "The following packages are only half configured:\n vendor-agent         x\n"
     host = Host(audit=[audit], apt_get=[(100, "E: Sub-process dpkg returned an error code (1)")])
     plan = packages.plan(PackagesSpec(), situation(interrupted=audit))
 
     with pytest.raises(PackagesError, match="vendor-agent") as caught:
         packages.apply(plan, host, nullcontext(), 1, False)
 
+    assert str(caught.value).startswith("vendor-agent: could be finished neither")
+    assert "'apt-get remove vendor-agent'" in str(caught.value)
     assert "error code" in str(caught.value)
 
 

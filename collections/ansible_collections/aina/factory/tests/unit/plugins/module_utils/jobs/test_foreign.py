@@ -250,11 +250,11 @@ def test_what_timers_start_is_found_though_it_is_not_active() -> None:
     def systemctl(argv: Any, **_: Any) -> Completed:
         return Completed(0, "\n\n".join(units if "--all" in argv else []).encode(), b"")
 
-    found = foreign.timer_duplicates(declared, systemctl)
+    found = foreign.command_duplicates(declared, foreign.timer_commands(systemctl))
 
     assert [item.where for item in found] == ["a.timer", "b.timer", "c.timer"]
     with pytest.raises(ObservationError, match="no bus"):
-        foreign.timer_duplicates(declared, lambda *_, **__: Completed(1, b"", b"no bus"))
+        foreign.timer_commands(lambda *_, **__: Completed(1, b"", b"no bus"))
 
 
 def test_each_edit_of_a_crontab_leaves_the_one_before(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_each_edit_of_a_crontab_leaves_the_one_before(tmp_path: Path) -> None:
 
     for content in (b"one\n", b"two\n", b"two\n", b"three\n", b"one\n"):
         path = converge.copy_path(first, content)
-        if path is not None:
+        if not path.exists():
             path.write_bytes(content)
 
     kept = {path.name: path.read_text() for path in tmp_path.iterdir()}

@@ -8,7 +8,7 @@ import pytest
 
 from factory.core.base import settings
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.jobs import cron, render, scripts
+from factory.core.jobs import converge, cron, layout, plan, render, scripts
 from factory.core.jobs.settings import Jobs
 
 
@@ -117,6 +117,40 @@ def test_a_schedule_means_the_time_zone_of_its_job() -> None:
     )
 
 
+def test_a_job_at_boot_runs_once_in_each() -> None:
+    declared = jobs(schedule="@reboot")
+
+    units = render.units(declared)
+    timer, service = (units[f"factory-job-tick.{kind}"] for kind in ("timer", "service"))
+
+    assert "OnBootSec=" in timer
+    assert "OnCalendar=" not in timer
+    # Whoever starts the timer later finds the mark, which a boot takes away.
+    assert f"ConditionPathExists=!{layout.booted_path('tick')}\n" in service
+    assert (
+        f"ExecStartPre=+/usr/bin/install -D -m 0644 /dev/null {layout.booted_path('tick')}\n"
+        in service
+    )
+    assert layout.booted_path("tick").startswith("/run/")
+    assert "\n@reboot root " in cron.crontab(declared, "Europe/Berlin")
+    with pytest.raises(ConfigurationError, match="misses no time"):
+        jobs(schedule="@reboot", catch_up=True)
+
+
+def test_a_timer_that_is_started_runs_no_job_at_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "BOOTED_DIR", str(tmp_path / "booted"))
+    start = plan.Action("start", (layout.timer("tick"),))
+
+    converge.let_boots_pass(jobs(schedule="*:0/5"), [start])
+    converge.let_boots_pass(jobs(schedule="@reboot"), [])
+    assert not (tmp_path / "booted").exists()
+
+    converge.let_boots_pass(jobs(schedule="@reboot"), [start])
+    assert (tmp_path / "booted/tick").exists()
+
+
 def test_a_paused_job_is_a_comment_with_its_reason() -> None:
     pause = {"reason": "saving", "by": "ali", "since": "2026-06-30"}
 
@@ -143,9 +177,9 @@ def test_what_cron_cannot_do_is_refused_by_name(change: dict[str, Any], field: s
 
 
 def test_what_cron_cannot_honour_is_said() -> None:
-    (note,) = cron.unsupported(jobs(catch_up=True, requires=["docker"]))
+    (note,) = cron.unsupported(jobs(catch_up=True, requires=["docker"], needs=["/etc/key"]))
 
-    assert note.startswith("jobs.tick: cron cannot honour catch_up, requires")
+    assert note.startswith("jobs.tick: cron cannot honour catch_up, requires, needs")
 
 
 @pytest.mark.parametrize("name", sorted({**scripts.SYSTEMD, **scripts.CRON}))

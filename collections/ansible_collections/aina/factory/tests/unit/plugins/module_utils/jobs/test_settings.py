@@ -81,6 +81,8 @@ WRONG = [
     ({"on_failure": "mail"}, r"jobs\.tick\.on_failure"),
     ({"on_failure": ["mail"]}, r"jobs\.tick\.on_failure"),
     ({"requires": ["paper"]}, r"jobs\.tick\.requires"),
+    ({"needs": ["!/etc/key"]}, r"jobs\.tick\.needs"),
+    ({"needs": ["key"]}, r"jobs\.tick\.needs"),
     ({"environment": {"A B": "x"}}, r"jobs\.tick\.environment"),
     ({"credentials": ["a b"]}, r"jobs\.tick\.credentials"),
     ({"description": "two\nlines"}, r"jobs\.tick\.description"),

@@ -67,10 +67,12 @@ def test_what_a_fresh_container_offers_is_no_reason_to_stay(job: dict[str, Any])
 
 
 def test_a_runner_that_offers_more_takes_more() -> None:
-    job = {"container": "node:22", **runs("sudo make")}
+    job = runs("docker ps; sudo make")
 
-    assert Offer(engine=True, root=True).lacks(needs_of(job)) == []
-    assert len(Offer(engine=True).lacks(needs_of(job))) == 1
+    assert Offer(engine=True, root=True, programs=None).lacks(needs_of(job)) == []
+    assert len(Offer(engine=True, programs=None).lacks(needs_of(job))) == 1
+    assert Offer().also(["engine", "sudo", "make"]).lacks(needs_of(job)) == []
+    assert Offer(engine=True).lacks(needs_of({"container": "node:22", **runs("sudo make")})) == []
     assert offer(RunnerOptions(mode="native", hardening="sudo")).root
     assert offer(RunnerOptions(docker_socket_reason="so")).engine
     assert offer(RunnerOptions(image="own")).lacks(needs_of(runs("make"))) == []
