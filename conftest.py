@@ -27,6 +27,7 @@ FIRST = (
     "tests/adopt/",
     "tests/molecule/test_scenarios.py::test_scenario[lanes]",
     "tests/gates/test_gates.py::test_gate[sanity",
+    "tests/gates/test_gates_can_fail.py::test_a_gate_objects_to_its_fault[sanity",
     "tests/molecule/test_scenarios.py::test_scenario[host-baseline]",
     "tests/molecule/test_scenarios.py::test_scenario[images]",
     "tests/molecule/test_scenarios.py::test_scenario[factory-crons]",
@@ -79,10 +80,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _group(item: pytest.Item) -> str:
     """Return the name under which an item shares a process with others: they share fixtures."""
+    # All runs of one core make and use the same environments.
+    if "[sanity" in item.name:
+        return "sanity"
     path = item.nodeid.split("::")[0]
-    if path in APART and "[sanity" not in item.name:
-        return item.name
-    return path
+    return item.name if path in APART else path
 
 
 def _turn(item: pytest.Item) -> int:
