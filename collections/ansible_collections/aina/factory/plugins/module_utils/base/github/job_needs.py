@@ -239,7 +239,7 @@ def _of_action(
 
 
 def _of_shell(shell: Any, given: set[str]) -> Iterator[Need]:
-    program = _SHELLS.get(str(shell or "").split(" ")[0])
+    program = _SHELLS.get(str(shell or "").partition(" ")[0])
     if program in ("powershell", "cmd"):
         yield Need(Kind.SYSTEM, "windows", f"its shell is {program}")
     elif program and program not in given:

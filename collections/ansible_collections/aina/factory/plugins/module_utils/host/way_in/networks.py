@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...base.ports import Run
 from .connection import ASK_SECONDS, Address, Session
@@ -16,7 +16,7 @@ from .connection import ASK_SECONDS, Address, Session
 _FIXED = ("bip", "bip6", "fixed-cidr", "fixed-cidr-v6")
 _POOLS = "default-address-pools"
 KEYS = frozenset({*_FIXED, _POOLS})
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 
 def swallowed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -16,7 +16,6 @@ from factory.core.watchdog.checks import memory, pressure, runners
 from factory.core.watchdog.facts import Known, Unknown
 from factory.core.watchdog.failures import FailedUnit
 from factory.core.watchdog.settings import Heal, WatchdogSettings
-from factory.core.watchdog.sources import Host
 from factory.core.watchdog.workspaces import HEALABLE, Workspace, Workspaces
 
 NOW = 1_800_000_000.0
@@ -421,8 +420,9 @@ RUNNER = {
 def test_a_state_that_says_something_else_is_an_error_that_names_the_key(
     changes: dict[str, Any], message: str
 ) -> None:
+    nobody: Any = None
     with pytest.raises(ConfigurationError) as error:
-        runners.runner(cast("Host", None), {**RUNNER, **changes}, "vds-1")
+        runners.runner(nobody, {**RUNNER, **changes}, "vds-1")
     assert message in str(error.value)
 
 
