@@ -77,7 +77,8 @@ def test_converging_lands_nothing_and_the_real_run_does_what_the_dry_one_says(ho
     }
     assert decisions == {
         "Add a file": ("merge", "green", "marshal"),
-        "red": ("wait", "check_failed", "author"),
+        # One more run before its author is blamed.
+        "red": ("retest", "retest", "marshal"),
         "pending": ("wait", "check_pending", "ci"),
         "conflicting": ("wait", "conflict", "author"),
         "draft": ("skip", "draft", "author"),

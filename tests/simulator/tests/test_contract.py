@@ -61,6 +61,7 @@ READS = [
     f"{R}/pulls/2/files",
     f"{R}/pulls/2/commits",
     f"{R}/pulls/2/reviews",
+    f"{R}/pulls/2/comments",
     f"{R}/issues",
     f"{R}/issues/1",
     f"{R}/issues/7/labels",
