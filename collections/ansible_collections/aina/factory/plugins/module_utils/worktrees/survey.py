@@ -48,6 +48,8 @@ _ACTIVITY_FILES = (
     ".",
 )
 _SHORT_FILES = {"HEAD", "commondir", "config", "config.worktree", "gitdir", "locked"}
+# Of its own directory git reads these as a whole too, and each file below refs.
+_READ_WHOLE = {*_SHORT_FILES, "alternates", "attributes", "exclude", "grafts", "shallow"}
 _SHORT_BYTES = 1 << 20
 _REFLOG_BYTES = 64 << 20
 # What git can say at once, unless a file that it reads is none.
@@ -123,24 +125,31 @@ def listed(git: Git, common_dir: str) -> list[Listed]:
 
 def _refuse_what_never_ends(common_dir: str) -> None:
     """Git would wait for what a pipe or a device says, and read the largest file as a whole."""
-    directories = [common_dir]
+    directories = [
+        common_dir,
+        *(f"{common_dir}/{name}" for name in ("info", "objects/info", "refs")),
+    ]
     for directory in directories:
-        with suppress(FileNotFoundError), os.scandir(directory) as entries:
+        is_of_refs = "refs" in directory[len(common_dir) :].split("/")
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
             for entry in entries:
+                is_whole = is_of_refs or entry.name in _READ_WHOLE
                 if entry.is_dir(follow_symlinks=False):
                     if directory == common_dir and entry.name == "worktrees":
                         directories += _directories(entry.path)
-                elif not entry.is_file(follow_symlinks=False) or entry.name in _SHORT_FILES:
+                    elif is_of_refs or (entry.name == "refs" and directory != common_dir):
+                        directories.append(entry.path)
+                elif is_whole or not entry.is_file(follow_symlinks=False):
                     with suppress(OSError):
-                        _refuse_what_has_no_end(entry.path)
+                        _refuse_what_has_no_end(entry.path, is_whole=is_whole)
 
 
-def _refuse_what_has_no_end(path: str) -> None:
+def _refuse_what_has_no_end(path: str, *, is_whole: bool = False) -> None:
     status = Path(path).stat()
     if any(is_kind(status.st_mode) for is_kind in (stat.S_ISFIFO, stat.S_ISCHR, stat.S_ISBLK)):
         raise GitError(f"{path} is no plain file; look at it and remove it")
-    is_short = Path(path).name in {*_SHORT_FILES, ".git"} and stat.S_ISREG(status.st_mode)
-    if is_short and status.st_size > _SHORT_BYTES:
+    is_whole |= Path(path).name in {*_SHORT_FILES, ".git"}
+    if is_whole and stat.S_ISREG(status.st_mode) and status.st_size > _SHORT_BYTES:
         raise GitError(f"{path} is no plain file of git's: it has {status.st_size} bytes")
 
 
