@@ -51,6 +51,8 @@ _SHORT_FILES = {"HEAD", "commondir", "config", "config.worktree", "gitdir", "loc
 # Of its own directory git reads these as a whole too, and each file below refs.
 _READ_WHOLE = {*_SHORT_FILES, "alternates", "attributes", "exclude", "grafts", "shallow"}
 _SHORT_BYTES = 1 << 20
+# About a million refs.
+_PACKED_REFS_BYTES = 64 << 20
 _REFLOG_BYTES = 64 << 20
 # What git can say at once, unless a file that it reads is none.
 _AT_ONCE_SECONDS = 60.0
@@ -133,23 +135,26 @@ def _refuse_what_never_ends(common_dir: str) -> None:
         is_of_refs = "refs" in directory[len(common_dir) :].split("/")
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
             for entry in entries:
-                is_whole = is_of_refs or entry.name in _READ_WHOLE
+                most_bytes = _SHORT_BYTES if is_of_refs or entry.name in _READ_WHOLE else None
+                if directory == common_dir and entry.name == "packed-refs":
+                    most_bytes = _PACKED_REFS_BYTES
                 if entry.is_dir(follow_symlinks=False):
                     if directory == common_dir and entry.name == "worktrees":
                         directories += _directories(entry.path)
                     elif is_of_refs or (entry.name == "refs" and directory != common_dir):
                         directories.append(entry.path)
-                elif is_whole or not entry.is_file(follow_symlinks=False):
+                elif most_bytes or not entry.is_file(follow_symlinks=False):
                     with suppress(OSError):
-                        _refuse_what_has_no_end(entry.path, is_whole=is_whole)
+                        _refuse_what_has_no_end(entry.path, most_bytes)
 
 
-def _refuse_what_has_no_end(path: str, *, is_whole: bool = False) -> None:
+def _refuse_what_has_no_end(path: str, most_bytes: int | None = None) -> None:
     status = Path(path).stat()
     if any(is_kind(status.st_mode) for is_kind in (stat.S_ISFIFO, stat.S_ISCHR, stat.S_ISBLK)):
         raise GitError(f"{path} is no plain file; look at it and remove it")
-    is_whole |= Path(path).name in {*_SHORT_FILES, ".git"}
-    if is_whole and stat.S_ISREG(status.st_mode) and status.st_size > _SHORT_BYTES:
+    if most_bytes is None and Path(path).name in {*_SHORT_FILES, ".git"}:
+        most_bytes = _SHORT_BYTES
+    if most_bytes is not None and stat.S_ISREG(status.st_mode) and status.st_size > most_bytes:
         raise GitError(f"{path} is no plain file of git's: it has {status.st_size} bytes")
 
 
