@@ -111,6 +111,11 @@ def test_what_strangers_start_stays(event: str) -> None:
         kind, said = outcome(report)
         assert kind == "kept"
         assert event in said
+    # However many call each other, each is read once.
+    calls = "".join(f"  j{n}:\n    uses: ./.github/workflows/w{n}.yml\n" for n in range(14))
+    calls += "  ci:\n    uses: ./.github/workflows/ci.yml\n"
+    web = {f"w{n}.yml": f"on: workflow_call\njobs:\n{calls}" for n in range(14)}
+    assert outcome(judged(called, {**web, "caller.yml": caller}))[0] == "kept"
     own = judged(workflow(hosted(label="[self-hosted, vds]"), on=event))
     assert outcome(own)[0] == "problem"
     assert (

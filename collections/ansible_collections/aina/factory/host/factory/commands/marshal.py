@@ -22,7 +22,6 @@ from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 # Somebody is looking: the cycle that runs just now is over soon, and takes less than a minute.
 _DRY_RUN_WAIT_SECONDS = 120.0
-_AT_ONCE_COUNT = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +74,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     locked: list[str] = []
     wrong: list[ConfigurationError] = []
     # Each in its own time: one whose CI is slow keeps no other waiting.
-    with ThreadPoolExecutor(max_workers=_AT_ONCE_COUNT) as pool:
+    with ThreadPoolExecutor(max_workers=max(1, len(projects))) as pool:
         begun = [pool.submit(_cycle, chosen, p, ports, arguments) for p in projects]
     for project, cycle in zip(projects, begun, strict=True):
         # What keeps one project from its cycle is not the others' matter.

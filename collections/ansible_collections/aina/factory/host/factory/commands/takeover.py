@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import pwd
 from pathlib import Path
 
 from factory import effects, jobs
 from factory.core.base.errors import FactoryError
 from factory.core.base.text import printable
-from factory.core.jobs import converge, elsewhere, foreign, observe, takeover
+from factory.core.jobs import converge, foreign, observe, takeover
 from factory.core.jobs.takeover import Taken, TakeoverError
 from factory.locks import exclusive
 from factory.outcome import Exit, Outcome
@@ -49,11 +48,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 
 def _listing() -> Outcome:
-    homes = [(entry.pw_name, entry.pw_dir) for entry in pwd.getpwall()]
     found = foreign.live_lines(foreign.crontabs())
-    commands = [*elsewhere.user_timers(homes), *elsewhere.at_jobs()]
-    if observe.systemd_is_running():
-        commands = [*foreign.timer_commands(effects.run), *commands]
+    commands = converge.foreign_commands(effects.run, systemd=observe.systemd_is_running())
     found += [(command.where, command.text) for command in commands]
     taken = takeover.recorded()
     document = {
@@ -82,7 +78,10 @@ def _undo(*, is_dry: bool) -> Outcome:
     document = {"given_back": done, "problems": problems, "changed": bool(done) and not is_dry}
     verb = "would be given back" if is_dry else "given back"
     lines = [f"{verb}: {what}" for what in done] + [f"stays: {what}" for what in problems]
-    lines += [_KEPT] if done else ["nothing was taken over"]
+    if done:
+        lines.append(_KEPT)
+    elif not problems:
+        lines.append("nothing was taken over")
     return Outcome(Exit.FAILED if problems else Exit.DONE, document, "\n".join(lines))
 
 

@@ -163,14 +163,16 @@ def in_zone(schedule: str, zone: str) -> tuple[str, ...]:
     schedule = " ".join(schedule.split())
     if is_cron(schedule) and not is_at_boot(schedule):
         fields = _cron_fields(schedule)
-        shifted = {
-            frozenset(
-                (minute - offset // datetime.timedelta(minutes=1)) % 60 for minute in fields.minutes
-            )
-            for offset in clock_changes.offsets(zone)
-        }
-        if fields.is_of_every_hour and len(shifted) == 1:
-            return (f"*-*-* *:{_calendar_values(shifted.pop(), MINUTE)}:00 UTC",)
+        if fields.is_of_every_hour:
+            shifted = {
+                frozenset(
+                    (minute - offset // datetime.timedelta(minutes=1)) % 60
+                    for minute in fields.minutes
+                )
+                for offset in clock_changes.offsets(zone)
+            }
+            if len(shifted) == 1:
+                return (f"*-*-* *:{_calendar_values(shifted.pop(), MINUTE)}:00 UTC",)
         _refuse_parting(fields, schedule, zone, "cron's five fields", "systemd's language")
     return tuple(f"{text} {zone}" for text in to_calendar(schedule))
 

@@ -332,7 +332,7 @@ def _report_foreign(
             tables[path] = left
             if not check:
                 _replace_crontab(user, text, left, removed, run)
-    commands = _foreign_commands(result.backend, run)
+    commands = foreign_commands(run, systemd=result.backend == "systemd")
     _park(replacements, settled, jobs, tables, commands, result, check=check)
     duplicates = foreign.crontab_duplicates(jobs, tables)
     duplicates += foreign.command_duplicates(jobs, commands)
@@ -344,10 +344,10 @@ def _report_foreign(
         )
 
 
-def _foreign_commands(backend: str, run: Run) -> list[foreign.ForeignCommand]:
+def foreign_commands(run: Run, *, systemd: bool) -> list[foreign.ForeignCommand]:
     """Return what runs by the clock beside crontabs."""
     homes = [(entry.pw_name, entry.pw_dir) for entry in pwd.getpwall()]
-    timers = foreign.timer_commands(run) if backend == "systemd" else []
+    timers = foreign.timer_commands(run) if systemd else []
     return [*timers, *elsewhere.user_timers(homes), *elsewhere.at_jobs()]
 
 

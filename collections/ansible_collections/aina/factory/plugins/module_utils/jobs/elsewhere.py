@@ -25,6 +25,8 @@ _AT_BEGIN = re.compile(
 )
 _SETTING = re.compile(r"\s*(?P<key>[A-Za-z]+)\s*=\s*(?P<value>.*)\Z")
 _STARTS = ("ExecStartPre", "ExecStart", "ExecStartPost")
+# A user writes the name: whatever could be no file's name names nothing.
+_UNIT_NAME = re.compile(r"[A-Za-z0-9:_.@%\\-]{1,200}")
 
 
 def at_jobs() -> list[ForeignCommand]:
@@ -69,10 +71,10 @@ def _started(
 ) -> Iterator[ForeignCommand]:
     named = [value for key, value in _settings(timer) if key == "Unit"]
     service = named[-1] if named else f"{timer.stem}.service"
-    if "/" in service:
+    if not _UNIT_NAME.fullmatch(service):
         return
     where = f"{timer} of {user}" if user else str(timer)
-    files = [path for directory in directories if (path := directory / service).is_file()][:1]
+    files = [path for directory in directories if _is_file(path := directory / service)][:1]
     files += [
         path
         for directory in directories
@@ -93,6 +95,14 @@ def _settings(path: Path) -> Iterator[tuple[str, str]]:
     for line in re.sub(r"\\\n", " ", _text(path)).splitlines():
         if (match := _SETTING.match(line)) and not line.lstrip().startswith(("#", ";")):
             yield match["key"], match["value"].strip()
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a plain file; one that cannot be looked at is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _listed(directory: Path) -> list[Path]:

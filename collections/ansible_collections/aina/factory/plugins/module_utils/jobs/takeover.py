@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..base import files
+from ..base import documents
 from ..base.errors import FactoryError
 
 RECORD_PATH = "/var/lib/aina-factory/taken-over.json"
@@ -59,9 +59,7 @@ def record(items: Sequence[Taken]) -> None:
 
 def keep(items: Sequence[Taken]) -> None:
     """Let the record hold exactly these."""
-    document = {"schema": 1, "taken": [asdict(item) for item in items]}
-    text = json.dumps(document, indent=2, ensure_ascii=True) + "\n"
-    files.write(Path(RECORD_PATH), text.encode(), 0o600)
+    documents.replace(Path(RECORD_PATH), {"taken": [asdict(item) for item in items]}, 0o600)
 
 
 def given_back(now: str, before: str, lines: Sequence[str]) -> str:

@@ -64,6 +64,7 @@ def cycle(
             store.report(document)
     except (ForgeError, MirrorError, StoreError, OSError) as error:
         document = failure(project, str(error), effects, dry_run=dry_run)
+        document = _together(before, document) if before is not None else document
         if not dry_run:
             # Where not even this can be written, the caller says it.
             with suppress(OSError):

@@ -109,8 +109,14 @@ def judge(
 
 def oldest(required: tuple[Required, ...], checks: Checks) -> float:
     """Return when the oldest of the newest required checks began, 0 where nobody knows."""
-    counting = (c for c in latest(checks.items) if any(one.counts(c) for one in required))
-    return min((check.started_at for check in counting if check.started_at), default=0.0)
+    found = counted(required, checks).items
+    return min((check.started_at for check in found if check.started_at), default=0.0)
+
+
+def counted(required: tuple[Required, ...], checks: Checks) -> Checks:
+    """Return the newest of those checks that are required."""
+    found = (c for c in latest(checks.items) if any(one.counts(c) for one in required))
+    return Checks(tuple(found), checks.complete)
 
 
 def _absent(required: Required, checks: Iterable[CheckRun]) -> str:

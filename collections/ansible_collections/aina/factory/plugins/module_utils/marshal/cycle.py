@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import Any, Protocol, TypeVar
 
 from ..base.github.errors import (
@@ -14,6 +13,7 @@ from ..base.github.errors import (
     UncertainError,
     UnusableError,
 )
+from ..base.paths import name_matches
 from ..base.ports import Now
 from . import blockers, duplicates, queueing, retests, rules
 from .decide import CyclePlan, Decision, decide
@@ -630,7 +630,7 @@ class Cycle:
         """Move the dependants and delete the branch; what GitHub refuses is left to people."""
         if self.snapshot is not None and self.snapshot.deletes_branch_on_merge:
             return
-        lasting = any(fnmatchcase(outcome.head_ref, p) for p in self.policy.lasting_branches)
+        lasting = name_matches(outcome.head_ref, self.policy.lasting_branches)
         if lasting or (outcome.head_protected and not outcome.is_fork):
             # Others are opened against it for its own sake, not for what has landed just now.
             return

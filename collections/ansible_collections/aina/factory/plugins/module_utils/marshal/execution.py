@@ -30,7 +30,6 @@ from .mirror import MirrorError, PushRefusedError, stack
 from .reasons import Code, Verb
 from .settings import MergePolicy
 from .snapshot import (
-    Checks,
     PullRequest,
     Retest,
     SavedState,
@@ -379,8 +378,7 @@ def _retest(cycle: Cycle, decision: Decision) -> str:
     own = rules.own_verdict(cycle.policy, snapshot, pull, now)
     if not retests.liftable(cycle.policy, snapshot, pull, own, now):
         return own.reason.code if own is not None else "green"
-    found = pull.detail.checks if pull.detail is not None else Checks()
-    found = retests.counted(cycle.policy, snapshot, found)
+    found = retests.counted_of(cycle.policy, snapshot, pull)
     how = retests.how(cycle.policy, snapshot, pull, now)
     runs = retests.runs_of(cycle.policy, found, now)
     updates = bool(pull.evidence and pull.evidence.behind_count)

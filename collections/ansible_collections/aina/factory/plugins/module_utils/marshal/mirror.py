@@ -244,7 +244,9 @@ class Mirror(BareRepository):
             reverted_paths=self._reverted(base_oid, head_oid, changes, window_days),
             updated_from=self._updated_from(base_oid, head_oid),
             change=hashlib.sha256(repr(sorted(changes.items())).encode()).hexdigest()[:16],
-            workflows_differ=self._workflows(head_oid) != self._workflows(merged.tree),
+            # Of a head that has all of its base the result is its own tree.
+            workflows_differ=behind > 0
+            and self._workflows(head_oid) != self._workflows(merged.tree),
         )
 
     def _workflows(self, tree: str) -> bytes:

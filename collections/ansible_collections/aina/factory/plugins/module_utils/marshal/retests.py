@@ -97,7 +97,7 @@ def verdicts(
         if not liftable(policy, snapshot, pull, own[pull.number], now):
             continue
         mine = ledger.of(pull.number, authority.seen_alike(pull))
-        if _is_awaited(mine, _required(policy, snapshot, pull), now):
+        if _is_awaited(mine, counted_of(policy, snapshot, pull), now):
             found[pull.number] = wait(Code.CHECK_PENDING, "CI was asked for again", Owner.CI)
             free -= 1
         elif how(policy, snapshot, pull, now) and not _is_blamed(mine):
@@ -145,7 +145,7 @@ def how(policy: MergePolicy, snapshot: Snapshot, pull: PullRequest, now: float) 
     strict = policy.mode == "strict" or snapshot.branch.strict
     if behind and evidence is not None and (strict or evidence.workflows_differ):
         return "update"
-    found = _required(policy, snapshot, pull)
+    found = counted_of(policy, snapshot, pull)
     if runs_of(policy, found, now):
         return "rerun"
     # A red check that cannot be run again is somebody else's: only its author knows better.
@@ -182,11 +182,8 @@ def main_is_due(policy: MergePolicy, snapshot: Snapshot, now: float) -> bool:
 
 
 def counted(policy: MergePolicy, snapshot: Snapshot, found: Checks) -> Checks:
-    """Return the newest of those checks that are required."""
-    required = checks.required(policy, snapshot.branch)
-    newest = checks.latest(found.items)
-    items = [check for check in newest if any(one.counts(check) for one in required)]
-    return Checks(tuple(items), found.complete)
+    """Return the newest of those checks that are required of the branch."""
+    return checks.counted(checks.required(policy, snapshot.branch), found)
 
 
 def settled(
@@ -232,7 +229,8 @@ def _judged(
     return replace(entry, minutes=minutes, outcome=outcome)
 
 
-def _required(policy: MergePolicy, snapshot: Snapshot, pull: PullRequest) -> Checks:
+def counted_of(policy: MergePolicy, snapshot: Snapshot, pull: PullRequest) -> Checks:
+    """Return the newest required checks of a pull request; none where nobody has read them."""
     found = pull.detail.checks if pull.detail is not None else Checks()
     return counted(policy, snapshot, found)
 

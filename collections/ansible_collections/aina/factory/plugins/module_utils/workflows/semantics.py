@@ -118,20 +118,21 @@ def events(document: Document) -> dict[str, Node]:
     return {key.value: value for key, value in on.pairs}
 
 
-def started_by(
-    name: str, document: Document, others: Neighbours, seen: frozenset[str] = frozenset()
-) -> set[str]:
+def started_by(name: str, document: Document, others: Neighbours) -> set[str]:
     """Return the events that start a workflow, by itself or by the workflows that call it."""
     found = set(events(document))
-    for other, neighbour in others.documents.items():
-        if neighbour is None or other in seen or other == name:
-            continue
-        calls = (document.get(job, "uses") for _name, job in _jobs(neighbour))
-        if any(call and (m := _CALL.match(call.value)) and m[1] == name for call in calls):
-            found |= started_by(other, neighbour, others, seen | {name})
-    for text in others.unread.values():
-        if f"workflows/{name}" in text:
-            found |= {event for event in FOREIGN_EVENTS if event in text}
+    callees = [name]
+    for called in callees:
+        for other, neighbour in others.documents.items():
+            if neighbour is None or other in callees:
+                continue
+            calls = (neighbour.get(job, "uses") for _name, job in _jobs(neighbour))
+            if any(call and (m := _CALL.match(call.value)) and m[1] == called for call in calls):
+                callees.append(other)
+                found |= set(events(neighbour))
+        for text in others.unread.values():
+            if f"workflows/{called}" in text:
+                found |= {event for event in FOREIGN_EVENTS if event in text}
     return found
 
 

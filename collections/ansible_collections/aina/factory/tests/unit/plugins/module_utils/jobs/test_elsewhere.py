@@ -52,6 +52,8 @@ def test_what_users_and_at_run_is_found(tmp_path: Path, monkeypatch: pytest.Monk
         "[Service]\nExecStart=\nExecStart=/srv/ops/backup.sh\n"
     )
     (units / "c.timer").write_text("[Timer]\nUnit=../../../other.service\n")
+    (units / "long.timer").write_text(f"[Timer]\nUnit={'x' * 300}.service\n")
+    (units / "odd.timer").write_text("[Timer]\nUnit=a\0b.service\n")
     (units / "d.service").write_text("[Service]\nExecStart=/srv/ops/backup.sh\n")  # without a timer
     (units / "e.timer").write_text("[Timer]\n")
     (units / "e.service").write_text(
