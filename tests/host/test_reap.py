@@ -521,6 +521,38 @@ def test_undo_gives_the_branch_back_that_was_deleted_meanwhile(server: Server) -
     assert server.git("rev-parse", "HEAD", at=server.landed) == before
 
 
+def test_undo_of_several_gives_back_all_but_what_has_no_place(server: Server) -> None:
+    second = server.lane("second")
+    server.run()
+    server.git("branch", "-D", "landed")
+    second.mkdir()
+
+    code, document = server.run("--undo", "2001-01-01")
+
+    assert (code, document["restored"]) == (1, [str(server.landed)])
+    assert [str(second) in problem for problem in document["failures"]] == [True]
+    assert server.git("branch", "--show-current", at=server.landed) == "landed"
+    second.rmdir()
+    assert server.run("--undo", "2001-01-01")[1]["restored"] == [str(second)]
+
+
+def test_a_worktree_may_have_the_name_of_gits_own_directory(server: Server) -> None:
+    server.lane("refs")
+    (server.checkout / ".git/worktrees/refs/much").write_bytes(b"x" * (2 << 20))
+
+    code, document = server.run()
+
+    assert (code, judged(document)["refs"][0]) == (0, "reap")
+
+
+@pytest.mark.parametrize("option", ["--empty-trash", "--list", "--undo=x"])
+def test_a_worktree_is_named_only_to_be_reaped(server: Server, option: str) -> None:
+    server.run()
+
+    assert server.run(str(server.landed), option)[0] == 2
+    assert len(server.run("--list")[1]["reaped"]) == 1
+
+
 def test_one_named_worktree_is_judged_and_reaped_alone(server: Server) -> None:
     other = server.lane("other")
 

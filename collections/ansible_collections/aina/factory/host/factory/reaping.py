@@ -62,22 +62,22 @@ def held(task: reap.ReapTask, policy: Reap) -> list[dict[str, Any]]:
     return found
 
 
-def undone(task: reap.ReapTask, wanted: str) -> list[str]:
-    """Give back what ``wanted`` names, see ``reap.undo``; return the paths.
+def undone(task: reap.ReapTask, wanted: str) -> tuple[list[str], list[str]]:
+    """Give back what ``wanted`` names; return the paths and the problems, see ``reap.undo``.
 
     Raises:
         LockedError: a reap is at work in the repository.
         GitError: the repository cannot be read, see ``owner.act``.
-        TrashError: it is not there, or something stands in its place.
+        TrashError: it is not there, or its name stands for several.
 
     """
-    restored: list[str] = owner.act_alone(
+    done: tuple[list[str], list[str]] = owner.act_alone(
         task.repository,
         tools(),
         reap.PURPOSE,
         lambda here, _common_dir: reap.undo(task, here, wanted),
     )
-    return restored
+    return done
 
 
 def freed(

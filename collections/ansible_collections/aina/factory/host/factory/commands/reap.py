@@ -17,7 +17,7 @@ from factory.core.base.text import printable, size
 from factory.core.base.times import iso
 from factory.core.worktrees import model, reap, trash
 from factory.core.worktrees.settings import Reap
-from factory.outcome import Exit, Outcome, UsageError
+from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +94,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         LockedError: another reap is at work.
 
     """
+    if arguments.worktree and (arguments.list or arguments.undo or arguments.empty_trash):
+        raise UsageError(f"{printable(arguments.worktree)}: a worktree is named only to be reaped")
     tasks, policy, whole = _tasks(arguments)
     server = reaping.github_settings(whole) if arguments.github == "auto" else None
     if arguments.list:
@@ -204,13 +206,21 @@ def _undo(wanted: str, tasks: Sequence[tuple[reap.ReapTask, str | None]]) -> Out
     problems: list[str] = []
     elsewhere: list[str] = []
     restored: list[str] = []
+    locked: list[LockedError] = []
     for task, _name in tasks:
         try:
-            restored += reaping.undone(task, wanted)
+            paths, failed = reaping.undone(task, wanted)
+            restored += paths
+            problems += failed
         except trash.NotThereError as error:
             elsewhere.append(str(error))
+        except LockedError as error:
+            locked.append(error)
         except (trash.TrashError, GitError, OSError) as error:
             problems.append(str(error))
+    if locked and not restored:
+        raise locked[0]
+    problems += map(str, locked)
     if not restored:
         problems += elsewhere
     text = "\n".join([*(f"{printable(path)} is back" for path in restored), *problems])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from .errors import FactoryError
@@ -157,6 +157,21 @@ class Git:
         if not done.ok:
             raise GitError(f"git {words[0]} in {self.directory}: {done.said}")
         return done.stdout
+
+    def commits_among(
+        self, oids: Iterable[str], environment: Mapping[str, str] | None = None
+    ) -> set[str]:
+        """Return those of ``oids`` that are commits of this repository.
+
+        Raises:
+            GitError: git cannot say.
+
+        """
+        said = self.output(
+            "cat-file", "--batch-check", stdin=lines(sorted(oids)), environment=environment
+        )
+        answers = (line.split() for line in said.decode().splitlines())
+        return {words[0] for words in answers if words[1:2] == ["commit"]}
 
     @contextmanager
     def scratch_objects(self, common_dir: str) -> Iterator[dict[str, str]]:

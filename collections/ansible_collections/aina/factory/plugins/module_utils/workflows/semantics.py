@@ -121,14 +121,16 @@ def events(document: Document) -> dict[str, Node]:
 def started_by(name: str, document: Document, others: Neighbours) -> set[str]:
     """Return the events that start a workflow, by itself or by the workflows that call it."""
     found = set(events(document))
-    callees = [name]
-    for called in callees:
+    callees, pending = {name}, [name]
+    while pending:
+        called = pending.pop()
         for other, neighbour in others.documents.items():
             if neighbour is None or other in callees:
                 continue
             calls = (neighbour.get(job, "uses") for _name, job in _jobs(neighbour))
             if any(call and (m := _CALL.match(call.value)) and m[1] == called for call in calls):
-                callees.append(other)
+                callees.add(other)
+                pending.append(other)
                 found |= set(events(neighbour))
         for text in others.unread.values():
             if f"workflows/{called}" in text:

@@ -24,6 +24,7 @@ does not reach) did is in the default branch:
 from __future__ import annotations
 
 import fnmatch
+import functools
 import itertools
 import os
 import re
@@ -81,7 +82,7 @@ class Remote:
         """Return the commit of a branch."""
         return self.refs[f"refs/heads/{branch}"]
 
-    @property
+    @functools.cached_property
     def holding(self) -> dict[str, str]:
         """Object id -> name of a ref that keeps it, branches before others."""
         names = [
@@ -292,12 +293,7 @@ class _History:
 
     def present(self, commits: Sequence[str]) -> set[str]:
         """Return those of ``commits`` that are commits of this repository."""
-        output = self.output("cat-file", "--batch-check", stdin=lines(commits))
-        return {
-            line.split()[0]
-            for line in output.decode().splitlines()
-            if line.split()[1:2] == ["commit"]
-        }
+        return self._git.commits_among(commits, self._scratch)
 
     def not_reached(self, heads: Sequence[str], tips: Sequence[str]) -> set[str]:
         """Return the commits that ``heads`` reach and ``tips`` do not."""
@@ -534,7 +530,8 @@ def _lanes(history: _History, heads: Sequence[str], proofs: Proofs) -> dict[str,
         level, fork = _level(history, head)
         if level is not None:
             pending.append(level)
-            rest = [commit for commit in own if commit not in set(history.own(level))]
+            before = set(history.own(level))
+            rest = [commit for commit in own if commit not in before]
             key = f"{level}..{head}"
             lanes[key] = _Lane(head, rest, key, history.newer_than(fork), fork)
     return lanes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -432,11 +433,12 @@ def carry_out(report: ReapReport, task: ReapTask, policy: Reap, tools: ReapTools
 def _expire(git: Git, policy: Reap, tools: ReapTools) -> None:
     """Let go of what earlier reaps kept, when its time is over."""
     today = tools.now() // DAY_SECONDS
-    names = git.output("for-each-ref", "--format=%(refname)", "refs/reaped").decode().splitlines()
+    listed = git.output("for-each-ref", "--format=%(refname)", "refs/reaped")
+    names = listed.decode(errors="surrogateescape").splitlines()
     over = [
         name
         for name in names
-        if (day := name.split("/")[2]).isdigit()
+        if re.fullmatch("[0-9]{1,9}", day := name.split("/")[2])
         and name.count("/") == 3
         and today - int(day) > policy.reaped_commits_retention_days
     ]
@@ -574,22 +576,33 @@ def held(task: ReapTask, policy: Reap, tools: ReapTools) -> list[dict[str, Any]]
     ]
 
 
-def undo(task: ReapTask, tools: ReapTools, wanted: str) -> list[str]:
-    """Give reaped worktrees back, and the branch of each that lost it meanwhile; return paths.
+def undo(task: ReapTask, tools: ReapTools, wanted: str) -> tuple[list[str], list[str]]:
+    """Give reaped worktrees back, and first the branch of each that lost it meanwhile.
 
-    ``wanted`` is what :func:`trash.chosen` takes.
+    Return the paths, and what could not be given back: one stops no other. ``wanted`` is what
+    :func:`trash.chosen` takes.
 
     Raises:
         GitError: the repository as a whole cannot be read.
-        TrashError: it is not there, or something stands in its place.
+        TrashError: it is not there, or its name stands for several.
 
     """
     common_dir = survey.common_directory(tools.run, task.repository)
     git = Git(tools.run, task.repository)
-    found = trash.undo(wanted, common_dir)
-    for entry in found:
-        if entry.branch and entry.head:
-            name = f"refs/heads/{entry.branch}"
-            if not git.call("rev-parse", "--verify", "--quiet", name).ok:
-                git.output("update-ref", name, entry.head, "0" * len(entry.head))
-    return [entry.path for entry in found]
+    restored, problems = [], []
+    for entry in trash.chosen(wanted, trash.entries(common_dir)):
+        try:
+            _branch_back(git, entry)
+            trash.put_back(entry, common_dir)
+        except (trash.TrashError, GitError) as error:
+            problems.append(str(error))
+        else:
+            restored.append(entry.path)
+    return restored, problems
+
+
+def _branch_back(git: Git, entry: trash.TrashEntry) -> None:
+    if entry.branch and entry.head:
+        name = f"refs/heads/{entry.branch}"
+        if not git.call("rev-parse", "--verify", "--quiet", name).ok:
+            git.output("update-ref", name, entry.head, "0" * len(entry.head))

@@ -127,12 +127,9 @@ def listed(git: Git, common_dir: str) -> list[Listed]:
 
 def _refuse_what_never_ends(common_dir: str) -> None:
     """Git would wait for what a pipe or a device says, and read the largest file as a whole."""
-    directories = [
-        common_dir,
-        *(f"{common_dir}/{name}" for name in ("info", "objects/info", "refs")),
-    ]
-    for directory in directories:
-        is_of_refs = "refs" in directory[len(common_dir) :].split("/")
+    directories = [(f"{common_dir}{name}", False) for name in ("", "/info", "/objects/info")]
+    directories.append((f"{common_dir}/refs", True))
+    for directory, is_of_refs in directories:
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
             for entry in entries:
                 most_bytes = _SHORT_BYTES if is_of_refs or entry.name in _READ_WHOLE else None
@@ -140,9 +137,9 @@ def _refuse_what_never_ends(common_dir: str) -> None:
                     most_bytes = _PACKED_REFS_BYTES
                 if entry.is_dir(follow_symlinks=False):
                     if directory == common_dir and entry.name == "worktrees":
-                        directories += _directories(entry.path)
+                        directories += [(path, False) for path in _directories(entry.path)]
                     elif is_of_refs or (entry.name == "refs" and directory != common_dir):
-                        directories.append(entry.path)
+                        directories.append((entry.path, True))
                 elif most_bytes or not entry.is_file(follow_symlinks=False):
                     with suppress(OSError):
                         _refuse_what_has_no_end(entry.path, most_bytes)
@@ -308,23 +305,24 @@ def private_commits(git: Git, item: Listed) -> list[str]:
 def only_of_reflog(git: Git, admin_dir: str) -> list[str]:
     """Return the newest commits that nothing but the worktree's own reflog holds.
 
+    Where refs are kept as reftable there is no such file, and none is known.
+
     Raises:
         GitError: git cannot read its history.
+        OSError: the reflog is there and cannot be read.
 
     """
-    with suppress(OSError):
+    try:
         told = read_file(f"{admin_dir}/logs/HEAD", _REFLOG_BYTES).decode("ascii", errors="replace")
-        words = {word for line in told.splitlines() for word in line.split(" ", 2)[:2]}
-        oids = sorted(
-            word for word in words if re.fullmatch(r"[0-9a-f]{40,64}", word) and set(word) != {"0"}
-        )
-        check = git.output("cat-file", "--batch-check", stdin=lines(oids)).decode()
-        here = [line.split()[0] for line in check.splitlines() if line.split()[1:2] == ["commit"]]
-        words_of_git = ("rev-list", "--parents", "--stdin", "--not", "--all")
-        found = git.output(*words_of_git, stdin=lines(here)).decode().splitlines() if here else []
-        inner = {parent for line in found for parent in line.split()[1:]}
-        return [commit for line in found if (commit := line.split()[0]) not in inner]
-    return []
+    except FileNotFoundError:
+        return []
+    words = {word for line in told.splitlines() for word in line.split(" ", 2)[:2]}
+    oids = (w for w in words if re.fullmatch(r"[0-9a-f]{40,64}", w) and set(w) != {"0"})
+    here = sorted(git.commits_among(oids))
+    words_of_git = ("rev-list", "--parents", "--stdin", "--not", "--all")
+    found = git.output(*words_of_git, stdin=lines(here)).decode().splitlines() if here else []
+    inner = {parent for line in found for parent in line.split()[1:]}
+    return [commit for line in found if (commit := line.split()[0]) not in inner]
 
 
 def stash_subjects(git: Git) -> list[str]:
@@ -530,9 +528,7 @@ def _submodule_obstacles(git: Git, item: Listed, path: str) -> Iterator[Obstacle
             return
         answer = inner.output("ls-remote", "origin", timeout_seconds=REMOTE_SECONDS).decode()
         held = {line.split("\t")[0] for line in answer.splitlines()}
-        check = inner.output("cat-file", "--batch-check", stdin=lines(sorted(held))).decode()
-        here = [line.split()[0] for line in check.splitlines() if line.split()[1:2] == ["commit"]]
-        stdin = lines([f"^{oid}" for oid in here])
+        stdin = lines([f"^{oid}" for oid in sorted(inner.commits_among(held))])
         if inner.output("rev-list", "--all", "HEAD", "--stdin", "--max-count=1", stdin=stdin):
             yield ("submodule", f"{path} has commits that its remote does not hold")
     except GitError as error:

@@ -92,7 +92,7 @@ def _noted(admin: Path) -> dict[str, str]:
     try:
         known = json.loads(read_file(admin / _RECORD, _RECORD_BYTES))
         return {name: str(known[name]) for name in ("reason", "branch", "head")}
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
 
 
@@ -290,19 +290,6 @@ def chosen(wanted: str, some: Sequence[TrashEntry]) -> list[TrashEntry]:
     if not named:
         raise NotThereError(f"{wanted} is not in the trash; it was never reaped or is deleted")
     return named
-
-
-def undo(wanted: str, common_dir: str) -> list[TrashEntry]:
-    """Give back what ``wanted`` names, see :func:`chosen`; return it.
-
-    Raises:
-        TrashError: it is not in the trash any more, or something stands in its place.
-
-    """
-    found = chosen(wanted, entries(common_dir))
-    for entry in found:
-        put_back(entry, common_dir)
-    return found
 
 
 def put_back(entry: TrashEntry, common_dir: str) -> None:

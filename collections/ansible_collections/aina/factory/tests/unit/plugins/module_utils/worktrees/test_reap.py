@@ -24,6 +24,11 @@ from factory.core.worktrees.settings import Reap
 POLICY = Reap(grace_seconds=0)
 
 
+def undo(path: str, common_dir: str) -> None:
+    (entry,) = trash.chosen(path, trash.entries(common_dir))
+    trash.put_back(entry, common_dir)
+
+
 class World:
     """An origin and a checkout; lanes begin where the default branch is."""
 
@@ -85,7 +90,7 @@ def test_an_outer_worktree_follows_when_the_trash_of_the_inner_is_empty(
     second = world.reap()
     assert second["outer"].reason in {"ignored_files", "nested_repository"}
     assert not second["outer"].reap
-    trash.undo(str(inner), f"{world.checkout}/.git")
+    undo(str(inner), f"{world.checkout}/.git")
     assert world.reap()["inner"].reaped
 
     assert trash.empty(f"{world.checkout}/.git", effects.now(), effects.run) == []
@@ -218,7 +223,7 @@ def test_real_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.plan()["lane"].reason == "private_refs"
     world.git("update-ref", "-d", "refs/worktree/mine", at=lane)
     assert world.reap()["lane"].reaped
-    trash.undo(str(lane), common_dir)
+    undo(str(lane), common_dir)
     assert world.git("symbolic-ref", "--short", "HEAD", at=lane) == "lane"
 
 

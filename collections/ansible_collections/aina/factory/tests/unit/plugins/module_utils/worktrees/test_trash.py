@@ -18,6 +18,11 @@ from factory.core.worktrees import trash
 NOW = 1_700_000_000.0
 
 
+def undo(path: str, common_dir: str) -> None:
+    (entry,) = trash.chosen(path, trash.entries(common_dir))
+    trash.put_back(entry, common_dir)
+
+
 class Repository:
     """A repository with worktrees beside it."""
 
@@ -74,7 +79,7 @@ def test_it_goes_at_once_and_comes_back_as_it_was(name: str, repository: Reposit
     assert not lane.exists()
     assert repository.listed() == [str(repository.path)]
     assert repository.git("fsck", "--no-dangling") == ""
-    trash.undo(str(lane), repository.common_dir)
+    undo(str(lane), repository.common_dir)
     assert snapshot(lane) == before
     assert repository.listed() == listed
     assert repository.git("-C", str(lane), "status", "--porcelain") == "?? file"
@@ -91,7 +96,7 @@ def test_a_path_that_is_not_text_comes_back(repository: Repository) -> None:
     )  # fmt: skip
     assert not lane.exists()
 
-    trash.undo(str(lane), repository.common_dir)
+    undo(str(lane), repository.common_dir)
     assert (lane / ".git").is_file()
 
 
@@ -142,7 +147,7 @@ def test_a_kill_within_an_undo_is_finished_by_the_next_run(
 
     monkeypatch.setattr(os, "rename", killed_before_the_tree)
     with pytest.raises(KeyboardInterrupt):
-        trash.undo(str(lane), repository.common_dir)
+        undo(str(lane), repository.common_dir)
     monkeypatch.setattr(os, "rename", rename)
 
     assert trash.restore_interrupted([(str(lane), admin)]) == [str(lane)]
@@ -180,7 +185,7 @@ def test_a_half_deleted_tree_is_never_given_back(repository: Repository) -> None
     (left,) = trash.entries(repository.common_dir)
     assert left.deleting
     with pytest.raises(trash.TrashError, match="is not in the trash"):
-        trash.undo(str(lane), repository.common_dir)
+        undo(str(lane), repository.common_dir)
     assert trash.restore_interrupted([(str(lane), admin)]) == []
     assert not lane.exists()
     # The next one finishes it, however young it is.
@@ -221,11 +226,11 @@ def test_undo_refuses_while_its_branch_is_checked_out_elsewhere(repository: Repo
     repository.git("worktree", "add", "-q", other, "a")
 
     with pytest.raises(trash.TrashError, match="was on refs/heads/a, which is checked out"):
-        trash.undo(str(lane), repository.common_dir)
+        undo(str(lane), repository.common_dir)
 
     assert not lane.exists()
     repository.git("worktree", "remove", "--force", other)
-    trash.undo(str(lane), repository.common_dir)
+    undo(str(lane), repository.common_dir)
     assert (lane / "file").read_text() == "a"
 
 
@@ -235,7 +240,7 @@ def test_a_detached_worktree_comes_back_beside_other_detached_ones(repository: R
     repository.move(lane)
     repository.git("checkout", "-q", "--detach")
 
-    trash.undo(str(lane), repository.common_dir)
+    undo(str(lane), repository.common_dir)
 
     assert (lane / "file").exists()
 
@@ -247,7 +252,7 @@ def test_undo_works_where_git_keeps_refs_in_tables(repository: Repository) -> No
     repository.move(lane)
     Path(repository.common_dir, "HEAD").write_text("ref: refs/heads/.invalid\n")
 
-    trash.undo(str(lane), repository.common_dir)
+    undo(str(lane), repository.common_dir)
 
     assert (lane / "file").exists()
 
@@ -264,7 +269,7 @@ def test_undo_overwrites_nothing(kind: str, repository: Repository) -> None:
         lane.symlink_to("/nonexistent")
 
     with pytest.raises(trash.TrashError, match="exists again; move it away and undo again"):
-        trash.undo(str(lane), repository.common_dir)
+        undo(str(lane), repository.common_dir)
 
     assert len(trash.entries(repository.common_dir)) == 1
     assert os.path.lexists(lane)
@@ -277,7 +282,7 @@ def test_of_two_entries_of_one_path_the_later_comes_back(repository: Repository)
     (lane / "file").write_text("second")
     repository.move(lane, NOW + 5)
 
-    trash.undo(str(lane), repository.common_dir)
+    undo(str(lane), repository.common_dir)
 
     assert (lane / "file").read_text() == "second"
     assert len(trash.entries(repository.common_dir)) == 1
@@ -287,7 +292,7 @@ def test_what_was_never_reaped_cannot_be_undone(repository: Repository) -> None:
     lane = repository.lane("a")
 
     with pytest.raises(trash.TrashError, match="is not in the trash"):
-        trash.undo(str(lane), repository.common_dir)
+        undo(str(lane), repository.common_dir)
 
 
 def test_only_what_is_due_is_deleted(repository: Repository) -> None:
@@ -299,7 +304,7 @@ def test_only_what_is_due_is_deleted(repository: Repository) -> None:
     assert trash.empty(repository.common_dir, NOW - 600, effects.run) == []
 
     assert [entry.path for entry in trash.entries(repository.common_dir)] == [str(young)]
-    trash.undo(str(young), repository.common_dir)
+    undo(str(young), repository.common_dir)
     assert (young / "file").exists()
 
 
@@ -357,7 +362,7 @@ def test_directories_without_write_permission_go_whole_or_stay_whole(
         before = snapshot(lane)
         repository.move(lane)
         seen: list[Any] = [lane.exists()]
-        trash.undo(str(lane), repository.common_dir)
+        undo(str(lane), repository.common_dir)
         seen.append(snapshot(lane) == before)
         repository.move(lane, NOW + 1)
         seen.append(trash.empty(repository.common_dir, NOW + 1, effects.run))
