@@ -119,7 +119,7 @@ def test_an_engine_or_a_watchdog_that_fails_stops_no_other_part_of_the_site(
     parts = ("--tags", "watchdog,marshal,docker_host,images", "--limit", "vds")
 
     status, ran, recap = play(
-        collections, {"docker_daemon", "watchdog.json"}, *parts, playbook="site.yml"
+        collections, {"docker_daemon", "watchdog.json", "images"}, *parts, playbook="site.yml"
     )
     alone = play(collections, {"docker_daemon"}, "--limit", "vds", playbook="docker.yml")
 
@@ -129,6 +129,7 @@ def test_an_engine_or_a_watchdog_that_fails_stops_no_other_part_of_the_site(
     assert [item["what"] for item in recap["failed"]] == [
         "sequence: no answer",
         "sequence: no answer",
-        "docker_host: sequence: no answer; watchdog: sequence: no answer",
+        "images: no answer",
+        "docker_host: sequence: no answer; images: images: no answer; watchdog: sequence: no answer",
     ]
     assert (alone[0], len(alone[2]["failed"])) == (2, 2)
