@@ -445,8 +445,11 @@ def _mirrors(
 
 def _issues_of_lanes(settings: LanesSettings, project: str) -> set[int]:
     """Return the numbers that the project's lanes, of which anything is kept, worked on."""
-    paths = Path(settings.state_dir).glob(f"{project}-*/")
-    return {int(path.name.rsplit("-", 2)[1]) for path in paths if identity.is_lane(path.name)}
+    from factory.lanes import results
+
+    names = [path.name for path in Path(settings.state_dir).glob("*/")]
+    kept = [results.issue_of(name) for name in names if identity.is_lane(name)]
+    return {number for of, number in kept if of == project}
 
 
 def _store(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:

@@ -33,17 +33,19 @@ from factory.lanes import (
     control_socket,
     delivery,
     engine,
+    results,
     tasks,
     transcript,
 )
 from factory.lanes.capacity import OWNER
+from factory.lanes.results import RESULT
 from factory.lanes.tasks import ResolvedTask, Task
 from factory.locks import exclusive
 from factory.outcome import LockedError
 
 ADMISSION_LOCK = "factory-lanes-admission.lock"
 STOP = "stop"
-STATE, RESULT = "state.json", "result.json"
+STATE = "state.json"
 TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
     "transcript.jsonl",
     "gateway.jsonl",
@@ -53,7 +55,7 @@ TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
 RESIDUE = "residue.json"
 # What all lanes have spent, a file for each day.
 SPENT_DIR = "spent"
-_KNOWN_AT_START = ("base", "onto", "title", "conflict", "deadline")
+_KNOWN_AT_START = ("base", "onto", "title", "conflict", "deadline", "resumes", "continues")
 _POLL_SECONDS = 0.2
 _QUEUE_POLL_SECONDS = 0.5
 _SHOW_SECONDS = 15.0
@@ -65,6 +67,8 @@ _HANDOVER_SECONDS = 60
 _ENGINE_WAIT_SECONDS = 90.0
 # How long the engine, which is at work, may take to remove a container.
 _REMOVAL_SECONDS, _REMOVAL_POLL_SECONDS = 10.0, 0.05
+# Who has ended a lane that somebody stopped.
+_OPERATOR = "an operator"
 _SAID_MAX_LENGTH = 2000
 _SESSION = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
 
@@ -222,7 +226,7 @@ class Lane:
         handle.send(f"{start.base} {start.onto}\n{assigned.prompt}".encode())
         # Should the supervisor die, its result is made of this.
         known = assigned.document()
-        self._state("running", **known, deadline=times.iso(deadline))
+        self._state("running", **known, **self._lineage(), deadline=times.iso(deadline))
         prompt = self.directory / "prompt.md"
         prompt.write_text(assigned.prompt, encoding="utf-8")
         prompt.chmod(0o640)
@@ -255,15 +259,16 @@ class Lane:
         """
         if self.task.resume or not self.task.issue:
             return
-        for path in Path(self.settings.state_dir).glob(f"{self.project.name}-*/{RESULT}"):
-            result = documents.read(path) or {}
+        known = results.read_all(self.settings)
+        superseded = reaper.superseded(known)
+        for lane, result in known.items():
             same = (result.get("project"), result.get("issue"), bool(result.get("is_conflict")))
             mine = (self.project.name, self.task.issue, self.task.is_conflict)
-            if same == mine and outcome.is_undelivered(result):
+            if same == mine and lane not in superseded and outcome.is_undelivered(result):
                 raise NotStartedError(
                     "undelivered",
-                    f"lane {result.get('lane')} has done this, and GitHub is asked again to take it;"
-                    f" factory lane deliver {result.get('lane')} asks now",
+                    f"lane {lane} has done this, and GitHub is asked again to take it;"
+                    f" factory lane deliver {lane} asks now",
                 )
 
     def _admit(self) -> None:
@@ -436,7 +441,7 @@ class Lane:
         if time.monotonic() >= deadline:
             return outcome.TIMEOUT
         if (self.place / STOP).exists():
-            return "an operator"
+            return _OPERATOR
         if time.monotonic() - self._last_sign > self.project.limits.idle_seconds:
             return "" if self._gateway_is_busy() else outcome.IDLE
         return ""
@@ -586,9 +591,8 @@ class Lane:
             "exit_status": status,
             **self._outcome_of(work),
             "session": self._session(),
-            "resumes": self.task.resume,
-            # A follow-up goes into the pull request that there is.
-            "continues": self._earlier.get("branch") if self._earlier.get("pull_request") else "",
+            **self._lineage(),
+            "is_stopped": self._ended_by == _OPERATOR,
             "branch": "",
             "pull_request": None,
             "delivery": "",
@@ -605,6 +609,14 @@ class Lane:
             "agent": self.project.agent_name,
             "model": self.project.model,
         }
+
+    def _lineage(self) -> dict[str, str]:
+        """Return from which lane this one goes on, and into which branch.
+
+        A follow-up goes into the pull request that there is, and so does a follow-up of that.
+        """
+        continues = self._earlier.get("branch") or self._earlier.get("continues") or ""
+        return {"resumes": self.task.resume, "continues": str(continues)}
 
     def _collect(self, start: Start) -> tuple[collect.Work | None, str]:
         """Check the bundle; return what it holds, and what is wrong with it."""

@@ -33,6 +33,8 @@ class Past:
     is_undelivered: bool = False
     # How many were ended by something else than themselves.
     interrupted_count: int = 0
+    # Whether a person has stopped the last one.
+    is_stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ def _past(seen: ObservedProject, wish: LabelledIssue, now: float) -> tuple[str, 
     past = seen.past.get(wish.number, Past())
     if past.is_undelivered:
         return WAIT, f"lane {past.lane} has done it, and GitHub is asked again to take that"
+    if past.is_stopped:
+        return SKIP, "somebody has stopped its last lane; factory lane resume or run goes on"
     # What a restart of the engine or of the host ended is none of its own tries, and goes on at once.
     if past.last_outcome == INTERRUPTED and past.interrupted_count <= INTERRUPTED_MAX_COUNT:
         return "", ""
