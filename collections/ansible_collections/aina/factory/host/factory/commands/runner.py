@@ -150,10 +150,12 @@ def _explain(arguments: argparse.Namespace) -> Outcome:
         for name, section in known.items()
         if wanted.lower() in (name.lower(), section.text("repository").lower())
     ]
-    if not named and not arguments.directory:
+    path = arguments.directory or (named[0].text("path", "") if named else "")
+    if not path:
+        known_here = ", ".join(name for name, item in known.items() if item.text("path", ""))
         raise UsageError(
-            f"no project {wanted!r} is declared; declared are: {', '.join(known) or 'none'};"
-            " for any other checkout say --directory"
+            f"no checkout of {wanted!r} is declared; declared are those of: {known_here or 'none'};"
+            " for any other say --directory"
         )
     policy, repository = Section({}, "workflows"), wanted
     if named:
@@ -166,8 +168,7 @@ def _explain(arguments: argparse.Namespace) -> Outcome:
         for item in _settings(arguments).instances
         if item.present and item.target.lower() in targets
     ]
-    directory = Path(arguments.directory or named[0].text("path"))
-    found = explain.explain(explain.texts(directory), instances, runs_on, explain.compose())
+    found = explain.explain(explain.texts(Path(path)), instances, runs_on, explain.compose())
     document = {"repository": repository, "jobs": [item.document() for item in found]}
     return Outcome(Exit.DONE, document, explain.table(found) if found else "it has no workflows")
 
