@@ -17,7 +17,7 @@ EVERYWHERE = logins.parse("passwordauthentication no\npermitrootlogin no\nx11for
 def blocks(tmp_path: Path, text: str, drop_in: str = "") -> list[strangers.Block]:
     """Return the blocks of a configuration that is laid out elsewhere."""
     parts = tmp_path / "sshd_config.d"
-    parts.mkdir()
+    parts.mkdir(exist_ok=True)
     (parts / "90-theirs.conf").write_text(drop_in)
     main = tmp_path / "sshd_config"
     main.write_text(f"Include {parts}/*.conf\n{text}")
