@@ -402,7 +402,7 @@ def test_a_disk_that_cannot_be_written_is_told_though_it_is_mounted(
 
     server.section["disks"] = ["/"]
     assert statuses(server.run(), "disk_mount") == {"/": "ok"}
-    monkeypatch.setattr(filesystems.os, "write", broken)
+    monkeypatch.setattr(os, "write", broken)
 
     document = server.run(2)
 
@@ -445,7 +445,7 @@ def test_a_disk_that_does_not_answer_hides_no_other(
             released.wait(30)
         return real(path)
 
-    monkeypatch.setattr(filesystems.os, "statvfs", slow)
+    monkeypatch.setattr(os, "statvfs", slow)
     server.section |= {"disks": ["/", str(server.root)], "gather_seconds": 1.5}
     try:
         document = server.run()
