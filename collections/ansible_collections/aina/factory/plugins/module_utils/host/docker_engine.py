@@ -177,7 +177,7 @@ def _check_unit(run: Run) -> None:
 def swallowed(
     wish: DesiredEngine, sessions: Sequence[Session], run: Run, path: Path = CONFIGURATION
 ) -> list[str]:
-    """Return which networks the engine would newly take, and somebody has come in by.
+    """Return which networks the engine would newly take, or cut off, and somebody has come in by.
 
     Raises:
         DockerDaemonError: the file is not JSON.
@@ -186,7 +186,10 @@ def swallowed(
     _target, _previous, current, record = _found(path)
     settings, _kept = docker_daemon.with_defaults(current, wish.settings, wish.defaults, record)
     merged = docker_daemon.merge(current, settings, record)
-    return [*networks.swallowed(merged.settings, current, sessions, run)]
+    return [
+        *networks.swallowed(merged.settings, current, sessions, run),
+        *networks.deafened(merged.settings, current, run),
+    ]
 
 
 def _found(path: Path) -> tuple[Path, bytes | None, dict[str, Any], Record]:
