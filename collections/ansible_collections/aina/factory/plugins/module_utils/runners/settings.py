@@ -102,8 +102,8 @@ class RunnerOptions:
         Engine.NONE.value,
         "A container engine in each job's own container, which is not the host's: `podman` serves"
         " `container:`, `services:` and `docker build`, rootless, and is gone with the job. It needs"
-        " `images_engine`, and lets a job make user namespaces, so that more of the kernel is within"
-        " its reach.",
+        " a CI image that holds it, and lets a job make user namespaces, so that more of the kernel"
+        " is within its reach.",
         choices=(Engine.NONE.value, Engine.PODMAN.value),
     )
     engine_mib: int = setting(
