@@ -236,6 +236,9 @@ class Proposals(forge.LaneForge):
     def __init__(self) -> None:
         self.opened: list[dict[str, Any]] = []
 
+    def open_branches(self) -> list[str]:
+        return []
+
     def open_pull_request(self, head: str, base: str, title: str, body: str, **more: Any) -> Any:
         self.opened.append({"head": head, "base": base, "title": title, "body": body, **more})
         return forge.OpenedPull(len(self.opened), "https://github.example/1")

@@ -26,9 +26,10 @@ from factory.core.base.ports import Completed
 from factory.core.base.settings import read
 from factory.core.jobs import drain
 from factory.core.lanes import collect, forge
+from factory.core.lanes.claims import Claim
 from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.settings import LaneProject, LanesSettings
-from factory.lanes import delivery, engine, reaping, supervisor, tasks
+from factory.lanes import delivery, dispatching, engine, reaping, supervisor, tasks
 from factory.outcome import Exit
 
 NAME = "demo-7-0a1b2c3d"
@@ -47,6 +48,7 @@ class Server:
     # What was said about pull requests, of which the first branch has number 100.
     remarks: dict[int, list[str]] = field(default_factory=dict)
     unread: set[int] = field(default_factory=set)
+    claims: dict[int, Claim] = field(default_factory=dict)
     projects: tuple[str, ...] = ("demo",)
 
     def __post_init__(self) -> None:
@@ -130,6 +132,7 @@ def server(
     found = Server(tmp_path, capsys)
     monkeypatch.setattr(effects, "run", found.run)
     monkeypatch.setattr(delivery, "github", found.github)
+    monkeypatch.setattr(dispatching, "claims_of", lambda *_: found.claims)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(drain, "MARK", str(tmp_path / "draining.json"))
     monkeypatch.setattr(engine, "lanes", list)
@@ -480,6 +483,19 @@ def test_what_somebody_has_stopped_waits_for_somebody(server: Server) -> None:
     document = server.ask("dispatch")[1]
     assert decided(document) == {1: "skip", 2: "start"}
     assert "somebody has stopped its last lane" in document["issues"][0]["why"]
+
+
+def test_what_another_server_works_on_or_has_tried_is_left_alone(server: Server) -> None:
+    server.issues["demo"] = [wish(1, "lane"), wish(2, "lane"), wish(3, "lane")]
+    server.claims = {
+        1: Claim("other", "demo-1-99999999", until=time.time() + 60),
+        2: Claim("other", "demo-2-99999999", "ended", attempts_count=2),
+        3: Claim("other", "demo-3-99999999", until=time.time() - 1),
+    }
+    document = server.ask("dispatch")[1]
+    assert decided(document) == {1: "wait", 2: "skip", 3: "start"}
+    words = "lane demo-1-99999999 of the server other works on it (running)"
+    assert document["issues"][0]["why"] == words
 
 
 def test_a_review_is_worked_on_where_its_pull_request_stands(server: Server) -> None:

@@ -25,6 +25,7 @@ from factory.core.lanes.settings import LanesSettings
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 if TYPE_CHECKING:
+    from factory.core.lanes.settings import LaneProject
     from factory.lanes.tasks import Task
 
 _log = logging.getLogger(__name__)
@@ -435,12 +436,25 @@ def _mirrors(
                     mirror.forget_pulls(_issues_of_lanes(settings, project.name))
                     longest = project.limits.timeout_seconds / 86400
                     mirror.repack(longest + _REPACK_GRACE_DAYS)
+                    _forget_claims(settings, project, token())
         except (CollectError, OSError, LockedError) as error:
             failures.append(f"{project.name}: {error}")
     text = "\n".join([*(f"{name} {head}" for name, head in heads.items()), *failures])
     return Outcome(
         Exit.FAILED if failures else Exit.DONE, {"heads": heads, "failures": failures}, text
     )
+
+
+def _forget_claims(settings: LanesSettings, project: LaneProject, token: str) -> None:
+    """Take back at GitHub what was said there of lanes that ended long ago."""
+    from factory.core.lanes.claims import ENDED
+    from factory.lanes import claiming, delivery, dispatching
+
+    old = time.time() - settings.keep_seconds
+    for number, claim in dispatching.claims_of(settings, project, token).items():
+        if claim.state == ENDED and claim.at < old:
+            results = delivery.repository(settings, project, token, results=True)
+            claiming.release(results, number, claim)
 
 
 def _issues_of_lanes(settings: LanesSettings, project: str) -> set[int]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, Protocol
 
 from factory.core.base import times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import dispatch, identity, outcome
+from factory.core.lanes.claims import Claim, Claims
+from factory.core.lanes.collect import CollectError
 from factory.core.lanes.forge import LaneForge
 from factory.core.lanes.settings import LaneProject, LanesSettings
-from factory.lanes import capacity, delivery, results
+from factory.lanes import capacity, claiming, delivery, results
 
 
 class Start(Protocol):
@@ -40,15 +43,16 @@ def run(settings: LanesSettings, start: Start, *, dry_run: bool) -> dict[str, An
         if not project.dispatch.label:
             continue
         try:
-            _token, forge = delivery.github(settings, project)
+            token, forge = delivery.github(settings, project)
             ends = results.of_project(known, project.name)
             pulls = {
                 number: issue
                 for number, branch in forge.open_pulls()
                 if (issue := identity.issue_of_branch(branch)) is not None
             }
-            seen.append(_look(project, forge, set(pulls.values()), ends))
-        except (ForgeError, ConfigurationError, OSError) as error:
+            looked = _look(project, forge, set(pulls.values()), ends)
+            seen.append(_with_claims(looked, claims_of(settings, project, token())))
+        except (ForgeError, CollectError, ConfigurationError, OSError) as error:
             failures.append(f"{project.name}: {error}")
             continue
         idle = [number for number in pulls if (project.name, number) not in load.running]
@@ -93,6 +97,28 @@ def _look(
         for item in forge.open_issues(project.dispatch.label)
     ]
     return dispatch.ObservedProject(project, wishes, proposed, _past(ends))
+
+
+def claims_of(settings: LanesSettings, project: LaneProject, token: str) -> dict[int, Claim]:
+    """Return what all servers say at GitHub about the project's issues.
+
+    Raises:
+        CollectError: GitHub does not say.
+
+    """
+    return Claims(delivery.repository(settings, project, token, results=True)).all()
+
+
+def _with_claims(
+    seen: dispatch.ObservedProject, claims: dict[int, Claim]
+) -> dispatch.ObservedProject:
+    now, here = time.time(), claiming.host()
+    found = {number: claim.obstacle(here, now) for number, claim in claims.items()}
+    return replace(
+        seen,
+        elsewhere={number: words for number, words in found.items() if words},
+        attempts={number: claim.attempts_count for number, claim in claims.items()},
+    )
 
 
 def _reviews(

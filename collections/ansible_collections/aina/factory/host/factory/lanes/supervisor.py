@@ -23,6 +23,7 @@ from factory.core.base.docker import DockerError
 from factory.core.base.errors import FactoryError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
+from factory.core.lanes.claims import Claim, ClaimedError
 from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import OWN_COMMENT, LaneForge
 from factory.core.lanes.gateway import LanePolicy
@@ -30,6 +31,7 @@ from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
 from factory.core.lanes.spending import day_of
 from factory.lanes import (
     capacity,
+    claiming,
     control_socket,
     delivery,
     engine,
@@ -56,6 +58,8 @@ RESIDUE = "residue.json"
 # What all lanes have spent, a file for each day.
 SPENT_DIR = "spent"
 _KNOWN_AT_START = ("base", "onto", "title", "conflict", "deadline", "resumes", "continues")
+# Of GitHub, git, systemd and the engine, some of which wait for others.
+_ASKED_AT_ONCE = 12
 _POLL_SECONDS = 0.2
 _QUEUE_POLL_SECONDS = 0.5
 _SHOW_SECONDS = 15.0
@@ -90,6 +94,7 @@ class GatewayError(FactoryError, OSError):
 # What keeps a lane from starting, and what that is called; the first that fits.
 _REFUSALS: dict[type[Exception], str] = {
     tasks.ProposedError: "proposed",
+    ClaimedError: "claimed",
     ForgeError: "github",
     collect.CollectError: "git",
     DockerError: "engine",
@@ -112,6 +117,7 @@ class Lane:
     _broken_as: str = field(default=outcome.FORGED, init=False)
     _unkept: str = field(default="", init=False)
     _rescued: bool = field(default=False, init=False)
+    _claim: Claim | None = field(default=None, init=False)
     _earlier: dict[str, Any] = field(default_factory=dict, init=False)
     _final: frames.Frame | None = field(default=None, init=False)
     _latest: frames.Frame | None = field(default=None, init=False)
@@ -153,7 +159,8 @@ class Lane:
         """
         asked_at = time.time()
         handle: engine.ContainerHandle | None = None
-        with ThreadPoolExecutor() as pool:
+        claimed: Future[None] | None = None
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
             parent = pool.submit(engine.cgroup_parent, self.settings.slice, pool)
             github = pool.submit(delivery.github, self.settings, self.project)
             self._refuse_what_waits()
@@ -162,6 +169,7 @@ class Lane:
                 earlier = self._earlier = self._seed()
                 owner = self._make_place()
                 opened = pool.submit(self._open_gateway, owner)
+                claimed = pool.submit(self._have, github)
                 found = pool.submit(self._find, pool, github, earlier)
                 if not (self._mirror("").directory / "HEAD").exists():
                     found.result()
@@ -172,9 +180,12 @@ class Lane:
                     place.deadline - time.time() + _ENGINE_WAIT_SECONDS,
                 )
                 opened.result()
+                claimed.result()
                 assigned = found.result()
             except BaseException as error:
                 self._give_up(handle)
+                with contextlib.suppress(Exception):
+                    self._let_go(github.result()[0], claimed)
                 codes = [code for kind, code in _REFUSALS.items() if isinstance(error, kind)]
                 if not codes:
                     raise
@@ -189,6 +200,21 @@ class Lane:
         return tasks.find(
             self.task, pool, forge, lambda: self._mirror(token()), self.lock_directory, earlier
         )
+
+    def _have(self, github: Future[delivery.GitHub]) -> None:
+        """Have the issue or pull request for this server alone."""
+        if self.task.issue:
+            token, _forge = github.result()
+            until = time.time() + self.project.limits.timeout_seconds + claiming.GRACE_SECONDS
+            results = self._mirror(token(), results=True)
+            self._claim = claiming.take(results, self.task.issue, self.name, until)
+
+    def _let_go(self, token: Callable[[], str], claimed: Future[None] | None) -> None:
+        if claimed is not None:
+            claimed.result()
+        if self._claim is not None:
+            results = self._mirror(token(), results=True)
+            claiming.release(results, self.task.issue, self._claim)
 
     def _give_up(self, handle: engine.ContainerHandle | None) -> None:
         if handle is not None:
@@ -242,6 +268,7 @@ class Lane:
             self._deliver(forge, token, result)
         elif self.task.issue and result["outcome"] not in outcome.GOOD:
             self._tell_issue(forge, result)
+        self._unclaim(token, result)
         shutil.rmtree(self.directory / "seed", ignore_errors=True)
         self._clear()
         result["residue"] = self._residue(seen)
@@ -660,6 +687,16 @@ class Lane:
         except (collect.CollectError, ForgeError, OSError) as error:
             result["delivery"] = f"failed: {error}"
             _log.warning("lane %s is done but not delivered: %s", self.name, error)
+
+    def _unclaim(self, token: Callable[[], str], result: dict[str, Any]) -> None:
+        """Say at GitHub what became of it; what is delivered has let go, what is not yet keeps it."""
+        if self._claim is None or result["outcome"] in outcome.DELIVERED:
+            return
+        claiming.ended(
+            lambda: self._mirror(token(), results=True),
+            *(self.task.issue, self._claim, str(result["outcome"])),
+            is_attempt=result["outcome"] != outcome.INTERRUPTED,
+        )
 
     def _tell_issue(self, forge: LaneForge, result: dict[str, Any]) -> None:
         """Say at GitHub what went wrong; that this fails too is no reason for anything."""
