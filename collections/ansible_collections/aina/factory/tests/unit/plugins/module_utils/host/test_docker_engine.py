@@ -289,9 +289,10 @@ def test_the_default_network_is_asked_what_it_really_has() -> None:
     answers = {0: json.dumps(told).encode(), 1: b"[]"}
 
     def found(code: int) -> dict[str, str]:
-        return docker_engine._default_network(
-            lambda _argv, **_options: Completed(code, answers[code], b"no such network")
-        )
+        def run(_argv: Sequence[str | bytes], **_options: Any) -> Completed:
+            return Completed(code, answers[code], b"no such network")
+
+        return docker_engine._default_network(run)
 
     assert found(0) == {"ip": "0.0.0.0", "mtu": "1500", "bip": "172.28.0.1/24"}  # noqa: S104
     assert found(1) == {}
