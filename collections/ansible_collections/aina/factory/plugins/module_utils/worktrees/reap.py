@@ -320,22 +320,25 @@ def _look_closely(
     seen: Contents,
     activity: float,
 ) -> _Look:
-    against, disposable = survey.obstacles_of_files(git, item, policy)
-    directories = [f"{item.path}/{path}" for path in sorted(disposable)]
-    if not against and not set(directories).issuperset(seen.not_entered):
+    against, ignored = survey.obstacles_of_files(git, item, policy)
+    if not against and not {
+        f"{item.path}/{path}" for path in ignored.directories
+    }.issuperset(seen.not_entered):
         # One that only bears the name of a disposable directory: look at everything, and again.
         now = tools.now()
         admin, seen, activity = _first_look(item)
-        against, disposable = survey.obstacles_of_files(git, item, policy)
-        directories = []
+        against, ignored = survey.obstacles_of_files(git, item, policy)
+    against = against or survey.obstacles_of_bytes(git, item, ignored, seen.count)
     if not against:
         submodules = survey.submodule_paths(git, item) if seen.repositories else []
         against = survey.obstacles_of_contents(item, seen, submodules)
     if not against:
+        inner = sorted(ignored.directories | ignored.within)
         against, inside = survey.look_inside(
-            tools.run, item, directories, now - policy.grace_seconds
+            tools.run, item, inner, now - policy.grace_seconds, policy
         )
         activity = max(activity, inside)
+    disposable = frozenset(ignored.directories)
     trace = Trace(marks_outside(seen.marks, disposable), admin.marks, disposable)
     if max(seen.newest_ctime, admin.newest_ctime) > now - _TICK_SECONDS:
         trace = Trace({}, {}, disposable)  # a further change would not show
