@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -33,6 +34,9 @@ def silent(_stage: str, _done: int, _total: int) -> None:
 
 
 _WORKERS = max(4, 2 * (os.cpu_count() or 1))
+# Several that walk or read files at once would wait for the interpreter's lock more than for the
+# disk, and take three times as long. The others wait for git meanwhile.
+_ONE_AT_A_TIME = threading.Lock()
 # A file system tells two changes apart only when a tick of its clock lies between them.
 _TICK_SECONDS = 0.02
 
@@ -279,8 +283,6 @@ def _look_at_files(
     looks: dict[str, _Look] = {}
     closed = survey.closed_names(policy)
     with ThreadPoolExecutor(_WORKERS) as workers:
-        # This thread alone walks: several would wait for the interpreter's lock more than for
-        # the disk, and take three times as long. The others wait for git meanwhile.
         pending: dict[str, Future[_Look]] = {}
         for number, item in enumerate(candidates):
             now = tools.now()  # before the look
@@ -307,7 +309,8 @@ def _first_look(
 
     Marks before judgement: what changes in between then shows as a change since.
     """
-    return walk(item.admin_dir or ""), walk(item.path, closed), survey.last_activity(item)
+    with _ONE_AT_A_TIME:
+        return walk(item.admin_dir or ""), walk(item.path, closed), survey.last_activity(item)
 
 
 def _look_closely(
@@ -328,7 +331,9 @@ def _look_closely(
         now = tools.now()
         admin, seen, activity = _first_look(item)
         against, ignored = survey.obstacles_of_files(git, item, policy)
-    against = against or survey.obstacles_of_bytes(git, item, ignored, seen.count)
+    against = against or survey.obstacles_of_bytes(
+        git, item, ignored, seen.count, _ONE_AT_A_TIME
+    )
     if not against:
         submodules = survey.submodule_paths(git, item) if seen.repositories else []
         against = survey.obstacles_of_contents(item, seen, submodules)

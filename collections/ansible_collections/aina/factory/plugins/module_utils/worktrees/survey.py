@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from ..base import mounts
@@ -368,17 +368,21 @@ def obstacles_of_files(git: Git, item: Listed, policy: Reap) -> tuple[list[Obsta
     return found, ignored
 
 
-def obstacles_of_bytes(git: Git, item: Listed, ignored: Ignored, count: int) -> list[Obstacle]:
+def obstacles_of_bytes(
+    git: Git, item: Listed, ignored: Ignored, count: int, reading: AbstractContextManager[object]
+) -> list[Obstacle]:
     """Return what on disk is not as the worktree's commit has it, whatever git says of it.
 
     ``count`` is how many entries that are no directories lie outside of ignored directories.
+    ``reading`` is held while files are read.
     """
     here = git.in_tree(item.path)
     try:
         if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
             here.defuse()
         files = checkout.listed(here, item.head or "")
-        found = checkout.difference(here, item.path, files, ignored, count)
+        with reading:
+            found = checkout.difference(here, item.path, files, ignored, count)
         if found is not None:
             return [found]
         return list(_obstacles_of_submodules(here, item.path, files))
@@ -661,7 +665,8 @@ def submodule_paths(git: Git, item: Listed) -> list[str]:
         GitError: the index cannot be read.
 
     """
-    entries = fields(git.in_tree(item.path).output("ls-files", "-z", "--stage"))
+    output = git.in_tree(item.path).output("ls-files", "-z", "--stage")
+    entries = fields(output) if b"160000 " in output else []
     return [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]
 
 

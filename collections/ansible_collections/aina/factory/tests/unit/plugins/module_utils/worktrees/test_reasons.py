@@ -79,6 +79,11 @@ def write(name: str) -> Callable[[World, Path], None]:
     return make
 
 
+def write_a_key(_world: World, lane: Path) -> None:
+    (lane / "node_modules").mkdir()
+    (lane / "node_modules/id_rsa").write_text("mine")
+
+
 def stash(world: World, lane: Path) -> None:
     edit(world, lane)
     world.git("stash", "push", "-q", at=lane)
@@ -145,6 +150,7 @@ KEPT: dict[str, Callable[[World, Path], None]] = {
     "untracked_files": write("notes.md"),
     "hidden_changes": hide_an_edit,
     "ignored_files": write(".env"),
+    "precious_files": write_a_key,
     "stash": stash,
     "private_refs": keep_a_ref,
     "submodule": commit_in_a_submodule,
