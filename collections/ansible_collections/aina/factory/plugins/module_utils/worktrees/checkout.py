@@ -9,6 +9,7 @@ that is not the commit's own bytes is what a checkout would write under the lane
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -51,6 +52,8 @@ class Ignored:
 
 @dataclass(frozen=True)
 class File:
+    """A path of a commit, with git's mode and object id."""
+
     path: str
     mode: str
     oid: str
@@ -88,18 +91,19 @@ def difference(
     link = next((path for path in _folders(files) if Path(root, path).is_symlink()), None)
     if link is not None:
         return "hidden_changes", f"{link} is a link, and a directory in its commit"
-    found, unequal, large = 0, [], []
+    found = 0
+    other: list[File] = []
+    unequal: list[File] = []
+    large: list[File] = []
     for file in files:
         if file.mode == SUBMODULE:
             continue
         actual = _object_id(f"{root}/{file.path}", file)
         if actual is not None:
             found += 1
-            if actual == _TOO_LARGE:
-                large.append(file)
-            elif actual != file.oid:
-                unequal.append(file)
-    for file in _unexplained(git, root, unequal, large):
+            if actual != file.oid:
+                {_OTHER: other, _TOO_LARGE: large}.get(actual, unequal).append(file)
+    for file in itertools.chain(other, _unexplained(git, root, unequal, large)):
         if file.path in ignored.doubted:
             return "uncommitted_changes", file.path
         return "hidden_changes", f"{file.path} is not what its commit has, though git shows nothing"
@@ -126,7 +130,7 @@ _OTHER, _TOO_LARGE = "other", "too large"
 
 def _object_id(path: str, file: File) -> str | None:
     """Return what git would call the bytes at ``path``; None where nothing is there."""
-    new = hashlib.sha1 if len(file.oid) == 40 else hashlib.sha256  # noqa: S324 - git's own
+    new = hashlib.sha1 if len(file.oid) == 40 else hashlib.sha256
     try:
         if file.mode == _LINK:
             target = os.fsencode(os.readlink(path))  # noqa: PTH115 - may be not UTF-8
@@ -185,7 +189,7 @@ def _unexplained(
     for file in large:
         if on_disk[file] == sizes.get(file.oid):
             read_bytes += on_disk[file]
-            new = hashlib.sha1 if len(file.oid) == 40 else hashlib.sha256  # noqa: S324
+            new = hashlib.sha1 if len(file.oid) == 40 else hashlib.sha256
             start = b"blob %d\0" % on_disk[file]
             if read_bytes > _MOST_BYTES or _digest(f"{root}/{file.path}", start, new) != file.oid:
                 yield file
@@ -238,10 +242,9 @@ def _not_as_checked_out(
             store = store or _large_file_store(git)
             if not _is_held(pointer, f"{root}/{file.path}", on_disk[file], store):
                 yield file
-        elif len(expected) != on_disk[file] or _OTHER == _object_id(f"{root}/{file.path}", file):
-            yield file
-        elif _digest(f"{root}/{file.path}", b"", hashlib.sha256) != (
-            hashlib.sha256(expected).hexdigest()
+        elif len(expected) != on_disk[file] or (
+            _digest(f"{root}/{file.path}", b"", hashlib.sha256)
+            != hashlib.sha256(expected).hexdigest()
         ):
             yield file
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..base import mounts
+from ..base import mounts, presence
 from ..base.git import Git, GitError, lines
 from ..base.locks import DIRECTORY
 from ..base.ports import Now, Run
-from . import landed, processes, survey, trash
+from . import landed, survey, trash
 from .contents import marks_outside, walk
 from .decide import decide
 from .model import Contents, Listed, ReapReport, Trace, Verdict, WorktreeFacts
@@ -225,11 +225,11 @@ def _others(git: Git, task: ReapTask, policy: Reap) -> list[str]:
     ]
 
 
-def _occupants(tools: ReapTools, items: Iterable[Listed]) -> processes.Occupants:
+def _occupants(tools: ReapTools, items: Iterable[Listed]) -> presence.Occupants:
     return tools.occupants(os.path.realpath(item.path) for item in items)
 
 
-def _occupant_obstacles(item: Listed, occupants: processes.Occupants) -> list[survey.Obstacle]:
+def _occupant_obstacles(item: Listed, occupants: presence.Occupants) -> list[survey.Obstacle]:
     inside = occupants.inside.get(os.path.realpath(item.path))
     if inside:
         return [("process_inside", ", ".join(sorted(set(inside))))]
@@ -324,16 +324,14 @@ def _look_closely(
     activity: float,
 ) -> _Look:
     against, ignored = survey.obstacles_of_files(git, item, policy)
-    if not against and not {
-        f"{item.path}/{path}" for path in ignored.directories
-    }.issuperset(seen.not_entered):
+    if not against and not {f"{item.path}/{path}" for path in ignored.directories}.issuperset(
+        seen.not_entered
+    ):
         # One that only bears the name of a disposable directory: look at everything, and again.
         now = tools.now()
         admin, seen, activity = _first_look(item)
         against, ignored = survey.obstacles_of_files(git, item, policy)
-    against = against or survey.obstacles_of_bytes(
-        git, item, ignored, seen.count, _ONE_AT_A_TIME
-    )
+    against = against or survey.obstacles_of_bytes(git, item, ignored, seen.count, _ONE_AT_A_TIME)
     if not against:
         submodules = survey.submodule_paths(git, item) if seen.repositories else []
         against = survey.obstacles_of_contents(item, seen, submodules)

@@ -398,9 +398,7 @@ def _submodules_of_others(git: Git, item: Listed) -> list[Obstacle]:
     return [obstacle for path in paths for obstacle in _obstacle_to_root(f"{item.path}/{path}")]
 
 
-def _status_obstacles(
-    git: Git, item: Listed, policy: Reap, ignored: Ignored
-) -> Iterator[Obstacle]:
+def _status_obstacles(git: Git, item: Listed, policy: Reap, ignored: Ignored) -> Iterator[Obstacle]:
     entries = iter(
         fields(
             git.output(

@@ -60,7 +60,10 @@ def test_what_a_checkout_has_written_is_equal(root: Path) -> None:
 
 
 def write(path: str, content: bytes) -> Callable[[Path], None]:
-    return lambda root: (root / path).write_bytes(content) and None
+    def change(root: Path) -> None:
+        (root / path).write_bytes(content)
+
+    return change
 
 
 def hide(path: str, content: bytes, flag: str) -> Callable[[Path], None]:
