@@ -355,17 +355,22 @@ def obstacles_of_files(git: Git, item: Listed, policy: Reap) -> tuple[list[Obsta
 
     With them comes what is ignored and disposable.
     """
-    here = git.in_tree(item.path)
     ignored = Ignored()
     try:
-        if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
-            here.defuse()  # it can have settings that the repository does not show
+        here = _in_tree(git, item)
         found = _submodules_of_others(here, item)
         if not found:
             found = list(_status_obstacles(here, item, policy, ignored))
     except (GitError, OSError) as error:
         found = [("status_failed", str(error))]
     return found, ignored
+
+
+def _in_tree(git: Git, item: Listed) -> Git:
+    here = git.in_tree(item.path)
+    if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
+        here.defuse()  # it can have settings that the repository does not show
+    return here
 
 
 def obstacles_of_bytes(
@@ -376,10 +381,8 @@ def obstacles_of_bytes(
     ``count`` is how many entries that are no directories lie outside of ignored directories.
     ``reading`` is held while files are read.
     """
-    here = git.in_tree(item.path)
     try:
-        if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
-            here.defuse()
+        here = _in_tree(git, item)
         files = checkout.listed(here, item.head or "")
         with reading:
             found = checkout.difference(here, item.path, files, ignored, count)
@@ -539,7 +542,7 @@ def _submodule_obstacles(git: Git, root: str, path: str, commit: str) -> Iterato
     inner = git.in_tree(directory)
     try:
         inner.defuse()
-        words = ("--untracked-files=all", "--ignored=matching", "--ignore-submodules=none")
+        words = ("--untracked-files=all", "--ignore-submodules=none", "--ignored=matching")
         if inner.output("status", "--porcelain", "-z", *words):
             yield ("submodule", f"{path} has changes or files of its own")
             return
