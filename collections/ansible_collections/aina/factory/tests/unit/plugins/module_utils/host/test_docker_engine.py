@@ -289,7 +289,8 @@ def test_the_default_network_is_asked_what_it_really_has() -> None:
     answers = {0: json.dumps(told).encode(), 1: b"[]"}
 
     def found(code: int) -> dict[str, str]:
-        def run(_argv: Sequence[str | bytes], **_options: Any) -> Completed:
+        def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+            assert argv[-1] == "bridge"
             return Completed(code, answers[code], b"no such network")
 
         return docker_engine._default_network(run)
