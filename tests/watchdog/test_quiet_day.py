@@ -12,7 +12,6 @@ import pytest
 
 from factory.core.base import times
 from factory.core.base.disk import Disk
-from factory.core.base.ports import Completed
 from factory.core.watchdog import filesystems
 from factory.core.watchdog.checks import clock, engine, memory, out_of_memory, pressure
 from factory.core.watchdog.checks import reachability as reach
@@ -21,6 +20,7 @@ from factory.core.watchdog.filesystems import Filesystem
 from factory.watchdog import prove
 from watchdog.conftest import Server
 from watchdog.test_freshness import put_samples, put_well, well
+from watchdog.test_proofs import no_tables
 from watchdog.test_run import notifying
 
 __all__ = ["well"]
@@ -29,10 +29,6 @@ GIB = 1 << 30
 RUNS = 96
 CONVERGES, UPGRADE, DRAIN, REBOOT, AGAIN = (8, 30, 80), 48, 52, 58, 64
 DRAINED = range(DRAIN, AGAIN)
-
-
-def no_tables(_argv: Any, **_options: Any) -> Completed:
-    return Completed(0, b"*filter\n-A INPUT -j ufw-before-input\n", b"")
 
 
 class Day:
