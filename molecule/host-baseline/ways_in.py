@@ -26,6 +26,7 @@ PEOPLE = ("ali", "ops")
 CONFIRM_SECONDS = 15
 KNOCK_SECONDS = 3
 SSHD = "/etc/ssh/sshd_config"
+OF_RULES = {"/etc/ufw/user.rules", "/etc/ufw/user6.rules", "ufw"}
 FILES = ("/etc/ssh", "/etc/ufw", "/etc/default/ufw", "/etc/sudoers.d")
 
 
@@ -296,6 +297,9 @@ def attempt(state: dict[str, Any]) -> dict[str, Any]:
             different = sorted(
                 key for key in {*before, *after} if before.get(key) != after.get(key)
             )
+            if verb == "leave" and ran.get("kept"):
+                # A rule that stays for somebody's sake is told, and stands in ufw's files alone.
+                different = [key for key in different if key not in OF_RULES]
             if there_again and different and ran["outcome"] != "refused":
                 words = "; ".join(
                     f"{key}: {before.get(key)!r} -> {after.get(key)!r}" for key in different
@@ -347,6 +351,7 @@ def step() -> dict[str, Any]:
     declared = [(name, options) for name, options in json.load(sys.stdin)]
     protection = steps.Protection(run, check_mode=False, seconds=CONFIRM_SECONDS)
     result: dict[str, Any] = {}
+    kept: list[str] = []
     try:
         protection.begin(lambda text: None)
         for name, options in declared:
@@ -356,13 +361,13 @@ def step() -> dict[str, Any]:
             steps.guard(known[name], options, context)
         for name, options in declared:
             context = steps.Context(run, False, lambda text: None, protect=protection)
-            known[name].execute(options, context)
+            kept += known[name].execute(options, context).get("kept", [])
     except steps.StepError as error:
         result["failed"] = str(error)
     told = protection.told
     if "way_back" in told:
         result["token"] = told["way_back"]["token"]
-    return {**result, "at_risk": told.get("at_risk", [])}
+    return {**result, "kept": kept, "at_risk": told.get("at_risk", [])}
 
 
 def confirm() -> dict[str, Any]:

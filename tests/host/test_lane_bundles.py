@@ -20,7 +20,7 @@ from factory.core.base.settings import read
 from factory.core.lanes import collect, forge
 from factory.core.lanes.collect import Start
 from factory.core.lanes.settings import LanesSettings
-from factory.lanes import delivery, engine, reaping, supervisor
+from factory.lanes import delivery, engine, reaping, results, supervisor
 
 LANE = "demo-7-0a1b2c3d"
 IDENTITY = {
@@ -236,6 +236,9 @@ class Proposals(forge.LaneForge):
     def __init__(self) -> None:
         self.opened: list[dict[str, Any]] = []
 
+    def open_branches(self) -> list[str]:
+        return []
+
     def open_pull_request(self, head: str, base: str, title: str, body: str, **more: Any) -> Any:
         self.opened.append({"head": head, "base": base, "title": title, "body": body, **more})
         return forge.OpenedPull(len(self.opened), "https://github.example/1")
@@ -339,7 +342,7 @@ def test_what_was_committed_before_a_reboot_is_kept_for_a_lane_that_goes_on(
 
     reaping.reap(known, place.root, dry_run=False)
 
-    result = json.loads((directory / supervisor.RESULT).read_text())
+    result = json.loads((directory / results.RESULT).read_text())
     assert (result["outcome"], result["commits_count"]) == ("interrupted", 1)
     assert (result["head"], result["base"]) == (head, start.base)
     assert f"factory lane resume {LANE} goes on from here" in result["detail"]

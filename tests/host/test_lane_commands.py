@@ -26,9 +26,10 @@ from factory.core.base.ports import Completed
 from factory.core.base.settings import read
 from factory.core.jobs import drain
 from factory.core.lanes import collect, forge
+from factory.core.lanes.claims import Claim
 from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.settings import LaneProject, LanesSettings
-from factory.lanes import delivery, engine, reaping, supervisor, tasks
+from factory.lanes import delivery, dispatching, engine, reaping, supervisor, tasks
 from factory.outcome import Exit
 
 NAME = "demo-7-0a1b2c3d"
@@ -46,6 +47,8 @@ class Server:
     branches: list[str] = field(default_factory=list)
     # What was said about pull requests, of which the first branch has number 100.
     remarks: dict[int, list[str]] = field(default_factory=dict)
+    unread: set[int] = field(default_factory=set)
+    claims: dict[int, Claim] = field(default_factory=dict)
     projects: tuple[str, ...] = ("demo",)
 
     def __post_init__(self) -> None:
@@ -116,6 +119,8 @@ class Hub(forge.LaneForge):
         return list(enumerate(self.server.branches, 100))
 
     def review(self, number: int) -> forge.Conflict:
+        if number in self.server.unread:
+            raise UncertainError("no answer")
         remarks = tuple(self.server.remarks.get(number, ()))
         return forge.Conflict(number, "t", "b", "u", "lane/7-0a1b2c3d", "main", remarks)
 
@@ -127,6 +132,7 @@ def server(
     found = Server(tmp_path, capsys)
     monkeypatch.setattr(effects, "run", found.run)
     monkeypatch.setattr(delivery, "github", found.github)
+    monkeypatch.setattr(dispatching, "claims_of", lambda *_: found.claims)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(drain, "MARK", str(tmp_path / "draining.json"))
     monkeypatch.setattr(engine, "lanes", list)
@@ -451,6 +457,45 @@ def test_what_was_said_about_a_pull_request_goes_back_to_an_agent_some_rounds(
         of_review = {"issue": 100, "is_conflict": True, "is_review": True, "finished_at": now}
         server.lane(f"demo-100-0a1b2c3{rounds}", **of_review)
     assert server.ask("dispatch")[1]["reviews"] == []
+
+
+def test_a_pull_request_that_cannot_be_read_holds_up_no_other(server: Server) -> None:
+    server.branches = ["lane/1-0a1b2c3d", "lane/2-0a1b2c3d"]
+    server.remarks, server.unread = {101: ["bob said: x"]}, {100}
+    # Rounds of a project whose name goes on are none of this one's.
+    now = times.iso(time.time())
+    for token in range(3):
+        of_review = {"is_conflict": True, "is_review": True, "finished_at": now}
+        named = f"demo-101-7-0a1b2c3{token}"
+        server.lane(named, project="demo-101", issue=7, **of_review)
+
+    code, document = server.ask("dispatch")
+
+    assert (code, document["failures"]) == (Exit.FAILED, ["demo #100: no answer"])
+    assert [item["pull_request"] for item in document["reviews"]] == [101]
+
+
+def test_what_somebody_has_stopped_waits_for_somebody(server: Server) -> None:
+    server.issues["demo"] = [wish(1, "lane"), wish(2, "lane")]
+    cut = {"outcome": "interrupted", "finished_at": times.iso(time.time()), "head": "0" * 40}
+    server.lane("demo-1-0a1b2c3d", issue=1, **cut, is_stopped=True)
+    server.lane("demo-2-0a1b2c3d", issue=2, **cut)
+    document = server.ask("dispatch")[1]
+    assert decided(document) == {1: "skip", 2: "start"}
+    assert "somebody has stopped its last lane" in document["issues"][0]["why"]
+
+
+def test_what_another_server_works_on_or_has_tried_is_left_alone(server: Server) -> None:
+    server.issues["demo"] = [wish(1, "lane"), wish(2, "lane"), wish(3, "lane")]
+    server.claims = {
+        1: Claim("other", "demo-1-99999999", until=time.time() + 60),
+        2: Claim("other", "demo-2-99999999", "ended", attempts_count=2),
+        3: Claim("other", "demo-3-99999999", until=time.time() - 1),
+    }
+    document = server.ask("dispatch")[1]
+    assert decided(document) == {1: "wait", 2: "skip", 3: "start"}
+    words = "lane demo-1-99999999 of the server other works on it (running)"
+    assert document["issues"][0]["why"] == words
 
 
 def test_a_review_is_worked_on_where_its_pull_request_stands(server: Server) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.server
 import json
+import resource
 import select
 import socket
 import ssl
@@ -345,6 +347,51 @@ def test_who_waits_for_a_model_is_not_idle_and_may_hang_up(
         assert lane.status()["idle_seconds"] < 5
     until(lambda: lane.status()["in_flight"] == 0, "the end of the wait", 20, 0.02)
     assert lane.settled() == 0
+
+
+def test_nobody_is_asked_for_who_has_hung_up(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "HOLD_SECONDS", 100.0)
+    monkeypatch.setattr(gateway, "_LOOK_SECONDS", 0.05)
+    with lane.begin(statuses=[503, 200], wait=1):
+        until(lambda: lane.status()["waiting"] == 1, "the wait", pause_seconds=0.02)
+    assert lane.settled() == 0
+    assert len(lane.served.heard) == 1
+    (line,) = lane.log()
+    assert (line["verdict"], line["status"], lane.status()["waiting"]) == ("hung_up", 0, 0)
+
+
+def test_a_connection_of_a_high_number_is_watched_like_another() -> None:
+    near, far = socket.socketpair()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    high = socket.socket(fileno=fcntl.fcntl(near, fcntl.F_DUPFD, 1100))
+    try:
+        handler = gateway._Handler.__new__(gateway._Handler)
+        handler.connection = high
+        assert not handler._has_left()
+        far.close()
+        assert handler._has_left()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for link in (near, far, high):
+            link.close()
+
+
+def test_a_request_that_waits_is_read_once(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, bodies = core.UsageCounter.read, []
+
+    def counted(counter: core.UsageCounter, method: str, path: str, body: bytes) -> Any:
+        bodies.append(body)
+        return read(counter, method, path, body)
+
+    monkeypatch.setattr(core.UsageCounter, "read", counted)
+    monkeypatch.setattr(gateway, "_LOOK_SECONDS", 0.01)
+    lane.served.go_on.clear()
+    threading.Timer(0.3, lane.served.go_on.set).start()
+    with ThreadPoolExecutor(2) as askers:
+        answers = list(askers.map(lambda _: lane.ask(input="x" * 50_000), range(2)))
+    assert all(answer.startswith("HTTP/1.1 200") for answer in answers)
+    assert len(bodies) == 2
 
 
 def test_what_lanes_spend_on_one_day_is_counted_together_and_remembered(

@@ -115,11 +115,31 @@ def test_work_that_github_did_not_take_is_delivered_until_it_is(
     assert (json.loads(path.read_text())["delivery"], set(asked)) == ("done", {LOST})
 
 
+def test_work_that_went_on_in_a_delivered_lane_is_not_delivered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "lanes", list)
+    asked: list[str] = []
+    monkeypatch.setattr(delivery, "github", lambda *_: (lambda: "a-token", None))
+    monkeypatch.setattr(delivery, "deliver", lambda *given: asked.append(given[-1]["lane"]))
+    work = {"outcome": "changed", "head": "0" * 40}
+    finished(tmp_path, LOST, 1, **work, pull_request=None, delivery="failed: a 502")
+    finished(tmp_path, REFUSED, 1, **work, pull_request=None, delivery="failed: a 502")
+    finished(tmp_path, DELIVERED, 1, **work, pull_request={"number": 1}, resumes=LOST)
+    for path in tmp_path.glob("state/*/result.json"):
+        os.utime(path, (1.0, 1.0))
+
+    done = reaping.reap(known(tmp_path, keep_days=1e6), tmp_path, dry_run=False)
+
+    assert (done["delivered"], asked) == ([REFUSED], [REFUSED])
+
+
 def test_what_a_lane_was_about_survives_its_supervisor(tmp_path: Path) -> None:
     directory = tmp_path / "state" / LOST
     directory.mkdir(parents=True)
     conflict = {"number": 1, "branch": "lane/1-00000000", "base_branch": "main", "url": "u"}
     state = {"project": "demo", "issue": 1, "is_conflict": True, "title": "Say more"}
+    state |= {"resumes": DELIVERED, "continues": "lane/1-00000000"}
     (directory / "state.json").write_text(json.dumps({**state, "conflict": conflict}))
 
     step = reaper.ReapStep("finish", LOST, "its supervisor is gone")
@@ -128,6 +148,7 @@ def test_what_a_lane_was_about_survives_its_supervisor(tmp_path: Path) -> None:
     result = json.loads((directory / "result.json").read_text())
     assert (result["outcome"], result["title"]) == ("interrupted", "Say more")
     assert (result["conflict"], result["is_conflict"]) == (conflict, True)
+    assert (result["resumes"], result["continues"]) == (DELIVERED, "lane/1-00000000")
 
 
 @pytest.mark.parametrize(

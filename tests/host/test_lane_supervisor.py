@@ -29,6 +29,7 @@ from factory.lanes import (
     delivery,
     engine,
     reaping,
+    results,
     supervisor,
     tasks,
 )
@@ -149,7 +150,7 @@ def test_a_lane_that_goes_on_has_the_commits_and_the_memory_of_the_earlier_one(
     earlier = tmp_path / "state/demo-7-99999999"
     earlier.mkdir()
     result = {"base": "0" * 40, "session": "s-1"}
-    (earlier / supervisor.RESULT).write_text(json.dumps(result))
+    (earlier / results.RESULT).write_text(json.dumps(result))
     for name in (supervisor.BUNDLE, supervisor.SESSIONS):
         (earlier / name).write_text(name)
 
@@ -165,6 +166,24 @@ def test_a_lane_that_goes_on_has_the_commits_and_the_memory_of_the_earlier_one(
     (tmp_path / "again/state/demo-7-99999999").mkdir()
     (tmp_path / "again/state/demo-7-99999999/result.json").write_text(json.dumps(result))
     assert again._seed() == {**result, "session": ""}
+
+
+def test_a_follow_up_of_a_follow_up_goes_into_the_same_branch(tmp_path: Path) -> None:
+    lane = make(tmp_path, resume="demo-7-99999999")
+    earlier = tmp_path / "state/demo-7-99999999"
+    earlier.mkdir()
+    # It was cut off itself, and has no pull request of its own.
+    follow_up = {"base": "0" * 40, "branch": "", "continues": "lane/7-00000000"}
+    (earlier / results.RESULT).write_text(json.dumps(follow_up))
+
+    lane._earlier = lane._seed()
+    lane._state("running", **lane._lineage())
+
+    expected = {"resumes": "demo-7-99999999", "continues": "lane/7-00000000"}
+    assert lane._lineage() == expected
+    lane._state("running")
+    state = json.loads((lane.directory / supervisor.STATE).read_text())
+    assert {name: state[name] for name in expected} == expected
 
 
 # --- What ends it ------------------------------------------------------------------------

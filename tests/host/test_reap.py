@@ -273,6 +273,16 @@ def test_one_project_is_chosen_by_its_name(server: Server) -> None:
     assert "known are: other, sound" in refused["error"]
 
 
+def test_of_a_project_without_a_checkout_nothing_is_reaped(server: Server) -> None:
+    elsewhere = {"name": "elsewhere", "repository": "o/elsewhere"}
+
+    code, document = server.configured([elsewhere, server.project()])
+
+    assert code == 0
+    assert [one["repository"] for one in document["repositories"]] == [str(server.checkout)]
+    assert server.configured([elsewhere, server.project()], "--project=elsewhere")[0] == 2
+
+
 def test_a_project_that_fails_is_told_and_stops_no_other(server: Server) -> None:
     other = {"name": "other", "repository": "example/other", "path": str(server.root / "gone")}
 

@@ -72,6 +72,9 @@ def test_the_list_shows_every_slot_with_its_state_and_why(
 def test_a_drain_is_written_with_its_reason_and_resume_takes_it_back(
     factory: Factory, places: Places
 ) -> None:
+    slot(places, "demo-1", Condition.STOPPED)
+    slot(places, "demo-2", Condition.STOPPED)
+
     assert factory("drain", "demo", "--reason", "bad  image") == Exit.DONE
     assert (drained(places, "demo") or {})["reason"] == "bad image"
 
@@ -86,13 +89,13 @@ def test_a_drain_waits_and_names_the_slots_that_still_have_a_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runner, "_DRAIN_POLL_SECONDS", 0.01)
-    busy = {"demo-1": False, "demo-2": True}
-    monkeypatch.setattr(runner, "_withdraw", lambda _github, slot, _item: (busy[slot], ""))
+    busy = ["demo-2"]
+    monkeypatch.setattr(runner, "_withdraw", lambda _github, _target, _slots: (busy, {}))
 
     assert factory("drain", "demo", "--reason", "x", "--wait-seconds", "0.05") == Exit.FAILED
     assert "still has one: demo-2" in capsys.readouterr().err
 
-    busy["demo-2"] = False
+    busy.clear()
     assert factory("drain", "demo", "--reason", "x", "--wait-seconds", "0.05") == Exit.DONE
 
 

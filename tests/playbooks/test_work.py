@@ -116,19 +116,19 @@ def test_what_waits_fails_nothing_and_is_told(collections: Path) -> None:
 def test_an_engine_or_a_watchdog_that_fails_stops_no_other_part_of_the_site(
     collections: Path,
 ) -> None:
-    parts = ("--tags", "watchdog,marshal,docker_host,images", "--limit", "vds")
+    parts = ("--tags", "hardening,watchdog,marshal,docker_host,images", "--limit", "vds")
+    failing = {"60-aina-factory-hardening.conf", "docker_daemon", "watchdog.json", "images"}
 
-    status, ran, recap = play(
-        collections, {"docker_daemon", "watchdog.json"}, *parts, playbook="site.yml"
-    )
+    status, ran, recap = play(collections, failing, *parts, playbook="site.yml")
     alone = play(collections, {"docker_daemon"}, "--limit", "vds", playbook="docker.yml")
 
-    # Watchdog, marshal, engine, the images' declaration and build.
-    assert ran == ["sequence", "sequence", "sequence", "sequence", "images"]
+    # Hardening, watchdog, marshal, engine, the images' declaration and build.
+    assert ran == [*["sequence"] * 5, "images"]
     assert (status, recap["outcome"]) == (2, "failed")
     assert [item["what"] for item in recap["failed"]] == [
-        "sequence: no answer",
-        "sequence: no answer",
-        "docker_host: sequence: no answer; watchdog: sequence: no answer",
+        *["sequence: no answer"] * 3,
+        "images: no answer",
+        "docker_host: sequence: no answer; hardening: sequence: no answer; "
+        "images: images: no answer; watchdog: sequence: no answer",
     ]
     assert (alone[0], len(alone[2]["failed"])) == (2, 2)

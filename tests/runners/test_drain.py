@@ -11,6 +11,8 @@ import pytest
 
 from factory import __main__
 from factory.commands import runner
+from factory.core.runners import state
+from factory.core.runners.state import Condition, State
 from factory.outcome import Exit
 from runners.support import RUNNERS, Site, until
 from runners.test_loop import PlayedEngine, Slot, engine, slot
@@ -24,7 +26,7 @@ Factory = Callable[..., int]
 def factory(site: Site, slot: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Factory:
     monkeypatch.setattr(runner, "Places", lambda: site.places)
     monkeypatch.setattr(runner, "_DRAIN_POLL_SECONDS", 0.05)
-    monkeypatch.setattr(runner, "_WITHDRAW_SECONDS", 3.0)
+    monkeypatch.setattr(runner, "_WITHDRAW_SECONDS", 1.0)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     directory = tmp_path / "etc"
     (directory / "conf.d").mkdir(parents=True)
@@ -87,3 +89,16 @@ def test_what_github_does_not_confirm_is_not_said(
     assert "may get one more job" in capsys.readouterr().err
     site.client.control("DELETE", "/faults")
     until(lambda: slot.is_in("stopped"), "the drain")
+
+
+def test_while_github_is_silent_only_a_stopped_slot_counts_as_closed(
+    site: Site, slot: Slot, factory: Factory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.client.control("POST", "/faults", {"path": f"{RUNNERS}*", "answer": {"status": 502}})
+    found = {}
+    for condition in (Condition.BACKOFF, Condition.FAILED, Condition.OUTDATED, Condition.STOPPED):
+        state.write(site.places.state, State("pool-1", "ephemeral", "", condition, ""))
+        found[condition] = factory("drain", "pool-1", "--reason", "x")
+
+    assert [condition for condition, code in found.items() if code == Exit.DONE] == ["stopped"]
+    assert "may get one more job" in capsys.readouterr().err

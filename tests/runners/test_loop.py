@@ -23,6 +23,7 @@ from factory.core.runners.container import ContainerRun
 from factory.runners import loop
 from factory.runners.engine import NOT_STARTED, Attached, ContainerStatus, SlotContainer
 from factory.runners.loop import Loop, Ports, RunnerSession
+from factory.runners.probe import Probe
 from runners.support import REPOSITORY, RUNNERS, KilledError, Site, until
 
 pytestmark = pytest.mark.slow
@@ -646,6 +647,20 @@ def test_one_slot_tries_for_all_and_its_success_is_everybodys(
             one.end()
 
 
+def test_a_slot_is_not_kept_waiting_by_the_trouble_of_the_one_that_tries(
+    site: Site, slot: Slot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "REST_SECONDS", 0.1)
+    other = Probe(site.places.shared("probe-pool"))
+    assert other.take()
+    site.client.control("POST", "/faults", {"path": JIT, "times": 1, "answer": {"status": 502}})
+
+    slot.start().idle()
+
+    assert other.successes() == 1
+    other.release()
+
+
 def test_a_limit_without_end_is_not_waited_out_to_its_end(site: Site, slot: Slot) -> None:
     answer = {"status": 429, "headers": {"Retry-After": "999999"}}
     site.client.control("POST", "/faults", {"path": JIT, "times": 2, "answer": answer})
@@ -946,6 +961,24 @@ def test_a_container_that_does_not_start_is_a_failure_and_leaves_nothing(
     slot.stop()
     assert slot.end() == 0
     assert (site.registered(), engine.boxes) == ({}, {})
+
+
+def test_a_start_of_which_nobody_knows_is_looked_at_before_anything_is_waited_for(
+    site: Site, slot: Slot, engine: PlayedEngine
+) -> None:
+    site.section["timing"] |= {"backoff_first_seconds": 60, "backoff_max_seconds": 60}
+    silences = iter([True])
+
+    def cut_off() -> None:
+        if next(silences, False):
+            raise DockerError("docker start: was still running after 60.0 s")
+
+    engine.on_start = cut_off
+    slot.start()
+
+    until(lambda: slot.is_in("idle"), "it is taken over")
+    assert engine.running() == [slot.state.runner_name]
+    assert (len(engine.argv), slot.state.consecutive_failures) == (1, 0)
 
 
 def test_while_the_engine_is_silent_nothing_is_started_beside_what_runs(

@@ -95,7 +95,7 @@ def serving(tmp_path: Path) -> Iterator[Served]:
         {"type": "item.started", "item": {"type": "command_execution", "command": "git diff"}},
     ]
     (lane / "transcript.jsonl").write_text("\n".join(map(json.dumps, events)) + "\nhalf a li")
-    charged = [{"kind": "model", "charged_tokens": 1200}, {"kind": "model", "charged_tokens": 34}]
+    charged = [{"kind": "model", "tokens_total": 1200}, {"kind": "model", "tokens_total": 1234}]
     (lane / "gateway.jsonl").write_text("\n".join(map(json.dumps, charged)))
     (lane / "state.json").write_text(json.dumps({"state": "running", "project": "aina-academy"}))
     chosen = policy.from_section(Section({"data_dir": str(data)}, "watchdog"))
@@ -311,6 +311,25 @@ def test_the_console_ends_when_nobody_comes(tmp_path: Path) -> None:
         served.start()
         served.join(IDLE_SECONDS + 20)
         assert not served.is_alive()
+
+
+def test_who_comes_by_one_address_keeps_the_others_open(tmp_path: Path) -> None:
+    chosen = policy.from_section(Section({"data_dir": str(tmp_path)}, "watchdog"))
+    own = console.Console(chosen, tmp_path, TOKEN)
+    with console.listening("127.0.0.1:0") as first, console.listening("127.0.0.1:0") as second:
+        visited, idle = (Served(item.getsockname()[1], tmp_path, []) for item in (first, second))
+        arguments = (own, [first, second], IDLE_SECONDS)
+        thread = threading.Thread(target=console.serve, args=arguments)
+        thread.start()
+        until = time.monotonic() + 2.5 * IDLE_SECONDS
+        while time.monotonic() < until:
+            assert visited.get("/")[0] == 403
+            time.sleep(IDLE_SECONDS / 4)
+
+        assert idle.get("/")[0] == 403
+
+        thread.join(IDLE_SECONDS + 20)
+        assert not thread.is_alive()
 
 
 def test_systemd_hands_the_socket_over(tmp_path: Path) -> None:

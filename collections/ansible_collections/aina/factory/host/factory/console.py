@@ -12,23 +12,25 @@ import http.server
 import json
 import os
 import secrets
+import selectors
 import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from factory.core.base import documents, files
 from factory.core.lanes import identity
 from factory.core.status import lane_page, page
 from factory.core.status.page import LaneNow
 from factory.core.watchdog.settings import WatchdogSettings
 from factory.lanes import transcript
-from factory.watchdog.store import Reserve, Store
+from factory.watchdog import published
 
 _FIRST_DESCRIPTOR = 3
 _COOKIE = "factory-console"
@@ -36,6 +38,7 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 _MOST_AT_ONCE = 32
 _REQUEST_SECONDS = 15
 _TAIL_BYTES = 256 << 10
+_NOW_BYTES = 64 << 10
 _SHOWN_LANES = 40
 
 
@@ -119,73 +122,78 @@ class Console:
         target = f"/{path.lstrip('/')}"
         return Reply(HTTPStatus.SEE_OTHER, headers={"Location": target, "Set-Cookie": cookie})
 
-    def _read(self) -> tuple[dict[str, Any] | None, str, str]:
-        """Return the status and a mark of its content; or why there is none."""
-        store = Store(Reserve(Path(self.policy.state_dir, "reserve"), 0))
-        path = store.newest(Path(self.policy.status_path))
-        try:
-            content = path.read_bytes()
-            document = json.loads(content)
-        except (OSError, ValueError) as error:
-            return None, "", f"The status cannot be read: {error}"
-        if not isinstance(document, dict) or document.get("schema") != 1:
-            return None, "", f"{path} is not of schema 1; run factory watchdog"
-        return document, hashlib.sha256(content).hexdigest()[:16], ""
-
     def _document(self, asked: Asked) -> Reply:
-        document, mark, problem = self._read()
-        if document is None:
-            return _words(HTTPStatus.SERVICE_UNAVAILABLE, problem)
-        return _content(asked, json.dumps(document), mark, "application/json")
+        found = published.read(self.policy)
+        if found.document is None:
+            return _words(HTTPStatus.SERVICE_UNAVAILABLE, found.problem)
+        document = found.document
+        return _content(asked, lambda: json.dumps(document), found.mark, "application/json")
 
     def _status(self, asked: Asked, is_part: bool, now: float) -> Reply:
-        document, mark, problem = self._read()
-        if document is None:
-            return _words(HTTPStatus.SERVICE_UNAVAILABLE, problem)
+        found = published.read(self.policy)
+        if found.document is None:
+            return _words(HTTPStatus.SERVICE_UNAVAILABLE, found.problem)
+        document = found.document
         names = [str(item["name"]) for item in document["lanes"]["items"] if item["known"]]
-        lanes = {name: self._now(name) for name in names[:_SHOWN_LANES] if identity.is_lane(name)}
+        names = [name for name in names[:_SHOWN_LANES] if identity.is_lane(name)]
         # A page that nobody renews becomes old without any change of the file.
-        state = f"{mark}{page.is_doubtful(document, now)}{sorted(map(repr, lanes.items()))}"
-        mark = hashlib.sha256(state.encode()).hexdigest()[:16]
-        if is_part:
-            return _content(asked, lambda: page.main(document, now, lanes), mark)
+        state = (found.mark, page.is_doubtful(document, now), [self._stand(name) for name in names])
+        mark = _mark(state)
+
+        def inner() -> str:
+            return page.main(document, now, {name: self._now(name) for name in names})
+
         title = f"{document['host']}: {document['overall']}"
-        inner = page.main(document, now, lanes)
-        return _content(asked, page.live(title, inner, f'"{mark}"'), mark)
+        return _content(
+            asked, inner if is_part else lambda: page.live(title, inner(), f'"{mark}"'), mark
+        )
+
+    def _stand(self, name: str) -> list[tuple[int, int]]:
+        """Return what changes whenever a lane's files do."""
+        stand = []
+        for part in ("transcript.jsonl", "gateway.jsonl", "state.json", "result.json"):
+            try:
+                found = (self.lanes_dir / name / part).lstat()
+            except OSError:
+                stand.append((0, 0))
+            else:
+                stand.append((found.st_mtime_ns, found.st_size))
+        return stand
 
     def _now(self, name: str) -> LaneNow:
         directory = self.lanes_dir / name
-        words = (
-            transcript.describe(event) for event in reversed(_tail(directory / "transcript.jsonl"))
+        events = _tail(directory / "transcript.jsonl", _NOW_BYTES)
+        words = next(filter(None, map(transcript.describe, reversed(events))), "")
+        totals = (
+            line["tokens_total"]
+            for line in reversed(_tail(directory / "gateway.jsonl", _NOW_BYTES))
+            if isinstance(line.get("tokens_total"), int)
         )
-        charged = [
-            int(line["charged_tokens"])
-            for line in transcript.events(directory / "gateway.jsonl")
-            if line.get("kind") == "model" and isinstance(line.get("charged_tokens"), int)
-        ]
-        return LaneNow(next(filter(None, words), "")[:200], sum(charged))
+        return LaneNow(words[:200], next(totals, 0))
 
     def _lane(self, asked: Asked, name: str, is_part: bool, now: float) -> Reply:
         directory = self.lanes_dir / name
         if not directory.is_dir():
             return _words(HTTPStatus.NOT_FOUND, "There is no such lane.")
-        events = _tail(directory / "transcript.jsonl")
-        state, result = (_mapping(directory / f"{part}.json") for part in ("state", "result"))
-        inner = lane_page.main(name, state, result, events, self._now(name), now)
-        mark = hashlib.sha256(repr((state, result, events)).encode()).hexdigest()[:16]
-        shown = inner if is_part else page.live(name, inner, f'"{mark}"')
-        return _content(asked, shown, mark)
+        mark = _mark(self._stand(name))
+
+        def inner() -> str:
+            events = _tail(directory / "transcript.jsonl", _TAIL_BYTES)
+            state, result = (
+                documents.read(directory / f"{part}.json") or {} for part in ("state", "result")
+            )
+            return lane_page.main(name, state, result, events, self._now(name), now)
+
+        return _content(
+            asked, inner if is_part else lambda: page.live(name, inner(), f'"{mark}"'), mark
+        )
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _mark(state: object) -> str:
+    return hashlib.sha256(repr(state).encode()).hexdigest()[:16]
 
 
-def _tail(path: Path) -> list[dict[str, Any]]:
+def _tail(path: Path, most_bytes: int) -> list[dict[str, Any]]:
     """Return the last events of a file that may be long."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -195,8 +203,8 @@ def _tail(path: Path) -> list[dict[str, Any]]:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             return []
-        file.seek(max(0, found.st_size - _TAIL_BYTES))
-        lines = file.read(_TAIL_BYTES).splitlines()
+        file.seek(max(0, found.st_size - most_bytes))
+        lines = file.read(most_bytes).splitlines()
     events = []
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
@@ -206,11 +214,11 @@ def _tail(path: Path) -> list[dict[str, Any]]:
     return events
 
 
-def _content(asked: Asked, text: Any, mark: str, kind: str = "text/html") -> Reply:
-    """Return what is asked for, or that it has not changed."""
+def _content(asked: Asked, text: Callable[[], str], mark: str, kind: str = "text/html") -> Reply:
+    """Return what is asked for, or that it has not changed; only then it is made."""
     if asked.headers.get("if-none-match") == f'"{mark}"':
         return Reply(HTTPStatus.NOT_MODIFIED, headers={"ETag": f'"{mark}"'})
-    body = (text() if callable(text) else text).encode("utf-8", "replace")
+    body = text().encode("utf-8", "replace")
     headers = {"Content-Type": f"{kind}; charset=utf-8", "ETag": f'"{mark}"'}
     return Reply(HTTPStatus.OK, body, headers)
 
@@ -229,18 +237,19 @@ def token_of(policy: WatchdogSettings, *, make: bool = False) -> str:
     """
     path = Path(policy.state_dir, "console-token")
     if make and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        with os.fdopen(os.open(fresh, flags, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
         with contextlib.suppress(FileExistsError):
-            os.link(fresh, path)
-        fresh.unlink()
+            files.write(path, secrets.token_urlsafe(32).encode(), 0o600, exclusive=True)
     token = path.read_text(encoding="utf-8").strip()
     if len(token) < 32:
         raise OSError(f"{path} holds no token; remove it, and factory console makes a new one")
     return token
+
+
+@dataclass
+class Visits:
+    """When somebody last came, by whatever address."""
+
+    last_at: float = field(default_factory=time.monotonic)
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -249,13 +258,15 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, listening: socket.socket, console: Console) -> None:
-        """Take over a socket that listens."""
+    def __init__(
+        self, listening: socket.socket, console: Console, visits: Visits | None = None
+    ) -> None:
+        """Take over a socket that listens; who comes is noted in ``visits``."""
         super().__init__(("", 0), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
         self.console = console
-        self.last_asked_at = time.monotonic()
+        self.visits = visits or Visits()
         self._places = threading.BoundedSemaphore(_MOST_AT_ONCE)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -275,12 +286,6 @@ class Server(http.server.ThreadingHTTPServer):
     def handle_error(self, _request: Any, _client_address: Any) -> None:
         """Say nothing: whoever hangs up in the middle is no news."""
 
-    def serve_until_idle(self, idle_seconds: float) -> None:
-        """Serve until nobody asked for so long."""
-        self.timeout = min(5.0, idle_seconds)
-        while time.monotonic() - self.last_asked_at < idle_seconds:
-            self.handle_request()
-
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     server: Server
@@ -289,7 +294,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer, with what a browser may do for the answer."""
-        self.server.last_asked_at = time.monotonic()
+        self.server.visits.last_at = time.monotonic()
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = self.server.console.reply(Asked(self.path, headers), time.time())
         self.send_response(reply.status)
@@ -321,15 +326,20 @@ def inherited() -> list[socket.socket]:
 
 
 def serve(console: Console, sockets: list[socket.socket], idle_seconds: float) -> None:
-    """Serve all sockets until nobody came for a while."""
-    servers = [Server(listening, console) for listening in sockets]
-    threads = [
-        threading.Thread(target=server.serve_until_idle, args=(idle_seconds,)) for server in servers
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    """Serve all sockets until nobody came by any of them for a while.
+
+    They end together: an address that nobody answers would stay so for as long as somebody
+    comes by another one.
+    """
+    visits = Visits()
+    with selectors.DefaultSelector() as selector:
+        for listening in sockets:
+            # Whoever hangs up before being let in holds up nobody.
+            listening.setblocking(False)
+            selector.register(listening, selectors.EVENT_READ, Server(listening, console, visits))
+        while time.monotonic() - visits.last_at < idle_seconds:
+            for ready, _events in selector.select(min(5.0, idle_seconds)):
+                ready.data.handle_request()
 
 
 @contextlib.contextmanager

@@ -125,16 +125,18 @@ def github_settings(whole: Section | None) -> GitHub:
 
 
 def declared(whole: Section, name: str | None) -> list[tuple[reap.ReapTask, str | None]]:
-    """Return the tasks of the declared projects, or of one, each with its repository's name.
+    """Return the tasks of the projects with a checkout, or of one, each with its repository's name.
 
     Raises:
-        UsageError: there is no such project.
+        UsageError: there is no such project, or it has no checkout.
 
     """
     found = projects.from_sections(whole.sections("projects", ()), Project)
     if name is not None and name not in {project.name for project in found}:
         known = ", ".join(project.name for project in found) or "none"
         raise UsageError(f"--project {name}: there is no such project; known are: {known}")
+    if any(project.name == name and not project.path for project in found):
+        raise UsageError(f"--project {name}: its path, the server's checkout, is not declared")
     return [
         (
             reap.ReapTask(
@@ -145,7 +147,7 @@ def declared(whole: Section, name: str | None) -> list[tuple[reap.ReapTask, str 
             project.repository,
         )
         for project in found
-        if name in {None, project.name}
+        if project.path and name in {None, project.name}
     ]
 
 

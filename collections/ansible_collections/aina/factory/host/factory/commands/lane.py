@@ -25,6 +25,7 @@ from factory.core.lanes.settings import LanesSettings
 from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 if TYPE_CHECKING:
+    from factory.core.lanes.settings import LaneProject
     from factory.lanes.tasks import Task
 
 _log = logging.getLogger(__name__)
@@ -435,6 +436,7 @@ def _mirrors(
                     mirror.forget_pulls(_issues_of_lanes(settings, project.name))
                     longest = project.limits.timeout_seconds / 86400
                     mirror.repack(longest + _REPACK_GRACE_DAYS)
+                    _forget_claims(settings, project, token())
         except (CollectError, OSError, LockedError) as error:
             failures.append(f"{project.name}: {error}")
     text = "\n".join([*(f"{name} {head}" for name, head in heads.items()), *failures])
@@ -443,10 +445,25 @@ def _mirrors(
     )
 
 
+def _forget_claims(settings: LanesSettings, project: LaneProject, token: str) -> None:
+    """Take back at GitHub what was said there of lanes that ended long ago."""
+    from factory.core.lanes.claims import ENDED
+    from factory.lanes import claiming, delivery, dispatching
+
+    old = time.time() - settings.keep_seconds
+    for number, claim in dispatching.claims_of(settings, project, token).items():
+        if claim.state == ENDED and claim.at < old:
+            results = delivery.repository(settings, project, token, results=True)
+            claiming.release(results, number, claim)
+
+
 def _issues_of_lanes(settings: LanesSettings, project: str) -> set[int]:
     """Return the numbers that the project's lanes, of which anything is kept, worked on."""
-    paths = Path(settings.state_dir).glob(f"{project}-*/")
-    return {int(path.name.rsplit("-", 2)[1]) for path in paths if identity.is_lane(path.name)}
+    from factory.lanes import results
+
+    names = [path.name for path in Path(settings.state_dir).glob("*/")]
+    kept = [results.issue_of(name) for name in names if identity.is_lane(name)]
+    return {number for of, number in kept if of == project}
 
 
 def _store(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace) -> Outcome:

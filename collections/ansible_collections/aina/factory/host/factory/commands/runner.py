@@ -30,18 +30,18 @@ from factory.core.runners.api import Deletion
 from factory.core.runners.converge import Converge, ConvergeOptions
 from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.layout import Places
-from factory.core.runners.settings import Instance, Mode, RunnersSettings
+from factory.core.runners.settings import Mode, RunnersSettings
 from factory.core.runners.state import Condition
 from factory.outcome import Exit, Outcome, UsageError
 from factory.unix_http import fetch_through
 
 _LOCK_SECONDS = 300.0
 _LOCK_POLL_SECONDS = 1.0
-_DRAIN_POLL_SECONDS = 1.0
+_DRAIN_POLL_SECONDS = 5.0
 # So long a supervisor may take to see that its slot is drained.
 _WITHDRAW_SECONDS = 20.0
-# In these a slot has no runner that listens, and starts none while it is drained.
-_CLOSED = (Condition.STOPPED, Condition.BACKOFF, Condition.FAILED, Condition.OUTDATED)
+# In these a slot starts no runner without seeing first that it is drained.
+_WAITS = (Condition.STOPPED, Condition.BACKOFF, Condition.FAILED, Condition.OUTDATED)
 
 _log = logging.getLogger(__name__)
 
@@ -150,10 +150,12 @@ def _explain(arguments: argparse.Namespace) -> Outcome:
         for name, section in known.items()
         if wanted.lower() in (name.lower(), section.text("repository").lower())
     ]
-    if not named and not arguments.directory:
+    path = arguments.directory or (named[0].text("path", "") if named else "")
+    if not path:
+        known_here = ", ".join(name for name, item in known.items() if item.text("path", ""))
         raise UsageError(
-            f"no project {wanted!r} is declared; declared are: {', '.join(known) or 'none'};"
-            " for any other checkout say --directory"
+            f"no checkout of {wanted!r} is declared; declared are those of: {known_here or 'none'};"
+            " for any other say --directory"
         )
     policy, repository = Section({}, "workflows"), wanted
     if named:
@@ -166,8 +168,7 @@ def _explain(arguments: argparse.Namespace) -> Outcome:
         for item in _settings(arguments).instances
         if item.present and item.target.lower() in targets
     ]
-    directory = Path(arguments.directory or named[0].text("path"))
-    found = explain.explain(explain.texts(directory), instances, runs_on, explain.compose())
+    found = explain.explain(explain.texts(Path(path)), instances, runs_on, explain.compose())
     document = {"repository": repository, "jobs": [item.document() for item in found]}
     return Outcome(Exit.DONE, document, explain.table(found) if found else "it has no workflows")
 
@@ -331,40 +332,52 @@ def _wait_until_empty(
     while True:
         busy = [found for native in natives for found in _close_native(settings, native)]
         unsaid = []
-        for slot, item in slots:
-            has_job, may_get = _withdraw(github, slot, item)
-            busy += [slot] if has_job else []
-            unsaid += [f"{slot}: {may_get}"] if may_get else []
+        for target in sorted({item.target for _slot, item in slots}):
+            of_target = [slot for slot, item in slots if item.target == target]
+            with_job, may_get = _withdraw(github, target, of_target)
+            busy += with_job
+            unsaid += [f"{slot}: {why}" for slot, why in may_get.items()]
         waited = effects.now() - start
         # A supervisor that has seen the mark needs a moment to say so.
         if waited >= seconds and (not unsaid or waited >= _WITHDRAW_SECONDS):
             return busy, unsaid
         if not busy and not unsaid:
             return busy, unsaid
-        time.sleep(_DRAIN_POLL_SECONDS)
+        time.sleep(_DRAIN_POLL_SECONDS / (5 if waited < _WITHDRAW_SECONDS else 1))
 
 
-def _withdraw(github: GitHubClient, slot: str, item: Instance) -> tuple[bool, str]:
-    """Take a drained slot's runners from GitHub; whether one has a job, and why one may get a job.
+def _withdraw(
+    github: GitHubClient, target: str, slots: list[str]
+) -> tuple[list[str], dict[str, str]]:
+    """Take drained slots' runners from GitHub; which have a job, and why which may get one.
 
-    GitHub deletes no runner that has a job. What the supervisor was about to register when
+    GitHub deletes no runner that has a job. What a supervisor was about to register when
     the mark was made is closed once the supervisor says that it has seen the mark.
     """
-    has_job = False
+    busy: set[str] = set()
+    error = ""
     try:
-        api = github.api(item.target)
+        api = github.api(target)
         for runner in api.listed():
             ours = names.slot_of(runner.name, github.settings.prefix)
-            if ours is not None and ours[0] == slot:
-                has_job |= api.delete(runner.id) is Deletion.BUSY
-    except (ForgeError, ConfigurationError, OSError) as error:
+            if ours is None or ours[0] not in slots:
+                continue
+            if runner.busy or api.delete(runner.id) is Deletion.BUSY:
+                busy.add(ours[0])
+    except (ForgeError, ConfigurationError, OSError) as problem:
+        error = str(problem)
+    may_get = {}
+    for slot in slots:
         told = state.read(Places().state, slot)
-        if told is None or told.state in _CLOSED:
-            return False, ""
-        return told.state is Condition.BUSY, str(error)
-    told = state.read(Places().state, slot)
-    waits = told is not None and told.state not in (*_CLOSED, Condition.BUSY)
-    return has_job, "its supervisor has not closed it yet" if waits and not has_job else ""
+        condition = told.state if told is not None else None
+        if condition is Condition.STOPPED:
+            continue
+        if error:
+            busy |= {slot} if condition is Condition.BUSY else set()
+            may_get[slot] = error
+        elif slot not in busy and condition not in (None, Condition.BUSY, *_WAITS):
+            may_get[slot] = "its supervisor has not closed it yet"
+    return sorted(busy), may_get
 
 
 def _close_native(settings: RunnersSettings, name: str) -> list[str]:

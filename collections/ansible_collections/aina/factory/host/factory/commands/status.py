@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from factory import configuration, effects
 from factory.core.status import terminal
 from factory.core.watchdog import policy as policies
 from factory.core.watchdog.settings import WatchdogSettings
 from factory.outcome import Exit, Outcome, UsageError
-from factory.watchdog import looking
-from factory.watchdog.store import Reserve, Store
+from factory.watchdog import looking, published
 
 _CLEAR = "\033[H\033[2J"
-_SCHEMA = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +43,14 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     policy, _errors = policies.tolerant(whole.section("watchdog", {}))
     if arguments.watch is not None:
         return _watch(policy, max(0.2, arguments.watch))
-    document, problem = _read(policy)
-    if document is None and _is_new(policy) and os.geteuid() == 0:
+    found = published.read(policy)
+    if found.document is None and _is_new(policy) and os.geteuid() == 0:
         # Right after the first converge nobody has looked yet.
         looking.look(whole)
-        document, problem = _read(policy)
+        found = published.read(policy)
+    document = found.document
     if document is None:
-        return Outcome(Exit.FAILED, {"error": problem}, f"factory: {problem}")
+        return Outcome(Exit.FAILED, {"error": found.problem}, f"factory: {found.problem}")
     if arguments.html:
         from factory.core.status import page
 
@@ -66,37 +63,21 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     return Outcome(Exit.DONE, document, text)
 
 
-def _read(policy: WatchdogSettings) -> tuple[dict[str, Any] | None, str]:
-    store = Store(Reserve(Path(policy.state_dir, "reserve"), 0))
-    path = store.newest(Path(policy.status_path))
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return (
-            None,
-            f"{path} does not exist yet; the job watchdog writes it (factory jobs: when), or run factory watchdog",
-        )
-    except (OSError, ValueError) as error:
-        return None, f"{path} cannot be read: {error}"
-    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
-        return None, f"{path} is not of schema {_SCHEMA}; run factory watchdog"
-    return document, ""
-
-
 def _is_new(policy: WatchdogSettings) -> bool:
     """Whether the watchdog never ran here: neither a status nor its memory is there."""
     paths = (policy.status_path, f"{policy.state_dir}/state.json")
-    store = Store(Reserve(Path(policy.state_dir, "reserve"), 0))
-    return not any(store.newest(Path(path)).exists() for path in paths)
+    return not any(published.newest(policy, path).exists() for path in paths)
 
 
 def _watch(policy: WatchdogSettings, pause_seconds: float) -> Outcome:
     try:
         while True:
-            document, problem = _read(policy)
-            text = problem
-            if document is not None:
-                text = terminal.render(document, effects.now(), _width(), coloured=_is_coloured())
+            found = published.read(policy)
+            text = found.problem
+            if found.document is not None:
+                text = terminal.render(
+                    found.document, effects.now(), _width(), coloured=_is_coloured()
+                )
             # A pipe gets plain text, one status after the other.
             print(f"{_CLEAR}{text}" if sys.stdout.isatty() else f"{text}\n", flush=True)
             time.sleep(pause_seconds)

@@ -9,13 +9,14 @@ from typing import Any
 
 from factory import effects
 from factory.core.base.github import login
+from factory.core.base.github.errors import RefusedError
 from factory.core.base.github.git import git_environment
 from factory.core.base.github.rights import NEEDED
 from factory.core.base.github.transport import Transport
 from factory.core.lanes import collect, identity, outcome
 from factory.core.lanes.forge import LaneForge
 from factory.core.lanes.settings import LaneProject, LanesSettings
-from factory.lanes import tasks
+from factory.lanes import claiming, tasks
 
 _OUTPUT_MAX_BYTES, _MEMORY_MAX_BYTES, _FILE_MAX_BYTES = 64 << 20, 512 << 20, 1 << 30
 _PROCESSOR_SECONDS = 60
@@ -99,9 +100,33 @@ def deliver(
 
     """
     lane, issue = str(result["lane"]), int(result["issue"])
-    conflict, is_whole = result.get("conflict"), result["outcome"] in outcome.DELIVERED
     results = repository(settings, project, token, results=True)
+    held = claiming.keep(results, issue, lane) if issue else None
+    _deliver(project, forge, results, result)
+    if held is not None:
+        claiming.release(results, issue, held)
+
+
+def _refuse_a_second(forge: LaneForge, issue: int, own: str) -> None:
+    for branch in forge.open_branches():
+        if identity.issue_of_branch(branch) == issue and branch != own:
+            raise RefusedError(
+                f"branch {branch} is the open pull request for #{issue}; close that, or take this"
+                " lane's work into it with factory lane resume"
+            )
+
+
+def _deliver(
+    project: LaneProject,
+    forge: LaneForge,
+    results: collect.LaneMirror,
+    result: dict[str, Any],
+) -> None:
+    lane, issue = str(result["lane"]), int(result["issue"])
+    conflict, is_whole = result.get("conflict"), result["outcome"] in outcome.DELIVERED
     head, guarded = results.guarded(lane, tasks.start_of(result), project.guarded_paths)
+    if not conflict and issue and not result.get("continues"):
+        _refuse_a_second(forge, issue, identity.branch(issue, lane))
     result["guarded_paths"] = guarded[: collect.PATHS_MAX_COUNT]
     if (
         conflict

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Protocol
 
-from factory.core.base import documents, times
+from factory.core.base import times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import dispatch, identity, outcome
+from factory.core.lanes.claims import Claim, Claims
+from factory.core.lanes.collect import CollectError
+from factory.core.lanes.forge import LaneForge
 from factory.core.lanes.settings import LaneProject, LanesSettings
-from factory.lanes import capacity, delivery
+from factory.lanes import capacity, claiming, delivery, results
 
 
 class Start(Protocol):
@@ -21,7 +24,6 @@ class Start(Protocol):
 
 
 LOCK = "factory-lanes-dispatch.lock"
-RESULT = "result.json"
 
 
 def run(settings: LanesSettings, start: Start, *, dry_run: bool) -> dict[str, Any]:
@@ -36,14 +38,27 @@ def run(settings: LanesSettings, start: Start, *, dry_run: bool) -> dict[str, An
     seen: list[dispatch.ObservedProject] = []
     failures: list[str] = []
     reviews: list[dict[str, Any]] = []
+    known, load = results.read_all(settings), capacity.load(settings)
     for project in settings.lane_projects:
         if not project.dispatch.label:
             continue
         try:
-            seen.append(_look(settings, project))
-            reviews += _reviews(settings, project)
-        except (ForgeError, ConfigurationError, OSError) as error:
+            token, forge = delivery.github(settings, project)
+            ends = results.of_project(known, project.name)
+            pulls = {
+                number: issue
+                for number, branch in forge.open_pulls()
+                if (issue := identity.issue_of_branch(branch)) is not None
+            }
+            looked = _look(project, forge, set(pulls.values()), ends)
+            seen.append(_with_claims(looked, claims_of(settings, project, token())))
+        except (ForgeError, CollectError, ConfigurationError, OSError) as error:
             failures.append(f"{project.name}: {error}")
+            continue
+        idle = [number for number in pulls if (project.name, number) not in load.running]
+        found, troubles = _reviews(project, forge, idle, ends)
+        reviews += found
+        failures += troubles
     rows: list[dict[str, Any]] = []
     # What is begun is brought to its end before more is.
     for review in reviews if not dry_run else ():
@@ -52,7 +67,7 @@ def run(settings: LanesSettings, start: Start, *, dry_run: bool) -> dict[str, An
         review["started"] = not trouble
         if trouble:
             failures.append(f"{review['project']} #{number}: {trouble}")
-    for decision in dispatch.plan(settings, seen, capacity.load(settings), time.time()):
+    for decision in dispatch.plan(settings, seen, load, time.time()):
         row = {**vars(decision), "started": False}
         if decision.verb == dispatch.START and not dry_run:
             trouble = start(decision.project, decision.issue, decision.resumed)
@@ -70,8 +85,9 @@ def run(settings: LanesSettings, start: Start, *, dry_run: bool) -> dict[str, An
     }
 
 
-def _look(settings: LanesSettings, project: LaneProject) -> dispatch.ObservedProject:
-    _token, forge = delivery.github(settings, project)
+def _look(
+    project: LaneProject, forge: LaneForge, proposed: set[int], ends: list[dict[str, Any]]
+) -> dispatch.ObservedProject:
     wishes = [
         dispatch.LabelledIssue(
             int(item["number"]),
@@ -80,41 +96,62 @@ def _look(settings: LanesSettings, project: LaneProject) -> dispatch.ObservedPro
         )
         for item in forge.open_issues(project.dispatch.label)
     ]
-    numbers = (identity.issue_of_branch(name) for name in forge.open_branches())
-    proposed = {number for number in numbers if number is not None}
-    return dispatch.ObservedProject(project, wishes, proposed, _past(settings, project))
+    return dispatch.ObservedProject(project, wishes, proposed, _past(ends))
 
 
-def _reviews(settings: LanesSettings, project: LaneProject) -> list[dict[str, Any]]:
-    """Return the lanes' pull requests about which something was said, and that may have a round more."""
-    most = project.dispatch.rounds_max_count
-    if not most:
-        return []
-    _token, forge = delivery.github(settings, project)
-    running = capacity.load(settings).running
-    found = []
-    for number, branch in forge.open_pulls():
-        is_busy = (project.name, number) in running
-        if identity.issue_of_branch(branch) is None or is_busy:
+def claims_of(settings: LanesSettings, project: LaneProject, token: str) -> dict[int, Claim]:
+    """Return what all servers say at GitHub about the project's issues.
+
+    Raises:
+        CollectError: GitHub does not say.
+
+    """
+    return Claims(delivery.repository(settings, project, token, results=True)).all()
+
+
+def _with_claims(
+    seen: dispatch.ObservedProject, claims: dict[int, Claim]
+) -> dispatch.ObservedProject:
+    now, here = time.time(), claiming.host()
+    found = {number: claim.obstacle(here, now) for number, claim in claims.items()}
+    return replace(
+        seen,
+        elsewhere={number: words for number, words in found.items() if words},
+        attempts={number: claim.attempts_count for number, claim in claims.items()},
+    )
+
+
+def _reviews(
+    project: LaneProject, forge: LaneForge, pulls: list[int], ends: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the pull requests about which something was said, and that may have a round more.
+
+    One of which GitHub does not tell is a failure of its own, and holds up no other.
+    """
+    found: list[dict[str, Any]] = []
+    failures: list[str] = []
+    for number in pulls:
+        rounds = sum(bool(end.get("is_review")) and end.get("issue") == number for end in ends)
+        try:
+            is_due = rounds < project.dispatch.rounds_max_count and bool(
+                forge.review(number).remarks
+            )
+        except (ForgeError, OSError) as error:
+            failures.append(f"{project.name} #{number}: {error}")
             continue
-        rounds = sum(
-            bool((documents.read(path) or {}).get("is_review"))
-            for path in Path(settings.state_dir).glob(f"{project.name}-{number}-*/{RESULT}")
-        )
-        if rounds < most and forge.review(number).remarks:
+        if is_due:
             row = {"project": project.name, "pull_request": number, "round": rounds + 1}
             found.append({**row, "started": False})
-    return found
+    return found, failures
 
 
-def _past(settings: LanesSettings, project: LaneProject) -> dict[int, dispatch.Past]:
+def _past(ends: list[dict[str, Any]]) -> dict[int, dispatch.Past]:
     found: dict[int, list[tuple[float, dict[str, Any]]]] = {}
-    for path in Path(settings.state_dir).glob(f"{project.name}-*/{RESULT}"):
-        result = documents.read(path) or {}
-        if result.get("project") == project.name and not result.get("is_conflict"):
+    for result in ends:
+        if not result.get("is_conflict"):
             at = times.seconds(str(result["finished_at"]))
             found.setdefault(int(result["issue"]), []).append((at, result))
-    return {issue: _of_lanes(ends) for issue, ends in found.items()}
+    return {issue: _of_lanes(each) for issue, each in found.items()}
 
 
 def _of_lanes(ends: list[tuple[float, dict[str, Any]]]) -> dispatch.Past:
@@ -130,4 +167,5 @@ def _of_lanes(ends: list[tuple[float, dict[str, Any]]]) -> dispatch.Past:
         str(last.get("lane") or "") if has_work else "",
         is_undelivered,
         outcomes.count(outcome.INTERRUPTED),
+        bool(last.get("is_stopped")),
     )

@@ -18,7 +18,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,10 @@ class _Charge:
             self.lane.lock.notify_all()
 
 
+class HungUpError(OSError):
+    """Whoever asked has hung up, and nothing was answered."""
+
+
 # The connection to the model, its answer, the beginning of a refusal, and how often it was asked.
 _Asked = tuple[http.client.HTTPSConnection, http.client.HTTPResponse, bytes, int]
 
@@ -212,11 +216,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _judge(self, lane: LaneSocket, body: bytes) -> None:
         started = time.monotonic()
+        # Read once, and by nobody's leave: a large one takes long, and others of the lane go on.
+        request = lane.counter.read(self.command, self.path, body)
+        model = request.model
         with lane.lock:
             while True:
-                verdict, model = lane.counter.judge_model(
-                    self.command, self.path, body, time.time()
-                )
+                verdict = lane.counter.admit(request, time.time())
                 left = started + TURN_SECONDS - time.monotonic()
                 # Its turn comes when it is known what those under way have really cost, or with time.
                 if verdict.name not in ("reserved", "rate") or left <= 0:
@@ -286,8 +291,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             # Neither the error nor the answer may carry the secret on.
             _log.warning("lane %s: %s", lane.counter.policy.lane, type(error).__name__)
             verdict = "complete" if stream.completed else "cut" if status == 200 else "unreachable"
+            if isinstance(error, HungUpError):
+                verdict = "hung_up"
             self.close_connection = True
-            if not status:
+            if verdict == "unreachable":
                 with suppress(OSError):
                     self._refuse(502, "unreachable", "the model cannot be reached")
         finally:
@@ -310,6 +317,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
         Raises:
             OSError: it cannot be reached.
+            HungUpError: nobody waits for the answer any more.
 
         """
         route, began, attempts = lane.counter.policy.route, time.monotonic(), 0
@@ -318,45 +326,65 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         headers = {n: v for n, v in self.headers.items() if n.lower() in passed}
         headers["Content-Type"] = "application/json"
         while True:
-            connection = http.client.HTTPSConnection(
-                address.hostname or "", address.port, context=lane.context, timeout=ANSWER_SECONDS
-            )
             attempts += 1
             refusal, retry_after, status = b"", "", 503
-            try:
-                headers[route.header] = route.value.replace("{key}", lane.key(route.credential))
-                connection.request("POST", f"{address.path}{route.path}", body, headers)
-                answer = connection.getresponse()
-                status, retry_after = answer.status, answer.headers.get("Retry-After", "")
-                if status != 200:
-                    refusal = answer.read(_REFUSAL_MAX_BYTES)
-            except (OSError, http.client.HTTPException):
-                connection.close()
-                held = time.monotonic() - began
-                seconds = gateway.pause(status, b"", "", attempts - 1, held)
-                if seconds is None:
-                    raise
-            else:
+            with ExitStack() as stack:
+                connection = http.client.HTTPSConnection(
+                    *(address.hostname or "", address.port),
+                    context=lane.context,
+                    timeout=ANSWER_SECONDS,
+                )
+                stack.callback(connection.close)
+                error: OSError | http.client.HTTPException | None = None
+                try:
+                    headers[route.header] = route.value.replace("{key}", lane.key(route.credential))
+                    connection.request("POST", f"{address.path}{route.path}", body, headers)
+                    answer = connection.getresponse()
+                    status, retry_after = answer.status, answer.headers.get("Retry-After", "")
+                    if status != 200:
+                        refusal = answer.read(_REFUSAL_MAX_BYTES)
+                except (OSError, http.client.HTTPException) as unanswered:
+                    error, status, refusal, retry_after = unanswered, 503, b"", ""
                 held = time.monotonic() - began
                 seconds = gateway.pause(status, refusal, retry_after, attempts - 1, held)
-                if seconds is None or self._has_left():
+                if seconds is None:
+                    if error is not None:
+                        raise error
+                    stack.pop_all()
                     return connection, answer, refusal, attempts
-                connection.close()
             self._hold(lane, seconds)
 
     def _hold(self, lane: LaneSocket, seconds: float) -> None:
-        """Wait for an overloaded model; who waits for it is not idle."""
+        """Wait for an overloaded model; who waits for it is not idle.
+
+        Raises:
+            HungUpError: nobody waits for the answer any more.
+
+        """
         deadline = time.monotonic() + seconds
-        lane.waiting += 1
-        while (left := deadline - time.monotonic()) > 0 and not self._has_left():
-            lane.last_activity = time.monotonic()
-            time.sleep(min(left, _LOOK_SECONDS))
-        lane.waiting -= 1
+        with lane.lock:
+            lane.waiting += 1
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                if self._has_left():
+                    break
+                lane.last_activity = time.monotonic()
+                time.sleep(min(left, _LOOK_SECONDS))
+        finally:
+            with lane.lock:
+                lane.waiting -= 1
+        if self._has_left():
+            raise HungUpError("the agent has hung up")
 
     def _has_left(self) -> bool:
         """Whether whoever asked has hung up."""
-        readable, _writable, _failed = select.select([self.connection], [], [], 0)
-        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+        # Not select, which ends where a descriptor is 1024 or more.
+        asked = select.poll()
+        asked.register(self.connection, select.POLLIN)
+        try:
+            return bool(asked.poll(0)) and not self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def _pass_on(self, write: Callable[[Any], None], what: Any) -> None:
         """Write to the lane as long as it listens.

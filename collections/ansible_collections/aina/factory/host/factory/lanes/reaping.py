@@ -20,6 +20,7 @@ from factory.lanes import (
     control_socket,
     delivery,
     engine,
+    results,
     supervisor,
     tasks,
 )
@@ -106,19 +107,26 @@ def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dic
     }
 
 
+def _undelivered(settings: LanesSettings) -> dict[str, dict[str, Any]]:
+    """Return the results of lanes whose work GitHub is to take, and that none went on from."""
+    known = results.read_all(settings)
+    superseded = reaper.superseded(known)
+    return {
+        lane: result
+        for lane, result in known.items()
+        if lane not in superseded and outcome.is_undelivered(result)
+    }
+
+
 def _deliver_again(settings: LanesSettings) -> list[str]:
     """Deliver what GitHub did not take, until it does; return the lanes whose work it took."""
     done = []
-    for path in sorted(Path(settings.state_dir).glob(f"*/{supervisor.RESULT}")):
-        result = documents.read(path) or {}
-        lane = path.parent.name
-        known = {project.name: project for project in settings.lane_projects}
-        project = known.get(str(result.get("project")))
+    projects = {project.name: project for project in settings.lane_projects}
+    for lane, result in _undelivered(settings).items():
+        path = Path(settings.state_dir, lane, results.RESULT)
+        project = projects.get(str(result.get("project")))
         with contextlib.suppress(FileNotFoundError):
-            is_due = outcome.is_undelivered(result) and reaper.is_due(
-                result, path.stat().st_mtime, time.time()
-            )
-            if project is None or not is_due:
+            if project is None or not reaper.is_due(result, path.stat().st_mtime, time.time()):
                 continue
             try:
                 token, forge = delivery.github(settings, project)
@@ -212,6 +220,8 @@ def _finish(
         "requests_count": model.requests_count,
         **lane._outcome_of(work),
         "session": lane._session(),
+        "resumes": str(state.get("resumes") or ""),
+        "continues": str(state.get("continues") or ""),
         "branch": "",
         "pull_request": None,
         "delivery": "",
@@ -221,12 +231,11 @@ def _finish(
 
 
 def _kept(settings: LanesSettings) -> list[reaper.Kept]:
-    paths = list(Path(settings.state_dir).glob(f"*/{supervisor.RESULT}"))
-    results = {path.parent.name: documents.read(path) or {} for path in paths}
-    superseded = reaper.superseded(results)
+    known = results.read_all(settings)
+    superseded = reaper.superseded(known)
     kept = []
-    for path in paths:
-        lane, result = path.parent.name, results[path.parent.name]
+    for lane, result in known.items():
+        path = Path(settings.state_dir, lane, results.RESULT)
         with contextlib.suppress(OSError):
             has_work = bool(result.get("head")) or (path.parent / supervisor.BUNDLE).exists()
             is_unsaved = has_work and not result.get("pull_request") and lane not in superseded
@@ -240,7 +249,7 @@ def _give_up(settings: LanesSettings, item: reaper.Kept) -> None:
     name, why = item.lane, "undelivered work is over lanes.keep_total_mib"
     what = f"{text.size(item.size_bytes)} of lane {name}, given up: {why}"
     _log.warning("%s", what)
-    path = Path(settings.state_dir, identity.checked(name), supervisor.RESULT)
+    path = Path(settings.state_dir, identity.checked(name), results.RESULT)
     result = documents.read(path) or {"lane": name, "outcome": outcome.FAILED}
     _forget(settings, name)
     path.parent.mkdir(mode=0o750)
@@ -251,17 +260,12 @@ def _give_up(settings: LanesSettings, item: reaper.Kept) -> None:
 
 def _forget(settings: LanesSettings, name: str) -> None:
     directory = Path(settings.state_dir, identity.checked(name))
-    result = documents.read(directory / supervisor.RESULT) or {}
+    result = documents.read(directory / results.RESULT) or {}
     for project in settings.lane_projects:
         if project.name == result.get("project") and result.get("head"):
             with contextlib.suppress(Exception):
                 delivery.repository(settings, project, "", results=True).forget(name)
     shutil.rmtree(directory, ignore_errors=True)
-
-
-def _is_undelivered(settings: LanesSettings, name: str) -> bool:
-    path = Path(settings.state_dir, identity.checked(name), supervisor.RESULT)
-    return outcome.is_undelivered(documents.read(path) or {})
 
 
 def _forget_spending(settings: LanesSettings) -> None:
@@ -278,6 +282,7 @@ def _review_residue(settings: LanesSettings) -> None:
     if not known:
         return
     now = engine.snapshot(Path(settings.run_dir))
+    undelivered = _undelivered(settings)
     told = times.iso(time.time() - _TOLD_SECONDS)
     left = [
         item
@@ -285,7 +290,7 @@ def _review_residue(settings: LanesSettings) -> None:
         # What could not be looked at then is looked at with each lane that ends.
         if (item.get("kind") in now and item.get("name") in now[str(item["kind"])])
         or (item.get("kind") == _GIVEN_UP and str(item.get("since")) > told)
-        or (item.get("kind") == _UNDELIVERED and _is_undelivered(settings, str(item.get("name"))))
+        or (item.get("kind") == _UNDELIVERED and str(item.get("name")) in undelivered)
     ]
     if left != known:
         at = times.iso(time.time())

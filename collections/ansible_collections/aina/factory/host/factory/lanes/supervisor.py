@@ -23,6 +23,7 @@ from factory.core.base.docker import DockerError
 from factory.core.base.errors import FactoryError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import admission, collect, container, frames, identity, outcome, reaper
+from factory.core.lanes.claims import Claim, ClaimedError
 from factory.core.lanes.collect import Start
 from factory.core.lanes.forge import OWN_COMMENT, LaneForge
 from factory.core.lanes.gateway import LanePolicy
@@ -30,20 +31,23 @@ from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
 from factory.core.lanes.spending import day_of
 from factory.lanes import (
     capacity,
+    claiming,
     control_socket,
     delivery,
     engine,
+    results,
     tasks,
     transcript,
 )
 from factory.lanes.capacity import OWNER
+from factory.lanes.results import RESULT
 from factory.lanes.tasks import ResolvedTask, Task
 from factory.locks import exclusive
 from factory.outcome import LockedError
 
 ADMISSION_LOCK = "factory-lanes-admission.lock"
 STOP = "stop"
-STATE, RESULT = "state.json", "result.json"
+STATE = "state.json"
 TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
     "transcript.jsonl",
     "gateway.jsonl",
@@ -53,7 +57,9 @@ TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
 RESIDUE = "residue.json"
 # What all lanes have spent, a file for each day.
 SPENT_DIR = "spent"
-_KNOWN_AT_START = ("base", "onto", "title", "conflict", "deadline")
+_KNOWN_AT_START = ("base", "onto", "title", "conflict", "deadline", "resumes", "continues")
+# Of GitHub, git, systemd and the engine, some of which wait for others.
+_ASKED_AT_ONCE = 12
 _POLL_SECONDS = 0.2
 _QUEUE_POLL_SECONDS = 0.5
 _SHOW_SECONDS = 15.0
@@ -65,6 +71,8 @@ _HANDOVER_SECONDS = 60
 _ENGINE_WAIT_SECONDS = 90.0
 # How long the engine, which is at work, may take to remove a container.
 _REMOVAL_SECONDS, _REMOVAL_POLL_SECONDS = 10.0, 0.05
+# Who has ended a lane that somebody stopped.
+_OPERATOR = "an operator"
 _SAID_MAX_LENGTH = 2000
 _SESSION = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
 
@@ -86,6 +94,7 @@ class GatewayError(FactoryError, OSError):
 # What keeps a lane from starting, and what that is called; the first that fits.
 _REFUSALS: dict[type[Exception], str] = {
     tasks.ProposedError: "proposed",
+    ClaimedError: "claimed",
     ForgeError: "github",
     collect.CollectError: "git",
     DockerError: "engine",
@@ -108,6 +117,7 @@ class Lane:
     _broken_as: str = field(default=outcome.FORGED, init=False)
     _unkept: str = field(default="", init=False)
     _rescued: bool = field(default=False, init=False)
+    _claim: Claim | None = field(default=None, init=False)
     _earlier: dict[str, Any] = field(default_factory=dict, init=False)
     _final: frames.Frame | None = field(default=None, init=False)
     _latest: frames.Frame | None = field(default=None, init=False)
@@ -149,7 +159,8 @@ class Lane:
         """
         asked_at = time.time()
         handle: engine.ContainerHandle | None = None
-        with ThreadPoolExecutor() as pool:
+        claimed: Future[None] | None = None
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
             parent = pool.submit(engine.cgroup_parent, self.settings.slice, pool)
             github = pool.submit(delivery.github, self.settings, self.project)
             self._refuse_what_waits()
@@ -158,6 +169,7 @@ class Lane:
                 earlier = self._earlier = self._seed()
                 owner = self._make_place()
                 opened = pool.submit(self._open_gateway, owner)
+                claimed = pool.submit(self._have, github)
                 found = pool.submit(self._find, pool, github, earlier)
                 if not (self._mirror("").directory / "HEAD").exists():
                     found.result()
@@ -168,9 +180,12 @@ class Lane:
                     place.deadline - time.time() + _ENGINE_WAIT_SECONDS,
                 )
                 opened.result()
+                claimed.result()
                 assigned = found.result()
             except BaseException as error:
                 self._give_up(handle)
+                with contextlib.suppress(Exception):
+                    self._let_go(github.result()[0], claimed)
                 codes = [code for kind, code in _REFUSALS.items() if isinstance(error, kind)]
                 if not codes:
                     raise
@@ -185,6 +200,21 @@ class Lane:
         return tasks.find(
             self.task, pool, forge, lambda: self._mirror(token()), self.lock_directory, earlier
         )
+
+    def _have(self, github: Future[delivery.GitHub]) -> None:
+        """Have the issue or pull request for this server alone."""
+        if self.task.issue:
+            token, _forge = github.result()
+            until = time.time() + self.project.limits.timeout_seconds + claiming.GRACE_SECONDS
+            results = self._mirror(token(), results=True)
+            self._claim = claiming.take(results, self.task.issue, self.name, until)
+
+    def _let_go(self, token: Callable[[], str], claimed: Future[None] | None) -> None:
+        if claimed is not None:
+            claimed.result()
+        if self._claim is not None:
+            results = self._mirror(token(), results=True)
+            claiming.release(results, self.task.issue, self._claim)
 
     def _give_up(self, handle: engine.ContainerHandle | None) -> None:
         if handle is not None:
@@ -222,7 +252,7 @@ class Lane:
         handle.send(f"{start.base} {start.onto}\n{assigned.prompt}".encode())
         # Should the supervisor die, its result is made of this.
         known = assigned.document()
-        self._state("running", **known, deadline=times.iso(deadline))
+        self._state("running", **known, **self._lineage(), deadline=times.iso(deadline))
         prompt = self.directory / "prompt.md"
         prompt.write_text(assigned.prompt, encoding="utf-8")
         prompt.chmod(0o640)
@@ -238,6 +268,7 @@ class Lane:
             self._deliver(forge, token, result)
         elif self.task.issue and result["outcome"] not in outcome.GOOD:
             self._tell_issue(forge, result)
+        self._unclaim(token, result)
         shutil.rmtree(self.directory / "seed", ignore_errors=True)
         self._clear()
         result["residue"] = self._residue(seen)
@@ -255,15 +286,16 @@ class Lane:
         """
         if self.task.resume or not self.task.issue:
             return
-        for path in Path(self.settings.state_dir).glob(f"{self.project.name}-*/{RESULT}"):
-            result = documents.read(path) or {}
+        known = results.read_all(self.settings)
+        superseded = reaper.superseded(known)
+        for lane, result in known.items():
             same = (result.get("project"), result.get("issue"), bool(result.get("is_conflict")))
             mine = (self.project.name, self.task.issue, self.task.is_conflict)
-            if same == mine and outcome.is_undelivered(result):
+            if same == mine and lane not in superseded and outcome.is_undelivered(result):
                 raise NotStartedError(
                     "undelivered",
-                    f"lane {result.get('lane')} has done this, and GitHub is asked again to take it;"
-                    f" factory lane deliver {result.get('lane')} asks now",
+                    f"lane {lane} has done this, and GitHub is asked again to take it;"
+                    f" factory lane deliver {lane} asks now",
                 )
 
     def _admit(self) -> None:
@@ -436,7 +468,7 @@ class Lane:
         if time.monotonic() >= deadline:
             return outcome.TIMEOUT
         if (self.place / STOP).exists():
-            return "an operator"
+            return _OPERATOR
         if time.monotonic() - self._last_sign > self.project.limits.idle_seconds:
             return "" if self._gateway_is_busy() else outcome.IDLE
         return ""
@@ -586,9 +618,8 @@ class Lane:
             "exit_status": status,
             **self._outcome_of(work),
             "session": self._session(),
-            "resumes": self.task.resume,
-            # A follow-up goes into the pull request that there is.
-            "continues": self._earlier.get("branch") if self._earlier.get("pull_request") else "",
+            **self._lineage(),
+            "is_stopped": self._ended_by == _OPERATOR,
             "branch": "",
             "pull_request": None,
             "delivery": "",
@@ -605,6 +636,14 @@ class Lane:
             "agent": self.project.agent_name,
             "model": self.project.model,
         }
+
+    def _lineage(self) -> dict[str, str]:
+        """Return from which lane this one goes on, and into which branch.
+
+        A follow-up goes into the pull request that there is, and so does a follow-up of that.
+        """
+        continues = self._earlier.get("branch") or self._earlier.get("continues") or ""
+        return {"resumes": self.task.resume, "continues": str(continues)}
 
     def _collect(self, start: Start) -> tuple[collect.Work | None, str]:
         """Check the bundle; return what it holds, and what is wrong with it."""
@@ -648,6 +687,16 @@ class Lane:
         except (collect.CollectError, ForgeError, OSError) as error:
             result["delivery"] = f"failed: {error}"
             _log.warning("lane %s is done but not delivered: %s", self.name, error)
+
+    def _unclaim(self, token: Callable[[], str], result: dict[str, Any]) -> None:
+        """Say at GitHub what became of it; what is delivered has let go, what is not yet keeps it."""
+        if self._claim is None or result["outcome"] in outcome.DELIVERED:
+            return
+        claiming.ended(
+            lambda: self._mirror(token(), results=True),
+            *(self.task.issue, self._claim, str(result["outcome"])),
+            is_attempt=result["outcome"] != outcome.INTERRUPTED,
+        )
 
     def _tell_issue(self, forge: LaneForge, result: dict[str, Any]) -> None:
         """Say at GitHub what went wrong; that this fails too is no reason for anything."""

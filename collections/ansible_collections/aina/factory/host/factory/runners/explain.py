@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,16 +130,11 @@ def _job(
     if any(judge.is_hosted(runs_on, label) for label in wanted):
         return say("hosted", declared, "it asks for a runner of GitHub's")
     for instance in instances:
-        if {label.lower() for label in wanted} <= set(_labels(instance)):
+        has = {label.lower() for label in instance.all_labels(_architecture())}
+        if {label.lower() for label in wanted} <= has:
             offered = offer(instance, _architecture()).also(runs_on.offers)
             return say("here", offered, f"by {instance.name}")
     return say("nowhere", declared, f"no runner of this server has {', '.join(wanted)}")
-
-
-def _labels(instance: Instance) -> Iterator[str]:
-    yield from (label.lower() for label in instance.labels)
-    if instance.default_labels:
-        yield from ("self-hosted", "linux", _architecture())
 
 
 def _architecture() -> str:

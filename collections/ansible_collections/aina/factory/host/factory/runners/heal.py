@@ -20,7 +20,7 @@ from factory.core.runners.converge import (
     ConvergeOptions,
     NativePlan,
     RunnersPlan,
-    is_drained,
+    why_drained,
 )
 from factory.core.runners.github_client import GitHubClient
 from factory.core.runners.reconcile import Act, SeenContainer, SeenEntry
@@ -33,9 +33,19 @@ from factory.runners.preflight import image_names
 
 # An outdated slot tries again after so long even where its image is the same.
 _OUTDATED_RETRY_SECONDS = 3600.0
+# What the last round found is true of this one only if it was not longer ago.
+_ROUND_MAX_SECONDS = 3600.0
 _TROUBLES = (ForgeError, ConfigurationError, OSError)
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Forgotten:
+    """Since when GitHub has not known the runner of a container: ``before`` this round, and ``now``."""
+
+    before: dict[str, Any]
+    now: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -96,7 +106,7 @@ class Healer:
         for item in self._present():
             if item.is_organization or not github.can_ask:
                 continue
-            labels = [*item.labels, "self-hosted", "linux", github.architecture_label]
+            labels = item.all_labels(github.architecture_label)
             try:
                 since = github.api(item.target).oldest_queued(labels)
             except _TROUBLES as error:
@@ -167,10 +177,13 @@ class Healer:
         else:
             return  # stopped by somebody
         if why:
-            run = self.github.effects.run
-            run(["systemctl", "reset-failed", unit], timeout_seconds=30)
-            units.apply([units.Action("start", unit, why)], run)
+            self._start(unit, why)
             self.actions.append(f"start {unit} ({why})")
+
+    def _start(self, unit: str, why: str) -> None:
+        run = self.github.effects.run
+        run(["systemctl", "reset-failed", unit], timeout_seconds=30)
+        units.apply([units.Action("start", unit, why)], run)
 
     def _image_id(self, item: Instance) -> str | None:
         for name in image_names(item):
@@ -190,23 +203,31 @@ class Healer:
                 self.problems.append(f"which runners run is unknown: {error}")
             return  # without it no entry is known to be without life
         self.counts["containers"] = sum(item.running for item in found)
+        try:
+            loops = sorted({layout.loop_unit(item.slot) for item in found})
+            statuses = units.read(loops, self.github.effects.run, self.boot_time) if loops else {}
+        except (units.UnitsError, OSError) as error:
+            self.problems.append(f"which runners are watched is unknown: {error}")
+            return
+        forgotten = self._remembered()
         for item in found:
             try:
-                self._settle(item)
+                self._settle(item, statuses[layout.loop_unit(item.slot)], forgotten)
             except (DockerError, units.UnitsError, *_TROUBLES) as error:
                 self.problems.append(f"{item.name}: {error}")
+        self._remember(forgotten)
         for target in sorted({item.target for item in ephemeral}):
             try:
                 self._settle_entries(target, {item.runner_id for item in found})
             except _TROUBLES as error:
                 self.problems.append(f"{target}: what is left of old runners is unknown: {error}")
 
-    def _settle(self, found: SlotContainer) -> None:
+    def _settle(
+        self, found: SlotContainer, status: units.UnitStatus, forgotten: _Forgotten
+    ) -> None:
         """Do with a container what the table says."""
-        unit, run, now = layout.loop_unit(found.slot), self.github.effects.run, self._now()
-        item = self.github.settings.of_slot(found.slot)
+        now, item = self._now(), self.github.settings.of_slot(found.slot)
         declared = item is not None and item.present
-        status = units.read([unit], run, self.boot_time)[unit]
         told = state.read(self.github.places.state, found.slot)
         # One that is just stopping still lets its job end, and another one comes back by itself.
         supervised = status.active or status.sub_state.startswith(("stop", "final", "auto"))
@@ -222,13 +243,12 @@ class Healer:
         )
         if found.running and not supervised:
             worker = self.engine.has_worker(found.name)
-            seen = replace(seen, worker=worker, forgotten_seconds=self._forgotten(found))
+            seen = replace(seen, worker=worker, forgotten_seconds=self._forgotten(found, forgotten))
         row = reconcile.container(seen)
         if row.act is Act.KEEP:
             return
         if row.act is Act.ADOPT:
-            run(["systemctl", "reset-failed", unit], timeout_seconds=30)
-            units.apply([units.Action("start", unit, row.reason)], run)
+            self._start(layout.loop_unit(found.slot), row.reason)
         elif row.act is Act.WITHDRAW:
             api = self.github.api(found.target)
             if api.delete(found.runner_id) is Deletion.BUSY:
@@ -239,21 +259,34 @@ class Healer:
             self.engine.remove(found.name)
         self.actions.append(f"{row.act.name.lower()} {found.name} ({row.reason})")
 
-    def _forgotten(self, found: SlotContainer) -> float:
+    def _remembered(self) -> _Forgotten:
+        """Return since when GitHub knows which runners no more, if the last round is not long ago."""
+        document = documents.read(self.github.places.shared("forgotten")) or {}
+        asked_at, since = state.moment(document.get("asked_at")), document.get("since")
+        known = asked_at is not None and 0 <= self._now() - asked_at <= _ROUND_MAX_SECONDS
+        return _Forgotten(since if known and isinstance(since, dict) else {})
+
+    def _remember(self, forgotten: _Forgotten) -> None:
+        """Keep what this round has found alone: what was not asked about begins anew."""
+        path = self.github.places.shared("forgotten")
+        if forgotten.now or path.exists():
+            document = {"asked_at": times.iso(self._now()), "since": forgotten.now}
+            documents.replace(path, document)
+
+    def _forgotten(self, found: SlotContainer, forgotten: _Forgotten) -> float:
         """Return for how long GitHub has said that it knows no such runner; 0 while it does not say."""
-        path, now = self.github.places.shared("forgotten"), self._now()
-        known = documents.read(path) or {}
-        since = {name: at for name, at in (known.get("since") or {}).items() if name != found.name}
+        before, now = forgotten.before.get(found.name), self._now()
+        since = min(state.moment(before) or now, now)
         try:
             missing = self.github.api(found.target).get(found.runner_id) is None
         except _TROUBLES as error:
             _log.warning("%s: GitHub does not say whether it knows it: %s", found.name, error)
+            if before is not None:
+                forgotten.now[found.name] = before
             return 0.0
-        at = state.moment((known.get("since") or {}).get(found.name)) or now
         if missing:
-            since[found.name] = times.iso(at)
-        documents.replace(path, {"since": since})
-        return now - at if missing else 0.0
+            forgotten.now[found.name] = times.iso(since)
+        return now - since if missing else 0.0
 
     def _settle_entries(self, target: str, with_container: set[int]) -> None:
         """Remove entries of ours that never came to life and belong to no slot that runs."""
@@ -289,8 +322,8 @@ class Healer:
                 told = state.read(places.state, name)
                 if told is None:
                     found.append(f"{name}: nothing was heard of it yet")
-                elif told.state not in (Condition.IDLE, Condition.BUSY) and not (
-                    is_drained(places, item.name) or is_drained(places, name)
+                elif told.state not in (Condition.IDLE, Condition.BUSY) and not why_drained(
+                    places, item.name, name
                 ):
                     found.append(f"{name}: {told.state}{told.detail and f': {told.detail}'}")
         return found

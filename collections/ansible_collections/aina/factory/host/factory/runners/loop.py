@@ -223,6 +223,8 @@ class Loop:
         self._left: list[tuple[str, int]] = []
         # Whether it is known that no container of this slot runs.
         self._is_empty = False
+        # One of which it is not known whether it runs.
+        self._lost: RunnerSession | None = None
         self._probe = Probe(self.places.shared(f"probe-{self.instance.name}"))
         self._api_failures = 0
         self._written_at = 0.0
@@ -259,19 +261,22 @@ class Loop:
     def _rest(self, seconds: float) -> None:
         """Wait before another try: one slot tries for all, the others wait until it came up.
 
-        A changed configuration, a drain or a stop is a reason to look sooner.
+        A changed configuration, a drain or a stop is a reason to look sooner. What keeps the one
+        that tries may be its own: in the end the others try as well.
         """
-        until, successes = self._now() + seconds, self._probe.successes()
+        began, successes = self._now(), self._probe.successes()
         while not (self.stopping.is_set() or self._why_drained()):
             if self.ports.fingerprint() != self._fingerprint:
                 return
-            left = until - self._now()
+            limit = self.timing.backoff_max_seconds
             if self._probe.take():
-                if not 0 < left <= seconds:
-                    return
+                limit = seconds
             elif self._probe.successes() != successes:
                 return
-            self._nap(min(left, REST_SECONDS) if left > 0 else min(seconds, REST_SECONDS))
+            waited = self._now() - began
+            if not 0 <= waited < limit:
+                return
+            self._nap(min(limit - waited, REST_SECONDS))
             if self._is_due():
                 self._tell(self.state.state, self.state.detail)
 
@@ -464,15 +469,12 @@ class Loop:
     def _register(self) -> Jit:
         """Register a runner under a name that nobody has."""
         instance, settings, api = self.instance, self.ports.github.settings, self._api()
-        labels = list(instance.labels)
-        if instance.default_labels:
-            labels = ["self-hosted", "linux", self.ports.github.architecture_label, *labels]
-        unique = list({label.lower(): label for label in labels}.values())
+        labels = instance.all_labels(self.ports.github.architecture_label)
         group = api.group_id(instance.group)
         for attempt in range(_NAMES_TRIED):
             name = names.runner_name_of(settings.prefix, self.slot, self._now(), self.ports.draw())
             try:
-                return api.jit_config(name, unique, group)
+                return api.jit_config(name, labels, group)
             except RefusedError as error:
                 if error.status != 409:
                     raise
@@ -503,7 +505,6 @@ class Loop:
             self._left.append((jit.name, jit.id))
             return Reaction(Next.GO_ON, 0.0, self.state.consecutive_failures, drained)
         session = RunnerSession(jit.name, jit.id, self._now(), ready.image_id)
-        code: int | None = NOT_STARTED
         self._is_empty = False
         try:
             client = self.ports.engine.start(jit.name, jit.config)
@@ -511,9 +512,12 @@ class Loop:
             code = self._supervise(client, session)
             self._is_empty = True
         except (DockerError, OSError) as error:
-            # It may run all the same: the engine is asked before anything else is started.
+            # It may run all the same: the engine is asked before anything is made of this.
             _log.error("%s", error)
             self._tell(Condition.BACKOFF, str(error))
+            self._left.append((jit.name, jit.id))
+            self._lost = session
+            return Reaction(Next.GO_ON, 0.0, self.state.consecutive_failures, str(error))
         self._left.append((jit.name, jit.id))
         return self._judge(code, session)
 
@@ -792,9 +796,10 @@ class Loop:
         if may is Start.WAIT:
             self._nap(min(REST_SECONDS, self.timing.watch_seconds))
             return None
+        lost, self._lost = self._lost, None
         if may is Start.START:
             self._is_empty = True
-            return None
+            return None if lost is None else self._react(self._judge(NOT_STARTED, lost))
         return self._adopt(self._one_of(running or []))
 
     def _one_of(self, running: list[SlotContainer]) -> SlotContainer:
@@ -817,6 +822,7 @@ class Loop:
 
     def _adopt(self, found: SlotContainer) -> int | None:
         _log.info("taking over %s", found.name)
+        self._left = [left for left in self._left if left[0] != found.name]
         session = RunnerSession(found.name, found.runner_id, self._now(), None, listening=True)
         self._tell(Condition.IDLE, "taken over", runner_id=found.runner_id, runner_name=found.name)
         try:

@@ -1,15 +1,14 @@
-"""One slot tries for all: while the slots of an instance fail, the others wait for its success.
-
-The kernel drops a ``flock`` with its holder, so a probing slot that dies is followed by another.
-"""
+"""One slot tries for all: while the slots of an instance fail, the others wait for its success."""
 
 from __future__ import annotations
 
-import fcntl
-import os
+import logging
+from contextlib import ExitStack
 from pathlib import Path
 
-from factory.core.base import documents
+from factory.core.base import documents, locks
+
+_log = logging.getLogger(__name__)
 
 
 class Probe:
@@ -18,7 +17,7 @@ class Probe:
     def __init__(self, path: Path) -> None:
         """Nothing is held yet."""
         self._path = path
-        self._held: int | None = None
+        self._held: ExitStack | None = None
 
     @property
     def held(self) -> bool:
@@ -29,21 +28,21 @@ class Probe:
         """Take the right to try; whether this slot has it now."""
         if self._held is not None:
             return True
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._path.with_suffix(".lock"), flags, 0o600)
+        held = ExitStack()
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
+            held.enter_context(locks.exclusive(self._path.with_suffix(".lock")))
+        except locks.LockedError:
             return False
-        self._held = descriptor
+        except OSError as error:
+            _log.warning("whether another slot tries already is unknown: %s", error)
+            return False
+        self._held = held
         return True
 
     def release(self) -> None:
         """Let another slot try."""
         if self._held is not None:
-            os.close(self._held)
+            self._held.close()
             self._held = None
 
     def successes(self) -> int:
@@ -52,7 +51,10 @@ class Probe:
         return count if isinstance(count, int) else 0
 
     def succeed(self) -> None:
-        """Tell the slots that wait that a runner came up, and let go."""
-        if self._held is not None or not self.take():
-            documents.replace(self._path, {"successes_count": self.successes() + 1})
+        """Tell the slots that wait that a runner came up, and let go; untold they try a little later."""
+        try:
+            if self._held is not None or not self.take():
+                documents.replace(self._path, {"successes_count": self.successes() + 1})
+        except OSError as error:
+            _log.warning("the other slots are not told that a runner came up: %s", error)
         self.release()

@@ -22,6 +22,6 @@ def read(path: Path) -> dict[str, Any] | None:
     """Return the document; ``None`` when there is none or it is damaged."""
     try:
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None

@@ -50,7 +50,12 @@ class Repository:
 class Project(Repository):
     """One repository and where it lives on the server."""
 
-    path: str = setting(REQUIRED, "The server's checkout.", kind="path")
+    path: str = setting(
+        "",
+        "The server's checkout, in whose worktrees people and agents work by hand; without it"
+        " nothing is reaped.",
+        kind="path",
+    )
     worktree_roots: tuple[str, ...] = setting(
         (), "Directories under which worktrees of the checkout may lie.", kind="path"
     )

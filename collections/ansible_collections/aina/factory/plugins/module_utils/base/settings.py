@@ -301,7 +301,7 @@ def refuse_doubles(place: str, items: Sequence[object], keys: Iterable[str]) -> 
     """
     for key in keys:
         values = [getattr(item, key) for item in items if item is not LATER]
-        values = [value for value in values if value is not LATER]
+        values = [value for value in values if value is not LATER and value != ""]
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
             raise ConfigurationError(f"{place}: {key} {twice!r} is declared twice")

@@ -129,9 +129,7 @@ def plan(wish: DesiredEngine, run: Run, boot_time: float, path: Path = CONFIGURA
             is one that :func:`docker_daemon.check` refuses.
 
     """
-    target = Path(os.path.realpath(path))
-    previous = target.read_bytes() if target.exists() else None
-    current, record = _parse(path, previous), load_record()
+    target, previous, current, record = _found(path)
     settings, kept = docker_daemon.with_defaults(current, wish.settings, wish.defaults, record)
     merged = docker_daemon.merge(current, settings, record)
     engine = read_engine(run, boot_time)
@@ -185,11 +183,17 @@ def swallowed(
         DockerDaemonError: the file is not JSON.
 
     """
-    target = Path(os.path.realpath(path))
-    current = _parse(path, target.read_bytes() if target.exists() else None)
-    record = load_record()
+    _target, _previous, current, record = _found(path)
     settings, _kept = docker_daemon.with_defaults(current, wish.settings, wish.defaults, record)
-    return [*networks.swallowed(settings, current, sessions, run)]
+    merged = docker_daemon.merge(current, settings, record)
+    return [*networks.swallowed(merged.settings, current, sessions, run)]
+
+
+def _found(path: Path) -> tuple[Path, bytes | None, dict[str, Any], Record]:
+    """Return the file itself, its bytes, what they say, and the notes of earlier runs."""
+    target = Path(os.path.realpath(path))
+    previous = target.read_bytes() if target.exists() else None
+    return target, previous, _parse(path, previous), load_record()
 
 
 def undo(plan_: EnginePlan) -> way_back.Undo | None:
@@ -198,7 +202,9 @@ def undo(plan_: EnginePlan) -> way_back.Undo | None:
     keys = sorted(key for key in networks.KEYS if before.get(key) != after.get(key))
     if not keys or not plan_.actions:
         return None
-    then = (("systemctl", "try-restart", UNIT),)
+    # An engine that goes on with its former networks is not restarted under what runs in it.
+    taken = plan_.engine is None or plan_.restarts
+    then = (("systemctl", "try-restart", UNIT),) if taken else ()
     what = f"the engine's networks: {', '.join(keys)}"
     return way_back.Undo(what, (str(plan_.path), str(RECORD)), then=then)
 

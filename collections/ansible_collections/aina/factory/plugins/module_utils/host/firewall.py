@@ -40,6 +40,8 @@ _LISTING = {4: "iptables-save", 6: "ip6tables-save"}
 _ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 _OPENS = frozenset({"allow", "limit"})
 _TUPLE = "### tuple ### "
+_DOCKER = ":DOCKER-USER "
+_IPV6 = Path("/proc/net/if_inet6")
 
 _SCRIPT = r"""#!/bin/sh
 # Managed by Ansible (aina.factory.firewall): puts the rules for published container ports in force.
@@ -197,6 +199,16 @@ class Situation:
     guard_enabled: bool
     tables: dict[int, str]
     flushed: bool = False
+
+    @property
+    def filters(self) -> bool:
+        """Whether ufw's rules meet connections."""
+        return self.active and not self.flushed
+
+    @property
+    def lets_all_in(self) -> bool:
+        """Whether ufw keeps nobody out whom no rule names."""
+        return not self.filters or self.incoming == "allow"
 
 
 @dataclass(frozen=True)
@@ -522,20 +534,20 @@ def read(run: Run) -> Situation:
     state = run(["systemctl", "is-active", "docker.service"], timeout_seconds=ASK_SECONDS)
     engine_runs = state.stdout.strip() == b"active"
     enabled = run(["systemctl", "is-enabled", UNIT], timeout_seconds=ASK_SECONDS).ok
-    tables = {}
-    if engine_runs:
-        for family, tool in _LISTING.items():
-            table = _ask([tool, "-t", "filter"], run)
-            # Without that chain the engine publishes nothing by this family.
-            if family == 4 or ":DOCKER-USER " in table:
-                tables[family] = table
-    whole = dict(tables)
-    for family in _LISTING.keys() - whole.keys():
-        # A kernel without IPv6 has no such table.
-        shown = run([_LISTING[family], "-t", "filter"], timeout_seconds=ASK_SECONDS)
-        whole[family] = shown.stdout.decode(errors="replace")
+    whole = {family: _table(tool, run) for family, tool in _LISTING.items()}
+    # Without that chain the engine publishes nothing by IPv6.
+    guarded = [family for family, table in whole.items() if family == 4 or _DOCKER in table]
+    tables = {family: whole[family] for family in guarded if engine_runs}
     flushed = any(is_flushed(family, table, active=active) for family, table in whole.items())
     return Situation(active, default[1] if default else "", engine_runs, enabled, tables, flushed)
+
+
+def _table(tool: str, run: Run) -> str:
+    done = run([tool, "-t", "filter"], timeout_seconds=ASK_SECONDS)
+    # A kernel without IPv6 has no such table.
+    if not done.ok and (tool == _LISTING[4] or _IPV6.exists()):
+        raise FirewallError(f"{tool}: {done.said}")
+    return done.stdout.decode(errors="replace")
 
 
 def is_flushed(family: int, table: str, *, active: bool) -> bool:
@@ -782,14 +794,13 @@ def protect(
         return
     paths = [str(path) for path in sorted(UFW_DIR.rglob("*")) if path.is_file()]
     again: tuple[tuple[str, ...], ...] = (("ufw", "--force", "enable"),)
-    filters = situation.active and not situation.flushed
-    if not filters:
+    if not situation.filters:
         again = tuple(argv for _phrase, argv in policies(run))
     prepare(
         way_back.Undo(
             f"firewall: {', '.join(phrases)}",
             (*paths, str(UFW_DEFAULTS), *notes),
-            () if filters else (("ufw", "--force", "disable"),),
+            () if situation.filters else (("ufw", "--force", "disable"),),
             again,
         )
     )

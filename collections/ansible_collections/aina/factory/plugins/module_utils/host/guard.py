@@ -6,8 +6,7 @@ has changed it: the accounts, the SSH server's answer, and the rules that meet a
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..base.ports import Run
@@ -29,20 +28,17 @@ def way_in(
 
 def others(run: Run) -> list[Session]:
     """Return the sessions of others that are open now and could be opened anew."""
-    listeners = connection.read_listeners(run)
-    own = connection.read_sessions(os.getpid(), listeners)
-    return [
-        session
-        for session in connection.read_others(listeners)
-        if session not in own and session.peer is not None
-    ]
+    _own, found = connection.read_all(connection.read_listeners(run))
+    return [session for session in found if session.peer is not None]
 
 
-def shut(sessions: Iterable[Session], run: Run, now: float) -> Iterator[tuple[Session, str]]:
+def shut(sessions: Sequence[Session], run: Run, now: float) -> Iterator[tuple[Session, str]]:
     """Yield which of these could not be opened anew, as the host is ``now`` (seconds since 1970).
 
     What cannot be told shuts nobody out.
     """
+    if not sessions:
+        return
     today = int(now // _SECONDS_OF_A_DAY)
     rules = _rules(run)
     listeners = connection.read_listeners(run)
@@ -79,7 +75,7 @@ def _rules(run: Run) -> firewall.Ufw | None:
     """Return the rules that meet a connection; ``None`` where ufw lets all in."""
     try:
         situation = firewall.read(run)
-        if not situation.active or situation.flushed or situation.incoming == "allow":
+        if situation.lets_all_in:
             return None
         return firewall.read_ufw((), firewall.UFW_DIR, firewall.UFW_DEFAULTS)
     except (firewall.FirewallError, OSError):

@@ -146,7 +146,7 @@ def judge(
             )
         if moves:
             check_sockets(listeners, effective)
-        _check_in_force(settings, main, run, directory)
+        _check_in_force(settings, main, whole, run, directory)
         listed = {str(CONFIGURATION_DIR): directory}
         blocks = strangers.read(main, listed)
         return strangers.exempt(
@@ -245,16 +245,17 @@ def _candidate(directory: Path, settings: Mapping[str, str]) -> Path:
     return main
 
 
-def _check_in_force(settings: Mapping[str, str], main: Path, run: Run, directory: str) -> None:
+def _check_in_force(
+    settings: Mapping[str, str], main: Path, whole: Completed, run: Run, directory: str
+) -> None:
     """A setting that an earlier file has already made is silently without effect."""
-    done = logins.ask([logins.PROGRAM, "-T", "-f", str(main)], run)
     alone = main.with_name("alone")
     alone.write_text(content(settings) if settings else "", encoding="utf-8")
     wanted = logins.ask([logins.PROGRAM, "-T", "-f", str(alone)], run)
-    if not done.ok or not wanted.ok:
-        raise SshServerError(f"sshd -T: {_words(wanted if done.ok else done, directory)}")
+    if not whole.ok or not wanted.ok:
+        raise SshServerError(f"sshd -T: {_words(wanted if whole.ok else whole, directory)}")
     actual, declared = (
-        logins.parse(item.stdout.decode(errors="replace")) for item in (done, wanted)
+        logins.parse(item.stdout.decode(errors="replace")) for item in (whole, wanted)
     )
     without = [
         name

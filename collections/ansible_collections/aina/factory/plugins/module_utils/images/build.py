@@ -380,9 +380,8 @@ class Builder:
             self._engine.tell(["image", "rm", "--no-prune", aside])
         record = dict(documents.read(path) or {})
         content = before.labels.get(CONTENT_LABEL, "")
-        record |= _record(step, before, "", self._base_built_at(), record, built=False, now=0.0)
         record["rolled_back_from"] = "" if content == step.content else step.content
-        record["detail"] = "" if content == step.content else "it was rolled back"
+        record |= _record(step, before, "", self._base_built_at(), record, built=False, now=0.0)
         documents.replace(path, record)
 
     def _put_in_force(self, step: BuildStep) -> None:
@@ -446,6 +445,8 @@ def _record(
     now: float,
 ) -> dict[str, Any]:
     """Return what the state says of an image: always of the one in force, if there is one."""
+    # What was gone back from stays so until something else is in force.
+    left = "" if built else before.get("rolled_back_from", "")
     return {
         "image": step.spec.current,
         "content": current.labels.get(CONTENT_LABEL, "") if current else "",
@@ -455,7 +456,8 @@ def _record(
         "base_built_at": base_built_at or None,
         "size_bytes": current.size_bytes if current else 0,
         "smoke": "failed" if failure else "ok",
-        "detail": failure,
+        "detail": failure or ("it was rolled back" if left == step.content else ""),
+        **({"rolled_back_from": left} if left else {}),
         "inputs": step.inputs if built or not failure else before.get("inputs", {}),
     }
 

@@ -24,7 +24,7 @@ SUBJECT_MAX_LENGTH, PATHS_MAX_COUNT = 250, 100
 # Of one bundle. Who reads a change of more paths than this?
 OBJECTS_MAX_COUNT, PATHS_MAX_TAKEN_COUNT = 500_000, 50_000
 # What talks to the remote: it logs in, and reads what GitHub sends instead of what lanes have written.
-_REMOTE = ("fetch", "push")
+_REMOTE = ("fetch", "push", "ls-remote")
 # How it is said that a program was ended by what bounds it.
 _PAST_BOUNDS = re.compile("printed more than|[Oo]ut of memory|ended with -|[Ff]ile too large")
 _OBJECT = re.compile(rb"[0-9a-f]{40}\Z")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from . import admission
 from .outcome import INTERRUPTED
@@ -33,6 +33,8 @@ class Past:
     is_undelivered: bool = False
     # How many were ended by something else than themselves.
     interrupted_count: int = 0
+    # Whether a person has stopped the last one.
+    is_stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class ObservedProject:
     wishes: Sequence[LabelledIssue]
     proposed: Collection[int]
     past: Mapping[int, Past]
+    # What other servers have said about issues: why theirs is in the way, and how often all have tried.
+    elsewhere: Mapping[int, str] = field(default_factory=dict)
+    attempts: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,17 +109,22 @@ def _past(seen: ObservedProject, wish: LabelledIssue, now: float) -> tuple[str, 
         return SKIP, f"it has the label {held[0]}"
     if wish.number in seen.proposed:
         return SKIP, "a lane's pull request for it is open"
+    if wish.number in seen.elsewhere:
+        return WAIT, seen.elsewhere[wish.number]
     past = seen.past.get(wish.number, Past())
     if past.is_undelivered:
         return WAIT, f"lane {past.lane} has done it, and GitHub is asked again to take that"
+    if past.is_stopped:
+        return SKIP, "somebody has stopped its last lane; factory lane resume or run goes on"
     # What a restart of the engine or of the host ended is none of its own tries, and goes on at once.
     if past.last_outcome == INTERRUPTED and past.interrupted_count <= INTERRUPTED_MAX_COUNT:
         return "", ""
     tries = len(past.finished_at) - min(past.interrupted_count, INTERRUPTED_MAX_COUNT)
+    tries = max(tries, seen.attempts.get(wish.number, 0))
     if tries >= rules.attempts_max_count:
+        last = f", the last as {past.last_outcome}" if past.last_outcome else ""
         return SKIP, (
-            f"{tries} lanes ended without solving it, the last as {past.last_outcome}; "
-            "factory lane run starts another"
+            f"{tries} lanes ended without solving it{last}; factory lane run starts another"
         )
     if past.finished_at and now - max(past.finished_at) < rules.retry_seconds:
         hours = rules.retry_seconds / 3600

@@ -118,7 +118,7 @@ class LaneForge:
         if document.get("state") != "open":
             raise RefusedError(f"pull request #{number} is {document.get('state')}")
         head = document["head"]
-        if str((head.get("repo") or {}).get("full_name", "")).lower() != self.repository.lower():
+        if not self._is_here(head):
             raise RefusedError(
                 f"the branch of #{number} is not in {self.repository}, and stays alone"
             )
@@ -173,14 +173,21 @@ class LaneForge:
         return dict(self.transport.rest("GET", f"/repos/{self.repository}/{what}"))
 
     def open_pulls(self) -> list[tuple[int, str]]:
-        """Return the open pull requests of this repository, by number, and their branches.
+        """Return the open pull requests from branches of this repository: number and branch.
+
+        Anybody may propose the branch of a fork, and call that as a lane would.
 
         Raises:
             ForgeError: GitHub does not say.
 
         """
         found = self._all("pulls", {"state": "open"})
-        return [(int(item["number"]), str(item["head"]["ref"])) for item in found]
+        own = [item for item in found if self._is_here(item["head"])]
+        return [(int(item["number"]), str(item["head"]["ref"])) for item in own]
+
+    def _is_here(self, head: Mapping[str, Any]) -> bool:
+        of = str((head.get("repo") or {}).get("full_name", ""))
+        return of.lower() == self.repository.lower()
 
     def open_issues(self, label: str) -> list[dict[str, Any]]:
         """Return the open issues that carry ``label``, the oldest first.

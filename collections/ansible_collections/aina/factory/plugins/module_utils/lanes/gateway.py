@@ -100,6 +100,35 @@ class RequestVerdict:
         return self.status == 0
 
 
+@dataclass(frozen=True)
+class ModelRequest:
+    """A request as it was read: what is wrong with it, or how it is written anew.
+
+    ``text`` is all of it but the limit of its answer, for that depends on what is left.
+    """
+
+    model: str
+    refusal: RequestVerdict | None = None
+    text: bytes = b""
+    left_out: tuple[str, ...] = ()
+    output_limit: str = ""
+    # As the agent gave it.
+    answer_tokens: int | None = None
+
+    def within(self, left_tokens: int) -> tuple[bytes, int]:
+        """Return the request as it is sent, and the most tokens that its answer can have."""
+        most = min(_ANSWER_MAX_TOKENS, self.answer_tokens or _ANSWER_MAX_TOKENS)
+        if not self.output_limit:
+            return self.text, most
+        # What goes in has its part of what is left; the last answer is cut short rather than the budget passed.
+        rest = left_tokens - len(self.text) // _BYTES_PER_TOKEN
+        if rest >= most and self.answer_tokens is None:
+            return self.text, most
+        most = most if rest >= most else max(rest, _ANSWER_MIN_TOKENS)
+        gap = b"" if self.text == b"{}" else b", "
+        return b'{"%s": %d%s' % (self.output_limit.encode(), most, gap) + self.text[1:], most
+
+
 @dataclass
 class UsageCounter:
     """What one lane has used so far."""
@@ -125,49 +154,59 @@ class UsageCounter:
     def judge_model(
         self, method: str, path: str, body: bytes, now: float
     ) -> tuple[RequestVerdict, str]:
-        """Return the verdict on a request that is not CONNECT, and the model that it names.
+        """Return the verdict on a request that is not CONNECT, and the model that it names."""
+        request = self.read(method, path, body)
+        return self.admit(request, now), request.model
+
+    def read(self, method: str, path: str, body: bytes) -> ModelRequest:
+        """Read a request that is not CONNECT, once and whatever was used so far.
 
         400 ends the agent's turn at once, where 401, 403 and 5xx are tried again.
         """
-        if method != "POST" or path != self.policy.route.path:
-            return RequestVerdict(
-                "denied", 403, f"only POST {self.policy.route.path} leaves a lane"
-            ), ""
+        route = self.policy.route
+        if method != "POST" or path != route.path:
+            words = f"only POST {route.path} leaves a lane"
+            return ModelRequest("", RequestVerdict("denied", 403, words))
         document = _document(body)
         model = str(document.get("model", ""))
         if model not in self.policy.models:
-            return RequestVerdict(
-                "model", 400, f"model {model!r} is not one that this lane may use"
-            ), model
+            words = f"model {model!r} is not one that this lane may use"
+            return ModelRequest(model, RequestVerdict("model", 400, words))
         for where in _elsewhere(document):
             words = f"{where} leads elsewhere: what a lane asks about stands in its request"
-            return RequestVerdict("remote", 400, words), model
+            return ModelRequest(model, RequestVerdict("remote", 400, words))
+        return rewritten(route, document, model)
+
+    def admit(self, request: ModelRequest, now: float) -> RequestVerdict:
+        """Return the verdict on a request that was read; one that goes on has its reservation."""
+        if request.refusal is not None:
+            return request.refusal
         words = self._used_up(now)
         if words:
-            return RequestVerdict("budget", 400, words), model
+            return RequestVerdict("budget", 400, words)
         if self.requests_count >= self.policy.requests_max_count:
             words = f"lane request limit reached: {self.policy.requests_max_count}"
-            return RequestVerdict("requests", 400, words), model
+            return RequestVerdict("requests", 400, words)
         # A token is a byte at least. What is under way counts with the most that it may cost, so
         # that the budget is overrun by the last request alone.
         left = self.policy.token_budget - self.tokens - self.reserved_tokens
-        sent, left_out, answer_tokens = rewritten(self.policy.route, document, left)
+        sent, answer_tokens = request.within(left)
         reserved = len(sent) + answer_tokens
         if self.reserved_tokens and reserved > left:
             words = "requests under way hold the rest of the lane's token budget; try again"
-            return RequestVerdict("reserved", 429, words), model
+            return RequestVerdict("reserved", 429, words)
         while self._recent and self._recent[0] <= now - 60:
             self._recent.popleft()
         if len(self._recent) >= self.policy.requests_per_minute:
             words = f"lane request rate reached: {self.policy.requests_per_minute} per minute"
             wait = self._recent[0] + 60 - now
-            return RequestVerdict("rate", 429, words, wait_seconds=wait), model
+            return RequestVerdict("rate", 429, words, wait_seconds=wait)
         self._recent.append(now)
         self.requests_count += 1
         self.reserved_tokens += reserved
         return RequestVerdict(
-            "forwarded", reserved_tokens=reserved, body=sent, left_out=left_out
-        ), model
+            "forwarded", reserved_tokens=reserved, body=sent, left_out=request.left_out
+        )
 
     def _used_up(self, now: float) -> str:
         """Say which budget is used up; empty when none is."""
@@ -214,13 +253,8 @@ class UsageCounter:
         return tokens, cost
 
 
-def rewritten(
-    route: Route, document: Mapping[str, Any], left_tokens: int
-) -> tuple[bytes, tuple[str, ...], int]:
-    """Write a request anew: only what is known to be harmless, and what the route says in any case.
-
-    Returns the request, what was left out of it, and the most tokens that its answer can have.
-    """
+def rewritten(route: Route, document: Mapping[str, Any], model: str) -> ModelRequest:
+    """Write a request anew: only what is known to be harmless, and what the route says in any case."""
     left_out = [name for name in document if name not in route.fields and name not in route.forced]
     sent = {name: value for name, value in document.items() if name in route.fields}
     tools = sent.get("tools")
@@ -232,18 +266,15 @@ def rewritten(
             del sent["tools"]
             sent.pop("tool_choice", None)
     sent |= route.forced
-    most = _ANSWER_MAX_TOKENS
-    if route.output_limit:
-        given = sent.get(route.output_limit)
-        if isinstance(given, int) and not isinstance(given, bool) and given > 0:
-            most = min(most, given)
-        # What goes in has its part of what is left; the last answer is cut short rather than the budget passed.
-        rest = left_tokens - len(json.dumps(sent)) // _BYTES_PER_TOKEN
-        if rest < most:
-            most = max(rest, _ANSWER_MIN_TOKENS)
-            sent[route.output_limit] = most
-    words = tuple(str(name)[:60] for name in left_out[:20])
-    return json.dumps(sent, ensure_ascii=False).encode("utf-8", "replace"), words, most
+    given = sent.pop(route.output_limit, None) if route.output_limit else None
+    is_count = isinstance(given, int) and not isinstance(given, bool) and given > 0
+    return ModelRequest(
+        model,
+        text=json.dumps(sent, ensure_ascii=False).encode("utf-8", "replace"),
+        left_out=tuple(str(name)[:60] for name in left_out[:20]),
+        output_limit=route.output_limit,
+        answer_tokens=given if is_count else None,
+    )
 
 
 def _tool_type(tool: object) -> str:

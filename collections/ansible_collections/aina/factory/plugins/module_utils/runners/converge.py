@@ -393,11 +393,6 @@ class Converge:
             self.report.failures.append(f"{name}: {error}")
 
 
-def is_drained(places: Places, name: str) -> bool:
-    """Whether somebody keeps an instance or a slot, or the whole server, from taking jobs."""
-    return places.server_drained.exists() or places.drained(name).exists()
-
-
 def why_drained(places: Places, *names: str) -> str:
     """Return in words why something takes no jobs, as whoever drained it said; "" when nobody did."""
     for path in (places.server_drained, *(places.drained(name) for name in names)):

@@ -153,6 +153,11 @@ class RunnerOptions:
         own = frozenset(label.lower() for label in self.labels)
         return own - _GIVEN_LABELS if self.default_labels else own
 
+    def all_labels(self, architecture: str) -> tuple[str, ...]:
+        """Return all labels, each once; ``architecture`` is the default label of the processor's."""
+        given = ("self-hosted", "linux", architecture) if self.default_labels else ()
+        return tuple({label.lower(): label for label in (*given, *self.labels)}.values())
+
     def contradictions(self) -> Iterator[tuple[str, str] | tuple[str, str, str]]:
         """Yield what no runner can be."""
         if not self.default_labels and not self.labels:

@@ -181,7 +181,6 @@ def render(answers: Mapping[str, str]) -> str:
         "    factory_projects:",
         f"      - name: {_scalar(project)}",
         f"        repository: {said['repository']}",
-        f"        path: /srv/repos/{project}",
         f"        default_branch: {said['branch']}",
         "        runner: {}",
         f"        lanes: {lanes}",

@@ -103,7 +103,8 @@ class Track:
 
     @property
     def _told_detail(self) -> str:
-        if self.well_since is None:
+        # What is no longer there is neither well nor to be trusted again.
+        if self.well_since is None or self.detail.startswith(_GONE_BEFORE):
             return self.detail
         since = times.iso_or_none(self.well_since)
         return f"well since {since}, and not trusted yet; before: {self.detail}"

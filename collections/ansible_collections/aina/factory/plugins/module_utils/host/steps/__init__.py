@@ -87,11 +87,11 @@ class Protection:
         if self._check_mode:
             return
         earlier = self._armed.undos if self._armed else ()
-        others = self._armed.others if self._armed else self._others()
-        armed = way_back.Armed(self._holder, self._session(), (*earlier, undo), others)
         try:
+            others = self._armed.others if self._armed else self._others()
+            armed = way_back.Armed(self._holder, self._session(), (*earlier, undo), others)
             way_back.arm(armed, self._holder, self._seconds, self._run)
-        except way_back.WayBackError as error:
+        except (way_back.WayBackError, OSError) as error:
             raise StepError(str(error)) from error
         self._armed = armed
 

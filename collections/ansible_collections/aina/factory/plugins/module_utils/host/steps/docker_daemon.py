@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -68,8 +67,8 @@ def wish(parameters: dict[str, Any], run: Run) -> docker_engine.DesiredEngine:
 
 def _sessions(run: Run) -> list[connection.Session]:
     """Return the run's own session and those of others."""
-    listeners = connection.read_listeners(run)
-    return [*connection.read_sessions(os.getpid(), listeners), *connection.read_others(listeners)]
+    own, others = connection.read_all(connection.read_listeners(run))
+    return [*own, *others]
 
 
 def guard(parameters: dict[str, Any], context: Context) -> None:

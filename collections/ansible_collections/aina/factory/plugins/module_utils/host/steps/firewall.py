@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
@@ -72,16 +71,12 @@ def _ways_in(run: Run) -> list[firewall.WayIn]:
     if not listeners and Path(logins.PROGRAM).exists():
         # None runs now; one may be started.
         listeners = tuple(connection.Listener(_EVERYWHERE, port) for port in ssh_server.ports(run))
-    found = [
-        guard_.way_in(session, listeners, run, own=True)
-        for session in connection.read_sessions(os.getpid(), listeners)
-    ]
-    own = {way_in.session for way_in in found}
-    found = found or [firewall.WayIn(listeners=listeners)]
-    return found + [
+    own, others = connection.read_all(listeners)
+    found = [guard_.way_in(session, listeners, run, own=True) for session in own]
+    return (found or [firewall.WayIn(listeners=listeners)]) + [
         guard_.way_in(session, listeners, run, own=False)
-        for session in connection.read_others(listeners)
-        if session not in own and session.address is not None
+        for session in others
+        if session.address is not None
     ]
 
 
@@ -144,8 +139,7 @@ def _telling(
     """Return the plan with what others do not reach any more once it is carried out."""
     if not plan.actions:
         return plan
-    lets_all_in = not situation.active or situation.flushed or situation.incoming == "allow"
-    before = reach.found(None if lets_all_in else ufw.rules, situation.tables)
+    before = reach.found(None if situation.lets_all_in else ufw.rules, situation.tables)
     return replace(plan, consequences=tuple(reach.cut_off(reach.read(run), before, after)))
 
 

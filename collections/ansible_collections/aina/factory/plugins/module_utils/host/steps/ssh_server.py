@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from functools import partial
@@ -53,7 +52,7 @@ def _plan(
     if settings or changes:
         account = partial(accounts.read_account, today=int(time.time() // 86400))
         listeners = connection.read_listeners(run)
-        sessions = connection.read_sessions(os.getpid(), listeners)
+        sessions, others = connection.read_all(listeners)
         with ssh_server.runtime_dir(stays=not context.check_mode):
             exempt = ssh_server.judge(
                 settings,
@@ -62,7 +61,7 @@ def _plan(
                 account,
                 sessions[0] if sessions else None,
                 listeners,
-                others=[item for item in connection.read_others(listeners) if item not in sessions],
+                others=others,
                 restarts=bool(actions),
             )
     return changes, actions, exempt

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import os
 import pwd
 import re
 import struct
@@ -180,6 +181,12 @@ def read_sessions(
         if port in ports
     ]
     return list(dict.fromkeys(found)) or [Session(account)]
+
+
+def read_all(listeners: Collection[Listener]) -> tuple[list[Session], list[Session]]:
+    """Return this process's own session, or all that it may be, and those of others."""
+    own = read_sessions(os.getpid(), listeners)
+    return own, [session for session in read_others(listeners) if session not in own]
 
 
 def session_process(process: int, proc: Path = PROC) -> str:

@@ -6,6 +6,7 @@ means, and for nobody in particular.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import pwd
 import re
@@ -107,10 +108,13 @@ def exempt(
     ``everywhere`` is what holds for whoever no block means; ``ask`` is given the words of
     ``sshd -C`` and returns what holds then.
     """
+    if not settings:
+        return []
     found: dict[str, dict[str, str]] = {}
+    answer = functools.cache(ask)
     for block in blocks[:MOST_BLOCKS]:
         for user, words in itertools.islice(_meant(block), _MOST_ASKED):
-            actual = ask(words)
+            actual = answer(words)
             for name in settings:
                 keyword = name.lower()
                 value, declared = actual.get(keyword), everywhere.get(keyword)

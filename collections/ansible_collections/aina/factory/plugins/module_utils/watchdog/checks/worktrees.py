@@ -15,9 +15,10 @@ _EMPTY = "is a project's path, and holds no repository: clone it there"
 def read(host: Host) -> RegisteredWorktrees:
     """Look at every registered worktree of every project."""
     found = projects.from_sections(host.whole.sections("projects", ()))
-    if not found:
-        raise AbsentError("no project is declared")
-    return survey_worktrees(project.path for project in found)
+    paths = [project.path for project in found if project.path]
+    if not paths:
+        raise AbsentError("no project's checkout is declared")
+    return survey_worktrees(paths)
 
 
 def judge(worktrees: RegisteredWorktrees, _context: JudgeContext) -> Iterator[Answer]:

@@ -67,6 +67,14 @@ def test_two_projects_do_not_share_a_checkout() -> None:
         read(GOOD, {**GOOD, "name": "other"})
 
 
+def test_any_number_of_projects_may_have_no_checkout() -> None:
+    without = {key: value for key, value in GOOD.items() if key != "path"}
+
+    found = read(without, {**without, "name": "other"})
+
+    assert [project.path for project in found] == ["", ""]
+
+
 NUMBERS = [
     (True, {}, "be a number"),
     ("85", {}, "be a number"),

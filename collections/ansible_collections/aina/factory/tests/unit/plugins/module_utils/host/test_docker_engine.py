@@ -247,3 +247,30 @@ def test_whoever_wrote_the_file_gets_his_own_text_back(file: Path) -> None:
 
     assert ours == {"log-driver": "local", "mtu": 9, "live-restore": True}
     assert file.read_text() == theirs
+
+
+@pytest.mark.parametrize(
+    ("containers", "then"),
+    [("", (("systemctl", "try-restart", docker_engine.UNIT),)), ("worker\t", ())],
+)
+def test_an_engine_that_has_not_been_restarted_is_not_restarted_by_the_way_back(
+    containers: str, then: tuple[Any, ...], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "_sessions", lambda _run: [connection.Session("ali")])
+    seen: list[Any] = []
+    context = Context(running(containers), True, lambda _words: None, protect=seen.append)
+
+    step.execute({**PARAMETERS, "settings": {"bip": "172.29.0.1/24"}}, context)
+
+    (undo,) = seen
+    assert undo.then == then
+    assert undo.files[0] == str(file)
+
+
+def test_the_role_looks_for_an_engine_where_this_module_does() -> None:
+    variables = Path(__file__).parents[5] / "roles/docker_host/vars/main.yml"
+    listed = next(
+        line for line in variables.read_text().splitlines() if "__docker_host_programs:" in line
+    )
+
+    assert listed == f"__docker_host_programs: [{', '.join(docker_engine.PROGRAMS)}]"

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import ipaddress
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -482,3 +484,30 @@ def test_an_engine_without_its_chain_cannot_be_guarded_and_that_is_said(tmp_path
 
     assert done.returncode == 1
     assert "published ports cannot be guarded" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("has_ipv6", "complaint"), [(False, ""), (True, "ip6tables-save: no such")]
+)
+def test_a_table_that_cannot_be_read_is_no_empty_one(
+    has_ipv6: bool, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firewall, "_IPV6", tmp_path if has_ipv6 else tmp_path / "none")
+    listed: list[str] = []
+
+    def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+        listed.append(str(argv[0]))
+        if argv[0] == "ip6tables-save":
+            return Completed(1, b"", b"no such table")
+        return Completed(
+            0, b"Status: active\nDefault: deny (incoming)" if argv[0] == "ufw" else b"active", b""
+        )
+
+    try:
+        found = firewall.read(run)
+    except FirewallError as error:
+        assert complaint in str(error)
+    else:
+        assert not complaint
+        assert (found.filters, found.lets_all_in, [*found.tables]) == (True, False, [4])
+    assert listed.count("ip6tables-save") == 1

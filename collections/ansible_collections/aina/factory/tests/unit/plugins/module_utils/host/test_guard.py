@@ -76,3 +76,12 @@ def test_whoever_could_not_come_in_again_is_told(
 
     assert why in found
     assert bool(why) == bool(found)
+
+
+def test_nothing_is_asked_for_where_nobody_else_was_logged_in(host: dict[str, Any]) -> None:
+    del host
+
+    def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+        pytest.fail(f"asked: {argv!r}")
+
+    assert [*guard.shut([], run, NOW)] == []

@@ -384,6 +384,14 @@ def test_one_goes_back_to_the_former_image_and_stays_there_until_its_content_cha
     # The nightly run does not build the bad one again, another content it builds.
     assert host.build().built == []
     assert host.in_force()[LANE] == first
+    # Nor after another content that did not come to be.
+    host.docker.failing["lane"] = "no good"
+    host.write("lane/Dockerfile", "# worse\n")
+    assert "no good" in host.build().failures["lane"]
+    del host.docker.failing["lane"]
+    host.write("lane/Dockerfile", "# a bad day\n")
+    assert host.build().built == []
+    assert host.record("lane")["detail"] == "it was rolled back"
     host.write("lane/Dockerfile", "# mended\n")
     assert "lane" in host.build().built
     assert host.in_force()[LANE] not in (first, second)

@@ -152,3 +152,16 @@ def test_a_pull_request_that_an_unanswered_try_has_opened_is_not_opened_twice(
     found, _calls = hub(**{"POST /pulls": error, "GET /pulls": []})
     with pytest.raises(type(error)):
         found.open_pull_request("lane/7-1", "main", "t", "b", draft=True)
+
+
+def test_a_forks_branch_is_no_lanes_pull_request() -> None:
+    """Anybody may propose one, and call it as they like."""
+
+    def proposed(number: int, repository: str | None) -> dict[str, Any]:
+        repo = {"full_name": repository} if repository else None
+        return {"number": number, "head": {"ref": f"lane/{number}-0a1b2c3d", "repo": repo}}
+
+    pulls = [proposed(1, "Factory/demo"), proposed(2, "eve/demo"), proposed(3, None)]
+    found, _calls = hub(**{"GET /pulls": pulls})
+    assert found.open_pulls() == [(1, "lane/1-0a1b2c3d")]
+    assert found.open_branches() == ["lane/1-0a1b2c3d"]

@@ -231,7 +231,7 @@ def test_an_answer_has_at_most_what_is_left() -> None:
     assert asked(1_000_000) is None
     assert asked(1_000_000, max_output_tokens=5) == 5
     assert asked(10_000) == 10_000 - len('{"model": "m", "stream": true, "store": false}') // 4
-    assert asked(10_000, max_output_tokens=9_999) == 9_982
+    assert asked(10_000, max_output_tokens=9_999) == 9_989
     assert asked(1) == 16
 
 

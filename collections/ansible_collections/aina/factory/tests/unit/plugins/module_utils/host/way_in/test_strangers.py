@@ -17,7 +17,7 @@ EVERYWHERE = logins.parse("passwordauthentication no\npermitrootlogin no\nx11for
 def blocks(tmp_path: Path, text: str, drop_in: str = "") -> list[strangers.Block]:
     """Return the blocks of a configuration that is laid out elsewhere."""
     parts = tmp_path / "sshd_config.d"
-    parts.mkdir()
+    parts.mkdir(exist_ok=True)
     (parts / "90-theirs.conf").write_text(drop_in)
     main = tmp_path / "sshd_config"
     main.write_text(f"Include {parts}/*.conf\n{text}")
@@ -103,11 +103,17 @@ def test_blocks_that_lift_nothing_are_not_told_and_too_many_are(tmp_path: Path) 
         asked_for.append(words)
         return EVERYWHERE
 
-    text = "Match User git\n  X11Forwarding no\n" * count
+    text = "".join(f"Match User git{number}\n  X11Forwarding no\n" for number in range(count))
     (only,) = strangers.exempt(SETTINGS, EVERYWHERE, blocks(tmp_path, text), ask)
 
     assert only["what"] == "2 more Match blocks of sshd"
     assert len(asked_for) == strangers.MOST_BLOCKS
     assert all(
-        re.fullmatch(r"user=git,addr=[\d.]+,host=\S+,laddr=\S+,lport=22", w) for w in asked_for
+        re.fullmatch(r"user=git\d+,addr=[\d.]+,host=\S+,laddr=\S+,lport=22", w) for w in asked_for
     )
+    # Nobody is asked for twice, and nobody where nothing is declared.
+    again = "Match User git1\n  X11Forwarding no\n" * 2
+    twice = blocks(tmp_path, again)
+    strangers.exempt(SETTINGS, EVERYWHERE, twice, ask)
+    strangers.exempt({}, EVERYWHERE, twice, ask)
+    assert len(asked_for) == strangers.MOST_BLOCKS + 1
