@@ -149,7 +149,7 @@ def test_the_variable_is_turned_on_and_off_and_tells_where_it_stands(
     github: Simulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = repository(github)
-    quiet = {"propose": False}
+    quiet: dict[str, Any] = {"propose": False}
 
     unset, _ = run(github, capsys, **quiet)
     refused, _ = run(github, capsys, switch="declared", **quiet)
