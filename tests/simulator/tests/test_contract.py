@@ -157,6 +157,7 @@ def write_all(client: Client) -> None:
         assert client.rest("GET", path).status == 200
     assert client.rest("DELETE", f"{variables}/CI_RUNS_ON").status == 204
     assert client.rest("GET", f"{variables}/CI_RUNS_ON").status == 404
+
     def write(method: str, path: str, body: Any = None, status: int = 0) -> Any:
         reply = client.rest(method, path, body)
         assert reply.status == status if status else reply.status < 300, (path, reply.body)
