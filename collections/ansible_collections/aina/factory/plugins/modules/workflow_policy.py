@@ -269,7 +269,14 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("PyYAML"))
     try:
         plan, changed, difference = _converge(module)
-    except (ConfigurationError, WorkflowsError, SwitchError, MirrorError, OSError, TimeoutError) as error:
+    except (
+        ConfigurationError,
+        WorkflowsError,
+        SwitchError,
+        MirrorError,
+        OSError,
+        TimeoutError,
+    ) as error:
         module.fail_json(msg=str(error))
     for problem in plan.problems:
         module.warn(f"{module.params['repository']}: {problem}")
