@@ -529,6 +529,13 @@ def test_a_killed_supervisor_loses_no_commit_and_frees_its_issue(host: Any) -> N
 
     host.check_output(f"systemctl kill --signal=KILL lane-{number}")
     assert host.check_output("docker ps --quiet --filter label=lane") != ""
+    # Another one watches it, and once more, and then it is enough.
+    unit = f"factory-lane-adopt-{name}"
+    for _time in range(3):
+        assert f"adopt {name}" in host.check_output("factory lane reap")
+        assert host.check_output("docker ps --quiet --filter label=lane") != ""
+        host.check_output(f"systemctl kill --signal=KILL {unit}")
+        until(lambda: host.run(f"systemctl is-active --quiet {unit}").rc != 0)
     host.check_output("factory lane reap; systemctl start factory-lane-reaper.timer")
 
     done = result(host, name)
