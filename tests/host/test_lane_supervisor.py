@@ -9,7 +9,7 @@ import pwd
 import tarfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from typing import Any
 import agents
 import pytest
 
+from factory import effects
 from factory.core.base import processes, times
 from factory.core.base.configuration import Section
 from factory.core.base.docker import DockerError
 from factory.core.base.github.errors import RefusedError
+from factory.core.base.ports import Completed
 from factory.core.base.settings import read
 from factory.core.jobs import drain
 from factory.core.lanes import forge
@@ -28,6 +30,7 @@ from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.reaper import LaneContainer
 from factory.core.lanes.settings import LanesSettings
 from factory.lanes import (
+    bounds,
     capacity,
     claiming,
     control_socket,
@@ -348,6 +351,8 @@ def test_a_new_supervisor_takes_a_lane_over_and_brings_it_to_its_end(
     monkeypatch.setattr(control_socket, "ask", lambda *_: "ok")
     monkeypatch.setattr(delivery, "github", lambda *_: (lambda: "a-token", hub))
     monkeypatch.setattr(claiming, "take", lambda *_: None)
+    bounded: list[str] = []
+    monkeypatch.setattr(bounds, "bound", lambda name, _project: bounded.append(name))
     monkeypatch.setattr(supervisor, "_SILENCE_SECONDS", 0.0)
     played.adopted.append(Handle(0, (0, True, b'{"type":"on"}\n'), (0, False, frame("result"))))
     began = times.iso(time.time() - 60)
@@ -369,7 +374,7 @@ def test_a_new_supervisor_takes_a_lane_over_and_brings_it_to_its_end(
 
     result = lane.adopt()
 
-    assert owners == [processes.identity(), "handing over"]
+    assert (owners, bounded) == ([processes.identity(), "handing over"], [NAME])
     assert (result["title"], result["continues"]) == ("Say more", "lane/7-00000000")
     assert (result["outcome"], result["started_at"]) == ("failed_turn", began)
     assert 59 < result["duration_seconds"] < 90
@@ -382,6 +387,37 @@ def test_a_new_supervisor_takes_a_lane_over_and_brings_it_to_its_end(
     played.containers.clear()
     with pytest.raises(supervisor.NotStartedError, match="no container that runs"):
         lane.adopt()
+
+
+def test_what_handles_a_lanes_bytes_has_limits_before_it_reads_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[Sequence[str]] = []
+    answers: list[Completed | OSError] = [
+        Completed(0, b"", b""),
+        Completed(1, b"", b"Unit exists"),
+        FileNotFoundError("busctl"),
+    ]
+
+    def run(argv: Sequence[str], **_options: Any) -> Completed:
+        asked.append(argv)
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(effects, "run", run)
+    project = make(tmp_path, project={"bundle_max_mib": 100, "timeout_minutes": 60}).project
+
+    assert [bounds.bound(NAME, project) for _time in range(3)] == [True, False, False]
+
+    words = " ".join(asked[0])
+    assert words.startswith("busctl call --quiet org.freedesktop.systemd1 ")
+    assert f" {bounds.unit(NAME)} fail 6 PIDs au 1 {os.getpid()} " in words
+    assert f" MemoryMax t {(448 + 400) << 20} MemorySwapMax t 0 TasksMax t 256 " in words
+    assert " RuntimeMaxUSec t 10800000000 " in words
+    # Who could not be bounded works all the same, and says so.
+    assert ["Unit exists" in caplog.text, "busctl" in caplog.text] == [True, True]
 
 
 def before(**kinds: Iterable[str]) -> Future[dict[str, set[str]]]:

@@ -167,7 +167,7 @@ def _attend(
             words.append(f"--queue-seconds={arguments.queue_seconds}")
         if arguments.verb == "run":
             words.append(f"--model={task.project.model}")
-        trouble = _detach(arguments.config, words, f"factory-lane-{task.project.name}-{task.issue}")
+        trouble = _detach(arguments.config, words, _unit(task.project.name, task.issue))
         if trouble:
             return _refused("detach", trouble)
         return Outcome(Exit.DONE, {"detached": True}, "started; see factory lane list")
@@ -251,8 +251,13 @@ def _summary(result: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def _unit(project: str, issue: int) -> str:
+    """Return one name for one issue: of a name there is one unit, and so one lane."""
+    return f"factory-lane-{project}-{issue}"
+
+
 def _detach(config: str, words: Sequence[str], unit: str) -> str:
-    """Have the server run a lane; return what is wrong. One unit for one issue, and so one lane."""
+    """Have the server run a lane; return what is wrong."""
     argv = [
         *("systemd-run", "--collect", "--quiet", f"--unit={unit}"),
         *("/usr/local/bin/factory", "lane", f"--config={config}", *words),
@@ -271,7 +276,7 @@ def _dispatch(
     def start(project: str, issue: int, resumed: str, *, verb: str = "run") -> str:
         words = ["resume", resumed] if resumed else [verb, project, str(issue)]
         words.append(f"--queue-seconds={_DISPATCHED_WAIT_SECONDS}")
-        return _detach(arguments.config, words, f"factory-lane-{project}-{issue}")
+        return _detach(arguments.config, words, _unit(project, issue))
 
     with locks.exclusive(lock_directory / dispatching.LOCK):
         document = dispatching.run(settings, start, dry_run=arguments.dry_run)

@@ -30,6 +30,7 @@ from factory.core.lanes.gateway import LanePolicy
 from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
 from factory.core.lanes.spending import day_of
 from factory.lanes import (
+    bounds,
     capacity,
     claiming,
     control_socket,
@@ -180,6 +181,7 @@ class Lane:
             github = pool.submit(delivery.github, self.settings, self.project)
             self._refuse_what_waits()
             self._admit()
+            bounds.bound(self.name, self.project)
             try:
                 earlier = self._earlier = self._seed()
                 owner = self._make_place()
@@ -223,6 +225,7 @@ class Lane:
                 raise NotStartedError("gone", f"lane {self.name} has no container that runs")
             left = times.seconds(str(state["deadline"])) - _HANDOVER_SECONDS - time.time()
             self._own_place()
+            bounds.bound(self.name, self.project)
             handle = engine.adopt(own[0].id, left + _HANDOVER_SECONDS + _ENGINE_WAIT_SECONDS)
         except tuple(_REFUSALS) as error:
             raise NotStartedError("adopt", str(error)) from error
