@@ -13,6 +13,8 @@ _PLAYBOOKS, _ROLES = _COLLECTION / "playbooks", _COLLECTION / "roles"
 PATH = _PLAYBOOKS / "uninstall.yml"
 # What looks at, repairs and starts other parts goes before them: it would raise alerts, or begin work anew.
 _FIRST = ("drift.yml", "upkeep.yml", "marshal.yml")
+# What makes nothing.
+_ONLY_LOOK = ("look.yml",)
 _HEAD = """\
 ---
 # The operator's action: take everything back that site.yml has made. Data stays. Written by script/generate:
@@ -42,7 +44,7 @@ def generated(root: Path) -> Iterator[tuple[Path, str]]:
     if site.is_file():
         imports = {entry["ansible.builtin.import_playbook"]: entry["name"] for entry in _load(site)}
         order = [name for name in _FIRST if name in imports]
-        order += [name for name in reversed(imports) if name not in _FIRST]
+        order += [name for name in reversed(imports) if name not in (*_FIRST, *_ONLY_LOOK)]
         plays = [text for name in order for text in _plays(root, name, imports[name])]
         yield PATH, _HEAD + "\n".join(plays)
 

@@ -137,7 +137,7 @@ def test_the_jobs_of_all_capabilities_run_though_the_inventory_names_none(
     jobs = json.loads(on_host("factory", "jobs", "--json"))["jobs"]
 
     assert {job["name"] for job in jobs} == {
-        *("watchdog", "disk-usage", "janitor", "factory-images", "release-marshal"),
+        *("watchdog", "disk-usage", "proofs", "janitor", "factory-images", "release-marshal"),
         *("lane-store", "lane-mirrors"),
     }
     timers = [f"factory-job-{job['name']}.timer" for job in jobs]

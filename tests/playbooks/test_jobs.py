@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLES = ROOT / "collections/ansible_collections/aina/factory/roles"
 PROJECT = {"name": "demo", "repository": "guild/demo", "path": "/srv/repos/demo"}
 # Where no project asks for anything.
-EVERYWHERE = ["factory-images", "janitor", "watchdog", "disk-usage"]
+EVERYWHERE = ["factory-images", "janitor", "watchdog", "disk-usage", "proofs"]
 
 
 def jobs_of(place: Path, inventory: Path, roles: Path = ROLES) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def test_a_host_has_the_jobs_of_the_capabilities_that_it_uses(told: dict[str, An
 
 
 def test_an_inventory_changes_drops_and_adds_jobs_by_name(told: dict[str, Any]) -> None:
-    assert names(told["changed"]) == ["factory-images", "janitor", "watchdog", "own"]
+    assert names(told["changed"]) == ["factory-images", "janitor", "watchdog", "proofs", "own"]
     (janitor,) = (job for job in told["changed"] if job["name"] == "janitor")
     assert janitor["schedule"] == "*-*-* 01:00"
     assert janitor["command"] == ["/usr/local/bin/factory", "janitor"]

@@ -116,6 +116,11 @@ def test_a_project_with_an_image_of_its_own_takes_that(slot: Preflight, engine: 
 
     engine.images[OWN] = "sha256:two"
     assert slot.image() == OWN
+    # One for a label of this instance alone.
+    engine.images["aina-factory/demo-ci_gpu:current"] = "sha256:three"
+    assert slot.image() == OWN
+    slot.instance = dataclasses.replace(slot.instance, labels=("GPU",))
+    assert slot.image() == "aina-factory/demo-ci_gpu:current"
 
 
 def test_an_image_that_was_put_in_force_shows_in_the_records(slot: Preflight) -> None:

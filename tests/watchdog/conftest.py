@@ -14,11 +14,22 @@ import pytest
 from factory import configuration, effects
 from factory.core.base.ports import Completed
 from factory.core.watchdog import policy as policies
-from factory.core.watchdog.checks import memory, pressure
+from factory.core.watchdog.checks import (
+    firewall,
+    memory,
+    out_of_memory,
+    pressure,
+    reachability,
+    zombies,
+)
 from factory.core.watchdog.facts import Absent
 from factory.watchdog.run import Watchdog
 
 RUN_SECONDS = 900.0
+ELSEWHERE = (
+    *(memory.SOURCE, pressure.SOURCE, out_of_memory.SOURCE, zombies.SOURCE),
+    *(reachability.NAMES, reachability.GITHUB, firewall.SOURCE),
+)
 START = 1_800_000_000.0
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root; run as root")
 
@@ -40,6 +51,8 @@ class Server:
         self.others: dict[str, Any] = {}
         self.now = START
         self.run_program: Any = effects.run
+        # What else this machine has to do, and whom it reaches, must not decide a test.
+        self.given: dict[Any, Any] = dict.fromkeys(ELSEWHERE, Absent("not watched"))
 
     @property
     def config(self) -> Path:
@@ -62,8 +75,7 @@ class Server:
             hostname="test",
             fallback_dir=self.root / "run",
             errors=errors,
-            # What else this machine has to do must not decide a test.
-            given=dict.fromkeys((memory.SOURCE, pressure.SOURCE), Absent("not watched")),
+            given=self.given,
         )
 
     def run(self, times: int = 1) -> dict[str, Any]:

@@ -25,9 +25,8 @@ from factory.core.watchdog import filesystems
 from factory.core.watchdog.checks import BY_NAME, memory, pressure, reboot
 from factory.core.watchdog.facts import Known, Unknown, written
 from factory.core.watchdog.filesystems import Filesystem, read_mounts
-from factory.core.watchdog.sources import Host, told
+from factory.core.watchdog.sources import Host, fact_of, told
 from factory.watchdog import gather
-from factory.watchdog.gather import _fact
 from watchdog.conftest import START, Server, statuses
 from watchdog.test_real_facts import certificate
 
@@ -45,6 +44,7 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "runs/tick.json": ("job_failed",),
     "runs/tick.success.json": ("job_missed",),
     "watchdog/owners.json": ("disk_owners", "disk_deleted_open"),
+    "proofs.json": ("local_drift",),
 }
 # What it remembers itself: without it, it begins anew, and says nothing of what it lost.
 MEMORY: Mapping[str, tuple[str, ...]] = {
@@ -52,8 +52,8 @@ MEMORY: Mapping[str, tuple[str, ...]] = {
     "watchdog/samples.jsonl": ("disk_trend",),
 }
 ALL = dict((*INPUTS.items(), *MEMORY.items()))
-# Results of ended lanes are looked for, not read.
-_NO_INPUT = ("watchdog/silences.json", "docker-restart-pending.json")
+# Of results of ended lanes only the time counts, by which the look at what they left is judged.
+_NO_INPUT = ("watchdog/silences.json", "docker-restart-pending.json", "lanes/l0/result.json")
 
 
 def moved(content: bytes, seconds: float) -> bytes:
@@ -119,6 +119,8 @@ def put_well(server: Server, now: float) -> None:
     server.put("lanes/l1/state.json", {**lane, **moments})
     os.utime(server.put("lanes/l0/result.json", {"schema": 1}), (now, now))
     server.put("lanes/residue.json", {"schema": 1, "checked_at": at, "differences": []})
+    server.put("watchdog/local-baseline.json", {"schema": 1})
+    server.put("proofs.json", {"schema": 1, "checked_at": at, "images": [], "changes": []})
     image = {"schema": 1, "image": "ci", "smoke": "ok", "size_bytes": 1, "built_at": at}
     server.put("images/ci.json", image)
     server.put("drift.json", {"schema": 1, "checked_at": at, "changes": []})
@@ -239,14 +241,14 @@ def test_what_the_kernel_says_in_part_is_not_known(well: Server, name: str, chan
     (proc / "meminfo").write_bytes(Path("/proc/meminfo").read_bytes())
     watchdog = well.watchdog()
     host = replace(gather.host(watchdog.policy, watchdog.whole, well.now, effects.run), proc=proc)
-    assert isinstance(told(lambda: _fact(KERNEL[name](host))), Known)
+    assert isinstance(told(lambda: fact_of(KERNEL[name](host))), Known)
 
     content = CHANGES[change]((proc / name).read_bytes())
     (proc / name).unlink()
     if content is not None:
         (proc / name).write_bytes(content)
 
-    assert isinstance(told(lambda: _fact(KERNEL[name](host))), Unknown)
+    assert isinstance(told(lambda: fact_of(KERNEL[name](host))), Unknown)
 
 
 def test_a_mark_of_a_reboot_from_the_future_is_not_known(well: Server) -> None:
@@ -255,7 +257,7 @@ def test_a_mark_of_a_reboot_from_the_future_is_not_known(well: Server) -> None:
     watchdog = well.watchdog()
     real = gather.host(watchdog.policy, watchdog.whole, START, effects.run)
 
-    found = told(lambda: _fact(reboot.read(replace(real, system_run_dir=well.root))))
+    found = told(lambda: fact_of(reboot.read(replace(real, system_run_dir=well.root))))
 
     assert isinstance(found, Unknown)
     assert "1 d ahead of now" in found.reason

@@ -113,6 +113,32 @@ def test_an_alert_is_told_once_and_its_recovery_too(server: Server) -> None:
     assert "script/converge" in program.sent[0][2]
 
 
+def test_a_pager_hears_of_critical_alerts_alone(server: Server) -> None:
+    program = notifying(server, "json://chat")
+    pager = server.root / "urgent.conf"
+    pager.write_text("json://pager\n")
+    server.section["notify"] |= {"urgent_path": str(pager)}
+    break_something(server)
+    server.run(2)
+    assert {address for address, _title, _body in program.sent} == {"json://chat"}
+
+    server.section["engine_socket_path"] = str(server.root / "no.sock")
+    program.refused = {"json://pager"}
+    document = server.run(2)
+    assert document["notifications"]["waiting"] == 1
+    program.refused = set()
+    server.run()
+
+    (urgent,) = [body for address, _title, body in program.sent if address == "json://pager"]
+    assert "PROBLEM engine" in urgent
+    assert "drift" not in urgent
+    server.section["engine_socket_path"] = ""
+    server.run(3)
+    assert [title for address, title, _ in program.sent if address == "json://pager"][1:] == [
+        "test: 1 recovered"
+    ]
+
+
 def test_what_was_not_delivered_waits_is_visible_and_is_told_later(server: Server) -> None:
     one, two = ADDRESS.format(port=1), "json://two"
     program = notifying(server, one, two)

@@ -1,9 +1,15 @@
 # shellcheck shell=sh
 # The runner is there, for its own user, in the version that was asked for.
-[ "$(id -u)" = 1001 ]
-[ "$(pwd)" = /home/runner/actions-runner ]
+[ "$(id -u)" = 1001 ] || { echo "it starts as user $(id -u) and not as 1001" && exit 1; }
+[ "$(pwd)" = /home/runner/actions-runner ] || { echo "it starts in $(pwd)" && exit 1; }
 version=$(bin/Runner.Listener --version)
 [ "$version" = "$EXPECTED_RUNNER" ] || {
   echo "the runner is $version, and $EXPECTED_RUNNER was asked for"
   exit 1
 }
+# An engine of the job's own, where one is wanted.
+if [ -n "${EXPECTED_ENGINE-}" ]; then
+  podman --version >/dev/null
+  docker --version >/dev/null
+  newuidmap 2>&1 | grep -qi usage
+fi

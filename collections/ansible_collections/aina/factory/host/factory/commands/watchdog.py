@@ -6,14 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from factory import configuration, locks
+from factory import configuration, effects, locks
 from factory.core.base.configuration import ConfigurationError
-from factory.core.watchdog import policy as policies
+from factory.core.base.text import printable
 from factory.core.watchdog.settings import WatchdogSettings
 from factory.outcome import Exit, Outcome
 from factory.watchdog import looking
 
 _MEASURE_LOCK = "factory-measure.lock"
+_PROVE_LOCK = "factory-proofs.lock"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--measure", action="store_true", help="only measure who holds the disks; may take long"
+    )
+    parser.add_argument(
+        "--prove",
+        action="store_true",
+        help="only start a container of each image, and compare the host with how a converge left it",
+    )
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="record the host as it is: from now on it is compared with that; a converge does so",
     )
     parser.add_argument(
         "--print",
@@ -44,14 +55,40 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if arguments.print:
         return _printed(arguments.print)
     whole = configuration.load(Path(arguments.config))
-    policy, errors = policies.of(whole)
+    policy, errors = looking.watched(whole)
     if arguments.selftest:
         return _selftest(policy, errors)
     if arguments.measure:
         # It may take its time, but never twice at once.
         with locks.exclusive(locks.directory_of(whole) / _MEASURE_LOCK):
             return _measure(policy)
+    if arguments.prove or arguments.record:
+        with locks.exclusive(locks.directory_of(whole) / _PROVE_LOCK):
+            proved = _prove(policy) if arguments.prove else _record(policy)
+        if arguments.prove:
+            return proved
     return _outcome(looking.look(whole), errors)
+
+
+def _prove(policy: WatchdogSettings) -> Outcome:
+    from factory.watchdog import prove
+
+    document = prove.prove(policy, effects.run, effects.now())
+    lines = [
+        f"{'ok' if item['started'] else 'FAILED':<7}{item['name']}  {item['detail']}".rstrip()
+        for item in document["images"]
+    ]
+    lines += [f"since {item['since']}: {item['what']}" for item in document.get("changes", ())]
+    lines += document["problems"]
+    text = "\n".join(map(printable, lines)) or "all is as it should be"
+    return Outcome(Exit.FAILED if document["problems"] else Exit.DONE, document, text)
+
+
+def _record(policy: WatchdogSettings) -> Outcome:
+    from factory.watchdog import prove
+
+    document = prove.remember(policy, effects.run)
+    return Outcome(Exit.DONE, document, f"{document['recorded']} things are recorded")
 
 
 def _outcome(document: dict[str, Any], errors: tuple[str, ...]) -> Outcome:

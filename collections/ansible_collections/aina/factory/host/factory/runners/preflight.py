@@ -12,6 +12,8 @@ from pathlib import Path
 
 from factory.core.base.docker import DockerError
 from factory.core.base.ports import Run
+from factory.core.images.catalogue import ci_image
+from factory.core.images.settings import PREFIX
 from factory.core.runners import container, layout
 from factory.core.runners.container import ContainerRun
 from factory.core.runners.github_client import GitHubClient
@@ -142,11 +144,17 @@ class Preflight:
 
 
 def image_names(instance: Instance) -> list[str]:
-    """Return the images that an instance takes, the first that there is: its own, or the common one."""
+    """Return the images that an instance takes, the first that there is.
+
+    One that its project has for one of its labels, its project's, or the common one.
+    """
     if instance.image:
         return [instance.image]
-    own = [f"aina-factory/{instance.project}-ci:current"] if instance.project else []
-    return [*own, layout.COMMON_IMAGE]
+    if not instance.project:
+        return [layout.COMMON_IMAGE]
+    own = [ci_image(instance.project, label) for label in instance.labels]
+    own.append(f"{instance.project}-ci")
+    return [*(f"{PREFIX}/{name}:current" for name in own), layout.COMMON_IMAGE]
 
 
 def _stamps(files: Iterable[Path]) -> Iterator[str]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from factory.core.base.configuration import Section
+from factory.core.base.configuration import ConfigurationError, Section
+from factory.core.base.github import settings as github
 from factory.core.base.ports import Run
-from factory.core.watchdog.facts import Absent, Fact, Known, Unknown
 from factory.core.watchdog.settings import WatchdogSettings
-from factory.core.watchdog.sources import Facts, Host, Source, told
+from factory.core.watchdog.sources import Facts, Host, Source, side_by_side
 from factory.unix_http import fetch_through
-from factory.watchdog.web import fetch
+from factory.watchdog.web import trusting
 
 _CERTIFICATE_SECONDS = 6
 
@@ -27,17 +26,23 @@ def host(
     told_failures: Mapping[str, Sequence[str]] | None = None,
 ) -> Host:
     """Return what sources may ask of the real host."""
+    try:
+        ca_file = github.of(whole).ca_file
+    except ConfigurationError:
+        # Whoever asks GitHub says so.
+        ca_file = ""
     return Host(
         policy,
         whole,
         now,
         run,
         fetch_through(policy.engine_socket_path),
-        fetch,
+        trusting(ca_file),
         _adjtimex,
         _server_certificate,
         last_look_at,
         told_failures,
+        resolve=_resolve,
     )
 
 
@@ -50,38 +55,30 @@ def ask(facts: Facts, sources: Iterable[Source[Any]], host: Host) -> Facts:
 
     questions = {source: question for source in sources if (question := asks(source))}
     limit = host.policy.gather_seconds
-    for source, (answer, seconds) in side_by_side(questions, limit).items():
-        facts = facts.having(source, answer, seconds)
+    started = time.monotonic()
+    took: dict[str, float] = {}
+
+    def timed(source: Source[Any], question: Callable[[], Any]) -> Callable[[], Any]:
+        def ask_it() -> Any:
+            try:
+                return question()
+            finally:
+                took[source.name] = round(time.monotonic() - started, 3)
+
+        return ask_it
+
+    asked = {source: timed(source, question) for source, question in questions.items()}
+    for source, answer in side_by_side(asked, limit).items():
+        facts = facts.having(source, answer, took.get(source.name, limit))
     return facts
 
 
-def side_by_side(
-    questions: Mapping[Source[Any], Callable[[], Any]], limit_seconds: float
-) -> Mapping[Source[Any], tuple[Fact[Any], float]]:
-    """Ask everything at once; what is late or fails is unknown, and the others are not."""
-    answers: dict[Source[Any], tuple[Fact[Any], float]] = {}
+def _resolve(name: str) -> list[str]:
+    import socket
 
-    def answer(source: Source[Any], question: Callable[[], Any]) -> None:
-        started = time.monotonic()
-        found = told(lambda: _fact(question()))
-        # A source that answers after its time has been given up must change nothing.
-        answers.setdefault(source, (found, round(time.monotonic() - started, 3)))
-
-    threads = [
-        threading.Thread(target=answer, args=item, daemon=True) for item in questions.items()
-    ]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + limit_seconds
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    late = (Unknown(f"no answer within {limit_seconds:g} s"), limit_seconds)
-    return {source: answers.setdefault(source, late) for source in questions}
-
-
-def _fact(found: Any) -> Fact[Any]:
-    """Return what a source told: it may say itself as of when that is, or that it is unknown."""
-    return found if isinstance(found, Known | Unknown | Absent) else Known(found)
+    return sorted(
+        {str(item[4][0]) for item in socket.getaddrinfo(name, 443, type=socket.SOCK_STREAM)}
+    )
 
 
 def _adjtimex() -> tuple[int, int, int]:

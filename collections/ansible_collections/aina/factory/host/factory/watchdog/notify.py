@@ -26,19 +26,29 @@ def deliver(outbox: Outbox, notify: Notify, run: Run, private_dir: Path) -> Outb
 
     An address at which one message fails is not tried again in this run.
     """
-    if not notify.apprise_path or not outbox.messages:
+    left: list[Message] = []
+    for urgent, path in ((False, notify.apprise_path), (True, notify.urgent_path)):
+        waiting = [message for message in outbox.messages if message.urgent is urgent]
+        if path and waiting:
+            left += _delivered(waiting, path, notify, run, private_dir)
         # Without an address nobody waits for them.
-        return outbox if notify.apprise_path else Outbox()
+    return Outbox(tuple(sorted(left, key=lambda item: item.at)), outbox.dropped if left else 0)
+
+
+def _delivered(
+    waiting: Sequence[Message], path: str, notify: Notify, run: Run, private_dir: Path
+) -> list[Message]:
+    """Return the messages that not every address of a file has yet, after trying them all."""
     try:
-        chosen = addresses(Path(notify.apprise_path).read_text(encoding="utf-8"))
+        chosen = addresses(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        return _all_failed(outbox, f"{notify.apprise_path}: {error.strerror}")
+        return _all_failed(waiting, f"{path}: {error.strerror}")
     if not chosen:
-        return _all_failed(outbox, f"{notify.apprise_path} holds no address")
+        return _all_failed(waiting, f"{path} holds no address")
     names = {digest(address): address for address in chosen}
     broken: dict[str, str] = {}
     left = []
-    for message in outbox.messages:
+    for message in waiting:
         results = {}
         for name, address in names.items():
             if name in message.delivered:
@@ -51,12 +61,11 @@ def deliver(outbox: Outbox, notify: Notify, run: Run, private_dir: Path) -> Outb
         tried = after_attempt(message, results)
         if not is_complete(tried, names):
             left.append(tried)
-    return Outbox(tuple(left), outbox.dropped if left else 0)
+    return left
 
 
-def _all_failed(outbox: Outbox, error: str) -> Outbox:
-    failed = tuple(after_attempt(message, {"": error}) for message in outbox.messages)
-    return Outbox(failed, outbox.dropped)
+def _all_failed(waiting: Sequence[Message], error: str) -> list[Message]:
+    return [after_attempt(message, {"": error}) for message in waiting]
 
 
 def _send(message: Message, address: str, notify: Notify, run: Run, private_dir: Path) -> str:

@@ -15,7 +15,7 @@ from factory.core.base import times
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.ports import Run
 from factory.core.status import document, legacy, page
-from factory.core.watchdog import alerts, checks, heal, messages, metrics, mounts, services
+from factory.core.watchdog import alerts, checks, heal, messages, metrics, mounts, planned, services
 from factory.core.watchdog.checks import (
     configuration,
     dead_man,
@@ -23,6 +23,8 @@ from factory.core.watchdog.checks import (
     disk_trend,
     healing,
     jobs,
+    out_of_memory,
+    planned_work,
     run_gap,
     units,
     workspaces,
@@ -68,7 +70,9 @@ class Watchdog:
         )
         state_path = Path(policy.state_dir, "state.json")
         known = saved_state.load_or_begin_anew(store, state_path)
-        silences = self._silences(store)
+        work = planned.read(policy.data_dir)
+        longest = policy.limits.get(planned_work.LASTS.name, planned_work.LASTS).raise_at
+        silences = (*self._silences(store), *planned.silences(work, longest))
         facts = self._facts(known)
         repairs = heal.plan(
             policy.heal, facts[workspaces.SOURCE], facts[units.SOURCE], known.attempts, self.now
@@ -86,8 +90,7 @@ class Watchdog:
         known.tracks = step.tracks
         known.attempts = _recent([*known.attempts, *attempts], self.now)
         known.timeline = [*known.timeline, *map(self._entry, step.edges)]
-        message = messages.compose(step.edges, policy.notify, self.hostname, self.now)
-        if message is not None:
+        for message in messages.composed(step.edges, policy.notify, self.hostname, self.now):
             known.outbox = known.outbox.with_new(message)
 
         def write() -> dict[str, Any]:
@@ -99,6 +102,7 @@ class Watchdog:
                 step=step,
                 policy=policy,
                 silences=silences,
+                planned=work,
                 repairs=repairs,
                 attempts=known.attempts,
                 outbox=known.outbox,
@@ -145,7 +149,7 @@ class Watchdog:
             facts,
             delivery.SOURCE,
             written(waiting, waiting.oldest_at or self.now, "the outbox", self.now)
-            if policy.notify.apprise_path
+            if policy.notify.is_heard
             else Absent("messages are sent nowhere (notify.apprise_path)"),
         )
         facts = self._having(
@@ -185,6 +189,11 @@ class Watchdog:
                 restarted.value, known.restarts, known.finished_at, self.now
             )
             facts = facts.having(kept_running.SOURCE, Known(counted))
+        killed = facts[out_of_memory.SOURCE]
+        if isinstance(killed, Known):
+            fresh = out_of_memory.since(killed.value, known.killed_count)
+            known.killed_count = killed.value.total
+            facts = facts.having(out_of_memory.SOURCE, Known(fresh))
         if isinstance(ran, Known):
             known.told_failures = ran.value.get("told", known.told_failures)
         # What another filesystem held at the same place says nothing of this one.

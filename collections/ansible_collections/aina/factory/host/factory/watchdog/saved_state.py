@@ -36,6 +36,7 @@ class WatchdogState:
     # Runs of jobs that are told as failed; None, as below, while nobody has looked yet.
     told_failures: Mapping[str, Sequence[str]] | None = None
     restarts: services.History | None = None
+    killed_count: int | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the form that is kept."""
@@ -50,6 +51,7 @@ class WatchdogState:
             "dead_man_error": self.dead_man_error,
             "told_failures": self.told_failures,
             "restarts": self.restarts,
+            "killed_count": self.killed_count,
             "mounts": [mounts.to_document(item) for item in self.mounts.values()],
         }
 
@@ -82,6 +84,7 @@ def load(path: Path) -> WatchdogState:
         {item.path: item for item in map(mounts.from_section, section.sections("mounts", ()))},
         _told_failures(section) if section.has("told_failures") else None,
         _restarts(section) if section.has("restarts") else None,
+        section.integer("killed_count") if section.has("killed_count") else None,
     )
 
 

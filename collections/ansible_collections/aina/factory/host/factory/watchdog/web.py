@@ -5,7 +5,18 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from factory import effects
-from factory.core.base.ports import Request, Response
+from factory.core.base.ports import Fetch, Request, Response
+
+
+def trusting(ca_file: str) -> Fetch:
+    """Return a ``Fetch`` that trusts these certificates beside the system's; none for ""."""
+
+    def fetch_trusting(request: Request, *, timeout_seconds: float = 30.0) -> Response:
+        if not ca_file or not request.url.startswith("https:"):
+            return fetch(request, timeout_seconds=timeout_seconds)
+        return effects.https_fetch(ca_file)(request, timeout_seconds=timeout_seconds)
+
+    return fetch_trusting
 
 
 def fetch(request: Request, *, timeout_seconds: float = 30.0) -> Response:

@@ -7,6 +7,7 @@ meantime gets the former image. A build that is killed leaves the former one in 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -267,11 +268,14 @@ class Builder:
                 argv += ["--secret", f"id={name},src={path}"]
         with tempfile.TemporaryDirectory(prefix="factory-image-", dir=self._work_dir()) as work:
             context = Path(spec.context)
-            if spec.artifacts:
+            if spec.artifacts or spec.is_foreign:
                 context = Path(work, "context")
                 shutil.copytree(spec.context, context)
                 for artifact in spec.artifacts:
                     _add(artifact, context)
+            if spec.is_foreign:
+                with (context / "Dockerfile").open("a") as dockerfile:
+                    dockerfile.write(_ending(self._engine.find([below])[below]))
             self._engine.tell(
                 [*argv, str(context)],
                 timeout_seconds=self.settings.build_timeout_seconds,
@@ -308,7 +312,16 @@ class Builder:
         try:
             self._engine.tell(argv, stdin=script, timeout_seconds=SMOKE_SECONDS)
         except DockerError as error:
-            raise CandidateError(f"the smoke test failed: {error}") from error
+            words = str(error) or self._last_command(argv, script)
+            raise CandidateError(f"the smoke test failed: {words}") from error
+
+    def _last_command(self, argv: Sequence[str], script: bytes) -> str:
+        """Return how a script ends that says nothing of what it failed at."""
+        try:
+            self._engine.tell(argv, stdin=b"set -x\n" + script, timeout_seconds=SMOKE_SECONDS)
+        except DockerError as error:
+            return str(error).rpartition("\n")[2] or "it says nothing"
+        return "it failed once, and not the second time"
 
     def _search_layers(self, candidates: Mapping[str, BuildStep], report: BuildReport) -> None:
         """Refuse every candidate if a secret of the build is in a layer of one of them."""
@@ -468,6 +481,19 @@ def _sorted(step: BuildStep) -> list[tuple[str, str]]:
 
 def _candidate(step: BuildStep) -> str:
     return f"{step.spec.repository}:candidate-{step.content[:12]}"
+
+
+def _ending(below: EngineImage) -> str:
+    """Return what closes a project's Dockerfile: it starts as what it is built on does, and nobody gets root."""
+    lines = [
+        "",
+        "USER 0",
+        "RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} +",
+        f"USER {below.user}",
+    ]
+    lines += [f"WORKDIR {below.directory}"] if below.directory else []
+    lines += [f"ENTRYPOINT {json.dumps(below.entrypoint)}"] if below.entrypoint else []
+    return "\n".join([*lines, ""])
 
 
 def _add(artifact: Artifact, context: Path) -> None:

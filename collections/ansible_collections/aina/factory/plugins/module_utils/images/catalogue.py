@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,9 @@ CI = "ci"
 LANE = "lane"
 # What is built on the foundation, and needs nothing but its own directory.
 PINS = "package.json"
+# Below it each project has the files that it brings.
+PROJECTS = "projects"
+_LABEL = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
 AGENTS = "AGENTS.md"
 _PLAIN = (LANE,)
 _KINDS = (CI, *_PLAIN)
@@ -37,7 +41,7 @@ class Spec:
 
     ``parent`` is the name of another image of ours, or empty for the base. ``smoke`` are
     scripts that run in the finished image, its ancestors' first, with ``expected`` as
-    environment.
+    environment. ``is_foreign``: its Dockerfile is a project's, which knows nothing of users.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Spec:
     artifacts: tuple[Artifact, ...] = ()
     smoke: tuple[str, ...] = ()
     expected: Mapping[str, str] = field(default_factory=dict)
+    is_foreign: bool = False
 
     @property
     def repository(self) -> str:
@@ -105,8 +110,13 @@ def catalogue(settings: ImagesSettings, runner: RunnerArchive | None) -> list[Sp
             settings,
             CI,
             foundation,
+            arguments={"ENGINE": "podman"} if settings.engine else {},
             artifacts=(Artifact("runner.tar.gz", runner.path, runner.sha256),),
-            expected={**pins, "runner": runner.version},
+            expected={
+                **pins,
+                "runner": runner.version,
+                **({"engine": "podman"} if settings.engine else {}),
+            },
         )
     for name in _PLAIN:
         if Path(settings.source_dir, name, "Dockerfile").is_file():
@@ -132,6 +142,7 @@ def _spec(
 ) -> Spec:
     context = Path(settings.source_dir, directory or name)
     own = context / "smoke.sh"
+    is_foreign = directory.startswith(f"{PROJECTS}/")
     return Spec(
         name=name,
         context=str(context),
@@ -140,6 +151,7 @@ def _spec(
         artifacts=artifacts,
         smoke=(*(parent.smoke if parent else ()), *([str(own)] if own.is_file() else [])),
         expected=dict(expected if expected is not None else parent.expected if parent else {}),
+        is_foreign=is_foreign,
     )
 
 
@@ -150,7 +162,7 @@ def _of_project(
 
     The last of them carries the project's name; the ones below it say what they add.
     """
-    own = f"projects/{project.name}"
+    own = f"{PROJECTS}/{project.name}"
     asked = {
         tool: version
         for tool, version in sorted(project.toolchain.versions.items())
@@ -184,4 +196,21 @@ def _of_project(
                 expected={**parent.expected, **asked},
             )
         )
+    if kind == CI:
+        below = found[-1] if found else parent
+        found += [
+            _spec(settings, ci_image(project.name, label), below, directory=f"{own}/ci-{label}")
+            for label in _labels(Path(settings.source_dir, own))
+        ]
     return found
+
+
+def ci_image(project: str, label: str) -> str:
+    """Return the name of the image that a project's jobs of one label get."""
+    return f"{project}-{CI}_{label.lower()}"
+
+
+def _labels(directory: Path) -> list[str]:
+    """Return the labels for which a project has an image of its own."""
+    found = (path.parent.name.removeprefix("ci-") for path in directory.glob("ci-*/Dockerfile"))
+    return sorted(label for label in found if _LABEL.fullmatch(label))

@@ -23,6 +23,8 @@ class EngineImage:
     user: str
     created_at: float
     size_bytes: int
+    directory: str = ""
+    entrypoint: tuple[str, ...] = ()
 
 
 @dataclass
@@ -85,6 +87,8 @@ def _found(document: Mapping[str, Any]) -> EngineImage:
         user=str(configuration.get("User") or ""),
         created_at=parse_time(str(document["Created"])) or 0.0,
         size_bytes=int(document.get("Size") or 0),
+        directory=str(configuration.get("WorkingDir") or ""),
+        entrypoint=tuple(configuration.get("Entrypoint") or ()),
     )
 
 

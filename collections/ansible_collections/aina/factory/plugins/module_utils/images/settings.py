@@ -130,6 +130,12 @@ class ImagesSettings:
         " for npm's own settings.",
         kind="path",
     )
+    engine: bool = setting(
+        False,
+        "Whether the CI image holds rootless Podman, for runners with `engine: podman`.",
+        expression="{{ factory_projects | default([]) | selectattr('runner.engine', 'defined')"
+        " | selectattr('runner.engine', 'equalto', 'podman') | list | length > 0 }}",
+    )
     runner: RunnerRelease | None = setting(
         None,
         "The runner's release that the CI image holds; without one there is no CI image.",

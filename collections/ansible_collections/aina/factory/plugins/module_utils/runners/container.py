@@ -12,11 +12,18 @@ DOCKER = ("docker", "--host", "unix:///run/docker.sock")
 CERTIFICATES = "/etc/aina-factory/ca-certificates.crt"
 DIAGNOSTICS_MIB = 64
 _INODES_PER_MIB = 256
+_NO_NEW_PRIVILEGES = "--security-opt=no-new-privileges"
 # The configuration arrives on standard input, where neither ps nor inspect shows it. The
 # application takes it from its environment and removes it there before a job begins.
 ENTRY = (
-    "umask 077; IFS= read -r ACTIONS_RUNNER_INPUT_JITCONFIG && export ACTIONS_RUNNER_INPUT_JITCONFIG"
+    "umask 022; IFS= read -r ACTIONS_RUNNER_INPUT_JITCONFIG && export ACTIONS_RUNNER_INPUT_JITCONFIG"
     f" && exec {layout.CONTAINER_TREE}/bin/Runner.Listener run"
+)
+# Beside the application, and before it: the engine inherits nothing of its configuration.
+ENGINE_ENTRY = (
+    "command -v podman >/dev/null || echo 'the image has no podman: set images_engine';"
+    f" mkdir -p {layout.ENGINE_SOCKET.rpartition('/')[0]};"
+    f" podman system service --time=0 unix://{layout.ENGINE_SOCKET} </dev/null >/dev/null 2>&1 & {ENTRY}"
 )
 
 
@@ -63,7 +70,8 @@ def create_argv(run: ContainerRun, instance: Instance) -> list[str]:
     """Return the command that makes the container; it waits for its configuration once it is started."""
     label = f"{layout.DECLARED_LABEL}={declared(run, instance)}"
     words = [*_words(run, instance), "--label", label]
-    return [*words, "--entrypoint=/bin/sh", run.image, "-c", ENTRY]
+    entry = ENGINE_ENTRY if instance.has_engine else ENTRY
+    return [*words, "--entrypoint=/bin/sh", run.image, "-c", entry]
 
 
 def _words(run: ContainerRun, instance: Instance) -> list[str]:
@@ -83,7 +91,8 @@ def _words(run: ContainerRun, instance: Instance) -> list[str]:
     argv += ["--memory", f"{instance.memory_mib}m", "--memory-swap", f"{instance.memory_mib}m"]
     argv += ["--shm-size", f"{instance.shared_memory_mib}m"]
     argv += ["--ulimit=core=0", f"--ulimit=fsize={instance.disk_mib << 20}"]
-    argv += ["--cap-drop=ALL", "--security-opt=no-new-privileges", f"--user={user}:{user}"]
+    argv += ["--cap-drop=ALL", f"--user={user}:{user}"]
+    argv += _of_engine(instance, own) if instance.has_engine else [_NO_NEW_PRIVILEGES]
     argv += [_tmpfs("/tmp", instance.tmp_mib, "mode=1777")]  # noqa: S108 - inside the container
     argv += [_tmpfs(f"{tree}/_diag", DIAGNOSTICS_MIB, own)]
     if instance.work_mib:
@@ -100,6 +109,20 @@ def _words(run: ContainerRun, instance: Instance) -> list[str]:
     return argv
 
 
+def _of_engine(instance: Instance, own: str) -> list[str]:
+    """Return what rootless Podman needs, and nothing of the host's.
+
+    Its processes have the job's user and, in a namespace of their own, users that nobody has. The two
+    capabilities are within reach of the programs alone that make such a namespace; what a job must not
+    ask the kernel for is refused by the profile, and what is the host's below /proc is root's.
+    """
+    argv = ["--cap-add=SETUID", "--cap-add=SETGID"]
+    argv += [f"--security-opt=seccomp={layout.ENGINE_SECCOMP}"]
+    argv += ["--security-opt=apparmor=unconfined", "--security-opt=systempaths=unconfined"]
+    argv += ["--device=/dev/net/tun"]
+    return [*argv, _tmpfs(layout.ENGINE_STORE, instance.engine_mib, f"{own},mode=0700")]
+
+
 def _tmpfs(path: str, size_mib: int, options: str) -> str:
     # An empty file costs kernel memory that no size bounds; a real tree has some 10 KiB for each file.
     inodes = size_mib * _INODES_PER_MIB
@@ -114,6 +137,10 @@ def environment(instance: Instance, ca_file: str) -> list[tuple[str, str]]:
         ("RUNNER_LOGRETENTION", "7"),
         ("WORKER_LOGRETENTION", "7"),
     ]
+    if instance.has_engine:
+        found.append(("DOCKER_HOST", f"unix://{layout.ENGINE_SOCKET}"))
+        # Its builder understands the older client alone.
+        found.append(("DOCKER_BUILDKIT", "0"))
     if instance.job_container_required:
         found.append(("ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER", "true"))
     if ca_file:

@@ -22,6 +22,11 @@ NETWORK_SERVICE = "factory-runner-network.service"
 # Where the CI image has the runner application, and who runs it.
 CONTAINER_TREE = "/home/runner/actions-runner"
 CONTAINER_USER_ID = 1001
+# Where an engine in a job's container listens and keeps what it has.
+ENGINE_SOCKET = "/home/runner/.engine/docker.sock"
+ENGINE_STORE = "/home/runner/.local/share/containers"
+# What such a job must not ask the kernel for, though it may make user namespaces.
+ENGINE_SECCOMP = "/etc/aina-factory/runner-engine-seccomp.json"
 COMMON_IMAGE = "aina-factory/ci:current"
 # Where the builder of the images writes a record of each, once it is in force.
 IMAGE_RECORDS = Path("/var/lib/aina-factory/images")

@@ -19,7 +19,7 @@ def offer(options: RunnerOptions, architecture: str = "x64") -> Offer:
         )
     common = not options.image
     return Offer(
-        engine=bool(options.docker_socket_reason),
+        engine=options.has_engine or bool(options.docker_socket_reason),
         architecture=architecture,
         image=_IMAGE if common else "",
         programs=COMMON_PROGRAMS if common else None,

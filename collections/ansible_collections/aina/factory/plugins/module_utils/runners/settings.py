@@ -29,6 +29,13 @@ class Mode(StrEnum):
     EPHEMERAL = "ephemeral"
 
 
+class Engine(StrEnum):
+    """The container engine that a job finds in its container."""
+
+    NONE = "none"
+    PODMAN = "podman"
+
+
 @dataclass(frozen=True)
 class InstanceTarget:
     """What an instance is called, and whom it serves."""
@@ -91,6 +98,19 @@ class RunnerOptions:
         minimum=0,
     )
     disk_mib: int = setting(4096, "What a job may write to the disk.", minimum=1)
+    engine: str = setting(
+        Engine.NONE.value,
+        "A container engine in each job's own container, which is not the host's: `podman` serves"
+        " `container:`, `services:` and `docker build`, rootless, and is gone with the job. It needs"
+        " a CI image that holds it, and lets a job make user namespaces, so that more of the kernel"
+        " is within its reach.",
+        choices=(Engine.NONE.value, Engine.PODMAN.value),
+    )
+    engine_mib: int = setting(
+        2048,
+        "Size of what that engine stores, in memory, which counts as the job's.",
+        minimum=64,
+    )
     image: str = setting(
         "",
         "Image of the job containers; the project's, or the common CI image, when empty.",
@@ -153,6 +173,11 @@ class RunnerOptions:
         own = frozenset(label.lower() for label in self.labels)
         return own - _GIVEN_LABELS if self.default_labels else own
 
+    @property
+    def has_engine(self) -> bool:
+        """Whether its jobs may start containers."""
+        return self.engine == Engine.PODMAN
+
     def all_labels(self, architecture: str) -> tuple[str, ...]:
         """Return all labels, each once; ``architecture`` is the default label of the processor's."""
         given = ("self-hosted", "linux", architecture) if self.default_labels else ()
@@ -162,6 +187,10 @@ class RunnerOptions:
         """Yield what no runner can be."""
         if not self.default_labels and not self.labels:
             yield "labels", "name at least one label, for there are no default_labels"
+        if self.has_engine and self.mode == Mode.NATIVE:
+            yield "engine", "be none for a native runner, whose jobs run on the host itself"
+        if self.has_engine and self.docker_socket_reason:
+            yield "engine", "be none where jobs may command the host's engine"
         for name in self.environment:
             if name.startswith("ACTIONS_RUNNER_INPUT_"):
                 yield "environment", "leave the runner's own inputs alone", name

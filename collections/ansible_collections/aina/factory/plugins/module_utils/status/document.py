@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 
 from ..base import times
 from ..watchdog import attribution, causes, trend
-from ..watchdog.alerts import UNKNOWN, Track, Transition
+from ..watchdog.alerts import Track, Transition
 from ..watchdog.attribution import Attribution
-from ..watchdog.check import Finding, Status
+from ..watchdog.check import UNKNOWN, Finding, Status
 from ..watchdog.checks import (
     BY_NAME,
+    backup,
     certificates,
     disk_owners,
     disk_trend,
@@ -21,6 +22,7 @@ from ..watchdog.checks import (
     images,
     jobs,
     lanes,
+    local_drift,
     merge_queues,
     paperclip,
     runners,
@@ -33,6 +35,7 @@ from ..watchdog.filesystems import DISKS, Filesystem
 from ..watchdog.heal import Attempt, Repair
 from ..watchdog.messages import Outbox
 from ..watchdog.paperclip import Company, Paperclip
+from ..watchdog.planned import ORIGIN, PlannedWork
 from ..watchdog.settings import WatchdogSettings
 from ..watchdog.silences import Silence, covering
 from ..watchdog.sources import Facts
@@ -63,6 +66,7 @@ class WatchdogReport:
     dead_man_error: str
     seconds: float
     problems: Sequence[str]
+    planned: PlannedWork | None = None
 
 
 def build(report: WatchdogReport) -> dict[str, Any]:
@@ -74,10 +78,16 @@ def build(report: WatchdogReport) -> dict[str, Any]:
         "next_expected_at": times.iso_or_none(now + report.policy.interval_seconds),
         "host": report.host,
         "overall": _overall(report),
+        "planned": _planned(report),
         "run": {"seconds": round(report.seconds, 3), "problems": list(report.problems)},
         "alerts": [_alert(track, report) for track in report.step.firing],
         "pending": [track.document() for track in report.step.tracks.values() if track.pending],
-        "silences": [silence.document(now) for silence in report.silences],
+        "silences": [
+            silence.document(now)
+            for silence in report.silences
+            # Planned work has its own place.
+            if silence.origin != ORIGIN
+        ],
         "checks": [_check(finding, facts) for finding in report.findings],
         "disk": _disks(facts, report.policy),
         "jobs": _part(facts[jobs.SOURCE], lambda found: list(found["jobs"])),
@@ -88,6 +98,8 @@ def build(report: WatchdogReport) -> dict[str, Any]:
         "images": _part(facts[images.SOURCE], lambda found: _each(found, _times)),
         "certificates": _part(facts[certificates.SOURCE], lambda found: _each(found, _times)),
         "drift": _part(facts[drift.SOURCE], lambda found: [_times(found)]),
+        "backup": _part(facts[backup.SOURCE], lambda found: [_times(found)]),
+        "local_drift": _part(facts[local_drift.SOURCE], lambda found: [asdict(found)]),
         "engine": _part(facts[engine.SOURCE], lambda found: [asdict(found)]),
         "workspaces": _part(facts[workspaces.SOURCE], _workspaces),
         "worktrees": _part(facts[worktrees.SOURCE], lambda found: [asdict(found)]),
@@ -113,17 +125,36 @@ def build(report: WatchdogReport) -> dict[str, Any]:
 def _overall(report: WatchdogReport) -> str:
     """Return the worst that is known; what is not yet bad for long enough is not "ok" either.
 
-    An alert that only informs (a pause to review) leaves it as it is.
+    An alert that only informs (a pause to review), or that planned work brings along, leaves it
+    as it is.
     """
-    told = [track for track in report.step.firing if track.severity != "info"]
+    now = report.facts.now
+    meant = [silence for silence in report.silences if silence.origin == ORIGIN]
+    told = [
+        track
+        for track in report.step.firing
+        if track.severity != "info" and covering(track.key, meant, now) is None
+    ]
     if report.problems or any(track.check != UNKNOWN for track in told):
         return "problem"
     # Whoever looks now is not to wait until it has been so often enough for a message.
-    doubted = [item for item in report.findings if item.status in (Status.UNKNOWN, Status.PROBLEM)]
+    doubted = [
+        item
+        for item in report.findings
+        if item.status in (Status.UNKNOWN, Status.PROBLEM)
+        and covering(item.raises, meant, now) is None
+    ]
     unclear = told or any(
         item.status is Status.UNKNOWN or BY_NAME[item.check].severity != "info" for item in doubted
     )
     return "unknown" if unclear else "ok"
+
+
+def _planned(report: WatchdogReport) -> dict[str, Any] | None:
+    work = report.planned
+    if work is None:
+        return None
+    return {"since": times.iso_or_none(work.since), "reason": work.reason, "by": work.by}
 
 
 def _alert(track: Track, report: WatchdogReport) -> dict[str, Any]:
@@ -209,7 +240,7 @@ def _workspaces(found: Workspaces) -> list[dict[str, Any]]:
 def _notifications(report: WatchdogReport) -> dict[str, Any]:
     delivery = report.outbox.delivery()
     return {
-        "configured": bool(report.policy.notify.apprise_path),
+        "configured": report.policy.notify.is_heard,
         "waiting": delivery.waiting,
         "oldest_at": times.iso_or_none(delivery.oldest_at),
         "error": delivery.error,

@@ -15,13 +15,12 @@ from typing import Any
 from ..base import times
 from ..base.configuration import Section
 from . import causes
-from .check import Finding, Status
+from .check import UNKNOWN, Finding, Status
 from .checks import BY_NAME
 from .facts import DAY, HOUR
 from .settings import WatchdogSettings
 from .silences import Silence, covering
 
-UNKNOWN = "unknown"
 _UNKNOWN_TITLE = "Cannot be known"
 _MOST_DOUBLINGS = 4
 # So many new outages of an alert that is not trusted yet are told at once within a day; any
@@ -206,10 +205,13 @@ def step(
     firing = {key for key, track in next_tracks.items() if track.firing}
     # What is not told does not tell of its effects either.
     spoken = {key for key in firing if covering(key, active, now) is None}
+    # A cause that is bad by now, though not for long enough, will tell of its effects itself.
+    begun = {key for key, track in next_tracks.items() if track.recent[-1:] == (True,)}
+    standing = spoken | {key for key in begun if covering(key, active, now) is None}
     edges: list[Edge] = []
     for before, track in judged:
         key = track.key
-        silenced = key not in spoken or causes.of(key, spoken) is not None
+        silenced = key not in spoken or causes.of(key, standing) is not None
         after, change = _speak(before, track, policy, now, silenced=silenced)
         if change is not None:
             told = after if change is not AlertChange.RECOVERED else before

@@ -5,12 +5,26 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Collection, Mapping, Sequence
 
+_GITHUB = (
+    "merge_report:*",
+    "unknown:merge_queues*",
+    "runner:*",
+    "runner_queue:*",
+    "unknown:runners*",
+    "job_failed:release-marshal",
+    "job_missed:release-marshal",
+    "job_failed:lane-*",
+    "job_missed:lane-*",
+)
 # An alert, and what cannot be well while it stands; \1 of a key is what follows its colon.
 EFFECTS: Mapping[str, Sequence[str]] = {
     "engine": (
         "image:*",
         "image",
         "unknown:images*",
+        "container_start:*",
+        "unknown:containers*",
+        "job_failed:factory-images",
         "runner:*",
         "runner_queue:*",
         "lane_stuck:*",
@@ -20,7 +34,18 @@ EFFECTS: Mapping[str, Sequence[str]] = {
         "unit_running:docker.*",
         "unit_running:containerd.*",
     ),
-    "unknown:engine": ("unknown:images*",),
+    "unknown:engine": ("unknown:images*", "unknown:containers*", "container_start:*"),
+    "dns:*": (
+        "github",
+        "delivery",
+        "dead_man",
+        "unknown:certificates*",
+        "unknown:dead_man",
+        "job_failed:factory-images",
+        "image:*",
+        *_GITHUB,
+    ),
+    "github": _GITHUB,
     "disk_mount:*": (
         "unknown:disks:{subject}",
         "unknown:owners:{subject}",

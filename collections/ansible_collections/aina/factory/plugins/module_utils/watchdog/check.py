@@ -15,6 +15,7 @@ from .limits import Limit
 from .sources import Facts, Source
 
 SHOWN = 3
+UNKNOWN = "unknown"
 
 
 class Status(StrEnum):
@@ -46,6 +47,13 @@ class Finding:
     def key(self) -> str:
         """The name of the alert that this finding can raise."""
         return f"{self.check}:{self.subject}" if self.subject else self.check
+
+    @property
+    def raises(self) -> str:
+        """The name of the alert that it raises as it is: what is not known has one of its own."""
+        if self.status is Status.UNKNOWN:
+            return f"{UNKNOWN}:{self.source or self.key}"
+        return self.key
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class Message:
     delivered: tuple[str, ...] = ()
     attempts: int = 0
     error: str = ""
+    # For those who hear of critical alerts alone.
+    urgent: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,15 @@ def compose(edges: Sequence[Edge], notify: Notify, host: str, now: float) -> Mes
     }
     title = " ".join(string.Template(notify.title).substitute(words).split())
     return Message(now, title, string.Template(notify.body).substitute(words))
+
+
+def composed(edges: Sequence[Edge], notify: Notify, host: str, now: float) -> tuple[Message, ...]:
+    """Return the message for everybody, and the one for those who hear of critical alerts alone."""
+    critical = [edge for edge in edges if edge.track.severity == "critical"]
+    everybody = compose(edges, notify, host, now) if notify.apprise_path else None
+    urgent = compose(critical, notify, host, now) if notify.urgent_path else None
+    told = (everybody, replace(urgent, urgent=True) if urgent is not None else None)
+    return tuple(message for message in told if message is not None)
 
 
 def _summary(counts: Mapping[AlertChange, int]) -> str:
@@ -167,6 +178,7 @@ def from_section(section: Section) -> Outbox:
             tuple(item.strings("delivered", ())),
             item.integer("attempts", 0),
             item.text("error", ""),
+            item.boolean("urgent", False),
         )
         for item in section.sections("messages", ())
     ]

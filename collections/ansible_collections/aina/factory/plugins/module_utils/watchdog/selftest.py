@@ -12,7 +12,7 @@ from typing import Generic
 from ..base.errors import FactoryError
 from . import alerts, checks, messages
 from .alerts import AlertChange, Track
-from .check import Check
+from .check import UNKNOWN, Check
 from .facts import Absent, Fact, Known, T, Unknown
 from .settings import WatchdogSettings
 from .sources import Facts, Source
@@ -119,7 +119,7 @@ def _unknown_is_raised(check: Check[T], policy: WatchdogSettings) -> str:
     server = _SimulatedServer(check, policy)
     server.run(bad=False)
     for _number in range(policy.unknown_runs_count):
-        if server.firing(alerts.UNKNOWN):
+        if server.firing(UNKNOWN):
             return "is unknown too early"
         server.run_unknown()
-    return "" if server.firing(alerts.UNKNOWN) else "stays unknown, and nobody is told"
+    return "" if server.firing(UNKNOWN) else "stays unknown, and nobody is told"

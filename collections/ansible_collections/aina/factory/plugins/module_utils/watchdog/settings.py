@@ -28,6 +28,13 @@ class Notify:
         kind="path",
         by="role",
     )
+    urgent_path: str = setting(
+        "",
+        "A file of addresses that hear of critical alerts alone, such as a pager's; secrets. Empty"
+        " for none.",
+        kind="path",
+        by="role",
+    )
     dead_man_path: str = setting(
         "",
         "A file of the outside watcher's addresses, one a line; secrets. Empty for none.",
@@ -44,6 +51,11 @@ class Notify:
         "Text of a message; `$edges` is replaced as well, by one paragraph for each change.",
     )
     timeout_seconds: float = setting(30, "How long an address may take.", minimum=1)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody is told anything."""
+        return bool(self.apprise_path or self.urgent_path)
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield texts with words that nothing replaces."""
@@ -280,6 +292,17 @@ class WatchdogSettings:
         (),
         "Certificates whose end is watched, as files (wildcards are allowed) or `HOST:PORT`, beside"
         " those that roles bring.",
+    )
+    resolved_names: tuple[str, ...] = setting(
+        (),
+        "Names of hosts that must be resolved, beside that of GitHub.",
+        form=(r"[A-Za-z0-9.-]+", "be a host name"),
+    )
+    drift_places: tuple[str, ...] = setting(
+        (),
+        "Files that are compared with how the last converge left them, beside those of the host's"
+        " own administration; wildcards are allowed.",
+        kind="path",
     )
     clock_enabled: bool = setting(True, "Whether the clock must be synchronised.")
     console: ConsoleSettings = setting(ConsoleSettings(), "Where the status is served to browsers.")

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from ..base.configuration import Section
 from ..base.errors import FactoryError
 from ..base.ports import Fetch, Run
+from ..host import firewall
 from ..jobs import layout
 from .facts import NOT_GATHERED, Absent, Fact, Known, T, Unknown, written
 from .limits import Limit
 from .settings import WatchdogSettings
 
+K = TypeVar("K")
 SCHEMA = 1
+
+
+def _resolves_nothing(name: str) -> Sequence[str]:
+    raise OSError(f"nobody here resolves {name}")
 
 
 class AbsentError(FactoryError):
@@ -53,6 +60,12 @@ class Host:
     system_run_dir: Path = Path("/run")
     unit_dir: Path = Path(layout.UNIT_DIR)
     device_dir: Path = Path("/dev/disk/by-uuid")
+    fstab: Path = Path("/etc/fstab")
+    ufw_dir: Path = firewall.UFW_DIR
+    ufw_defaults: Path = firewall.UFW_DEFAULTS
+    firewall_dir: Path = Path(firewall.RULES_DIR)
+    # The addresses of a host's name; it raises where there are none.
+    resolve: Callable[[str], Sequence[str]] = _resolves_nothing
 
     def limit(self, limit: Limit) -> Limit:
         """Return a limit as it is on this host."""
@@ -133,6 +146,35 @@ def told(read: Callable[[], Fact[T]]) -> Fact[T]:
     except Exception as error:
         # Whatever goes wrong in one source, the others have still to be told.
         return Unknown(f"{type(error).__name__}: {error}")
+
+
+def side_by_side(
+    questions: Mapping[K, Callable[[], T | Fact[T]]], limit_seconds: float
+) -> dict[K, Fact[T]]:
+    """Ask everything at once; what is late or fails is unknown, and the others are not."""
+    answers: dict[K, Fact[T]] = {}
+
+    def answer(key: K, question: Callable[[], T | Fact[T]]) -> None:
+        # Who answers after the time has been given up must change nothing.
+        answers.setdefault(key, told(lambda: fact_of(question())))
+
+    threads = [
+        threading.Thread(target=answer, args=item, daemon=True) for item in questions.items()
+    ]
+    for thread in threads:
+        thread.start()
+    patience = limit_seconds
+    for thread in threads:
+        thread.join(patience)
+        # The others have had as long.
+        patience = 0.0 if thread.is_alive() else patience
+    late = Unknown(f"no answer within {limit_seconds:g} s")
+    return {key: answers.setdefault(key, late) for key in questions}
+
+
+def fact_of(found: T | Fact[T]) -> Fact[T]:
+    """Return what was told: it may say itself as of when that is, or that it is unknown."""
+    return found if isinstance(found, Known | Unknown | Absent) else Known(found)
 
 
 def listed(

@@ -75,6 +75,8 @@ def judge_mounts(mounts: Mounts, context: JudgeContext) -> Iterator[Answer]:
             detail = f"{path} is not mounted: it lies on {mount.holder}"
         elif mount.read_only:
             detail += ", but read-only"
+        elif mount.fault:
+            detail += f", but {mount.fault}"
         elif ago is not None and ago < DAY:
             detail += f" for {duration(ago)}; before it was {mount.before}"
         else:

@@ -51,7 +51,7 @@ def read(host: Host) -> Mapping[str, Fact[ImageState]]:
     if not written:
         raise AbsentError("no image of the factory is declared")
     found = dict(listed(written, lambda values, name: image(host, values, name)))
-    for name in _declared(host):
+    for name in declared(host):
         found.setdefault(name, Unknown(f"{name} is declared, and no build of it is told of"))
     if not host.policy.engine_socket_path:
         return found
@@ -64,7 +64,12 @@ def read(host: Host) -> Mapping[str, Fact[ImageState]]:
     }
 
 
-def _declared(host: Host) -> list[str]:
+def names(host: Host) -> list[str]:
+    """Return the images of which a build has told."""
+    return list(documents(Path(host.policy.data_dir, "images")))
+
+
+def declared(host: Host) -> list[str]:
     """Return the images that are to be built here; none where their sources are not there."""
     from ...images import catalogue
     from ...images.runner import RunnerArchive

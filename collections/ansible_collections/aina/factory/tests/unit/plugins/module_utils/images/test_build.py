@@ -40,6 +40,7 @@ class Docker:
     built: list[str] = field(default_factory=list)
     trials: list[Sequence[str]] = field(default_factory=list)
     builds: list[tuple[Sequence[str], float | None]] = field(default_factory=list)
+    dockerfiles: dict[str, str] = field(default_factory=dict)
     is_down: bool = False
     count: int = 0
 
@@ -69,7 +70,12 @@ class Docker:
             "Created": "2026-06-30T12:00:00Z",
             "Size": 5,
             "directory": directory,
-            "Config": {"Labels": labels, "User": self.users.get(directory, "1000")},
+            "Config": {
+                "Labels": labels,
+                "User": self.users.get(directory, "1000"),
+                "WorkingDir": "/work",
+                "Entrypoint": ["/usr/local/bin/lane"],
+            },
         }
 
     def _image_inspect(self, words: list[str], _stdin: bytes) -> str:
@@ -90,6 +96,7 @@ class Docker:
         given = dict(label.split("=", 1) for label in labels)
         directory = given["aina-factory.instance"]
         self.built.append(directory)
+        self.dockerfiles[directory] = Path(words[-1], "Dockerfile").read_text()
         self._add(words[words.index("--tag") + 1], directory, **given)
         return ""
 
@@ -366,6 +373,37 @@ def test_a_base_that_cannot_be_pulled_says_what_to_do_instead(tmp_path: Path) ->
     del host.docker.__dict__["_pull"]
     host.build()
     assert not (host.state / PROBLEM).exists()
+
+
+def test_a_projects_dockerfile_need_not_know_who_its_image_starts_as(host: Host) -> None:
+    host.docker.users["lane"] = "10001"
+    host.write("lane/extra", "more")
+    text = "FROM ${BASE_IMAGE}\nUSER 0\nRUN apt-get install make\nUSER 1001"
+    host.write("projects/shop/Dockerfile", text)
+
+    assert host.build().failures == {}
+
+    assert host.docker.dockerfiles["shop-lane"].splitlines() == [
+        *text.splitlines(),
+        "USER 0",
+        "RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} +",
+        "USER 10001",
+        "WORKDIR /work",
+        'ENTRYPOINT ["/usr/local/bin/lane"]',
+    ]
+    assert (host.root / "tree/projects/shop/Dockerfile").read_text() == text
+    assert host.docker.dockerfiles["lane"] == "# lane\n"
+
+
+def test_a_test_without_words_is_told_by_its_last_command(host: Host) -> None:
+    class Wordless(Docker):
+        def _run(self, words: list[str], _stdin: bytes) -> str:
+            raise DockerError("+ cd /\n+ [ 1 = 2 ]" if b"set -x" in _stdin else "")
+
+    host.docker = Wordless(host.docker.names)
+    host.write("lane/extra", "more")
+
+    assert host.build().failures["lane"] == "the smoke test failed: + [ 1 = 2 ]"
 
 
 def test_one_goes_back_to_the_former_image_and_stays_there_until_its_content_changes(

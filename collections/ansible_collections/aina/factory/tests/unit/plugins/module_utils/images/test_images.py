@@ -98,6 +98,27 @@ def test_a_project_has_its_tools_then_its_dockerfile_then_its_instructions(tree:
     assert by_name["shop-lane"].smoke[0].endswith("factory-base/smoke.sh")
 
 
+def test_a_project_has_an_image_for_each_label_that_it_has_a_dockerfile_for(tree: Path) -> None:
+    for label in ("gpu", "no label", "Big"):
+        (tree / f"projects/shop/ci-{label}").mkdir()
+        (tree / f"projects/shop/ci-{label}/Dockerfile").write_text("FROM ${BASE_IMAGE}\n")
+    found = catalogue(settings(tree, projects=[{"name": "shop"}]), RUNNER)
+
+    (own,) = [spec for spec in found if "_" in spec.name]
+    assert (own.name, own.parent) == ("shop-ci_gpu", "shop-ci")
+    assert own.context == str(tree / "projects/shop/ci-gpu")
+    assert own.is_foreign and not found[0].is_foreign
+
+
+def test_the_ci_image_holds_an_engine_only_where_that_is_asked_for(tree: Path) -> None:
+    plain = catalogue(settings(tree), RUNNER)[1]
+    asked = catalogue(settings(tree, engine=True), RUNNER)[1]
+
+    assert (plain.name, plain.arguments) == ("ci", {})
+    assert asked.arguments == {"ENGINE": "podman"}
+    assert asked.expected["engine"] == "podman" and "engine" not in plain.expected
+
+
 @pytest.mark.parametrize(
     ("wanted", "pinned", "is_satisfied"),
     [

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from factory.core.base import settings, times
 from factory.core.base.configuration import ConfigurationError, Section
-from factory.core.runners import container, exits, names, native_unit, network, state, watch
+from factory.core.runners import container, exits, layout, names, native_unit, network, state, watch
 from factory.core.runners.exits import Next
 from factory.core.runners.layout import Places
 from factory.core.runners.network import Openings
+from factory.core.runners.offer import offer
 from factory.core.runners.settings import Instance, Mode, Network, RunnersSettings, Timing
 from factory.core.runners.state import Condition, State
 from factory.core.runners.watch import Act, ContainerObservation
 
+ROLE = Path(__file__).parents[5] / "roles/gh_actions_runner"
 TIMING = Timing()
 POOL = Instance(
     name="demo", mode=Mode.EPHEMERAL, target="factory/demo", slots=2, cpus=2, disk_mib=100
@@ -183,6 +187,43 @@ def test_only_what_was_vouched_for_reaches_the_engine() -> None:
     assert "--runtime runsc" in argv
 
 
+def test_an_engine_of_the_jobs_own_gets_what_it_needs_and_no_job_without_one_does() -> None:
+    with_one = Instance(name="d", target="a/b", engine="podman", engine_mib=900, disk_mib=100)
+    walls = {word for word in container.create_argv(TURN, POOL) if word.startswith("--")}
+    words = {word for word in container.create_argv(TURN, with_one) if word.startswith("--")}
+
+    assert walls - words == {"--security-opt=no-new-privileges"}
+    store = f"--tmpfs={layout.ENGINE_STORE}:rw,exec,nosuid,nodev,size=900m,nr_inodes=230400"
+    assert words - walls == {
+        "--cap-add=SETUID",
+        "--cap-add=SETGID",
+        f"--security-opt=seccomp={layout.ENGINE_SECCOMP}",
+        "--security-opt=apparmor=unconfined",
+        "--security-opt=systempaths=unconfined",
+        "--device=/dev/net/tun",
+        f"{store},uid=1001,gid=1001,mode=0700",
+    }
+    assert "docker.sock:" not in " ".join(container.create_argv(TURN, with_one))
+    told = dict(container.environment(with_one, ""))
+    assert told["DOCKER_HOST"] == f"unix://{layout.ENGINE_SOCKET}"
+    # The engine is there before the runner, and never sees its configuration.
+    entry = container.create_argv(TURN, with_one)[-1]
+    assert entry.index("podman system service") < entry.index("read -r ACTIONS")
+    assert "podman" not in container.create_argv(TURN, POOL)[-1]
+    assert offer(with_one).engine and not offer(POOL).engine
+
+
+def test_the_profile_of_an_engine_refuses_what_is_the_hosts() -> None:
+    path = ROLE / "files/engine-seccomp.json"
+    document = json.loads(path.read_text())
+    assert document["defaultAction"] == "SCMP_ACT_ALLOW"
+    (refused,) = document["syscalls"]
+    assert refused["action"] == "SCMP_ACT_ERRNO"
+    assert {"bpf", "keyctl", "kexec_load", "init_module", "io_uring_setup"} < set(refused["names"])
+    files = (ROLE / "vars/main/main.yml").read_text()
+    assert f"path: {layout.ENGINE_SECCOMP}" in files
+
+
 def test_the_work_folder_lies_on_the_disk_where_it_has_no_size_in_memory() -> None:
     on_disk = Instance(name="d", mode=Mode.EPHEMERAL, target="a/b", work_mib=0, tmp_mib=7)
 
@@ -317,6 +358,9 @@ WRONG_INSTANCES: list[tuple[dict[str, Any], str]] = [
     ({"environment": {"ACTIONS_RUNNER_INPUT_TOKEN": "x"}}, "leave the runner's own inputs alone"),
     ({"environment": {"A": "x\ny"}}, "be one line"),
     ({"image": "-v"}, "be the name of an image"),
+    ({"engine": "docker"}, "one of none, podman"),
+    ({"engine": "podman", "mode": "native"}, "be none for a native runner"),
+    ({"engine": "podman", "docker_socket_reason": "x"}, "may command the host's engine"),
 ]
 
 

@@ -70,6 +70,9 @@ PROMISED: Mapping[str, tuple[float, float, bool]] = {
     "undelivered_minutes": (60, 30, True),
     "dead_man_silent_minutes": (60, 60, True),
     "run_gap_minutes": (45, 45, True),
+    "proof_age_hours": (3, 3, True),
+    "planned_work_hours": (12, 12, True),
+    "zombies_count": (100, 50, True),
 }
 
 
@@ -84,6 +87,7 @@ LASTING: Mapping[str, str] = {
     "state_age_minutes": "runner",
     "merge_report_minutes": "merge_report",
     "drift_age_hours": "drift",
+    "proof_age_hours": "container_start",
 }
 
 
