@@ -496,7 +496,11 @@ def test_a_lane_at_work_is_within_its_bounds_and_hands_over_when_it_is_stopped(h
         "CPUQuotaPerSecUSec=2s",
     }
     # What handles its bytes on this side has limits of its own.
-    assert set(own.split()) == {f"MemoryMax={(448 + 4 * 64) << 20}", "TasksMax=256", "ActiveState=active"}
+    assert set(own.split()) == {
+        f"MemoryMax={(448 + 4 * 64) << 20}",
+        "TasksMax=256",
+        "ActiveState=active",
+    }
     assert (config["Memory"], config["MemorySwap"], config["PidsLimit"]) == (2**29, 2**29, 160)
     assert (config["NanoCpus"], config["NetworkMode"]) == (10**9, "none")
     assert config["ReadonlyRootfs"] and config["CapDrop"] == ["ALL"] and config["AutoRemove"]
