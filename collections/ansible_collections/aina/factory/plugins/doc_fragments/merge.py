@@ -224,6 +224,11 @@ options:
             description: Most pull requests of one batch.
             type: int
             default: 30
+          slots:
+            description: >-
+              How many batches are tested at once while the red ones are looked for: as many as CI has slots.
+            type: int
+            default: 4
           branch_prefix:
             description: What the names of the branches begin with on which batches are tested.
             type: str

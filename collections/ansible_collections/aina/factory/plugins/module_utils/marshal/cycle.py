@@ -256,8 +256,8 @@ class Cycle:
         """Read everything once and decide."""
         # Who is under test must be seen in full, or the batch would seem to have changed.
         train = self.saved.train
-        aboard = train.run.members if train.run is not None else ()
-        always = {number for number, _head in (*aboard, *train.suspects)}
+        groups = (*(run.members for run in train.runs), *train.reds)
+        always = {number for group in groups for number, _head in group}
         always |= duplicates.twins(self.policy, self.saved.remembered)
         snapshot = self.dependencies.forge.snapshot(
             self.policy, self.branch, self._ranks(), always, self.saved.list_cursor
@@ -278,11 +278,10 @@ class Cycle:
         )
         self.saved = replace(self.saved, retests=judged)
         snapshot = replace(snapshot, saved=self.saved)
-        run = self.saved.train.run
-        if self.policy.mode == "train" and run is not None and not run.landing:
-            snapshot = replace(
-                snapshot, train_checks=self.dependencies.forge.commit_checks(run.tip_oid)
-            )
+        if self.policy.mode == "train":
+            tips = [run.tip_oid for run in self.saved.train.runs if not run.landing]
+            told = {tip: self.dependencies.forge.commit_checks(tip) for tip in tips}
+            snapshot = replace(snapshot, train_checks=told)
         snapshot, plan = self._without_conflicting(snapshot)
         self.snapshot = snapshot
         self.report.blocker = plan.blocker.code if plan.blocker else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -38,6 +38,8 @@ from .snapshot import (
 )
 
 _TRAIN_POLL_SECONDS = 15.0
+# So many tested batches in a row that then do not land are enough for one cycle.
+_FRUITLESS_COUNT = 5
 # What takes a place under the cap: it landed, or may have.
 _LANDED = frozenset({"merged", "enqueued", "unverified", "unanswered"})
 
@@ -434,6 +436,7 @@ def _drive(cycle: Cycle, plan: CyclePlan) -> None:
     """Test and land batches until nothing is left to do or the cycle's time is over."""
     if cycle.dependencies.now() < cycle.saved.train.alone_until:
         _warn_of_none_together(cycle)
+    fruitless = 0
     while plan.train is not None and plan.blocker is None and cycle.left_seconds() > 0:
         step = plan.train
         _keep(cycle, step.saved)
@@ -442,7 +445,11 @@ def _drive(cycle: Cycle, plan: CyclePlan) -> None:
         if step.verb == "start":
             _start(cycle, step)
         elif step.verb == "land":
+            landed = cycle.saved.landed_count
             if not _land(cycle):
+                return
+            fruitless = 0 if cycle.saved.landed_count > landed else fruitless + 1
+            if fruitless == _FRUITLESS_COUNT:
                 return
         elif step.verb == "wait" and not _keep_waiting(cycle):
             return
@@ -452,20 +459,31 @@ def _drive(cycle: Cycle, plan: CyclePlan) -> None:
 def _start(cycle: Cycle, step: trains.TrainStep) -> None:
     if cycle.snapshot is None:
         return
-    base, now = cycle.snapshot.branch.oid, cycle.dependencies.now()
     refs = {pull.number: pull.head_ref for pull in cycle.snapshot.pulls}
-    # Without the title: its author could have CI skip the commit.
-    words = [f"Merge pull request #{number} from {refs[number]}" for number, _head in step.members]
-    heads = [head for _number, head in step.members]
-    tip, conflicting = stack(cycle.dependencies.git, base, heads, words, now)
-    if conflicting or tip == base:
+    runs: dict[str, TrainRun] = {}
+    for batch in step.batches:
+        run_ = _stacked(cycle, cycle.snapshot.branch.oid, batch, refs)
+        if run_.tip_oid != run_.base_oid:
+            runs.setdefault(run_.tip_oid, run_)
+    if not runs:
         raise StopCycle("train", "the batch does not merge cleanly; the next cycle holds it back")
-    branch = f"{cycle.policy.train.branch_prefix}{tip[:12]}"
-    run_ = TrainRun(step.members, base, tip, branch, now)
-    saved = replace(step.saved, run=run_, runs_count=step.saved.runs_count + 1)
+    count = step.saved.runs_count + len(runs)
     # Kept before the push: a branch that nobody remembers would never be deleted.
-    cycle.save(train=saved)
-    _push(cycle, run_)
+    cycle.save(train=replace(step.saved, runs=tuple(runs.values()), runs_count=count))
+    for run_ in runs.values():
+        _push(cycle, run_)
+
+
+def _stacked(
+    cycle: Cycle, base: str, batch: Sequence[trains.Member], refs: Mapping[int, str]
+) -> TrainRun:
+    """Put a batch on the base branch; who would conflict or add nothing without others is out."""
+    # Without the title: its author could have CI skip the commit.
+    words = [f"Merge pull request #{number} from {refs[number]}" for number, _head in batch]
+    heads, now = [head for _number, head in batch], cycle.dependencies.now()
+    tip, conflicting = stack(cycle.dependencies.git, base, heads, words, now)
+    members = tuple(m for index, m in enumerate(batch) if index not in conflicting)
+    return TrainRun(members, base, tip, f"{cycle.policy.train.branch_prefix}{tip[:12]}", now)
 
 
 def _push(cycle: Cycle, run_: TrainRun) -> None:
@@ -477,7 +495,7 @@ def _push(cycle: Cycle, run_: TrainRun) -> None:
     else:
         cycle.turns.append(None)
         return
-    _keep(cycle, trains.after_refused_push(cycle.saved.train))
+    _keep(cycle, trains.after_refused_push(cycle.saved.train, run_))
     if len(run_.members) == 1:
         number, head = run_.members[0]
         cycle.report.results[number] = cycle.refuse(number, head, str(refused))
@@ -485,53 +503,53 @@ def _push(cycle: Cycle, run_: TrainRun) -> None:
 
 
 def _keep_waiting(cycle: Cycle) -> bool:
-    run_ = cycle.saved.train.run
-    if run_ is None:
-        return True
-    found = cycle.dependencies.forge.commit_checks(run_.tip_oid)
-    if found.complete and not found.items:
-        # A run that died before its push left the branch unmade; pushing again is harmless.
-        _push(cycle, run_)
+    told = cycle.snapshot.train_checks if cycle.snapshot is not None else {}
+    for run_ in cycle.saved.train.runs:
+        found = told.get(run_.tip_oid)
+        if found is not None and found.complete and not found.items:
+            # A run that died before its push left the branch unmade; pushing again is harmless.
+            _push(cycle, run_)
     return cycle.pause(_TRAIN_POLL_SECONDS)
 
 
 def _land(cycle: Cycle) -> bool:
     """Land the tested batch, whole or not at all; return whether the train goes on."""
-    run_ = cycle.saved.train.run
+    run_ = next((run for run in cycle.saved.train.runs if run.landing), None)
     if run_ is None or cycle.snapshot is None:
         return False
     git, main = cycle.dependencies.git, cycle.snapshot.branch.oid
-    alone_until = cycle.saved.train.alone_until
     if git.tree(main) == git.tree(run_.tip_oid):
-        landed = True  # by a run that died right after it
+        landed, goes_on = True, True  # by a run that died right after it
     elif main != run_.base_oid:
-        landed = False
+        landed, goes_on = False, False
     elif len(run_.members) > 1:
-        landed = _land_together(cycle, run_)
+        landed, goes_on = _land_together(cycle, run_)
     else:
-        landed = _land_alone(cycle, run_)
-    members = frozenset(number for number, _head in run_.members) if landed else frozenset()
-    before = cycle.saved.train
-    saved = trains.after_landing(before, members, cycle.dependencies.now())
-    if not landed:
-        saved = replace(saved, suspects=(), bad=before.bad)
-    _keep(cycle, saved)
-    return landed or before.alone_until > alone_until
+        landed, goes_on = _land_alone(cycle, run_)
+    members = {number for number, _head in run_.members} if landed else ()
+    _keep(cycle, trains.after_landing(cycle.saved.train, members))
+    return goes_on
 
 
-def _land_alone(cycle: Cycle, run_: TrainRun) -> bool:
-    """Land one as in the other modes; the branch must have the tree that it was tested on."""
-    (number, _head) = run_.members[0]
+def _land_alone(cycle: Cycle, run_: TrainRun) -> tuple[bool, bool]:
+    """Land one as in the other modes; the branch must have the tree that it was tested on.
+
+    Returns whether it landed, and whether the train goes on with the others.
+    """
+    (number, head) = run_.members[0]
     decision = cycle.report.decisions.get(number)
     if decision is None or decision.verb is not Verb.MERGE:
-        return False
+        return False, False
     base_tree = cycle.dependencies.git.tree(run_.base_oid)
     result = cycle.turn(number, lambda: cycle.land(decision, expected_tree=base_tree))
     cycle.report.results[number] = result
-    return result == "merged"
+    if result == "unanswered" or result.startswith("failed"):
+        # It would be the next one again.
+        cycle.refuse(number, head, f"its landing came to nothing: {result}")
+    return result == "merged", result not in ("base_moved", "unverified", Code.BUDGET)
 
 
-def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
+def _land_together(cycle: Cycle, run_: TrainRun) -> tuple[bool, bool]:
     """Move the branch to the tested commit itself: no state in between is ever on it.
 
     Every head is among its ancestors, so that GitHub calls each of them merged.
@@ -539,11 +557,16 @@ def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
     if cycle.snapshot is not None and cycle.snapshot.branch.push_forbidden:
         # The remote might take it all the same, from a login that may pass the rules by.
         _land_alone_from_now_on(cycle, cycle.snapshot.branch.push_forbidden)
-        return False
+        return False, True
     problems = _blockers(cycle, run_)
     if problems:
         cycle.report.results.update(problems)
-        return False
+        for number, head in run_.members:
+            if problems.get(number) == Code.DATA_INCOMPLETE:
+                text = "could not be read when its batch was about to land"
+                cycle.refuse(number, head, text, Code.REFUSED_BY_GITHUB)
+        # The others are tested without them.
+        return False, not {"base_moved", Code.MAIN_RED, Code.BUDGET} & set(problems.values())
     saved = cycle.saved
     cycle.save(
         cleanups={**saved.cleanups, **dict(run_.members)},
@@ -555,12 +578,12 @@ def _land_together(cycle: Cycle, run_: TrainRun) -> bool:
         cycle.save(cleanups=saved.cleanups, pushed=saved.pushed)
         if not error.moved:
             _land_alone_from_now_on(cycle, str(error))
-        return False
+        return False, not error.moved
     for number, head in run_.members:
         cycle.record("merge", number, "done", head=head, commit=run_.tip_oid)
     for number, _head in run_.members:
         cycle.report.results[number] = cycle.turn(number, partial(cycle.finished, number))
-    return True
+    return True, True
 
 
 def _land_alone_from_now_on(cycle: Cycle, why: str) -> None:
@@ -595,21 +618,20 @@ def _warn_of_none_together(cycle: Cycle) -> None:
 
 
 def _keep(cycle: Cycle, saved: TrainState) -> None:
-    """Remember what the train knows; the branch of a run that is over goes."""
-    old = cycle.saved.train.run
-    if old is not None and saved.run is None:
-        # Kept together: a run that dies before the deletion leaves it to the next one.
-        cycle.save(train=saved, leftovers=(*cycle.saved.leftovers, old.branch))
+    """Remember what the train knows; the branches of runs that are over go."""
+    still = {run_.branch for run_ in saved.runs}
+    over = [run_.branch for run_ in cycle.saved.train.runs if run_.branch not in still]
+    # Kept together: a run that dies before the deletion leaves it to the next one.
+    cycle.save(train=saved, leftovers=(*cycle.saved.leftovers, *over))
+    if over:
         _sweep(cycle)
-    else:
-        cycle.save(train=saved)
 
 
 def _sweep(cycle: Cycle) -> None:
     """Delete the batch branches that are over; one that cannot be deleted now has another turn."""
-    if cycle.policy.mode != "train" and cycle.saved.train.run is not None:
-        branch = cycle.saved.train.run.branch
-        cycle.save(train=TrainState(), leftovers=(*cycle.saved.leftovers, branch))
+    if cycle.policy.mode != "train" and cycle.saved.train.runs:
+        _keep(cycle, TrainState())
+        return
     for branch in cycle.saved.leftovers:
         _quietly(partial(_delete, cycle, branch))
 

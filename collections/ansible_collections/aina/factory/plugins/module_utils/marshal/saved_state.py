@@ -110,24 +110,26 @@ def _heads(document: Mapping[str, Any]) -> dict[int, str]:
 
 
 def _train(document: Mapping[str, Any]) -> TrainState:
-    run = document.get("run")
+    # Until several were tested at once there was one run, and one group of suspects.
+    former = [document["run"]] if document.get("run") else []
+    suspects = [document["suspects"]] if document.get("suspects") else []
     return TrainState(
-        run=None
-        if run is None
-        else TrainRun(
-            members=_members(run["members"]),
-            base_oid=str(run["base_oid"]),
-            tip_oid=str(run["tip_oid"]),
-            branch=str(run["branch"]),
-            started_at=float(run["started_at"]),
-            landing=bool(run.get("landing", False)),
+        runs=tuple(
+            TrainRun(
+                members=_members(run["members"]),
+                base_oid=str(run["base_oid"]),
+                tip_oid=str(run["tip_oid"]),
+                branch=str(run["branch"]),
+                started_at=float(run["started_at"]),
+                landing=bool(run.get("landing", False)),
+            )
+            for run in document.get("runs", former)
         ),
-        suspects=_members(document.get("suspects", [])),
+        reds=tuple(_members(group) for group in document.get("reds", suspects)),
+        cleared=_members(document.get("cleared", [])),
         bad={int(key): (pair[0], float(pair[1])) for key, pair in document.get("bad", {}).items()},
         retried=_heads(document.get("retried", {})),
         runs_count=int(document.get("runs_count", 0)),
-        bads_in_search=int(document.get("bads_in_search", 0)),
-        untested=bool(document.get("untested", False)),
         alone_until=float(document.get("alone_until", 0.0)),
         alone_reason=str(document.get("alone_reason", "")),
     )

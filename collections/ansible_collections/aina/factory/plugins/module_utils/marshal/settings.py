@@ -163,6 +163,13 @@ class Train:
     """How batches are tested and landed, in the mode `train`."""
 
     max_members: int = setting(30, "Most pull requests of one batch.", minimum=1, maximum=100)
+    slots: int = setting(
+        4,
+        "How many batches are tested at once while the red ones are looked for: as many as CI has"
+        " slots.",
+        minimum=1,
+        maximum=32,
+    )
     branch_prefix: str = setting(
         "train/",
         "What the names of the branches begin with on which batches are tested.",

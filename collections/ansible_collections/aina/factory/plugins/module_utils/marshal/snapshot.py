@@ -224,19 +224,18 @@ class TrainRun:
 class TrainState:
     """What the train knows between cycles.
 
-    ``suspects`` is the smallest group known to be red or, when ``untested``, what is left of
-    one that the remote did not take. ``retried`` maps a number to the head that has one more test,
-    alone, before it is blamed. ``bad`` maps a number to the head that was found red and
-    when. Until ``alone_until`` the base branch takes no batch, for ``alone_reason``: each one
-    is tested and landed by itself.
+    ``runs`` are under test. Each of ``reds`` is a group that was red, or that the remote did not
+    take, together; who is in ``cleared`` was green in another one. ``retried`` maps a number to
+    the head that has one more test, alone, before it is blamed. ``bad`` maps a number to the head
+    that was found red and when. Until ``alone_until`` the base branch takes no batch, for
+    ``alone_reason``: each one is tested and landed by itself.
     """
 
-    run: TrainRun | None = None
-    suspects: tuple[tuple[int, str], ...] = ()
+    runs: tuple[TrainRun, ...] = ()
+    reds: tuple[tuple[tuple[int, str], ...], ...] = ()
+    cleared: tuple[tuple[int, str], ...] = ()
     bad: Mapping[int, tuple[str, float]] = field(default_factory=dict)
     runs_count: int = 0
-    bads_in_search: int = 0
-    untested: bool = False
     alone_until: float = 0.0
     alone_reason: str = ""
     retried: Mapping[int, str] = field(default_factory=dict)
@@ -333,4 +332,5 @@ class Snapshot:
     # Pull requests that conflict with an older one landing first in the same plan, and that one.
     conflicting: Mapping[int, int] = field(default_factory=dict)
     saved: SavedState = SavedState()
-    train_checks: Checks = Checks()
+    # By the commit under test.
+    train_checks: Mapping[str, Checks] = field(default_factory=dict)

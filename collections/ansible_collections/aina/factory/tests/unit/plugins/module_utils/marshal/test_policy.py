@@ -164,14 +164,14 @@ STATE = SavedState(
     list_cursor="c",
     leftovers=("train/old",),
     train=TrainState(
-        TrainRun(((1, "h"),), "b", "t", "train/t", 4.0, True),
-        ((1, "h"),),
+        (TrainRun(((1, "h"),), "b", "t", "train/t", 4.0, True),),
+        (((1, "h"),),),
+        ((2, "g"),),
         {5: ("h", 6.0)},
         11,
-        12,
-        True,
         13.0,
         "no push",
+        {1: "h"},
     ),
     pushed={3: "t"},
 )
@@ -184,6 +184,14 @@ def state_document() -> dict[str, Any]:
 
 def test_the_state_survives_its_file() -> None:
     assert saved_state.from_document(state_document()) == STATE
+
+
+def test_a_train_that_tested_one_batch_at_a_time_goes_on_where_it_was() -> None:
+    document = state_document()
+    train = document["train"]
+    train["run"], train["suspects"] = train.pop("runs")[0], train.pop("reds")[0]
+
+    assert saved_state.from_document(document) == STATE
 
 
 @pytest.mark.parametrize("key", sorted(field.name for field in fields(SavedState)))
