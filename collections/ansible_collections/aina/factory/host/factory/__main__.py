@@ -41,6 +41,7 @@ COMMANDS = {
     "silence": "keep an alert quiet until a given time",
     "status": "show what the watchdog last found",
     "takeover": "show what runs by the clock that is not ours, or give back what was taken",
+    "top": "show the status as it changes",
     "validate": "check the configuration files",
     "watchdog": "judge the server's state, repair, write it down, tell",
 }

@@ -24,8 +24,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from factory.core.base import documents, files
+from factory.core.base import documents, files, settings
+from factory.core.base.configuration import Section
+from factory.core.base.github import settings as github
 from factory.core.lanes import identity
+from factory.core.lanes.settings import LanesSettings
 from factory.core.status import lane_page, page
 from factory.core.status.page import LaneNow
 from factory.core.watchdog.settings import WatchdogSettings
@@ -134,19 +137,24 @@ class Console:
         if found.document is None:
             return _words(HTTPStatus.SERVICE_UNAVAILABLE, found.problem)
         document = found.document
-        names = [str(item["name"]) for item in document["lanes"]["items"] if item["known"]]
-        names = [name for name in names[:_SHOWN_LANES] if identity.is_lane(name)]
+        names = self.lanes_at_work(document)
         # A page that nobody renews becomes old without any change of the file.
         state = (found.mark, page.is_doubtful(document, now), [self._stand(name) for name in names])
         mark = _mark(state)
 
         def inner() -> str:
-            return page.main(document, now, {name: self._now(name) for name in names})
+            return page.main(document, now, {name: self.now_of(name) for name in names})
 
         title = f"{document['host']}: {document['overall']}"
         return _content(
             asked, inner if is_part else lambda: page.live(title, inner(), f'"{mark}"'), mark
         )
+
+    def lanes_at_work(self, document: Mapping[str, Any] | None) -> list[str]:
+        """Return the first lanes of a status of which more can be told."""
+        items = document["lanes"]["items"] if document is not None else ()
+        names = [str(item["name"]) for item in items if item["known"]]
+        return [name for name in names[:_SHOWN_LANES] if identity.is_lane(name)]
 
     def _stand(self, name: str) -> list[tuple[int, int]]:
         """Return what changes whenever a lane's files do."""
@@ -160,7 +168,8 @@ class Console:
                 stand.append((found.st_mtime_ns, found.st_size))
         return stand
 
-    def _now(self, name: str) -> LaneNow:
+    def now_of(self, name: str) -> LaneNow:
+        """Return what a lane does at this moment, and what it has cost."""
         directory = self.lanes_dir / name
         events = _tail(directory / "transcript.jsonl", _NOW_BYTES)
         words = next(filter(None, map(transcript.describe, reversed(events))), "")
@@ -182,11 +191,19 @@ class Console:
             state, result = (
                 documents.read(directory / f"{part}.json") or {} for part in ("state", "result")
             )
-            return lane_page.main(name, state, result, events, self._now(name), now)
+            return lane_page.main(name, state, result, events, self.now_of(name), now)
 
         return _content(
             asked, inner if is_part else lambda: page.live(name, inner(), f'"{mark}"'), mark
         )
+
+
+def lanes_dir(whole: Section) -> Path:
+    """Return where lanes keep what they write."""
+    if not whole.has("lanes"):
+        return Path("/var/lib/aina-factory/lanes")
+    section = whole.section("lanes")
+    return Path(settings.read(LanesSettings, section, github=github.of(whole)).state_dir)
 
 
 def _mark(state: object) -> str:

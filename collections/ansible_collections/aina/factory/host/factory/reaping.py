@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from factory import effects, github
-from factory.core.base import projects, settings
+from factory.core.base import files, projects, settings
 from factory.core.base.configuration import Section
 from factory.core.base.git import GitError
 from factory.core.base.github.settings import GitHub
 from factory.core.base.github.settings import of as github_of
 from factory.core.site.settings import Project
+from factory.core.watchdog.settings import WatchdogSettings
+from factory.core.watchdog.work import REAPED
 from factory.core.worktrees import model, owner, reap, survey, trash
 from factory.core.worktrees.settings import Reap
 from factory.outcome import LockedError, UsageError
 from factory.text import progress_bar
+
+_KEPT_BYTES = 256 << 10
 
 
 def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]], list[str]]:
@@ -39,6 +45,8 @@ def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]]
             report = reap_one(task, repository, rules, server, dry_run=dry_run, measured=dry_run)
         except LockedError as error:
             report = model.ReapReport(task.repository, failures=[str(error)])
+        if not dry_run:
+            note(whole, report)
         verdicts += [verdict.document() for verdict in report.verdicts]
         failures += report.failures
         try:
@@ -47,6 +55,21 @@ def reap_all(whole: Section, *, dry_run: bool) -> tuple[Sequence[dict[str, Any]]
             if not report.failures:  # which say it already
                 failures.append(f"{task.repository}: {error}")
     return verdicts, failures
+
+
+def note(whole: Section | None, report: model.ReapReport) -> None:
+    """Write down how many worktrees were reaped, for the plots of the status."""
+    count = sum(verdict.reaped for verdict in report.verdicts)
+    if whole is None or not count:
+        return
+    section = whole.section("watchdog", {})
+    directory = Path(section.text("data_dir", WatchdogSettings.data_dir))
+    line = json.dumps({"at": effects.now(), "repository": report.repository, "count": count})
+    with suppress(OSError):
+        if os.geteuid() == 0 and directory.is_dir():
+            path = directory / REAPED
+            kept = path.read_bytes()[-_KEPT_BYTES:] if path.exists() else b""
+            files.write(path, kept + line.encode() + b"\n")
 
 
 def held(task: reap.ReapTask, policy: Reap) -> list[dict[str, Any]]:

@@ -8,9 +8,6 @@ import socket
 from pathlib import Path
 
 from factory import configuration
-from factory.core.base import settings
-from factory.core.base.github import settings as github
-from factory.core.lanes.settings import LanesSettings
 from factory.core.watchdog import policy as policies
 from factory.core.watchdog.settings import WatchdogSettings
 from factory.outcome import Exit, Outcome, UsageError
@@ -49,11 +46,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         return Outcome(Exit.DONE, {}, "the token is there")
     if not arguments.serve:
         return _told(policy, token)
-    lanes = "/var/lib/aina-factory/lanes"
-    if whole.has("lanes"):
-        section = whole.section("lanes")
-        lanes = settings.read(LanesSettings, section, github=github.of(whole)).state_dir
-    served = console.Console(policy, Path(lanes), token)
+    served = console.Console(policy, console.lanes_dir(whole), token)
     sockets = console.inherited()
     if sockets:
         console.serve(served, sockets, policy.console.idle_seconds)

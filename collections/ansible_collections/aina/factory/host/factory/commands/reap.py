@@ -121,6 +121,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         raise UsageError(f"{printable(arguments.worktree)}: {known}")
     if not arguments.dry_run:
         for (task, _name), report in zip(tasks, reports, strict=True):
+            reaping.note(whole, report)
             report.failures += reaping.empty_later(task, policy)
     return _outcome(reports, arguments)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from factory import effects
 from factory.core.base import docker, documents, times
 from factory.core.base.ports import Run
 from factory.core.jobs import layout, observe
-from factory.core.watchdog import local_drift, proofs
+from factory.core.watchdog import local_drift, proofs, work
 from factory.core.watchdog.settings import WatchdogSettings
 from factory.unix_http import fetch_through
 from factory.watchdog import published
@@ -22,6 +23,7 @@ _START_SECONDS = 60.0
 _LABEL = "aina-factory.role"
 _TABLES = ("iptables-save", "ip6tables-save")
 _BASELINE_MODE = 0o600
+_MOST_BYTES = 16 << 20
 _UPTIME = Path("/proc/uptime")
 
 
@@ -39,7 +41,52 @@ def prove(
         **_changes(policy, run, before, times.iso(now), root),
     }
     documents.replace(Path(policy.data_dir, proofs.FILE), document)
+    _count(policy, now)
     return {**document, "problems": _silence(policy, now)}
+
+
+def _count(policy: WatchdogSettings, now: float) -> None:
+    """Add to the record what has landed, was reaped and was spent since the last hour."""
+    path = Path(policy.state_dir, work.FILE)
+    data = Path(policy.data_dir)
+
+    def totals(day: str) -> work.Totals:
+        landed = sum(
+            int(line.get("landed", 0))
+            for log in data.glob("marshal/*/audit.jsonl")
+            for line in _tail(log)
+            if line.get("event") == "cycle" and work.on(day, float(line.get("time", 0)))
+        )
+        reaped = sum(
+            int(line.get("count", 0))
+            for line in _tail(data / work.REAPED)
+            if work.on(day, float(line.get("at", 0)))
+        )
+        spent = [*_tail(data / f"lanes/spent/{day}.jsonl")]
+        return {
+            "landed": landed,
+            "reaped": reaped,
+            "tokens": sum(int(line.get("tokens", 0)) for line in spent),
+            "cost_usd": sum(float(line.get("cost_usd", 0)) for line in spent),
+        }
+
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        documents.replace(path, work.added(documents.read(path), totals, now))
+
+
+def _tail(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the last lines of a log that may be long; what is none is passed over."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _MOST_BYTES))
+            lines = file.read(_MOST_BYTES).splitlines()
+    except OSError:
+        return
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(line)
+            if isinstance(found, Mapping):
+                yield found
 
 
 def _silence(policy: WatchdogSettings, now: float) -> list[str]:

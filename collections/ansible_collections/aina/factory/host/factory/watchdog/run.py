@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from factory import effects
-from factory.core.base import times
+from factory.core.base import documents, times
 from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.ports import Run
 from factory.core.status import document, legacy, page
@@ -36,6 +36,7 @@ from factory.core.watchdog.settings import WatchdogSettings
 from factory.core.watchdog.silences import Silence, covering
 from factory.core.watchdog.sources import Facts, Host, Source
 from factory.core.watchdog.trend import DiskSample
+from factory.core.watchdog.work import FILE as WORK_FILE
 from factory.lanes import capacity
 from factory.watchdog import gather, notify, repair, saved_state, web
 from factory.watchdog.store import FALLBACK_DIR, Reserve, Store
@@ -103,6 +104,7 @@ class Watchdog:
                 policy=policy,
                 silences=silences,
                 planned=work,
+                work=documents.read(Path(policy.state_dir, WORK_FILE)),
                 repairs=repairs,
                 attempts=known.attempts,
                 outbox=known.outbox,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from ..base import times
-from ..watchdog import attribution, causes, trend
+from ..watchdog import attribution, causes, trend, work
 from ..watchdog.alerts import Track, Transition
 from ..watchdog.attribution import Attribution
 from ..watchdog.check import UNKNOWN, Finding, Status
@@ -67,6 +67,7 @@ class WatchdogReport:
     seconds: float
     problems: Sequence[str]
     planned: PlannedWork | None = None
+    work: Mapping[str, Any] | None = None
 
 
 def build(report: WatchdogReport) -> dict[str, Any]:
@@ -118,6 +119,7 @@ def build(report: WatchdogReport) -> dict[str, Any]:
             "last_ok_at": times.iso_or_none(report.dead_man_ok_at),
             "error": report.dead_man_error,
         },
+        "work": work.shown(report.work, now),
         "timeline": list(report.timeline)[::-1],
     }
 

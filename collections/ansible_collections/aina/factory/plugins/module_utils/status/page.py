@@ -165,6 +165,7 @@ def main(
             _queue(document),
             _board(document),
             _host(document),
+            _work(document),
             _timeline(document),
             _own(document),
             _checks(document),
@@ -609,6 +610,26 @@ def _told(name: str, item: Mapping[str, Any]) -> Cell:
 
 def _missing(item: Mapping[str, Any]) -> str:
     return f"; not there: {', '.join(item['missing'])}" if item["missing"] else ""
+
+
+_WORK = (
+    ("landed", "Pull requests landed"),
+    ("reaped", "Worktrees reaped"),
+    ("tokens", "Tokens"),
+    ("cost_usd", "Cost in USD"),
+)
+
+
+def _work(document: Mapping[str, Any]) -> str:
+    """Return what the factory has brought about, of a day and of two weeks."""
+    parts = []
+    for name, title in _WORK:
+        drawn = "".join(
+            f"<figure>{plot.bars(document['work'][span], name, f'{title}, {words}')}</figure>"
+            for span, words in (("hours", "by hour"), ("days", "by day"))
+        )
+        parts.append(f"<h3>{title}</h3>{drawn}")
+    return f'<h2>History</h2><section id="work">{"".join(parts)}</section>'
 
 
 def _timeline(document: Mapping[str, Any]) -> str:

@@ -60,6 +60,28 @@ def history(points: Sequence[Sequence[float]], total: float, limits: Sequence[fl
     )
 
 
+def bars(entries: Sequence[Mapping[str, Any]], name: str, title: str) -> str:
+    """Return one bar for each entry, the highest and the last with their numbers."""
+    values = [float(item[name]) for item in entries]
+    highest, total = max(values, default=0.0), sum(values)
+    label = f"{title}: {total:g} in all, {highest:g} at most"
+    if not highest:
+        return f'<p class="quiet">{escape(title)}: nothing yet.</p>'
+    height, width = 90, (_WIDTH - 2 * _LEFT) / len(values)
+    base = height - _BOTTOM
+    drawn = "".join(
+        f'<rect class="bar info" x="{_LEFT + number * width:.1f}" y="{base - tall:.1f}"'
+        f' width="{width - 2:.1f}" height="{tall:.1f}"><title>{escape(item["at"])}: {value:g}</title></rect>'
+        for number, (item, value) in enumerate(zip(entries, values, strict=True))
+        if (tall := (base - _TOP) * value / highest)
+    )
+    return (
+        f'<svg class="plot" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(label)}">'
+        f'{drawn}<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _LEFT}" y1="{base}" y2="{base}"/>'
+        f'<text x="{_LEFT}" y="{height - 6}">{escape(label)}</text></svg>'
+    )
+
+
 def timeline(entries: Sequence[Mapping[str, Any]], now: float, days: int = 14) -> str:
     """Return one row per alert key: a bar from when it was raised until it recovered."""
     begin = now - days * 86400
