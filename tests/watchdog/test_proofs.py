@@ -21,6 +21,7 @@ import pytest
 from factory import __main__, effects
 from factory.core.base import times
 from factory.core.base.ports import Completed, Request, Response
+from factory.core.status import page, terminal
 from factory.core.watchdog import filesystems, local_drift
 from factory.core.watchdog.checks import out_of_memory, reachability, zombies
 from factory.core.watchdog.facts import Known
@@ -477,6 +478,9 @@ def test_planned_work_is_a_state_and_no_alarm_until_it_is_forgotten(server: Serv
         document = server.run()
 
     assert document["planned"] == {"since": at, "reason": "new disk", "by": "ali"}
+    for shown in (terminal.render(document, server.now, 200), page.main(document, server.now)):
+        assert "mptied of work since" in shown
+        assert "no backup is declared" in shown
     assert document["overall"] == "ok"
     assert document["timeline"] == [], "nobody is told anything"
     assert "runner:r" in firing(document), "and nothing is hidden"

@@ -64,7 +64,7 @@ def _ago(moment: str | None, now: float) -> str:
     if not moment:
         return ""
     away = times.seconds(moment) - now
-    return f"in {duration(away)}" if away > 0 else f"{duration(-away)} ago"
+    return f"in {duration(away)}" if away > 0 else f"{duration(abs(away))} ago"
 
 
 def _head(document: Mapping[str, Any], now: float) -> RenderableType:

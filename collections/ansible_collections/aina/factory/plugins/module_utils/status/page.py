@@ -332,7 +332,7 @@ def _has_failed(job: Mapping[str, Any]) -> bool:
 def _headline(document: Mapping[str, Any]) -> str:
     alerts = [alert for alert in document["alerts"] if not alert["silenced"]]
     if document["overall"] == "ok":
-        return "All is well."
+        return _planned(document) or "All is well."
     counts = {
         word: sum(alert["severity"] == word for alert in alerts)
         for word in ("critical", "warning", "info")
@@ -343,6 +343,14 @@ def _headline(document: Mapping[str, Any]) -> str:
         if alerts
         else "Not certain yet."
     )
+
+
+def _planned(document: Mapping[str, Any]) -> str:
+    """Return the work that somebody planned, in words; "" while the server works as usual."""
+    work = document["planned"]
+    if work is None:
+        return ""
+    return f"Emptied of work since {work['since']} by {work['by']}: {work['reason']}"
 
 
 def is_doubtful(document: Mapping[str, Any], now: float) -> bool:
@@ -574,6 +582,8 @@ def _host(document: Mapping[str, Any]) -> str:
         ("certificates", "Certificate"),
         ("workspaces", "Workspaces"),
         ("worktrees", "Worktrees"),
+        ("backup", "Backup"),
+        ("local_drift", "Since the last converge"),
         ("drift", "Drift"),
     ):
         part = document[name]
@@ -604,7 +614,14 @@ def _told(name: str, item: Mapping[str, Any]) -> Cell:
         told = ", ".join(f"{reason} {count}" for reason, count in sorted(item["reasons"].items()))
         words = (f"; {told}" if told else "") + _missing(item)
         return f"{item['count']}{words}", "problem" if told else ""
+    if name == "backup":
+        words = (
+            f"{item['state']} {item['detail']}; last good one {item['last_success_at'] or 'never'}"
+        )
+        return words, "" if item["state"] == "ok" else "problem"
     changes = "; ".join(item["changes"])
+    if name == "local_drift":
+        return item["error"] or changes or "nothing has changed", "problem" if changes else ""
     return changes or f"none, looked at {item['checked_at']}", "problem" if changes else ""
 
 

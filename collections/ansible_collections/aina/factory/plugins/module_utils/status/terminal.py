@@ -90,6 +90,9 @@ def _head(document: Mapping[str, Any], now: float, paint: Any) -> list[str]:
         words = f"this is dated {duration(-age)} ahead of now; did the clock go back?"
         lines.append(paint("problem", words))
     lines += [paint("problem", f"not done: {text}") for text in document["run"]["problems"]]
+    if (work := document["planned"]) is not None:
+        words = f"emptied of work since {work['since']} by {work['by']}: {work['reason']}"
+        lines.append(paint("info", printable(words)))
     return lines
 
 
@@ -240,6 +243,16 @@ def _rest(document: Mapping[str, Any]) -> list[str]:
         for item in document["silences"]
         if item["active"]
     ]
+    backup = document["backup"]
+    for item in backup["items"]:
+        last = item["last_success_at"] or "never"
+        lines.append(f"BACKUP: {item['state']} {item['detail']}, last good one {last}")
+    lines += [f"BACKUP: {backup['reason']}"] if not backup["items"] else []
+    changed = document["local_drift"]
+    for item in changed["items"]:
+        told = item["error"] or "; ".join(item["changes"]) or "nothing"
+        lines.append(f"SINCE THE LAST CONVERGE: {told}")
+    lines += [f"SINCE THE LAST CONVERGE: {changed['reason']}"] if not changed["items"] else []
     drift = document["drift"]
     if drift["state"] == "known":
         changes = drift["items"][0]["changes"]

@@ -17,7 +17,6 @@ from typing import Any, Generic, TypeVar
 from ..base.configuration import Section
 from ..base.errors import FactoryError
 from ..base.ports import Fetch, Run
-from ..host import firewall
 from ..jobs import layout
 from .facts import NOT_GATHERED, Absent, Fact, Known, T, Unknown, written
 from .limits import Limit
@@ -61,9 +60,9 @@ class Host:
     unit_dir: Path = Path(layout.UNIT_DIR)
     device_dir: Path = Path("/dev/disk/by-uuid")
     fstab: Path = Path("/etc/fstab")
-    ufw_dir: Path = firewall.UFW_DIR
-    ufw_defaults: Path = firewall.UFW_DEFAULTS
-    firewall_dir: Path = Path(firewall.RULES_DIR)
+    ufw_dir: Path = Path("/etc/ufw")
+    ufw_defaults: Path = Path("/etc/default/ufw")
+    firewall_dir: Path = Path("/etc/aina-factory/firewall")
     # The addresses of a host's name; it raises where there are none.
     resolve: Callable[[str], Sequence[str]] = _resolves_nothing
 

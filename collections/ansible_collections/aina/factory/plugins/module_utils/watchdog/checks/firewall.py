@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...host import firewall
 from ..check import Answer, BadOrGood, Check, JudgeContext, Status, some
 from ..sources import AbsentError, Host, Source
 
@@ -30,6 +29,9 @@ def read(host: Host) -> FirewallState:
     """Compare what the firewall's own files declare with what the kernel has."""
     if not Path(host.policy.data_dir, NOTE).exists():
         raise AbsentError("no firewall is declared (host_baseline)")
+    # Slow to load, and each run pays for it.
+    from ...host import firewall
+
     missing: list[str] = []
     total = 0
     for family, (tool, rules) in _FAMILIES.items():
@@ -104,8 +106,7 @@ CHECKS = (
     Check(
         name="firewall",
         title="Firewall in force",
-        advice="converge the host (script/converge), or: ufw reload; systemctl restart "
-        f"{firewall.UNIT}",
+        advice="ufw reload; systemctl restart aina-factory-docker-firewall; or converge the host",
         source=SOURCE,
         judge=judge,
         selftest=BadOrGood(lambda bad, _now: FirewallState(7, ("a rule",) if bad else ())),
