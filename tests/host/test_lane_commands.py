@@ -682,16 +682,24 @@ def test_of_several_tries_the_first_that_passes_the_projects_check_is_delivered(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.configure(check_command="make test")
-    names, asked, delivered = [f"demo-7-0a1b2c3{n}" for n in range(4)], [], []
+    names = [f"demo-7-0a1b2c3{n}" for n in range(4)]
+    asked: list[str] = []
+    delivered: list[str] = []
+    passing = {names[2]}
     outcomes = dict(zip(names, ["changed", "budget", "changed", "changed"], strict=True))
 
     def run(lane: supervisor.Lane) -> dict[str, Any]:
         assert lane.is_trial
         name = names[len(asked)]
         asked.append(name)
-        result = {"lane": name, "issue": 7, "outcome": outcomes[name], "delivery": ""}
+        result: dict[str, Any] = {
+            "lane": name,
+            "issue": 7,
+            "outcome": outcomes[name],
+            "delivery": "",
+        }
         result |= {"head": "0" * 40, "project": "demo", "detail": "x", "is_passed_over": True}
-        server.lane(**{"name": name, **result})
+        server.lane(name, **result)
         return result
 
     @contextmanager
@@ -707,7 +715,6 @@ def test_of_several_tries_the_first_that_passes_the_projects_check_is_delivered(
     monkeypatch.setattr(workshop, "check", lambda name, *_: (name in passing, "2 failed"))
     monkeypatch.setattr(delivery, "deliver", deliver)
 
-    passing = {names[2]}
     code, document = server.ask("run", "demo", "7", "--attempts", "4")
 
     assert (code, document["lane"], delivered) == (Exit.DONE, names[2], [names[2]])
@@ -717,7 +724,9 @@ def test_of_several_tries_the_first_that_passes_the_projects_check_is_delivered(
     kept = json.loads((server.root / "state" / names[0] / "result.json").read_text())
     assert kept["is_passed_over"] is True
 
-    names[:], passing, asked[:] = ["demo-7-1a1b2c30", "demo-7-1a1b2c31"], set(), []
+    names[:] = ["demo-7-1a1b2c30", "demo-7-1a1b2c31"]
+    passing.clear()
+    asked.clear()
     outcomes.update(dict.fromkeys(names, "changed"))
     code, document = server.ask("run", "demo", "7", "--attempts", "2")
     assert (code, document["outcome"], len(delivered)) == (Exit.FAILED, "unchosen", 1)
