@@ -142,7 +142,8 @@ class Factory:
         self.git(self.origin, "worktree", "add", "-q", "--detach", str(self.landing), "main")
         files: dict[str, str | bytes] = {
             ".gitignore": "node_modules/\ndist/\n.next/\n__pycache__/\n*.tsbuildinfo\n"
-            ".env\n*.sqlite\n.cache/\nscratch/\n",
+            ".env\n*.sqlite\n.cache/\nscratch/\n"
+            "build/\ncoverage/\nout/\ntarget/\n.venv/\n.mypy_cache/\n",
             "README.md": "A project\n",
             "docs/index.md": "Documents\n",
         }

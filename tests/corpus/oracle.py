@@ -22,6 +22,8 @@ DISPOSABLE = re.compile(
     r"(^|/)(node_modules|dist|build|coverage|\.next|\.turbo|__pycache__)(/|$)"
     r"|\.(tsbuildinfo|pyc)$"
 )
+# Nor is this, wherever it lies.
+PRECIOUS = re.compile(r"(^|/)(\.env[^/]*|[^/]*\.(sqlite|db)|id_[a-z0-9]+|\.(hg|jj|svn)/.*)$")
 OBJECT = re.compile(rb"\b[0-9a-f]{40}\b")
 # Files of a git directory, outside of refs/, that name objects which nothing else may hold.
 HOLDERS = (
@@ -246,7 +248,7 @@ def losses(
 
 
 def _disposable(name: str, inventory: Inventory) -> bool:
-    if not DISPOSABLE.search(name):
+    if PRECIOUS.search(name) or not DISPOSABLE.search(name):
         return False
     # Files of a repository nested in a disposable folder are somebody's work.
     folder = Path(name).parent

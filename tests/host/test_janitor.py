@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import gzip
 import json
+import mmap
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -19,9 +21,8 @@ from waiting import until
 
 from factory import effects
 from factory.__main__ import main
-from factory.core.base import mounts, paths
+from factory.core.base import mounts, paths, presence
 from factory.core.base.paths import PathError
-from factory.core.worktrees import processes
 
 DAY = 86400.0
 LOGS = {"max_age_days": 14, "max_file_mib": 1, "keep_mib": 0.1, "rotated_count": 2}
@@ -155,6 +156,35 @@ def test_an_old_log_that_is_open_stays(
     assert log.exists()
     assert not (log.parent / "closed.log").exists()
     assert document["kinds"]["logs"]["kept"] == {"open": 1}
+
+
+def test_a_log_that_is_mapped_is_not_cut(server: Server) -> None:
+    log = server.directory("ops") / "a.log"
+    log.write_bytes(b"x" * (2 << 20))
+    server.policy["logs"] = {**LOGS, "roots": [str(log.parent)]}
+
+    with log.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ):
+        _, document = server.run()
+
+    assert log.stat().st_size == 2 << 20
+    assert document["kinds"]["logs"]["kept"] == {"mapped": 1}
+
+
+@pytest.mark.usefixtures("later")
+def test_a_live_socket_stays_and_a_dead_one_goes(server: Server) -> None:
+    leftovers = server.directory("tmp")
+    server.policy["temporary"] = {"roots": [str(leftovers)], "min_age_hours": 0}
+    with socket.socket(socket.AF_UNIX) as ended:
+        ended.bind(str(leftovers / "dead"))
+    (leftovers / "folder").mkdir()
+
+    with socket.socket(socket.AF_UNIX) as live:
+        live.bind(str(leftovers / "folder/live"))
+        live.listen()
+        _, document = server.run()
+
+    assert sorted(path.name for path in leftovers.iterdir()) == ["folder"]
+    assert document["kinds"]["temporary"]["kept"] == {"open": 1}
 
 
 @pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/etc/passwd")])
@@ -547,7 +577,7 @@ def git(*words: str | Path) -> None:
 def test_a_project_that_fails_stops_no_other(
     server: Server, monkeypatch: pytest.MonkeyPatch, is_repository: bool
 ) -> None:
-    monkeypatch.setattr(processes, "find", lambda *_: processes.Occupants())
+    monkeypatch.setattr(presence, "find", lambda *_: presence.Occupants())
     origin, checkout = server.root / "origin.git", server.root / "checkout"
     git("init", "-q", "--bare", "-b", "main", origin)
     git("clone", "-q", origin, checkout)

@@ -19,8 +19,9 @@ import pytest
 
 from factory import effects, github, reaping
 from factory.__main__ import main
+from factory.core.base import presence
 from factory.core.base.configuration import Section
-from factory.core.worktrees import processes, reap, trash
+from factory.core.worktrees import reap, trash
 from factory.core.worktrees.settings import Reap
 
 DAY = 86400.0
@@ -106,7 +107,7 @@ def server(
     built: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Server]:
     # Other processes of the machine are not the subject here.
-    monkeypatch.setattr(processes, "find", lambda *_: processes.Occupants())
+    monkeypatch.setattr(presence, "find", lambda *_: presence.Occupants())
     monkeypatch.setattr(reap, "DIRECTORY", built / "locks-of-root")
     monkeypatch.setattr(effects, "now", lambda: time.time() + 2 * DAY)
     # As a unit of systemd, which leaves no process behind.

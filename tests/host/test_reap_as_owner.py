@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from factory import effects
-from factory.core.base import locks
+from factory.core.base import locks, presence
 from factory.core.base.git import GitError
-from factory.core.worktrees import owner, processes, reap, trash
+from factory.core.worktrees import owner, reap, trash
 from factory.core.worktrees.model import ReapReport, report_from_record
 from factory.core.worktrees.settings import Reap
 
@@ -90,7 +90,7 @@ def built() -> Iterator[Path]:
 
 @pytest.fixture
 def place(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setattr(processes, "find", lambda *_: processes.Occupants())
+    monkeypatch.setattr(presence, "find", lambda *_: presence.Occupants())
     mine = built.with_name(f"{built.name}.locks")
     monkeypatch.setattr(reap, "DIRECTORY", mine)
     aside = built.with_name(f"{built.name}.aside")
@@ -364,7 +364,7 @@ def test_root_answers_what_the_owner_cannot_know(place: Place) -> None:
     tools = replace(
         TOOLS,
         progress=lambda *words: told.append(words),
-        occupants=lambda paths: processes.Occupants(
+        occupants=lambda paths: presence.Occupants(
             {next(iter(paths)): [f"seen by {os.geteuid()}"]}, ["x (8)"]
         ),
         merged_pull_requests=lambda heads: {one: str(os.geteuid()) for one in heads},

@@ -84,9 +84,10 @@ COMMAND = """
 import sys
 from pathlib import Path
 from factory.__main__ import main
-from factory.core.worktrees import processes, reap
+from factory.core.base import presence
+from factory.core.worktrees import reap
 reap.DIRECTORY = Path(sys.argv[1])
-processes.find = lambda *_: processes.Occupants()
+presence.find = lambda *_: presence.Occupants()
 sys.exit(main(sys.argv[2:]))
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 from corpus.factory import Factory, Files, Lane
@@ -125,6 +126,104 @@ def _(factory: Factory) -> Made:
     lane = landed(factory)
     lane.git("update-index", "--skip-worktree", f"{lane.area}-text.ts")
     return Made(lane, _edit(lane, f"{lane.area}-text.ts"))
+
+
+def _text_of(lane: Lane) -> str:
+    return f"{lane.area}-text.ts"
+
+
+@situation("hidden edit", "of the same size and time", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    own_setting(lane, "core.trustCtime", "false")
+    own_setting(lane, "core.checkStat", "minimal")
+    path = lane.path / _text_of(lane)
+    before = path.stat()
+    path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return Made(lane, [_text_of(lane)])
+
+
+@situation("hidden edit", "of the mode, with core.fileMode=false", "keep", UNSAVED)
+def _(factory: Factory) -> Lane:
+    lane = landed(factory)
+    own_setting(lane, "core.fileMode", "false")
+    (lane.path / _text_of(lane)).chmod(0o755)
+    return lane
+
+
+@situation("hidden edit", "of the ends of lines, with core.autocrlf", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    own_setting(lane, "core.autocrlf", "input")
+    path = lane.path / _text_of(lane)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    lane.git("add", "--renormalize", ".")
+    return Made(lane, [_text_of(lane)])
+
+
+@situation("hidden edit", "that a clean filter takes away", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    own_setting(lane, "filter.strip.clean", "sed /SECRET/d")
+    attributes = factory.checkout / ".git" / "info" / "attributes"
+    attributes.parent.mkdir(exist_ok=True)
+    with attributes.open("a") as file:
+        file.write(f"{_text_of(lane)} filter=strip\n")
+    with (lane.path / _text_of(lane)).open("a") as file:
+        file.write("SECRET\n")
+    lane.git("add", "--all")
+    return Made(lane, [_text_of(lane)])
+
+
+@situation("hidden edit", "another case, with core.ignoreCase", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    own_setting(lane, "core.ignoreCase", "true")
+    return Made(lane, _edit(lane, "readme.md"))
+
+
+@situation("hidden edit", "a directory is a link, with flags", "keep", UNSAVED)
+def _(factory: Factory) -> Made:
+    lane = landed(factory)
+    name = _text_of(lane)
+    lane.git("update-index", "--assume-unchanged", name)
+    (lane.path / name).unlink()
+    (lane.path / name).symlink_to("/elsewhere")
+    return Made(lane, [name])
+
+
+@situation("large file", "nothing else has it", "keep", "the only copy of its content")
+def _(factory: Factory) -> Made:
+    lane = factory.lane()
+    content = lane.unique().encode()
+    oid = hashlib.sha256(content).hexdigest()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(content)}\n"
+    name = f"{lane.area}-film.mov"
+    lane.commit({name: pointer})
+    factory.land(lane)
+    (lane.path / name).write_bytes(content)
+    return Made(lane, [name])
+
+
+for _name in (
+    "dist/.env", "build/app.sqlite", "coverage/report.db", "out/id_ed25519", "target/tls.pem",
+    ".next/.env.local", "node_modules/.env", "node_modules/tool/.env", ".venv/id_rsa",
+    ".cache/notes.sqlite", "packages/web/dist/deep/er/.env.production", "dist/.hg/store",
+    "build/.jj/repo", "out/.svn/entries",
+):  # fmt: skip
+
+    @situation("precious among the disposable", _name, "keep", PRECIOUS)
+    def _(factory: Factory, name: str = _name) -> Made:
+        return _with(factory, {name: "TOKEN=example\n"})
+
+
+@situation("ignored and disposable", "certificates of packages", "reap", REBUILDABLE)
+def _(factory: Factory) -> Lane:
+    lane = landed(factory)
+    names = ("node_modules/tls/test/own.key", "node_modules/roots/all.pem")
+    lane.write(dict.fromkeys(names, "x"))
+    return lane
 
 
 @situation("ignored and precious", ".env", "keep", PRECIOUS)

@@ -68,3 +68,31 @@ def _(factory: Factory) -> Made:
     (module / "library.txt").write_text(lane.unique())
     factory.git(module, "stash", "push", "-q")
     return Made(lane, ["stash of the submodule"])
+
+
+@situation("submodule", "commit that only its reflog knows", "keep", LOCAL)
+def _(factory: Factory) -> Made:
+    lane, module = _lane(factory)
+    (module / "own.txt").write_text(lane.unique())
+    factory.git(module, "add", "--all")
+    factory.git(module, "commit", "-q", "-m", "Own")
+    holds = [factory.git(module, "rev-parse", "HEAD")]
+    factory.git(module, "reset", "-q", "--hard", "origin/main")
+    return Made(lane, holds)
+
+
+@situation("submodule", "large file that is in its store alone", "keep", LOCAL)
+def _(factory: Factory) -> Made:
+    lane, module = _lane(factory)
+    store = Path(factory.git(module, "rev-parse", "--absolute-git-dir"), "lfs/objects/ab/cd")
+    store.mkdir(parents=True)
+    (store / "film").write_text(lane.unique())
+    return Made(lane, [str(store / "film")])
+
+
+@situation("submodule", "edit that a flag hides", "keep", LOCAL)
+def _(factory: Factory) -> Made:
+    lane, module = _lane(factory)
+    factory.git(module, "update-index", "--assume-unchanged", "library.txt")
+    (module / "library.txt").write_text(lane.unique())
+    return Made(lane, [str(module / "library.txt")])

@@ -52,6 +52,28 @@ options:
         type: list
         elements: str
         default: []
+      precious:
+        description: >-
+          Names (globs) of files and directories that are never deleted with what is disposable: they keep the worktree.
+          What is given is added to the standard ones.
+        type: list
+        elements: str
+        default: []
+      package_directories:
+        description: >-
+          Directories that package managers and tools fill. In them, but not directly in them, only the names of
+          C(precious_among_packages) count, and not of a file that has a second link or a time before 1986, as those of
+          packages have. What is given is added to the standard ones.
+        type: list
+        elements: str
+        default: []
+      precious_among_packages:
+        description: >-
+          Which names of C(precious) keep a worktree also deep in C(package_directories). What is given is added to the
+          standard ones.
+        type: list
+        elements: str
+        default: []
       paperclip_roots:
         description: Directories whose worktrees belong to Paperclip and stay.
         type: list

@@ -103,44 +103,6 @@ def _link(path: Path) -> str:
         return ""
 
 
-class OpenFiles:
-    """The files that processes hold open, or sit in."""
-
-    def __init__(self, proc: Path = Path("/proc")) -> None:
-        """Look at every process now."""
-        self._held: set[FileKey] = set()
-        self._complete = True
-        for directory in _directories(proc):
-            self._look_at(directory)
-
-    def _look_at(self, directory: Path) -> None:
-        try:
-            links = list((directory / "fd").iterdir())
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        except PermissionError:
-            self._complete = False
-            return
-        for link in [*links, directory / "cwd", directory / "exe"]:
-            try:
-                status = link.stat()
-            except PermissionError:
-                self._complete = False
-            except OSError:
-                continue
-            else:
-                self._held.add((status.st_dev, status.st_ino))
-
-    def holds_any(self, keys: frozenset[FileKey]) -> bool:
-        """Whether a process is known to hold one of the files."""
-        return not self._held.isdisjoint(keys)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every process could be looked at."""
-        return self._complete
-
-
 def is_open_elsewhere(descriptor: int) -> bool | None:
     """Ask the kernel whether anybody else holds this regular file; ``None``: it cannot say.
 

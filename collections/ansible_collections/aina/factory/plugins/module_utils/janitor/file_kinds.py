@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from ..base import paths
 from ..base.disk import Removal
 from ..base.paths import PathEntry
-from ..base.processes import OpenFiles, is_open_elsewhere
+from ..base.presence import Presence
+from ..base.processes import is_open_elsewhere
 from .model import Candidate, KindLimits
 
 # Never an agent's login, configuration or instructions, wherever a pattern may reach.
@@ -18,13 +19,13 @@ Listing = Callable[[], Iterable[PathEntry]]
 Holder = Callable[[PathEntry], str]
 
 
-def open_holder(open_files: OpenFiles) -> Holder:
+def open_holder(presence: Presence) -> Holder:
     """Return a function that names why an entry must stay because of running processes."""
 
     def held_by(found: PathEntry) -> str:
-        if open_files.holds_any(found.inodes):
+        if presence.holds_any(found.inodes) or presence.inside(found.path):
             return "open"
-        if open_files.complete:
+        if presence.complete:
             return ""
         return {True: "open", False: "", None: "open_unknown"}[_open_by_lease(found)]
 
@@ -50,17 +51,17 @@ class FileKind:
         name: str,
         limits: KindLimits,
         listing: Listing,
-        open_files: Callable[[], OpenFiles],
+        presence: Callable[[], Presence],
         watched_device: int,
         *,
         busy: Callable[[], Holder] = lambda: lambda found: "",
         prune_parents: bool = False,
     ) -> None:
-        """Describe the kind; ``open_files`` and ``busy`` look at the processes anew each time."""
+        """Describe the kind; ``presence`` and ``busy`` look at the processes anew each time."""
         self.name = name
         self.limits = limits
         self._listing = listing
-        self._open_files = open_files
+        self._presence = presence
         self._watched_device = watched_device
         self._busy = busy
         self._prune_parents = prune_parents
@@ -72,7 +73,7 @@ class FileKind:
         return [self._candidate(item, held_by) for item in found]
 
     def _holder(self) -> Holder:
-        busy, open_elsewhere = self._busy(), open_holder(self._open_files())
+        busy, open_elsewhere = self._busy(), open_holder(self._presence())
 
         def held_by(found: PathEntry) -> str:
             mounted = "mount_inside" if found.mounted_inside else ""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..base.ports import Fetch, Run
-from ..base.processes import OpenFiles, Process, running
+from ..base.presence import Presence
+from ..base.processes import Process, running
 from .model import Kind
 
 # One reap of all projects, told whether it is a dry run; returns the worktrees' verdicts as
@@ -32,7 +33,7 @@ class Host:
     at: Callable[[str], Fetch]
     reap: Reap
     processes: Callable[[], Iterable[Process]] = running
-    open_files: Callable[[], OpenFiles] = OpenFiles
+    presence: Callable[[], Presence] = Presence
     keep: list[Callable[[], None]] = field(default_factory=list)
 
 

@@ -11,7 +11,7 @@ from .model import Contents
 
 _BLOCK_BYTES = 512
 # What version control systems call the directory (git: or file) with all that they know.
-VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", ".pijul", "_darcs"})
+VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".bzr", ".jj", ".pijul", "_darcs", ".fslckout"})
 
 
 def walk(root: str, closed: Callable[[str], bool] = lambda name: False) -> Contents:
@@ -33,6 +33,7 @@ def walk(root: str, closed: Callable[[str], bool] = lambda name: False) -> Conte
     links: dict[int, list[int]] = {}
     marks = {"": top.st_mtime_ns}
     newest_change = 0.0
+    count = 0
     pending = [root]
     while pending:
         directory = pending.pop()
@@ -64,7 +65,9 @@ def walk(root: str, closed: Callable[[str], bool] = lambda name: False) -> Conte
                     not_entered.append(entry.path)
                 else:
                     pending.append(entry.path)
-            elif status.st_nlink == 1:
+                continue
+            count += 1
+            if status.st_nlink == 1:
                 total += status.st_blocks
             else:
                 seen = links.setdefault(status.st_ino, [0, status.st_nlink, status.st_blocks])
@@ -72,6 +75,7 @@ def walk(root: str, closed: Callable[[str], bool] = lambda name: False) -> Conte
     total += sum(blocks for found, expected, blocks in links.values() if found == expected)
     return Contents(
         bytes=total * _BLOCK_BYTES,
+        count=count,
         newest_mtime=newest,
         newest_ctime=newest_change,
         marks=marks,

@@ -7,7 +7,7 @@ The reasons to keep, weightiest first: ``main_worktree``, ``missing_directory``,
 ``process_inside``, ``processes_unknown``, ``stash``, ``private_refs``,
 ``remote_unreachable``, ``unknown``, ``not_landed``, ``status_failed``, ``head_moved``,
 ``uncommitted_changes``, ``untracked_files``, ``ignored_files``, ``hidden_changes``,
-``nested_repository``, ``mount_inside``, ``unreadable``, ``recently_active``, and after the
+``precious_files``, ``nested_repository``, ``mount_inside``, ``unreadable``, ``recently_active``, and after the
 plan ``changed_since_plan`` and ``failed``.
 
 The reasons to reap are the kinds of evidence: ``ancestor``, ``remote_ref``, ``snapshot``,

@@ -456,6 +456,8 @@ class _Lane:
     key: str
     window: int  # how many commits of the chain are newer than the newest fork
     base: str | None  # the newest fork
+    # The merge that brought it level, where this is what followed.
+    level: str | None = None
     touched: set[bytes] = field(default_factory=set)
     # Of the paths that its commits touched: what the fork had and what its end has.
     net: dict[bytes, tuple[State, State]] = field(default_factory=dict)
@@ -512,6 +514,10 @@ def _prove_by_content(history: _History, heads: Sequence[str], proofs: Proofs) -
 def _lanes(history: _History, heads: Sequence[str], proofs: Proofs) -> dict[str, _Lane]:
     """Return the lanes of ``heads``, and of every own parent that a merge at the tip joins."""
     lanes: dict[str, _Lane] = {}  # by key
+    joins = [parents for parents in history.parents.values() if len(parents) > 1]
+    history.read_trees(
+        parent for parents in joins for parent in parents if parent not in history.parents
+    )
     pending = list(heads)
     while pending:
         head = pending.pop()
@@ -533,7 +539,7 @@ def _lanes(history: _History, heads: Sequence[str], proofs: Proofs) -> dict[str,
             before = set(history.own(level))
             rest = [commit for commit in own if commit not in before]
             key = f"{level}..{head}"
-            lanes[key] = _Lane(head, rest, key, history.newer_than(fork), fork)
+            lanes[key] = _Lane(head, rest, key, history.newer_than(fork), fork, level)
     return lanes
 
 
@@ -547,7 +553,6 @@ def _level(history: _History, head: str) -> tuple[str | None, str]:
     while len(parents := history.parents.get(commit, ())) > 0:
         forks = [parent for parent in parents if parent not in history.parents]
         if commit != head and 0 < len(forks) < len(parents):
-            history.read_trees(forks)
             for fork in forks:
                 if history.trees[fork] == history.trees[commit]:
                     return commit, fork
@@ -944,10 +949,9 @@ def _cover_clean_merges(
         for key, lane in lanes.items():
             head = lane.head
             parents = history.parents[head]
-            if key != head:
-                before = key.partition("..")[0]
-                if head not in landed and {key, before} <= landed.keys():
-                    detail = f"{before} landed, and so has what follows"
+            if lane.level is not None:
+                if head not in landed and {key, lane.level} <= landed.keys():
+                    detail = f"{lane.level} landed, and so has what follows"
                     landed[head] = Evidence(landed[key].kind, detail)
                     progress = True
                 continue

@@ -31,7 +31,8 @@ class Evidence:
 class Contents:
     """What one walk over a worktree's files found.
 
-    ``bytes`` is the allocated size that deleting it frees. ``newest_mtime`` and
+    ``bytes`` is the allocated size that deleting it frees, ``count`` how many entries are no
+    directories. ``newest_mtime`` and
     ``newest_ctime`` are in seconds since the epoch. ``marks`` has a number for each
     directory, relative to the root, that changes with any of its entries. ``repositories``
     are paths of nested git repositories, ``mounts`` of entries on another file system,
@@ -40,6 +41,7 @@ class Contents:
     """
 
     bytes: int = 0
+    count: int = 0
     newest_mtime: float = 0.0
     newest_ctime: float = 0.0
     marks: Mapping[str, int] = field(default_factory=dict)

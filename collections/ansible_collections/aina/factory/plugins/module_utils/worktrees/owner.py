@@ -27,13 +27,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..base import locks, paths
+from ..base import locks, paths, presence
 from ..base.git import GitError
 from ..base.paths import PathError
 from ..base.ports import Completed, Run
 from ..base.processes import stat as process_stat
 from ..base.trust import REPOSITORY_PARTS, changeable_by_others
-from . import processes, reap, survey, trash
+from . import reap, survey, trash
 
 # What the child does and returns; the value goes through JSON.
 Work = Callable[[reap.ReapTools], Any]
@@ -421,8 +421,8 @@ class _Link:
             self.tell("running", options.get("timeout_seconds") or 0.0)
             return tools.run(argv, **options)
 
-        def occupants(directories: Iterable[str]) -> processes.Occupants:
-            return processes.Occupants(*self.ask("occupants", list(directories)))
+        def occupants(directories: Iterable[str]) -> presence.Occupants:
+            return presence.Occupants(*self.ask("occupants", list(directories)))
 
         def merged(heads: Sequence[str]) -> Mapping[str, str]:
             answer: dict[str, str] = self.ask("merged_pull_requests", list(heads))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..base import mounts
+from ..base import mounts, presence
 from ..base.git import Git, GitError, lines
 from ..base.locks import DIRECTORY
 from ..base.ports import Now, Run
-from . import landed, processes, survey, trash
+from . import landed, survey, trash
 from .contents import marks_outside, walk
 from .decide import decide
 from .model import Contents, Listed, ReapReport, Trace, Verdict, WorktreeFacts
@@ -33,6 +34,9 @@ def silent(_stage: str, _done: int, _total: int) -> None:
 
 
 _WORKERS = max(4, 2 * (os.cpu_count() or 1))
+# Several that walk or read files at once would wait for the interpreter's lock more than for the
+# disk, and take three times as long. The others wait for git meanwhile.
+_ONE_AT_A_TIME = threading.Lock()
 # A file system tells two changes apart only when a tick of its clock lies between them.
 _TICK_SECONDS = 0.02
 
@@ -221,11 +225,11 @@ def _others(git: Git, task: ReapTask, policy: Reap) -> list[str]:
     ]
 
 
-def _occupants(tools: ReapTools, items: Iterable[Listed]) -> processes.Occupants:
+def _occupants(tools: ReapTools, items: Iterable[Listed]) -> presence.Occupants:
     return tools.occupants(os.path.realpath(item.path) for item in items)
 
 
-def _occupant_obstacles(item: Listed, occupants: processes.Occupants) -> list[survey.Obstacle]:
+def _occupant_obstacles(item: Listed, occupants: presence.Occupants) -> list[survey.Obstacle]:
     inside = occupants.inside.get(os.path.realpath(item.path))
     if inside:
         return [("process_inside", ", ".join(sorted(set(inside))))]
@@ -279,8 +283,6 @@ def _look_at_files(
     looks: dict[str, _Look] = {}
     closed = survey.closed_names(policy)
     with ThreadPoolExecutor(_WORKERS) as workers:
-        # This thread alone walks: several would wait for the interpreter's lock more than for
-        # the disk, and take three times as long. The others wait for git meanwhile.
         pending: dict[str, Future[_Look]] = {}
         for number, item in enumerate(candidates):
             now = tools.now()  # before the look
@@ -307,7 +309,8 @@ def _first_look(
 
     Marks before judgement: what changes in between then shows as a change since.
     """
-    return walk(item.admin_dir or ""), walk(item.path, closed), survey.last_activity(item)
+    with _ONE_AT_A_TIME:
+        return walk(item.admin_dir or ""), walk(item.path, closed), survey.last_activity(item)
 
 
 def _look_closely(
@@ -320,22 +323,25 @@ def _look_closely(
     seen: Contents,
     activity: float,
 ) -> _Look:
-    against, disposable = survey.obstacles_of_files(git, item, policy)
-    directories = [f"{item.path}/{path}" for path in sorted(disposable)]
-    if not against and not set(directories).issuperset(seen.not_entered):
+    against, ignored = survey.obstacles_of_files(git, item, policy)
+    if not against and not {f"{item.path}/{path}" for path in ignored.directories}.issuperset(
+        seen.not_entered
+    ):
         # One that only bears the name of a disposable directory: look at everything, and again.
         now = tools.now()
         admin, seen, activity = _first_look(item)
-        against, disposable = survey.obstacles_of_files(git, item, policy)
-        directories = []
+        against, ignored = survey.obstacles_of_files(git, item, policy)
+    against = against or survey.obstacles_of_bytes(git, item, ignored, seen.count, _ONE_AT_A_TIME)
     if not against:
         submodules = survey.submodule_paths(git, item) if seen.repositories else []
         against = survey.obstacles_of_contents(item, seen, submodules)
     if not against:
+        inner = sorted(ignored.directories | ignored.within)
         against, inside = survey.look_inside(
-            tools.run, item, directories, now - policy.grace_seconds
+            tools.run, item, inner, now - policy.grace_seconds, policy
         )
         activity = max(activity, inside)
+    disposable = frozenset(ignored.directories)
     trace = Trace(marks_outside(seen.marks, disposable), admin.marks, disposable)
     if max(seen.newest_ctime, admin.newest_ctime) > now - _TICK_SECONDS:
         trace = Trace({}, {}, disposable)  # a further change would not show

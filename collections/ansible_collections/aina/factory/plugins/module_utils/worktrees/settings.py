@@ -42,6 +42,69 @@ DISPOSABLE = (
     "*.egg-info/",
 )
 
+# Names of what nobody makes again: environments, databases, keys. They keep a worktree even where
+# a build's output lies, as a repository of any version control system does.
+PRECIOUS = (
+    ".env",
+    ".env.*",
+    ".envrc",
+    "*.env",
+    "*.sqlite",
+    "*.sqlite3",
+    "*.db",
+    "*.db3",
+    "*.rdb",
+    "*.duckdb",
+    "*.mdb",
+    "*.kdbx",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "*.pfx",
+    "*.jks",
+    "*.keystore",
+    "*.asc",
+    "*.gpg",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "id_*_sk",
+    ".netrc",
+    ".pgpass",
+    "*.fossil",
+)
+
+# What package managers and tools fill: their content bears such names, too.
+PACKAGE_DIRECTORIES = (
+    "node_modules/",
+    ".pnpm-store/",
+    ".venv/",
+    "venv/",
+    ".tox/",
+    "__pycache__/",
+    ".pytest_cache/",
+    ".mypy_cache/",
+    ".ruff_cache/",
+    ".hypothesis/",
+    ".cache/",
+    ".parcel-cache/",
+    ".turbo/",
+    ".vite/",
+)
+AMONG_PACKAGES = (
+    ".env",
+    ".env.*",
+    "*.sqlite",
+    "*.sqlite3",
+    "*.kdbx",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "id_*_sk",
+)
+
 # What a forge calls a branch, a tag, and the head of a pull request.
 HOLDING_REFS = ("refs/heads/*", "refs/tags/*", "refs/pull/*/head", "refs/merge-requests/*/head")
 
@@ -79,6 +142,24 @@ class Reap:
         DISPOSABLE,
         "Names (globs) that ignored files and directories may have and still be deleted; one that"
         " ends in a slash is a directory's.",
+        adds=True,
+    )
+    precious: tuple[str, ...] = setting(
+        PRECIOUS,
+        "Names (globs) of files and directories that are never deleted with what is disposable:"
+        " they keep the worktree.",
+        adds=True,
+    )
+    package_directories: tuple[str, ...] = setting(
+        PACKAGE_DIRECTORIES,
+        "Directories that package managers and tools fill. In them, but not directly in them, only"
+        " the names of `precious_among_packages` count, and not of a file that has a second link"
+        " or a time before 1986, as those of packages have.",
+        adds=True,
+    )
+    precious_among_packages: tuple[str, ...] = setting(
+        AMONG_PACKAGES,
+        "Which names of `precious` keep a worktree also deep in `package_directories`.",
         adds=True,
     )
     paperclip_roots: tuple[str, ...] = setting(

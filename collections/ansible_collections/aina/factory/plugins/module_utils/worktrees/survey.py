@@ -6,14 +6,16 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from ..base import mounts
 from ..base.git import LOCAL_SECONDS, REMOTE_SECONDS, Git, GitError, fields, lines
 from ..base.ports import Run
 from ..base.trust import changeable_by_others, read_file
+from . import checkout
+from .checkout import Ignored
 from .contents import VERSION_CONTROL, is_repository
 from .model import Contents, Listed
 from .settings import Reap
@@ -56,6 +58,8 @@ _PACKED_REFS_BYTES = 64 << 20
 _REFLOG_BYTES = 64 << 20
 # What git can say at once, unless a file that it reads is none.
 _AT_ONCE_SECONDS = 60.0
+# npm's packages have files of 1985, and other archives of 1980 or before.
+_PACKED_SECONDS = 500_000_000.0
 _LOCK_PID = re.compile(r"\bpid[\s=:]+(\d+)", re.IGNORECASE)
 
 
@@ -346,26 +350,47 @@ def stash_obstacle(item: Listed, subjects: Sequence[str]) -> list[Obstacle]:
     return [] if entry is None else [("stash", f"a stash was made on its branch: {entry}")]
 
 
-def obstacles_of_files(
-    git: Git, item: Listed, policy: Reap
-) -> tuple[list[Obstacle], frozenset[str]]:
+def obstacles_of_files(git: Git, item: Listed, policy: Reap) -> tuple[list[Obstacle], Ignored]:
     """Return changes, untracked files and ignored files that are not disposable.
 
-    With them come the disposable directories, relative to the worktree.
+    With them comes what is ignored and disposable.
     """
-    here = git.in_tree(item.path)
-    disposable: set[str] = set()
+    ignored = Ignored()
     try:
-        if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
-            here.defuse()  # it can have settings that the repository does not show
+        here = _in_tree(git, item)
         found = _submodules_of_others(here, item)
         if not found:
-            found = list(_status_obstacles(here, item, policy, disposable))
-        if not found:
-            found = list(_index_obstacles(here, item))
+            found = list(_status_obstacles(here, item, policy, ignored))
     except (GitError, OSError) as error:
         found = [("status_failed", str(error))]
-    return found, frozenset(disposable)
+    return found, ignored
+
+
+def _in_tree(git: Git, item: Listed) -> Git:
+    here = git.in_tree(item.path)
+    if git.includes or Path(item.admin_dir or "", "config.worktree").exists():
+        here.defuse()  # it can have settings that the repository does not show
+    return here
+
+
+def obstacles_of_bytes(
+    git: Git, item: Listed, ignored: Ignored, count: int, reading: AbstractContextManager[object]
+) -> list[Obstacle]:
+    """Return what on disk is not as the worktree's commit has it, whatever git says of it.
+
+    ``count`` is how many entries that are no directories lie outside of ignored directories.
+    ``reading`` is held while files are read.
+    """
+    try:
+        here = _in_tree(git, item)
+        files = checkout.listed(here, item.head or "")
+        with reading:
+            found = checkout.difference(here, item.path, files, ignored, count)
+        if found is not None:
+            return [found]
+        return list(_obstacles_of_submodules(here, item.path, files))
+    except (GitError, OSError) as error:
+        return [("status_failed", f"its files cannot be compared with its commit: {error}")]
 
 
 def _submodules_of_others(git: Git, item: Listed) -> list[Obstacle]:
@@ -376,9 +401,7 @@ def _submodules_of_others(git: Git, item: Listed) -> list[Obstacle]:
     return [obstacle for path in paths for obstacle in _obstacle_to_root(f"{item.path}/{path}")]
 
 
-def _status_obstacles(
-    git: Git, item: Listed, policy: Reap, disposable: set[str]
-) -> Iterator[Obstacle]:
+def _status_obstacles(git: Git, item: Listed, policy: Reap, ignored: Ignored) -> Iterator[Obstacle]:
     entries = iter(
         fields(
             git.output(
@@ -406,13 +429,18 @@ def _status_obstacles(
             continue
         reason = {"?": "untracked_files", "!": "ignored_files"}.get(kind, "uncommitted_changes")
         path = rest if kind in "?!" else rest.split(" ", 9 if kind == "u" else 7)[-1]
+        if kind == "1" and rest.startswith(".M N"):
+            ignored.doubted.add(path)
+            continue
         if kind == "!" and _disposable(git.directory, path, policy):
-            if path.endswith("/"):
-                disposable.add(path.rstrip("/"))
+            known = ignored.directories if path.endswith("/") else ignored.files
+            known.add(path.rstrip("/"))
             continue
         if kind == "!" and _empty_trash(f"{git.directory}/{path}"):
+            _within(ignored, [path])
             continue
-        if kind == "!" and "ignored_files" not in reported and _below_disposable(path, closed):
+        is_doubtful = kind == "!" and not _bears_a_precious_name(path, policy)
+        if is_doubtful and "ignored_files" not in reported and _below_disposable(path, closed):
             in_doubt.append(path)
             continue
         if reason not in reported:
@@ -422,6 +450,13 @@ def _status_obstacles(
         for path in _ignored_for_themselves(git, in_doubt, closed):
             yield ("ignored_files", path)
             return
+        _within(ignored, in_doubt)
+
+
+def _within(ignored: Ignored, paths: Iterable[str]) -> None:
+    for path in paths:
+        known = ignored.within if path.endswith("/") else ignored.files
+        known.add(path.rstrip("/"))
 
 
 def _disposable(root: str, path: str, policy: Reap) -> bool:
@@ -430,6 +465,8 @@ def _disposable(root: str, path: str, policy: Reap) -> bool:
     A directory's name says nothing of what git ignores *in* it: a directory ``build`` that
     holds sources may well hold somebody's ``.env`` too.
     """
+    if _bears_a_precious_name(path, policy):
+        return False
     last = path.rstrip("/").rpartition("/")[2]
     is_folder = path.endswith("/") or Path(root, path).is_symlink()
     return any(
@@ -439,6 +476,11 @@ def _disposable(root: str, path: str, policy: Reap) -> bool:
         for pattern in policy.disposable
         if is_folder or not pattern.endswith("/")
     )
+
+
+def _bears_a_precious_name(path: str, policy: Reap) -> bool:
+    last = path.rstrip("/").rpartition("/")[2]
+    return any(fnmatch.fnmatchcase(last, pattern) for pattern in policy.precious)
 
 
 def _below_disposable(path: str, closed: Callable[[str], bool]) -> bool:
@@ -483,34 +525,16 @@ def _refuse(error: OSError) -> None:
     raise error
 
 
-def _index_obstacles(git: Git, item: Listed) -> Iterator[Obstacle]:
-    """Look behind the flags that make ``git status`` look away, and at submodules."""
-    flagged: list[tuple[str, str]] = []
-    for entry in fields(git.output("ls-files", "-z", "-v", "--stage")):
-        head, _tab, path = entry.partition("\t")
-        tag, mode, oid, _stage = head.split(" ")
-        if mode == "160000":
-            yield from _submodule_obstacles(git, item, path)
-        elif (tag.islower() or tag == "S") and Path(item.path, path).is_symlink():
-            yield ("hidden_changes", f"{path} is flagged in the index and is a link")
-        elif (tag.islower() or tag == "S") and Path(item.path, path).exists():
-            flagged.append((path, oid))
-    if flagged:
-        if any("\n" in path for path, _oid in flagged):
-            yield ("hidden_changes", "a flagged path holds a newline and cannot be compared")
-            return
-        names = [path for path, _oid in flagged]
-        actual = git.output(
-            "hash-object", "--stdin-paths", stdin=os.fsencode("\n".join(names) + "\n")
-        )
-        for (path, oid), found in zip(flagged, actual.decode().split(), strict=True):
-            if oid != found:
-                yield ("hidden_changes", f"{path} differs, but a flag in the index hides it")
-                return
+def _obstacles_of_submodules(
+    git: Git, root: str, files: Iterable[checkout.File]
+) -> Iterator[Obstacle]:
+    for file in files:
+        if file.mode == checkout.SUBMODULE:
+            yield from _submodule_obstacles(git, root, file.path, file.oid)
 
 
-def _submodule_obstacles(git: Git, item: Listed, path: str) -> Iterator[Obstacle]:
-    directory = f"{item.path}/{path}"
+def _submodule_obstacles(git: Git, root: str, path: str, commit: str) -> Iterator[Obstacle]:
+    directory = f"{root}/{path}"
     if not os.path.lexists(f"{directory}/.git"):
         if Path(directory).is_dir() and any(Path(directory).iterdir()):
             yield ("submodule", f"{path} is not initialised but holds files")
@@ -518,20 +542,34 @@ def _submodule_obstacles(git: Git, item: Listed, path: str) -> Iterator[Obstacle
     inner = git.in_tree(directory)
     try:
         inner.defuse()
-        if inner.output(
-            "status", "--porcelain", "-z", "--untracked-files=all", "--ignored=matching"
-        ):
+        words = ("--untracked-files=all", "--ignore-submodules=none", "--ignored=matching")
+        if inner.output("status", "--porcelain", "-z", *words):
             yield ("submodule", f"{path} has changes or files of its own")
+            return
+        if inner.output("rev-parse", "HEAD").decode().strip() != commit:
+            yield ("submodule", f"{path} is on another commit than the worktree's commit says")
             return
         if inner.call("rev-parse", "--verify", "--quiet", "refs/stash").ok:
             yield ("submodule", f"{path} has a stash")
             return
+        files = checkout.listed(inner, commit)
+        different = checkout.difference(inner, directory, files, Ignored())
+        if different is not None:
+            yield ("submodule", f"{path}: {different[1]}")
+            return
+        own = inner.output("rev-parse", "--path-format=absolute", "--git-dir").removesuffix(b"\n")
+        if checkout.large_files(os.fsdecode(own)):
+            yield ("submodule", f"{path} keeps large files (LFS) that may be nowhere else")
+            return
         answer = inner.output("ls-remote", "origin", timeout_seconds=REMOTE_SECONDS).decode()
         held = {line.split("\t")[0] for line in answer.splitlines()}
         stdin = lines([f"^{oid}" for oid in sorted(inner.commits_among(held))])
-        if inner.output("rev-list", "--all", "HEAD", "--stdin", "--max-count=1", stdin=stdin):
+        words_of_git = ("rev-list", "--all", "--reflog", "HEAD", "--stdin", "--max-count=1")
+        if inner.output(*words_of_git, stdin=stdin):
             yield ("submodule", f"{path} has commits that its remote does not hold")
-    except GitError as error:
+            return
+        yield from _obstacles_of_submodules(inner, directory, files)
+    except (GitError, OSError) as error:
         yield ("submodule", f"{path} cannot be judged: {error}")
 
 
@@ -540,7 +578,7 @@ def obstacles_of_contents(
 ) -> list[Obstacle]:
     """Return nested repositories, mounts and what could not be read."""
     found: list[Obstacle] = []
-    known = {f"{item.path}/{path}" for path in submodules}
+    known = {f"{item.path}/{path}{own}" for path in submodules for own in ("", "/.git")}
     foreign = [path for path in contents.repositories if path not in known]
     if foreign:
         found.append(("nested_repository", foreign[0]))
@@ -559,23 +597,22 @@ def closed_names(policy: Reap) -> Callable[[str], bool]:
 
 
 def look_inside(
-    run: Run, item: Listed, directories: Sequence[str], since: float
+    run: Run, item: Listed, directories: Sequence[str], since: float, policy: Reap
 ) -> tuple[list[Obstacle], float]:
     """Return what speaks against deleting disposable directories, and their last change.
 
     They hold most of a worktree's files: ``find`` goes through them in a process of its own
-    and names only what matters. ``directories`` are absolute. Both times are in seconds since
-    the epoch; a change before ``since`` is told as 0.
+    and names only what matters. ``directories`` are relative to the worktree. Both times are in
+    seconds since the epoch; a change before ``since`` is told as 0.
     """
     if not directories:
         return [], 0.0
-    repository = ["(", "-name", "refs", "-type", "d"]
-    for name in sorted(VERSION_CONTROL):
-        repository += ["-o", "-name", name]
-    repository.append(")")
+    repository = _named(sorted(VERSION_CONTROL), ["(", "-name", "refs", "-type", "d", ")"])
+    precious = [*_named(policy.precious), "!", "-type", "l"]
     argv = ["find", "-files0-from", "-", "-xdev", *repository, "-printf", r"repository\0%h\0"]
+    argv += [",", *precious, "-printf", r"precious\0%n %T@ %p\0"]
     argv += [",", "-newermt", f"@{since:.6f}", "-printf", r"touched\0%T@\0"]
-    names = b"".join(os.fsencode(directory) + b"\0" for directory in directories)
+    names = b"".join(os.fsencode(f"{item.path}/{path}") + b"\0" for path in directories)
     newest = 0.0
     try:
         done = run(argv, stdin=names, environment={"LC_ALL": "C"}, timeout_seconds=LOCAL_SECONDS)
@@ -585,11 +622,41 @@ def look_inside(
         for kind, value in zip(told[::2], told[1::2], strict=True):
             if kind == "touched":
                 newest = max(newest, float(value))
+            elif kind == "precious":
+                links, written, path = value.split(" ", 2)
+                inner = path[len(item.path) + 1 :]
+                if _is_precious(inner, int(links), float(written), policy):
+                    return [("precious_files", inner)], newest
             elif is_repository({path.name for path in Path(value).iterdir()}):
                 return [("nested_repository", value)], newest
     except (OSError, TimeoutError) as error:
         return [("unreadable", str(error))], newest
     return [], newest
+
+
+def _named(patterns: Sequence[str], also: Sequence[str] = ()) -> list[str]:
+    """Return the words by which ``find`` knows what has one of these names."""
+    words = list(also) or ["-false"]
+    for pattern in patterns:
+        words += ["-o", "-name", pattern]
+    return ["(", *words, ")"]
+
+
+def _is_precious(path: str, links: int, written: float, policy: Reap) -> bool:
+    """Whether nothing says that a package has brought what bears a precious name.
+
+    Package managers link files to their store, or give them a time of their own choice.
+    """
+    *folders, name = path.split("/")
+    depths = [
+        depth
+        for depth, folder in enumerate(folders, 1)
+        if any(fnmatch.fnmatchcase(f"{folder}/", pattern) for pattern in policy.package_directories)
+    ]
+    if not depths or depths[0] == len(folders):
+        return True
+    among = any(fnmatch.fnmatchcase(name, pattern) for pattern in policy.precious_among_packages)
+    return among and links == 1 and written > _PACKED_SECONDS
 
 
 def submodule_paths(git: Git, item: Listed) -> list[str]:
@@ -599,7 +666,8 @@ def submodule_paths(git: Git, item: Listed) -> list[str]:
         GitError: the index cannot be read.
 
     """
-    entries = fields(git.in_tree(item.path).output("ls-files", "-z", "--stage"))
+    output = git.in_tree(item.path).output("ls-files", "-z", "--stage")
+    entries = fields(output) if b"160000 " in output else []
     return [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]
 
 

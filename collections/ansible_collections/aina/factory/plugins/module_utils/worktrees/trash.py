@@ -24,11 +24,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ..base import mounts
+from ..base import mounts, presence
 from ..base.errors import FactoryError
 from ..base.ports import Run
 from ..base.trust import changeable_by_others, read_file
-from . import processes
 
 TREE_TRASH = ".aina-factory-trash"
 ADMIN_TRASH = "aina-factory-trash"
@@ -41,12 +40,12 @@ _UNLINKERS = 2
 _UNLINK_SECONDS = 3600.0
 
 # Who sits in which of these directories.
-Look = Callable[[Iterable[str]], processes.Occupants]
+Look = Callable[[Iterable[str]], presence.Occupants]
 
 
-def look_around(directories: Iterable[str]) -> processes.Occupants:
+def look_around(directories: Iterable[str]) -> presence.Occupants:
     """Look at the processes that the caller can see."""
-    return processes.find(directories)
+    return presence.find(directories)
 
 
 class TrashError(FactoryError):

@@ -24,7 +24,7 @@ class CodexSessionsSettings(Rooted):
                 "codex_sessions",
                 self.limits,
                 lambda: listed(self.roots),
-                host.open_files,
+                host.presence,
                 host.device,
                 prune_parents=True,
             )

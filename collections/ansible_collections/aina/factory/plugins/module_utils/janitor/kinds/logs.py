@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from ...base import paths
 from ...base.disk import Removal
 from ...base.paths import PathEntry
-from ...base.processes import OpenFiles
+from ...base.presence import Presence
 from ...base.settings import setting
-from ..file_kinds import Holder, open_holder
+from ..file_kinds import open_holder
 from ..host import Host
 from ..limits import MIB, Rooted
 from ..model import Candidate, Kind, KindError, KindLimits, present
@@ -62,7 +62,7 @@ class LogsSettings(Rooted):
         rotation = Rotation(
             int(self.max_file_mib * MIB), int(self.keep_mib * MIB), self.rotated_count
         )
-        logs = LogKind(self.limits, rotation, self.roots, self.globs, host.open_files, host.device)
+        logs = LogKind(self.limits, rotation, self.roots, self.globs, host.presence, host.device)
         return [logs]
 
 
@@ -80,29 +80,29 @@ class LogKind:
         rotation: Rotation,
         roots: Sequence[str],
         globs: Sequence[str],
-        open_files: Callable[[], OpenFiles],
+        presence: Callable[[], Presence],
         watched_device: int,
     ) -> None:
-        """Describe the kind; ``open_files`` looks at the processes anew each time."""
+        """Describe the kind; ``presence`` looks at the processes anew each time."""
         self.limits = limits
         self._rotation = rotation
         self._roots = roots
         self._globs = globs
-        self._open_files = open_files
+        self._presence = presence
         self._watched_device = watched_device
 
     def inventory(self) -> Sequence[Candidate]:
         """List the logs and their rotated parts; see ``Kind``."""
         rotated = [f"{pattern}.[0-9]*" for pattern in self._globs]
-        held_by = open_holder(self._open_files())
+        presence = self._presence()
         found: list[Candidate] = []
         for root in present(self._roots):
             for item in paths.files(root, [*self._globs, *rotated], recursive=False):
                 is_live = not paths.name_matches(item.parts[-1], rotated)
-                found.append(self._candidate(item, held_by, may_rotate=is_live))
+                found.append(self._candidate(item, presence, may_rotate=is_live))
         return found
 
-    def _candidate(self, found: PathEntry, held_by: Holder, *, may_rotate: bool) -> Candidate:
+    def _candidate(self, found: PathEntry, presence: Presence, *, may_rotate: bool) -> Candidate:
         large = may_rotate and found.bytes > self._rotation.max_file_bytes
         freed = max(found.bytes - self._rotation.keep_bytes, 0) if large else found.bytes
         return Candidate(
@@ -111,7 +111,7 @@ class LogKind:
             bytes=freed,
             last_used=found.last_used,
             # Cutting a log down is safe while somebody writes to it; unlinking is not.
-            held_by="" if large else held_by(found),
+            held_by=_mapped(found, presence) if large else open_holder(presence)(found),
             due=ROTATE if large else "",
             counted=found.device == self._watched_device,
             handle=found,
@@ -122,11 +122,13 @@ class LogKind:
         found = candidate.handle
         if not isinstance(found, PathEntry):
             raise TypeError(f"{candidate.target} was not listed by {self.name}")
-        if candidate.due == ROTATE:
-            return self._rotate(found)
-        reason = open_holder(self._open_files())(found)
+        presence = self._presence()
+        cuts = candidate.due == ROTATE
+        reason = _mapped(found, presence) if cuts else open_holder(presence)(found)
         if reason:
             return Removal(False, 0, reason)
+        if cuts:
+            return self._rotate(found)
         if not paths.remove(found):
             return Removal(False, 0, "changed")
         return Removal(True, candidate.bytes, "")
@@ -147,6 +149,13 @@ class LogKind:
                 os.close(log)
         freed = (before.st_blocks - after.st_blocks) * paths.BLOCK_BYTES - kept
         return Removal(True, max(freed, 0), "")
+
+
+def _mapped(found: PathEntry, presence: Presence) -> str:
+    """A process that has a file in its memory ends when the file gets shorter."""
+    if presence.maps(found.path, found.inodes):
+        return "mapped"
+    return "" if presence.complete else "open_unknown"
 
 
 def _cut(log: int, name: str, directory: int, keep_bytes: int) -> int:

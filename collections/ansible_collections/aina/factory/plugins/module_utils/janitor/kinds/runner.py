@@ -35,7 +35,7 @@ class RunnerSettings(Rooted):
                 "runner",
                 self.limits,
                 lambda: listed(self.roots),
-                host.open_files,
+                host.presence,
                 host.device,
                 busy=lambda: job_holder(self.roots, host.processes()),
             )

@@ -26,7 +26,7 @@ class TemporarySettings(Rooted):
                 "temporary",
                 self.limits,
                 lambda: listed(self.roots, self.globs),
-                host.open_files,
+                host.presence,
                 host.device,
             )
         ]

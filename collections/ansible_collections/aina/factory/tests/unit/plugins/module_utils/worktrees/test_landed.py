@@ -327,7 +327,8 @@ def test_a_pull_request_that_went_on_elsewhere_holds_what_it_began_with(world: W
 
 
 def test_a_second_squash_from_the_same_branch_has_landed(world: World) -> None:
-    world.edit("5", "five")
+    world.commit(first="1\n")
+    world.commit(second="2\n")
     world.squash()
     world.git("merge", "-q", "-m", "Merge main", "origin/main")
     world.edit("9", "nine")

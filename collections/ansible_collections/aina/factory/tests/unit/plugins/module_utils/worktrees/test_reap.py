@@ -14,10 +14,10 @@ import pytest
 from mounting import mounted
 
 from factory import effects
-from factory.core.base import mounts
+from factory.core.base import mounts, presence
 from factory.core.base.git import Git, GitError
 from factory.core.base.ports import Completed
-from factory.core.worktrees import processes, reap, survey, trash
+from factory.core.worktrees import reap, survey, trash
 from factory.core.worktrees.model import ReapReport, Verdict
 from factory.core.worktrees.settings import Reap
 
@@ -70,7 +70,7 @@ def by_name(report: ReapReport) -> dict[str, Verdict]:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     # Other processes of the machine are not the subject here.
-    monkeypatch.setattr(processes, "find", lambda *_: processes.Occupants())
+    monkeypatch.setattr(presence, "find", lambda *_: presence.Occupants())
     return World(tmp_path.resolve())
 
 
@@ -211,7 +211,7 @@ def test_real_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if made.returncode:
         pytest.skip("this git knows no reftable")
     monkeypatch.setenv("GIT_DEFAULT_REF_FORMAT", "reftable")
-    monkeypatch.setattr(processes, "find", lambda *_: processes.Occupants())
+    monkeypatch.setattr(presence, "find", lambda *_: presence.Occupants())
     world = World(tmp_path.resolve())
     lane = world.lane(world.root / "lane")
     assert world.plan()["lane"].reap
@@ -475,16 +475,16 @@ def test_a_tracked_directory_with_a_disposable_name_is_looked_at_like_any_other(
     assert (lane / "build/rules.mk").read_text().endswith("clean:\n")
 
 
-def _visit(directories: Iterable[str], *, moved: bool) -> processes.Occupants:
+def _visit(directories: Iterable[str], *, moved: bool) -> presence.Occupants:
     inside = [path for path in directories if (trash.TREE_TRASH in path) is moved]
-    return processes.Occupants({path: ["codex (7)"] for path in inside if "/lane" in path})
+    return presence.Occupants({path: ["codex (7)"] for path in inside if "/lane" in path})
 
 
-def walk_in(directories: Iterable[str]) -> processes.Occupants:
+def walk_in(directories: Iterable[str]) -> presence.Occupants:
     return _visit(directories, moved=False)
 
 
-def walk_in_at_the_last_moment(directories: Iterable[str]) -> processes.Occupants:
+def walk_in_at_the_last_moment(directories: Iterable[str]) -> presence.Occupants:
     return _visit(directories, moved=True)
 
 
@@ -568,7 +568,7 @@ def test_what_cannot_be_moved_stays_and_is_told(world: World) -> None:
 def test_who_may_be_anywhere_keeps_all(world: World) -> None:
     world.lane(world.root / "lane")
     tools = reap.ReapTools(
-        effects.run, effects.now, occupants=lambda _paths: processes.Occupants({}, ["sudo (8)"])
+        effects.run, effects.now, occupants=lambda _paths: presence.Occupants({}, ["sudo (8)"])
     )
 
     verdict = by_name(reap.plan(world.task, POLICY, tools))["lane"]

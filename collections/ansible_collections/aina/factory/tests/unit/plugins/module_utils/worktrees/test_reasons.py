@@ -13,9 +13,9 @@ import committing
 import pytest
 
 from factory import effects
-from factory.core.base import mounts
+from factory.core.base import mounts, presence
 from factory.core.base.ports import Completed
-from factory.core.worktrees import processes, reap
+from factory.core.worktrees import reap
 from factory.core.worktrees.model import Verdict
 from factory.core.worktrees.settings import Reap
 
@@ -77,6 +77,11 @@ def write(name: str) -> Callable[[World, Path], None]:
         (lane / name).write_text("mine")
 
     return make
+
+
+def write_a_key(_world: World, lane: Path) -> None:
+    (lane / "node_modules").mkdir()
+    (lane / "node_modules/id_rsa").write_text("mine")
 
 
 def stash(world: World, lane: Path) -> None:
@@ -145,6 +150,7 @@ KEPT: dict[str, Callable[[World, Path], None]] = {
     "untracked_files": write("notes.md"),
     "hidden_changes": hide_an_edit,
     "ignored_files": write(".env"),
+    "precious_files": write_a_key,
     "stash": stash,
     "private_refs": keep_a_ref,
     "submodule": commit_in_a_submodule,
@@ -175,9 +181,9 @@ def planned(world: World) -> dict[str, Verdict]:
             world.git("commit", "-q", "--allow-empty", "-m", "Meanwhile", at=moving)
         return effects.run(argv, **options)
 
-    def occupants(directories: Iterable[str]) -> processes.Occupants:
+    def occupants(directories: Iterable[str]) -> presence.Occupants:
         inside = [path for path in directories if path.endswith("/process_inside")]
-        return processes.Occupants({path: ["codex (7)"] for path in inside})
+        return presence.Occupants({path: ["codex (7)"] for path in inside})
 
     tools = reap.ReapTools(run, effects.now, occupants=occupants)
     report = reap.plan(reap.ReapTask(str(world.checkout)), Reap(grace_seconds=0), tools)

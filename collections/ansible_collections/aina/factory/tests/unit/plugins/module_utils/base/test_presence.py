@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from factory.core.worktrees import processes
+from factory.core.base import presence
 
 SLEEP = "print(flush=True); import sys; sys.stdin.read()"
 OPEN = f"import sys; file = open(sys.argv[1]); {SLEEP}"
@@ -52,7 +52,7 @@ def lane(tmp_path: Path) -> Path:
 
 
 def pids(lane: Path) -> set[int]:
-    names = processes.find([str(lane)]).inside.get(str(lane), [])
+    names = presence.find([str(lane)]).inside.get(str(lane), [])
     return {int(name.rpartition("(")[2].rstrip(")")) for name in names}
 
 
@@ -96,6 +96,63 @@ def test_a_process_whose_program_lies_in_it_is_inside(start: Start, lane: Path) 
     assert pids(lane) == {process.pid}
 
 
+def test_a_thread_that_works_in_it_is_inside(start: Start, lane: Path) -> None:
+    work = (
+        "import ctypes, os, sys, threading, time\n"
+        "def work():\n"
+        "    ctypes.CDLL(None).unshare(0x200)\n"  # CLONE_FS: a directory of its own
+        "    os.chdir(sys.argv[1])\n"
+        "    print(flush=True)\n"
+        "    time.sleep(60)\n"
+        "threading.Thread(target=work, daemon=True).start()\n"
+        "sys.stdin.read()\n"
+    )
+    process = start(sys.executable, "-c", work, lane / "src", cwd="/")
+
+    assert Path(f"/proc/{process.pid}/cwd").readlink() == Path("/")
+    assert pids(lane) == {process.pid}
+
+
+def test_a_process_whose_first_thread_has_ended_is_inside(start: Start, lane: Path) -> None:
+    work = (
+        "import ctypes, sys, threading, time\n"
+        "def work():\n"
+        "    file = open(sys.argv[1])\n"
+        "    time.sleep(0.3)\n"
+        "    print(flush=True)\n"
+        "    time.sleep(60)\n"
+        "threading.Thread(target=work).start()\n"
+        "ctypes.CDLL(None).syscall(60, 0)\n"  # exit of this thread alone
+    )
+    process = start(sys.executable, "-c", work, lane / "src/file", cwd="/")
+
+    assert pids(lane) == {process.pid}
+
+
+@pytest.mark.parametrize("relative", [True, False], ids=["relative", "absolute"])
+def test_a_process_that_listens_in_it_is_inside(start: Start, lane: Path, relative: bool) -> None:
+    name = "src/s" if relative else str(lane / "src/s")
+    listen = (
+        "import os, socket, sys; s = socket.socket(socket.AF_UNIX); os.chdir(sys.argv[1]);"
+        "s.bind(sys.argv[2]); s.listen(); print(flush=True); sys.stdin.read()"
+    )
+    process = start(sys.executable, "-c", listen, lane if relative else "/", name)
+
+    assert process.pid in pids(lane)
+    assert process.pid in pids(lane / "src/s")
+
+
+def test_a_file_that_is_mapped_must_not_get_shorter(start: Start, lane: Path) -> None:
+    start(sys.executable, "-c", MAP, lane / "src/file")
+    os.link(lane / "src/file", lane / "src/again")
+    status = (lane / "src/again").stat()
+    look = presence.Presence()
+
+    assert look.maps(str(lane / "src/file"))
+    assert look.maps(str(lane / "src/again"), {(status.st_dev, status.st_ino)})
+    assert not look.maps(str(lane / "src/none"))
+
+
 def test_a_neighbour_whose_name_begins_alike_is_not_inside(start: Start, lane: Path) -> None:
     neighbour = lane.with_name("lane-2")
     neighbour.mkdir()
@@ -120,7 +177,7 @@ def test_who_may_not_look_says_so(
     if os.geteuid() != 0:
         pytest.skip("needs a process of another user: the tests' own, seen by nobody")
 
-    unknown = as_nobody(lambda: processes.find([str(open_path)]).unknown)
+    unknown = as_nobody(lambda: presence.find([str(open_path)]).unknown)
 
     assert any(f"({os.getpid()})" in name for name in unknown)
 
@@ -158,8 +215,8 @@ class Proc:
             (base / "mountinfo").write_text(mounts)
         return base
 
-    def find(self, *directories: str) -> processes.Occupants:
-        return processes.find(directories, proc=str(self.root))
+    def find(self, *directories: str) -> presence.Occupants:
+        return presence.find(directories, str(self.root), str(self.root / "sys"))
 
 
 @pytest.fixture
@@ -200,6 +257,78 @@ def test_a_layer_of_an_overlay_counts_as_seen_by_the_process_or_by_the_server(
     proc.add(7, mounts=CONTAINER + line, cwd="/work")
 
     assert proc.find(LANE).inside == {LANE: ["a mount seen by node (7)"]}
+
+
+def test_a_colon_and_a_comma_in_the_name_of_a_layer_are_read(proc: Proc) -> None:
+    names = "lowerdir=/mnt/a\\134:b\\054c/src:/usr"
+    line = f"52 50 0:99 / /work rw,relatime - overlay overlay rw,{names}\n"
+    proc.add(7, mounts=CONTAINER + line, cwd="/work")
+
+    lane = "/home/ali/a:b,c"
+    assert proc.find(lane).inside == {lane: ["a mount seen by node (7)"]}
+
+
+def test_a_socket_in_a_container_is_where_the_server_sees_it(proc: Proc) -> None:
+    base = proc.add(7, mounts=CONTAINER, files=("socket:[71]",))
+    (base / "ns/net").symlink_to("net:[3]")
+    (base / "net").mkdir()
+    (base / "net/unix").write_text(
+        "Num RefCount Protocol Flags Type St Inode Path\n"
+        "ff: 00000002 00000000 00010000 0001 01 71 /mnt/lane/s\n"
+        "ff: 00000002 00000000 00010000 0001 01 72 @/mnt/other/s\n"
+        "ff: 00000002 00000000 00010000 0001 01 73 /mnt/third/of nobody\n"
+    )
+
+    lanes = (LANE, "/home/ali/other", "/home/ali/third")
+    assert proc.find(*lanes).inside == {LANE: ["node (7)"], lanes[2]: ["a socket"]}
+
+
+def test_the_file_behind_a_loop_device_is_in_use(proc: Proc, tmp_path: Path) -> None:
+    loop = tmp_path / "sys/block/loop3/loop"
+    loop.mkdir(parents=True)
+    (loop / "backing_file").write_text(f"{LANE}/disk.img\n")
+
+    found = presence.find([LANE, "/home/ali/other"], str(proc.root), str(tmp_path / "sys"))
+
+    assert found.inside == {LANE: ["the loop device loop3"]}
+
+
+def test_swap_space_is_in_use(proc: Proc) -> None:
+    (proc.root / "swaps").write_text(f"Filename Type Size\n{LANE}/my\\040swap file 9 0 -2\n")
+
+    assert proc.find(LANE).inside == {LANE: ["swap space"]}
+
+
+# the kernel's line of a mount, whether somebody may be unseen
+HIDDEN = [
+    ("40 20 0:5 mnt:[4026532999] /run/work/ns rw - nsfs nsfs rw", True),
+    ("40 20 0:5 mnt:[2] /run/work/ns rw - nsfs nsfs rw", False),
+    ("40 20 0:5 net:[4026532999] /run/netns/x rw - nsfs nsfs rw", False),
+    ("40 20 0:5 mnt:[4026532999] /run/snapd/ns/lxd.mnt rw - nsfs nsfs rw", False),
+    ("40 20 0:6 / /proc rw - proc proc rw,hidepid=invisible", True),
+    ("40 20 0:6 / /proc rw - proc proc rw,hidepid=2", True),
+    ("40 20 0:6 / /proc rw - proc proc rw,hidepid=0", False),
+    ("40 20 0:6 / /proc rw - proc proc rw", False),
+    ("40 20 0:6 / /other/proc rw - proc proc rw,hidepid=2", False),
+]
+
+
+@pytest.mark.parametrize(("line", "unseen"), HIDDEN)
+def test_what_cannot_be_seen_is_said(line: str, unseen: bool, proc: Proc) -> None:
+    table = proc.root / "self/mountinfo"
+    table.write_text(f"{table.read_text()}{line}\n")
+    (proc.root / "self/status").write_text("CapEff:\t0000000000000000\n")
+    proc.add(7, mounts=CONTAINER)
+
+    assert bool(proc.find(LANE).unknown) == unseen
+
+
+def test_who_may_see_all_processes_is_hidden_nothing(proc: Proc) -> None:
+    table = proc.root / "self/mountinfo"
+    table.write_text(f"{table.read_text()}40 20 0:6 / /proc rw - proc proc rw,hidepid=2\n")
+    (proc.root / "self/status").write_text("CapEff:\t000001ffffffffff\n")
+
+    assert proc.find(LANE).unknown == []
 
 
 def test_another_disk_with_the_same_path_inside_is_another_place(proc: Proc) -> None:
