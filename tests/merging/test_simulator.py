@@ -793,7 +793,7 @@ def test_a_workflow_that_the_queue_does_not_start_holds_nobody_for_ever(tmp_path
 def test_a_further_branch_has_its_own_queue_and_takes_what_is_labelled_for_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pulls = [
+    pulls: list[dict[str, Any]] = [
         {"head": "mend", "labels": ["backport release/1"]},
         {"head": "old-one", "base": "release/1", "from": "release/1"},
     ]

@@ -21,7 +21,6 @@ from .snapshot import (
     TrainState,
 )
 
-
 _BACKPORT = ("branch", "merge_oid", "head_oid")
 
 
