@@ -10,6 +10,7 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -39,10 +40,9 @@ def listen(policy: Janitor, pause: Callable[[float], None] = time.sleep) -> Outc
     """
     path, socket_path = Path(policy.image_heard_path), policy.docker.socket_path
     while policy.docker.enabled:
-        try:
+        with suppress(DockerError, ConnectionError, FileNotFoundError, http.client.HTTPException):
             hear(path, socket_path)
-        except (DockerError, ConnectionError, FileNotFoundError, http.client.HTTPException):
-            pass  # it is down, or was restarted
+        # It is down, or was restarted.
         pause(_PAUSE_SECONDS)
     return Outcome(Exit.DONE, {}, "the janitor does not look after the engine")
 

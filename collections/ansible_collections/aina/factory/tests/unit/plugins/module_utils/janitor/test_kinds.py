@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -239,7 +238,6 @@ def volume(name: str, directory: Path, **more: Any) -> dict[str, Any]:
 def test_of_volumes_only_labelled_ones_go_that_nobody_has_or_changed(
     docker: Docker, tmp_path: Path
 ) -> None:
-    later = time.time() + 900
     docker.volumes = [
         volume("left", tmp_path),
         volume("foreign", tmp_path, Labels=None),
@@ -250,6 +248,7 @@ def test_of_volumes_only_labelled_ones_go_that_nobody_has_or_changed(
         volume("unseen", tmp_path / "none"),
     ]
     (tmp_path / "data").write_text("x")
+    later = (tmp_path / "data").stat().st_mtime + 900
     limits = KindLimits(max_age_seconds=600, min_age_seconds=600)
     found = Volumes(limits, Engine(docker), DockerSettings(), lambda: True)
 
