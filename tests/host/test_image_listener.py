@@ -29,7 +29,7 @@ class Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def __init__(self, path: Path) -> None:
         self.events: list[Any] = []
-        self.images = {"hot:1": "sha256:hot", "cold:1": "sha256:cold"}
+        self.images = {name: f"sha256:{name[:-2]}" for name in ("hot:1", "cold:1", "busy:1")}
         self.asked_since: list[float] = []
         super().__init__(str(path), Handler)
 
