@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 # Axis -> how many of its points a run tries that does not try all.
 DRAWN_COUNT = {
-    "moments of a kill": 5,
+    "moments of a kill": 3,
     "connections that are lost": 1,
     "moments of a power loss": 1,
     "moments of a kill of a reap": 3,

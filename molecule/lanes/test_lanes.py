@@ -483,6 +483,8 @@ def test_a_lane_at_work_is_within_its_bounds_and_hands_over_when_it_is_stopped(h
         cgroup = host.check_output(f"cat /proc/{document['State']['Pid']}/cgroup")
         bounds = "MemoryMax,TasksMax,CPUQuotaPerSecUSec"
         together = host.check_output(f"systemctl show --property={bounds} factory-lanes.slice")
+        of_supervisor = "systemctl show --property=MemoryMax,TasksMax,ActiveState"
+        own = host.check_output(f"{of_supervisor} factory-lane-{name}.scope")
     finally:
         done = stop(host, name)
 
@@ -492,6 +494,12 @@ def test_a_lane_at_work_is_within_its_bounds_and_hands_over_when_it_is_stopped(h
         f"MemoryMax={3000 << 20}",
         "TasksMax=4096",
         "CPUQuotaPerSecUSec=2s",
+    }
+    # What handles its bytes on this side has limits of its own.
+    assert set(own.split()) == {
+        f"MemoryMax={(448 + 4 * 64) << 20}",
+        "TasksMax=256",
+        "ActiveState=active",
     }
     assert (config["Memory"], config["MemorySwap"], config["PidsLimit"]) == (2**29, 2**29, 160)
     assert (config["NanoCpus"], config["NetworkMode"]) == (10**9, "none")
@@ -529,6 +537,13 @@ def test_a_killed_supervisor_loses_no_commit_and_frees_its_issue(host: Any) -> N
 
     host.check_output(f"systemctl kill --signal=KILL lane-{number}")
     assert host.check_output("docker ps --quiet --filter label=lane") != ""
+    # Another one watches it, and once more, and then it is enough.
+    unit = f"factory-lane-adopt-{name}"
+    for _time in range(3):
+        assert f"adopt {name}" in host.check_output("factory lane reap")
+        assert host.check_output("docker ps --quiet --filter label=lane") != ""
+        host.check_output(f"systemctl kill --signal=KILL {unit}")
+        until(lambda: host.run(f"systemctl is-active --quiet {unit}").rc != 0)
     host.check_output("factory lane reap; systemctl start factory-lane-reaper.timer")
 
     done = result(host, name)

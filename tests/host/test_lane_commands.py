@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from factory.lanes import delivery, dispatching, engine, reaping, supervisor, ta
 from factory.outcome import Exit
 
 NAME = "demo-7-0a1b2c3d"
+DONE = {"outcome": "no_change", "detail": "x", "delivery": ""}
 
 
 @dataclass
@@ -276,6 +278,26 @@ def test_leftovers_of_a_dead_supervisor_are_reaped_before_a_lane_starts(
     (place / "owner.json").write_text(json.dumps({"supervisor": "1:1"}))
     server.ask("run", "demo", "17")
     assert (reaped, len(lane_tasks)) == ([True], 2)
+
+
+def test_the_reaper_has_a_lane_watched_again_by_a_unit_of_its_own(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        *(reaping, "reap"), lambda *_, adopt, **__: {"changed": [adopt(NAME), adopt(NAME)]}
+    )
+    with suppress(KeyError):
+        server.ask("reap")
+    assert server.units[0][3:4] == [f"--unit=factory-lane-adopt-{NAME}"]
+    assert server.units[0][-2:] == ["adopt", NAME]
+    monkeypatch.setattr(supervisor.Lane, "adopt", lambda lane: {"lane": lane.name, **DONE})
+    assert server.ask("adopt", NAME)[0] == Exit.USAGE
+    directory = server.root / "state" / NAME
+    directory.mkdir()
+    state = {"project": "demo", "issue": 7, "resumes": "demo-7-99999999"}
+    (directory / "state.json").write_text(json.dumps(state))
+    code, document = server.ask("adopt", NAME)
+    assert (code, document["lane"]) == (Exit.DONE, NAME)
 
 
 # --- What an agent is to do --------------------------------------------------------------

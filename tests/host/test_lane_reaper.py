@@ -11,6 +11,7 @@ from typing import Any
 import agents
 import pytest
 
+from factory.core.base import processes
 from factory.core.base.configuration import Section
 from factory.core.base.github.errors import UncertainError
 from factory.core.base.settings import read
@@ -132,6 +133,45 @@ def test_work_that_went_on_in_a_delivered_lane_is_not_delivered_again(
     done = reaping.reap(known(tmp_path, keep_days=1e6), tmp_path, dry_run=False)
 
     assert (done["delivered"], asked) == ([REFUSED], [REFUSED])
+
+
+def test_a_lane_whose_supervisor_died_is_watched_again_some_times_and_then_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, place = tmp_path / "state" / LOST, tmp_path / "run" / LOST
+    for path in (directory, place):
+        path.mkdir(parents=True)
+    state = {"project": "demo", "issue": 1, "base": "0" * 40, "supervisor": "1:1"}
+    (directory / "state.json").write_text(json.dumps(state))
+    owner = place / "owner.json"
+    owner.write_text(json.dumps({"supervisor": "1:1"}))
+    labels = {"lane.supervisor": "1:1", "lane.deadline": f"{time.time() + 60:.0f}"}
+    containers = [reaper.LaneContainer("c1", LOST, labels, running=True)]
+    monkeypatch.setattr(engine, "lanes", lambda: list(containers))
+    monkeypatch.setattr(engine, "snapshot", lambda _run_dir: {"container": set()})
+    monkeypatch.setattr(engine, "rescue", lambda *_: b"")
+    monkeypatch.setattr(engine, "remove", lambda _container: containers.clear())
+    monkeypatch.setattr(reaping, "_ADOPTION_SECONDS", 0.2)
+    adopted: list[str] = []
+
+    def adopt(lane: str) -> str:
+        adopted.append(lane)
+        return "" if len(adopted) < 3 else "no systemd"
+
+    def done() -> tuple[list[str], int]:
+        found = reaping.reap(known(tmp_path), tmp_path, dry_run=False, adopt=adopt)
+        return [step["verb"] for step in found["steps"]], len(found["failures"])
+
+    # The first one does watch it: then there is nothing to do.
+    monkeypatch.setattr(processes, "alive", lambda name: name == "2:2")
+    owner.write_text(json.dumps({"supervisor": "2:2"}))
+    assert done() == ([], 0)
+    owner.write_text(json.dumps({"supervisor": "1:1"}))
+    # Nobody says that he watches it, or nobody could be started; that is a failure, and tried again.
+    assert [done() for _try in range(3)] == [(["adopt"], 1)] * 3
+    assert (adopted, directory.joinpath("result.json").exists()) == ([LOST] * 3, False)
+    assert done()[0][0] == "end"
+    assert json.loads((directory / "result.json").read_text())["outcome"] == "interrupted"
 
 
 def test_what_a_lane_was_about_survives_its_supervisor(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pwd
+import tarfile
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,12 @@ from typing import Any
 import agents
 import pytest
 
+from factory import effects
+from factory.core.base import processes, times
 from factory.core.base.configuration import Section
 from factory.core.base.docker import DockerError
 from factory.core.base.github.errors import RefusedError
+from factory.core.base.ports import Completed
 from factory.core.base.settings import read
 from factory.core.jobs import drain
 from factory.core.lanes import forge
@@ -24,7 +30,9 @@ from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.reaper import LaneContainer
 from factory.core.lanes.settings import LanesSettings
 from factory.lanes import (
+    bounds,
     capacity,
+    claiming,
     control_socket,
     delivery,
     engine,
@@ -229,13 +237,17 @@ class Engine:
         self.containers, self.stuck, self.rescued = list(containers), False, 0
         self.failures: list[DockerError] = []
         self.seen: dict[str, set[str]] = {"volume": set(), "container": set()}
-        for name in ("lanes", "remove", "rescue", "snapshot"):
+        self.adopted: list[Handle] = []
+        for name in ("lanes", "remove", "rescue", "snapshot", "adopt"):
             monkeypatch.setattr(engine, name, getattr(self, name))
 
     def lanes(self) -> list[LaneContainer]:
         if self.failures:
             raise self.failures.pop()
         return list(self.containers)
+
+    def adopt(self, _name: str, _seconds: float) -> Handle:
+        return self.adopted.pop(0)
 
     def remove(self, _name: str) -> None:
         if not self.stuck:
@@ -278,6 +290,134 @@ def test_a_container_that_the_engine_cannot_remove_holds_no_lane_up(
 
     assert (played.rescued, lane._ended_by) == (0, "")
     assert "the engine does not remove its container; the reaper goes on" in caplog.text
+
+
+class Handle:
+    """A container that is attached to: pieces of its output, each after a pause, and its end."""
+
+    id = "c1"
+
+    def __init__(self, status: int | None, *pieces: tuple[float, bool, bytes]) -> None:
+        self.status, self.pieces, self._ended = status, pieces, threading.Event()
+
+    def output(self) -> Iterator[tuple[bool, bytes]]:
+        for pause_seconds, is_transcript, piece in self.pieces:
+            threading.Event().wait(pause_seconds)
+            yield is_transcript, piece
+        self._ended.set()
+
+    def wait(self, seconds: float) -> bool:
+        return self._ended.wait(seconds)
+
+
+def frame(kind: str, **result: Any) -> bytes:
+    archive = io.BytesIO()
+    content = json.dumps(result).encode()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo("result.json")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    return b"LANE1 %s %d\n" % (kind.encode(), len(archive.getvalue())) + archive.getvalue()
+
+
+def test_a_lane_goes_on_past_a_restart_of_the_engine(
+    lane: supervisor.Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_SILENCE_SECONDS", 0.1)
+    played = Engine(monkeypatch, OWN)
+    whole, last = frame("checkpoint", head="0" * 40), frame("result", head="1" * 40)
+    lost = Handle(None, (0, True, b'{"type":"before"}\n'), (0, False, whole + whole[:700]))
+    # The rest of the frame of which nobody has seen the middle, and then one from its beginning.
+    found = Handle(0, (0, False, whole[900:]), (0.3, True, b'{"type":"after"}\n'), (0, False, last))
+    played.adopted.append(found)
+    played.failures = [DockerError("the engine does not answer")]
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    lane._ends_at = time.monotonic() + 1000
+
+    last_one: object = lane._supervise(lost)  # type: ignore[arg-type]
+
+    assert last_one is found
+    assert (lane._ended_by, lane._broken, played.adopted) == ("", "", [])
+    assert lane._final is not None
+    assert lane._final.result == {"head": "1" * 40}
+    events = (lane.directory / supervisor.TRANSCRIPT).read_text().splitlines()
+    assert [json.loads(line)["type"] for line in events] == ["before", "after"]
+
+
+def test_a_new_supervisor_takes_a_lane_over_and_brings_it_to_its_end(
+    lane: supervisor.Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played, hub = Engine(monkeypatch, OWN), Told()
+    monkeypatch.setattr(control_socket, "ask", lambda *_: "ok")
+    monkeypatch.setattr(delivery, "github", lambda *_: (lambda: "a-token", hub))
+    monkeypatch.setattr(claiming, "take", lambda *_: None)
+    bounded: list[str] = []
+    monkeypatch.setattr(bounds, "bound", lambda name, _project: bounded.append(name))
+    monkeypatch.setattr(supervisor, "_SILENCE_SECONDS", 0.0)
+    played.adopted.append(Handle(0, (0, True, b'{"type":"on"}\n'), (0, False, frame("result"))))
+    began = times.iso(time.time() - 60)
+    state: dict[str, Any] = {"base": "0" * 40, "title": "Say more"}
+    state |= {"continues": "lane/7-00000000"}
+    state |= {"started_at": began, "deadline": times.iso(time.time() + 600), "adopted_count": 1}
+    (lane.directory / supervisor.STATE).write_text(json.dumps(state))
+    (lane.directory / supervisor.TRANSCRIPT).write_text('{"type":"before"}\n')
+    (lane.place / capacity.OWNER).write_text(json.dumps({"supervisor": "1:1"}))
+    owners: list[str] = []
+    conclude = supervisor.Lane._conclude
+
+    def concluded(self: supervisor.Lane, *given: Any) -> dict[str, Any]:
+        owners.append(json.loads((lane.place / capacity.OWNER).read_text())["supervisor"])
+        owners.append(json.loads((lane.directory / supervisor.STATE).read_text())["state"])
+        return conclude(self, *given)
+
+    monkeypatch.setattr(supervisor.Lane, "_conclude", concluded)
+
+    result = lane.adopt()
+
+    assert (owners, bounded) == ([processes.identity(), "handing over"], [NAME])
+    assert (result["title"], result["continues"]) == ("Say more", "lane/7-00000000")
+    assert (result["outcome"], result["started_at"]) == ("failed_turn", began)
+    assert 59 < result["duration_seconds"] < 90
+    text = (lane.directory / supervisor.TRANSCRIPT).read_text()
+    assert [json.loads(line)["type"] for line in text.splitlines()] == ["before", "on"]
+    kept = json.loads((lane.directory / results.RESULT).read_text())
+    assert (kept["outcome"], kept["base"]) == ("failed_turn", "0" * 40)
+    assert (len(hub.said), lane.place.exists()) == (1, False)
+    # Of one whose container is gone there is nothing to take over.
+    played.containers.clear()
+    with pytest.raises(supervisor.NotStartedError, match="no container that runs"):
+        lane.adopt()
+
+
+def test_what_handles_a_lanes_bytes_has_limits_before_it_reads_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[Sequence[str]] = []
+    answers: list[Completed | OSError] = [
+        Completed(0, b"", b""),
+        Completed(1, b"", b"Unit exists"),
+        FileNotFoundError("busctl"),
+    ]
+
+    def run(argv: Sequence[str], **_options: Any) -> Completed:
+        asked.append(argv)
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(effects, "run", run)
+    project = make(tmp_path, project={"bundle_max_mib": 100, "timeout_minutes": 60}).project
+
+    assert [bounds.bound(NAME, project) for _time in range(3)] == [True, False, False]
+
+    words = " ".join(asked[0])
+    assert words.startswith("busctl call --quiet org.freedesktop.systemd1 ")
+    assert f" {bounds.unit(NAME)} fail 6 PIDs au 1 {os.getpid()} " in words
+    assert f" MemoryMax t {(448 + 400) << 20} MemorySwapMax t 0 TasksMax t 256 " in words
+    assert " RuntimeMaxUSec t 10800000000 " in words
+    # Who could not be bounded works all the same, and says so.
+    assert ["Unit exists" in caplog.text, "busctl" in caplog.text] == [True, True]
 
 
 def before(**kinds: Iterable[str]) -> Future[dict[str, set[str]]]:

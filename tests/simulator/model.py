@@ -445,6 +445,9 @@ class Repository:
     update_branch_delay_seconds: float = 0.0
     fork_approval_policy: str = "all_external_contributors"
     fork_workflows: Json = field(default_factory=dict)
+    # Of Actions, by name; and those of the organization that the repository sees.
+    variables: dict[str, str] = field(default_factory=dict)
+    organization_variables: dict[str, str] = field(default_factory=dict)
     workflow_permissions: Json = field(default_factory=dict)
     actions_permissions: Json = field(default_factory=dict)
     collaborators: dict[str, str] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -9,6 +10,7 @@ import yaml
 from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.workflows import judge, semantics
+from factory.core.workflows.document import Document
 from factory.core.workflows.judge import WorkflowReport
 from factory.core.workflows.settings import WorkflowPolicy
 from factory.core.workflows.yaml_nodes import composer
@@ -27,8 +29,24 @@ jobs:
 """
 
 
-def judged(text: str, neighbours: dict[str, str] | None = None, **values: Any) -> WorkflowReport:
-    """Judge ci.yml in a repository that holds these other workflows too."""
+def judged(
+    text: str,
+    neighbours: dict[str, str] | None = None,
+    *,
+    actions: dict[str, Any] | None = None,
+    remote: dict[str, str] | None = None,
+    forks: str = "",
+    declined: dict[str, int] | None = None,
+    **values: Any,
+) -> WorkflowReport:
+    """Judge ci.yml in a repository that holds these other workflows, and actions, too."""
     policy = settings.read(WorkflowPolicy, Section(values, "policy"))
-    others = semantics.neighbours({"ci.yml": text, **(neighbours or {})}, COMPOSE)
-    return judge.judge("ci.yml", text, policy, COMPOSE, lambda *_: COMMIT, others.without("ci.yml"))
+    others = replace(
+        semantics.neighbours({"ci.yml": text, **(neighbours or {})}, COMPOSE).without("ci.yml"),
+        actions=actions or {},
+        remote={call: Document(text, COMPOSE) for call, text in (remote or {}).items()},
+        forks=forks,
+    )
+    return judge.judge(
+        "ci.yml", text, policy, COMPOSE, lambda *_: COMMIT, others, declined=declined
+    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 import yaml
 
 from factory.core.workflows.judge import WorkflowReport
+from factory.core.workflows.known_rights import ACTS_ELSEWHERE, ONLY_READS, RIGHTS
 from workflows.judging import CHECK, judged
 
 CALLED = """\
@@ -141,8 +145,7 @@ def test_a_caller_is_judged_with_what_it_calls(called: str | None, is_written: b
         with_step("run: docker buildx build --push ."),
         with_step("run: curl -s -X POST https://example.com/hook"),
         with_step("run: pnpm test\n        env: {GH_TOKEN: '${{ github.token }}'}"),
-        with_step("run: pnpm test\n        env: {KEY: '${{ secrets.KEY }}'}"),
-        CHECK.replace("    steps:", "    environment: production\n    steps:"),
+        with_step("run: pnpm test\n        env: {GH_TOKEN: '${{ secrets[inputs.which] }}'}"),
     ],
 )
 def test_a_workflow_that_may_write_keeps_its_rights_and_runs(text: str) -> None:
@@ -150,6 +153,108 @@ def test_a_workflow_that_may_write_keeps_its_rights_and_runs(text: str) -> None:
 
     assert written(report) == set()
     assert sum("only suggested" in line for line in report.kept) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        with_step("run: pnpm test\n        env: {KEY: '${{ secrets.KEY }}'}"),
+        with_step("uses: docker/login-action@v3"),
+        CHECK.replace("    steps:", "    environment: production\n    steps:"),
+    ],
+)
+def test_what_acts_elsewhere_without_the_token_loses_no_right(text: str) -> None:
+    assert written(judged(text)) == {"permissions"}
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        ("actions/stale@v9", "contents: read, issues: write, pull-requests: write"),
+        ("Softprops/Action-GH-Release@v2", "contents: write"),
+        ("dorny/paths-filter@v3", "contents: read, pull-requests: read"),
+        ("./tools/ship", "contents: read, id-token: write"),
+        ("nobody/knows@v1", "contents: read"),
+    ],
+)
+def test_the_rights_that_an_action_is_known_to_use_are_suggested(action: str, told: str) -> None:
+    ship = {
+        "runs": {
+            "using": "composite",
+            "steps": [{"uses": "aws-actions/configure-aws-credentials@v4"}],
+        }
+    }
+
+    report = judged(with_step(f"uses: {action}"), actions={"./tools/ship": ship})
+
+    assert written(report) == set()
+    assert any(f"permissions {told} is only suggested" in line for line in report.kept)
+
+
+@pytest.mark.parametrize(
+    ("steps", "inputs", "is_written"),
+    [
+        ([{"run": "pnpm install", "shell": "bash"}, {"uses": "actions/setup-node@v4"}], {}, True),
+        ([{"uses": "./tools/own"}], {}, False),
+        ([{"run": "git push", "shell": "bash"}], {}, False),
+        (
+            [{"run": "x", "env": {"TOKEN": "${{ inputs.token }}"}}],
+            {"token": {"default": "${{ github.token }}"}},
+            False,
+        ),
+        (None, {}, False),
+    ],
+)
+def test_the_repositorys_own_actions_are_judged_by_their_steps(
+    steps: Any, inputs: dict[str, Any], is_written: bool
+) -> None:
+    own = {"inputs": inputs, "runs": {"using": "composite" if steps else "node20", "steps": steps}}
+
+    report = judged(with_step("uses: ./tools/own"), actions={"./tools/own": own})
+
+    assert written(report) == ({"permissions", "concurrency", "push"} if is_written else set())
+
+
+def test_what_is_known_of_an_action_is_known_once() -> None:
+    assert not ONLY_READS & ACTS_ELSEWHERE
+    assert not (ONLY_READS | ACTS_ELSEWHERE) & RIGHTS.keys()
+    assert len(ONLY_READS | ACTS_ELSEWHERE | RIGHTS.keys()) >= 140
+    for name in (*ONLY_READS, *ACTS_ELSEWHERE, *RIGHTS):
+        assert name == name.lower()
+    rights = {right for rights in RIGHTS.values() for right in rights}
+    assert all(re.fullmatch("[a-z-]+: (read|write)", right) for right in rights)
+
+
+SHARED = "example/shared/.github/workflows/check.yml@v1"
+AGAIN = CALLED.replace(
+    "    runs-on: ubuntu-latest\n    steps:\n      - run: pnpm test\n",
+    "    uses: ./.github/workflows/inner.yml\n",
+)
+INNER = "example/shared/.github/workflows/inner.yml@v1"
+
+
+@pytest.mark.parametrize(
+    ("remote", "is_written"),
+    [
+        ({SHARED: CALLED}, True),
+        ({SHARED: AGAIN, INNER: CALLED}, True),
+        ({SHARED: AGAIN, INNER: CALLED.replace("- run: pnpm test", "- run: git push")}, False),
+        # A file of the same name here is another.
+        ({SHARED: AGAIN}, False),
+        ({SHARED: AGAIN, INNER: AGAIN}, False),
+        ({SHARED: CALLED.replace("on: w", "permissions: {packages: write}\non: w")}, False),
+        ({SHARED: CALLED.replace("on: w", "concurrency: x\non: w")}, False),
+        ({}, False),
+    ],
+)
+def test_a_workflow_elsewhere_is_judged_where_it_could_be_read(
+    remote: dict[str, str], is_written: bool
+) -> None:
+    caller = with_job(f"  shared:\n    uses: {SHARED}\n")
+
+    report = judged(caller, {"inner.yml": CALLED}, remote=remote)
+
+    assert written(report) == ({"permissions", "concurrency"} if is_written else set())
 
 
 PULL_REQUEST = "{push: , pull_request: {%s}}"

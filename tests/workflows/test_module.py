@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from simulator import Simulator, contract
+from simulator import Simulator, contract, runners
 from simulator.model import Pull, Repository
+from simulator.runners import label_list
 
 from ansible_collections.aina.factory.plugins.modules import workflow_policy
 
@@ -142,3 +143,36 @@ def test_a_public_repository_is_refused_unless_somebody_says_why(
 
     assert refused["msg"].startswith(f"{name} is public: a pull request of anybody would run")
     assert allowed["changed"]
+
+
+def test_the_variable_is_turned_on_and_off_and_tells_where_it_stands(
+    github: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = repository(github)
+    quiet: dict[str, Any] = {"propose": False}
+
+    unset, _ = run(github, capsys, **quiet)
+    refused, _ = run(github, capsys, switch="declared", **quiet)
+    labels = label_list(["self-hosted", "vds", "Linux"])
+    runner = runners.add(github.world, found.scope, "vds-1", labels)
+    runner.status = "online"
+    tried, _ = run(github, capsys, switch="declared", check=True, **quiet)
+    assert found.variables == {}
+    turned, _ = run(github, capsys, switch="declared", **quiet)
+    again, _ = run(github, capsys, switch="declared", **quiet)
+    assert found.variables == {"CI_RUNS_ON": '["self-hosted", "vds", "linux"]'}
+    back, _ = run(github, capsys, switch="hosted", **quiet)
+
+    assert unset["switch"]["position"] == "unset"
+    assert (
+        "no runner with the labels ['self-hosted', 'vds', 'linux'] is seen online" in refused["msg"]
+    )
+    assert [answer["changed"] for answer in (tried, turned, again, back)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert turned["switch"]["position"] == "declared"
+    assert "vds-1" in " ".join(turned["switch"]["lines"])
+    assert (back["switch"]["position"], found.variables) == ("unset", {})

@@ -91,6 +91,12 @@ def test_explain_says_of_each_job_what_the_policy_decides(
         "  hosted: {runs-on: ubuntu-latest, steps: [{run: pnpm test}]}\n"
         "  moved: {runs-on: \"${{ fromJSON(vars.CI_RUNS_ON || 'x') }}\", steps: []}\n"
         "  called: {uses: ./.github/workflows/x.yml}\n"
+        "  loud: {runs-on: Ubuntu-Latest, steps: [{run: pnpm test}]}\n"
+        "  arm: {runs-on: [self-hosted, arm64], steps: [{run: pnpm test}]}\n"
+    )
+    (folder / "shell.yml").write_text(
+        "on: [push]\ndefaults: {run: {shell: pwsh}}\njobs:\n"
+        "  shell: {runs-on: [self-hosted, vds], steps: [{run: Get-Item}]}\n"
     )
     (folder / "broken.yml").write_text("jobs: [\n")
     (folder / "link.yml.txt").write_text("")
@@ -113,6 +119,9 @@ def test_explain_says_of_each_job_what_the_policy_decides(
         "hosted": ("hosted", 0),
         "moved": ("variable", 0),
         "called": ("called", 0),
+        "loud": ("hosted", 0),
+        "arm": ("nowhere", 1),
+        "shell": ("here", 1),
     }
     assert __main__.main([*words, "example/none"]) == 2
     (folder / "away.yml").symlink_to("/etc/passwd")

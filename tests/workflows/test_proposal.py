@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 from collections.abc import Sequence
@@ -14,16 +15,19 @@ import yaml
 
 from factory.core.base import settings
 from factory.core.base.configuration import Section
+from factory.core.base.github.errors import RefusedError
 from factory.core.base.ports import Completed
 from factory.core.marshal.mirror import Mirror, MirrorError
 from factory.core.workflows import repository
 from factory.core.workflows.repository import BRANCH, PolicyProposal, WorkflowRepository
 from factory.core.workflows.settings import WorkflowPolicy
+from factory.core.workflows.switch import SwitchError
 from factory.core.workflows.yaml_nodes import composer
 
 FLOWS = ".github/workflows"
 CI = "name: ci\non: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps: []\n"
 POLICY = {"pin_actions": False}
+VARIABLE = "${{ fromJSON(vars.CI_RUNS_ON || '\"ubuntu-latest\"') }}"
 
 
 def run(argv: Sequence[str | bytes], **options: Any) -> Completed:
@@ -43,6 +47,13 @@ class Place:
     def __init__(self, directory: Path) -> None:
         self.upstream, self.clone = directory / "upstream.git", directory / "clone"
         self.pulls: list[dict[str, Any]] = []
+        self.required: list[str] = []
+        self.rules: list[dict[str, Any]] = []
+        self.elsewhere: dict[str, str] = {}
+        self.asked: list[tuple[str, str]] = []
+        # The repository variable, and the runners that are online.
+        self.variable: str | None = None
+        self.runners: list[dict[str, Any]] = []
         subprocess.run(["git", "init", "-q", "--bare", "-b", "main", self.upstream], check=True)
         subprocess.run(
             ["git", "clone", "-q", self.upstream, self.clone], check=True, capture_output=True
@@ -72,14 +83,27 @@ class Place:
         self.git("push", "-q", "origin", f"HEAD:{branch}")
         return self.git("rev-parse", "HEAD")
 
+    def upstream_text(self, name: str, branch: str) -> str:
+        shown = run(["git", f"--git-dir={self.upstream}", "show", f"{branch}:{FLOWS}/{name}"])
+        return shown.stdout.decode()
+
     def tip(self, branch: str = BRANCH) -> str:
         return (
             run(["git", f"--git-dir={self.upstream}", "rev-parse", branch]).stdout.decode().strip()
         )
 
     def rest(self, method: str, path: str, body: Any = None) -> Any:
+        if "/rules/branches/" in path:
+            return self.rules
         if "/branches/" in path:
-            return {"commit": {"sha": self.tip("main")}}
+            protection = {"required_status_checks": {"contexts": self.required}}
+            return {"commit": {"sha": self.tip("main")}, "protection": protection}
+        if "/contents/" in path:
+            name = path.partition("/repos/")[2].replace("/contents/", "/")
+            return {"content": base64.b64encode(self.elsewhere[name].encode()).decode()}
+        if "/actions/" in path:
+            self.asked.append((method, path.partition("/actions/")[2].partition("?")[0]))
+            return self.actions(method, path.partition("/actions/")[2], body)
         if method == "GET":
             state = "open" if "state=open" in path else "closed"
             for pull in self.pulls:
@@ -94,6 +118,17 @@ class Place:
             number = int(path.rsplit("/", 1)[1])
             self.pulls[number - 1].update(body)
         return self.pulls[number - 1]
+
+    def actions(self, method: str, path: str, body: Any) -> Any:
+        if path.startswith("runners"):
+            return {"runners": self.runners}
+        if method in ("POST", "PATCH"):
+            self.variable = body["value"]
+        elif method == "DELETE":
+            self.variable = None
+        elif self.variable is None:
+            raise RefusedError("Not Found", 404)
+        return {"value": self.variable}
 
     def plan(self, **values: Any) -> tuple[WorkflowRepository, PolicyProposal, Any]:
         directory = self.upstream.with_name(f"mirror-{os.urandom(4).hex()}")
@@ -169,13 +204,162 @@ def test_what_somebody_closed_is_not_proposed_again_until_it_differs(place: Plac
     assert place.states == ["closed", "open"]
 
 
-def test_what_was_merged_may_be_proposed_again(place: Place) -> None:
+def test_what_a_person_took_out_stays_out_and_the_rest_is_proposed(place: Place) -> None:
+    """Taken out of the proposal before it was merged, or out of the default branch afterwards."""
     place.play()
+    merged = place.upstream_text("ci.yml", BRANCH).replace("    timeout-minutes: 30\n", "")
+    place.commit("ci.yml", merged)
     place.pulls[0].update(state="closed", merged_at="2026-01-01T00:00:00Z")
 
-    place.play()
+    plan = place.play()
 
+    assert (place.states, plan.stopped) == (["closed"], "")
+    assert any("#1, and not taken" in line for line in plan.reports[0].kept)
+    # Other lines above it make it no other edit; another job is one.
+    place.commit("ci.yml", f"# ours\n{merged}  b:\n    runs-on: ubuntu-latest\n    steps: []\n")
+    place.play()
     assert place.states == ["closed", "open"]
+    proposed = yaml.safe_load(place.upstream_text("ci.yml", BRANCH))["jobs"]
+    assert ["timeout-minutes" in job for job in proposed.values()] == [False, True]
+    # The way back: to delete what the first proposal remembers.
+    place.pulls[0]["body"] = "Merged."
+    place.play()
+    proposed = yaml.safe_load(place.upstream_text("ci.yml", BRANCH))["jobs"]
+    assert ["timeout-minutes" in job for job in proposed.values()] == [True, True]
+
+
+def test_a_job_whose_move_somebody_took_out_is_kept(place: Place) -> None:
+    place.play()
+    place.commit("ci.yml", place.upstream_text("ci.yml", BRANCH).replace(VARIABLE, "ubuntu-latest"))
+    place.pulls[0].update(state="closed", merged_at="2026-01-01T00:00:00Z")
+
+    (report,) = place.play().reports
+
+    assert [(job.outcome, job.reason) for job in report.jobs] == [
+        ("kept", "stays where it runs: it was proposed in #1, and not taken")
+    ]
+
+
+def test_the_checks_that_github_requires_count(place: Place) -> None:
+    place.commit("ci.yml", CI.replace("on: push", "on: [pull_request]"))
+    ignore = {"triggers": {"paths_ignore": ["*.md"]}}
+    rule = {
+        "type": "required_status_checks",
+        "parameters": {"required_status_checks": [{"context": "a"}, {"context": "nobody"}]},
+    }
+
+    for required, rules in (([], [rule]), (["a", "nobody"], [])):
+        place.required, place.rules = required, rules
+        _repository, plan, _policy = place.plan(**ignore)
+        assert "paths-ignore" not in plan.reports[0].after
+        (note,) = plan.notes
+        assert "No workflow reports the required check 'nobody'" in note
+    place.required, place.rules = [], []
+    assert "paths-ignore" in place.plan(**ignore)[1].reports[0].after
+
+
+def test_workflows_elsewhere_are_read_at_their_commit(place: Place) -> None:
+    oid, tag = "1" * 40, "v1"
+    callee = "on: workflow_call\njobs:\n  x: {uses: ./.github/workflows/y.yml}\n"
+    place.elsewhere = {
+        f"o/shared/{FLOWS}/x.yml?ref={oid}": callee,
+        f"o/shared/{FLOWS}/y.yml?ref={oid}": CI.replace("push", "workflow_call"),
+    }
+    calls = {"a": f"o/shared/{FLOWS}/x.yml@{oid}", "b": f"o/shared/{FLOWS}/x.yml@{tag}"}
+    for name, call in (*calls.items(), ("c", f"o/gone/{FLOWS}/x.yml@{oid}")):
+        place.commit(f"{name}.yml", f"name: {name}\non: [push]\njobs:\n  j:\n    uses: {call}\n")
+
+    _repository, plan, _policy = place.plan()
+
+    found = {report.name: report for report in plan.reports}
+    assert "permissions" in found["a.yml"].after
+    for name, words in (("b.yml", "may come to mean another file"), ("c.yml", "could not be read")):
+        assert "permissions" not in found[name].after
+        assert any(words in line for line in found[name].kept)
+
+
+ONLINE = {"name": "vds-1", "status": "online", "labels": [{"name": "Self-Hosted"}, {"name": "VDS"}]}
+MINE = {"runs_on": {"labels": ["self-hosted", "vds"]}}
+
+
+def test_the_variable_is_set_only_while_somebody_takes_the_jobs(place: Place) -> None:
+    repository, plan, _policy = place.plan(**MINE)
+    with pytest.raises(SwitchError, match="no runner with the labels"):
+        repository.turn(plan, declared=True, pretend=False)
+    assert place.variable is None
+    place.runners = [ONLINE]
+
+    repository, plan, _policy = place.plan(**MINE)
+    assert repository.turn(plan, declared=True, pretend=True)
+    assert place.variable is None
+    assert repository.turn(plan, declared=True, pretend=False)
+
+    assert place.variable == '["self-hosted", "vds"]'
+    assert plan.switch is not None and plan.switch.position == "declared"
+    assert not repository.turn(plan, declared=True, pretend=False)
+    repository, plan, _policy = place.plan(**MINE)
+    assert plan.problems == []
+    assert plan.switch is not None
+    assert "asks for the declared runner" in " ".join(plan.switch.lines)
+    assert repository.turn(plan, declared=False, pretend=False)
+    assert place.variable is None
+
+
+@pytest.mark.parametrize(
+    ("value", "runners", "words"),
+    [
+        ('["self-hosted", "vds"]', [], "no runner with these labels is online"),
+        (
+            '["self-hosted", "vds"]',
+            [{**ONLINE, "status": "offline"}],
+            "no runner with these labels",
+        ),
+        ('["self-hosted", "gpu"]', [ONLINE], "no runner with these labels is online"),
+        ("self-hosted, vds", [ONLINE], "every job that reads it fails"),
+        ("[]", [ONLINE], "every job that reads it fails"),
+        ('["SELF-HOSTED", "vds"]', [ONLINE], ""),
+        ('"ubuntu-24.04"', [], ""),
+        ('{"group": "large"}', [], ""),
+    ],
+)
+def test_a_variable_that_stops_jobs_is_a_problem(
+    place: Place, value: str, runners: list[Any], words: str
+) -> None:
+    place.variable, place.runners = value, runners
+
+    _repository, plan, _policy = place.plan(**MINE)
+
+    assert [words in problem for problem in plan.problems] == [True] * bool(words)
+
+
+def test_the_variable_moves_no_job_that_strangers_start(place: Place) -> None:
+    place.runners = [ONLINE]
+    reads = CI.replace("on: push", "on: issue_comment").replace("ubuntu-latest", VARIABLE)
+    place.commit("ci.yml", reads)
+
+    repository, plan, _policy = place.plan(**MINE)
+
+    assert [job.outcome for job in plan.reports[0].jobs] == ["problem"]
+    with pytest.raises(SwitchError, match=r"ci\.yml, job a.*move_anyway"):
+        repository.turn(plan, declared=True, pretend=False)
+    assert place.variable is None
+    anyway = [{"workflow": "ci.yml", "reason": "only we comment"}]
+    repository, plan, _policy = place.plan(runs_on={**MINE["runs_on"], "move_anyway": anyway})
+    assert repository.turn(plan, declared=True, pretend=False)
+
+
+def test_what_nobody_could_say_of_the_variable_is_not_taken_for_unset(place: Place) -> None:
+    def refuse(method: str, path: str, body: Any) -> Any:
+        raise RefusedError("Resource not accessible", 403)
+
+    place.actions = refuse  # type: ignore[method-assign]
+    repository, plan, _policy = place.plan(**MINE)
+
+    assert plan.switch is not None and plan.switch.position == "unknown"
+    assert "Nobody could say whether the variable" in plan.switch.lines[0]
+    for declared in (True, False):
+        with pytest.raises(SwitchError, match="actions_variables"):
+            repository.turn(plan, declared=declared, pretend=False)
 
 
 def test_a_proposal_with_nothing_left_is_withdrawn_and_may_come_back(place: Place) -> None:

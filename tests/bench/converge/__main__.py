@@ -1,4 +1,4 @@
-"""Time a converge that changes nothing beside pyinfra and a shell script."""
+"""Time a converge that changes nothing beside mitogen, pyinfra and a shell script."""
 
 from __future__ import annotations
 
@@ -19,17 +19,25 @@ from bench.converge.timing import ROOT, Sample, timed
 
 HERE = Path(__file__).resolve().parent
 PYINFRA = "pyinfra==3.10.0"
+MITOGEN = "mitogen==0.3.54"
 HOST = f"{os.environ.get('AINA_SANDBOX_NAME') or 'aina-factory'}-sandbox"
 
 
-def pyinfra_program() -> str:
-    """Return pyinfra's path, installing it when missing."""
-    directory = ROOT / ".cache" / "pyinfra"
-    program = directory / "bin" / "pyinfra"
-    if not program.exists():
+def environment_of(wanted: str) -> Path:
+    """Return the environment of a package, installing it when missing."""
+    directory = ROOT / ".cache" / wanted.partition("==")[0]
+    if not (directory / "bin/pip").exists():
         venv.create(directory, with_pip=True)
-        subprocess.run([directory / "bin" / "pip", "install", "--quiet", PYINFRA], check=True)
-    return str(program)
+    subprocess.run([directory / "bin/pip", "install", "--quiet", wanted], check=True)
+    return directory
+
+
+def under_mitogen() -> dict[str, str]:
+    """Return what makes Ansible run its tasks by mitogen."""
+    (plugins,) = environment_of(MITOGEN).glob(
+        "lib/python3*/site-packages/ansible_mitogen/plugins/strategy"
+    )
+    return {"ANSIBLE_STRATEGY_PLUGINS": str(plugins), "ANSIBLE_STRATEGY": "mitogen_linear"}
 
 
 def on_host(script: str) -> str:
@@ -170,19 +178,24 @@ def measure(scratch: Path, runs: int) -> dict[str, dict[str, Any]]:
     state = declared_state(scratch / "state")
     on_host("rm -rf /opt/bench")
     subprocess.run(["docker", "cp", "--quiet", f"{state}/.", f"{HOST}:/opt/bench"], check=True)
+    site = [
+        str(ROOT / ".venv/bin/ansible-playbook"),
+        "--inventory",
+        "inventory/sandbox",
+        *access.of_ansible(),
+        "playbooks/site.yml",
+    ]
+    configured = {"AINA_RECAP_FILE": str(recap), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     ways: dict[str, tuple[list[str], dict[str, str]]] = {
-        "site.yml": (
-            [
-                str(ROOT / ".venv/bin/ansible-playbook"),
-                "--inventory",
-                "inventory/sandbox",
-                *access.of_ansible(),
-                "playbooks/site.yml",
-            ],
-            {"AINA_RECAP_FILE": str(recap), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
-        ),
+        "site.yml": (site, configured),
+        "site.yml under mitogen": (site, {**configured, **under_mitogen()}),
         "pyinfra": (
-            [pyinfra_program(), "-y", *access.of_pyinfra(), str(HERE / "deploy.py")],
+            [
+                str(environment_of(PYINFRA) / "bin/pyinfra"),
+                "-y",
+                *access.of_pyinfra(),
+                str(HERE / "deploy.py"),
+            ],
             {"BENCH_STATE": str(state)},
         ),
         "shell script": ([*access.of_ssh(), "/opt/bench/setup.sh"], {}),

@@ -10,11 +10,7 @@ STATE = Path(os.environ["BENCH_STATE"])
 apt.packages(name="Packages", packages=(STATE / "packages").read_text().split(), update=False)
 for user in (STATE / "users").read_text().split():
     server.user(name=user, user=user)
-for path in sorted((STATE / "files").rglob("*")):
-    target = f"/{path.relative_to(STATE / 'files')}"
-    if path.is_dir():
-        files.directory(name=target, path=target)
-    else:
-        files.put(name=target, src=str(path), dest=target)
+for path in sorted((STATE / "files").iterdir()):
+    files.sync(name=path.name, src=str(path), dest=f"/{path.name}")
 for unit in (STATE / "units").read_text().split():
     systemd.service(name=unit, service=unit, running=True, enabled=True)

@@ -248,6 +248,62 @@ def _job(call: Call, found: Job) -> Json:
     }
 
 
+def _variable(call: Call, name: str, value: str) -> Json:
+    when = iso(call.repository.created_at)
+    return {"name": name, "value": value, "created_at": when, "updated_at": when}
+
+
+def _variables(call: Call, held: dict[str, str]) -> Json:
+    shown = [_variable(call, *item) for item in call.page(sorted(held.items()))]
+    return {"total_count": len(held), "variables": shown}
+
+
+@route("GET", f"{BASE}/variables", "actions_variables:read")
+def variables(call: Call) -> Json:
+    return _variables(call, call.repository.variables)
+
+
+@route("GET", f"{BASE}/organization-variables", "actions_variables:read")
+def organization_variables(call: Call) -> Json:
+    return _variables(call, call.repository.organization_variables)
+
+
+def _held(call: Call) -> str:
+    """Return the name of a variable that is there, or raise 404. Names ignore case."""
+    name = call.params["name"].upper()
+    if name not in call.repository.variables:
+        raise HttpError(404, "Not Found")
+    return name
+
+
+@route("GET", f"{BASE}/variables/{{name}}", "actions_variables:read")
+def variable(call: Call) -> Json:
+    name = _held(call)
+    return _variable(call, name, call.repository.variables[name])
+
+
+@route("POST", f"{BASE}/variables", "actions_variables:write", status=201)
+def create_variable(call: Call) -> Json:
+    name, value = (call.field(key, str, "ActionsVariable") for key in ("name", "value"))
+    if name.upper() in call.repository.variables:
+        raise HttpError(409, "Already exists - Variable already exists")
+    call.repository.variables[name.upper()] = value
+    return {}
+
+
+@route("PATCH", f"{BASE}/variables/{{name}}", "actions_variables:write")
+def change_variable(call: Call) -> Answer:
+    name = _held(call)
+    call.repository.variables[name] = call.field("value", str, "ActionsVariable")
+    return Answer(204)
+
+
+@route("DELETE", f"{BASE}/variables/{{name}}", "actions_variables:write")
+def delete_variable(call: Call) -> Answer:
+    del call.repository.variables[_held(call)]
+    return Answer(204)
+
+
 @route("GET", f"{BASE}/permissions", "administration:read")
 def permissions(call: Call) -> Json:
     """Say whether workflows may run."""

@@ -149,6 +149,15 @@ def read_all(client: Client, headers: dict[str, str] | None = None) -> None:
 
 
 def write_all(client: Client) -> None:
+    variables = f"{R}/actions/variables"
+    one = {"name": "CI_RUNS_ON", "value": "[]"}
+    assert client.rest("POST", variables, one).status == 201
+    assert client.rest("PATCH", f"{variables}/CI_RUNS_ON", {"value": "x"}).status == 204
+    for path in (variables, f"{variables}/ci_runs_on", f"{R}/actions/organization-variables"):
+        assert client.rest("GET", path).status == 200
+    assert client.rest("DELETE", f"{variables}/CI_RUNS_ON").status == 204
+    assert client.rest("GET", f"{variables}/CI_RUNS_ON").status == 404
+
     def write(method: str, path: str, body: Any = None, status: int = 0) -> Any:
         reply = client.rest(method, path, body)
         assert reply.status == status if status else reply.status < 300, (path, reply.body)

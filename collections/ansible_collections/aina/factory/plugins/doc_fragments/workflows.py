@@ -155,8 +155,34 @@ options:
         type: list
         elements: str
         default: []
+      exceptions:
+        description: Workflows and jobs that stay as they are, wholly or in parts.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          workflow:
+            description: Pattern of the workflow's file name, such as C(release.yml).
+            type: str
+            required: true
+          job:
+            description: Pattern of the jobs' names.
+            type: str
+            default: "*"
+          reason:
+            description: Why; the pull request says it.
+            type: str
+            required: true
+          parts:
+            description: >-
+              Which parts of the policy are not applied; C(triggers), C(concurrency) and C(permissions) of a workflow
+              are left alone where C(job) is C(*).
+            type: list
+            elements: str
+            choices: [runs_on, triggers, concurrency, timeout_minutes, permissions, pin_actions]
+            default: [runs_on, triggers, concurrency, timeout_minutes, permissions, pin_actions]
       required_checks:
-        description: Checks that GitHub waits for before a pull request may land.
+        description: Checks that GitHub waits for before a pull request may land, beyond those that it says it requires.
         type: list
         elements: str
         default: []

@@ -19,6 +19,10 @@ description:
     takes nothing away, and otherwise suggested in words.
   - The branch of the pull request is left alone once somebody else has pushed to it. What somebody closed is not
     proposed again until it differs; a pull request with nothing left to propose is closed.
+  - What was proposed before and is due again was taken out by a person, and stays out; O(policy.exceptions) says so
+    for good.
+  - Looks where the repository variable stands that moves the jobs, and whether a runner with the declared labels is
+    online. Sets or deletes the variable only where O(switch) says so.
   - Refuses public repositories, since anybody's pull request would run on the declared runner.
   - Runs where PyYAML is, usually on the control node.
 requirements:
@@ -41,6 +45,13 @@ options:
     description: Whether a pull request is opened or refreshed. Otherwise the module only reports.
     type: bool
     default: true
+  switch:
+    description: Whether the repository variable is set to the declared labels (V(declared)) or deleted, so that jobs
+      run on hosted runners (V(hosted)). Set only while a runner with these labels is online, and no workflow of the
+      default branch reads it for a job that the runner is not for.
+    type: str
+    choices: [keep, declared, hosted]
+    default: keep
 extends_documentation_fragment:
   - aina.factory.attributes
   - aina.factory.github
@@ -97,6 +108,26 @@ pull_request:
   description: Number and address of the pull request; empty when there is none.
   returned: always
   type: dict
+switch:
+  description: Where the repository variable stands after the run.
+  returned: always
+  type: dict
+  contains:
+    position:
+      description: V(unset), V(declared), V(other), V(broken), V(unknown), or V(none) with the strategy V(labels).
+      type: str
+    value:
+      description: What it holds.
+      type: str
+    lines:
+      description: The same in words, and which runners are online.
+      type: list
+      elements: str
+notes:
+  description: What is to be said of the whole repository, such as required checks that no workflow reports.
+  returned: always
+  type: list
+  elements: str
 stopped:
   description: Why nothing is proposed though something differs - commits of others on the branch, or a closed pull
     request with the same changes; empty otherwise.
@@ -121,7 +152,10 @@ from ansible_collections.aina.factory.plugins.module_utils.base.configuration im
 from ansible_collections.aina.factory.plugins.module_utils.base.github import login
 from ansible_collections.aina.factory.plugins.module_utils.base.github import settings as github
 from ansible_collections.aina.factory.plugins.module_utils.base.github.git import git_environment
-from ansible_collections.aina.factory.plugins.module_utils.base.github.rights import NEEDED
+from ansible_collections.aina.factory.plugins.module_utils.base.github.rights import (
+    NEEDED,
+    WISHED,
+)
 from ansible_collections.aina.factory.plugins.module_utils.base.github.transport import Transport
 from ansible_collections.aina.factory.plugins.module_utils.base.settings import argument_spec, read
 from ansible_collections.aina.factory.plugins.module_utils.marshal.mirror import Mirror, MirrorError
@@ -133,6 +167,7 @@ from ansible_collections.aina.factory.plugins.module_utils.workflows.repository 
     WorkflowsError,
 )
 from ansible_collections.aina.factory.plugins.module_utils.workflows.settings import WorkflowPolicy
+from ansible_collections.aina.factory.plugins.module_utils.workflows.switch import SwitchError
 from ansible_collections.aina.factory.plugins.module_utils.workflows.yaml_nodes import composer
 
 try:
@@ -157,6 +192,7 @@ def _repository(module: AnsibleModule, directory: str) -> WorkflowRepository:
         run=run,
         fetch=fetch,
         now=time.time,
+        wished=WISHED["workflows"],
     )
     module.no_log_values.add(token())
     environment = git_environment(server.web_url, server.ca_file, token())
@@ -165,7 +201,7 @@ def _repository(module: AnsibleModule, directory: str) -> WorkflowRepository:
     return WorkflowRepository(name, parameters["default_branch"], transport, git)
 
 
-def _converge(module: AnsibleModule) -> tuple[PolicyProposal, bool]:
+def _converge(module: AnsibleModule) -> tuple[PolicyProposal, bool, list[dict[str, Any]]]:
     section = Section(module.params["policy"], "policy")
     branch = module.params["default_branch"]
     policy = read(WorkflowPolicy, section, default_branch=branch)
@@ -177,10 +213,22 @@ def _converge(module: AnsibleModule) -> tuple[PolicyProposal, bool]:
             None if declared is None else offer(read(RunnerOptions, Section(declared, "runner")))
         )
         plan = repository.plan(policy, composer(YAML), offered)
-        due = plan.is_due
+        difference = _difference(plan) if plan.is_due else []
+        changed = plan.is_due and module.params["propose"]
+        if module.params["switch"] != "keep":
+            is_declared = module.params["switch"] == "declared"
+            turned = repository.turn(plan, declared=is_declared, pretend=module.check_mode)
+            changed = changed or turned
         if module.params["propose"] and not module.check_mode:
             repository.propose(plan, policy)
-    return plan, due
+    return plan, changed, difference
+
+
+def _switch(plan: PolicyProposal) -> dict[str, Any]:
+    found = plan.switch
+    if found is None:
+        return {}
+    return {"position": str(found.position), "value": found.value, "lines": found.lines}
 
 
 def _difference(plan: PolicyProposal) -> list[dict[str, Any]]:
@@ -208,6 +256,11 @@ def main() -> None:
             },
             "runner": {"type": "dict"},
             "propose": {"type": "bool", "default": True},
+            "switch": {
+                "type": "str",
+                "choices": ["keep", "declared", "hosted"],
+                "default": "keep",
+            },
             "github": {"type": "dict", "default": {}, "options": argument_spec(github.GitHub)},
         },
         supports_check_mode=True,
@@ -215,15 +268,22 @@ def main() -> None:
     if YAML is None:
         module.fail_json(msg=missing_required_lib("PyYAML"))
     try:
-        plan, due = _converge(module)
-    except (ConfigurationError, WorkflowsError, MirrorError, OSError, TimeoutError) as error:
+        plan, changed, difference = _converge(module)
+    except (
+        ConfigurationError,
+        WorkflowsError,
+        SwitchError,
+        MirrorError,
+        OSError,
+        TimeoutError,
+    ) as error:
         module.fail_json(msg=str(error))
     for problem in plan.problems:
         module.warn(f"{module.params['repository']}: {problem}")
     if plan.stopped:
         module.warn(f"{module.params['repository']}: {plan.stopped}")
     module.exit_json(
-        changed=due and module.params["propose"],
+        changed=changed,
         workflows=[
             {
                 "name": report.name,
@@ -236,7 +296,9 @@ def main() -> None:
         ],
         pull_request=plan.pull_request or {},
         stopped=plan.stopped,
-        diff=_difference(plan) if due else [],
+        notes=plan.notes,
+        switch=_switch(plan),
+        diff=difference,
     )
 
 

@@ -67,6 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         chosen.add_argument(
             "--events", action="store_true", help="print the agent's events as they come"
         )
+    adopt = verb("adopt", "watch a lane whose supervisor has died; for the reaper")
+    adopt.add_argument("lane", metavar="LANE")
     resume = verb("resume", "go on where a lane was cut off")
     resume.add_argument("lane", metavar="LANE")
     resume.add_argument("--queue-seconds", type=float, metavar="N")
@@ -103,6 +105,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         "revise": _resolve,
         "dispatch": _dispatch,
         "resume": _resume,
+        "adopt": _adopt,
         "list": _list,
         "logs": _logs,
         "stop": _stop,
@@ -164,12 +167,12 @@ def _attend(
             words.append(f"--queue-seconds={arguments.queue_seconds}")
         if arguments.verb == "run":
             words.append(f"--model={task.project.model}")
-        trouble = _detach(arguments.config, words, task.project.name, task.issue)
+        trouble = _detach(arguments.config, words, _unit(task.project.name, task.issue))
         if trouble:
             return _refused("detach", trouble)
         return Outcome(Exit.DONE, {"detached": True}, "started; see factory lane list")
     task = replace(task, queue_seconds=arguments.queue_seconds, listener=_listener(arguments))
-    done = _start(settings, lock_directory, task)
+    done = _start(settings, lock_directory, task, arguments.config)
     if arguments.events:
         return replace(done, text=json.dumps({"type": "lane.result", **done.document}))
     return done
@@ -190,7 +193,7 @@ def _listener(arguments: argparse.Namespace) -> Callable[[bytes], None]:
     return show
 
 
-def _start(settings: LanesSettings, lock_directory: Path, task: Task) -> Outcome:
+def _start(settings: LanesSettings, lock_directory: Path, task: Task, config: str) -> Outcome:
     from factory.lanes import reaping, supervisor
 
     _require_root()
@@ -199,9 +202,34 @@ def _start(settings: LanesSettings, lock_directory: Path, task: Task) -> Outcome
             suppress(LockedError, DockerError),
             locks.exclusive(lock_directory / reaping.LOCK),
         ):
-            reaping.reap(settings, lock_directory, dry_run=False)
+            reaping.reap(settings, lock_directory, dry_run=False, adopt=_adopter(config))
+    return _ended(supervisor.Lane(settings, task, lock_directory).run)
+
+
+def _adopter(config: str) -> Callable[[str], str]:
+    """Return what has a lane watched again by a unit of its own."""
+
+    def adopt(lane: str) -> str:
+        return _detach(config, ["adopt", lane], f"factory-lane-adopt-{lane}")
+
+    return adopt
+
+
+def _adopt(settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.lanes import reaping
+
+    _require_root()
+    lane = reaping.lane_of(settings, lock_directory, identity.checked(arguments.lane))
+    if lane is None:
+        raise UsageError(f"lane {arguments.lane} does not run; see factory lane list")
+    return _ended(lane.adopt)
+
+
+def _ended(attend: Callable[[], dict[str, Any]]) -> Outcome:
+    from factory.lanes import supervisor
+
     try:
-        result = supervisor.Lane(settings, task, lock_directory).run()
+        result = attend()
     except supervisor.NotStartedError as error:
         return _refused(error.code, str(error))
     good = result["outcome"] in outcome.GOOD and not result["delivery"].startswith("failed")
@@ -223,10 +251,15 @@ def _summary(result: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _detach(config: str, words: Sequence[str], project: str, issue: int) -> str:
-    """Have the server run a lane; return what is wrong. One unit for one issue, and so one lane."""
+def _unit(project: str, issue: int) -> str:
+    """Return one name for one issue: of a name there is one unit, and so one lane."""
+    return f"factory-lane-{project}-{issue}"
+
+
+def _detach(config: str, words: Sequence[str], unit: str) -> str:
+    """Have the server run a lane; return what is wrong."""
     argv = [
-        *("systemd-run", "--collect", "--quiet", f"--unit=factory-lane-{project}-{issue}"),
+        *("systemd-run", "--collect", "--quiet", f"--unit={unit}"),
         *("/usr/local/bin/factory", "lane", f"--config={config}", *words),
     ]
     done = effects.run(argv, timeout_seconds=30)
@@ -243,7 +276,7 @@ def _dispatch(
     def start(project: str, issue: int, resumed: str, *, verb: str = "run") -> str:
         words = ["resume", resumed] if resumed else [verb, project, str(issue)]
         words.append(f"--queue-seconds={_DISPATCHED_WAIT_SECONDS}")
-        return _detach(arguments.config, words, project, issue)
+        return _detach(arguments.config, words, _unit(project, issue))
 
     with locks.exclusive(lock_directory / dispatching.LOCK):
         document = dispatching.run(settings, start, dry_run=arguments.dry_run)
@@ -291,7 +324,7 @@ def _resume(
         is_review=bool(result.get("is_review")),
         queue_seconds=arguments.queue_seconds,
     )
-    return _start(settings, lock_directory, task)
+    return _start(settings, lock_directory, task, arguments.config)
 
 
 def _result(settings: LanesSettings, lane: str) -> dict[str, Any]:
@@ -403,7 +436,12 @@ def _reap(settings: LanesSettings, lock_directory: Path, arguments: argparse.Nam
 
     try:
         with locks.exclusive(lock_directory / reaping.LOCK):
-            document = reaping.reap(settings, lock_directory, dry_run=arguments.dry_run)
+            document = reaping.reap(
+                settings,
+                lock_directory,
+                dry_run=arguments.dry_run,
+                adopt=_adopter(arguments.config),
+            )
     except DockerError as error:
         return Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
     rows = [f"{step['verb']} {step['lane']} ({step['why']})" for step in document["steps"]]

@@ -79,14 +79,14 @@ class ContainerHandle:
         """
         return self._ended.wait(seconds)
 
-    def attach(self) -> None:
-        """Take its input and output over.
+    def attach(self, *, is_new: bool = True) -> None:
+        """Take its output over, and of a new one its input.
 
         Raises:
             DockerError: the engine refuses.
 
         """
-        path = f"/containers/{self.id}/attach?stream=1&stdin=1&stdout=1&stderr=1"
+        path = f"/containers/{self.id}/attach?stream=1&stdin={is_new:d}&stdout=1&stderr=1"
         ask = f"POST {path} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
         try:
             self._link.connect(SOCKET)
@@ -103,8 +103,8 @@ class ContainerHandle:
         if header.split(b" ", 2)[1] not in (b"101", b"200"):
             raise DockerError(f"the engine gives no access to {self.id[:12]}: {header!r}")
 
-    def watch(self, seconds: float) -> None:
-        """Notice its end, from now on for ``seconds``.
+    def watch(self, seconds: float, *, is_new: bool = True) -> None:
+        """Notice its end, from now on for ``seconds``; a new one has not begun yet.
 
         Raises:
             DockerError: the engine refuses.
@@ -113,7 +113,8 @@ class ContainerHandle:
         connection = Connection(SOCKET, seconds)
         try:
             # Not its removal: whatever keeps the engine from that does not keep the lane waiting.
-            connection.request("POST", f"/containers/{self.id}/wait?condition=next-exit")
+            condition = "next-exit" if is_new else "not-running"
+            connection.request("POST", f"/containers/{self.id}/wait?condition={condition}")
             # It answers at once, and says the rest when the container has ended.
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
@@ -147,6 +148,19 @@ def start(name: str, creation: Mapping[str, Any], watch_seconds: float) -> Conta
         with contextlib.suppress(DockerError):
             remove(handle.id)
         raise
+    return handle
+
+
+def adopt(identity: str, watch_seconds: float) -> ContainerHandle:
+    """Take over a container that runs, and that nobody is attached to any more.
+
+    Raises:
+        DockerError: the engine refuses or does not answer, or it is gone.
+
+    """
+    handle = ContainerHandle(identity)
+    handle.attach(is_new=False)
+    handle.watch(watch_seconds, is_new=False)
     return handle
 
 

@@ -18,7 +18,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ _LOOK_SECONDS = 1.0
 # What one lane may have of this process, which all lanes share.
 CONNECTIONS_MAX_COUNT = 64
 HELD_MAX_BYTES = 2 * gateway.REQUEST_MAX_BYTES
+_LARGE_BYTES, _READING = 1 << 20, threading.Lock()
 # What an agent says beside its request, and what of a refusal is looked at.
 _PASSED_ON, _REFUSAL_MAX_BYTES = ("accept", "user-agent"), 1 << 20
 
@@ -217,7 +218,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _judge(self, lane: LaneSocket, body: bytes) -> None:
         started = time.monotonic()
         # Read once, and by nobody's leave: a large one takes long, and others of the lane go on.
-        request = lane.counter.read(self.command, self.path, body)
+        # What a request holds may be many times its size: large ones one by one.
+        with _READING if len(body) > _LARGE_BYTES else nullcontext():
+            request = lane.counter.read(self.command, self.path, body)
         model = request.model
         with lane.lock:
             while True:

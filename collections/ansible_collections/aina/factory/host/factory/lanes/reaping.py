@@ -6,6 +6,8 @@ import contextlib
 import logging
 import shutil
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from factory.lanes import (
 )
 
 LOCK = "factory-lanes-reaper.lock"
+# How often a lane was given to another supervisor, and how long that may take to say so.
+_ADOPTED, _ADOPTION_SECONDS = "adopted_count", 15.0
 # Among the differences that are alerts: undelivered work that is gone, told for a day.
 _GIVEN_UP, _TOLD_SECONDS = "work", 86400.0
 # And work that GitHub has not taken for long.
@@ -46,16 +50,23 @@ def survey(settings: LanesSettings) -> reaper.ObservedHost:
         owner = documents.read(path / capacity.OWNER) or {}
         places[path.name] = str(owner.get("supervisor", ""))
     unfinished: dict[str, str] = {}
+    adoptable = []
+    projects = {project.name for project in settings.lane_projects}
     for path in Path(settings.state_dir).glob(f"*/{supervisor.STATE}"):
         state = documents.read(path) or {}
         unfinished[path.parent.name] = str(state.get("supervisor", ""))
+        count = int(state.get(_ADOPTED) or 0)
+        # One that was not given its task yet has nothing to go on with.
+        is_begun = bool(state.get("base")) and state.get("project") in projects
+        if is_begun and path.parent.name in places and count < reaper.ADOPTED_MAX_COUNT:
+            adoptable.append(path.parent.name)
     named = {
         *places.values(),
         *unfinished.values(),
         *(item.labels.get("lane.supervisor", "") for item in containers),
     }
     alive = {name for name in named if processes.alive(name)}
-    return reaper.ObservedHost(containers, alive, places, unfinished)
+    return reaper.ObservedHost(containers, alive, places, unfinished, adoptable)
 
 
 def is_due(settings: LanesSettings) -> bool:
@@ -69,19 +80,34 @@ def is_due(settings: LanesSettings) -> bool:
     return False
 
 
-def reap(settings: LanesSettings, lock_directory: Path, *, dry_run: bool) -> dict[str, Any]:
+def reap(
+    settings: LanesSettings,
+    lock_directory: Path,
+    *,
+    dry_run: bool,
+    adopt: Callable[[str], str] | None = None,
+) -> dict[str, Any]:
     """Carry the plan out and return what was done, as ``--json`` prints it.
+
+    ``adopt`` has a new supervisor take a lane over and returns what went wrong; without it each
+    lane whose supervisor is gone is ended.
 
     Raises:
         DockerError: the engine does not answer.
 
     """
-    steps = reaper.plan(survey(settings), time.time())
+    seen = survey(settings)
+    if adopt is None:
+        seen = replace(seen, adoptable=())
+    steps = reaper.plan(seen, time.time())
     failures: list[str] = []
     if not dry_run:
         for step in steps:
             try:
-                _carry_out(settings, lock_directory, step)
+                if step.verb == "adopt" and adopt is not None:
+                    _have_adopted(settings, step, adopt)
+                else:
+                    _carry_out(settings, lock_directory, step)
             except (DockerError, OSError) as error:
                 failures.append(f"{step.lane}: {error}")
     delivered = [] if dry_run else _deliver_again(settings)
@@ -147,6 +173,28 @@ def _deliver_again(settings: LanesSettings) -> list[str]:
     return done
 
 
+def _have_adopted(
+    settings: LanesSettings, step: reaper.ReapStep, adopt: Callable[[str], str]
+) -> None:
+    """Have a lane watched again; one for which that fails too often is ended then.
+
+    Raises:
+        OSError: it is not watched yet.
+
+    """
+    _log.info("adopt lane %s: %s", step.lane, step.why)
+    path = Path(settings.state_dir, identity.checked(step.lane), supervisor.STATE)
+    state = documents.read(path) or {}
+    documents.replace(path, {**state, _ADOPTED: int(state.get(_ADOPTED) or 0) + 1})
+    trouble, deadline = adopt(step.lane), time.monotonic() + _ADOPTION_SECONDS
+    owner = Path(settings.run_dir, step.lane, capacity.OWNER)
+    while not trouble and time.monotonic() < deadline:
+        if processes.alive(str((documents.read(owner) or {}).get("supervisor", ""))):
+            return
+        time.sleep(0.1)
+    raise OSError(f"nobody watches it yet: {trouble or 'its new supervisor says nothing'}")
+
+
 def _carry_out(settings: LanesSettings, lock_directory: Path, step: reaper.ReapStep) -> None:
     _log.info("%s lane %s: %s", step.verb, step.lane, step.why)
     if step.verb == "end":
@@ -167,14 +215,15 @@ def _handed_over_at(settings: LanesSettings, name: str) -> float:
     return 0.0
 
 
-def _lane(settings: LanesSettings, lock_directory: Path, name: str) -> supervisor.Lane | None:
+def lane_of(settings: LanesSettings, lock_directory: Path, name: str) -> supervisor.Lane | None:
     """Return the lane as its state describes it; ``None`` when its project is gone."""
     state = documents.read(Path(settings.state_dir, name, supervisor.STATE)) or {}
     for project in settings.lane_projects:
         if project.name == state.get("project"):
             task = tasks.Task(
-                project,
+                replace(project, model=str(state.get("model") or project.model)),
                 int(state.get("issue") or 0),
+                resume=str(state.get("resumes") or ""),
                 is_conflict=bool(state.get("is_conflict")),
                 is_review=bool(state.get("is_review")),
             )
@@ -185,7 +234,7 @@ def _lane(settings: LanesSettings, lock_directory: Path, name: str) -> superviso
 def _end(settings: LanesSettings, lock_directory: Path, step: reaper.ReapStep) -> str:
     """End a lane's container; return what of its work did not come out."""
     unkept = ""
-    lane = _lane(settings, lock_directory, step.lane)
+    lane = lane_of(settings, lock_directory, step.lane)
     if lane is not None and lane.directory.is_dir():
         limit = lane.project.limits.bundle_max_mib << 20
         unkept = supervisor.rescued(lane, engine.rescue(step.container, limit))
@@ -197,7 +246,7 @@ def _finish(
     settings: LanesSettings, lock_directory: Path, step: reaper.ReapStep, unkept: str = ""
 ) -> None:
     """Record what became of a lane whose supervisor cannot."""
-    lane = _lane(settings, lock_directory, step.lane)
+    lane = lane_of(settings, lock_directory, step.lane)
     if lane is None or not lane.directory.is_dir():
         return
     state = documents.read(lane.directory / supervisor.STATE) or {}

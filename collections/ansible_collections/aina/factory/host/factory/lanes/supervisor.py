@@ -30,6 +30,7 @@ from factory.core.lanes.gateway import LanePolicy
 from factory.core.lanes.settings import MIB, LaneProject, LanesSettings
 from factory.core.lanes.spending import day_of
 from factory.lanes import (
+    bounds,
     capacity,
     claiming,
     control_socket,
@@ -57,12 +58,23 @@ TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
 RESIDUE = "residue.json"
 # What all lanes have spent, a file for each day.
 SPENT_DIR = "spent"
-_KNOWN_AT_START = ("base", "onto", "title", "conflict", "deadline", "resumes", "continues")
+_KNOWN_AT_START = (
+    "base",
+    "onto",
+    "title",
+    "conflict",
+    "deadline",
+    "resumes",
+    "continues",
+    "adopted_count",
+)
 # Of GitHub, git, systemd and the engine, some of which wait for others.
 _ASKED_AT_ONCE = 12
 _POLL_SECONDS = 0.2
 _QUEUE_POLL_SECONDS = 0.5
 _SHOW_SECONDS = 15.0
+# No frame pauses so long, and between two of them there is more.
+_SILENCE_SECONDS = 2.0
 # What stands between two states of the engine is looked at again, so often and after so long.
 _RESIDUE_LOOKS, _RESIDUE_SECONDS = 3, 0.5
 # How long a lane may take to hand over once its agent was told to end.
@@ -113,6 +125,10 @@ class Lane:
     lock_directory: Path
     name: str = ""
     _ended_by: str = field(default="", init=False)
+    _ends_at: float = field(default=0.0, init=False)
+    # Whether what it writes is read from where a frame begins, and whether another began to read it.
+    _is_in_step: bool = field(default=True, init=False)
+    _is_adopted: bool = field(default=False, init=False)
     _broken: str = field(default="", init=False)
     _broken_as: str = field(default=outcome.FORGED, init=False)
     _unkept: str = field(default="", init=False)
@@ -165,6 +181,7 @@ class Lane:
             github = pool.submit(delivery.github, self.settings, self.project)
             self._refuse_what_waits()
             self._admit()
+            bounds.bound(self.name, self.project)
             try:
                 earlier = self._earlier = self._seed()
                 owner = self._make_place()
@@ -192,6 +209,50 @@ class Lane:
                 raise NotStartedError(codes[0], str(error)) from error
             token, forge = github.result()
         return self._work(asked_at, forge, token, assigned, handle, place.deadline)
+
+    def adopt(self) -> dict[str, Any]:
+        """Take over this lane, whose supervisor has died and whose container lives; return its result.
+
+        Raises:
+            NotStartedError: there is nothing to take over.
+
+        """
+        state = documents.read(self.directory / STATE) or {}
+        try:
+            token, forge = delivery.github(self.settings, self.project)
+            own = [item for item in engine.lanes() if item.lane == self.name and item.running]
+            if not own:
+                raise NotStartedError("gone", f"lane {self.name} has no container that runs")
+            left = times.seconds(str(state["deadline"])) - _HANDOVER_SECONDS - time.time()
+            self._own_place()
+            bounds.bound(self.name, self.project)
+            handle = engine.adopt(own[0].id, left + _HANDOVER_SECONDS + _ENGINE_WAIT_SECONDS)
+        except tuple(_REFUSALS) as error:
+            raise NotStartedError("adopt", str(error)) from error
+        self._ends_at = time.monotonic() + left
+        self._is_in_step, self._is_adopted = False, True
+        self._earlier = {"branch": str(state.get("continues") or "")}
+        with contextlib.suppress(OSError):
+            self._latest_at = (self.directory / BUNDLE).stat().st_mtime
+        self._state("running", **{name: state[name] for name in _KNOWN_AT_START if name in state})
+        _log.info("lane %s is watched again", self.name)
+        try:
+            found: Future[delivery.GitHub] = Future()
+            found.set_result((token, forge))
+            self._have(found)
+        except (FactoryError, OSError) as error:
+            _log.warning("lane %s: its claim is not renewed: %s", self.name, error)
+        began = times.seconds(str(state["started_at"]))
+        return self._attend(began, began, forge, token, tasks.resolved_of(state), handle)
+
+    def _own_place(self) -> None:
+        """Say that the lane is this process's."""
+        owner = {
+            "project": self.project.name,
+            "issue": self.task.issue,
+            "supervisor": processes.identity(),
+        }
+        documents.replace(self.place / OWNER, owner)
 
     def _find(
         self, pool: ThreadPoolExecutor, github: Future[delivery.GitHub], earlier: dict[str, Any]
@@ -249,6 +310,7 @@ class Lane:
         deadline: float,
     ) -> dict[str, Any]:
         started_at, start = time.time(), assigned.start
+        self._ends_at = time.monotonic() + self.project.limits.timeout_seconds
         handle.send(f"{start.base} {start.onto}\n{assigned.prompt}".encode())
         # Should the supervisor die, its result is made of this.
         known = assigned.document()
@@ -256,10 +318,25 @@ class Lane:
         prompt = self.directory / "prompt.md"
         prompt.write_text(assigned.prompt, encoding="utf-8")
         prompt.chmod(0o640)
+        return self._attend(asked_at, started_at, forge, token, assigned, handle)
+
+    def _attend(
+        self,
+        asked_at: float,
+        started_at: float,
+        forge: LaneForge,
+        token: Callable[[], str],
+        assigned: ResolvedTask,
+        handle: engine.ContainerHandle,
+    ) -> dict[str, Any]:
+        """Stay with a container that is at work until all of it is over."""
         with ThreadPoolExecutor(1) as pool:
             # Beside the start: a running container stands on what it uses, so that is none of its leftovers.
             seen = pool.submit(engine.snapshot, Path(self.settings.run_dir))
-            self._supervise(handle)
+            handle = self._supervise(handle)
+        # Should GitHub or a disk be slow: the agent is done.
+        with contextlib.suppress(OSError):
+            self._state("handing over")
         self._last_rites(handle)
         result = self._conclude(handle.status, assigned, asked_at, started_at)
         with contextlib.suppress(OSError):
@@ -343,14 +420,9 @@ class Lane:
 
     def _take_place(self) -> None:
         self.name = identity.lane_id(self.project.name, self.task.issue, secrets.token_hex(4))
-        owner = {
-            "project": self.project.name,
-            "issue": self.task.issue,
-            "supervisor": processes.identity(),
-        }
         self.directory.mkdir(mode=0o750, parents=True)
         self.place.mkdir(mode=0o750)
-        documents.replace(self.place / OWNER, owner)
+        self._own_place()
         self._state("starting")
 
     def _state(self, state: str, **more: Any) -> None:
@@ -438,19 +510,41 @@ class Lane:
 
     # --- Watching it -------------------------------------------------------------------
 
-    def _supervise(self, handle: engine.ContainerHandle) -> None:
-        """Drain the container to its end and hold it to its limits."""
-        reader = threading.Thread(target=self._read, args=(handle,), daemon=True)
-        reader.start()
-        self._last_sign = time.monotonic()
-        deadline = self._last_sign + self.project.limits.timeout_seconds
-        while not handle.wait(_POLL_SECONDS):
-            self._show_life()
-            why = self._due(deadline)
-            if why and not self._ended_by:
-                self._ended_by = why
-                threading.Thread(target=self._end, daemon=True).start()
-        reader.join(timeout=30)
+    def _supervise(self, handle: engine.ContainerHandle) -> engine.ContainerHandle:
+        """Drain the container to its end and hold it to its limits, past a restart of the engine.
+
+        Returns what was attached to it last.
+        """
+        while True:
+            reader = threading.Thread(target=self._read, args=(handle,), daemon=True)
+            reader.start()
+            self._last_sign = time.monotonic()
+            while not handle.wait(_POLL_SECONDS):
+                self._show_life()
+                why = self._due(self._ends_at)
+                if why and not self._ended_by:
+                    self._ended_by = why
+                    threading.Thread(target=self._end, daemon=True).start()
+            reader.join(timeout=30)
+            if handle.status is not None or self._ended_by or self._broken:
+                return handle
+            again = self._found_again()
+            if again is None:
+                return handle
+            _log.info("lane %s: the engine is back, and the lane goes on", self.name)
+            handle, self._is_in_step, self._is_adopted = again, False, True
+
+    def _found_again(self) -> engine.ContainerHandle | None:
+        """Return its container once an engine that was lost is back; ``None`` when it is gone."""
+        deadline = time.monotonic() + _ENGINE_WAIT_SECONDS
+        left = self._ends_at - time.monotonic() + _HANDOVER_SECONDS + _ENGINE_WAIT_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                own = [item for item in engine.lanes() if item.lane == self.name and item.running]
+                return engine.adopt(own[0].id, left) if own else None
+            except DockerError:
+                time.sleep(1.0)
+        return None
 
     def _show_life(self) -> None:
         """Write down, now and then, when the agent last said something."""
@@ -489,12 +583,19 @@ class Lane:
         limits = self.project.limits
         reader = frames.Reader(limits.bundle_max_mib * MIB)
         path, lines = self.directory / TRANSCRIPT, transcript.Lines()
-        with transcript.Writer(path, limits.transcript_max_mib * MIB) as writer:
+        most, is_new, heard = limits.transcript_max_mib * MIB, not self._is_adopted, 0.0
+        with transcript.Writer(path, most, is_new=is_new) as writer:
             for is_transcript, piece in handle.output():
+                now = time.monotonic()
                 if is_transcript:
-                    self._last_sign = time.monotonic()
+                    self._last_sign = now
                     self._tell(writer, lines.feed(piece))
-                elif not self._broken:
+                    continue
+                if not self._is_in_step and now - heard >= _SILENCE_SECONDS:
+                    # Frames are far from each other: after a silence one begins.
+                    reader = frames.Reader(limits.bundle_max_mib * MIB)
+                heard = now
+                if not self._broken:
                     self._take(reader, piece)
             self._tell(writer, lines.end())
         # Whoever ends in the middle of a frame has forged nothing: what it did not hand over is named.
@@ -514,12 +615,17 @@ class Lane:
         """Take a piece of the frames; whatever is wrong with it, the pipe is drained to its end."""
         try:
             for frame in reader.feed(chunk):
+                self._is_in_step = True
                 self._final = frame if frame.is_final else self._final
                 self._keep(frame)
-        except frames.TooLargeError as error:
-            self._broken, self._broken_as = str(error), outcome.TOO_LARGE
         except frames.FrameError as error:
+            if not self._is_in_step:
+                # The rest of a frame that began when nobody was attached; the next one holds it all.
+                _log.debug("lane %s: %s; waiting for the next frame", self.name, error)
+                return
             self._broken = str(error)
+            if isinstance(error, frames.TooLargeError):
+                self._broken_as = outcome.TOO_LARGE
         except OSError as error:
             # A later frame holds all that is in this one.
             self._unkept = f"what it handed over cannot be written: {error}"

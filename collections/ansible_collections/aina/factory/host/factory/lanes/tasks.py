@@ -70,6 +70,13 @@ def start_of(document: dict[str, Any]) -> Start:
     return Start(str(document.get("base") or ""), str(document.get("onto") or ""))
 
 
+def resolved_of(state: dict[str, Any]) -> ResolvedTask:
+    """Return what a lane is about, as far as its state says it."""
+    said = state.get("conflict")
+    conflict = Conflict(body="", **said) if isinstance(said, dict) else None
+    return ResolvedTask(start_of(state), "", str(state.get("title") or ""), conflict)
+
+
 def find(
     task: Task,
     pool: Executor,

@@ -47,10 +47,11 @@ class Lines:
 class Writer:
     """Writes events until the limit, and then one last line that says so."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
-        self._file = path.open("wb", buffering=0)
+    def __init__(self, path: Path, max_bytes: int, *, is_new: bool = True) -> None:
+        """Begin a file, or go on with one that another has begun."""
+        self._file = path.open("wb" if is_new else "ab", buffering=0)
         os.fchmod(self._file.fileno(), 0o640)
-        self._left = max_bytes
+        self._left = max_bytes - self._file.tell()
         self._full = False
 
     def __enter__(self) -> Writer:

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from factory.core.base.github.job_needs import Offer, needs_of
+from factory.core.base.github.job_needs import Offer
 from factory.core.runners.offer import offer
 from factory.core.runners.settings import Instance
 from factory.core.runners.state import printable
+from factory.core.workflows import judge
 from factory.core.workflows.document import Compose, Document, DocumentError, Node, NodeKind
+from factory.core.workflows.semantics import Neighbours
 from factory.core.workflows.settings import RunsOn
 from factory.core.workflows.yaml_nodes import composer
 from factory.outcome import UsageError
@@ -111,7 +113,8 @@ def _job(
     if document.entry(job, "uses") is not None:
         return Explained(name, key.value, line, "called", (), "the workflow that it calls says it")
     wanted = document.strings(document.get(job, "runs-on"))
-    needed = needs_of(document.plain(job))
+    plain = [label for label in wanted or () if "${{" not in label]
+    needed = judge.needs(document, job, plain, Neighbours())
     declared = Offer().also(runs_on.offers)
 
     def say(where: str, offered: Offer, words: str) -> Explained:
@@ -121,11 +124,10 @@ def _job(
     if not wanted:
         return say("unknown", declared, "it names a runner group, or no runner")
     if any("${{" in label for label in wanted):
-        by_variable = any(f"vars.{runs_on.variable}" in label for label in wanted)
-        if by_variable:
+        if any(judge.reads_variable(runs_on, label) for label in wanted):
             return say("variable", declared, f"here while {runs_on.variable} says so")
         return say("unknown", declared, "it computes its runner")
-    if any(label in runs_on.hosted_labels for label in wanted):
+    if any(judge.is_hosted(runs_on, label) for label in wanted):
         return say("hosted", declared, "it asks for a runner of GitHub's")
     for instance in instances:
         has = {label.lower() for label in instance.all_labels(_architecture())}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -41,6 +41,9 @@ _RELOADABLE = frozenset(
     }
 )
 _BOUND_TO = "com.docker.network.bridge.host_binding_ipv4"
+# An engine that starts while containers run, which live-restore has kept, leaves its networks as they are.
+OF_NETWORK = frozenset({"bip", "ip", "mtu"})
+OPTION_OF = {"ip": _BOUND_TO, "mtu": "com.docker.network.driver.mtu"}
 _FIRST_ENGINE_WITH_THREE_LIMITS = 28
 _FIRST_ENGINE_WITH_NETWORK_DEFAULTS = 24
 FIRST_ENGINE_THAT_VALIDATES = 23
@@ -69,6 +72,7 @@ class RunningContainer:
 class RunningEngine:
     """The running engine; ``started_at`` in seconds since the epoch.
 
+    ``default_network`` is what its default network has of the settings of :data:`OF_NETWORK`.
     ``instance`` differs from one start of the engine to the next. ``image_store`` is
     ``containerd`` or the name of the graph driver.
     """
@@ -82,6 +86,7 @@ class RunningEngine:
     image_store: str
     images: int
     swarm: bool
+    default_network: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -297,7 +302,12 @@ def decide(
     restart = tuple(key for key in differing if key not in _RELOADABLE)
     if not restart:
         return RestartDecision(reload, (), "")
-    return RestartDecision(reload, restart, _why_not_now(engine, settings, policy))
+    deferred = _why_not_now(engine, settings, policy)
+    if not deferred and engine.containers and {*restart} <= OF_NETWORK:
+        deferred = (
+            f"{_names(engine.containers)} still running, with which it would keep its network"
+        )
+    return RestartDecision(reload, restart, deferred)
 
 
 def _differing(engine: RunningEngine, effective: Settings | None, settings: Settings) -> list[str]:
@@ -310,6 +320,8 @@ def _differing(engine: RunningEngine, effective: Settings | None, settings: Sett
         keys.add("live-restore")
     if "log-driver" in settings and settings["log-driver"] != engine.log_driver:
         keys.add("log-driver")
+    told = engine.default_network
+    keys |= {key for key in {*told} & {*settings} if str(told[key]) != str(settings[key])}
     return sorted(keys)
 
 

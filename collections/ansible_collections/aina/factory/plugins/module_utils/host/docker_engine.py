@@ -177,7 +177,7 @@ def _check_unit(run: Run) -> None:
 def swallowed(
     wish: DesiredEngine, sessions: Sequence[Session], run: Run, path: Path = CONFIGURATION
 ) -> list[str]:
-    """Return which networks the engine would newly take, and somebody has come in by.
+    """Return which networks the engine would newly take, or cut off, and somebody has come in by.
 
     Raises:
         DockerDaemonError: the file is not JSON.
@@ -186,7 +186,10 @@ def swallowed(
     _target, _previous, current, record = _found(path)
     settings, _kept = docker_daemon.with_defaults(current, wish.settings, wish.defaults, record)
     merged = docker_daemon.merge(current, settings, record)
-    return [*networks.swallowed(merged.settings, current, sessions, run)]
+    return [
+        *networks.swallowed(merged.settings, current, sessions, run),
+        *networks.deafened(merged.settings, current, run),
+    ]
 
 
 def _found(path: Path) -> tuple[Path, bytes | None, dict[str, Any], Record]:
@@ -299,7 +302,25 @@ def read_engine(run: Run, boot_time: float, proc: Path = Path("/proc")) -> Runni
         image_store=_image_store(info),
         images=int(info.get("Images") or 0),
         swarm=(info.get("Swarm") or {}).get("LocalNodeState") not in {None, "", "inactive"},
+        default_network=_default_network(run),
     )
+
+
+def _default_network(run: Run) -> dict[str, str]:
+    """Return what the default network really has; nothing where the engine has none."""
+    done = run([*_DOCKER, "network", "inspect", "bridge"], timeout_seconds=_QUERY_SECONDS)
+    try:
+        (told,) = json.loads(done.stdout) if done.ok else [{}]
+        options = told.get("Options") or {}
+        plans = (told.get("IPAM") or {}).get("Config") or []
+    except (ValueError, AttributeError):
+        return {}
+    found = {key: options[name] for key, name in docker_daemon.OPTION_OF.items() if name in options}
+    for plan_ in plans:
+        gateway, subnet = plan_.get("Gateway", ""), plan_.get("Subnet", "")
+        if "." in gateway and "/" in subnet:
+            found["bip"] = f"{gateway}/{subnet.partition('/')[2]}"
+    return found
 
 
 def _image_store(info: Mapping[str, Any]) -> str:

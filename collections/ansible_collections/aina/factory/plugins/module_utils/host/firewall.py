@@ -25,7 +25,8 @@ from .way_in.connection import Listener, Session
 CHAIN = "AINA-FACTORY"
 COMMENT = "aina-factory"
 RULES_DIR = "/etc/aina-factory/firewall"
-SCRIPT_PATH = "/usr/local/lib/aina-factory-host/docker-firewall"
+SCRIPT_DIR = "/usr/local/lib/aina-factory-host"
+SCRIPT_PATH = f"{SCRIPT_DIR}/docker-firewall"
 UNIT = "aina-factory-docker-firewall.service"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 DROP_IN_PATH = "/etc/systemd/system/docker.service.d/60-aina-factory-firewall.conf"
@@ -188,7 +189,7 @@ class Ufw:
 
 @dataclass(frozen=True)
 class Situation:
-    """What the tools say; ``tables`` are the kernel's filter rules, absent without the engine.
+    """What the tools say; ``tables`` are the kernel's filter rules by address family.
 
     ``flushed`` says that somebody has taken ufw's rules out of them, and left its chains.
     """
@@ -199,6 +200,15 @@ class Situation:
     guard_enabled: bool
     tables: dict[int, str]
     flushed: bool = False
+
+    @property
+    def guarded(self) -> dict[int, str]:
+        """Return the tables by which the engine publishes ports: without its chain it does not."""
+        return {
+            family: table
+            for family, table in self.tables.items()
+            if self.engine_runs and (family == 4 or _DOCKER in table)
+        }
 
     @property
     def filters(self) -> bool:
@@ -534,11 +544,8 @@ def read(run: Run) -> Situation:
     state = run(["systemctl", "is-active", "docker.service"], timeout_seconds=ASK_SECONDS)
     engine_runs = state.stdout.strip() == b"active"
     enabled = run(["systemctl", "is-enabled", UNIT], timeout_seconds=ASK_SECONDS).ok
-    whole = {family: _table(tool, run) for family, tool in _LISTING.items()}
-    # Without that chain the engine publishes nothing by IPv6.
-    guarded = [family for family, table in whole.items() if family == 4 or _DOCKER in table]
-    tables = {family: whole[family] for family in guarded if engine_runs}
-    flushed = any(is_flushed(family, table, active=active) for family, table in whole.items())
+    tables = {family: _table(tool, run) for family, tool in _LISTING.items()}
+    flushed = any(is_flushed(family, table, active=active) for family, table in tables.items())
     return Situation(active, default[1] if default else "", engine_runs, enabled, tables, flushed)
 
 
@@ -566,7 +573,7 @@ def files(policy: Policy | None) -> list[managed_files.Change]:
     """Return the changes of our files; all of them go without a policy or without the guard."""
     rules = {family: f"{RULES_DIR}/docker-user.v{family}" for family in (4, 6)}
     if policy is None or not policy.guard_containers:
-        return managed_files.plan((), (), [UNIT_PATH, DROP_IN_PATH, SCRIPT_PATH, RULES_DIR])
+        return managed_files.plan((), (), [UNIT_PATH, DROP_IN_PATH, SCRIPT_DIR, RULES_DIR])
     plain, program = (managed_files.Attributes("root", "root", mode) for mode in (0o644, 0o755))
     script = _SCRIPT.replace("@RULES@", RULES_DIR).replace("@CHAIN@", CHAIN)
     wanted = [
@@ -733,7 +740,7 @@ def plan(
     if policy.guard_containers and situation.engine_runs:
         stale = any(
             not in_force(container_rules(policy, family), table)
-            for family, table in situation.tables.items()
+            for family, table in situation.guarded.items()
         )
         if stale or changes:
             commands.append((f"restart {UNIT}", ("systemctl", "restart", UNIT)))
@@ -758,7 +765,8 @@ def plan_absence(
     if situation is not None:
         if situation.active and enabled_by_us:
             commands.append(("ufw disable", ("ufw", "disable")))
-            # It has left all of them open.
+            # It leaves its chains, without a rule in them, and opens the kernel's own.
+            commands.append(("clear ufw's chains", ("sh", "-c", _CLEAR)))
             commands += [(" ".join(argv), argv) for argv in policies if "ACCEPT" not in argv]
         elif situation.active and incoming and incoming != situation.incoming:
             words = ("default", incoming, "incoming")
@@ -775,10 +783,24 @@ def plan_absence(
                     (f"{tool} empties {CHAIN}", (tool, "-w", "20", "-F", CHAIN)),
                     (f"{tool} forgets {CHAIN}", (tool, "-w", "20", "-X", CHAIN)),
                 ]
+                if _is_chain_ours(table):
+                    jump = ("-D", "FORWARD", "-j", "DOCKER-USER")
+                    commands += [
+                        (f"{tool} without DOCKER-USER", (tool, "-w", "20", *jump)),
+                        (f"{tool} forgets DOCKER-USER", (tool, "-w", "20", "-X", "DOCKER-USER")),
+                    ]
     if any(change.path == UNIT_PATH for change in changes):
         commands.insert(0, (f"disable {UNIT}", ("systemctl", "disable", "--now", UNIT)))
         commands.append(("daemon-reload", ("systemctl", "daemon-reload")))
     return FirewallPlan(tuple(changes), tuple(commands))
+
+
+def _is_chain_ours(table: str) -> bool:
+    """Whether the engine has no use for the chain that our guard has made before its start."""
+    lines = table.splitlines()
+    others = [line for line in lines if line.startswith(":DOCKER") and _DOCKER not in line]
+    rules = [line for line in lines if line.startswith("-A DOCKER-USER ")]
+    return not others and {*rules} <= {f"-A DOCKER-USER -j {CHAIN}"}
 
 
 def protect(

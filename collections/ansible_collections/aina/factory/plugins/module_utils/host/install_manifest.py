@@ -20,8 +20,8 @@ def read(path: str | None, kind: str) -> set[str]:
     if path is None or not Path(path).exists():
         return set()
     try:
-        return set(json.loads(Path(path).read_text(encoding="utf-8"))[kind])
-    except (KeyError, TypeError) as error:
+        return set(json.loads(Path(path).read_text(encoding="utf-8")).get(kind, ()))
+    except (AttributeError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); remove it") from error
 
 
@@ -40,13 +40,16 @@ def read_siblings(path: str | None, kind: str) -> set[str]:
 
 
 def write(path: str | None, kind: str, names: Collection[str], run: Run) -> None:
-    """Record the names, or remove the record when there are none."""
+    """Record the names of this kind, or remove the record when there are none of any."""
     if path is None or set(names) == read(path, kind):
         return
-    if not names:
+    known = json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).exists() else {}
+    known = {key: value for key, value in known.items() if key not in {kind, "schema"}}
+    known |= {kind: sorted(names)} if names else {}
+    if not known:
         Path(path).unlink(missing_ok=True)
         return
-    content = json.dumps({"schema": 1, kind: sorted(names)}) + "\n"
+    content = json.dumps({"schema": 1, **known}) + "\n"
     attributes = managed_files.Attributes("root", "root", 0o644)
     file = managed_files.FileSpec(path, content.encode(), attributes)
     managed_files.apply(managed_files.plan((), [file], ()), run)

@@ -14,7 +14,7 @@ import pwd
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -92,7 +92,10 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One step of a plan; ``before`` and ``after`` are what a diff shows."""
+    """One step of a plan; ``before`` and ``after`` are what a diff shows.
+
+    ``prunes``: a directory of drop-ins goes with the last of them, where no package owns it.
+    """
 
     kind: ChangeKind
     path: str
@@ -101,6 +104,7 @@ class Change:
     file: FileSpec | None = None
     attributes: Attributes | None = None
     link: LinkSpec | None = None
+    prunes: bool = False
 
 
 def plan(
@@ -129,8 +133,12 @@ def plan(
     for item in directories:
         if item.exclusive:
             changes += [_removal(path) for path in _undeclared(item, declared)]
-    changes += [_removal(path) for path in absent if os.path.lexists(path)]
-    return changes
+    kept = {item.path for item in directories}
+    return changes + [
+        replace(_removal(path), prunes=str(Path(path).parent) not in kept)
+        for path in absent
+        if os.path.lexists(path)
+    ]
 
 
 def _check_declaration(present: Sequence[str], absent: Sequence[str]) -> None:
@@ -291,6 +299,8 @@ def apply(changes: Iterable[Change], run: Run, done: list[str] | None = None) ->
     for change in changes:
         try:
             _apply(change, run)
+            if change.prunes:
+                _prune(Path(change.path).parent, run)
             if done is not None:
                 done.append(change.path)
         except OSError as error:
@@ -434,6 +444,17 @@ def _remove(path: str) -> None:
         shutil.rmtree(path)
     else:
         Path(path).unlink(missing_ok=True)
+
+
+def _prune(directory: Path, run: Run) -> None:
+    """Remove an empty directory of drop-ins that an earlier run has made on its way."""
+    is_ours = directory.suffix == ".d" and set(map(str, directory.parents)) & {*_SYSTEM_DIRS}
+    if not is_ours or directory.is_symlink() or any(directory.iterdir()):
+        return
+    if not run(
+        ["dpkg-query", "--search", "--", str(directory)], timeout_seconds=VALIDATION_SECONDS
+    ).ok:
+        directory.rmdir()
 
 
 def _status(path: str) -> os.stat_result | None:

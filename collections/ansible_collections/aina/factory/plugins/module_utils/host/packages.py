@@ -273,6 +273,27 @@ def apply(
     return plan_
 
 
+def every(run: Run) -> set[str]:
+    """Return the names of all installed packages."""
+    return {*_installed([], run)}
+
+
+def let_go(brought: Collection[str], run: Run, lock_wait_seconds: int) -> set[str]:
+    """Remove those of ``brought`` that nothing needs any more; return which stay.
+
+    ``brought`` came along with what earlier runs have installed.
+
+    Raises:
+        PackagesError: apt failed.
+
+    """
+    gone = sorted(_removals(["autoremove"], run) & {*brought})
+    # Between two questions nothing else may go with them.
+    if gone and not _removals(["remove", "--", *gone], run) - {*gone}:
+        _apt(["remove", "--", *gone], run, lock_wait_seconds)
+    return {*brought} & every(run)
+
+
 def _repair(run: Run, frontend_lock: AbstractContextManager[object], wait_seconds: int) -> None:
     with frontend_lock:
         # With the lock held, what looked interrupted may have been another run at work.

@@ -13,6 +13,8 @@ from .agents import Route, Usage
 from .spending import Limit, Price, Spent
 
 REQUEST_MAX_BYTES = 32 << 20
+# In memory a small object is thirty times its text; so many are no talk with a model.
+_NESTS_MAX_COUNT, _PARTS_MAX_COUNT = 1_000_000, 3_000_000
 # Without any word on usage a request is charged by its size, so that silence costs something.
 _BYTES_PER_TOKEN = 4
 # What one answer of a model has at most, with all that it thinks; no model gives more.
@@ -167,6 +169,12 @@ class UsageCounter:
         if method != "POST" or path != route.path:
             words = f"only POST {route.path} leaves a lane"
             return ModelRequest("", RequestVerdict("denied", 403, words))
+        if (
+            body.count(b"{") + body.count(b"[") > _NESTS_MAX_COUNT
+            or body.count(b",") > _PARTS_MAX_COUNT
+        ):
+            words = f"a request has at most {_NESTS_MAX_COUNT} objects and {_PARTS_MAX_COUNT} parts"
+            return ModelRequest("", RequestVerdict("parts", 413, words))
         document = _document(body)
         model = str(document.get("model", ""))
         if model not in self.policy.models:

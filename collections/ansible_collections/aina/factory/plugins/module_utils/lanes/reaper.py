@@ -12,6 +12,8 @@ GRACE_SECONDS = 60.0
 _RETRY_SECONDS, _RETRY_MAX_SECONDS = 60.0, 3600.0
 # After so many tries a person is told.
 TOLD_ATTEMPTS_COUNT = 6
+# So often a lane whose supervisor died is given to another one.
+ADOPTED_MAX_COUNT = 3
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,20 @@ class ObservedHost:
     """What was found on the host.
 
     ``alive`` are supervisors (as their label names them) that run; ``places`` are lanes with
-    a run directory, ``unfinished`` lanes with a state but no result, by supervisor.
+    a run directory, ``unfinished`` lanes with a state but no result, by supervisor. ``adoptable``
+    are lanes that another supervisor can take over.
     """
 
     containers: Sequence[LaneContainer]
     alive: Collection[str]
     places: Mapping[str, str]
     unfinished: Mapping[str, str]
+    adoptable: Collection[str] = ()
 
 
 @dataclass(frozen=True)
 class ReapStep:
-    """One thing to do: rescue and remove a container, remove a place, write a result."""
+    """One thing to do: have a container watched again, rescue and remove it, remove a place, write a result."""
 
     verb: str
     lane: str
@@ -55,12 +59,15 @@ def plan(seen: ObservedHost, now: float) -> list[ReapStep]:
     for container in seen.containers:
         supervisor = container.labels.get("lane.supervisor", "")
         deadline = _number(container.labels.get("lane.deadline", ""))
-        why = ""
-        if supervisor not in seen.alive:
-            why = "its supervisor is gone"
-        elif deadline is not None and now > deadline + GRACE_SECONDS:
-            why = "its deadline has passed"
-        if why:
+        # Its label names the first one; who took it over stands in its place.
+        is_watched = supervisor in seen.alive or seen.places.get(container.lane, "") in seen.alive
+        is_late = deadline is not None and now > deadline + GRACE_SECONDS
+        why = "its deadline has passed" if is_late else ""
+        if not is_watched:
+            why = why or "its supervisor is gone"
+        if why and not is_late and container.running and container.lane in seen.adoptable:
+            steps.append(ReapStep("adopt", container.lane, why, container.id))
+        elif why:
             steps.append(ReapStep("end", container.lane, why, container.id))
             gone.add(container.lane)
     held = {item.lane for item in seen.containers} - gone

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..base.github.job_needs import Offer, foreign_events, needs_of, needs_of_label
-from . import edit, semantics
+from ..base.github.job_needs import Need, Offer, foreign_events, needs_of, needs_of_label
+from . import check_names, edit, matrix, semantics
 from .document import Compose, Document, DocumentError, Node, NodeKind
 from .edit import Edit, Value
 from .semantics import Neighbours
-from .settings import WorkflowPolicy
+from .settings import RunsOn, WorkflowPolicy
 
 _MATRIX = re.compile(r"\$\{\{\s*matrix\.([A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*){0,3})\s*\}\}\Z")
 _ACTION = re.compile(r"(?P<name>[\w.-]+/[\w./-]+)@(?P<ref>[^\s@]+)\Z")
@@ -40,9 +41,15 @@ class WorkflowReport:
     before: str
     after: str
     edits: list[str] = field(default_factory=list)
+    # One for each edit, the same whatever line it stands on; see ``mark``.
+    marks: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     jobs: list[JobOutcome] = field(default_factory=list)
+    # The proposals in which edits that stay out were made.
+    declined: list[int] = field(default_factory=list)
+    # Jobs that already read the variable, and would move to a runner that is not for them.
+    unfit: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -56,7 +63,9 @@ class _Work:
     report: WorkflowReport
     others: Neighbours
     offer: Offer
+    declined: Mapping[str, int]
     edits: list[Edit] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
 
     def moves(self, job: str, reason: str) -> None:
         self.report.jobs.append(JobOutcome(job, "moved", reason[:_LINE_MAX_CHARACTERS]))
@@ -87,12 +96,39 @@ class _Work:
         """Propose in words what is not proven harmless, and so not written."""
         self.keep(node, f"{words} is only suggested, not written: {reason}")
 
-    def attempt(self, node: Node, make: Callable[[], Edit]) -> None:
+    def left_out(self, part: str, job: str, key: str) -> str:
+        """Say why a person does not want an edit; "" where nobody said so."""
+        reason = self.policy.excepted_because(part, self.name, job)
+        number = self.declined.get(mark(self.name, key))
+        if not reason and number:
+            self.report.declined.append(number)
+            reason = f"it was proposed in #{number}, and not taken"
+        return reason
+
+    def add(self, part: str, job: str, change: Edit, key: str = "") -> None:
+        """Add an edit, unless a person does not want it. ``key`` tells it from others."""
+        key = key or f"{'/'.join(map(str, change.path))}={' '.join(change.text.split())}"
+        reason = self.left_out(part, job, key)
+        if reason:
+            words = change.what.partition(": ")[2]
+            self.report.kept.append(f"{self.name}: not written: {words}: {reason}")
+            return
+        self.edits.append(change)
+        self.marks.append(mark(self.name, key))
+
+    def attempt(self, node: Node, part: str, job: str, make: Callable[[], Edit]) -> None:
         """Add an edit; where the way of writing does not allow it, say so."""
         try:
-            self.edits.append(make())
+            change = make()
         except DocumentError as error:
             self.problem(node, f"{error}; edit it by hand")
+        else:
+            self.add(part, job, change)
+
+
+def mark(name: str, key: str) -> str:
+    """Return what a proposal remembers of one of its edits."""
+    return hashlib.sha256(f"{name}\n{key}".encode()).hexdigest()[:8]
 
 
 def judge(
@@ -103,11 +139,13 @@ def judge(
     resolve_pin: ResolvePin,
     others: Neighbours | None = None,
     offer: Offer | None = None,
+    declined: Mapping[str, int] | None = None,
 ) -> WorkflowReport:
     """Return what the policy makes of the workflow ``name`` (its file's name).
 
     ``others``: all other workflows of the repository; without them the file stands alone.
     ``offer``: what the declared runner offers; without it, what a fresh container does.
+    ``declined``: the marks of edits that stay out, with the proposal's number.
     A file that cannot be edited safely stays as it is, and says so. What may take something
     away from a workflow that works is not written but suggested.
     """
@@ -117,8 +155,10 @@ def judge(
         jobs = document.get(document.root, "jobs")
         if jobs is None or jobs.kind is not NodeKind.MAPPING:
             raise DocumentError("there is no mapping 'jobs'; is this a workflow?")
+        together = others or Neighbours()
         work = _Work(
-            name, document, policy, resolve_pin, report, others or Neighbours(), offer or Offer()
+            *(name, document, policy, resolve_pin, report, together, offer or Offer()),
+            declined or {},
         )
         _triggers(work)
         _top_level(work)
@@ -126,6 +166,7 @@ def judge(
             _job(work, key, document.resolve(value))
         report.after = edit.apply(document, work.edits, compose) if work.edits else text
         report.edits = [item.what for item in work.edits]
+        report.marks = work.marks
     except DocumentError as error:
         report.problems.append(f"{name}: {str(error)[:_LINE_MAX_CHARACTERS]}")
         report.after, report.edits, report.jobs = text, [], []
@@ -140,26 +181,6 @@ def judge(
 # --- Triggers, permissions, concurrency ------------------------------------------------
 
 
-def check_names(document: Document) -> list[str]:
-    """Return the names under which the jobs report, as far as the file says them."""
-    jobs = document.get(document.root, "jobs")
-    names = []
-    for key, value in jobs.pairs if jobs else ():
-        name = document.get(value, "name")
-        names.append(name.value if name is not None and name.kind is NodeKind.SCALAR else key.value)
-    return names
-
-
-def _required(work: _Work) -> list[str]:
-    found = check_names(work.document)
-    # The jobs of a matrix report as "name (values)".
-    return [
-        check
-        for check in work.policy.required_checks
-        if any(check == name or check.startswith((f"{name} (", f"{name} / ")) for name in found)
-    ]
-
-
 def _triggers(work: _Work) -> None:
     document, policy = work.document, work.policy
     pair = document.entry(document.root, "on")
@@ -172,14 +193,15 @@ def _triggers(work: _Work) -> None:
             work.problem(
                 pair[0], f"the trigger {event} runs foreign code with this repository's rights"
             )
-    required = _required(work)
+    names = check_names.check_names(document, work.others)
+    required, perhaps = check_names.required(names, policy.required_checks)
     for event in ("push", "pull_request", "pull_request_target"):
         filters = events.get(event)
         for key in ("paths", "paths-ignore"):
             if required and filters is not None and document.entry(filters, key):
                 work.problem(
                     filters,
-                    f"{key} keeps the required check {required[0]!r} pending for ever when nothing "
+                    f"{key} keeps the required check {required!r} pending for ever when nothing "
                     "matches; filter in a job's 'if' instead",
                 )
     wanted: dict[str, dict[str, Value]] = {}
@@ -195,10 +217,14 @@ def _triggers(work: _Work) -> None:
         else:
             wanted["push"] = {"branches": branches}
     if "pull_request" in events and policy.triggers.paths_ignore:
+        ignored = list(policy.triggers.paths_ignore)
         if required:
-            work.keep(pair[0], f"no paths-ignore, since {required[0]!r} is a required check")
+            work.keep(pair[0], f"no paths-ignore, since {required!r} is a required check")
+        elif perhaps:
+            words = f"the name of a check is computed, and may be the required {perhaps!r}"
+            work.suggest(pair[0], f"pull_request with paths-ignore {ignored}", words)
         elif not _has_any(document, events["pull_request"], "paths", "paths-ignore"):
-            wanted["pull_request"] = {"paths-ignore": list(policy.triggers.paths_ignore)}
+            wanted["pull_request"] = {"paths-ignore": list(ignored)}
     if on.kind is NodeKind.MAPPING:
         for event, filters_ in wanted.items():
             _extend_event(work, on, event, filters_)
@@ -222,12 +248,14 @@ def _extend_event(work: _Work, on: Node, event: str, filters: dict[str, Value]) 
         first = value.items[0]
         work.attempt(
             first,
+            "triggers",
+            "*",
             lambda: edit.insert_before(document, first, key, content, ("on", event, key), what),
         )
     elif value.is_null and not pair[0].flow:
         column = document.column_of(pair[0].start)
         text, shape = edit.block(filters, column + 2, document.newline)
-        work.edits.append(Edit(value.start, value.end, text, ("on", event), shape, what))
+        work.add("triggers", "*", Edit(value.start, value.end, text, ("on", event), shape, what))
     else:
         work.problem(pair[0], f"{event} is written in a way that is not extended; edit it by hand")
 
@@ -249,7 +277,7 @@ def _spell_out(
     what = (
         f"{work.at(key)}: {', '.join(event for event, new in events.items() if new)} with filters"
     )
-    work.edits.append(Edit(colon, on.last(), text, ("on",), shape, what))
+    work.add("triggers", "*", Edit(colon, on.last(), text, ("on",), shape, what))
 
 
 def _top_level(work: _Work) -> None:
@@ -270,7 +298,8 @@ def _top_level(work: _Work) -> None:
 
     if policy.permissions and not declared("permissions"):
         reason = semantics.permissions(document, policy.permissions, work.others)
-        _add_top(work, key, "permissions", dict(policy.permissions), reason)
+        known = semantics.rights_of_actions(document, work.others) if reason else {}
+        _add_top(work, key, "permissions", {**policy.permissions, **known}, reason)
     if policy.concurrency.group and not declared("concurrency"):
         group: dict[str, Value] = {"group": policy.concurrency.group}
         if policy.cancel_in_progress:
@@ -286,7 +315,10 @@ def _add_top(work: _Work, before: Node, key: str, value: dict[str, Value], reaso
         return
     what = f"{work.name}: {words}"
     work.attempt(
-        before, lambda: edit.insert_before(work.document, before, key, value, (key,), what)
+        before,
+        key,
+        "*",
+        lambda: edit.insert_before(work.document, before, key, value, (key,), what),
     )
 
 
@@ -303,7 +335,7 @@ def _job(work: _Work, key: Node, job: Node) -> None:
     if called is not None:
         # A called workflow brings its own runners and limits.
         work.rests(key.value, f"calls {called.value}, which says where its jobs run")
-        _pin(work, called, (*path, "uses"))
+        _pin(work, key.value, called, (*path, "uses"))
         return
     pair = document.entry(job, "runs-on")
     if pair is None:
@@ -315,7 +347,7 @@ def _job(work: _Work, key: Node, job: Node) -> None:
     for index, step in enumerate(steps.items if steps is not None else ()):
         action = document.get(step, "uses")
         if action is not None:
-            _pin(work, action, (*path, "steps", index, "uses"))
+            _pin(work, key.value, action, (*path, "steps", index, "uses"))
 
 
 def _runs_on(work: _Work, name: str, job: Node, pair: tuple[Node, Node]) -> None:
@@ -323,18 +355,23 @@ def _runs_on(work: _Work, name: str, job: Node, pair: tuple[Node, Node]) -> None
     value, key = document.resolve(pair[1]), pair[0]
     kept = next((item for item in policy.runs_on.keep_hosted if item.covers(work.name, name)), None)
     labels = document.strings(value)
-    if kept is not None:
+    if kept is not None and any(reads_variable(policy.runs_on, text) for text in labels or ()):
+        work.fails(
+            key, name, f"is to stay hosted, and reads the variable {policy.runs_on.variable}"
+        )
+        work.report.unfit.append(f"{work.name}, job {name}")
+    elif kept is not None:
         work.stays(key, name, f"stays on its hosted runner: {kept.reason}")
     elif labels is None:
         work.stays(key, name, "names a runner group; it is left alone")
     elif len(labels) == 1 and (match := _MATRIX.match(labels[0])):
         _of_matrix(work, name, job, match[1], pair)
     elif len(labels) == 1 and "${{" in labels[0]:
-        if _expression(policy, "")[:20] in labels[0]:
-            work.rests(name, f"reads the variable {policy.runs_on.variable} already")
+        if reads_variable(policy.runs_on, labels[0]):
+            _reads(work, name, key, job)
         else:
             work.stays(key, name, "computes its runner; it is left alone")
-    elif len(labels) == 1 and _is_hosted(policy, labels[0]):
+    elif len(labels) == 1 and is_hosted(policy.runs_on, labels[0]):
         reason = _why_not(work, name, job, labels)
         if reason is None:
             _move(work, name, pair, _runner(policy, labels[0]))
@@ -344,9 +381,25 @@ def _runs_on(work: _Work, name: str, job: Node, pair: tuple[Node, Node]) -> None
         _elsewhere(work, name, key, labels)
 
 
+def reads_variable(runs_on: RunsOn, label: str) -> bool:
+    """Whether a runs-on asks the declared repository variable."""
+    return bool(re.search(rf"\bvars\s*\.\s*{re.escape(runs_on.variable)}\b", label, re.IGNORECASE))
+
+
+def _reads(work: _Work, name: str, key: Node, job: Node) -> None:
+    """Tell of a job that the variable moves, whoever wrote that."""
+    variable = work.policy.runs_on.variable
+    reason = _why_not(work, name, job, [])
+    if reason is None:
+        work.rests(name, f"reads the variable {variable} already")
+    else:
+        work.fails(key, name, f"reads the variable {variable}, which would move it: {reason}")
+        work.report.unfit.append(f"{work.name}, job {name}")
+
+
 def _elsewhere(work: _Work, name: str, key: Node, labels: list[str]) -> None:
     """Tell of a job whose labels are none of the hosted runners that are replaced."""
-    if any(_is_hosted(work.policy, label) for label in labels):
+    if any(is_hosted(work.policy.runs_on, label) for label in labels):
         work.fails(key, name, f"demands {labels}, which no runner offers")
     elif labels == ["self-hosted"]:
         work.fails(key, name, "takes any self-hosted runner; name it more closely")
@@ -367,9 +420,9 @@ def _elsewhere(work: _Work, name: str, key: Node, labels: list[str]) -> None:
         work.stays(key, name, f"stays where it runs: {why}, which is none of hosted_labels")
 
 
-def _is_hosted(policy: WorkflowPolicy, label: str) -> bool:
+def is_hosted(runs_on: RunsOn, label: str) -> bool:
     """Whether GitHub's own runner of this name is replaced; labels ignore case."""
-    return label.casefold() in {known.casefold() for known in policy.runs_on.hosted_labels}
+    return label.casefold() in {known.casefold() for known in runs_on.hosted_labels}
 
 
 def _anyway(work: _Work, name: str) -> str:
@@ -386,25 +439,40 @@ def _why_not(work: _Work, name: str, job: Node, labels: list[str]) -> str | None
     foreign = foreign_events(semantics.started_by(work.name, document, work.others))
     if foreign:
         return f"{foreign[0]} lets people start it who need not be trusted"
+    found = needs(document, job, labels, work.others)
+    offer = work.offer.also(work.policy.runs_on.offers)
+    return "; ".join(offer.lacks(found)) or None
+
+
+def needs(document: Document, job: Node, labels: list[str], others: Neighbours) -> list[Need]:
+    """Return what a job needs of its machine, by what it runs and by the labels it asks for."""
     whole = {
         key.value: document.plain(value)
         for key, value in document.root.pairs
         if key.value != "jobs"
     }
-    needs = needs_of(document.plain(job), whole, work.others.actions)
-    needs += [need for label in labels for need in needs_of_label(label)]
-    offer = work.offer.also(work.policy.runs_on.offers)
-    return "; ".join(offer.lacks(needs)) or None
+    found = needs_of(document.plain(job), whole, others.actions)
+    return found + [need for label in labels for need in needs_of_label(label)]
 
 
 def _move(work: _Work, name: str, pair: tuple[Node, Node], wanted: str | tuple[str, ...]) -> None:
     shown = wanted if isinstance(wanted, str) else list(wanted)
     reason = _anyway(work, name)
     said = f"job {name} runs on {shown}" + (f", as was said: {reason}" if reason else "")
-    work.moves(name, said.removeprefix(f"job {name} "))
+    if work.others.forks and "pull_request" in semantics.started_by(
+        work.name, work.document, work.others
+    ):
+        said += f"; {work.others.forks}"
     value = work.document.resolve(pair[1])
     what = f"{work.at(pair[0])}: {said}"
-    work.edits.append(edit.replace(value, wanted, ("jobs", name, "runs-on"), what))
+    change = edit.replace(value, wanted, ("jobs", name, "runs-on"), what)
+    key = f"jobs/{name}/runs-on={shown}"
+    unwanted = work.left_out("runs_on", name, key)
+    if unwanted:
+        work.stays(pair[0], name, f"stays where it runs: {unwanted}")
+        return
+    work.moves(name, said.removeprefix(f"job {name} "))
+    work.add("runs_on", name, change, key)
 
 
 def _expression(policy: WorkflowPolicy, hosted: str) -> str:
@@ -423,12 +491,12 @@ def _runner(policy: WorkflowPolicy, hosted: str) -> str | tuple[str, ...]:
 
 def _of_matrix(work: _Work, name: str, job: Node, axis: str, pair: tuple[Node, Node]) -> None:
     """Move a job by its matrix: the values, and so the checks' names, stay."""
-    values = _axis(work.document, job, axis.split("."))
+    values = matrix.axis(work.document, job, axis.split("."))
     key = pair[0]
     if not values:
         work.stays(key, name, "takes its runner from a matrix that cannot be read")
         return
-    hosted = [label for label in values if _is_hosted(work.policy, label)]
+    hosted = [label for label in values if is_hosted(work.policy.runs_on, label)]
     reasons = {label: _why_not(work, name, job, [label]) for label in hosted}
     moving = [label for label in hosted if reasons[label] is None]
     staying = "; ".join(dict.fromkeys(reason for reason in reasons.values() if reason))
@@ -444,32 +512,6 @@ def _of_matrix(work: _Work, name: str, job: Node, axis: str, pair: tuple[Node, N
     _move(work, name, pair, f"${{{{ {chosen} && {runner} || matrix.{axis} }}}}")
 
 
-def _axis(document: Document, job: Node, path: list[str]) -> list[str]:
-    """Return every value of a matrix's axis, or of what lies within its values; none if unknown."""
-    strategy = document.get(job, "strategy")
-    matrix = document.get(strategy, "matrix") if strategy is not None else None
-    if matrix is None or matrix.kind is not NodeKind.MAPPING:
-        return []
-    axis, include = document.get(matrix, path[0]), document.get(matrix, "include")
-    if any(node is not None and node.kind is not NodeKind.SEQUENCE for node in (axis, include)):
-        return []
-    nodes = list(axis.items) if axis is not None else []
-    for item in include.items if include is not None else ():
-        given = document.get(item, path[0])
-        nodes += [given] if given is not None else []
-    found = []
-    for node in nodes:
-        inner: Node | None = document.resolve(node)
-        for step in path[1:]:
-            inner = document.get(inner, step) if inner is not None else None
-        if inner is None:
-            continue
-        if inner.kind is not NodeKind.SCALAR or "${{" in inner.value:
-            return []
-        found.append(inner.value)
-    return list(dict.fromkeys(found))
-
-
 def _timeout(work: _Work, name: str, job: Node, runs_on: tuple[Node, Node]) -> None:
     policy, document = work.policy, work.document
     path = ("jobs", name, "timeout-minutes")
@@ -480,6 +522,8 @@ def _timeout(work: _Work, name: str, job: Node, runs_on: tuple[Node, Node]) -> N
             what = f"{work.at(runs_on[0])}: job {name} ends after {minutes} minutes"
             work.attempt(
                 runs_on[0],
+                "timeout_minutes",
+                name,
                 lambda: edit.insert_after(
                     document, runs_on, "timeout-minutes", minutes, path, what
                 ),
@@ -490,10 +534,10 @@ def _timeout(work: _Work, name: str, job: Node, runs_on: tuple[Node, Node]) -> N
     if written and (len(written[1]) > 6 or int(written[1] or 0) > policy.timeout_minutes.max):
         limit = str(policy.timeout_minutes.max)
         what = f"{work.at(pair[0])}: job {name} ends after {limit} minutes"
-        work.edits.append(edit.replace(value, limit, path, what))
+        work.add("timeout_minutes", name, edit.replace(value, limit, path, what))
 
 
-def _pin(work: _Work, action: Node, path: tuple[str | int, ...]) -> None:
+def _pin(work: _Work, job: str, action: Node, path: tuple[str | int, ...]) -> None:
     policy, document = work.policy, work.document
     match = _ACTION.match(action.value)
     if not policy.pin_actions or match is None or _COMMIT.match(match["ref"]):
@@ -518,7 +562,8 @@ def _pin(work: _Work, action: Node, path: tuple[str | int, ...]) -> None:
         change = Edit(
             change.start, change.end, f"{change.text} # {match['ref']}", path, change.shape, what
         )
-    work.edits.append(change)
+    # Where the tag means another commit later, it is the same wish.
+    work.add("pin_actions", job, change, f"jobs/{job}/pin {action.value}")
 
 
 def files_in_question(paths: Iterator[str]) -> list[str]:

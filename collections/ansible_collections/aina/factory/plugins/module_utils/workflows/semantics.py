@@ -8,48 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..base.github.job_needs import FOREIGN_EVENTS
 from .document import Compose, Document, Node, NodeKind
+from .known_rights import ACTS_ELSEWHERE, ONLY_READS, RIGHTS
 
 _CALL = re.compile(r"\./\.github/workflows/([^/@]+)\Z")
+_REMOTE_CALL = re.compile(r"([\w.-]+/[\w.-]+)/\.github/workflows/([^/@\s]+)@([^\s@]+)\Z")
 _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}", re.DOTALL)
-# They read the repository, fetch tools, keep files of the run, and need no right beyond.
-_ONLY_READS = frozenset(
-    f"actions/{name}"
-    for name in (
-        *("cache", "checkout", "download-artifact", "upload-artifact"),
-        *("setup-dotnet", "setup-go", "setup-java", "setup-node", "setup-python"),
-    )
-) | frozenset(
-    (
-        "actions/cache/restore",
-        "actions/cache/save",
-        "actions/upload-artifact/merge",
-        "astral-sh/setup-uv",
-        "denoland/setup-deno",
-        "docker/setup-buildx-action",
-        "docker/setup-qemu-action",
-        "dtolnay/rust-toolchain",
-        "erlef/setup-beam",
-        "extractions/setup-just",
-        "hashicorp/setup-terraform",
-        "oven-sh/setup-bun",
-        "pnpm/action-setup",
-        "ruby/setup-ruby",
-        "shivammathur/setup-php",
-        "swatinem/rust-cache",
-        "taiki-e/install-action",
-    )
-)
-# The workflow's own token, or other secrets.
-_SECRET = re.compile(
-    r"GITHUB_TOKEN|GH_TOKEN|github\s*\.\s*token|\bsecrets\b|github\s*\[|toJSON\(\s*github\s*\)"
+# The workflow's own token, by any of its names.
+_TOKEN = re.compile(
+    r"GITHUB_TOKEN|GH_TOKEN|github\s*\.\s*token|github\s*\[|secrets\s*\[|toJSON\(\s*(?:github|secrets)\s*\)"
     r"|\bid-token\b|ACTIONS_ID_TOKEN|ACTIONS_RUNTIME_TOKEN",
     re.IGNORECASE,
 )
+_SECRET = re.compile(rf"{_TOKEN.pattern}|\bsecrets\b", re.IGNORECASE)
 # Words of commands that change something outside of the run.
 _WRITES = re.compile(
     r"(?<![\w-])(?:gh|hub|push|publish\w*|deploy\w*|releases?|changesets?|lerna|goreleaser|twine|bump\w*"
@@ -70,6 +45,7 @@ _PULL_REQUEST_TYPES = frozenset(("opened", "synchronize", "reopened"))
 _COMMIT_TYPES = _PULL_REQUEST_TYPES | {"ready_for_review"}
 _GROUP_MAX_CHARACTERS = 1000
 _MAX_DEPTH = 10  # of calls; GitHub allows four
+_STEPS_MAX_COUNT = 500  # jobs and own actions whose steps are read
 
 
 @dataclass(frozen=True)
@@ -80,6 +56,10 @@ class Neighbours:
     documents: Mapping[str, Document | None] = field(default_factory=dict)
     # What the repository's own actions say, by their path ("./x"); None where one cannot be read.
     actions: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    # Workflows of other repositories, by how they are called; a text is why one is not known.
+    remote: Mapping[str, Document | str] = field(default_factory=dict)
+    # What is to be said where pull requests of forks start a job; "" where they start none.
+    forks: str = ""
 
     @property
     def unread(self) -> Mapping[str, str]:
@@ -88,11 +68,25 @@ class Neighbours:
 
     def without(self, name: str) -> Neighbours:
         """Return the same repository as seen from one of its files."""
-        return Neighbours(
-            {key: text for key, text in self.texts.items() if key != name},
-            {key: document for key, document in self.documents.items() if key != name},
-            self.actions,
+        return replace(
+            self,
+            texts={key: text for key, text in self.texts.items() if key != name},
+            documents={key: found for key, found in self.documents.items() if key != name},
         )
+
+    def called(self, workflow: str, home: str = "") -> tuple[Document | str, str]:
+        """Return the workflow that is called, or why it is not known, and where its own calls lead.
+
+        ``home``: the call that leads to the repository in which this one stands; "" for ours.
+        """
+        local = _CALL.match(workflow)
+        if local is None:
+            found = self.remote.get(workflow, "it lies in another repository")
+            return found, workflow
+        if home:
+            call = local_call(workflow, home)
+            return self.remote.get(call, "it lies in another repository"), call
+        return self.documents.get(local[1]) or "it cannot be read", ""
 
 
 def neighbours(texts: Mapping[str, str], compose: Compose) -> Neighbours:
@@ -127,7 +121,7 @@ def started_by(name: str, document: Document, others: Neighbours) -> set[str]:
         for other, neighbour in others.documents.items():
             if neighbour is None or other in callees:
                 continue
-            calls = (neighbour.get(job, "uses") for _name, job in _jobs(neighbour))
+            calls = (neighbour.get(job, "uses") for _name, job in jobs(neighbour))
             if any(call and (m := _CALL.match(call.value)) and m[1] == called for call in calls):
                 callees.add(other)
                 pending.append(other)
@@ -136,6 +130,24 @@ def started_by(name: str, document: Document, others: Neighbours) -> set[str]:
             if f"workflows/{called}" in text:
                 found |= {event for event in FOREIGN_EVENTS if event in text}
     return found
+
+
+def local_call(workflow: str, home: str) -> str:
+    """Return how a call within another repository is written from here."""
+    match = _REMOTE_CALL.match(home)
+    name = workflow.removeprefix("./.github/workflows/")
+    return f"{match[1]}/.github/workflows/{name}@{match[3]}" if match else workflow
+
+
+def remote_calls(document: Document, home: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Yield each call of a workflow elsewhere: as it is written, its repository, file and ref."""
+    for _job, value in jobs(document):
+        called = document.get(value, "uses")
+        if called is not None:
+            is_local = home and _CALL.match(called.value)
+            call = local_call(called.value, home) if is_local else called.value
+            if match := _REMOTE_CALL.match(call):
+                yield call, match[1], match[2], match[3]
 
 
 def own_actions(documents: Iterable[Document]) -> list[str]:
@@ -156,9 +168,10 @@ def _pairs(node: Node) -> Iterator[tuple[Node, Node]]:
         yield from _pairs(item)
 
 
-def _jobs(document: Document) -> Iterator[tuple[str, Node]]:
-    jobs = document.get(document.root, "jobs")
-    for key, value in jobs.pairs if jobs is not None and jobs.kind is NodeKind.MAPPING else ():
+def jobs(document: Document) -> Iterator[tuple[str, Node]]:
+    """Yield the name and the content of each job."""
+    found = document.get(document.root, "jobs")
+    for key, value in found.pairs if found is not None and found.kind is NodeKind.MAPPING else ():
         yield key.value, document.resolve(value)
 
 
@@ -169,51 +182,135 @@ def _title(name: str, document: Document) -> str:
     return (given or f".github/workflows/{name}").casefold()
 
 
-def more_than_a_check(document: Document, others: Neighbours, depth: int = 0) -> str:
-    """Say why a workflow may do more than read the repository and tell its result."""
-    if depth > _MAX_DEPTH:
-        return "its calls of other workflows do not end"
-    for job, value in _jobs(document):
-        if document.entry(value, "environment"):
-            return f"job {job} deploys to an environment"
-        called = document.get(value, "uses")
-        if called is not None:
-            reason = _called(called.value, others, depth)
-            if reason:
+@dataclass(frozen=True)
+class _Look:
+    """A question about a workflow and all that it calls."""
+
+    others: Neighbours
+    # Only whether the token needs a right, not what is done elsewhere by other means.
+    of_rights: bool = False
+    home: str = ""
+    depth: int = 0
+    # What is said of a called workflow or an own action; each is read once, however many use it.
+    said: dict[str, str] = field(default_factory=dict)
+
+    def at(self, document: Document) -> str:
+        """Say why a workflow may do more than read the repository and tell its result."""
+        if self.depth > _MAX_DEPTH:
+            return "its calls of other workflows do not end"
+        for job, value in jobs(document):
+            if document.entry(value, "environment") and not self.of_rights:
+                return f"job {job} deploys to an environment"
+            called = document.get(value, "uses")
+            if called is not None and (reason := self._called(called.value)):
                 return f"job {job} calls {called.value}: {reason}"
-        steps = document.get(value, "steps")
-        for step in steps.items if steps is not None else ():
-            action, script = document.get(step, "uses"), document.get(step, "run")
-            if action is not None and not _only_reads(action.value):
-                return f"job {job} uses {action.value}, whose rights are not known here"
-            if script is not None and (found := _WRITES.search(script.value)):
-                return f"job {job} runs '{' '.join(found[0].split())}', which may write"
-    for scalar in document.scalars():
-        if found := _SECRET.search(scalar.value):
-            return f"line {document.line_of(scalar.start)} names '{found[0]}'"
-    return ""
+            if reason := self._steps(document.plain(value).get("steps"), 0):
+                return f"job {job} {reason}"
+        pattern = _TOKEN if self.of_rights else _SECRET
+        for scalar in document.scalars():
+            if found := pattern.search(scalar.value):
+                return f"line {document.line_of(scalar.start)} names '{found[0]}'"
+        return ""
+
+    def _steps(self, steps: Any, depth: int) -> str:
+        for step in steps if isinstance(steps, list) else ():
+            if not isinstance(step, Mapping):
+                continue
+            action, script = step.get("uses"), step.get("run")
+            if isinstance(action, str) and (reason := self._action(action, depth)):
+                return f"uses {action}, {reason}"
+            if isinstance(script, str) and (found := _WRITES.search(script)):
+                return f"runs '{' '.join(found[0].split())}', which may write"
+        return ""
+
+    def _action(self, action: str, depth: int) -> str:
+        name = action.partition("@")[0].lower()
+        # An image gets no token by itself.
+        if name.startswith("docker://") or name in ONLY_READS:
+            return ""
+        if name in ACTS_ELSEWHERE:
+            return "" if self.of_rights else "which acts outside of the run"
+        if name in RIGHTS:
+            return f"which needs {', '.join(RIGHTS[name])}"
+        if action not in self.said:
+            self.said[action] = "whose rights are not known here"
+            self.said[action] = self._own(action, depth)
+        return self.said[action]
+
+    def _own(self, action: str, depth: int) -> str:
+        runs = _runs_of(self.others.actions.get(action.rstrip("/")))
+        if runs is None or depth > _MAX_DEPTH:
+            return "whose rights are not known here"
+        if str(runs.get("using", "")).casefold() != "composite":
+            return "which is a program of its own"
+        # What it takes by itself stands in its inputs.
+        if found := (_TOKEN if self.of_rights else _SECRET).search(_flat(runs)):
+            return f"which names '{found[0]}'"
+        reason = self._steps(runs.get("steps"), depth + 1)
+        return f"which {reason}" if reason else ""
+
+    def _called(self, workflow: str) -> str:
+        document, home = self.others.called(workflow, self.home)
+        if isinstance(document, str):
+            return document
+        key = f"{self.home} {workflow}"
+        if key not in self.said:
+            self.said[key] = "its calls of other workflows do not end"
+            self.said[key] = self._callee(document, home)
+        return self.said[key]
+
+    def _callee(self, document: Document, home: str) -> str:
+        asked = [document.get(document.root, "permissions")]
+        asked += [document.get(value, "permissions") for _job, value in jobs(document)]
+        for rights in asked:
+            if rights is not None and not _is_reading(document, rights):
+                return "it asks for more rights"
+        if any(_groups(document)):
+            return "it has a concurrency group of its own"
+        return replace(self, home=home, depth=self.depth + 1).at(document)
 
 
-def _only_reads(action: str) -> bool:
-    """Whether an action needs no right beyond reading; an image gets no token by itself."""
-    return action.startswith("docker://") or action.partition("@")[0].lower() in _ONLY_READS
+def _runs_of(action: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return what one of the repository's own actions does; its inputs may hold a token, too."""
+    runs = action.get("runs") if isinstance(action, Mapping) else None
+    return (
+        {**runs, "inputs": action.get("inputs")} if action and isinstance(runs, Mapping) else None
+    )
 
 
-def _called(workflow: str, others: Neighbours, depth: int) -> str:
-    match = _CALL.match(workflow)
-    if match is None:
-        return "it lies in another repository"
-    document = others.documents.get(match[1])
-    if document is None:
-        return "it cannot be read"
-    asked = [document.get(document.root, "permissions")]
-    asked += [document.get(value, "permissions") for _job, value in _jobs(document)]
-    for rights in asked:
-        if rights is not None and not _is_reading(document, rights):
-            return "it asks for more rights"
-    if any(_groups(document)):
-        return "it has a concurrency group of its own"
-    return more_than_a_check(document, others, depth + 1)
+def _flat(value: Any) -> str:
+    """Return all texts of a value, one a line."""
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key}\n{_flat(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return "\n".join(map(_flat, value))
+    return str(value)
+
+
+def more_than_a_check(document: Document, others: Neighbours) -> str:
+    """Say why a workflow may do more than read the repository and tell its result."""
+    return _Look(others).at(document)
+
+
+def rights_of_actions(document: Document, others: Neighbours) -> dict[str, str]:
+    """Return the rights that the public actions of a workflow are known to use."""
+    found: dict[str, str] = {}
+    pending = [document.plain(value).get("steps") for _job, value in jobs(document)]
+    for _count in range(_STEPS_MAX_COUNT):
+        if not pending:
+            break
+        steps = pending.pop()
+        for step in steps if isinstance(steps, list) else ():
+            action = step.get("uses") if isinstance(step, Mapping) else None
+            if not isinstance(action, str):
+                continue
+            for right in RIGHTS.get(action.partition("@")[0].lower(), ()):
+                name, _colon, level = right.partition(": ")
+                found[name] = "write" if "write" in (level, found.get(name)) else level
+            runs = _runs_of(others.actions.get(action.rstrip("/")))
+            if runs is not None:
+                pending.append(runs.get("steps"))
+    return dict(sorted(found.items()))
 
 
 def _is_reading(document: Document, rights: Node) -> bool:
@@ -227,7 +324,7 @@ def _is_reading(document: Document, rights: Node) -> bool:
 
 def _groups(document: Document) -> Iterator[str]:
     """Yield every concurrency group of a workflow."""
-    for holder in (document.root, *(value for _job, value in _jobs(document))):
+    for holder in (document.root, *(value for _job, value in jobs(document))):
         group = document.get(holder, "concurrency")
         if group is not None and group.kind is NodeKind.MAPPING:
             group = document.get(group, "group")
@@ -308,7 +405,7 @@ def permissions(document: Document, rights: Mapping[str, str], others: Neighbour
         return "they do not let a job read the repository"
     if "workflow_call" in events(document):
         return "it is called, and its caller may grant less"
-    return more_than_a_check(document, others)
+    return _Look(others, of_rights=True).at(document)
 
 
 def push_filter(
@@ -325,7 +422,7 @@ def push_filter(
             continue
         return f"pull_request covers not all pushes, for its {key.value}"
     holders = [document.root]
-    for job, value in _jobs(document):
+    for job, value in jobs(document):
         if document.entry(value, "uses"):
             return f"job {job} calls another workflow"
         holders.append(value)

@@ -30,6 +30,27 @@ class KeptJobs:
         return fnmatch.fnmatchcase(workflow, self.workflow) and fnmatch.fnmatchcase(job, self.job)
 
 
+_PARTS = ("runs_on", "triggers", "concurrency", "timeout_minutes", "permissions", "pin_actions")
+
+
+@dataclass(frozen=True)
+class Excepted(KeptJobs):
+    """What the policy leaves alone, and why."""
+
+    parts: tuple[str, ...] = setting(
+        _PARTS,
+        "Which parts of the policy are not applied; `triggers`, `concurrency` and `permissions` of a"
+        " workflow are left alone where `job` is `*`.",
+        adds=False,
+        choices=_PARTS,
+    )
+
+    def covers_part(self, part: str, workflow: str, job: str) -> bool:
+        """Whether a part stays as it is; ``job`` is "*" for what belongs to the whole file."""
+        of_file = job == "*" and self.job != "*"
+        return part in self.parts and not of_file and self.covers(workflow, job)
+
+
 @dataclass(frozen=True)
 class RunsOn:
     """Where jobs run."""
@@ -158,8 +179,13 @@ class WorkflowPolicy:
         " pattern.",
         form=(r"[\w.*-]+/[\w./*-]+", "name an action, as owner/name"),
     )
+    exceptions: tuple[Excepted, ...] = setting(
+        (), "Workflows and jobs that stay as they are, wholly or in parts."
+    )
     required_checks: tuple[str, ...] = setting(
-        (), "Checks that GitHub waits for before a pull request may land."
+        (),
+        "Checks that GitHub waits for before a pull request may land, beyond those that it says it"
+        " requires.",
     )
     public_allowed_because: str = setting(
         "", "Why anybody's pull request may run on the server; without it a public one is refused."
@@ -180,6 +206,11 @@ class WorkflowPolicy:
             if named is None
             else named
         )
+
+    def excepted_because(self, part: str, workflow: str, job: str = "*") -> str:
+        """Say why a part of the policy is not applied; "" where it is."""
+        found = (x.reason for x in self.exceptions if x.covers_part(part, workflow, job))
+        return next(found, "")
 
     def unpinned_because(self, action: str) -> str:
         """Say why an action (``owner/name/path``) stays at its tag; "" where it is pinned."""

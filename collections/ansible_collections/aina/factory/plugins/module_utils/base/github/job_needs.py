@@ -25,10 +25,10 @@ _TEXT_MAX_CHARACTERS = 200_000
 _SHOWN_MAX_CHARACTERS = 60
 # Where a shell looks for a program: at the beginning of a command.
 _COMMAND = re.compile(
-    r"(?:^|[;&|(`{])[ \t]*"
+    r"(?:^|[;&|()`{])[ \t]*"
     r"(?:(?:if|then|elif|else|while|until|do|exec|time|xargs|env|nice|nohup|!)[ \t]+"
     r"|[A-Za-z_]\w*=\S*[ \t]+)*"
-    r"(?P<word>[A-Za-z][\w.+-]*)(?=[\s;&|)`]|\Z)(?P<rest>[^\n;&|]*)",
+    r"(?P<word>[A-Za-z][\w.+-]*)(?=[\s;&|)`]|\Z)(?P<rest>[^\n;&|)]*)",
     re.MULTILINE,
 )
 _COMMENT = re.compile(r"(?:^|(?<=[ \t]))#[^\n]*", re.MULTILINE)
@@ -44,6 +44,14 @@ _ROOT_PROGRAMS = frozenset(
         *("adduser", "apk", "apt", "apt-get", "chroot", "dnf", "insmod", "iptables", "losetup"),
         *("modprobe", "mount", "pacman", "service", "snap", "su", "sudo", "systemctl", "umount"),
         *("update-alternatives", "useradd", "yum", "zypper"),
+    )
+)
+# They run the command that follows their own words.
+_WRAPPERS = frozenset(
+    (
+        *("bash", "chronic", "env", "flock", "ionice", "nice", "nohup", "parallel"),
+        *("retry", "sem", "setsid", "sh", "stdbuf", "strace", "time", "timeout", "unbuffer"),
+        *("watch", "xargs", "xvfb-run", "dbus-run-session", "catchsegv", "faketime", "script"),
     )
 )
 _ROOT_WORDS = re.compile(r"\bplaywright\s+install(?:-deps\b|[^\n;&|]*--with-deps\b)")
@@ -259,10 +267,13 @@ def _of_script(script: str, given: set[str]) -> Iterator[Need]:
         if word in ("command", "which", "type", "echo", "printf"):
             continue
         said = f"it runs '{' '.join((word, *rest[:2]))[:_SHOWN_MAX_CHARACTERS]}'"
-        behind = next((w for w in rest if not w.startswith("-")), "") if word == "sudo" else ""
-        if word in _ROOT_PROGRAMS:
-            yield Need(Kind.ROOT, "root", said)
-        for program in (word, behind):
+        behind = [w for w in rest if not w.startswith("-")]
+        # Of a wrapper, any of the words may be the command.
+        run = behind[:1] if word == "sudo" else behind if word in _WRAPPERS else []
+        programs = [word, *(text.strip("'\"") for text in run)]
+        for program in programs:
+            if program in _ROOT_PROGRAMS:
+                yield Need(Kind.ROOT, "root", said)
             if program in _ENGINE_PROGRAMS:
                 yield Need(Kind.ENGINE, program, said)
             if program in _HOSTED_PROGRAMS and program not in given:

@@ -48,7 +48,10 @@ NEEDED: Mapping[str, Permissions] = {
     },
 }
 # Capability -> what it makes use of where a login has it, and does without where not.
-WISHED: Mapping[str, Permissions] = {"marshal": {"actions": "write"}}
+WISHED: Mapping[str, Permissions] = {
+    "marshal": {"actions": "write"},
+    "workflows": {"actions_variables": "write"},
+}
 # GitHub's form for fine-grained tokens does not offer these, though its answers name them.
 ONLY_APPS_AND_CLASSIC = frozenset({"checks"})
 _LEVELS = ("read", "write")

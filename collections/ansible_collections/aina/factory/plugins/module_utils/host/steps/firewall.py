@@ -139,7 +139,7 @@ def _telling(
     """Return the plan with what others do not reach any more once it is carried out."""
     if not plan.actions:
         return plan
-    before = reach.found(None if situation.lets_all_in else ufw.rules, situation.tables)
+    before = reach.found(None if situation.lets_all_in else ufw.rules, situation.guarded)
     return replace(plan, consequences=tuple(reach.cut_off(reach.read(run), before, after)))
 
 

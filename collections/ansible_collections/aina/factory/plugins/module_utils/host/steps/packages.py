@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ...base.ports import Run
 from .. import install_manifest, managed_files, packages
 from . import Context, StepError
 
 _RECORDED = "installed"
+# What came along with those.
+_BROUGHT = "brought"
 _NAMES = {"type": "list", "elements": "str", "default": []}
 ARGUMENTS: dict[str, Any] = {
     "present": _NAMES,
@@ -54,6 +57,22 @@ def _foresee(plan: packages.PackagesPlan, context: Context) -> packages.Packages
         return plan
 
 
+def _settle(
+    parameters: dict[str, Any], plan: packages.PackagesPlan, before: set[str] | None, run: Run
+) -> None:
+    """Record what came along with the packages, and let go what did with those that went."""
+    path = parameters["record_path"]
+    brought = install_manifest.read(path, _BROUGHT)
+    if before is not None:
+        brought |= packages.every(run) - before - {*plan.install}
+    if plan.remove and brought:
+        brought = packages.let_go(brought, run, parameters["lock_wait_seconds"])
+    if not install_manifest.read(path, _RECORDED):
+        # What stays is needed by something that is not ours.
+        brought = set()
+    install_manifest.write(path, _BROUGHT, brought, run)
+
+
 def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
     """Compare with what is installed, and install or remove."""
     keys = ("present", "optional", "absent", "unless_installed")
@@ -72,6 +91,7 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
             lock = _frontend_lock(wait_seconds)
             # Before they are there: a killed run must not forget what it has begun to install.
             install_manifest.write(record_path, _RECORDED, own | set(plan.install), context.run)
+            before = packages.every(context.run) if record_path and plan.install else None
             try:
                 plan = packages.apply(plan, context.run, lock, wait_seconds, stale)
             except packages.RemovalError:
@@ -79,6 +99,7 @@ def execute(parameters: dict[str, Any], context: Context) -> dict[str, Any]:
                 raise
             left = (own | set(plan.install)) - set(plan.remove)
             install_manifest.write(record_path, _RECORDED, left, context.run)
+            _settle(parameters, plan, before, context.run)
         # What another part has installed is judged when that part goes.
         ours = install_manifest.read_siblings(record_path, _RECORDED) if plan.needed else set()
     except (packages.PackagesError, managed_files.ManagedFilesError, ValueError, OSError) as error:

@@ -2,12 +2,16 @@
 
 The engine keeps clear of what the host has an interface in. Of what lies behind a gateway, such as
 a private network of the provider's or a tunnel, it knows nothing: answers would go to containers.
+
+With IPv6 the engine makes the kernel forward, which then listens to no router any more: a way out
+that a router has told of is gone when its time is over, half an hour later.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...base.ports import Run
@@ -16,6 +20,7 @@ from .connection import ASK_SECONDS, Address, Session
 _FIXED = ("bip", "bip6", "fixed-cidr", "fixed-cidr-v6")
 _POOLS = "default-address-pools"
 KEYS = frozenset({*_FIXED, _POOLS})
+_SETTINGS = Path("/proc/sys/net/ipv6/conf")
 Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 
@@ -47,6 +52,41 @@ def swallowed(
                 f"{key} {network} holds {peer}{by} from where {session.account} is logged in: answers "
                 "would go to containers; declare another network"
             )
+
+
+def deafened(
+    wanted: Mapping[str, Any],
+    current: Mapping[str, Any],
+    run: Run,
+    settings: Path | None = None,
+) -> Iterator[str]:
+    """Yield by which interfaces the host would lose its way out once the engine uses IPv6."""
+    here = settings or _SETTINGS
+    if not wanted.get("ipv6") or current.get("ipv6") or _value(here / "all/forwarding") != "0":
+        return
+    try:
+        done = run(
+            ["ip", "-6", "-o", "route", "show", "default", "proto", "ra"],
+            timeout_seconds=ASK_SECONDS,
+        )
+    except FileNotFoundError:
+        return
+    words = [line.split() for line in done.stdout.decode(errors="replace").splitlines()]
+    devices = {line[line.index("dev") + 1] for line in words if "dev" in line[:-1]}
+    for device in sorted(devices):
+        # Whoever listens outside of the kernel has said 0, and goes on.
+        if _value(here / device / "accept_ra") == "1":
+            yield (
+                f"ipv6 makes the kernel forward, and {device} would then lose the default route "
+                f"that a router has told it: set net.ipv6.conf.{device}.accept_ra to 2 first"
+            )
+
+
+def _value(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _networks(settings: Mapping[str, Any]) -> Iterator[tuple[str, Network]]:

@@ -295,3 +295,23 @@ def test_a_default_that_an_earlier_run_put_there_stays_and_gives_back_what_it_re
         "live-restore": True,
         "mtu": 9,
     }
+
+
+@pytest.mark.parametrize(
+    ("names", "deferred"),
+    [([], ""), (["site"], "site still running, with which it would keep its network")],
+)
+def test_a_network_that_a_restart_has_left_as_it_was_is_still_owed(
+    names: list[str], deferred: str
+) -> None:
+    wanted = {**OURS, "ip": "127.0.0.1", "mtu": 1400}
+    running = engine(
+        containers=tuple(docker_daemon.RunningContainer(name, survives=True) for name in names),
+        live_restore=True,
+        default_network={"ip": "0.0.0.0", "mtu": "1400", "bip": "172.17.0.1/16"},  # noqa: S104
+    )
+
+    # What was written down says that all of it is in force.
+    decision = docker_daemon.decide(running, wanted, wanted, RestartPolicy.SURVIVABLE)
+
+    assert (decision.restart, decision.deferred) == (("ip",), deferred)

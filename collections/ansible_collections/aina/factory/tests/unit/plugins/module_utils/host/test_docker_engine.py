@@ -274,3 +274,26 @@ def test_the_role_looks_for_an_engine_where_this_module_does() -> None:
     )
 
     assert listed == f"__docker_host_programs: [{', '.join(docker_engine.PROGRAMS)}]"
+
+
+def test_the_default_network_is_asked_what_it_really_has() -> None:
+    options = {
+        "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",  # noqa: S104
+        "com.docker.network.driver.mtu": "1500",
+    }
+    configured = [
+        {"Subnet": "fd00::/64", "Gateway": "fd00::1"},
+        {"Subnet": "172.28.0.0/24", "Gateway": "172.28.0.1"},
+    ]
+    told = [{"Options": options, "IPAM": {"Config": configured}}]
+    answers = {0: json.dumps(told).encode(), 1: b"[]"}
+
+    def found(code: int) -> dict[str, str]:
+        def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+            assert argv[-1] == "bridge"
+            return Completed(code, answers[code], b"no such network")
+
+        return docker_engine._default_network(run)
+
+    assert found(0) == {"ip": "0.0.0.0", "mtu": "1500", "bip": "172.28.0.1/24"}  # noqa: S104
+    assert found(1) == {}

@@ -463,7 +463,7 @@ def test_the_kernel_gets_its_policies_back_once_ufw_is_off() -> None:
 
     plan = firewall.plan_absence(there, None, [], enabled_by_us=True, policies=policies)
 
-    assert plan.actions == ["ufw disable", "iptables -w 20 -P INPUT DROP"]
+    assert plan.actions == ["ufw disable", "clear ufw's chains", "iptables -w 20 -P INPUT DROP"]
 
 
 POLICIES = (("INPUT", "DROP"), ("OUTPUT", "ACCEPT"))
@@ -509,5 +509,21 @@ def test_a_table_that_cannot_be_read_is_no_empty_one(
         assert complaint in str(error)
     else:
         assert not complaint
-        assert (found.filters, found.lets_all_in, [*found.tables]) == (True, False, [4])
+        assert (found.filters, found.lets_all_in, [*found.guarded]) == (True, False, [4])
     assert listed.count("ip6tables-save") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "goes"),
+    [("", True), (":DOCKER - [0:0]\n", False), ("-A DOCKER-USER -s 192.0.2.1/32 -j DROP\n", False)],
+)
+def test_a_chain_that_only_the_guard_has_made_goes_with_it(more: str, goes: bool) -> None:
+    ours = f":{firewall.CHAIN} - [0:0]\n:DOCKER-USER - [0:0]\n-A DOCKER-USER -j {firewall.CHAIN}\n"
+    # The engine that it was made for has gone already.
+    there = Situation(False, "", False, False, {6: ours + more})
+
+    plan = firewall.plan_absence(there, None, [], enabled_by_us=False)
+
+    phrases = [phrase for phrase, _argv in plan.commands]
+    assert f"ip6tables forgets {firewall.CHAIN}" in phrases
+    assert ("ip6tables forgets DOCKER-USER" in phrases) == goes

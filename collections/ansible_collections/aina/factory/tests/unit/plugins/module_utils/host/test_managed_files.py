@@ -377,3 +377,40 @@ def test_what_stood_there_before_comes_back_as_it_was(tmp_path: Path) -> None:
     assert not new.exists()
     assert unknown.read_text() == "somebody's\n"
     assert managed_files.give_back(paths, former) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "owned", "goes"),
+    [("x.d", False, True), ("x.d", True, False), ("conf", False, False)],
+)
+def test_an_empty_directory_of_drop_ins_goes_with_the_last_of_them(
+    name: str, owned: bool, goes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(managed_files, "_SYSTEM_DIRS", (str(tmp_path),))
+    first, last = tmp_path / name / "1.conf", tmp_path / name / "2.conf"
+    first.parent.mkdir()
+    first.touch()
+    last.touch()
+
+    def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+        assert list(argv) == ["dpkg-query", "--search", "--", str(first.parent)]
+        return Completed(0 if owned else 1, b"", b"")
+
+    managed_files.apply(managed_files.plan((), (), [str(first)]), run)
+    assert first.parent.is_dir()
+    managed_files.apply(managed_files.plan((), (), [str(last)]), run)
+
+    assert first.parent.exists() != goes
+
+
+def test_a_declared_directory_stays_though_nothing_is_left_in_it(tmp_path: Path) -> None:
+    owner, group = (str(tmp_path.owner()), str(tmp_path.group()))
+    directory = managed_files.DirectorySpec(
+        str(tmp_path / "x.d"), managed_files.Attributes(owner, group, 0o755)
+    )
+    (tmp_path / "x.d").mkdir(mode=0o755)
+    (tmp_path / "x.d/1.conf").touch()
+
+    (change,) = managed_files.plan([directory], (), [str(tmp_path / "x.d/1.conf")])
+
+    assert not change.prunes

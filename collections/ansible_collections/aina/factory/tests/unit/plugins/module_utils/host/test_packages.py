@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from factory.core.base.ports import Completed
-from factory.core.host import install_manifest, packages
+from factory.core.host import install_manifest, managed_files, packages
 from factory.core.host.packages import ObservedPackages, PackagesError, PackagesSpec, RemovalError
 from factory.core.host.steps import Context, StepError
 from factory.core.host.steps import packages as step
@@ -424,3 +424,50 @@ def test_what_stays_for_want_of_a_record_is_named(monkeypatch: pytest.MonkeyPatc
 
     assert told["kept"] == ["package docker.io"]
     assert "docker.io: nothing records that an earlier run has installed them" in warnings[0]
+
+
+class Apt(Host):
+    """Keeps which packages are installed; a library comes along, and goes when nobody needs it."""
+
+    def __init__(self, needed: bool = False) -> None:
+        super().__init__()
+        self.there, self.needed = {"apt"}, needed
+
+    def __call__(self, argv: Sequence[str | bytes], **options: Any) -> Completed:
+        words = [str(word) for word in argv]
+        names = words[words.index("--") + 1 :] if "--" in words else []
+        if words[:2] == ["dpkg-query", "--show"]:
+            told = [f"{name}\tinstalled\t1" for name in sorted(self.there)]
+            return Completed(0, "\n".join(told).encode(), b"")
+        if words[:1] == ["apt-cache"]:
+            return Completed(
+                0, "".join(f"{name}:\n  Candidate: 1\n" for name in words[2:]).encode(), b""
+            )
+        if words[-1] == "autoremove":
+            told = [] if self.needed else ["Remv libaudit [1]", "Remv somebodys [1]"]
+            return Completed(0, "\n".join(told).encode(), b"")
+        if words[0] == "apt-get" and "--simulate" not in words:
+            self.there = self.there - {*names} if "remove" in words else self.there | {*names}
+            self.there |= {"libaudit"} if "install" in words else set()
+        return super().__call__(argv, **options)
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_what_came_along_with_a_package_goes_with_it(
+    needed: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(packages, "lists_age_seconds", lambda _now: 1.0)
+    monkeypatch.setattr(packages, "LOCK_PATH", tmp_path / "lock")
+    monkeypatch.setattr(managed_files, "_set_attributes", lambda *_: None)
+    record = tmp_path / "packages-hardening.json"
+    host = Apt(needed)
+    context = Context(host, False, pytest.fail)
+    parameters = {key: value.get("default") for key, value in step.ARGUMENTS.items()}
+    parameters["record_path"] = str(record)
+
+    step.execute({**parameters, "present": ["auditd"]}, context)
+    assert host.there == {"apt", "auditd", "libaudit"}
+    step.execute({**parameters, "absent": ["auditd"]}, context)
+
+    assert host.there == ({"apt", "libaudit"} if needed else {"apt"})
+    assert not record.exists()

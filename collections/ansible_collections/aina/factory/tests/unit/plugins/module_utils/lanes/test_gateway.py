@@ -290,3 +290,17 @@ def test_a_storm_of_ten_minutes_is_sat_out() -> None:
 )
 def test_what_no_waiting_mends_is_said_at_once(status: int, refusal: bytes) -> None:
     assert gateway.pause(status, refusal, "1", 0, 0.0) is None
+
+
+@pytest.mark.parametrize("part", [b'{"a":{}},', b"[],", b'"a",'])
+def test_a_request_of_countless_parts_is_refused_before_it_is_read(
+    part: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "if (a, b) { c[d, e] }\n" * 200_000
+    long = json.dumps({"model": "m", "input": text}).encode()
+    assert counter("codex").read("POST", "/v1/responses", long).refusal is None
+    # Reading it would take seconds, and a gigabyte.
+    monkeypatch.setattr(gateway, "_document", None)
+    body = b'{"model":"m","input":[' + part * (20_000_000 // len(part)) + b'""]}'
+    verdict = counter("codex").judge_model("POST", "/v1/responses", body, 0.0)[0]
+    assert (verdict.status, verdict.name) == (413, "parts")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,3 +63,38 @@ def test_networks_by_which_somebody_came_are_not_given_to_the_engine(
 
     assert words in found
     assert bool(words) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "current", "forwarding", "accept_ra", "cut_off"),
+    [
+        ({"ipv6": True}, {}, "0", "1", True),
+        ({"ipv6": True}, {"ipv6": True}, "0", "1", False),
+        ({"ipv6": False}, {}, "0", "1", False),
+        # The kernel forwards already, a daemon listens, or somebody has said that both shall be.
+        ({"ipv6": True}, {}, "1", "1", False),
+        ({"ipv6": True}, {}, "0", "0", False),
+        ({"ipv6": True}, {}, "0", "2", False),
+    ],
+)
+def test_a_route_that_a_router_has_told_is_not_given_up_for_ipv6_of_containers(
+    wanted: dict[str, Any],
+    current: dict[str, Any],
+    forwarding: str,
+    accept_ra: str,
+    cut_off: bool,
+    tmp_path: Path,
+) -> None:
+    for name, value in {"all/forwarding": forwarding, "eth0/accept_ra": accept_ra}.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(f"{value}\n")
+
+    def run(argv: Sequence[str | bytes], **_options: Any) -> Completed:
+        assert list(argv[-2:]) == ["proto", "ra"]
+        told = b"default via fe80::1 dev eth0 proto ra metric 1024 expires 1795sec pref medium\n"
+        return Completed(0, told, b"")
+
+    found = [*networks.deafened(wanted, current, run, tmp_path)]
+
+    assert bool(found) == cut_off
+    assert all("set net.ipv6.conf.eth0.accept_ra to 2 first" in words for words in found)
