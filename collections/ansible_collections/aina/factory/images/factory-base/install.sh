@@ -1,8 +1,6 @@
 # shellcheck shell=sh
 # Installs exactly the locked packages into the working directory and names their programs.
 NODE_EXTRA_CA_CERTS=/run/secrets/ca npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier
-# The voice of codex needs a sound card.
-rm -rf node_modules/@openai/codex-*/vendor/*/codex-resources/voice
 
 mkdir bin
 # link NAME PATTERN: the program that the pattern leads to.
@@ -16,5 +14,3 @@ link npm npm/bin/npm-cli.js
 link npx npm/bin/npx-cli.js
 link pnpm pnpm/bin/pnpm.cjs
 link pnpx pnpm/bin/pnpx.cjs
-# The program itself: the wrapper around it costs a start of Node.
-link codex '@openai/codex-linux-*/vendor/*/bin/codex'

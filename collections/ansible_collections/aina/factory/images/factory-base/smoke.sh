@@ -9,7 +9,6 @@ prove() {
 prove node "$(node --version | tr -d v)" "$EXPECTED_NODE"
 prove npm "$(npm --version)" "$EXPECTED_NPM"
 prove pnpm "$(pnpm --version)" "$EXPECTED_PNPM"
-prove codex "$(codex --version | cut -d ' ' -f 2)" "$EXPECTED_CODEX"
 [ "$(node --eval 'console.log([1, 2, 3].reduce((a, b) => a + b))')" = 6 ]
 [ "$(echo '{"a": [1, 2]}' | jq .a[1])" = 2 ]
 [ "$(echo needle | rg --count needle)" = 1 ]

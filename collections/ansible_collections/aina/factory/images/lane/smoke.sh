@@ -1,6 +1,8 @@
 # shellcheck shell=sh
 # The real agent runs a turn against a model that is played here, and speaks to nobody else.
 [ "$(id -u)" = 10001 ] || { echo "it starts as user $(id -u) and not as 10001" && exit 1; }
+version=$(codex --version | cut -d ' ' -f 2)
+[ "$version" = "$EXPECTED_CODEX" ] || { echo "codex is $version, and $EXPECTED_CODEX was asked for" && exit 1; }
 [ ! -w /etc/aina-lane/homes/codex/.codex/config.toml ]
 [ "$(wc -c </etc/aina-lane/AGENTS.md)" -lt 32768 ]
 ! find /etc/aina-lane -name AGENTS.override.md | grep .

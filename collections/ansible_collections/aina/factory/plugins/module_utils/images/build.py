@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..base import documents, times
+from ..base import documents, files, times
 from ..base.configuration import ConfigurationError
 from ..base.docker import DockerError
 from ..base.errors import FactoryError
 from ..base.github.release import ReleaseError
 from ..base.ports import Fetch, Now, Run
-from . import layers
+from . import bill, layers
 from .base import Bases
 from .catalogue import CI, FOUNDATION, Artifact, Spec, catalogue
 from .engine import EngineImage, ImageEngine
@@ -38,7 +38,9 @@ _CONFINED = (
     *("--security-opt=no-new-privileges", "--tmpfs=/tmp:rw,exec,size=256m", "--pids-limit=256"),
     *("--label=aina-factory.role=smoke",),
 )
-# Run as root with nothing but the right to look everywhere, on a root that cannot be written.
+# As root with nothing but the right to look everywhere.
+_AS_ROOT = ("--user=0:0", "--cap-add=DAC_OVERRIDE", "--entrypoint=/bin/sh")
+# On a root that cannot be written.
 _AUDIT = b"""
 set -eu
 found=$(find / -xdev -type f -perm /6000)
@@ -185,6 +187,7 @@ class Builder:
                 self._drop(step)
             else:
                 self._put_in_force(step)
+                self._write_bill(step)
                 report.built.append(step.spec.name)
         # Whatever else failed: the packages of the new generation are in force below it.
         if FOUNDATION not in report.failures:
@@ -222,6 +225,7 @@ class Builder:
         for name in retired:
             image = name.removeprefix(f"{PREFIX}/").removesuffix(":current")
             Path(self.settings.state_dir, f"{image}.json").unlink(missing_ok=True)
+            self._bill_path(image).unlink(missing_ok=True)
 
     def _candidates(self, report: BuildReport) -> dict[str, BuildStep]:
         """Build and try what has to be; an image whose parent failed is not tried."""
@@ -301,8 +305,7 @@ class Builder:
             raise CandidateError(
                 f"its default user is {found.user or 'root'}, which may do anything"
             )
-        root = ["--user=0:0", "--cap-add=DAC_OVERRIDE", "--entrypoint=/bin/sh"]
-        self._prove([*_CONFINED, *root, name, "-s"], _AUDIT)
+        self._prove([*_CONFINED, *_AS_ROOT, name, "-s"], _AUDIT)
         expected = [f"--env=EXPECTED_{key.upper()}={value}" for key, value in _sorted(step)]
         for script in step.spec.smoke:
             argv = [*_CONFINED, *expected, "--entrypoint=/bin/sh", name, "-eu", "-s"]
@@ -402,6 +405,24 @@ class Builder:
             self._engine.tell(["tag", step.spec.current, step.spec.previous])
         self._engine.tell(["tag", _candidate(step), step.spec.current])
         self._drop(step)
+
+    def _write_bill(self, step: BuildStep) -> None:
+        """Write down what the image holds, and tell what is another than before; nothing hangs on it."""
+        spec, path = step.spec, self._bill_path(step.spec.name)
+        argv = [*_CONFINED, *_AS_ROOT, spec.current, "-s"]
+        try:
+            text = self._engine.tell(argv, stdin=bill.SCRIPT, timeout_seconds=SMOKE_SECONDS)
+        except DockerError as error:
+            self.tools.progress(f"what {spec.name} holds is unknown: {error}")
+            path.unlink(missing_ok=True)
+            return
+        before, after = documents.read(path) or {}, bill.document(spec.current, step.content, text)
+        if words := bill.difference(before, after):
+            self.tools.progress(f"{spec.name}: {words}")
+        files.write(path, json.dumps(after, indent=1).encode())
+
+    def _bill_path(self, name: str) -> Path:
+        return Path(self.settings.state_dir, "bills", f"{name}.cdx.json")
 
     def _drop(self, step: BuildStep) -> None:
         """Take the candidate's name away; without a name an image is the janitor's."""

@@ -69,14 +69,14 @@ class Spec:
         return f"{self.repository}:previous"
 
 
-def read_pins(source_dir: str) -> dict[str, str]:
-    """Return the versions that ``factory-base/package.json`` pins, by tool.
+def read_pins(source_dir: str, directory: str = FOUNDATION) -> dict[str, str]:
+    """Return the versions that the directory's ``package.json`` pins, by tool.
 
     Raises:
         ConfigurationError: the file is missing or not what it should be.
 
     """
-    path = Path(source_dir, FOUNDATION, PINS)
+    path = Path(source_dir, directory, PINS)
     try:
         document = json.loads(path.read_bytes())
         packages = {**document["dependencies"], **document.get("optionalDependencies", {})}
@@ -120,7 +120,9 @@ def catalogue(settings: ImagesSettings, runner: RunnerArchive | None) -> list[Sp
         )
     for name in _PLAIN:
         if Path(settings.source_dir, name, "Dockerfile").is_file():
-            specs[name] = _spec(settings, name, foundation, expected=pins)
+            has_own = Path(settings.source_dir, name, PINS).is_file()
+            own = read_pins(settings.source_dir, name) if has_own else {}
+            specs[name] = _spec(settings, name, foundation, expected={**pins, **own})
     for project in settings.projects:
         for kind in _KINDS:
             if kind in specs:

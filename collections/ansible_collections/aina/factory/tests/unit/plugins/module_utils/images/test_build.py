@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import tarfile
@@ -16,7 +17,7 @@ from factory.core.base.configuration import ConfigurationError, Section
 from factory.core.base.docker import DockerError
 from factory.core.base.ports import Completed, Response
 from factory.core.base.settings import read
-from factory.core.images import build
+from factory.core.images import bill, build
 from factory.core.images.settings import PROBLEM, ImagesSettings
 
 PINS = {
@@ -41,6 +42,7 @@ class Docker:
     trials: list[Sequence[str]] = field(default_factory=list)
     builds: list[tuple[Sequence[str], float | None]] = field(default_factory=list)
     dockerfiles: dict[str, str] = field(default_factory=dict)
+    held: str = "os\tdebian\t13\ndeb\topenssl\t3.5.1-1+deb13u1\tamd64\nnpm\t@a/b\t1.2.3\nnonsense\n"
     is_down: bool = False
     count: int = 0
 
@@ -106,7 +108,7 @@ class Docker:
         found = self.failing.get(self.names[name]["directory"])
         if found:
             raise DockerError(found)
-        return ""
+        return self.held if _stdin == bill.SCRIPT else ""
 
     def _tag(self, words: list[str], _stdin: bytes) -> str:
         self.names[words[3]] = self.names[words[2]]
@@ -393,6 +395,36 @@ def test_a_projects_dockerfile_need_not_know_who_its_image_starts_as(host: Host)
     ]
     assert (host.root / "tree/projects/shop/Dockerfile").read_text() == text
     assert host.docker.dockerfiles["lane"] == "# lane\n"
+
+
+def test_an_image_in_force_has_a_bill_of_what_it_holds(host: Host) -> None:
+    said: list[str] = []
+
+    def bill_of_lane() -> dict[str, Any]:
+        return dict(json.loads((host.state / "bills/lane.cdx.json").read_text()))
+
+    first = bill_of_lane()
+    assert (first["bomFormat"], first["specVersion"]) == ("CycloneDX", "1.5")
+    assert first["metadata"]["component"]["name"] == LANE
+    assert "schema" not in first, "it is another one's format"
+    assert [item["purl"] for item in first["components"]] == [
+        "pkg:npm/%40a/b@1.2.3",
+        "pkg:deb/debian/openssl@3.5.1-1%2Bdeb13u1?arch=amd64",
+    ]
+
+    host.docker.held = host.docker.held.replace("3.5.1", "3.5.2")
+    host.write("lane/extra", "more")
+    builder = host.builder()
+    builder.tools = dataclasses.replace(builder.tools, progress=said.append)
+    builder.build()
+
+    told = "lane: 1 packages are other ones: openssl 3.5.1-1+deb13u1 -> 3.5.2-1+deb13u1"
+    assert told in said
+    # A bill is no condition: without it the image is in force all the same, and nothing old speaks for it.
+    host.docker.held = ""
+    host.write("lane/extra", "other")
+    assert host.build().failures == {}
+    assert bill_of_lane()["components"] == []
 
 
 def test_a_test_without_words_is_told_by_its_last_command(host: Host) -> None:

@@ -110,6 +110,16 @@ def test_a_project_has_an_image_for_each_label_that_it_has_a_dockerfile_for(tree
     assert own.is_foreign and not found[0].is_foreign
 
 
+def test_each_image_proves_the_versions_that_it_brings(tree: Path) -> None:
+    (tree / "lane/package.json").write_text('{"dependencies": {"@openai/codex": "0.200.0"}}')
+
+    found = {spec.name: spec.expected for spec in catalogue(settings(tree), RUNNER)}
+
+    assert found["lane"]["codex"] == "0.200.0"
+    assert {"codex", "runner"} & found["lane"].keys() == {"codex"}
+    assert found["ci"]["codex"] == "0.169.0", "what the foundation pins is everybody's"
+
+
 def test_the_ci_image_holds_an_engine_only_where_that_is_asked_for(tree: Path) -> None:
     plain = catalogue(settings(tree), RUNNER)[1]
     asked = catalogue(settings(tree, engine=True), RUNNER)[1]
