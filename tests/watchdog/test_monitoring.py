@@ -6,12 +6,17 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from factory.core.watchdog import checks, metrics, monitoring
+from factory.core.watchdog import alerts, causes, checks, metrics, monitoring
+from factory.core.watchdog.check import Finding, Status
+from factory.core.watchdog.silences import Silence
+from factory.core.watchdog.sources import Facts
 from watchdog import seed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,39 +82,108 @@ def test_promtool_finds_no_fault_in_metrics_and_rules(promtool: str) -> None:
     subprocess.run([promtool, "check", "rules", str(RULES)], check=True, capture_output=True)
 
 
-def series(text: str) -> list[dict[str, str]]:
-    """Return the exported metrics as constant input of a rules test."""
-    found = []
-    for line in text.splitlines():
-        name, _, value = line.rpartition(" ")
-        if name and not line.startswith("#"):
-            found.append({"series": name, "values": f"{value}x120"})
-    return found
+# A day of a server in trouble, run by run: what is bad, and what somebody has silenced.
+BAD_RUNS: dict[str, Callable[[int], bool]] = {
+    "engine": lambda run: 4 <= run < 12,
+    "image": lambda run: 4 <= run < 14,
+    "disk_space": lambda run: run >= 10,
+    "drift": lambda run: 20 <= run < 30,
+    # By turns: fires in the product, and would never do so where each bad run had to follow another.
+    "runner": lambda run: run >= 30 and run % 2 == 0,
+    "certificate": lambda run: run == 40,
+    "memory": lambda run: 44 <= run < 60 and run % 5 != 0,
+}
+RUNS, MINUTES = 96, 15
 
 
-def test_the_rules_fire_for_exactly_what_the_watchdog_found(promtool: str, tmp_path: Path) -> None:
-    report = seed.report()
-    bad = {(item.check, item.subject) for item in report.findings if item.status == "problem"}
-    cases = []
-    for check in checks.CHECKS:
-        name = monitoring._name(check)
-        firing = [
-            {
-                "exp_labels": {
-                    "severity": check.severity,
-                    "check": check.name,
-                    # Prometheus knows no empty label.
-                    **({"subject": subject} if subject else {}),
-                },
-                "exp_annotations": {
-                    "summary": f"{check.title}: {subject} on ",
-                    "description": check.advice,
-                },
-            }
-            for found, subject in sorted(bad)
-            if found == check.name
+def _day(run: int) -> Iterator[Finding]:
+    for name, is_bad in BAD_RUNS.items():
+        status = Status.PROBLEM if is_bad(run) else Status.OK
+        subject = "x" if name in ("image", "runner", "certificate", "disk_space") else ""
+        value = 80.0 + run / 5 if name == "disk_space" else None
+        yield Finding(name, subject, status, "words", value)
+    unknown = Status.UNKNOWN if 50 <= run < 58 else Status.OK
+    yield Finding("clock", "", unknown, "words")
+
+
+def test_the_rules_fire_when_the_watchdog_tells_and_never_otherwise(
+    promtool: str, tmp_path: Path
+) -> None:
+    silence = Silence("drift", seed.NOW + 26 * MINUTES * 60, "x", "y")
+    samples: dict[str, list[str]] = {}
+    cases: list[dict[str, Any]] = []
+    tracks: Mapping[str, alerts.Track] = {}
+    titles = {**checks.BY_NAME}
+    told_count = 0
+    for run in range(RUNS):
+        now = seed.NOW + run * MINUTES * 60
+        found = [*_day(run)]
+        step = alerts.step(tracks, found, seed.POLICY, (silence,), now)
+        tracks = step.tracks
+        firing = {track.key for track in step.firing}
+        muted = {key: "silenced" for key in firing if silence.covers(key) and silence.active(now)}
+        heard = firing - muted.keys()
+        muted |= {key: "effect" for key in heard if causes.of(key, heard) is not None}
+        text = metrics.render(Facts(now), found, step, 0.2, 0, muted)
+        lines = [
+            line.rpartition(" ")[::2] for line in text.splitlines() if "_alert_firing{" in line
         ]
-        cases.append({"eval_time": "60m", "alertname": name, "exp_alerts": firing})
+        for name, value in lines:
+            samples.setdefault(name, ["_"] * run)
+            samples[name].append(value)
+        for values in samples.values():
+            values += ["_"] * (run + 1 - len(values))
+        told = [track for track in step.firing if track.key not in muted]
+        told_count += len(told)
+        for name in (*BAD_RUNS, "unknown"):
+            wanted = [
+                {
+                    "exp_labels": {
+                        "severity": track.severity,
+                        "check": track.check,
+                        **({"subject": track.subject} if track.subject else {}),
+                    },
+                    "exp_annotations": {
+                        "summary": f"{titles[name].title}: {track.subject} on "
+                        if name in titles
+                        else f"{track.subject} cannot be known on ",
+                        "description": track.advice,
+                    },
+                }
+                for track in told
+                if track.check == name
+            ]
+            rule = monitoring._name(titles[name]) if name in titles else "FactoryCheckUnknown"
+            # Whatever is exported is there until the next run, as a scraped file is.
+            case = {"eval_time": f"{run * MINUTES + 3}m", "alertname": rule, "exp_alerts": wanted}
+            cases.append(case)
+    series = [
+        {
+            "series": name,
+            # A sample counts for five minutes; a file is scraped each minute.
+            "values": " ".join(
+                f"{value} {value} {value} {value} {value}" + " _" * 10 for value in values
+            ),
+        }
+        for name, values in samples.items()
+    ]
+    test = {
+        "rule_files": [str(RULES)],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": series, "alert_rule_test": cases}],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps(test))
+
+    done = subprocess.run(
+        [promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    assert told_count > 50
+
+
+def test_a_watchdog_that_is_silent_is_an_alert(promtool: str, tmp_path: Path) -> None:
     silent = {
         "exp_labels": {"severity": "critical"},
         "exp_annotations": {
@@ -117,23 +191,11 @@ def test_the_rules_fire_for_exactly_what_the_watchdog_found(promtool: str, tmp_p
             "description": "factory jobs; journalctl -u factory-job-watchdog",
         },
     }
+    case = {"eval_time": "5m", "alertname": "FactoryWatchdogSilent", "exp_alerts": [silent]}
     test = {
         "rule_files": [str(RULES)],
         "evaluation_interval": "1m",
-        "tests": [
-            {"interval": "1m", "input_series": series(exported()), "alert_rule_test": cases},
-            {
-                "interval": "1m",
-                "input_series": [],
-                "alert_rule_test": [
-                    {
-                        "eval_time": "5m",
-                        "alertname": "FactoryWatchdogSilent",
-                        "exp_alerts": [silent],
-                    }
-                ],
-            },
-        ],
+        "tests": [{"interval": "1m", "input_series": [], "alert_rule_test": [case]}],
     }
     file = tmp_path / "test.yml"
     file.write_text(json.dumps(test))
@@ -143,4 +205,3 @@ def test_the_rules_fire_for_exactly_what_the_watchdog_found(promtool: str, tmp_p
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sum(len(case["exp_alerts"]) for case in cases) >= 10

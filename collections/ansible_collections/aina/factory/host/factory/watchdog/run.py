@@ -269,6 +269,11 @@ class Watchdog:
                 report.step,
                 report.seconds,
                 len(report.outbox.messages),
+                {
+                    item["key"]: "silenced" if item["silenced"] else "effect"
+                    for item in told["alerts"]
+                    if item["silenced"] or item["cause"]
+                },
             )
             store.replace(Path(policy.metrics_path), text.encode())
         store.replace(Path(policy.page_path), page.render(told).encode("utf-8", "replace"))

@@ -25,7 +25,8 @@ from .way_in.connection import Listener, Session
 CHAIN = "AINA-FACTORY"
 COMMENT = "aina-factory"
 RULES_DIR = "/etc/aina-factory/firewall"
-SCRIPT_PATH = "/usr/local/lib/aina-factory-host/docker-firewall"
+SCRIPT_DIR = "/usr/local/lib/aina-factory-host"
+SCRIPT_PATH = f"{SCRIPT_DIR}/docker-firewall"
 UNIT = "aina-factory-docker-firewall.service"
 UNIT_PATH = f"/etc/systemd/system/{UNIT}"
 DROP_IN_PATH = "/etc/systemd/system/docker.service.d/60-aina-factory-firewall.conf"
@@ -572,7 +573,7 @@ def files(policy: Policy | None) -> list[managed_files.Change]:
     """Return the changes of our files; all of them go without a policy or without the guard."""
     rules = {family: f"{RULES_DIR}/docker-user.v{family}" for family in (4, 6)}
     if policy is None or not policy.guard_containers:
-        return managed_files.plan((), (), [UNIT_PATH, DROP_IN_PATH, SCRIPT_PATH, RULES_DIR])
+        return managed_files.plan((), (), [UNIT_PATH, DROP_IN_PATH, SCRIPT_DIR, RULES_DIR])
     plain, program = (managed_files.Attributes("root", "root", mode) for mode in (0o644, 0o755))
     script = _SCRIPT.replace("@RULES@", RULES_DIR).replace("@CHAIN@", CHAIN)
     wanted = [

@@ -341,7 +341,8 @@ def _speak(
     if before.firing and not after.firing:
         # Whoever was told of the problem wants the all-clear, a silence or not.
         return after, AlertChange.RECOVERED if before.told_at is not None else None
-    if not after.firing or silenced:
+    # What is well by now, though not trusted yet, is no news to whom nobody told anything.
+    if not after.firing or silenced or (after.told_at is None and after.well_since is not None):
         return after, None
     if after.told_at is None or after.untold_outage:
         after = replace(after, untold_outage=False, reminders=0)

@@ -27,14 +27,25 @@ class Metric:
 
 
 def render(
-    facts: Facts, findings: Sequence[Finding], step: Transition, seconds: float, waiting: int
+    facts: Facts,
+    findings: Sequence[Finding],
+    step: Transition,
+    seconds: float,
+    waiting: int,
+    muted: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the text of the file."""
-    return "".join(_text(metric) for metric in _all(facts, findings, step, seconds, waiting))
+    """Return the text of the file; ``muted`` says by key why a raised alert is not told."""
+    found = _all(facts, findings, step, seconds, waiting, muted or {})
+    return "".join(_text(metric) for metric in found)
 
 
 def _all(
-    facts: Facts, findings: Sequence[Finding], step: Transition, seconds: float, waiting: int
+    facts: Facts,
+    findings: Sequence[Finding],
+    step: Transition,
+    seconds: float,
+    waiting: int,
+    muted: Mapping[str, str],
 ) -> Iterable[Metric]:
     yield Metric(
         "watchdog_last_run_timestamp_seconds",
@@ -69,10 +80,15 @@ def _all(
     )
     yield Metric(
         "alert_firing",
-        "Alerts that are raised, by severity.",
+        "Alerts that are raised, by severity, and why one is not told.",
         [
             (
-                {"check": item.check, "subject": item.subject, "severity": item.severity},
+                {
+                    "check": item.check,
+                    "subject": item.subject,
+                    "severity": item.severity,
+                    **({"muted": muted[item.key]} if item.key in muted else {}),
+                },
                 1,
             )
             for item in step.firing

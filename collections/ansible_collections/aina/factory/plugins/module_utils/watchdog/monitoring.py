@@ -6,7 +6,7 @@ import json
 import textwrap
 from typing import Any
 
-from .check import Check
+from .check import UNKNOWN, Check
 from .checks import CHECKS, LIMITS
 from .metrics import PREFIX
 
@@ -30,8 +30,12 @@ def _block(alert: dict[str, Any]) -> str:
         f"      - alert: {alert['alert']}",
         *_entry(8, "expr", alert["expr"]),
         f"        for: {alert['for']}",
-        "        labels:",
-        f"          severity: {alert['severity']}",
+        # Of an alert of the product it is a label of its own, which grows with its stage.
+        *(
+            ["        labels:", f"          severity: {alert['severity']}"]
+            if "severity" in alert
+            else []
+        ),
         "        annotations:",
         *_entry(10, "summary", alert["summary"]),
         *_entry(10, "description", alert["description"]),
@@ -50,13 +54,11 @@ def _name(check: Check[Any]) -> str:
 
 
 def _rule(check: Check[Any]) -> dict[str, Any]:
-    # The first bad run is seen at once; N bad runs take N - 1 intervals more.
-    minutes = (check.raise_after[0] - 1) * _INTERVAL_MINUTES
+    # The product has one state of an alert: whatever it tells fires, when it tells it.
     return {
         "alert": _name(check),
-        "expr": f'{PREFIX}_check_status{{check="{check.name}"}} == 1',
-        "for": f"{minutes}m",
-        "severity": check.severity,
+        "expr": f'{PREFIX}_alert_firing{{check="{check.name}",muted=""}} == 1',
+        "for": "0m",
         "summary": f"{check.title}: {{{{ $labels.subject }}}} on {{{{ $labels.instance }}}}",
         "description": check.advice,
     }
@@ -77,10 +79,9 @@ def _silent_watchdog() -> dict[str, Any]:
 def _unknown() -> dict[str, Any]:
     return {
         "alert": "FactoryCheckUnknown",
-        "expr": f"{PREFIX}_check_status == 2",
-        "for": f"{2 * _INTERVAL_MINUTES}m",
-        "severity": "warning",
-        "summary": "{{ $labels.check }} {{ $labels.subject }} cannot be known on {{ $labels.instance }}",
+        "expr": f'{PREFIX}_alert_firing{{check="{UNKNOWN}",muted=""}} == 1',
+        "for": "0m",
+        "summary": "{{ $labels.subject }} cannot be known on {{ $labels.instance }}",
         "description": "find out why; what is not known is never taken as fine",
     }
 

@@ -67,6 +67,9 @@ def _settle(
         brought |= packages.every(run) - before - {*plan.install}
     if plan.remove and brought:
         brought = packages.let_go(brought, run, parameters["lock_wait_seconds"])
+    if not install_manifest.read(path, _RECORDED):
+        # What stays is needed by something that is not ours.
+        brought = set()
     install_manifest.write(path, _BROUGHT, brought, run)
 
 
