@@ -175,6 +175,8 @@ def test_a_dead_engine_fails_alone(engine: Any) -> None:
         "docker_containers",
         "docker_dangling_images",
         "docker_build_cache",
+        "docker_volumes",
+        "docker_networks",
         "docker_images",
     }
     assert document["kinds"]["logs"]["bytes_freed"] > 2_000_000

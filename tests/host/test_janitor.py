@@ -453,6 +453,8 @@ def test_an_engine_that_is_down_does_not_stop_the_others(server: Server) -> None
         "docker_containers",
         "docker_dangling_images",
         "docker_build_cache",
+        "docker_volumes",
+        "docker_networks",
         "docker_images",
     }
     assert document["kinds"]["logs"]["bytes_freed"] > 0
@@ -468,6 +470,8 @@ def test_one_word_stands_for_all_kinds_of_the_engine(server: Server) -> None:
         "docker_containers",
         "docker_dangling_images",
         "docker_build_cache",
+        "docker_volumes",
+        "docker_networks",
         "docker_images",
     }
 

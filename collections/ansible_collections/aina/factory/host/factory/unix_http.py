@@ -12,15 +12,16 @@ from factory.core.base.ports import Fetch, Request, Response
 class Connection(http.client.HTTPConnection):
     """A connection to the server behind a socket file."""
 
-    def __init__(self, socket_path: str, timeout_seconds: float) -> None:
+    def __init__(self, socket_path: str, timeout_seconds: float | None) -> None:
         """Remember where it leads; it is made with the first request."""
-        super().__init__("localhost", timeout=timeout_seconds)
+        super().__init__("localhost")
+        self._timeout_seconds = timeout_seconds
         self._socket_path = socket_path
 
     def connect(self) -> None:
         """Connect to the socket file instead of a port."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
+        self.sock.settimeout(self._timeout_seconds)
         self.sock.connect(self._socket_path)
 
 

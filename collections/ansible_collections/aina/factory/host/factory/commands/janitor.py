@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from factory import configuration, effects, locks, reaping
+from factory import configuration, effects, image_listener, locks, reaping
 from factory.core.base import settings
 from factory.core.base.configuration import Section
 from factory.core.base.disk import Disk
@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help="only this kind; may be repeated; 'docker' stands for all that begin with it",
     )
+    parser.add_argument(
+        "--listen",
+        action="store_true",
+        help="write down which images containers start from, for as long as the engine tells; the unit"
+        " factory-image-use runs this",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> Outcome:
@@ -45,6 +51,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     """
     whole = configuration.load(Path(arguments.config))
     policy = settings.read(Janitor, whole.section("janitor", {}))
+    if arguments.listen:
+        return image_listener.listen(policy)
     lock_directory = locks.directory_of(whole)
     with locks.exclusive(lock_directory / locks.WORKTREES):
         host = _host(policy, whole, lock_directory)
@@ -72,6 +80,7 @@ def _host(policy: Janitor, whole: Section, lock_directory: Path) -> Host:
         now=effects.now(),
         lock_directory=lock_directory,
         image_use_path=Path(policy.image_use_path),
+        image_heard_path=Path(policy.image_heard_path),
         run=effects.run,
         at=fetch_through,
         reap=lambda dry_run: reaping.reap_all(whole, dry_run=dry_run),

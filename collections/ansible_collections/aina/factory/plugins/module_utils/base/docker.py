@@ -7,7 +7,7 @@ The client is for what it does better: building, and holding a container's input
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -61,7 +61,7 @@ class Image:
 
 @dataclass(frozen=True)
 class CacheRecord:
-    """A record of the build cache."""
+    """A record of the build cache; ``parents`` are the records that it is built upon."""
 
     id: str
     description: str
@@ -69,6 +69,30 @@ class CacheRecord:
     in_use: bool
     shared: bool
     last_used_at: float | None
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume; ``directory`` is where its content lies, empty where that is not on this host."""
+
+    name: str
+    labels: Mapping[str, str]
+    bytes: int
+    in_use: bool
+    created_at: float | None
+    directory: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that somebody has made; the engine's own are none of them."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    in_use: bool
+    created_at: float | None
 
 
 class Engine:
@@ -144,9 +168,53 @@ class Engine:
                 in_use=bool(item.get("InUse")),
                 shared=bool(item.get("Shared")),
                 last_used_at=parse_time(item.get("LastUsedAt")) or parse_time(item["CreatedAt"]),
+                # Older engines know of one parent.
+                parents=tuple(item.get("Parents") or filter(None, [item.get("Parent")])),
             )
             for item in records
         ]
+
+    def volumes(self) -> list[Volume]:
+        """Return all volumes; one that a stopped container has is in use."""
+        return [
+            Volume(
+                name=item["Name"],
+                labels=item.get("Labels") or {},
+                bytes=max((item.get("UsageData") or {}).get("Size") or 0, 0),
+                # Unknown is -1, and in use.
+                in_use=(item.get("UsageData") or {}).get("RefCount", -1) != 0,
+                created_at=parse_time(item.get("CreatedAt")),
+                directory=item.get("Mountpoint", "") if item.get("Driver") == "local" else "",
+            )
+            for item in self._disk_usage("volume").get("Volumes") or []
+        ]
+
+    def networks(self) -> list[Network]:
+        """Return all networks but those that every engine has."""
+        used = {
+            str(network.get("NetworkID"))
+            for item in self.get("/containers/json", all="1")
+            for network in (item.get("NetworkSettings") or {}).get("Networks", {}).values()
+        }
+        return [
+            Network(
+                id=item["Id"],
+                name=item["Name"],
+                labels=item.get("Labels") or {},
+                in_use=item["Id"] in used or bool(item.get("Containers")),
+                created_at=parse_time(item.get("Created")),
+            )
+            for item in self.get("/networks")
+            if item["Name"] not in {"bridge", "host", "none"}
+        ]
+
+    def remove_volume(self, name: str) -> Removal:
+        """Remove a volume, never by force."""
+        return self._delete(f"/volumes/{quote(name, safe='')}")
+
+    def remove_network(self, identity: str) -> Removal:
+        """Remove a network; the engine refuses one that a container is on."""
+        return self._delete(f"/networks/{identity}")
 
     def image_uses(self, since: float, until: float) -> list[tuple[str, float]]:
         """Return (image name or identity, time) of containers created or ended in between.
@@ -189,16 +257,17 @@ class Engine:
                 return removal
         return Removal(True, 0, "")
 
-    def remove_cache_record(self, identity: str) -> Removal:
-        """Prune one record of the build cache."""
-        filters = json.dumps({"id": [f"^{identity}$"]})
+    def prune_cache(self, identities: Iterable[str]) -> frozenset[str] | None:
+        """Prune these records of the build cache at once, children before their parents.
+
+        Return those that went; None while another prune is at work.
+        """
+        filters = json.dumps({"id": [f"^({'|'.join(identities)})$"]})
         response = self.ask("POST", "/build/prune", {"all": "1", "filters": filters})
         if response.status == 409:
-            return Removal(False, 0, "prune_running")
+            return None
         answer = json.loads(self._expect("/build/prune", response, 200).body)
-        if identity not in (answer.get("CachesDeleted") or []):
-            return Removal(False, 0, "in_use")
-        return Removal(True, int(answer.get("SpaceReclaimed") or 0), "")
+        return frozenset(answer.get("CachesDeleted") or [])
 
     def _delete(self, path: str, **query: str) -> Removal:
         response = self.ask("DELETE", path, query)
@@ -206,7 +275,8 @@ class Engine:
             return Removal(True, 0, "")
         if response.status == 404:
             return Removal(False, 0, "gone")
-        if response.status == 409:
+        # Of a network that has containers the engine says that it is forbidden.
+        if response.status in (403, 409):
             return Removal(False, 0, "in_use")
         raise self._error(path, response)
 

@@ -29,6 +29,7 @@ class Host:
     now: float
     lock_directory: Path
     image_use_path: Path
+    image_heard_path: Path
     run: Run
     at: Callable[[str], Fetch]
     reap: Reap

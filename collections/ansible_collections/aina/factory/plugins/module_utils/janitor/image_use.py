@@ -1,10 +1,16 @@
-"""When an image was last used: the engine does not record it, so every run learns some."""
+"""When an image was last used: the engine does not record it, so it is learned.
+
+The engine remembers its newest 256 events, which are some dozen containers. A listener of its own
+(``factory janitor --listen``) therefore hears of every container; each run of the janitor adds
+what it sees.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..base.docker import Container, Image
@@ -64,6 +70,19 @@ def learn(
     )
 
 
+def together(one: ImageUse, other: ImageUse) -> ImageUse:
+    """Return what either knows; of two times of use it is the later."""
+    times = [at for at in (one.learned_at, other.learned_at) if at is not None]
+    return ImageUse(
+        {**other.first_seen, **one.first_seen},
+        {
+            image_id: max(one.used.get(image_id, 0.0), other.used.get(image_id, 0.0))
+            for image_id in {**one.used, **other.used}
+        },
+        max(times, default=None),
+    )
+
+
 def load(text: str) -> ImageUse:
     """Read the state; what cannot be read counts as never seen, which protects every image."""
     try:
@@ -75,6 +94,19 @@ def load(text: str) -> ImageUse:
             None if learned_at is None else float(learned_at),
         )
     except (ValueError, LookupError, TypeError, AttributeError):
+        return ImageUse()
+
+
+def read(path: Path) -> ImageUse:
+    """Read the state from a file; nothing is known where there is none.
+
+    Raises:
+        OSError: it is there and cannot be read.
+
+    """
+    try:
+        return load(path.read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
         return ImageUse()
 
 

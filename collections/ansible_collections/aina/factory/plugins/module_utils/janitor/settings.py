@@ -48,6 +48,12 @@ class Janitor:
         kind="path",
         by="role",
     )
+    image_heard_path: str = setting(
+        "/var/lib/aina-factory/image-heard.json",
+        "Where the listener of the engine's events writes down which images it hears of.",
+        kind="path",
+        by="role",
+    )
     worktrees_enabled: bool = setting(True, "Whether worktrees whose work has landed are reaped.")
     apt_cache: apt_cache.AptCacheSettings = setting(
         apt_cache.DEFAULT, "Package files that apt has installed."

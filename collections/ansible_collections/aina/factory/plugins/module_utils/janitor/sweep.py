@@ -98,11 +98,18 @@ def _carry_out(
     watermarks: Watermarks,
     progress: Progress,
 ) -> None:
+    prepare = getattr(kind, "prepare", None)  # of a kind that removes all at once
+    if prepare is not None:
+        with _reporting(report):
+            prepare([decision.candidate for decision in going])
+        if report.status != "done":
+            return
     for number, decision in enumerate(going, start=1):
         progress(f"{kind.name} {number}/{len(going)}")
         # Things that share blocks free more together than each by itself, so the disk may
         # be at its low mark before the plan's end.
-        if decision.reason == plan.WATERMARK and disk().used_percent <= watermarks.low_percent:
+        reached = prepare is None and disk().used_percent <= watermarks.low_percent
+        if decision.reason == plan.WATERMARK and reached:
             report.kept["low_mark_reached"] += 1
             continue
         with _reporting(report):

@@ -8,13 +8,15 @@ build cache.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...base import files
+from ...base import files, paths
 from ...base.disk import Removal
-from ...base.docker import CacheRecord, Container, Engine, Image, has_label
+from ...base.docker import CacheRecord, Container, Engine, Image, Network, Volume, has_label
+from ...base.paths import PathError
 from ...base.settings import setting
 from .. import image_use
 from ..host import Host
@@ -65,6 +67,19 @@ class DockerSettings:
         "Records of the build cache, by last use.",
     )
     images: Limited = setting(Limited(min_age_hours=24), "Images with a name, by last use.")
+    leftover_labels: tuple[str, ...] = setting(
+        ("lane",),
+        "Volumes and networks with one of these labels go when no container has them; others stay.",
+        adds=False,
+    )
+    volumes: Limited = setting(
+        Limited(max_age_days=14, min_age_hours=24, watermark=False),
+        "Labelled volumes that no container has, by the last change of their content.",
+    )
+    networks: Limited = setting(
+        Limited(max_age_days=1, min_age_hours=1, watermark=False),
+        "Labelled networks on which no container is, by the time they were made.",
+    )
 
     @property
     def marks(self) -> Marks:
@@ -76,7 +91,7 @@ class DockerSettings:
         if not self.enabled:
             return []
         engine = Engine(host.at(self.socket_path), self.socket_path)
-        uses = Uses(engine, host.image_use_path, host.now)
+        uses = Uses(engine, host.image_use_path, host.image_heard_path, host.now)
         host.keep.append(uses.keep)
 
         def counted() -> bool:
@@ -86,6 +101,8 @@ class DockerSettings:
             LaneContainers(self.containers.limits, engine, self.marks, counted),
             Images(self.dangling_images.limits, engine, self.marks, counted, True, uses.use),
             BuildCache(self.build_cache.limits, engine, counted),
+            Volumes(self.volumes.limits, engine, self, counted),
+            Networks(self.networks.limits, engine, self),
             Images(self.images.limits, engine, self.marks, counted, False, uses.use),
         ]
 
@@ -103,13 +120,15 @@ class Uses:
 
     engine: Engine
     path: Path
+    heard_path: Path
     now: float
     _use: ImageUse | None = field(default=None, init=False)
 
     def use(self) -> ImageUse:
         """Return what is known now, this run's observations included."""
         if self._use is None:
-            known = image_use.load(self._read())
+            own, heard = map(image_use.read, (self.path, self.heard_path))
+            known = image_use.together(own, heard)
             self._use = image_use.learn(
                 known,
                 self.engine.images(),
@@ -119,12 +138,6 @@ class Uses:
                 store=self.engine.store(),
             )
         return self._use
-
-    def _read(self) -> str:
-        try:
-            return self.path.read_text()
-        except FileNotFoundError:
-            return ""
 
     def keep(self) -> None:
         """Write what was learned, if anything was."""
@@ -233,29 +246,158 @@ class Images:
 class BuildCache:
     """Records of the build cache by last use and total size.
 
-    The engine does not honour labels here. Records that an image shares free nothing.
+    The engine does not honour labels here, and removes no record that another one is built upon.
+    A record therefore counts as used when one above it was, so that what goes is whole branches,
+    and all of them go in one prune. Records that an image shares free nothing.
     """
 
     limits: KindLimits
     engine: Engine
     counted: Callable[[], bool]
     name: str = field(default="docker_build_cache", init=False)
+    _above: dict[str, list[str]] = field(default_factory=dict, init=False)
+    _gone: frozenset[str] | None = field(default=frozenset(), init=False)
 
     def inventory(self) -> Sequence[Candidate]:
         """List the records; see ``Kind``."""
-        return [self._candidate(record) for record in self.engine.build_cache()]
+        records = self.engine.build_cache()
+        self._above = {}
+        for record in records:
+            for parent in record.parents:
+                self._above.setdefault(parent, []).append(record.id)
+        found: dict[str, Candidate] = {}
+        for record in _from_the_top(records, self._above):
+            above = [found[child] for child in self._above.get(record.id, ()) if child in found]
+            found[record.id] = self._candidate(record, above)
+        return list(found.values())
 
-    def _candidate(self, record: CacheRecord) -> Candidate:
-        held = "shared" if record.shared else ""
+    def _candidate(self, record: CacheRecord, above: Sequence[Candidate]) -> Candidate:
+        held = next((other.held_by for other in above if other.held_by), "")
+        # Later by the least time: of equally old ones what is above goes first.
+        later = [math.nextafter(other.last_used or math.inf, math.inf) for other in above]
+        last_used = max([record.last_used_at or math.inf, *later])
         return Candidate(
             kind=self.name,
             target=record.id,
-            bytes=record.bytes,
-            last_used=record.last_used_at,
-            held_by="in_use" if record.in_use else held,
+            bytes=0 if record.shared else record.bytes,
+            last_used=None if last_used == math.inf else last_used,
+            held_by="in_use" if record.in_use else "shared" if record.shared else held,
             counted=self.counted(),
         )
 
+    def prepare(self, going: Sequence[Candidate]) -> None:
+        """Prune all that goes, with what is built upon it and takes no space."""
+        wanted: set[str] = set()
+        pending = [candidate.target for candidate in going]
+        while pending:
+            one = pending.pop()
+            if one not in wanted:
+                wanted.add(one)
+                pending += self._above.get(one, ())
+        self._gone = self.engine.prune_cache(sorted(wanted)) if wanted else frozenset()
+
     def remove(self, candidate: Candidate) -> Removal:
-        """Prune the record; see ``Kind``."""
-        return self.engine.remove_cache_record(candidate.target)
+        """Say whether the record went; see ``Kind``."""
+        if self._gone is None:
+            return Removal(False, 0, "prune_running")
+        if candidate.target not in self._gone:
+            return Removal(False, 0, "in_use")
+        return Removal(True, candidate.bytes, "")
+
+
+@dataclass
+class Volumes:
+    """Volumes that no container has; those without one of the labels are not looked at."""
+
+    limits: KindLimits
+    engine: Engine
+    settings: DockerSettings
+    counted: Callable[[], bool]
+    name: str = field(default="docker_volumes", init=False)
+
+    def inventory(self) -> Sequence[Candidate]:
+        """List the labelled volumes; see ``Kind``."""
+        return [
+            Candidate(
+                kind=self.name,
+                target=volume.name,
+                bytes=volume.bytes,
+                last_used=_changed(volume),
+                held_by=_held(self.settings, volume),
+                counted=self.counted(),
+            )
+            for volume in self.engine.volumes()
+            if has_label(volume.labels, self.settings.leftover_labels)
+        ]
+
+    def remove(self, candidate: Candidate) -> Removal:
+        """Remove the volume; see ``Kind``."""
+        removal = self.engine.remove_volume(candidate.target)
+        return Removal(True, candidate.bytes, "") if removal.removed else removal
+
+
+def _held(settings: DockerSettings, found: Volume | Network) -> str:
+    if has_label(found.labels, settings.keep_labels):
+        return "labelled_keep"
+    return "in_use" if found.in_use else ""
+
+
+def _changed(volume: Volume) -> float | None:
+    """Return when its content last changed; nothing where that cannot be seen."""
+    if volume.in_use or not volume.directory or volume.created_at is None:
+        return None if not volume.in_use else volume.created_at
+    try:
+        inside = paths.entries(volume.directory)
+    except (OSError, PathError):
+        return None
+    return max([volume.created_at, *(entry.last_used for entry in inside)])
+
+
+@dataclass
+class Networks:
+    """Networks on which no container is; those without one of the labels are not looked at."""
+
+    limits: KindLimits
+    engine: Engine
+    settings: DockerSettings
+    name: str = field(default="docker_networks", init=False)
+
+    def inventory(self) -> Sequence[Candidate]:
+        """List the labelled networks; see ``Kind``."""
+        return [
+            Candidate(
+                kind=self.name,
+                target=network.name,
+                bytes=0,
+                last_used=network.created_at,
+                held_by=_held(self.settings, network),
+                counted=False,
+                handle=network,
+            )
+            for network in self.engine.networks()
+            if has_label(network.labels, self.settings.leftover_labels)
+        ]
+
+    def remove(self, candidate: Candidate) -> Removal:
+        """Remove the network; see ``Kind``."""
+        network = candidate.handle
+        if not isinstance(network, Network):
+            raise TypeError(f"{candidate.target} was not listed by {self.name}")
+        return self.engine.remove_network(network.id)
+
+
+def _from_the_top(
+    records: Sequence[CacheRecord], above: Mapping[str, Sequence[str]]
+) -> Iterator[CacheRecord]:
+    """Yield each record after all those that are built upon it."""
+    known = {record.id: record for record in records}
+    waiting = {record.id: len(above.get(record.id, ())) for record in records}
+    ready = [identity for identity, count in waiting.items() if count == 0]
+    while ready:
+        record = known[ready.pop()]
+        yield record
+        for parent in record.parents:
+            if parent in waiting:
+                waiting[parent] -= 1
+                if waiting[parent] == 0:
+                    ready.append(parent)

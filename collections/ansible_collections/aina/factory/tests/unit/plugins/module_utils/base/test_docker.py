@@ -51,9 +51,9 @@ STORES = [
     (None, "overlay2"),
 ]
 PRUNES = [
-    (409, {"message": "a prune operation is already running"}, (False, "prune_running")),
-    (200, {"CachesDeleted": ["x"], "SpaceReclaimed": 5}, (True, "")),
-    (200, {"CachesDeleted": None, "SpaceReclaimed": 0}, (False, "in_use")),
+    (409, {"message": "a prune operation is already running"}, None),
+    (200, {"CachesDeleted": ["x"], "SpaceReclaimed": 5}, {"x"}),
+    (200, {"CachesDeleted": None, "SpaceReclaimed": 0}, set()),
 ]
 
 
@@ -71,14 +71,12 @@ def test_the_image_store_is_recognised(status: Any, expected: str) -> None:
 
 
 @pytest.mark.parametrize(("status", "body", "expected"), PRUNES)
-def test_pruning_a_cache_record_says_what_came_of_it(
-    status: int, body: Any, expected: tuple[bool, str]
+def test_pruning_the_build_cache_says_what_came_of_it(
+    status: int, body: Any, expected: set[str] | None
 ) -> None:
     found, _log = engine({**VERSION, "/build/prune": (status, body)})
 
-    removal = found.remove_cache_record("x")
-
-    assert (removal.removed, removal.reason) == expected
+    assert found.prune_cache(["x", "y"]) == expected
 
 
 def test_an_image_that_came_into_use_stays() -> None:

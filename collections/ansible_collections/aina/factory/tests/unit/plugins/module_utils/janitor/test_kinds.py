@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,16 @@ from factory.core.base.paths import PathEntry
 from factory.core.base.ports import Request, Response
 from factory.core.base.processes import Process
 from factory.core.base.settings import read
-from factory.core.janitor import sweep
+from factory.core.janitor import image_use, sweep
 from factory.core.janitor.image_use import ImageUse
 from factory.core.janitor.kinds.docker import (
     BuildCache,
     DockerSettings,
     Images,
     LaneContainers,
+    Networks,
+    Uses,
+    Volumes,
 )
 from factory.core.janitor.kinds.runner import job_holder
 from factory.core.janitor.model import Candidate, Kind, KindLimits, SkipError, Watermarks
@@ -85,7 +89,27 @@ class Docker:
             image("aina-factory/lane:current"),
         ]
         self.cache = [record("free"), record("busy", InUse=True), record("shared", Shared=True)]
+        self.volumes: list[dict[str, Any]] = []
+        self.networks: list[dict[str, Any]] = []
         self.removed: list[str] = []
+        self.prunes = 0
+
+    def prune(self, wanted: str) -> list[str]:
+        """Remove what matches, again and again, as the engine does: never below another."""
+        deleted: list[str] = []
+        while True:
+            built_upon = {parent for item in self.cache for parent in item.get("Parents", ())}
+            free = [
+                item
+                for item in self.cache
+                if re.search(wanted, item["ID"])
+                and not item.get("InUse")
+                and item["ID"] not in built_upon
+            ]
+            if not free:
+                return deleted
+            self.cache = [item for item in self.cache if item not in free]
+            deleted += [item["ID"] for item in free]
 
     def __call__(self, request: Request, *, timeout_seconds: float = 30.0) -> Response:
         parts = urlsplit(request.url)
@@ -94,9 +118,10 @@ class Docker:
         if request.method == "DELETE":
             self.removed.append(unquote(path).rpartition("/")[2])
         elif path == "/build/prune":
-            wanted = json.loads(parse_qs(parts.query)["filters"][0])["id"][0].strip("^$")
-            self.removed.append(wanted)
-            answer = {"CachesDeleted": [wanted], "SpaceReclaimed": 7}
+            self.prunes += 1
+            deleted = self.prune(json.loads(parse_qs(parts.query)["filters"][0])["id"][0])
+            self.removed += deleted
+            answer = {"CachesDeleted": deleted, "SpaceReclaimed": 7 * len(deleted)}
         elif path == "/version":
             answer = {"ApiVersion": "1.60"}
         elif path == "/containers/json":
@@ -108,7 +133,13 @@ class Docker:
         elif path == "/images/json":
             answer = self.images
         elif path == "/system/df":
-            answer = {"Images": self.images, "BuildCache": self.cache}
+            answer = {"Images": self.images, "BuildCache": self.cache, "Volumes": self.volumes}
+        elif path == "/events":
+            return Response(200, {}, b"")
+        elif path == "/info":
+            answer = {"Driver": "overlay2"}
+        elif path == "/networks":
+            answer = self.networks
         return Response(200, {}, json.dumps(answer).encode())
 
 
@@ -164,6 +195,21 @@ def test_a_full_disk_takes_no_image_that_is_in_use_labelled_or_base(docker: Dock
     assert [item.reason for item in report.items] == ["watermark"]
 
 
+def test_what_the_listener_heard_counts_as_use(docker: Docker, tmp_path: Path) -> None:
+    heard = ImageUse({}, {"sha256:plain:1": NOW - 5}, NOW)
+    (tmp_path / "heard").write_text(image_use.dump(heard))
+    own = ImageUse({item["Id"]: NOW - 900 for item in docker.images}, {}, NOW - 800)
+    (tmp_path / "own").write_text(image_use.dump(own))
+    engine = Engine(docker)
+    uses = Uses(engine, tmp_path / "own", tmp_path / "heard", NOW)
+    images = Images(OLD, engine, DockerSettings().marks, lambda: True, False, uses.use)
+
+    last_used = {item.target: item.last_used for item in images.inventory()}
+
+    assert last_used["plain:1"] == NOW - 5
+    assert last_used["kept:1"] == NOW - 900
+
+
 def test_the_least_recently_used_image_goes_first(docker: Docker) -> None:
     docker.containers = []
     *_others, images = kinds(docker, KindLimits())
@@ -175,6 +221,116 @@ def test_the_least_recently_used_image_goes_first(docker: Docker) -> None:
     report = swept([images], Disk("/", 1000, 815, 185), dry_run=True)["docker_images"]
 
     assert gone(report) == ["running:1", "plain:1"]  # 60 bytes each of the 115 too many
+
+
+def volume(name: str, directory: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "Name": name,
+        "Driver": "local",
+        "Mountpoint": str(directory),
+        "Labels": {"lane": "1"},
+        "CreatedAt": "2020-01-01T00:00:00Z",
+        "UsageData": {"Size": 50, "RefCount": 0},
+        **more,
+    }
+
+
+def test_of_volumes_only_labelled_ones_go_that_nobody_has_or_changed(
+    docker: Docker, tmp_path: Path
+) -> None:
+    docker.volumes = [
+        volume("left", tmp_path),
+        volume("foreign", tmp_path, Labels=None),
+        volume("kept", tmp_path, Labels={"lane": "1", "factory.keep": "true"}),
+        volume("used", tmp_path, UsageData={"Size": 50, "RefCount": 1}),
+        volume("uncounted", tmp_path, UsageData={"Size": -1, "RefCount": -1}),
+        volume("elsewhere", tmp_path, Driver="nfs"),
+        volume("unseen", tmp_path / "none"),
+    ]
+    (tmp_path / "data").write_text("x")
+    later = (tmp_path / "data").stat().st_mtime + 900
+    limits = KindLimits(max_age_seconds=600, min_age_seconds=600)
+    found = Volumes(limits, Engine(docker), DockerSettings(), lambda: True)
+
+    def run(now: float) -> sweep.KindReport:
+        return sweep.sweep([found], lambda: QUIET, MARKS, now, dry_run=False)[found.name]
+
+    assert run(later - 600).items == []
+    report = run(later)
+
+    assert gone(report) == docker.removed == ["left"]
+    assert report.bytes_freed == 50
+    assert report.kept == {"labelled_keep": 1, "in_use": 2, "last_use_unknown": 2}
+
+
+def test_of_networks_only_labelled_ones_go_on_which_nobody_is(docker: Docker) -> None:
+    for name in ("left", "used", "stopped", "foreign", "kept", "bridge"):
+        network = {"Id": f"id-{name}", "Name": name, "Created": "2020-01-01T00:00:00.5+01:00"}
+        docker.networks.append({**network, "Labels": {"lane": "1"}})
+    docker.networks[1]["Containers"] = {"c": {}}
+    docker.networks[3]["Labels"] = {}
+    docker.networks[4]["Labels"]["factory.keep"] = "true"
+    settings = {"Networks": {"stopped": {"NetworkID": "id-stopped"}}}
+    docker.containers[1]["NetworkSettings"] = settings
+    found = Networks(OLD, Engine(docker), DockerSettings())
+
+    report = swept([found])[found.name]
+
+    assert gone(report) == ["left"]
+    assert docker.removed == ["id-left"]
+    assert report.kept == {"in_use": 2, "labelled_keep": 1}
+
+
+def chain(length: int, **more: Any) -> list[dict[str, Any]]:
+    """Return records that are built upon each other, the newest last, parents used no later."""
+    return [
+        record(f"r{number}", Parents=[f"r{number - 1}"] if number else [], **more)
+        for number in range(length)
+    ]
+
+
+@pytest.mark.parametrize("same_time", [True, False])
+def test_of_a_chain_of_the_build_cache_goes_what_the_plan_says_in_one_prune(
+    same_time: bool, docker: Docker
+) -> None:
+    docker.cache = chain(12)
+    if not same_time:
+        for number, item in enumerate(docker.cache):
+            item["LastUsedAt"] = f"2020-01-{number + 1:02}T00:00:00Z"
+    cache = BuildCache(KindLimits(max_total_bytes=3 * 7), Engine(docker), lambda: True)
+
+    def run(*, dry_run: bool) -> sweep.KindReport:
+        swept = sweep.sweep([cache], lambda: QUIET, MARKS, NOW, dry_run=dry_run)
+        return swept["docker_build_cache"]
+
+    planned = [item.target for item in run(dry_run=True).items]
+    report = run(dry_run=False)
+
+    assert planned == [item.target for item in report.items] == [f"r{n}" for n in range(11, 2, -1)]
+    assert report.bytes_freed == 9 * 7
+    assert [item["ID"] for item in docker.cache] == ["r0", "r1", "r2"]
+    assert docker.prunes == 1
+    assert run(dry_run=True).items == []
+
+
+def test_what_the_build_cache_in_use_is_built_upon_stays(docker: Docker) -> None:
+    docker.cache = [*chain(3), record("busy", Parents=["r1"], InUse=True), record("alone")]
+
+    report = swept([BuildCache(OLD, Engine(docker), lambda: True)])["docker_build_cache"]
+
+    assert {item.target for item in report.items} == {"r2", "alone"}
+    assert report.kept == {"in_use": 3}
+
+
+def test_a_layer_without_content_does_not_keep_what_it_is_built_upon(docker: Docker) -> None:
+    docker.cache = [*chain(2), record("empty", Parents=["r1"], Size=0)]
+    cache = BuildCache(KindLimits(), Engine(docker), lambda: True)
+    full = Disk("/", 100, 90, 10)
+
+    report = sweep.sweep([cache], lambda: full, Watermarks(80, 78), NOW, dry_run=False)
+
+    assert [item.target for item in report["docker_build_cache"].items] == ["r1", "r0"]
+    assert docker.cache == []
 
 
 def test_of_the_build_cache_what_is_in_use_or_shared_stays(docker: Docker) -> None:
