@@ -108,7 +108,7 @@ def _silence(policy: WatchdogSettings, now: float) -> list[str]:
 
 
 def _up_seconds() -> float:
-    return float(_UPTIME.read_text().split()[0])
+    return float(_UPTIME.read_text().partition(" ")[0])
 
 
 def _images(policy: WatchdogSettings) -> list[dict[str, Any]]:
