@@ -22,7 +22,6 @@ from factory.__main__ import main
 from factory.core.base import presence
 from factory.core.base.configuration import Section
 from factory.core.worktrees import reap, trash
-from factory.core.worktrees.settings import Reap
 
 DAY = 86400.0
 IDENTITY = {
