@@ -25,7 +25,7 @@ from factory.core.marshal import execution
 from factory.core.marshal.checks import ACTIONS
 from factory.core.marshal.cycle import CycleReport, Dependencies
 from factory.core.marshal.forge import MovedError, NotMergeableError, PullRequestOutcome
-from factory.core.marshal.mirror import MirrorError, PushRefusedError
+from factory.core.marshal.mirror import MirrorError, Picked, PushRefusedError
 from factory.core.marshal.settings import MergePolicy
 from factory.core.marshal.snapshot import (
     Branch,
@@ -160,6 +160,9 @@ class Repository:
     flakes: int = 0
     ci_seconds: float = 0.0
     never_began: set[int] = field(default_factory=set)
+    # Pull requests that the marshal opened, by their branch; and which branches conflict with all.
+    opened: dict[str, tuple[str, str]] = field(default_factory=dict)
+    old_branches: set[str] = field(default_factory=set)
     # Whatever is written about this one fails so, every time; so does the read of what it became.
     victim: int = 0
     victims_error: ForgeError | None = None
@@ -390,6 +393,13 @@ class Git:
     def landed_tree(self, method: str, merge_oid: str, base_oid: str, head_oid: str) -> str:
         return self.merge(self.repository.parents[merge_oid][0], head_oid).tree
 
+    def cherry_pick(self, branch: str, merge_oid: str, head_oid: str, method: str) -> Picked:
+        if branch in self.repository.old_branches:
+            return Picked(branch, "", ("readme",))
+        tip = f"{branch}+{head_oid}"
+        self.repository.parents.setdefault(tip, [])
+        return Picked(branch, tip)
+
     def last_change(self, base_oid: str, head_oid: str, paths: Sequence[str]) -> str:
         return "something (#1)"
 
@@ -607,6 +617,8 @@ class Forge:
             dependants,
             True,
             tuple(pull.comments),
+            f"Change {number}",
+            frozenset(pull.labels),
         )
 
     def commit_checks(self, oid: str) -> Checks:
@@ -682,6 +694,13 @@ class Forge:
     def comment(self, number: int, body: str) -> None:
         comments = self.repository.pulls[number].comments
         self._write(f"comment {number}", lambda: comments.append(body))
+
+    def open_pull(self, base: str, head: str, title: str, body: str) -> None:
+        def act() -> None:
+            assert self.repository.branches[head], "the branch is not there"
+            self.repository.opened.setdefault(head, (base, title))
+
+        self._write(f"open {head}", act)
 
     def close(self, number: int) -> None:
         def act() -> None:

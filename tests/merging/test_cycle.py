@@ -310,6 +310,46 @@ def test_what_landed_differently_halts_the_project() -> None:
     assert landed(repository) == [1]
 
 
+PORTED = replace(POLICY, branches=("release/1", "release/2"))
+
+
+@pytest.mark.parametrize(
+    "fault", ["", "crash_before", "crash_after", "error_before", "error_after"]
+)
+def test_what_landed_is_opened_on_the_branches_that_its_labels_name(fault: str) -> None:
+    labels = {"backport release/1", "backport release/2", "backport other"}
+    pulls = {1: Pull(1, {"a": "1"}, labels=labels), 2: Pull(2, {"b": "1"})}
+    undisturbed = Repository(
+        {1: Pull(1, {"a": "1"}, labels=labels), 2: Pull(2, {"b": "1"})}, PORTED
+    )
+    Runner(undisturbed).until_quiet()
+    for index in range(len(undisturbed.writes) if fault else 1):
+        repository = Repository(dict(pulls), PORTED, old_branches={"release/2"})
+        for pull in (pulls := {n: replace(p) for n, p in pulls.items()}).values():
+            pull.state, pull.comments = "OPEN", []
+        repository.pulls = pulls
+        repository.faults = {index: fault} if fault else {}
+        runner = Runner(repository)
+
+        runner.until_quiet()
+
+        title = ("release/1", "[release/1] Change 1 (#1)")
+        assert repository.opened == {"backport/1-to-release/1": title}
+        (said,) = pulls[1].comments
+        assert "git cherry-pick -x" in said
+        assert "`readme` conflict there" in said
+        assert (pulls[2].comments, runner.saved.backports) == ([], ())
+
+
+def test_a_label_for_a_branch_that_is_not_served_opens_nothing() -> None:
+    pulls = {1: Pull(1, {"a": "1"}, labels={"backport release/1"})}
+    repository = Repository(pulls, POLICY)
+
+    Runner(repository).until_quiet()
+
+    assert (landed(repository), repository.opened) == ([1], {})
+
+
 @pytest.mark.parametrize("action", ["label", "close"])
 def test_duplicates_are_marked_then_closed_after_the_grace(action: str) -> None:
     pulls = {n: Pull(n, {"same": "v"}, CheckState.PENDING) for n in (1, 2)}

@@ -788,3 +788,43 @@ def test_a_workflow_that_the_queue_does_not_start_holds_nobody_for_ever(tmp_path
 
         assert report.decisions[1].reason.code == "left_merge_queue"
         assert simulator.dispatcher.counts()["writes"] == 0
+
+
+def test_a_further_branch_has_its_own_queue_and_takes_what_is_labelled_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pulls: list[dict[str, Any]] = [
+        {"head": "mend", "labels": ["backport release/1"]},
+        {"head": "old-one", "base": "release/1", "from": "release/1"},
+    ]
+    files = {"release.txt": "1\n"}
+    document = repository(
+        0,
+        ci=[{"name": "ci", "branches": ["*", "backport/*"]}],
+        branches={"release/1": {"commits": [{"message": "Begin 1", "files": files}]}},
+        pull_requests=[
+            {**pull, "checks": [{"name": "ci", "conclusion": "success"}]} for pull in pulls
+        ],
+    )
+    with Simulator(document) as simulator:
+        token = tmp_path / "token"
+        token.write_text(simulator.token.value)
+        token.chmod(0o600)
+        login = {"method": "token_file", "token_file": str(token)}
+        merge = {"required_checks": ["ci"], "branches": ["release/1"]}
+        path = settings_file(tmp_path, simulator.addresses(), login, merge)
+
+        merged = []
+        for _turn in range(2):
+            assert main(["marshal", "--config", path, "--json"]) == 0
+            told = json.loads(capsys.readouterr().out)["projects"]
+            merged.append({queue["project"]: queue["merged"] for queue in told})
+            simulator.world.clock.advance(600)
+
+        assert merged[0] == {"demo": [1], "demo@release/1": [2]}
+        assert merged[1] == {"demo": [], "demo@release/1": [3]}
+        found = simulator.world.repository(NAME)
+        assert found is not None
+        backport = found.pulls[2]
+        assert (backport.title, backport.base) == ("[release/1] mend (#1)", "release/1")
+        assert {"mend.txt", "release.txt", "old-one.txt"} <= set(found.git.files("release/1"))

@@ -532,6 +532,7 @@ COMMENT_FIELDS = {
         f"{w.web_url}/{c.issue.repository.full_name}/issues/{c.issue.number}#issuecomment-{c.id}"
     ),
     "authorAssociation": lambda c, w: association(c.issue.repository, c.author),
+    "lastEditedAt": lambda c, w: iso(c.updated_at) if c.updated_at > c.created_at else None,
     "includesCreatedEdit": lambda c, w: False,
     "isMinimized": lambda c, w: False,
     "minimizedReason": lambda c, w: None,

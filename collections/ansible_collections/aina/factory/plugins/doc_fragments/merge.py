@@ -71,6 +71,27 @@ options:
         description: While an open issue of the repository has this label nothing lands; empty for no such one.
         type: str
         default: merge-hold
+      branches:
+        description: >-
+          Further base branches, such as C(release/1.2), each with a queue, a state and a report of its own under this
+          policy: C(NAME@release/1.2).
+        type: list
+        elements: str
+        default: []
+      backport_label:
+        description: >-
+          What labels begin with by which something that lands is also opened as a pull request against one of
+          C(branches): C(backport release/1.2); empty for none.
+        type: str
+        default: backport
+      commanders:
+        description: >-
+          Accounts whose comment C(/land COMMIT) on a pull request is a person's word about that head: what the guarded
+          label says, and an approval. It counts on the account's own pull requests too, and where agents use the
+          account; C(/land COMMIT LABEL) says what another label says.
+        type: list
+        elements: str
+        default: []
       priority_labels:
         description: Labels that let a pull request go before others, the most urgent first.
         type: list
@@ -135,6 +156,11 @@ options:
             description: When it is over.
             type: str
             required: true
+          branches:
+            description: Patterns of the base branches for which it holds; empty for all of them.
+            type: list
+            elements: str
+            default: []
       red_main_blocks:
         description: Whether nothing lands while main is red.
         type: bool

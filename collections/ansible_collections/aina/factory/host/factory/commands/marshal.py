@@ -64,9 +64,9 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         github=github.of(whole),
         agents=tuple(whole.strings("agents", ())),
     )
-    projects = [p for p in chosen.projects if arguments.project in (None, p.name)]
+    projects = [p for p in chosen.queues() if arguments.project in (None, p.name)]
     if arguments.project and not projects:
-        known = ", ".join(project.name for project in chosen.projects) or "none"
+        known = ", ".join(project.name for project in chosen.queues()) or "none"
         raise UsageError(f"no project {arguments.project!r} under marshal.projects; known: {known}")
     ports = _ports(chosen)
     become_owner(Path(chosen.state_dir))

@@ -102,10 +102,12 @@ class _CronFields:
         """Return the first time within a change of the clock at which it would run."""
         moment = change.begin
         while moment < change.end:
-            is_time = moment.minute in self.minutes and moment.hour in self.hours
-            if is_time and self.runs_on(moment.date()):
+            if moment.hour not in self.hours or not self.runs_on(moment.date()):
+                moment = moment.replace(minute=0) + datetime.timedelta(hours=1)
+            elif moment.minute not in self.minutes:
+                moment += datetime.timedelta(minutes=1)
+            else:
                 return moment
-            moment += datetime.timedelta(minutes=1)
         return None
 
 

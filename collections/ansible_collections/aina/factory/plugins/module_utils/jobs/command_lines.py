@@ -45,13 +45,32 @@ _STARTERS: Mapping[str, tuple[frozenset[str], int]] = {
     "ionice": (frozenset(("-c", "--class", "-n", "--classdata")), 0),
     "timeout": (frozenset(("-k", "--kill-after", "-s", "--signal")), 1),
     "flock": (frozenset(("-w", "--wait", "--timeout", "-E", "--conflict-exit-code")), 1),
-    "sudo": (frozenset(("-u", "--user", "-g", "--group")), 0),
+    "sudo": (frozenset(("-u", "--user", "-g", "--group", "-h", "-p", "-C", "-D", "-T")), 0),
+    "doas": (frozenset(("-u", "-C")), 0),
     "runuser": (frozenset(("-u", "--user", "-g", "--group")), 0),
     "stdbuf": (frozenset(("-i", "-o", "-e")), 0),
     "systemd-cat": (frozenset(("-t", "--identifier", "-p", "--priority")), 0),
+    "systemd-run": (frozenset(("-p", "--property", "-u", "--unit", "-E", "--setenv")), 0),
+    "exec": (frozenset(("-a",)), 0),
+    "time": (frozenset(("-f", "--format", "-o", "--output")), 0),
+    "chpst": (frozenset(("-u", "-U", "-b", "-e", "-n", "-l", "-L", "-m", "-o")), 0),
+    "cpulimit": (frozenset(("-l", "--limit")), 0),
+    "xvfb-run": (frozenset(("-e", "-f", "-n", "-p", "-s", "-w")), 0),
+    "proxychains": (frozenset(("-f",)), 0),
+    "proxychains4": (frozenset(("-f",)), 0),
     **dict.fromkeys(
-        ("nohup", "setsid", "time", "exec", "command", "chronic", "cronic", "run-one"),
+        (
+            *("command", "chronic", "cronic", "dbus-run-session", "eatmydata", "nocache", "nohup"),
+            *("run-one", "run-this-one", "keep-one-running", "setsid", "torsocks", "unbuffer"),
+        ),
         (frozenset[str](), 0),
+    ),
+    **dict.fromkeys(
+        (
+            *("chrt", "envdir", "gosu", "logsave", "s6-setuidgid", "setlock", "setuidgid"),
+            *("taskset", "with-lock-ex"),
+        ),
+        (frozenset[str](), 1),
     ),
 }
 
@@ -222,8 +241,10 @@ def _started(words: list[str]) -> tuple[list[str], str | None, bool]:
     """
     while words:
         name = posixpath.basename(words[0])
-        if name == "su" and "-c" in words[:-1]:
+        if name in ("su", "runuser", "sg") and "-c" in words[:-1]:
             return [], words[words.index("-c") + 1], False
+        if name == "eval":
+            return [], " ".join(words[1:]), False
         if name in _STARTERS:
             options, count = _STARTERS[name]
         elif name in SHELLS or name in INTERPRETERS:

@@ -27,11 +27,29 @@ def another_person(policy: MergePolicy, pull: PullRequest, actor: str, *, by_per
 
 def exempted(policy: MergePolicy, pull: PullRequest, *labels: str) -> bool:
     """Whether one of these labels lets the head pass, as it is now."""
-    return any(label in pull.labels and not doubt(policy, pull, label) for label in labels)
+    return any(not doubt(policy, pull, label) for label in labels)
+
+
+def commanders(policy: MergePolicy, pull: PullRequest, label: str) -> frozenset[str]:
+    """Return whose `/land` of the head, as it is now, stands for ``label``.
+
+    It names the commit, which nobody writes by habit: so it counts from whom it profits, too.
+    """
+    told = pull.detail.commands if pull.detail is not None else ()
+    return frozenset(
+        command.author.casefold()
+        for command in told
+        if command.by_person
+        and lists(policy.commanders, command.author, is_bot=False)
+        and command.head_oid in seen_alike(pull)
+        and (command.label or policy.guarded_label) == label
+    )
 
 
 def doubt(policy: MergePolicy, pull: PullRequest, label: str) -> str:
     """Return why ``label`` does not count for the head, "" when it does."""
+    if commanders(policy, pull, label):
+        return ""
     if label not in pull.labels:
         return f"needs label {label}"
     told = pull.detail.labellings.get(label) if pull.detail is not None else None
@@ -47,15 +65,17 @@ def doubt(policy: MergePolicy, pull: PullRequest, label: str) -> str:
 
 
 def approvals(policy: MergePolicy, pull: PullRequest) -> int:
-    """Return how many other persons with a say approved the head as it is now."""
+    """Return how many other persons with a say, or commanders, approved the head as it is now."""
     reviews = pull.detail.reviews if pull.detail is not None else ()
-    return sum(
-        review.state == "APPROVED"
+    approving = {
+        review.author.casefold()
+        for review in reviews
+        if review.state == "APPROVED"
         and review.may_push
         and review.head_oid in seen_alike(pull)
         and another_person(policy, pull, review.author, by_person=review.by_person)
-        for review in reviews
-    )
+    }
+    return len(approving | commanders(policy, pull, policy.guarded_label))
 
 
 def objector(pull: PullRequest) -> str:

@@ -49,7 +49,7 @@ def closed(policy: MergePolicy, snapshot: Snapshot, now: float) -> RuleVerdict |
     if snapshot.hold_issues:
         return wait(Code.REPOSITORY_HOLD, ", ".join(snapshot.hold_issues), Owner.ADMIN)
     for freeze in policy.freezes:
-        if freeze.covers(now):
+        if freeze.concerns(snapshot.branch.name) and freeze.covers(now):
             return wait(Code.FREEZE, freeze.reason, Owner.ADMIN)
     if snapshot.points_remaining < policy.points_floor:
         left = f"{snapshot.points_remaining} points left, the floor is {policy.points_floor}"

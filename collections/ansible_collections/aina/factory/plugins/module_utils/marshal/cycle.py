@@ -15,10 +15,10 @@ from ..base.github.errors import (
 )
 from ..base.paths import name_matches
 from ..base.ports import Now
-from . import blockers, duplicates, queueing, retests, rules
+from . import backports, blockers, duplicates, queueing, retests, rules
 from .decide import CyclePlan, Decision, decide
 from .forge import Forge, MovedError, NotMergeableError, PullRequestOutcome
-from .mirror import MirrorError, PushRefusedError, Stacking, stack
+from .mirror import MirrorError, Picked, PushRefusedError, Stacking, stack
 from .reasons import Code, Verb, meaning
 from .settings import MergePolicy
 from .snapshot import GitEvidence, Mergeable, PullRequest, Refusal, SavedState, Snapshot
@@ -46,6 +46,7 @@ class CycleGit(Stacking, Protocol):
     def evidence(self, base_oid: str, head_oid: str, window_days: int) -> GitEvidence: ...
     def missing(self, oids: Any) -> set[str]: ...
     def landed_tree(self, method: str, merge_oid: str, base_oid: str, head_oid: str) -> str: ...
+    def cherry_pick(self, branch: str, merge_oid: str, head_oid: str, method: str) -> Picked: ...
     def last_change(self, base_oid: str, head_oid: str, paths: Any) -> str: ...
 
     def push(self, oid: str, branch: str) -> None: ...
@@ -288,7 +289,7 @@ class Cycle:
         self.report.incomplete = snapshot.incomplete_reason
         self.report.main_red_since = plan.main_red_since
         ended = queueing.ended(self.saved, open_now)
-        owed = self.saved.cleanups or self.saved.leftovers or ended
+        owed = self.saved.cleanups or self.saved.leftovers or self.saved.backports or ended
         self.report.intends = bool(owed) or plan.acts
         decided = {decision.number: decision for decision in plan.decisions}
         kept = {n: d for n, d in self.report.decisions.items() if n in self.report.results}
@@ -529,7 +530,9 @@ class Cycle:
                 self.warn(f"#{number} is not tidied up yet: {error}")
                 return True
         landed = self.saved.landed_count + (outcome.state == "MERGED")
-        self.save(**self._settled(number), landed_count=landed)
+        ports = tuple(backports.wanted(self.policy, self.branch, outcome))
+        kept = (*self.saved.backports, *(ports if outcome.state == "MERGED" else ()))
+        self.save(**self._settled(number), landed_count=landed, backports=kept)
         return outcome.state == "MERGED"
 
     def finished(self, number: int) -> str:

@@ -16,6 +16,7 @@ from ..base.github.errors import (
     UnusableError,
 )
 from . import (
+    backports,
     conflict_lanes,
     duplicates,
     queueing,
@@ -30,6 +31,7 @@ from .mirror import MirrorError, PushRefusedError, stack
 from .reasons import Code, Verb
 from .settings import MergePolicy
 from .snapshot import (
+    Backport,
     PullRequest,
     Retest,
     SavedState,
@@ -122,6 +124,8 @@ def _tend(cycle: Cycle, plan: CyclePlan) -> None:
     """Do what lands nobody now: CI first, what is only said last."""
     if plan.retests_main:
         cycle.turn(0, partial(_retest_main, cycle))
+    for port in cycle.saved.backports:
+        cycle.turn(port.number, partial(_backport, cycle, port))
     for decision in plan.chosen(Verb.RETEST):
         _take_turn(cycle, decision, _retest)
     for decision in plan.chosen(Verb.UPDATE):
@@ -313,17 +317,20 @@ def _conflict_words(cycle: Cycle, decision: Decision) -> str:
 def _say(cycle: Cycle, decision: Decision, label: str, marker: str, words: str) -> None:
     """Comment once, then label: the hidden marker makes a repetition after a crash silent."""
     forge, number = cycle.dependencies.forge, decision.number
-    hidden = f"<!-- aina-factory: {marker} -->"
 
     def act() -> None:
-        said = any(hidden in comment for comment in forge.outcome(number).comments)
-        if not said:
-            cycle.write(lambda: forge.comment(number, f"{words}\n\n{hidden}"), "comment", number)
+        _comment_once(cycle, number, marker, words)
         cycle.write(lambda: forge.add_label(number, label), "label", number)
         if decision.marks_duplicate:
             cycle.save(marked=(*cycle.saved.marked, number))
 
     _quietly(act)
+
+
+def _comment_once(cycle: Cycle, number: int, marker: str, words: str) -> None:
+    forge, hidden = cycle.dependencies.forge, f"<!-- aina-factory: {marker} -->"
+    if not any(hidden in comment for comment in forge.outcome(number).comments):
+        cycle.write(lambda: forge.comment(number, f"{words}\n\n{hidden}"), "comment", number)
 
 
 def _close(cycle: Cycle, decision: Decision) -> str:
@@ -353,6 +360,32 @@ def _close(cycle: Cycle, decision: Decision) -> str:
     except RefusedError as error:
         return f"not closed: {error}"
     return "closed"
+
+
+def _backport(cycle: Cycle, port: Backport) -> str:
+    """Open what landed against another branch too, or say on it why not."""
+    git, forge, number = cycle.dependencies.git, cycle.dependencies.forge, port.number
+    method = cycle.policy.method
+    picked = git.cherry_pick(port.branch, port.merge_oid, port.head_oid, method)
+    problem = ""
+    if not picked.tip:
+        problem = backports.conflict_words(port, picked.conflict_paths)
+    elif picked.tip != picked.base:
+        head = backports.head_branch(port)
+        title = f"[{port.branch}] {forge.outcome(number).title} (#{number})"
+        body = f"Backport of #{number} to `{port.branch}`, as its label says."
+        try:
+            cycle.write(lambda: git.push(picked.tip, head), "backport_push", number)
+            cycle.write(lambda: forge.open_pull(port.branch, head, title, body), "backport", number)
+        except UnusableError:
+            raise
+        except (RefusedError, PushRefusedError) as error:
+            problem = f"This could not be backported to `{port.branch}`: {error}."
+            cycle.warn(f"#{number}: {error}")
+    if problem:
+        _comment_once(cycle, number, f"backport {port.branch}", problem)
+    cycle.save(backports=tuple(other for other in cycle.saved.backports if other != port))
+    return ""
 
 
 def _update(cycle: Cycle, decision: Decision) -> str:

@@ -41,6 +41,8 @@ class PullRequestOutcome:
     dependants: tuple[tuple[int, str], ...]
     dependants_complete: bool
     comments: tuple[str, ...] = ()
+    title: str = ""
+    labels: frozenset[str] = frozenset()
 
 
 class Forge(Protocol):
@@ -104,6 +106,9 @@ class Forge(Protocol):
 
     def comment(self, number: int, body: str) -> None:
         """Add a comment."""
+
+    def open_pull(self, base: str, head: str, title: str, body: str) -> None:
+        """Open a pull request; one that is open already is fine."""
 
     def close(self, number: int) -> None:
         """Close a pull request."""

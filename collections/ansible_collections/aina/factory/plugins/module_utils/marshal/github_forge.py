@@ -32,7 +32,7 @@ class GithubForge:
         self._owner, self._name = repository.split("/")
         self._policy = policy
         self._rest = f"/repos/{quote(self._owner)}/{quote(self._name)}"
-        self._wants = {"threads": False, "issues": False}
+        self._wants = {"threads": False, "issues": False, "commands": bool(policy.commanders)}
         self._classic_apps: tuple[tuple[str, int], ...] | None = None
         self._protection: tuple[bool, str] | tuple[()] | None = None
 
@@ -56,6 +56,7 @@ class GithubForge:
         self._wants = {
             "threads": asked.conversation_resolution,
             "issues": policy.duplicates.same_issue,
+            "commands": bool(policy.commanders),
         }
         chosen = _deserving(policy, snapshot, wanted, always)
         full = self._in_full(chosen)
@@ -127,6 +128,7 @@ class GithubForge:
                 "name": self._name,
                 "branch": f"refs/heads/{branch}",
                 "hold": [policy.hold_issue_label] if policy.hold_issue_label else None,
+                "base": branch if policy.only_own else None,
                 "first": size,
                 "after": cursor,
                 "head": head,
@@ -309,6 +311,8 @@ class GithubForge:
                 dependants=tuple((item["number"], item["title"]) for item in dependants["nodes"]),
                 dependants_complete=len(dependants["nodes"]) == dependants["totalCount"],
                 comments=tuple(item["body"] for item in node["comments"]["nodes"]),
+                title=node["title"],
+                labels=frozenset(i["name"].casefold() for i in (node["labels"] or {})["nodes"]),
             )
         except MALFORMED as error:
             raise ForgeError(f"the answer has another shape than expected: {error!r}") from error
@@ -388,6 +392,15 @@ class GithubForge:
 
     def comment(self, number: int, body: str) -> None:
         self._write("POST", f"/issues/{number}/comments", {"body": body})
+
+    def open_pull(self, base: str, head: str, title: str, body: str) -> None:
+        """Open a pull request; one that is open already is fine."""
+        try:
+            words = {"base": base, "head": head, "title": title, "body": body}
+            self._write("POST", "/pulls", words)
+        except RefusedError as error:
+            if "already exists" not in str(error):
+                raise
 
     def close(self, number: int) -> None:
         self._write("PATCH", f"/pulls/{number}", {"state": "closed"})

@@ -54,6 +54,18 @@ class Landed:
     before: tuple[tuple[bytes, str], ...]
 
 
+@dataclass(frozen=True)
+class Picked:
+    """A landed change on another branch: the commit, or the paths that conflict there.
+
+    ``tip`` is ``base`` where the branch has the change already.
+    """
+
+    base: str
+    tip: str
+    conflict_paths: tuple[str, ...] = ()
+
+
 @dataclass
 class Mirror(BareRepository):
     """The marshal's copy; ``environment`` carries what git needs to log in."""
@@ -329,6 +341,42 @@ class Mirror(BareRepository):
             if before:
                 found.append(Landed(oid.strip(), before))
         return tuple(found)
+
+    def cherry_pick(self, branch: str, merge_oid: str, head_oid: str, method: str) -> Picked:
+        """Put what landed of ``head_oid``, as ``merge_oid``, on top of ``branch`` of the remote.
+
+        The same change on the same branch is the same commit. It keeps its author.
+        """
+        here = f"refs/heads/{branch}"
+        self.out("fetch", "--quiet", "--no-tags", self.url, f"+{here}:{here}")
+        base = self.text("rev-parse", "--verify", here)
+        before, after = self._landing(merge_oid, head_oid, method)
+        # To merge both from where the change began, git has to believe that the branch does, too.
+        ours = self.commit(self.tree(base), [before], "the branch\n")
+        theirs = self.commit(self.tree(after), [before], "the change\n")
+        merged = self.merge(ours, theirs)
+        if not merged.clean:
+            return Picked(base, "", merged.conflict_paths)
+        if merged.tree == self.tree(base):
+            return Picked(base, base)
+        said = self.text("show", "-s", "--format=%an%x00%ae%x00%aI%x00%B", after)
+        name, address, date, words = said.split("\0", 3)
+        person = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": address, "GIT_AUTHOR_DATE": date}
+        message = f"{words.strip()}\n\n(cherry picked from commit {after})\n".encode()
+        words_ = ("commit-tree", merged.tree, "-p", base)
+        return Picked(base, self.out(*words_, stdin=message, environment=person).decode().strip())
+
+    def _landing(self, merge_oid: str, head_oid: str, method: str) -> tuple[str, str]:
+        """Return the states before and after what landed; of a train the member's own merge."""
+        lines = self.text("rev-list", "--first-parent", "--parents", "-n100", merge_oid)
+        for line in lines.splitlines():
+            commit, *parents = line.split()
+            if head_oid in parents[1:]:
+                return parents[0], commit
+        count = 1
+        if method == "rebase":
+            count = int(self.out("rev-list", "--count", f"{merge_oid}^1..{head_oid}"))
+        return self.text("rev-parse", "--verify", f"{merge_oid}~{count}"), merge_oid
 
     def last_change(self, base_oid: str, head_oid: str, paths: Sequence[str]) -> str:
         """Return the subject of the newest landed commit that touched ``paths``, or ""."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from .snapshot import (
     CheckRun,
     Checks,
     CheckState,
+    Command,
     Detail,
     Labelling,
     Mergeable,
@@ -52,6 +54,8 @@ _NO_PUSH_REST = {
     "restrictions": "it restricts who pushes",
     "lock_branch": "it is locked",
 }
+# The whole commit: a part of its name would fit others that somebody makes.
+_COMMAND = re.compile(r"/land ([0-9a-f]{40})(?: (\S.{0,48}\S))?")
 _RUNNING = frozenset({"REQUESTED", "QUEUED", "IN_PROGRESS", "WAITING", "PENDING"})
 _STATUSES = {
     "SUCCESS": CheckState.SUCCESS,
@@ -168,6 +172,7 @@ def detail(node: Mapping[str, Any]) -> Detail:
         head_committed_at=moment(commit.get("committedDate")),
         labellings=labellings(node["timelineItems"]["nodes"]),
         head_repository=(node["headRepository"] or {}).get("nameWithOwner", ""),
+        commands=commands((node.get("comments") or {"nodes": ()})["nodes"]),
     )
 
 
@@ -186,6 +191,22 @@ def _review(node: Mapping[str, Any]) -> Review:
         may_push=bool(node["authorCanPushToRepository"]),
         is_member=node["authorAssociation"] in _MEMBERS,
     )
+
+
+def commands(nodes: Sequence[Mapping[str, Any] | None]) -> tuple[Command, ...]:
+    """Read the comments that are a command and nothing else.
+
+    One that was edited says no more what its author wrote, and one that was hidden is taken back.
+    """
+    found = []
+    for node in nodes:
+        if node and not node["lastEditedAt"] and not node["isMinimized"]:
+            command = _COMMAND.fullmatch(node["body"].strip())
+            if command is not None:
+                author, by_person = _actor(node["author"])
+                label = (command[2] or "").casefold()
+                found.append(Command(author, by_person, command[1], label))
+    return tuple(found)
 
 
 def labellings(nodes: Sequence[Mapping[str, Any] | None]) -> dict[str, Labelling]:

@@ -38,6 +38,9 @@ fragment full on PullRequest {{
   files(first: 100) {{ totalCount nodes {{ path }} }}
   reviewThreads(first: 100) @include(if: $threads) {{ totalCount nodes {{ isResolved }} }}
   headRepository {{ nameWithOwner }}
+  comments(last: 100) @include(if: $commands) {{
+    nodes {{ body lastEditedAt isMinimized author {{ login __typename }} }}
+  }}
   latestOpinionatedReviews(first: 100) {{
     totalCount
     nodes {{
@@ -89,7 +92,7 @@ fragment branch on Ref {{
 
 LIST = f"""
 query List($owner: String!, $name: String!, $branch: String!, $hold: [String!],
-           $first: Int!, $after: String, $head: Boolean!) {{
+           $base: String, $first: Int!, $after: String, $head: Boolean!) {{
   rateLimit {{ cost remaining resetAt }}
   repository(owner: $owner, name: $name) {{
     isArchived @include(if: $head)
@@ -98,7 +101,7 @@ query List($owner: String!, $name: String!, $branch: String!, $hold: [String!],
       nodes {{ number title }}
     }}
     ref(qualifiedName: $branch) @include(if: $head) {{ ...branch }}
-    pullRequests(first: $first, after: $after, states: OPEN,
+    pullRequests(first: $first, after: $after, states: OPEN, baseRefName: $base,
                  orderBy: {{field: CREATED_AT, direction: ASC}}) {{
       totalCount
       pageInfo {{ hasNextPage endCursor }}
@@ -110,7 +113,7 @@ query List($owner: String!, $name: String!, $branch: String!, $hold: [String!],
 """
 
 FULL = f"""
-query Full($ids: [ID!]!, $threads: Boolean!, $issues: Boolean!) {{
+query Full($ids: [ID!]!, $threads: Boolean!, $issues: Boolean!, $commands: Boolean!) {{
   rateLimit {{ cost remaining resetAt }}
   nodes(ids: $ids) {{ ... on PullRequest {{ ...full }} }}
 }}
@@ -134,7 +137,8 @@ query PullRequestOutcome($owner: String!, $name: String!, $number: Int!) {
   rateLimit { cost remaining resetAt }
   repository(owner: $owner, name: $name) {
     pullRequest(number: $number) {
-      state isCrossRepository headRefOid headRefName baseRefName
+      state title isCrossRepository headRefOid headRefName baseRefName
+      labels(first: 100) { nodes { name } }
       mergeCommit { oid }
       headRef { id target { oid } refUpdateRule { requiredApprovingReviewCount } }
       comments(last: 50) { nodes { body } }
@@ -212,7 +216,7 @@ def reread(count: int) -> str:
     )
     return f"""
 query Reread($owner: String!, $name: String!, $branch: String!, $threads: Boolean!,
-             $issues: Boolean!, {numbers}) {{
+             $issues: Boolean!, $commands: Boolean!, {numbers}) {{
   rateLimit {{ cost remaining resetAt }}
   repository(owner: $owner, name: $name) {{
     ref(qualifiedName: $branch) {{ ...branch }}

@@ -10,6 +10,7 @@ from ..base.errors import FactoryError
 from .decide import CyclePlan
 from .reasons import Code, meaning
 from .snapshot import (
+    Backport,
     EarlierReason,
     Refusal,
     RepeatedConflict,
@@ -19,6 +20,8 @@ from .snapshot import (
     TrainRun,
     TrainState,
 )
+
+_BACKPORT = ("branch", "merge_oid", "head_oid")
 
 
 class StateFormatError(FactoryError, ValueError):
@@ -73,6 +76,10 @@ def from_document(document: Mapping[str, Any]) -> SavedState:
             },
             marked=tuple(int(number) for number in document.get("marked", ())),
             retests=tuple(_retest(item) for item in document.get("retests", ())),
+            backports=tuple(
+                Backport(int(item["number"]), *(str(item[key]) for key in _BACKPORT))
+                for item in document.get("backports", ())
+            ),
             landed_count=int(document.get("landed_count", 0)),
             list_cursor=str(document.get("list_cursor", "")),
         )

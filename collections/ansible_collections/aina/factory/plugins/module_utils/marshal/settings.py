@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from ..base import guarded, projects
 from ..base.github.settings import GitHub
+from ..base.paths import name_matches
 from ..base.settings import REQUIRED, setting
 
 # What starts a lane of this server and does not wait for it; the repository and the number follow.
@@ -20,6 +21,10 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEKLY = re.compile(rf"({'|'.join(_DAYS)}) ([01]\d|2[0-3]):([0-5]\d)", re.IGNORECASE)
 _LABEL = (r"\S(.{0,48}\S)?", "be a label of at most 50 characters")
 _OPTIONAL_LABEL = (rf"({_LABEL[0]})?", f"{_LABEL[1]}, or empty")
+_BASE = (
+    r"(?!.*(\.\.|//))[A-Za-z0-9][A-Za-z0-9._/-]{0,198}[A-Za-z0-9_-]",
+    "be the name of a branch",
+)
 _ACCOUNT = (r"\S+", "be the name of an account")
 
 
@@ -51,6 +56,13 @@ class Freeze:
     reason: str = setting(REQUIRED, "Why; the pull requests that wait say it.")
     start: str = setting(REQUIRED, "When it begins.")
     end: str = setting(REQUIRED, "When it is over.")
+    branches: tuple[str, ...] = setting(
+        (), "Patterns of the base branches for which it holds; empty for all of them."
+    )
+
+    def concerns(self, branch: str) -> bool:
+        """Whether it holds for what lands on ``branch``."""
+        return not self.branches or name_matches(branch, self.branches)
 
     def covers(self, now: float) -> bool:
         """Whether ``now`` (seconds since the epoch) lies in the window."""
@@ -232,6 +244,8 @@ class MergePolicy:
     guarded_paths: tuple[str, ...] = guarded.STANDARD
     guarded_label: str = "approved-by-human"
     agents: tuple[str, ...] = ()
+    # Of a further branch's queue: what targets others is not even listed.
+    only_own: bool = False
 
     mode: str = setting(
         "fast",
@@ -277,6 +291,25 @@ class MergePolicy:
         "merge-hold",
         "While an open issue of the repository has this label nothing lands; empty for no such one.",
         form=_OPTIONAL_LABEL,
+    )
+    branches: tuple[str, ...] = setting(
+        (),
+        "Further base branches, such as `release/1.2`, each with a queue, a state and a report of its"
+        " own under this policy: `NAME@release/1.2`.",
+        form=_BASE,
+    )
+    backport_label: str = setting(
+        "backport",
+        "What labels begin with by which something that lands is also opened as a pull request"
+        " against one of `branches`: `backport release/1.2`; empty for none.",
+        form=_OPTIONAL_LABEL,
+    )
+    commanders: tuple[str, ...] = setting(
+        (),
+        "Accounts whose comment `/land COMMIT` on a pull request is a person's word about that head:"
+        " what the guarded label says, and an approval. It counts on the account's own pull requests"
+        " too, and where agents use the account; `/land COMMIT LABEL` says what another label says.",
+        form=_ACCOUNT,
     )
     priority_labels: tuple[str, ...] = setting(
         (), "Labels that let a pull request go before others, the most urgent first.", form=_LABEL
@@ -443,6 +476,17 @@ class MergeProject(projects.Repository):
     merge: MergePolicy = setting(MergePolicy(), "What may land, and when.")
 
 
+def _queues(project: MergeProject) -> Iterator[MergeProject]:
+    yield project
+    # Whoever serves a branch opens backports to all the others, the default one included.
+    every = (project.default_branch, *project.merge.branches)
+    for branch in project.merge.branches:
+        if branch != project.default_branch:
+            policy = replace(project.merge, only_own=True, branches=every)
+            name = f"{project.name}@{branch}"
+            yield replace(project, name=name, default_branch=branch, merge=policy)
+
+
 @dataclass(frozen=True)
 class MarshalSettings:
     """Which repositories the marshal serves, and where it keeps what it knows of them."""
@@ -463,6 +507,10 @@ class MarshalSettings:
         by="role",
         unique=("name", "repository"),
     )
+
+    def queues(self) -> tuple[MergeProject, ...]:
+        """Return what is served by itself: each project, and each further branch of it."""
+        return tuple(queue for project in self.projects for queue in _queues(project))
 
     def policy_of(self, project: MergeProject) -> MergePolicy:
         """Return what holds for a project, with what all capabilities share."""

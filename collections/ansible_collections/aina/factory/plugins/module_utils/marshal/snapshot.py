@@ -86,6 +86,16 @@ class Review:
 
 
 @dataclass(frozen=True)
+class Command:
+    """A comment that says nothing but `/land`: whose it is, of which head, and for which label."""
+
+    author: str
+    by_person: bool
+    head_oid: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
 class Detail:
     """What only the full query tells of a pull request."""
 
@@ -101,6 +111,7 @@ class Detail:
     # By label; which head stood then is looked up only for those that make an exception.
     labellings: Mapping[str, Labelling] = field(default_factory=dict)
     head_repository: str = ""
+    commands: tuple[Command, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -281,6 +292,16 @@ class Retest:
 
 
 @dataclass(frozen=True)
+class Backport:
+    """What landed as ``merge_oid`` and is still to be opened against ``branch``."""
+
+    number: int
+    branch: str
+    merge_oid: str
+    head_oid: str
+
+
+@dataclass(frozen=True)
 class SavedState:
     """What a project's marshal remembers from one cycle to the next."""
 
@@ -304,6 +325,7 @@ class SavedState:
     # Duplicates that were given their label: one that lacks it now was taken out by somebody.
     marked: tuple[int, ...] = ()
     retests: tuple[Retest, ...] = ()
+    backports: tuple[Backport, ...] = ()
     landed_count: int = 0
     # Where the next snapshot goes on with the list, after the oldest page.
     list_cursor: str = ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...base import times
+from ...base.configuration import Section
 from ...base.text import duration
 from ..check import Answer, AtLimit, BadOrGood, Check, JudgeContext, Status, each
 from ..facts import HOUR, MINUTE, Fact, Known
@@ -36,7 +37,7 @@ def read(host: Host) -> Queues:
         raise AbsentError("no marshal is declared")
     section = host.whole.section("marshal")
     root = Path(section.absolute_path("state_dir", f"{host.policy.data_dir}/marshal"))
-    names = [item.text("name") for item in section.sections("projects", ())]
+    names = [name for item in section.sections("projects", ()) for name in _queues(item)]
     if not names:
         raise AbsentError("no project has a merge policy")
 
@@ -52,6 +53,13 @@ def read(host: Host) -> Queues:
         return host.written(told, float(report["time"]), by, REPORT_AGE, moments)
 
     return {name: told(lambda name=name: one(name)) for name in names}  # type: ignore[misc]
+
+
+def _queues(project: Section) -> Iterator[str]:
+    name, default = project.text("name"), project.text("default_branch", "main")
+    yield name
+    branches = project.section("merge", {}).strings("branches", ())
+    yield from (f"{name}@{branch}" for branch in branches if branch != default)
 
 
 def judge_report(queues: Queues, _context: JudgeContext) -> Iterator[Answer]:

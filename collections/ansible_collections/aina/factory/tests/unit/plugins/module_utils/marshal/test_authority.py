@@ -13,6 +13,7 @@ from factory.core.marshal.settings import Duplicates, MergePolicy
 from factory.core.marshal.snapshot import (
     Checks,
     CheckState,
+    Command,
     EarlierReason,
     Labelling,
     PullRequest,
@@ -231,3 +232,77 @@ def test_only_the_last_of_a_labels_events_counts() -> None:
     assert (again.removed, again.actor, again.before) == (False, "agent", None)
     pull = replace(PULL, labels=frozenset({"repair"}), detail=replace(GREEN, labellings={}))
     assert authority.doubt(POLICY, pull, "repair")
+
+
+HEAD = "a" * 40
+COMMENT = {
+    "body": f"/land {HEAD}",
+    "lastEditedAt": None,
+    "isMinimized": False,
+    "author": {"login": "owner", "__typename": "User"},
+}
+
+
+@pytest.mark.parametrize(
+    ("comment", "read"),
+    [
+        ({}, [("owner", True, HEAD, "")]),
+        (
+            {"body": f"/land {HEAD} Intentional-Revert\n"},
+            [("owner", True, HEAD, "intentional-revert")],
+        ),
+        # A part of a commit's name, a quotation, a command among other words: none.
+        ({"body": f"/land {HEAD[:12]}"}, []),
+        ({"body": f"> /land {HEAD}"}, []),
+        ({"body": f"Please do /land {HEAD}"}, []),
+        ({"body": f"/land {HEAD}\n/land {HEAD}"}, []),
+        ({"lastEditedAt": "2026-12-01T00:00:00Z"}, []),
+        ({"isMinimized": True}, []),
+        ({"author": None}, [("", False, HEAD, "")]),
+    ],
+)
+def test_a_command_is_a_comment_that_says_nothing_else(
+    comment: dict[str, Any], read: list[tuple[str, bool, str, str]]
+) -> None:
+    found = parsing.commands([None, {**COMMENT, **comment}])
+
+    assert [(c.author, c.by_person, c.head_oid, c.label) for c in found] == read
+
+
+@pytest.mark.parametrize("label", NEEDS)
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        ({}, True),
+        ({"author": "AGENT"}, False),
+        ({"by_person": False}, False),
+        ({"head_oid": "older"}, False),
+        ({"label": "hold"}, False),
+    ],
+)
+def test_a_command_counts_for_the_very_head_and_from_whom_the_policy_names(
+    label: str, given: dict[str, Any], counts: bool
+) -> None:
+    # The account is the author's own, and that of the agents.
+    policy = replace(POLICY, commanders=("Owner",), agents=("owner",))
+    more, snapshot, code = NEEDS[label]
+    evidence = (
+        replace(EVIDENCE, reverted_paths=("x",)) if label == "intentional-revert" else EVIDENCE
+    )
+    command = Command("owner", True, "head", label)
+    told = replace(GREEN, **more, commands=(replace(command, **given),))
+    pull = replace(PULL, author="owner", author_is_bot=False, detail=told, evidence=evidence)
+
+    assert reason(pull, policy, snapshot) == ("green" if counts else code)
+
+
+def test_a_command_is_one_approval_whoever_else_approved() -> None:
+    policy = replace(POLICY, commanders=("owner",), required_approvals=2)
+    command = Command("owner", True, "head")
+    by_owner, by_other = (
+        Review(name, True, "APPROVED", "head", may_push=True) for name in ("owner", "other")
+    )
+
+    for reviews, code in [((by_owner,), "review_required"), ((by_other,), "green")]:
+        told = replace(GREEN, commands=(command,), reviews=reviews)
+        assert reason(replace(PULL, detail=told), policy) == code

@@ -234,6 +234,8 @@ REPOSITORY = [
     ),
     ({}, {"freezes": (freeze(NOW - 1, NOW + 1),)}, "freeze"),
     ({}, {"freezes": (freeze(NOW + 1, NOW + 2),)}, "green"),
+    ({}, {"freezes": (replace(freeze(NOW - 1, NOW + 1), branches=("ma*",)),)}, "freeze"),
+    ({}, {"freezes": (replace(freeze(NOW - 1, NOW + 1), branches=("release/*",)),)}, "green"),
     ({}, {"authors_denied": ("agent",)}, "author"),
     ({}, {"authors_denied": ("Agent",)}, "author"),
     ({}, {"authors_denied": ("agent[bot]",)}, "green"),

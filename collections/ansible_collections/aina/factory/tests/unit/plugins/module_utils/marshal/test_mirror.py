@@ -354,3 +354,60 @@ def test_a_head_is_an_update_only_if_nothing_but_the_base_was_merged_into_it(
     before = [found.evidence(base, oid, 14).updated_from for oid in heads]
 
     assert before == [(head,), (honest, head), (), (), ()]
+
+
+@pytest.mark.parametrize("how", ["squash", "merge", "rebase", "train"])
+def test_what_landed_is_picked_onto_another_branch_with_its_author(
+    how: str, origin: Origin, tmp_path: Path
+) -> None:
+    origin.commit("Begin", base="0\n")
+    origin.git("branch", "release/1")
+    start = origin.commit("Only on main", newer="1\n")
+    head = origin.pull(1, start, one="1\n")
+    if how == "rebase":
+        head = origin.pull(1, head, two="2\n")
+    # Others land before and, in a train, after it.
+    origin.commit("In between", between="1\n")
+    if how in ("merge", "train"):
+        origin.git("merge", "--quiet", "--no-ff", "-m", "Merge pull request #1", head)
+    elif how == "squash":
+        origin.git("cherry-pick", head)
+    else:
+        origin.git("cherry-pick", f"{start}..{head}")
+    if how == "train":
+        other = origin.pull(2, start, three="3\n")
+        origin.git("merge", "--quiet", "--no-ff", "-m", "Merge pull request #2", other)
+    landed = origin.git("rev-parse", "main")
+    mirror = Mirror(run, tmp_path / "mirror.git", str(origin.path))
+    mirror.refresh("main", landed, {1: head})
+    method = how if how != "train" else "squash"
+
+    picked = mirror.cherry_pick("release/1", landed, head, method)
+    mirror.push(picked.tip, "backport/1")
+
+    assert mirror.cherry_pick("release/1", landed, head, method) == picked
+    assert picked.base == origin.git("rev-parse", "release/1")
+    files = origin.git("ls-tree", "--name-only", "backport/1").split()
+    assert files == ["base", "one", *(["two"] if how == "rebase" else [])]
+    assert origin.git("show", "-s", "--format=%an %cn %P", "backport/1") == (
+        f"A Release Marshal {picked.base}"
+    )
+    assert "(cherry picked from commit " in origin.git("show", "-s", "--format=%B", "backport/1")
+
+
+def test_a_pick_that_conflicts_or_is_there_already_says_so(origin: Origin, tmp_path: Path) -> None:
+    start = origin.commit("Begin", same="0\n")
+    origin.git("branch", "release/1")
+    head = origin.pull(1, start, same="1\n")
+    origin.git("cherry-pick", head)
+    landed = origin.git("rev-parse", "main")
+    mirror = Mirror(run, tmp_path / "mirror.git", str(origin.path))
+    mirror.refresh("main", landed, {1: head})
+    origin.git("checkout", "--quiet", "release/1")
+    origin.commit("Other", same="2\n")
+
+    assert mirror.cherry_pick("release/1", landed, head, "squash").conflict_paths == ("same",)
+
+    origin.commit("The same", same="1\n")
+    picked = mirror.cherry_pick("release/1", landed, head, "squash")
+    assert picked.tip == picked.base

@@ -17,8 +17,10 @@ from factory.core.marshal.settings import (
     ConflictLane,
     MarshalSettings,
     MergePolicy,
+    MergeProject,
 )
 from factory.core.marshal.snapshot import (
+    Backport,
     EarlierReason,
     Refusal,
     RepeatedConflict,
@@ -162,6 +164,7 @@ STATE = SavedState(
     marked=(8,),
     queued={6: "h"},
     list_cursor="c",
+    backports=(Backport(7, "release/1", "m", "h"),),
     leftovers=("train/old",),
     train=TrainState(
         (TrainRun(((1, "h"),), "b", "t", "train/t", 4.0, True),),
@@ -180,6 +183,25 @@ STATE = SavedState(
 def state_document() -> dict[str, Any]:
     document: dict[str, Any] = json.loads(json.dumps(saved_state.to_document(STATE)))
     return document
+
+
+def test_each_further_branch_has_a_queue_of_its_own_under_the_same_policy() -> None:
+    project = MergeProject(
+        name="demo", repository="o/demo", merge=MergePolicy(branches=("release/1", "main"))
+    )
+
+    first, second = MarshalSettings(projects=(project,)).queues()
+
+    assert first == project
+    assert (second.name, second.default_branch) == ("demo@release/1", "release/1")
+    assert second.merge.only_own
+    assert "main" in second.merge.branches
+
+
+@pytest.mark.parametrize("branch", ["../x", "a//b", "/a", "a/", "-a", "a b", ""])
+def test_a_branch_that_is_no_name_is_refused(branch: str) -> None:
+    with pytest.raises(ConfigurationError):
+        policy(branches=[branch])
 
 
 def test_the_state_survives_its_file() -> None:
