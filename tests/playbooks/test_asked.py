@@ -35,6 +35,7 @@ DECLARED = {
     },
     "gh_actions_runner_total_cpus": 6,
     "gh_actions_runner_total_tasks_count": 4321,
+    "gh_actions_runner_unit_environment": {"https_proxy": "http://u%40x@proxy.example.com:3128"},
     "workflow_policy_host": "elsewhere",
 }
 MANAGED = {"paperclip_service_managed": True}
@@ -211,6 +212,15 @@ def test_all_runners_together_have_their_processors_and_tasks(
     found = slice_of_runners(hosts, tmp_path)
 
     assert (found["CPUQuota"], found["TasksMax"]) == ("600%", "4321")
+    assert (found["MemoryHigh"], found["MemoryMax"]) == ("70%", "75%")
+
+
+def test_supervisors_and_healer_are_told_of_a_proxy(hosts: dict[str, list[Step]]) -> None:
+    written = files(hosts["server"])
+    for name in ("factory-runner@.service", "factory-runner-heal.service"):
+        content = written[f"/etc/systemd/system/{name}"]["content"]
+        # As systemd reads it, for which a per cent sign begins something.
+        assert 'Environment="https_proxy=http://u%%40x@proxy.example.com:3128"\n' in content
 
 
 def test_releases_of_the_runner_are_looked_up_where_it_was_said(

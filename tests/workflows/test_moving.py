@@ -53,7 +53,7 @@ def outcome(report: WorkflowReport) -> tuple[str, str]:
         (hosted("      - run: sudo apt-get install -y x\n"), "nobody is root"),
         (hosted("      - uses: ./tools/x\n"), "nobody knows what its action"),
         (hosted(label="ubuntu-22.04"), "image is Ubuntu 24.04"),
-        (hosted("      - run: make check\n"), "runs make"),
+        (hosted("      - run: cmake .\n"), "runs cmake"),
         (hosted(label="ubuntu-24.04-arm"), "ubuntu-24.04-arm"),
         (hosted(label="macos-14"), "macos-14"),
         (hosted(label="ubuntu-20.04"), "ubuntu-20.04"),

@@ -13,3 +13,9 @@ if [ -n "${EXPECTED_ENGINE-}" ]; then
   docker --version >/dev/null
   newuidmap 2>&1 | grep -qi usage
 fi
+# What a hosted runner's users take for granted.
+for program in cc file g++ gcc make pip pip3 pipx pkg-config python python3 rsync shellcheck sqlite3 wget zip; do
+  command -v "$program" >/dev/null || { echo "it has no $program" && exit 1; }
+done
+python3 -m venv /tmp/venv
+echo 'int main(void) { return 0; }' | gcc -x c -o /tmp/program - && /tmp/program

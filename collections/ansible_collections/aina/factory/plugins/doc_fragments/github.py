@@ -16,7 +16,9 @@ options:
     default: {}
     suboptions:
       api_url:
-        description: Where the REST interface answers; of an Enterprise server https://HOST/api/v3.
+        description: >-
+          Where the REST interface answers; of an Enterprise server https://HOST/api/v3, and with data residency
+          https://api.NAME.ghe.com.
         type: str
         default: https://api.github.com
       git_url:

@@ -31,6 +31,8 @@ class Info:
 
     cgroup_driver: str
     cpus_count: int
+    storage_driver: str = ""
+    root_dir: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,12 @@ class SlotEngine:
         """
         try:
             document = self._engine.get("/info")
-            return Info(str(document["CgroupDriver"]), int(document["NCPU"]))
+            return Info(
+                str(document["CgroupDriver"]),
+                int(document["NCPU"]),
+                str(document.get("Driver") or ""),
+                str(document.get("DockerRootDir") or ""),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise DockerError(
                 f"what the engine says of itself has another shape: {error!r}"

@@ -109,6 +109,7 @@ class Preflight:
             cpuset=container.cpuset(pools, self.slot, info.cpus_count),
             network=settings.network.name,
             ca_file=settings.ca_file,
+            has_quota=container.has_quota(info.storage_driver, info.root_dir, _mountinfo()),
             docker_group_id=_SOCKET.stat().st_gid if self.instance.docker_socket_reason else 0,
         )
 
@@ -155,6 +156,14 @@ def image_names(instance: Instance) -> list[str]:
     own = [ci_image(instance.project, label) for label in instance.labels]
     own.append(f"{instance.project}-ci")
     return [*(f"{PREFIX}/{name}:current" for name in own), layout.COMMON_IMAGE]
+
+
+def _mountinfo() -> str:
+    # The first process sees what the engine sees; a supervisor has mounts of its own.
+    try:
+        return Path("/proc/1/mountinfo").read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _stamps(files: Iterable[Path]) -> Iterator[str]:

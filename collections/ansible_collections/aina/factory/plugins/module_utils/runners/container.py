@@ -40,6 +40,7 @@ class ContainerRun:
     network: str
     ca_file: str = ""
     docker_group_id: int = 0
+    has_quota: bool = False
 
 
 def cpuset(instances: tuple[Instance, ...], slot: str, cpus_count: int) -> str:
@@ -57,6 +58,26 @@ def cpuset(instances: tuple[Instance, ...], slot: str, cpus_count: int) -> str:
                 )
             at += wanted
     raise KeyError(slot)
+
+
+def has_quota(storage_driver: str, root_dir: str, mountinfo: str) -> bool:
+    """Whether the engine can bound what a container writes, by where it stores that (``/proc/self/mountinfo``)."""
+    if storage_driver in ("btrfs", "zfs"):
+        return True
+    best, options, kind = "", "", ""
+    for line in mountinfo.splitlines():
+        fields, _dash, rest = line.partition(" - ")
+        words, tail = fields.split(), rest.split()
+        if len(words) < 6 or len(tail) < 3:
+            continue
+        place = words[4].rstrip("/")
+        if f"{root_dir}/".startswith(f"{place}/") and len(place) >= len(best):
+            best, options, kind = place, tail[2], tail[0]
+    return (
+        storage_driver == "overlay2"
+        and kind == "xfs"
+        and bool({"prjquota", "pquota"} & set(options.split(",")))
+    )
 
 
 def declared(run: ContainerRun, instance: Instance) -> str:
@@ -97,6 +118,8 @@ def _words(run: ContainerRun, instance: Instance) -> list[str]:
     argv += [_tmpfs(f"{tree}/_diag", DIAGNOSTICS_MIB, own)]
     if instance.work_mib:
         argv += [_tmpfs(f"{tree}/_work", instance.work_mib, own)]
+    if run.has_quota:
+        argv += ["--storage-opt", f"size={instance.disk_mib}m"]
     if instance.runtime:
         argv += ["--runtime", instance.runtime]
     if instance.docker_socket_reason:

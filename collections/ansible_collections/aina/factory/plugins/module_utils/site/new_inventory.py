@@ -168,7 +168,9 @@ def render(answers: Mapping[str, str]) -> str:
     key = f"{answers['agent']}-key"
     login = f"login: {{method: token_file, token_file: {SECRETS}/github-token}}"
     if answers["github"] != "github.com":
-        login = f'api_url: "https://{answers["github"]}/api/v3", {login}'
+        host = answers["github"]
+        url = f"https://api.{host}" if host.endswith(".ghe.com") else f"https://{host}/api/v3"
+        login = f'api_url: "{url}", {login}'
     lanes = "{}" if answers["agent"] == AGENTS[0] else f"{{agent: {answers['agent']}}}"
     lines = [
         "# What is the site's; all else has a default of the product. Secrets stand beside it, encrypted.",

@@ -72,8 +72,10 @@ _HOSTED_PROGRAMS = frozenset(
 # What the common CI image holds: the distribution's base, and what images/factory-base and images/ci add.
 COMMON_PROGRAMS = frozenset(
     (
-        *("bash", "curl", "gh", "git", "jq", "node", "npm", "npx", "perl", "pnpm", "pnpx", "rg"),
-        *("sh", "socat", "ssh", "tar", "unzip", "xz", "zstd"),
+        *("bash", "c++", "cc", "curl", "file", "g++", "gcc", "gh", "git", "jq", "make", "node"),
+        *("npm", "npx", "perl", "pip", "pip3", "pipx", "pkg-config", "pnpm", "pnpx", "python"),
+        *("python3", "rg", "rsync", "sh", "shellcheck", "socat", "sqlite3", "ssh", "tar", "unzip"),
+        *("wget", "xz", "zip", "zstd"),
     )
 )
 _SHELLS = {"pwsh": "pwsh", "powershell": "powershell", "cmd": "cmd", "python": "python"}

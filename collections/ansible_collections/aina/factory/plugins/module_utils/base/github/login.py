@@ -16,6 +16,7 @@ from .. import times
 from ..configuration import ConfigurationError
 from ..ports import Fetch, Now, Request, Run
 from .settings import Login
+from .transport import web_url
 
 # An installation token lives an hour; a fresh one is fetched while it still works.
 _RENEW_BEFORE_SECONDS = 300.0
@@ -90,8 +91,7 @@ def secret_from_file(path: Path, name: str) -> str:
 
 
 def _from_gh(login: Login, run: Run, api_url: str) -> str:
-    host = urlsplit(api_url).netloc.rpartition("@")[2]
-    host = "github.com" if host == "api.github.com" else host
+    host = urlsplit(web_url(api_url)).netloc.rpartition("@")[2]
     try:
         done = run(["gh", "auth", "token", "--hostname", host], timeout_seconds=30)
     except OSError as error:

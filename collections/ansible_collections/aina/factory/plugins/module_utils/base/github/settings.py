@@ -61,7 +61,8 @@ class GitHub:
 
     api_url: str = setting(
         _PUBLIC_API_URL,
-        "Where the REST interface answers; of an Enterprise server https://HOST/api/v3.",
+        "Where the REST interface answers; of an Enterprise server https://HOST/api/v3, and with"
+        " data residency https://api.NAME.ghe.com.",
         kind="https_url",
     )
     git_url: str = setting(
@@ -101,8 +102,7 @@ class GitHub:
     @property
     def web_url(self) -> str:
         """Where persons and git find repositories."""
-        derived = "https://github.com" if self.is_public else self.api_url.removesuffix("/api/v3")
-        return self.git_url or derived
+        return self.git_url or transport.web_url(self.api_url)
 
     @property
     def releases_url(self) -> str:
@@ -117,7 +117,7 @@ class GitHub:
     @property
     def host(self) -> str:
         """The host that remotes name: ``github.com`` or an Enterprise server."""
-        return "github.com" if self.is_public else urlsplit(self.api_url).hostname or ""
+        return urlsplit(transport.web_url(self.api_url)).hostname or ""
 
 
 def of(whole: Section) -> GitHub:

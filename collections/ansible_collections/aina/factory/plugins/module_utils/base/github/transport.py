@@ -42,6 +42,15 @@ class PartialError(ForgeError):
         return found
 
 
+def web_url(api_url: str) -> str:
+    """Return where persons visit what a REST address serves: github.com, ghe.com or an Enterprise server."""
+    parts = urlsplit(api_url)
+    name = parts.hostname or ""
+    if name == "api.github.com" or (name.startswith("api.") and name.endswith(".ghe.com")):
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].removeprefix('api.')}"
+    return api_url.removesuffix("/api/v3")
+
+
 def graphql_url(api_url: str) -> str:
     """Return the GraphQL address that belongs to a REST address (GHES differs)."""
     base = api_url.rstrip("/")

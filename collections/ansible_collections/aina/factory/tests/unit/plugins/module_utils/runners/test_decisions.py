@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -211,6 +212,33 @@ def test_an_engine_of_the_jobs_own_gets_what_it_needs_and_no_job_without_one_doe
     assert entry.index("podman system service") < entry.index("read -r ACTIONS")
     assert "podman" not in container.create_argv(TURN, POOL)[-1]
     assert offer(with_one).engine and not offer(POOL).engine
+
+
+MOUNTS = """
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+40 22 8:16 / /var/lib rw,relatime shared:2 - xfs /dev/sdb rw,attr2,inode64,prjquota
+41 22 8:17 / /var/library rw - xfs /dev/sdc rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("driver", "root", "mounts", "bounded"),
+    [
+        ("overlay2", "/var/lib/docker", MOUNTS, True),
+        ("overlay2", "/var/lib/docker", MOUNTS.replace("prjquota", "noquota"), False),
+        ("overlay2", "/var/library/docker", MOUNTS, False),
+        ("overlay2", "/srv/docker", MOUNTS, False),
+        ("overlay2", "/var/lib/docker", "", False),
+        ("overlayfs", "/var/lib/docker", MOUNTS, False),
+        ("btrfs", "/srv/docker", "", True),
+    ],
+)
+def test_what_a_job_writes_is_bounded_by_the_file_system_where_that_can(
+    driver: str, root: str, mounts: str, *, bounded: bool
+) -> None:
+    assert container.has_quota(driver, root, mounts) is bounded
+    run = dataclasses.replace(TURN, has_quota=bounded)
+    assert ("size=100m" in container.create_argv(run, POOL)) is bounded
 
 
 def test_the_profile_of_an_engine_refuses_what_is_the_hosts() -> None:

@@ -76,6 +76,7 @@ def ask_gh(api_url: str, answer: Completed) -> tuple[str, list[str | bytes]]:
     [
         ("https://api.github.com", "github.com"),
         ("https://git.example.com:8443/api/v3", "git.example.com:8443"),
+        ("https://api.acme.ghe.com", "acme.ghe.com"),
     ],
 )
 def test_the_gh_client_is_asked_for_the_very_host(api_url: str, host: str) -> None:

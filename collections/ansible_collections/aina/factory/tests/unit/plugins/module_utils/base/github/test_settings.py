@@ -33,6 +33,15 @@ def test_an_enterprise_server_has_all_addresses_from_one() -> None:
     assert read(git_url="https://code.example.com/").web_url == "https://code.example.com"
 
 
+def test_data_residency_has_its_interface_beside_its_site() -> None:
+    found = read(api_url="https://api.acme.ghe.com")
+
+    assert (found.host, found.web_url) == ("acme.ghe.com", "https://acme.ghe.com")
+    assert found.graphql_url == "https://api.acme.ghe.com/graphql"
+    # Neither is what merely sounds like it.
+    assert read(api_url="https://api.ghe.com.example.com").host == "api.ghe.com.example.com"
+
+
 def test_a_capability_has_its_own_login_or_the_shared_one() -> None:
     found = read(login=TOKEN, logins={"marshal": {"method": "gh"}})
 
