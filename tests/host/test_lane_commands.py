@@ -9,9 +9,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,16 @@ from factory.core.lanes import collect, forge
 from factory.core.lanes.claims import Claim
 from factory.core.lanes.collect import CollectError, Start
 from factory.core.lanes.settings import LaneProject, LanesSettings
-from factory.lanes import delivery, dispatching, engine, reaping, supervisor, tasks
+from factory.lanes import (
+    control_socket,
+    delivery,
+    dispatching,
+    engine,
+    reaping,
+    supervisor,
+    tasks,
+    workshop,
+)
 from factory.outcome import Exit
 
 NAME = "demo-7-0a1b2c3d"
@@ -586,7 +595,8 @@ def test_running_and_finished_lanes_are_listed(server: Server) -> None:
     }
     (row,) = [line for line in text.splitlines() if line.startswith("demo-8-")]
     assert row.split() == [
-        *("demo-8-0a1b2c3d", "changed", "321", "0.5", "6.0", "2026-01-02T00:00:00Z", "#12"),
+        *("demo-8-0a1b2c3d", "changed", "321", "0.5", "6.0", "2026-01-02T00:00:00Z"),
+        *("#12", "in", "review"),
     ]
 
 
@@ -642,6 +652,102 @@ def test_a_lane_that_is_stopped_is_waited_for(server: Server) -> None:
 
     threading.Thread(target=end, daemon=True).start()
     assert server.ask("stop", NAME)[1]["changed"] is True
+
+
+def test_lanes_that_wait_and_what_running_ones_cost_are_listed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = json.dumps({"tokens": 321, "cost_usd": 0.5})
+    monkeypatch.setattr(control_socket, "ask", lambda *_: status)
+    directory = server.root / "state" / NAME
+    directory.mkdir()
+    state = {"lane": NAME, "state": "waiting", "supervisor": processes.identity()}
+    (directory / "state.json").write_text(json.dumps(state))
+    waits = {"project": "demo", "issue": 8, "why": "all 4 lanes are taken"}
+    for number, owner in ((1, processes.identity()), (2, "1:1")):
+        path = server.root / f"run/queued-{number}.json"
+        path.write_text(json.dumps({**waits, "supervisor": owner}))
+    server.lane("demo-9-0a1b2c3d", outcome="budget", detail="all is used")
+
+    text = server.say("list")
+
+    rows = {line.split()[0]: line for line in text.splitlines()[1:]}
+    assert set(rows) == {NAME, "demo-8", "demo-9-0a1b2c3d"}
+    assert rows[NAME].split()[1:4] == ["waiting", "321", "0.5"]
+    assert rows["demo-8"].endswith("all 4 lanes are taken")
+    assert "needs a person: all is used" in rows["demo-9-0a1b2c3d"]
+
+
+def test_of_several_tries_the_first_that_passes_the_projects_check_is_delivered(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.configure(check_command="make test")
+    names = [f"demo-7-0a1b2c3{n}" for n in range(4)]
+    asked: list[str] = []
+    delivered: list[str] = []
+    passing = {names[2]}
+    outcomes = dict(zip(names, ["changed", "budget", "changed", "changed"], strict=True))
+
+    def run(lane: supervisor.Lane) -> dict[str, Any]:
+        assert lane.is_trial
+        name = names[len(asked)]
+        asked.append(name)
+        result: dict[str, Any] = {
+            "lane": name,
+            "issue": 7,
+            "outcome": outcomes[name],
+            "delivery": "",
+        }
+        result |= {"head": "0" * 40, "project": "demo", "detail": "x", "is_passed_over": True}
+        server.lane(name, **result)
+        return result
+
+    @contextmanager
+    def reopened(_known: object, _project: object, result: Any, _seconds: float) -> Iterator[str]:
+        yield result["lane"]
+
+    def deliver(*given: Any) -> None:
+        delivered.append(given[-1]["lane"])
+        given[-1].update(pull_request={"number": 12, "url": "u"}, delivery="done")
+
+    monkeypatch.setattr(supervisor.Lane, "run", run)
+    monkeypatch.setattr(workshop, "reopened", reopened)
+    monkeypatch.setattr(workshop, "check", lambda name, *_: (name in passing, "2 failed"))
+    monkeypatch.setattr(delivery, "deliver", deliver)
+
+    code, document = server.ask("run", "demo", "7", "--attempts", "4")
+
+    assert (code, document["lane"], delivered) == (Exit.DONE, names[2], [names[2]])
+    assert [words.partition(": ")[2] for words in document["tried"]] == [
+        *("changed, not passed: 2 failed", "budget", "changed, passed"),
+    ]
+    kept = json.loads((server.root / "state" / names[0] / "result.json").read_text())
+    assert kept["is_passed_over"] is True
+
+    names[:] = ["demo-7-1a1b2c30", "demo-7-1a1b2c31"]
+    passing.clear()
+    asked.clear()
+    outcomes.update(dict.fromkeys(names, "changed"))
+    code, document = server.ask("run", "demo", "7", "--attempts", "2")
+    assert (code, document["outcome"], len(delivered)) == (Exit.FAILED, "unchosen", 1)
+    server.configure()
+    assert "no check_command" in server.ask("run", "demo", "7", "--attempts", "2")[1]["error"]
+
+
+def test_a_dispatch_notes_which_pull_requests_are_open_no_more(server: Server) -> None:
+    server.branches = ["lane/1-0a1b2c3d"]
+    now = times.iso(time.time())
+    for name, number in (("demo-1-0a1b2c3d", 100), ("demo-2-0a1b2c3d", 101)):
+        server.lane(name, issue=1, pull_request={"number": number, "url": "u"}, finished_at=now)
+    path = server.root / "state/demo-2-0a1b2c3d/result.json"
+    os.utime(path, (1.0, 1.0))
+    server.ask("dispatch", "--dry-run")
+    assert {item["state"] for item in server.ask("list")[1]["lanes"]} == {"in review"}
+    server.ask("dispatch")
+    states = {item["lane"]: item["state"] for item in server.ask("list")[1]["lanes"]}
+    assert states == {"demo-1-0a1b2c3d": "in review", "demo-2-0a1b2c3d": "done"}
+    # When it ended is when its result was written.
+    assert path.stat().st_mtime == 1.0
 
 
 # --- Afterwards --------------------------------------------------------------------------

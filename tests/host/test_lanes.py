@@ -31,6 +31,9 @@ from factory.lanes import engine, transcript
         (["list"], ["lane", "list"]),
         (["logs", "demo-1-0a1b2c3d", "--follow"], ["lane", "logs", "demo-1-0a1b2c3d", "--follow"]),
         (["stop", "demo-1-0a1b2c3d"], ["lane", "stop", "demo-1-0a1b2c3d"]),
+        (["shell", "demo-1-0a1b2c3d"], ["lane", "shell", "demo-1-0a1b2c3d"]),
+        (["attach", "demo-1-0a1b2c3d"], ["lane", "attach", "demo-1-0a1b2c3d"]),
+        (["demo", "17", "--attempts", "3"], ["lane", "run", "demo", "17", "--attempts=3"]),
         (
             [*LANE_COMMAND[1:], "factory/demo", "5"],
             ["lane", "resolve", "factory/demo", "5", "--detach"],

@@ -95,7 +95,10 @@ def serving(tmp_path: Path) -> Iterator[Served]:
         {"type": "item.started", "item": {"type": "command_execution", "command": "git diff"}},
     ]
     (lane / "transcript.jsonl").write_text("\n".join(map(json.dumps, events)) + "\nhalf a li")
-    charged = [{"kind": "model", "tokens_total": 1200}, {"kind": "model", "tokens_total": 1234}]
+    charged = [
+        {"kind": "model", "tokens_total": 1200},
+        {"kind": "model", "tokens_total": 1234, "cost_total_usd": 1.5},
+    ]
     (lane / "gateway.jsonl").write_text("\n".join(map(json.dumps, charged)))
     (lane / "state.json").write_text(json.dumps({"state": "running", "project": "aina-academy"}))
     chosen = policy.from_section(Section({"data_dir": str(data)}, "watchdog"))
@@ -243,7 +246,7 @@ def test_a_status_that_nobody_renews_or_from_the_future_is_not_ok(served: Served
 def test_a_lane_shows_what_it_does_and_what_it_cost(served: Served) -> None:
     page = served.see("/?part")[2]
     assert "git diff" in page
-    assert "1,234 tokens" in page
+    assert "1,234 tokens (1.50 USD)" in page
 
     status, _headers, body = served.see(f"/lane/{LANE}")
 
@@ -413,7 +416,7 @@ def test_the_first_screen_answers_the_questions(served: Served, tmp_path: Path) 
         assert "98.7 % of /" in disk
         assert "GiB" in disk
         assert "git diff" in lanes
-        assert "1,234 tokens" in lanes
+        assert "1,234 tokens (1.50 USD)" in lanes
         assert "waits for" in queue
         assert "failed janitor" in jobs
         assert probe["axe"] == []

@@ -165,11 +165,12 @@ class Console:
         events = _tail(directory / "transcript.jsonl", _NOW_BYTES)
         words = next(filter(None, map(transcript.describe, reversed(events))), "")
         totals = (
-            line["tokens_total"]
+            (line["tokens_total"], line.get("cost_total_usd"))
             for line in reversed(_tail(directory / "gateway.jsonl", _NOW_BYTES))
             if isinstance(line.get("tokens_total"), int)
         )
-        return LaneNow(words[:200], next(totals, 0))
+        tokens, cost = next(totals, (0, None))
+        return LaneNow(words[:200], tokens, cost if isinstance(cost, (int, float)) else 0.0)
 
     def _lane(self, asked: Asked, name: str, is_part: bool, now: float) -> Reply:
         directory = self.lanes_dir / name

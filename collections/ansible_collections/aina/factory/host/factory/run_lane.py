@@ -17,6 +17,8 @@ from factory.__main__ import main as factory
 _VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "list": ((), ()),
     "logs": (("LANE",), ("follow",)),
+    "attach": (("LANE",), ()),
+    "shell": (("LANE",), ()),
     "stop": (("LANE",), ()),
     "resume": (("LANE",), ("queue_seconds",)),
     "deliver": (("LANE",), ()),
@@ -24,7 +26,7 @@ _VERBS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "revise": (("REPO", "PULL"), ("detach", "events", "queue_seconds")),
     "dispatch": ((), ("dry_run",)),
 }
-_RUN = (("REPO", "ISSUE"), ("stdin", "detach", "events", "model", "queue_seconds"))
+_RUN = (("REPO", "ISSUE"), ("stdin", "detach", "events", "model", "attempts", "queue_seconds"))
 
 
 def words_for(argv: Sequence[str]) -> list[str]:
@@ -41,6 +43,7 @@ def words_for(argv: Sequence[str]) -> list[str]:
     for flag in ("--stdin", "--detach", "--events", "--json", "--follow", "--dry-run"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("--model", metavar="NAME")
+    parser.add_argument("--attempts", metavar="N")
     parser.add_argument("--queue-seconds", type=float, metavar="N")
     given = parser.parse_intermixed_args(argv)
     verb = given.words[0] if given.words and given.words[0] in _VERBS else ""
@@ -50,7 +53,16 @@ def words_for(argv: Sequence[str]) -> list[str]:
         wanted = " ".join((*((verb,) if verb else ()), *names))
         parser.error(f"{' '.join(given.words) or 'nothing'} was given, and {wanted} is wanted")
     words = ["lane", *(["--json"] if given.json else []), verb or "run", *operands]
-    for name in ("stdin", "detach", "events", "follow", "dry_run", "model", "queue_seconds"):
+    for name in (
+        "stdin",
+        "detach",
+        "events",
+        "follow",
+        "dry_run",
+        "model",
+        "attempts",
+        "queue_seconds",
+    ):
         value = getattr(given, name)
         if value is None or value is False:
             continue

@@ -26,11 +26,13 @@ from factory.outcome import Exit, LockedError, Outcome, UsageError
 
 if TYPE_CHECKING:
     from factory.core.lanes.settings import LaneProject
+    from factory.lanes.supervisor import Lane
     from factory.lanes.tasks import Task
 
 _log = logging.getLogger(__name__)
 _PROMPT_MAX_BYTES = 1 << 20
 _REPACK_GRACE_DAYS = 2.0
+_ATTEMPTS_MAX_COUNT = 10
 # There was room when it was dispatched; should it be gone, the next dispatch looks again.
 _DISPATCHED_WAIT_SECONDS = 60
 
@@ -51,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("issue", metavar="ISSUE", help="the issue's number; 0 with --stdin")
     run.add_argument("--stdin", action="store_true", help="the prompt comes from standard input")
     run.add_argument("--model", metavar="NAME", help="another model that the project allows")
+    run.add_argument(
+        "--attempts", metavar="N", help="so many lanes at most, until one passes check_command"
+    )
     resolve = verb("resolve", "let an agent resolve a pull request's conflict with its base")
     resolve.add_argument("project", metavar="REPO", help="a project's name, or owner/name")
     resolve.add_argument("issue", metavar="PULL", help="the pull request's number")
@@ -72,7 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resume = verb("resume", "go on where a lane was cut off")
     resume.add_argument("lane", metavar="LANE")
     resume.add_argument("--queue-seconds", type=float, metavar="N")
-    verb("list", "show running and finished lanes")
+    verb("list", "show lanes that wait, run or are finished")
+    attach = verb("attach", "follow what a running lane does, to its end")
+    attach.add_argument("lane", metavar="LANE")
+    shell = verb("shell", "go into a lane that runs, or where a finished one has left off")
+    shell.add_argument("lane", metavar="LANE")
     logs = verb("logs", "show a lane's transcript")
     logs.add_argument("lane", metavar="LANE")
     logs.add_argument("-f", "--follow", action="store_true", help="until the lane has ended")
@@ -107,6 +116,8 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         "resume": _resume,
         "adopt": _adopt,
         "list": _list,
+        "attach": _attach,
+        "shell": _shell,
         "logs": _logs,
         "stop": _stop,
         "deliver": _deliver,
@@ -137,7 +148,60 @@ def _run(settings: LanesSettings, lock_directory: Path, arguments: argparse.Name
         text = sys.stdin.buffer.read(_PROMPT_MAX_BYTES).decode(errors="replace")
         if not text.strip():
             raise UsageError("--stdin: the prompt on standard input is empty")
-    return _attend(settings, lock_directory, arguments, Task(project, issue, text=text))
+    task = Task(project, issue, text=text)
+    if arguments.attempts is not None:
+        return _try_often(settings, lock_directory, arguments, task)
+    return _attend(settings, lock_directory, arguments, task)
+
+
+def _try_often(
+    settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace, task: Task
+) -> Outcome:
+    """Have lanes work on the same until one passes the project's own check, and deliver that."""
+    from factory.lanes import supervisor, workshop
+
+    count = identity.issue_number(arguments.attempts)
+    project = task.project
+    if not project.check_command:
+        raise UsageError(f"--attempts: {project.name} has no check_command to choose by")
+    if arguments.detach or not task.issue or count > _ATTEMPTS_MAX_COUNT:
+        raise UsageError(
+            f"--attempts: for one issue, not detached, and at most {_ATTEMPTS_MAX_COUNT}"
+        )
+    tried: list[str] = []
+    done = Outcome(Exit.FAILED, {}, "")
+    for _number in range(count):
+        each = replace(task, queue_seconds=arguments.queue_seconds, listener=_listener(arguments))
+        lane = supervisor.Lane(settings, each, lock_directory, is_trial=True)
+        done = _start(settings, lock_directory, lane, arguments.config)
+        result = dict(done.document)
+        if result["outcome"] == "refused":
+            return done
+        tried.append(f"{result['lane']}: {result['outcome']}")
+        if result["outcome"] not in outcome.DELIVERED:
+            continue
+        try:
+            with workshop.reopened(
+                settings, project, result, project.limits.timeout_seconds
+            ) as name:
+                passed, words = workshop.check(
+                    name, project.check_command, project.limits.timeout_seconds
+                )
+        except (DockerError, OSError) as error:
+            passed, words = False, str(error)
+        tried[-1] += ", passed" if passed else f", not passed: {printable(words)[-200:]}"
+        path = Path(settings.state_dir, result["lane"], "result.json")
+        # Should this end here, the reaper delivers what was chosen.
+        chosen = {"delivery": "failed: not asked yet"} if passed else {}
+        documents.replace(path, {**result, **chosen, "is_passed_over": not passed, "check": words})
+        if passed:
+            arguments.lane = result["lane"]
+            delivered = _deliver(settings, lock_directory, arguments)
+            return replace(delivered, document={**delivered.document, "tried": tried})
+    words = "; ".join(tried)
+    detail = f"none of {len(tried)} lanes passed {project.check_command!r}: {words}"
+    document = {**done.document, "outcome": "unchosen", "detail": detail, "tried": tried}
+    return Outcome(Exit.FAILED, document, f"factory: {detail}; factory lane deliver LANE takes one")
 
 
 def _resolve(
@@ -155,6 +219,8 @@ def _attend(
     settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace, task: Task
 ) -> Outcome:
     """Start the lane and stay with it, or have the server do so."""
+    from factory.lanes import supervisor
+
     if arguments.detach:
         from factory.lanes import capacity
 
@@ -172,7 +238,8 @@ def _attend(
             return _refused("detach", trouble)
         return Outcome(Exit.DONE, {"detached": True}, "started; see factory lane list")
     task = replace(task, queue_seconds=arguments.queue_seconds, listener=_listener(arguments))
-    done = _start(settings, lock_directory, task, arguments.config)
+    lane = supervisor.Lane(settings, task, lock_directory)
+    done = _start(settings, lock_directory, lane, arguments.config)
     if arguments.events:
         return replace(done, text=json.dumps({"type": "lane.result", **done.document}))
     return done
@@ -193,8 +260,8 @@ def _listener(arguments: argparse.Namespace) -> Callable[[bytes], None]:
     return show
 
 
-def _start(settings: LanesSettings, lock_directory: Path, task: Task, config: str) -> Outcome:
-    from factory.lanes import reaping, supervisor
+def _start(settings: LanesSettings, lock_directory: Path, lane: Lane, config: str) -> Outcome:
+    from factory.lanes import reaping
 
     _require_root()
     if reaping.is_due(settings):
@@ -203,7 +270,7 @@ def _start(settings: LanesSettings, lock_directory: Path, task: Task, config: st
             locks.exclusive(lock_directory / reaping.LOCK),
         ):
             reaping.reap(settings, lock_directory, dry_run=False, adopt=_adopter(config))
-    return _ended(supervisor.Lane(settings, task, lock_directory).run)
+    return _ended(lane.run)
 
 
 def _adopter(config: str) -> Callable[[str], str]:
@@ -306,6 +373,7 @@ def _require_root() -> None:
 def _resume(
     settings: LanesSettings, lock_directory: Path, arguments: argparse.Namespace
 ) -> Outcome:
+    from factory.lanes import supervisor
     from factory.lanes.tasks import Task
 
     result = _result(settings, arguments.lane)
@@ -324,7 +392,8 @@ def _resume(
         is_review=bool(result.get("is_review")),
         queue_seconds=arguments.queue_seconds,
     )
-    return _start(settings, lock_directory, task, arguments.config)
+    lane = supervisor.Lane(settings, task, lock_directory)
+    return _start(settings, lock_directory, lane, arguments.config)
 
 
 def _result(settings: LanesSettings, lane: str) -> dict[str, Any]:
@@ -342,23 +411,77 @@ def _list(settings: LanesSettings, _locks: Path, _arguments: argparse.Namespace)
         result = documents.read(directory / "result.json")
         state = documents.read(directory / "state.json")
         if result is not None:
-            found.append(result)
+            found.append({**result, "state": outcome.state_of(result)})
         elif state is not None:
             lost = "" if processes.alive(str(state.get("supervisor"))) else " (unwatched)"
-            found.append({**state, "outcome": f"{state['state']}{lost}"})
+            found.append({**state, **_spent(state), "outcome": f"{state['state']}{lost}"})
+    for path in Path(settings.run_dir).glob("queued-*.json"):
+        waits = documents.read(path) or {}
+        if processes.alive(str(waits.get("supervisor"))):
+            told = {"detail": waits.get("why"), "started_at": waits.get("since")}
+            name = f"{waits.get('project')}-{waits.get('issue')}"
+            found.append({**waits, **told, "lane": name, "outcome": "queued", "state": "queued"})
     found.sort(key=lambda item: str(item.get("started_at")))
     rows = [
         f"{'LANE':<34} {'OUTCOME':<14} {'TOKENS':>9} {'USD':>7} {'SECONDS':>8}  STARTED               RESULT"
     ]
     for item in found:
         pull = item.get("pull_request") or {}
-        words = f"#{pull['number']}" if pull else str(item.get("detail") or "")
+        words = f"#{pull['number']} {item['state']}" if pull else str(item.get("detail") or "")
+        if item.get("state") == "needs a person":
+            words = f"needs a person: {words}"
         rows.append(
             f"{item['lane']:<34} {item['outcome']:<14} {item.get('tokens', '-'):>9} "
             f"{item.get('cost_usd', '-'):>7} {item.get('duration_seconds', '-'):>8}  "
             f"{item.get('started_at')}  {printable(words)[:60]}"
         )
     return Outcome(Exit.DONE, {"lanes": found}, "\n".join(rows))
+
+
+def _spent(state: dict[str, Any]) -> dict[str, Any]:
+    """Return what a running lane has cost so far; nothing where the gateway does not say."""
+    from factory.lanes import control_socket
+
+    try:
+        status = json.loads(control_socket.ask("status", str(state["lane"])))
+        return {"tokens": int(status["tokens"]), "cost_usd": float(status["cost_usd"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _attach(settings: LanesSettings, lock: Path, arguments: argparse.Namespace) -> Outcome:
+    arguments.follow = True
+    shown = _logs(settings, lock, arguments)
+    return replace(shown, text=_summary(_result(settings, arguments.lane)))
+
+
+def _shell(settings: LanesSettings, _locks: Path, arguments: argparse.Namespace) -> Outcome:
+    from factory.core.lanes import container
+    from factory.lanes import workshop
+
+    _require_root()
+    lane = identity.checked(arguments.lane)
+    directory = Path(settings.state_dir, lane)
+    if not directory.is_dir():
+        raise UsageError(f"there is no lane {lane}; see factory lane list")
+    recording = directory / f"shell-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.log"
+    try:
+        if Path(settings.run_dir, lane).is_dir():
+            code = workshop.shell(container.name(lane), recording)
+        else:
+            result = _result(settings, lane)
+            if not result.get("base"):
+                raise UsageError(f"lane {lane} has never begun; there is nothing to go into")
+            project = settings.project(str(result["project"]))
+            with workshop.reopened(settings, project, result, workshop.SHELL_SECONDS) as name:
+                print("nothing of what is done here is handed over", file=sys.stderr, flush=True)
+                code = workshop.shell(name, recording)
+    except (DockerError, OSError) as error:
+        return Outcome(Exit.FAILED, {"error": str(error)}, f"factory: {error}")
+    words = f"recorded in {recording}"
+    return Outcome(
+        Exit.DONE, {"lane": lane, "exit_status": code, "recording": str(recording)}, words
+    )
 
 
 def _logs(settings: LanesSettings, _locks: Path, arguments: argparse.Namespace) -> Outcome:

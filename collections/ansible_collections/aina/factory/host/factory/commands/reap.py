@@ -121,7 +121,9 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         raise UsageError(f"{printable(arguments.worktree)}: {known}")
     if not arguments.dry_run:
         for (task, _name), report in zip(tasks, reports, strict=True):
-            report.failures += reaping.empty_later(task, policy)
+            warnings, failures = reaping.empty_later(task, policy)
+            report.warnings += warnings
+            report.failures += failures
     return _outcome(reports, arguments)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
-from factory.core.base import times
+from factory.core.base import documents, times
 from factory.core.base.configuration import ConfigurationError
 from factory.core.base.github.errors import ForgeError
 from factory.core.lanes import dispatch, identity, outcome
@@ -50,6 +52,8 @@ def run(settings: LanesSettings, start: Start, *, dry_run: bool) -> dict[str, An
                 for number, branch in forge.open_pulls()
                 if (issue := identity.issue_of_branch(branch)) is not None
             }
+            if not dry_run:
+                _settle(settings, ends, set(pulls))
             looked = _look(project, forge, set(pulls.values()), ends)
             seen.append(_with_claims(looked, claims_of(settings, project, token())))
         except (ForgeError, CollectError, ConfigurationError, OSError) as error:
@@ -97,6 +101,19 @@ def _look(
         for item in forge.open_issues(project.dispatch.label)
     ]
     return dispatch.ObservedProject(project, wishes, proposed, _past(ends))
+
+
+def _settle(settings: LanesSettings, ends: list[dict[str, Any]], pulls: set[int]) -> None:
+    """Write down of which lanes the pull request is open no more."""
+    for result in ends:
+        number = (result.get("pull_request") or {}).get("number")
+        if number and number not in pulls and not result.get("is_settled"):
+            result["is_settled"] = True
+            path = Path(settings.state_dir, str(result["lane"]), results.RESULT)
+            # When it ended is read off its file.
+            ended = path.stat()
+            documents.replace(path, result)
+            os.utime(path, (ended.st_atime, ended.st_mtime))
 
 
 def claims_of(settings: LanesSettings, project: LaneProject, token: str) -> dict[int, Claim]:

@@ -75,6 +75,7 @@ class LaneSocket:
         policy = self.counter.policy
         line = {"at": times.iso(time.time()), "lane": policy.lane, **values}
         line["tokens_total"] = self.counter.tokens
+        line["cost_total_usd"] = round(self.counter.cost_usd, 4)
         with self.lock:
             _append(policy.log_path, line)
 

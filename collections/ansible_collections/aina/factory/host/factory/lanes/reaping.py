@@ -287,7 +287,8 @@ def _kept(settings: LanesSettings) -> list[reaper.Kept]:
         path = Path(settings.state_dir, lane, results.RESULT)
         with contextlib.suppress(OSError):
             has_work = bool(result.get("head")) or (path.parent / supervisor.BUNDLE).exists()
-            is_unsaved = has_work and not result.get("pull_request") and lane not in superseded
+            is_taken = result.get("pull_request") or result.get("is_passed_over")
+            is_unsaved = has_work and not is_taken and lane not in superseded
             size = sum(item.stat().st_blocks * 512 for item in path.parent.iterdir())
             kept.append(reaper.Kept(lane, path.stat().st_mtime, size, is_unsaved))
     return kept

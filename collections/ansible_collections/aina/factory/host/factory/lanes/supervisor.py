@@ -48,6 +48,8 @@ from factory.outcome import LockedError
 
 ADMISSION_LOCK = "factory-lanes-admission.lock"
 STOP = "stop"
+# Of whoever waits for a place, beside the places.
+QUEUED = "queued-"
 STATE = "state.json"
 TRANSCRIPT, GATEWAY_LOG, BUNDLE, SESSIONS = (
     "transcript.jsonl",
@@ -124,6 +126,8 @@ class Lane:
     task: Task
     lock_directory: Path
     name: str = ""
+    # One of several tries: it delivers nothing and tells nobody.
+    is_trial: bool = False
     _ended_by: str = field(default="", init=False)
     _ends_at: float = field(default=0.0, init=False)
     # Whether what it writes is read from where a frame begins, and whether another began to read it.
@@ -341,7 +345,10 @@ class Lane:
         result = self._conclude(handle.status, assigned, asked_at, started_at)
         with contextlib.suppress(OSError):
             control_socket.ask("close", self.name)
-        if result["outcome"] in outcome.DELIVERED:
+        if self.is_trial:
+            # Whoever tries several times judges, and delivers one.
+            result["is_passed_over"] = True
+        elif result["outcome"] in outcome.DELIVERED:
             self._deliver(forge, token, result)
         elif self.task.issue and result["outcome"] not in outcome.GOOD:
             self._tell_issue(forge, result)
@@ -384,6 +391,12 @@ class Lane:
         """
         wait = self.task.queue_seconds
         limit = self.settings.queue_timeout_seconds if wait is None else wait
+        try:
+            self._wait_for_place(limit)
+        finally:
+            Path(self.settings.run_dir, f"{QUEUED}{os.getpid()}.json").unlink(missing_ok=True)
+
+    def _wait_for_place(self, limit: float) -> None:
         deadline, said = time.monotonic() + limit, ""
         while True:
             with self._admission():
@@ -401,7 +414,16 @@ class Lane:
             if obstacle.words != said:
                 _log.info("waiting: %s", obstacle.words)
                 said = obstacle.words
+                self._queue(said)
             time.sleep(_QUEUE_POLL_SECONDS)
+
+    def _queue(self, why: str) -> None:
+        """Say what this waits for, as long as its process is there."""
+        waits = {"project": self.project.name, "issue": self.task.issue, "why": why}
+        owner = {"supervisor": processes.identity(), "since": times.iso(time.time())}
+        path = Path(self.settings.run_dir, f"{QUEUED}{os.getpid()}.json")
+        with contextlib.suppress(OSError):
+            documents.replace(path, {**waits, **owner})
 
     @contextlib.contextmanager
     def _admission(self) -> Iterator[None]:
@@ -554,7 +576,8 @@ class Lane:
             heard = time.time() - (now - self._last_sign)
             # A full disk is no reason to leave the lane alone.
             with contextlib.suppress(OSError):
-                self._state("running", last_output_at=times.iso(heard))
+                state = "waiting" if self._gateway().get("waiting") else "running"
+                self._state(state, last_output_at=times.iso(heard))
 
     def _due(self, deadline: float) -> str:
         if self._broken:
@@ -570,10 +593,17 @@ class Lane:
     def _gateway_is_busy(self) -> bool:
         """Whether the model has given a sign of life lately; then the agent waits for it."""
         try:
-            status = json.loads(control_socket.ask("status", self.name))
-            return float(status["idle_seconds"]) < self.project.limits.idle_seconds
-        except (OSError, ValueError, KeyError, TypeError):
+            return float(self._gateway()["idle_seconds"]) < self.project.limits.idle_seconds
+        except (ValueError, KeyError, TypeError):
             return False
+
+    def _gateway(self) -> dict[str, Any]:
+        """Return what the gateway knows of this lane; nothing where it does not say."""
+        try:
+            status = json.loads(control_socket.ask("status", self.name))
+        except (OSError, ValueError):
+            return {}
+        return status if isinstance(status, dict) else {}
 
     def _end(self) -> None:
         with contextlib.suppress(DockerError):
@@ -796,7 +826,7 @@ class Lane:
 
     def _unclaim(self, token: Callable[[], str], result: dict[str, Any]) -> None:
         """Say at GitHub what became of it; what is delivered has let go, what is not yet keeps it."""
-        if self._claim is None or result["outcome"] in outcome.DELIVERED:
+        if self._claim is None or (result["outcome"] in outcome.DELIVERED and not self.is_trial):
             return
         claiming.ended(
             lambda: self._mirror(token(), results=True),

@@ -66,21 +66,39 @@ class DispatchDecision:
 def plan(
     settings: LanesSettings, seen: Sequence[ObservedProject], load: admission.Load, now: float
 ) -> list[DispatchDecision]:
-    """Return one decision for each issue; the projects take turns, so that none starves.
+    """Return one decision for each issue.
 
-    ``load`` is what the host has before anything is started; each start is added to it.
+    Of the projects that has its turn which has the fewest lanes for its share, and of these the one
+    that has waited longest, so that none starves. ``load`` is what the host has before anything is
+    started; each start is added to it.
     """
     decided: dict[tuple[str, int], DispatchDecision] = {}
-    queues = [list(item.wishes) for item in seen]
-    while any(queues):
-        for item, queue in zip(seen, queues, strict=True):
-            while queue:
-                decision = _decide(settings, item, queue.pop(0), load, now)
-                decided[decision.project, decision.issue] = decision
-                if decision.verb == START:
-                    load = _with(load, item.project, decision.issue)
-                    break
+    queues = {item.project.name: _by_priority(item) for item in seen}
+    while waiting := [item for item in seen if queues[item.project.name]]:
+        item = min(waiting, key=lambda each: _share(each, load))
+        decision = _decide(settings, item, queues[item.project.name].pop(0), load, now)
+        decided[decision.project, decision.issue] = decision
+        if decision.verb == START:
+            load = _with(load, item.project, decision.issue)
     return [decided[item.project.name, wish.number] for item in seen for wish in item.wishes]
+
+
+def _by_priority(seen: ObservedProject) -> list[LabelledIssue]:
+    labels = seen.project.dispatch.priority_labels
+
+    def place(wish: LabelledIssue) -> int:
+        return min(
+            (n for n, label in enumerate(labels) if label in wish.labels), default=len(labels)
+        )
+
+    return sorted(seen.wishes, key=place)
+
+
+def _share(seen: ObservedProject, load: admission.Load) -> tuple[float, float]:
+    """Return which part of its places a project has, and when its last lane ended."""
+    own = sum(name == seen.project.name for name, _issue in load.running)
+    ends = (at for past in seen.past.values() for at in past.finished_at)
+    return own / seen.project.concurrency_count, max(ends, default=0.0)
 
 
 def _decide(

@@ -97,6 +97,19 @@ def is_undelivered(result: Mapping[str, Any]) -> bool:
     return is_whole and is_failed and not result.get("pull_request")
 
 
+def state_of(result: Mapping[str, Any]) -> str:
+    """Return where a lane that has ended stands, in one word of few."""
+    if is_undelivered(result):
+        return "handing over"
+    if result.get("pull_request"):
+        return "done" if result.get("is_settled") else "in review"
+    if result.get("outcome") == NO_CHANGE or result.get("is_passed_over"):
+        return "done"
+    if result.get("outcome") == INTERRUPTED and not result.get("is_stopped"):
+        return "goes on"
+    return "needs a person"
+
+
 def is_untouched(result: Mapping[str, Any], base: str) -> bool:
     """Whether a lane's last frame says that it stands where it began, with nothing left over."""
     return result.get("head") == base and not _not_whole(result)

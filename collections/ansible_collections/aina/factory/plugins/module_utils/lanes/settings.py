@@ -94,6 +94,11 @@ class Dispatch:
     hold_labels: tuple[str, ...] = setting(
         ("hold",), "Issues with one of these labels get none.", adds=False
     )
+    priority_labels: tuple[str, ...] = setting(
+        ("urgent",),
+        "Issues with one of these labels come before the others, those of the first label first.",
+        adds=False,
+    )
     attempts_max_count: int = setting(
         2, "How many lanes an issue gets until a person looks at it.", minimum=1, maximum=100
     )
@@ -152,6 +157,11 @@ class LaneOptions(Limits):
     concurrency_count: int = setting(
         4, "How many of its lanes run at once.", minimum=1, maximum=256
     )
+    check_command: str = setting(
+        "",
+        "What says by its exit code whether a lane's work is right, for bash in a container like the"
+        " lane's; `run-lane --attempts` chooses by it.",
+    )
     draft: bool = setting(False, "Whether its pull requests begin as drafts.")
     dispatch: Dispatch = setting(Dispatch(), "Which of its issues get lanes by themselves.")
     spending: Limit = setting(Limit(), "What its lanes may spend together on one day.")
@@ -184,6 +194,7 @@ class LaneProject:
     limits: Limits
     guarded_paths: tuple[str, ...]
     guarded_label: str
+    check_command: str
     draft: bool
     dispatch: Dispatch
     spending: Limit
@@ -377,6 +388,7 @@ def _with_agent(project: ProjectOfLanes, agent: Agent, steering: list[str]) -> L
         limits=project,
         guarded_paths=(*project.guarded_paths, *steering),
         guarded_label=project.guarded_label,
+        check_command=project.check_command,
         draft=project.draft,
         dispatch=project.dispatch,
         spending=project.spending,

@@ -30,7 +30,7 @@ def main(
     return (
         f'<p><a href="/">all of the server</a></p><header><h1>{escape(name)}</h1>'
         f'<span class="badge" id="headline">{escape(words)}</span>'
-        f'<span class="meta">{escape(what)}, begun {began}, {doing.tokens:,} tokens</span></header>'
+        f'<span class="meta">{escape(what)}, begun {began}, {doing.cost}</span></header>'
         f"<p>{escape(known.get('title') or known.get('detail') or '')}</p>"
         f'<h2>Transcript</h2><section id="transcript"><ol reversed>{shown}</ol></section>'
         f'<p class="quiet">All of it, on the server: <code>factory lane logs {escape(name)}</code>; '

@@ -174,10 +174,17 @@ def main(
 
 @dataclass(frozen=True)
 class LaneNow:
-    """What a running lane does at this moment, and how many tokens it has cost."""
+    """What a running lane does at this moment, and what it has cost; money is 0 where no price is known."""
 
     does: str
     tokens: int
+    cost_usd: float = 0.0
+
+    @property
+    def cost(self) -> str:
+        """What it has cost, for people."""
+        money = f" ({self.cost_usd:.2f} USD)" if self.cost_usd else ""
+        return f"{self.tokens:,} tokens{money}"
 
 
 def when(moment: str | None, now: float) -> Html:
@@ -258,7 +265,7 @@ def _agents_tile(document: Mapping[str, Any], now: float, lanes: Mapping[str, La
             continue
         doing = lanes.get(item["name"])
         what = f"{escape(item['project'])} #{escape(item['issue'])}"
-        cost = f"{doing.tokens:,} tokens, " if doing else ""
+        cost = f"{doing.cost}, " if doing else ""
         lines.append(f"<strong>{what}</strong> {cost}begun {when(item['started_at'], now)}")
         words = doing.does if doing and doing.does else item["state"]
         lines.append(f'<span title="{escape(words)}">{escape(words)}</span>')

@@ -100,3 +100,33 @@ def test_a_start_takes_the_memory_that_it_may_use() -> None:
     seen = [ObservedProject(known.lane_projects[0], wishes(1, 2), (), {})]
     load = replace(ROOM, available_memory_bytes=7000 * admission.MIB)
     assert [d.verb for d in dispatch.plan(known, seen, load, NOW)] == ["start", "wait"]
+
+
+def test_of_the_projects_that_has_its_turn_which_has_least_and_waited_longest() -> None:
+    known = settings("one", "two", "three", concurrency_count=2)
+
+    def ended(at: float) -> dict[int, Past]:
+        return {99: Past((at,), "changed")}
+
+    pasts = [ended(NOW - 10), ended(NOW - 20), {}]
+    seen = [
+        ObservedProject(project, wishes(1, 2), (), past)
+        for project, past in zip(known.lane_projects, pasts, strict=True)
+    ]
+
+    def started(*running: tuple[str, int]) -> list[str]:
+        plan = dispatch.plan(known, seen, replace(ROOM, running=running), NOW)
+        return [decision.project for decision in plan if decision.verb == "start"]
+
+    # One place is left: the last of three projects gets it, and then the one that waited longer.
+    assert started(("two", 8), ("one", 9)) == ["three"]
+    assert started(("three", 8), ("three", 9)) == ["two"]
+
+
+def test_what_is_urgent_comes_first_and_the_oldest_of_it() -> None:
+    known = settings("demo", dispatch={"priority_labels": ["fire", "urgent"]}, concurrency_count=3)
+    labels = {1: "", 2: "urgent", 3: "fire", 4: "urgent"}
+    asked = [LabelledIssue(n, "x", frozenset({"lane", label})) for n, label in labels.items()]
+    seen = [ObservedProject(known.lane_projects[0], asked, (), {})]
+    found = {d.issue: d.verb for d in dispatch.plan(known, seen, ROOM, NOW)}
+    assert found == {1: "wait", 2: "start", 3: "start", 4: "start"}

@@ -668,3 +668,23 @@ def test_residue_is_what_was_not_there_before() -> None:
         {"kind": "container", "name": "c"},
         {"kind": "volume", "name": "b"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("result", "state"),
+    [
+        ({"outcome": "changed", "head": "x", "delivery": "failed: 502"}, "handing over"),
+        ({"outcome": "changed", "pull_request": {"number": 1}}, "in review"),
+        ({"outcome": "changed", "pull_request": {"number": 1}, "is_settled": True}, "done"),
+        ({"outcome": "no_change"}, "done"),
+        ({"outcome": "changed", "is_passed_over": True}, "done"),
+        ({"outcome": "interrupted"}, "goes on"),
+        ({"outcome": "interrupted", "is_stopped": True}, "needs a person"),
+        ({"outcome": "incomplete", "head": "x"}, "needs a person"),
+        ({}, "needs a person"),
+    ],
+)
+def test_where_a_finished_lane_stands_is_one_word_of_few(
+    result: dict[str, Any], state: str
+) -> None:
+    assert outcome.state_of(result) == state
