@@ -22,7 +22,6 @@ from factory.__main__ import main
 from factory.core.base import presence
 from factory.core.base.configuration import Section
 from factory.core.worktrees import reap, trash
-from factory.core.worktrees.settings import Reap
 
 DAY = 86400.0
 IDENTITY = {
@@ -621,15 +620,17 @@ def test_what_is_left_behind_waits_for_its_time(
     assert not list((server.lanes / trash.TREE_TRASH).glob("landed.*"))
 
 
-@pytest.mark.parametrize(("free", "waits_seconds"), [(16, 600), (15, 0)])
-def test_a_nearly_full_disk_gets_its_space_back_at_once(
-    free: int, waits_seconds: float, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("free", "gone"), [(15, False), (14, True)])
+def test_a_nearly_full_disk_gets_its_space_back_at_once_and_it_is_said(
+    free: int, gone: bool, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = os.statvfs_result([4096, 4096, 100, free, free, 0, 0, 0, 0, 255])
     monkeypatch.setattr(os, "statvfs", lambda _path: full)
-    tools = reap.ReapTools(effects.run, lambda: 1000.0)
 
-    assert reap.due_before(reap.ReapTask("/srv"), Reap(), tools) == 1000 - waits_seconds
+    _, document = server.run()
+
+    assert bool(list((server.lanes / trash.TREE_TRASH).glob("landed.*"))) == (not gone)
+    assert any("too full" in warning for warning in document["warnings"]) == gone
 
 
 def test_it_is_put_back_after_a_kill_and_judged_anew(server: Server) -> None:

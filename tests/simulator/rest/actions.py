@@ -84,6 +84,8 @@ def _run(call: Call, found: Run) -> Json:
         "conclusion": found.conclusion,
         "workflow_id": found.workflow.id,
         "check_suite_id": found.suite_id,
+        "check_suite_node_id": f"CS_kwDO{found.suite_id}",
+        "referenced_workflows": [],
         "url": url,
         "html_url": web,
         "pull_requests": [],
@@ -236,6 +238,8 @@ def _job(call: Call, found: Job) -> Json:
                 "status": found.status,
                 "conclusion": step.get("conclusion"),
                 "number": number,
+                "started_at": optional_iso(found.started_at),
+                "completed_at": optional_iso(found.completed_at),
             }
             for number, step in enumerate(found.steps, 1)
         ],

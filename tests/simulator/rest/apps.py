@@ -36,6 +36,8 @@ def _installation(call: Call, found: Installation) -> Json:
         "created_at": begun,
         "updated_at": begun,
         "single_file_name": None,
+        "has_multiple_single_files": False,
+        "single_file_paths": [],
         "suspended_at": None,
         "suspended_by": None,
     }

@@ -35,6 +35,7 @@ PLACES = {
     "organization_url": "/orgs/{org}",
     "public_gists_url": "/gists/public",
     "rate_limit_url": "/rate_limit",
+    "topic_search_url": "/search/topics?q={query}{&page,per_page}",
     "repository_search_url": "/search/repositories?q={query}",
     "repository_url": "/repos/{owner}/{repo}",
     "starred_gists_url": "/gists/starred",

@@ -93,6 +93,7 @@ def user(world: World, account: Account) -> Json:
         "url": base,
         "html_url": f"{world.web_url}/{account.login}",
         "type": account.kind,
+        "user_view_type": "public",
         "site_admin": False,
         **{f"{name}_url": f"{base}/{name}" for name in USER_LINKS.split()},
     }
@@ -148,6 +149,7 @@ def repository(world: World, found: Repository, token: Token | None) -> Json:
         "temp_clone_token": "",
         "is_template": False,
         "allow_forking": True,
+        "web_commit_signoff_required": False,
         **{f"has_{name}": name == "issues" for name in FEATURES},
         **dict.fromkeys(COUNTS, 0),
         **{name: getattr(found, name) for name in SETTINGS},
@@ -228,6 +230,8 @@ def issue(world: World, found: Issue) -> Json:
         **_common(world, found),
         "state_reason": found.state_reason,
         "comments": len(found.comments),
+        # Who closed something is not kept.
+        "closed_by": None,
     }
     if isinstance(found, Pull):
         shown["draft"] = found.draft

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from simulator import Simulator, contract
+from simulator import Simulator, contract, recorded
 from simulator.client import Client
 from simulator.rest import ROUTES
 from simulator.versions import NEWEST
@@ -278,15 +279,19 @@ def authenticate_all(client: Client) -> None:
     assert reporter.rest("PATCH", f"{R}/check-runs/{made.body['id']}", ended).status == 200
 
 
+def ask_everything(client: Client) -> None:
+    read_all(client)
+    authenticate_all(client)
+    run_all(client, "/orgs/guild")
+    run_all(client, R)
+    group = {"name": "ours", "visibility": "all"}
+    assert client.rest("POST", "/orgs/guild/actions/runner-groups", group).status == 201
+    write_all(client)
+
+
 @pytest.mark.slow
 def test_every_route_keeps_to_the_description(rich: Client) -> None:
-    read_all(rich)
-    authenticate_all(rich)
-    run_all(rich, "/orgs/guild")
-    run_all(rich, R)
-    group = {"name": "ours", "visibility": "all"}
-    assert rich.rest("POST", "/orgs/guild/actions/runner-groups", group).status == 201
-    write_all(rich)
+    ask_everything(rich)
 
     kept(rich)
     exchanged = {(e.method, e.route) for e in rich.simulator.dispatcher.recorder.everything}
@@ -327,3 +332,51 @@ def test_the_contract_refuses_what_github_would_not_send(client: Client) -> None
     assert any("$.merge_commit_sha" in text for text in stale)
     assert any("there is no parameter 'per-page'" in text for text in misspelt)
     assert any("is not in the description" in text for text in absent)
+
+
+@pytest.mark.slow
+def test_what_differs_from_recorded_answers_of_github_is_explained(rich: Client) -> None:
+    found = recorded.directories()
+    if not found:
+        pytest.skip(
+            "no recordings here: set AINA_RECORDED to tests/ReplayData of github.com/PyGithub/PyGithub "
+            "and package/scenarios of npm's @octokit/fixtures, joined by a colon"
+        )
+    ask_everything(rich)
+
+    github = recorded.shapes(pair for place in found for pair in recorded.answers(place))
+    ours = recorded.shapes(recorded.answered(rich.simulator.dispatcher.recorder.everything))
+    differences = set(recorded.differences(github, ours))
+
+    assert len(github) > 80, "these are no recordings of GitHub"
+    assert differences - set(recorded.listed()) == set(), "mend the simulator, or say why"
+    # With only some of the recordings not every known difference comes up.
+    assert len(found) < 2 or set(recorded.listed()) - differences == set(), "these are mended"
+
+
+def test_a_field_or_a_type_that_github_has_otherwise_is_found() -> None:
+    github = recorded.shapes([("GET /x", {"a": 1, "b": [{"c": "x", "d": None}]})] * 2)
+    ours = recorded.shapes([("GET /x", {"a": "1", "b": [{"d": "any"}], "more": 1})])
+
+    assert list(recorded.differences(github, ours)) == [
+        ("GET /x", ".a", "str, at GitHub int"),
+        ("GET /x", ".b[].c", "absent"),
+    ]
+    assert list(recorded.differences(github, github)) == []
+
+
+def test_recordings_are_read_as_they_were_written(tmp_path: Path) -> None:
+    head = ["https", "GET", "api.github.com", "None"]
+    rows = [
+        [*head, "/repos/o/r/pulls/1?x=1", "{}", "None", "200", "[]", '{"number": 1}', ""],
+        [*head, "/repos/o/r/pulls/2", "{}", "None", "404", "[]", '{"message": ""}', ""],
+        [*head, "/nobody/serves/this", "{}", "None", "200", "[]", "{}", ""],
+    ]
+    (tmp_path / "PullRequest.txt").write_text("\n".join("\n".join(row) for row in rows))
+    row = {"method": "get", "path": "/repos/o/r", "status": 200, "response": {"id": 1}}
+    (tmp_path / "raw-fixture.json").write_text(json.dumps([row]))
+
+    assert list(recorded.answers(tmp_path)) == [
+        ("GET /repos/{owner}/{repo}/pulls/{number}", {"number": 1}),
+        ("GET /repos/{owner}/{repo}", {"id": 1}),
+    ]

@@ -112,29 +112,24 @@ def freed(
         GitError: the repository cannot be read, see ``owner.act``.
 
     """
-    now = effects.now()
-    verdicts = []
-    pressed_bytes = reap.excess_bytes(task, policy)
-    for entry in held(task, policy):
-        due = entry["until"] is None or entry["until"] <= now
-        if not due and pressed_bytes <= 0:
-            continue
-        pressed_bytes -= entry["bytes"]
-        gone = False
-        if not dry_run:
-            problems = owner.empty(task.repository, tools(), float("-inf"), [entry["token"]])
-            failures += [problem for problem in problems if problem not in failures]
-            gone = entry["token"] not in {left["token"] for left in held(task, policy)}
-        verdicts.append(
-            {
-                "path": entry["path"],
-                "verdict": "free",
-                "reason": "retention_over" if due else "disk_full",
-                "bytes": entry["bytes"],
-                "reaped": gone,
-            }
-        )
-    return verdicts
+    found: list[dict[str, Any]] = owner.act(
+        task.repository, tools(), lambda here: reap.due(task, policy, here)
+    )
+    left = {entry["token"] for entry in found}
+    if found and not dry_run:
+        problems = owner.empty(task.repository, tools(), float("-inf"), sorted(left))
+        failures += [problem for problem in problems if problem not in failures]
+        left &= set(owner.act(task.repository, tools(), lambda here: reap.tokens(task, here)))
+    return [
+        {
+            "path": entry["path"],
+            "verdict": "free",
+            "reason": entry["why"],
+            "bytes": entry["bytes"],
+            "reaped": not dry_run and entry["token"] not in left,
+        }
+        for entry in found
+    ]
 
 
 def policy(whole: Section) -> Reap:
@@ -228,24 +223,28 @@ def tools() -> reap.ReapTools:
     return reap.ReapTools(effects.run, effects.now)
 
 
-def empty_later(task: reap.ReapTask, policy: Reap) -> list[str]:
-    """Leave the unlinking to a process of its own, at idle priority; return problems.
+def empty_later(task: reap.ReapTask, policy: Reap) -> tuple[list[str], list[str]]:
+    """Leave the unlinking to a process of its own, at idle priority.
 
-    Where systemd would end that process together with this one, the unlinking is done here.
+    Return what is worth knowing, and problems. Where systemd would end that process together with
+    this one, the unlinking is done here, and so it is of what a full disk cannot wait for.
     """
-
-    def look(here: reap.ReapTools) -> float | None:
-        oldest = trash.oldest(survey.common_directory(here.run, task.repository))
-        return None if oldest is None else effects.now() - reap.due_before(task, policy, here)
-
+    told: list[str] = []
+    problems: list[str] = []
     try:
-        retention_seconds = owner.act(task.repository, tools(), look)
+        if owner.act(task.repository, tools(), lambda _here: reap.excess_bytes(task, policy)) > 0:
+            told = [
+                f"{one['path']} cannot be had back any more: the disk was too full for it to wait"
+                for one in freed(task, policy, problems, dry_run=False)
+                if one["reason"] == "disk_full" and one["reaped"]
+            ]
+        if not owner.act(task.repository, tools(), lambda here: reap.tokens(task, here)):
+            return told, problems
     except (GitError, OSError):
-        return []  # the reap has said it
-    if retention_seconds is None:
-        return []
+        return told, problems  # the reap has said it
+    retention_seconds = policy.trash_retention_seconds
     if "INVOCATION_ID" in os.environ:
-        return emptied(task, retention_seconds)
+        return told, problems + emptied(task, retention_seconds)
     command = [sys.executable, sys.argv[0], "reap", "--empty-trash"]
     subprocess.Popen(
         [*command, f"--when-due={retention_seconds:.0f}", f"--repository={task.repository}"],
@@ -255,7 +254,7 @@ def empty_later(task: reap.ReapTask, policy: Reap) -> list[str]:
         start_new_session=True,
         cwd="/",
     )
-    return []
+    return told, problems
 
 
 def emptied(task: reap.ReapTask, retention_seconds: float) -> list[str]:

@@ -138,7 +138,7 @@ def _reap(module: AnsibleModule) -> model.ReapReport:
 
     def done(here: reap.ReapTools, _common_dir: str) -> list[object]:
         report = reap.run(task, policy, here)
-        return [record(report), reap.due_before(task, policy, here)]
+        return [record(report), reap.due(task, policy, here)]
 
     if module.check_mode:
         return model.report_from_record(
@@ -149,7 +149,13 @@ def _reap(module: AnsibleModule) -> model.ReapReport:
             locks.enter_context(exclusive(Path(parameters["lock_path"])))
         told, due = owner.act_alone(task.repository, tools, reap.PURPOSE, done)
         report = model.report_from_record(told)
-        report.failures += owner.empty(task.repository, tools, due)
+        tokens = [entry["token"] for entry in due]
+        report.failures += owner.empty(task.repository, tools, float("-inf"), tokens)
+        report.warnings += [
+            f"{entry['path']} cannot be had back any more: the disk was too full for it to wait"
+            for entry in due
+            if entry["why"] == "disk_full"
+        ]
         return report
 
 

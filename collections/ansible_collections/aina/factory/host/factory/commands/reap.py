@@ -122,7 +122,9 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     if not arguments.dry_run:
         for (task, _name), report in zip(tasks, reports, strict=True):
             reaping.note(whole, report)
-            report.failures += reaping.empty_later(task, policy)
+            warnings, failures = reaping.empty_later(task, policy)
+            report.warnings += warnings
+            report.failures += failures
     return _outcome(reports, arguments)
 
 

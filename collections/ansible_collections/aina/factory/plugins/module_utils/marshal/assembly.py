@@ -180,7 +180,7 @@ def _run(
 ) -> CycleReport:
     saved = store.load()
     if not dry_run:
-        store.open_log()
+        store.open_log(resume=resume)
     policy = settings.policy_of(project)
     dependencies = Dependencies(
         forge=GithubForge(transport, project.repository, policy),

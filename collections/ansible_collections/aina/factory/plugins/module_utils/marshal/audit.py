@@ -17,14 +17,15 @@ def line(record: Mapping[str, Any], previous: str) -> tuple[str, str]:
     return json.dumps({**body, "hash": digest}, sort_keys=True) + "\n", digest
 
 
-def verify(lines: Iterable[str]) -> str:
-    """Return the hash of the last record.
+def verify(lines: Iterable[str], begins: str = GENESIS, holds: str = "") -> str:
+    """Return the hash of the last record of a log that goes on from the hash ``begins``.
 
     Raises:
-        ValueError: a line is damaged, missing, added or out of order; names its number.
+        ValueError: a line is damaged, missing, added or out of order; names its number. Or the log
+            ends before the record with the hash ``holds``.
 
     """
-    previous = GENESIS
+    previous, held = begins, holds in ("", begins)
     for number, text in enumerate(lines, 1):
         try:
             body = json.loads(text)
@@ -34,7 +35,9 @@ def verify(lines: Iterable[str]) -> str:
             raise ValueError(f"line {number} is no audit record") from error
         if not intact:
             raise ValueError(f"line {number} breaks the chain")
-        previous = digest
+        previous, held = digest, held or digest == holds
+    if not held:
+        raise ValueError("its end is gone: records were there when the state was saved last")
     return previous
 
 

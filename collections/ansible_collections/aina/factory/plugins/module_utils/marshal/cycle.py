@@ -352,7 +352,9 @@ class Cycle:
         for _turn in range(len(snapshot.pulls)):
             numbers = [*queued, *(decision.number for decision in plan.chosen(Verb.MERGE))]
             if plan.train is not None:
-                numbers = [number for number, _head in plan.train.members]
+                # In the order of the queue: the older one of two that conflict stays.
+                aboard = dict(plan.train.members)
+                numbers = [d.number for d in plan.decisions if d.number in aboard]
             heads = {pull.number: pull.head_oid for pull in snapshot.pulls}
             order = [heads[number] for number in numbers if number in heads]
             try:

@@ -45,8 +45,9 @@ _LOOK_SECONDS = 5.0
 _WORK_SECONDS = 4 * 3600
 _MESSAGE_BYTES = 64 << 20
 _ANSWER_BYTES = 1 << 20
-# What a forged file of any size may take; a pack that git maps does not count.
-_DATA_BYTES = 3 << 30
+# Two thousand lanes take 150 MB; git holds a file of half a gigabyte as a whole. A pack that it
+# maps does not count.
+_DATA_BYTES = 1 << 30
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 # The rest of root's environment, tokens among it, is nothing for a program of the owner.
 _ENVIRONMENT = re.compile(

@@ -550,10 +550,23 @@ def excess_bytes(task: ReapTask, policy: Reap) -> float:
     return excess
 
 
-def due_before(task: ReapTask, policy: Reap, tools: ReapTools) -> float:
-    """Return the time (seconds since the epoch) up to which reaped trees may be deleted now."""
-    now = tools.now()
-    return now if excess_bytes(task, policy) >= 0 else now - policy.trash_retention_seconds
+def due(task: ReapTask, policy: Reap, tools: ReapTools) -> list[dict[str, Any]]:
+    """Return what :func:`held` has of which the time is over, oldest first, with ``why``.
+
+    Where a file system is too full the oldest are due before their time, as many as it takes.
+
+    Raises:
+        GitError: the repository as a whole cannot be read.
+
+    """
+    pressed_bytes = excess_bytes(task, policy)
+    found = []
+    for entry in held(task, policy, tools):
+        over = entry["until"] is None or entry["until"] <= tools.now()
+        if over or pressed_bytes > 0:
+            found.append({**entry, "why": "retention_over" if over else "disk_full"})
+            pressed_bytes -= entry["bytes"]
+    return found
 
 
 def held(task: ReapTask, policy: Reap, tools: ReapTools) -> list[dict[str, Any]]:
@@ -580,6 +593,17 @@ def held(task: ReapTask, policy: Reap, tools: ReapTools) -> list[dict[str, Any]]
         }
         for entry in sorted(trash.entries(common_dir), key=lambda item: item.since)
     ]
+
+
+def tokens(task: ReapTask, tools: ReapTools) -> list[str]:
+    """Return what names each entry of the trash.
+
+    Raises:
+        GitError: the repository as a whole cannot be read.
+
+    """
+    common_dir = survey.common_directory(tools.run, task.repository)
+    return [entry.token for entry in trash.entries(common_dir)]
 
 
 def undo(task: ReapTask, tools: ReapTools, wanted: str) -> tuple[list[str], list[str]]:
