@@ -88,12 +88,15 @@ def test_top_changes_in_place_until_somebody_presses_q(server: Server) -> None:
         [sys.executable, "-c", words], stdin=side, stdout=side, stderr=side, env=environment
     ) as process:
         os.close(side)
-        shown = read_until(main, b"98.7 %")
-        server.put("status.json", {**server.status(), "host": "another-host"})
-        shown += read_until(main, b"another-host")
-        os.write(main, b"q")
-        read_until(main, b"\x1b[?1049l")
-        assert process.wait(20) == 0
+        try:
+            shown = read_until(main, b"98.7 %")
+            server.put("status.json", {**server.status(), "host": "another-host"})
+            shown += read_until(main, b"another-host")
+            os.write(main, b"q")
+            read_until(main, b"\x1b[?1049l")
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
     os.close(main)
 
     assert b"\x1b[?1049h" in shown, "it has a screen of its own"
