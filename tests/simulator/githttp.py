@@ -77,8 +77,11 @@ def _refused(repository: Repository, request: Incoming, token: Token | None) -> 
 def _commands(body: bytes) -> Iterator[tuple[str, str]]:
     """Yield the new oid and the ref of each command of a push."""
     while len(body) > 4 and (length := int(body[:4], 16)):
-        _old, new, ref = body[4:length].partition(b"\0")[0].decode().strip().split(" ", 2)
-        yield new, ref
+        words = body[4:length].partition(b"\0")[0].decode().strip()
+        # From a clone without history, what it lacks comes first.
+        if not words.startswith("shallow "):
+            _old, new, ref = words.split(" ", 2)
+            yield new, ref
         body = body[length:]
 
 

@@ -98,6 +98,8 @@ class Place:
         if "/branches/" in path:
             protection = {"required_status_checks": {"contexts": self.required}}
             return {"commit": {"sha": self.tip("main")}, "protection": protection}
+        if "/compare/" in path:
+            return self.compared(*path.rpartition("/")[2].split("..."))
         if "/contents/" in path:
             name = path.partition("/repos/")[2].replace("/contents/", "/")
             return {"content": base64.b64encode(self.elsewhere[name].encode()).decode()}
@@ -118,6 +120,16 @@ class Place:
             number = int(path.rsplit("/", 1)[1])
             self.pulls[number - 1].update(body)
         return self.pulls[number - 1]
+
+    def compared(self, base: str, tip: str) -> dict[str, Any]:
+        shown = "--format=%H%x00%cn%x00%ce%x00%B%x01"
+        log = run(["git", f"--git-dir={self.upstream}", "log", shown, tip, f"^{base}"])
+        commits = []
+        for line in filter(None, log.stdout.decode().split("\1\n")):
+            oid, name, email, message = line.split("\0")
+            commit = {"committer": {"name": name, "email": email}, "message": message}
+            commits.append({"sha": oid, "commit": commit})
+        return {"total_commits": len(commits), "commits": commits}
 
     def actions(self, method: str, path: str, body: Any) -> Any:
         if path.startswith("runners"):
@@ -433,3 +445,44 @@ def test_a_proposal_is_not_withdrawn_where_a_workflow_could_not_be_judged(place:
 
     assert place.states == ["open"]
     assert "not every workflow could be judged" in plan.stopped
+
+
+def test_no_history_is_fetched_and_each_action_is_asked_for_once(place: Place) -> None:
+    for number in range(5):
+        place.commit("ci.yml", f"{CI}# {number}\n")
+    step = "[{uses: actions/checkout@v4}, {uses: actions/checkout@v4}, {uses: actions/cache@v4}]"
+    for name in ("ci", "other"):
+        place.commit(f"{name}.yml", CI.replace("steps: []", f"steps: {step}"))
+    asked: list[str] = []
+    rest = place.rest
+
+    def count(method: str, path: str, body: Any = None) -> Any:
+        if "/commits/" not in path:
+            return rest(method, path, body)
+        asked.append(path)
+        return {"sha": "1" * 40}
+
+    place.rest = count  # type: ignore[method-assign]
+    repository, plan, policy = place.plan(pin_actions=True)
+    repository.propose(plan, policy)
+
+    assert asked == ["/repos/actions/checkout/commits/v4", "/repos/actions/cache/commits/v4"]
+    assert repository.git.text("rev-list", "--count", plan.base_oid) == "1"
+    assert place.git("rev-parse", "HEAD") == plan.base_oid
+    place.git("fetch", "-q", "origin", BRANCH)
+    assert place.git("rev-parse", "FETCH_HEAD~1") == plan.base_oid
+
+
+def test_a_description_has_an_end_and_its_marks_survive(place: Place) -> None:
+    jobs = "".join(
+        f"  {'j' * 80}{n}:\n    runs-on: ubuntu-latest\n    steps: []\n" for n in range(300)
+    )
+    place.commit("ci.yml", f"on: push\njobs:\n{jobs}")
+
+    plan = place.play()
+
+    body = place.pulls[0]["body"]
+    assert len(body) < 65_536
+    assert "The run itself tells the rest." in body
+    place.pulls[0]["state"] = "closed"
+    assert place.play().changed_files == {} != plan.changed_files

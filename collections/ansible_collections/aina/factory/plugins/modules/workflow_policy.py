@@ -23,6 +23,7 @@ description:
     for good.
   - Looks where the repository variable stands that moves the jobs, and whether a runner with the declared labels is
     online. Sets or deletes the variable only where O(switch) says so.
+  - Fetches no history, asks once for each distinct action, and bounds the description of the pull request.
   - Refuses public repositories, since anybody's pull request would run on the declared runner.
   - Runs where PyYAML is, usually on the control node.
 requirements:

@@ -26,6 +26,8 @@ _IDENTITY = {
     "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z",
     "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z",
 }
+# Whose commits are this program's own.
+COMMITTER = (_IDENTITY["GIT_COMMITTER_NAME"], _IDENTITY["GIT_COMMITTER_EMAIL"])
 _ZERO = "0" * 40
 _FORBIDDEN = re.compile(r"(error:|HTTP) 403\b")
 # Who undoes so many whole commits that were there before has an old tree.
@@ -214,20 +216,19 @@ class Mirror(BareRepository):
         found = (line.split("\t") for line in listed.splitlines())
         return next((oid for oid, name in found if name == reference), "")
 
-    def added_by_others(self, base_oid: str, branch: str, subject: str) -> str:
-        """Return a commit of the remote's ``branch`` that this program did not make, or "".
+    def fetch_tip(self, branch: str) -> str:
+        """Fetch what ``branch`` of the remote is now, without its history, and return its commit.
 
-        Its own bear its name and the ``subject``; those of the base do not count.
+        Raises:
+            MirrorError: git could not fetch.
+
         """
-        seen = "refs/aina-factory/seen"
-        self.out("fetch", "--quiet", "--no-tags", self.url, f"+refs/heads/{branch}:{seen}")
-        own = "{GIT_COMMITTER_NAME} <{GIT_COMMITTER_EMAIL}>".format(**_IDENTITY)
-        log = self.out("log", "--format=%H %cn <%ce>%x00%s", seen, f"^{base_oid}")
-        for line in log.decode(errors="replace").splitlines():
-            oid, _blank, rest = line.partition(" ")
-            if rest != f"{own}\0{subject}":
-                return oid
-        return ""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.ensure()
+        reference = f"refs/heads/{branch}"
+        words = ("--quiet", "--no-tags", "--depth=1", self.url, f"+{reference}:{reference}")
+        self.out("fetch", *words)
+        return self.text("rev-parse", "--verify", reference)
 
     def push_over(self, oid: str, branch: str, expected: str) -> None:
         """Let ``branch`` of the remote be ``oid``, if it is still at ``expected`` ("": absent).

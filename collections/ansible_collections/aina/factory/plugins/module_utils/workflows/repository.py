@@ -17,7 +17,7 @@ from ..base.errors import FactoryError
 from ..base.github.errors import ForgeError, RefusedError
 from ..base.github.job_needs import Offer
 from ..base.github.transport import Transport
-from ..marshal.mirror import Mirror
+from ..marshal.mirror import COMMITTER, Mirror
 from . import check_names, judge, semantics, switch
 from .document import Compose, Document
 from .judge import WorkflowReport
@@ -145,8 +145,7 @@ class WorkflowRepository:
         """
         branch = urllib.parse.quote(self.default_branch, safe="")
         told = self._rest("GET", f"/repos/{self.name}/branches/{branch}")
-        base = told["commit"]["sha"]
-        self.git.refresh(self.default_branch, base, {})
+        base = self.git.fetch_tip(self.default_branch)
         plan = PolicyProposal(base)
         plan.switch = switch.look(
             self.transport.rest, self.name, policy.runs_on, in_organization=self.in_organization
@@ -295,7 +294,7 @@ class WorkflowRepository:
         if not plan.is_due:
             return
         plan.branch_tip = self.git.remote_tip(BRANCH)
-        other = plan.branch_tip and self.git.added_by_others(plan.base_oid, BRANCH, TITLE)
+        other = plan.branch_tip and self._added_by_others(plan.base_oid, plan.branch_tip)
         if other:
             plan.stopped = (
                 f"the branch {BRANCH} holds commit {other[:12]}, which is not the policy's, and so is "
@@ -306,6 +305,20 @@ class WorkflowRepository:
                 f"#{plan.pull_request['number']} has nothing left to propose, but not every workflow "
                 "could be judged; close it if it is not wanted"
             )
+
+    def _added_by_others(self, base: str, tip: str) -> str:
+        """Return a commit up to ``tip`` that this program did not make, or "".
+
+        Its own bear its name and title; those of the base do not count.
+        """
+        found = self._rest("GET", f"/repos/{self.name}/compare/{base}...{tip}")
+        for item in found["commits"]:
+            commit = item["commit"]
+            committer = commit.get("committer") or {}
+            own = (committer.get("name"), committer.get("email")) == COMMITTER
+            if not own or commit["message"].partition("\n")[0] != TITLE:
+                return str(item["sha"])
+        return tip if found["total_commits"] > len(found["commits"]) else ""
 
     def _commit(self, plan: PolicyProposal) -> str:
         if not plan.changed_files:

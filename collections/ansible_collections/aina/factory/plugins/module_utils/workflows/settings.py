@@ -47,8 +47,9 @@ class Excepted(KeptJobs):
 
     def covers_part(self, part: str, workflow: str, job: str) -> bool:
         """Whether a part stays as it is; ``job`` is "*" for what belongs to the whole file."""
-        of_file = job == "*" and self.job != "*"
-        return part in self.parts and not of_file and self.covers(workflow, job)
+        if job == "*" and self.job != "*":
+            return False
+        return part in self.parts and self.covers(workflow, job)
 
 
 @dataclass(frozen=True)
