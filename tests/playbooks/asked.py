@@ -43,7 +43,8 @@ def plays(playbook: str) -> Iterator[dict[str, Any]]:
     path = ROOT / "playbooks" / playbook
     for play in yaml.safe_load(path.read_text(encoding="utf-8")):
         if "ansible.builtin.import_playbook" in play:
-            yield from plays(play["ansible.builtin.import_playbook"])
+            for imported in plays(play["ansible.builtin.import_playbook"]):
+                yield {**imported, "vars": {**imported.get("vars", {}), **play.get("vars", {})}}
         else:
             yield play
 
