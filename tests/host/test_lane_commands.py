@@ -674,6 +674,7 @@ def test_lanes_that_wait_and_what_running_ones_cost_are_listed(
     rows = {line.split()[0]: line for line in text.splitlines()[1:]}
     assert set(rows) == {NAME, "demo-8", "demo-9-0a1b2c3d"}
     assert rows[NAME].split()[1:4] == ["waiting", "321", "0.5"]
+    assert rows["demo-8"].split()[1] == "queued"
     assert rows["demo-8"].endswith("all 4 lanes are taken")
     assert "needs a person: all is used" in rows["demo-9-0a1b2c3d"]
 
