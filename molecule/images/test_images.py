@@ -139,23 +139,16 @@ def test_an_image_that_fails_its_smoke_test_leaves_the_former_in_force(tree: Any
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("RUN chmod u+s /bin/ls", "has setuid or setgid files: /usr/bin/ls"),
-        pytest.param(
-            "RUN touch /usr/bin/sudo && chmod 755 /usr/bin/sudo",
-            "has sudo",
-            marks=pytest.mark.deep,
-        ),
-        pytest.param("LABEL nothing=wrong", "its default user is 0", marks=pytest.mark.deep),
+        ("RUN touch /usr/bin/sudo && chmod 755 /usr/bin/sudo", "has sudo"),
     ],
-    ids=["setuid", "sudo", "root"],
+    ids=["sudo"],
 )
 def test_an_image_that_could_become_root_is_refused(tree: Any, line: str, words: str) -> None:
     before = in_force(tree)
-    user = "" if "LABEL" in line else "\nUSER 1000"
     write(
         tree,
         "projects/shop/Dockerfile",
-        f"ARG BASE_IMAGE\nFROM $BASE_IMAGE\nUSER 0\n{line}{user}\n",
+        f"ARG BASE_IMAGE\nFROM $BASE_IMAGE\nUSER 0\n{line}\nUSER 1000\n",
     )
 
     code, document = build(tree)

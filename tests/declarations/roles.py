@@ -96,6 +96,9 @@ def option(name: str, item: Setting, default: Any, indent: int) -> list[str]:
     """Return the lines of one option."""
     inner = indent + 2
     what = settings.option(item, default)
+    if item.rule.expression == default and what.get("type") == "bool":
+        # Whoever reads the documentation takes nothing but the words of a boolean for one.
+        what["type"] = "raw"
     lines = [" " * indent + f"{name}:", *prose("description", described(item), inner)]
     for key, value in what.items():
         if key not in ("options", "no_log"):

@@ -19,7 +19,8 @@ if sys.argv[1] == "everything":
     found = [module.name for module in pkgutil.walk_packages(factory.__path__, "factory.")]
     for name in found:
         # What a module of Ansible passes in is no part of the command.
-        if name not in ("factory.__main__", "factory.core.ansible_effects"):
+        # That in a terminal is drawn by a library, which its command looks for first.
+        if name not in ("factory.__main__", "factory.core.ansible_effects", "factory.top"):
             importlib.import_module(name)
     assert "factory.core.worktrees.reap" in found
 else:

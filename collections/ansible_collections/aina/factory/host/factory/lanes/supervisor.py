@@ -231,7 +231,9 @@ class Lane:
             self._own_place()
             bounds.bound(self.name, self.project)
             handle = engine.adopt(own[0].id, left + _HANDOVER_SECONDS + _ENGINE_WAIT_SECONDS)
-        except tuple(_REFUSALS) as error:
+        except Exception as error:
+            if not isinstance(error, tuple(_REFUSALS)):
+                raise
             raise NotStartedError("adopt", str(error)) from error
         self._ends_at = time.monotonic() + left
         self._is_in_step, self._is_adopted = False, True

@@ -27,6 +27,7 @@ VALIDATION_SECONDS = 120.0
 _PARENT_MODE = 0o755
 # Where everybody may read what is not itself private.
 _SYSTEM_DIRS = ("/etc", "/usr/local", "/var/cache", "/var/lib")
+_OWN_DIR = "/etc/aina-factory"
 _NEW_FILE_LINES = 40
 _LEFTOVER_SUFFIX = ".managed-tmp"
 
@@ -448,8 +449,10 @@ def _remove(path: str) -> None:
 
 def _prune(directory: Path, run: Run) -> None:
     """Remove an empty directory of drop-ins that an earlier run has made on its way."""
-    is_ours = directory.suffix == ".d" and set(map(str, directory.parents)) & {*_SYSTEM_DIRS}
-    if not is_ours or directory.is_symlink() or any(directory.iterdir()):
+    parents = {*map(str, directory.parents)}
+    # Those of the product's own are declared by one role and used by many.
+    is_drop_in = directory.suffix == ".d" and parents & {*_SYSTEM_DIRS} and _OWN_DIR not in parents
+    if not is_drop_in or directory.is_symlink() or any(directory.iterdir()):
         return
     if not run(
         ["dpkg-query", "--search", "--", str(directory)], timeout_seconds=VALIDATION_SECONDS
