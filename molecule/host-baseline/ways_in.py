@@ -169,6 +169,15 @@ def snapshot() -> dict[str, str]:
     return found
 
 
+def added(before: dict[str, str], after: dict[str, str]) -> set[str] | None:
+    """Return the rules of ufw that are new, as it would be told them; nothing where one is gone."""
+    was, found = (
+        {line for line in state["ufw"].splitlines() if line.startswith("ufw ")}
+        for state in (before, after)
+    )
+    return {line.partition(" comment ")[0] for line in found - was} if was <= found else None
+
+
 # --- The people -------------------------------------------------------------------------------
 
 
@@ -297,8 +306,8 @@ def attempt(state: dict[str, Any]) -> dict[str, Any]:
             different = sorted(
                 key for key in {*before, *after} if before.get(key) != after.get(key)
             )
-            if verb == "leave" and ran.get("kept"):
-                # A rule that stays for somebody's sake is told, and stands in ufw's files alone.
+            if verb == "leave" and added(before, after) == {*ran.get("kept", [])}:
+                # Rules that stay for somebody's sake, each of them told, are the only difference.
                 different = [key for key in different if key not in OF_RULES]
             if there_again and different and ran["outcome"] != "refused":
                 words = "; ".join(
