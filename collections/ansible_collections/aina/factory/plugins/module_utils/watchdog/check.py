@@ -5,7 +5,7 @@ To add one, look at a file of ``checks/`` that is like it; ``checks/__init__.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic
@@ -199,6 +199,18 @@ def each(
             yield from judge(name, fact.value)
         else:
             yield not_known(name, fact)
+
+
+def differences(
+    changes: Sequence[str], error: str, *, differs: str, same: str
+) -> Iterator[Answer]:
+    """Report what a look at the host has found to differ, or that nobody could look."""
+    if error:
+        yield Answer("", Status.UNKNOWN, f"the look failed: {error}")
+    elif changes:
+        yield Answer("", Status.PROBLEM, f"{differs}: {some(changes)}", len(changes))
+    else:
+        yield Answer("", Status.OK, same, 0)
 
 
 def some(words: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import readings
-from ..check import Answer, BadOrGood, Check, JudgeContext, Status, some
+from ..check import Answer, BadOrGood, Check, JudgeContext, differences
 from ..facts import Fact
 from ..limits import Limit
 from ..sources import AbsentError, Host, Source, parsed
@@ -41,13 +41,12 @@ def read(host: Host) -> Fact[Drift]:
 
 def judge(drift: Drift, _context: JudgeContext) -> Iterator[Answer]:
     """Report what differs from the declared state."""
-    if drift.error:
-        yield Answer("", Status.UNKNOWN, f"the look failed: {drift.error}")
-    elif drift.changes:
-        detail = f"differs from the declared state: {some(drift.changes)}"
-        yield Answer("", Status.PROBLEM, detail, len(drift.changes))
-    else:
-        yield Answer("", Status.OK, "as declared", 0)
+    return differences(
+        drift.changes,
+        drift.error,
+        differs="differs from the declared state",
+        same="as declared",
+    )
 
 
 SOURCE = Source[Drift]("drift", read)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import local_drift, proofs, readings
-from ..check import Answer, BadOrGood, Check, JudgeContext, Status, some
+from ..check import Answer, BadOrGood, Check, JudgeContext, differences
 from ..facts import Fact, Known, Unknown
 from ..sources import AbsentError, Host, Source
 
@@ -36,13 +36,12 @@ def read(host: Host) -> LocalDrift | Fact[LocalDrift]:
 
 def judge(drift: LocalDrift, _context: JudgeContext) -> Iterator[Answer]:
     """Report what has changed since the last converge."""
-    if drift.error:
-        yield Answer("", Status.UNKNOWN, f"the look failed: {drift.error}")
-    elif drift.changes:
-        detail = f"changed since the last converge: {some(drift.changes)}"
-        yield Answer("", Status.PROBLEM, detail, len(drift.changes))
-    else:
-        yield Answer("", Status.OK, "as the last converge left it", 0)
+    return differences(
+        drift.changes,
+        drift.error,
+        differs="changed since the last converge",
+        same="as the last converge left it",
+    )
 
 
 SOURCE = Source[LocalDrift]("local_drift", read)
