@@ -191,17 +191,19 @@ class Engine:
 
     def networks(self) -> list[Network]:
         """Return all networks but those that every engine has."""
+        # A container that has never run knows its network by the name alone.
         used = {
-            str(network.get("NetworkID"))
+            word
             for item in self.get("/containers/json", all="1")
-            for network in (item.get("NetworkSettings") or {}).get("Networks", {}).values()
+            for name, network in (item.get("NetworkSettings") or {}).get("Networks", {}).items()
+            for word in (name, str(network.get("NetworkID")))
         }
         return [
             Network(
                 id=item["Id"],
                 name=item["Name"],
                 labels=item.get("Labels") or {},
-                in_use=item["Id"] in used or bool(item.get("Containers")),
+                in_use=bool({item["Id"], item["Name"]} & used or item.get("Containers")),
                 created_at=parse_time(item.get("Created")),
             )
             for item in self.get("/networks")

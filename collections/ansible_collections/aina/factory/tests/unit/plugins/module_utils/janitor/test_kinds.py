@@ -264,13 +264,15 @@ def test_of_volumes_only_labelled_ones_go_that_nobody_has_or_changed(
 
 
 def test_of_networks_only_labelled_ones_go_on_which_nobody_is(docker: Docker) -> None:
-    for name in ("left", "used", "stopped", "foreign", "kept", "bridge"):
+    for name in ("left", "used", "stopped", "foreign", "kept", "bridge", "made"):
         network = {"Id": f"id-{name}", "Name": name, "Created": "2020-01-01T00:00:00.5+01:00"}
         docker.networks.append({**network, "Labels": {"lane": "1"}})
     docker.networks[1]["Containers"] = {"c": {}}
     docker.networks[3]["Labels"] = {}
     docker.networks[4]["Labels"]["factory.keep"] = "true"
-    settings = {"Networks": {"stopped": {"NetworkID": "id-stopped"}}}
+    # The engine tells no identity to a container that has never run.
+    networks = {"stopped": {"NetworkID": "id-stopped"}, "made": {"NetworkID": ""}}
+    settings = {"Networks": networks}
     docker.containers[1]["NetworkSettings"] = settings
     found = Networks(OLD, Engine(docker), DockerSettings())
 
@@ -278,7 +280,7 @@ def test_of_networks_only_labelled_ones_go_on_which_nobody_is(docker: Docker) ->
 
     assert gone(report) == ["left"]
     assert docker.removed == ["id-left"]
-    assert report.kept == {"in_use": 2, "labelled_keep": 1}
+    assert report.kept == {"in_use": 3, "labelled_keep": 1}
 
 
 def chain(length: int, **more: Any) -> list[dict[str, Any]]:
