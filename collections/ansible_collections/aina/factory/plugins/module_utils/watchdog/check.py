@@ -201,9 +201,7 @@ def each(
             yield not_known(name, fact)
 
 
-def differences(
-    changes: Sequence[str], error: str, *, differs: str, same: str
-) -> Iterator[Answer]:
+def differences(changes: Sequence[str], error: str, *, differs: str, same: str) -> Iterator[Answer]:
     """Report what a look at the host has found to differ, or that nobody could look."""
     if error:
         yield Answer("", Status.UNKNOWN, f"the look failed: {error}")

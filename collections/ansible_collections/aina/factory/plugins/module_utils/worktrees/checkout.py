@@ -130,7 +130,7 @@ _OTHER, _TOO_LARGE = "other", "too large"
 
 def _object_id(path: str, file: File) -> str | None:
     """Return what git would call the bytes at ``path``; None where nothing is there."""
-    new = hashlib.sha1 if len(file.oid) == 40 else hashlib.sha256
+    new = _hash(file)
     try:
         if file.mode == _LINK:
             target = os.fsencode(os.readlink(path))  # noqa: PTH115 - may be not UTF-8
@@ -158,6 +158,10 @@ def _object_id(path: str, file: File) -> str | None:
         return state.hexdigest()
     finally:
         os.close(descriptor)
+
+
+def _hash(file: File) -> Callable[[bytes], hashlib._Hash]:
+    return hashlib.sha1 if len(file.oid) == 40 else hashlib.sha256
 
 
 def _chunks(descriptor: int) -> Iterator[bytes]:
@@ -189,9 +193,9 @@ def _unexplained(
     for file in large:
         if on_disk[file] == sizes.get(file.oid):
             read_bytes += on_disk[file]
-            new = hashlib.sha1 if len(file.oid) == 40 else hashlib.sha256
             start = b"blob %d\0" % on_disk[file]
-            if read_bytes > _MOST_BYTES or _digest(f"{root}/{file.path}", start, new) != file.oid:
+            path = f"{root}/{file.path}"
+            if read_bytes > _MOST_BYTES or _digest(path, start, _hash(file)) != file.oid:
                 yield file
         else:
             rest.append(file)
